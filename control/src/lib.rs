@@ -1,0 +1,1 @@
+//! The control thread of Plimsoll and everything outside the packet path.

@@ -1,0 +1,6 @@
+//! The packet path of Plimsoll. Pure: bytes, tables and a time in, a verdict out.
+//! No DPDK, no clock, no I/O and no unsafe code belong here.
+
+#![deny(unsafe_code)]
+
+pub mod io;

@@ -1,0 +1,1 @@
+//! Traffic generator, topologies, replays and benchmarks for Plimsoll.
