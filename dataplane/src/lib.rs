@@ -3,4 +3,8 @@
 
 #![deny(unsafe_code)]
 
+pub mod flow;
 pub mod io;
+pub mod snapshot;
+pub mod time;
+pub mod verdict;

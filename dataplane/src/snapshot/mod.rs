@@ -1,0 +1,3 @@
+//! The compiled configuration: immutable, numbered, shared by all workers.
+
+pub mod id;
