@@ -5,6 +5,8 @@
 
 pub mod flow;
 pub mod io;
+pub mod parse;
 pub mod snapshot;
 pub mod time;
 pub mod verdict;
+pub mod wire;
