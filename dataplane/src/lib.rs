@@ -5,6 +5,8 @@
 
 pub mod flow;
 pub mod io;
+pub mod prefetch;
+pub mod session;
 pub mod snapshot;
 pub mod time;
 pub mod verdict;
