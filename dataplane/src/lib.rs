@@ -5,8 +5,15 @@
 
 pub mod flow;
 pub mod io;
+pub mod neighbour;
 pub mod parse;
+pub mod prefetch;
+pub mod reassembly;
+pub mod rewrite;
+pub mod schedule;
+pub mod session;
 pub mod snapshot;
+pub mod stats;
 pub mod time;
 pub mod verdict;
 pub mod wire;

@@ -211,7 +211,9 @@ impl<B> Neighbours<B> {
             }
             let slot = self.cursor;
             self.cursor += 1;
-            let Some(entry) = self.entries.get_mut(slot).and_then(Option::as_mut) else { continue };
+            let Some(entry) = self.entries.get_mut(slot).and_then(Option::as_mut) else {
+                continue;
+            };
             if entry.due_at <= now {
                 let given_up = entry.advance(now, &mut act);
                 self.waiting -= given_up;
@@ -254,10 +256,16 @@ impl<B> Neighbours<B> {
     /// Takes the place of an entry that nobody needs at once, among a few candidates.
     fn displace(&mut self) -> Option<usize> {
         let slot = (self.cursor..self.cursor + TICK_BUDGET).find(|slot| {
-            self.entries.get(*slot).and_then(Option::as_ref).is_some_and(|entry| {
-                entry.waiting.is_empty()
-                    && matches!(entry.state, State::Stale | State::Failed | State::Incomplete { .. })
-            })
+            self.entries
+                .get(*slot)
+                .and_then(Option::as_ref)
+                .is_some_and(|entry| {
+                    entry.waiting.is_empty()
+                        && matches!(
+                            entry.state,
+                            State::Stale | State::Failed | State::Incomplete { .. }
+                        )
+                })
         })?;
         let old = self.entries.get_mut(slot)?.take()?;
         self.index.remove(&(old.port, old.address));
@@ -273,7 +281,11 @@ impl<B> Entry<B> {
             State::Incomplete { tries } if tries < TRIES => {
                 self.state = State::Incomplete { tries: tries + 1 };
                 self.due_at = now.plus_ms(RETRY_MS);
-                act(Request::Solicit { port: self.port, address: self.address, known: None });
+                act(Request::Solicit {
+                    port: self.port,
+                    address: self.address,
+                    known: None,
+                });
             }
             State::Incomplete { .. } => {
                 self.state = State::Failed;
@@ -336,7 +348,11 @@ mod tests {
     }
 
     fn ask(known: Option<Mac>) -> Request<u32> {
-        Request::Solicit { port: PORT, address: address(9), known }
+        Request::Solicit {
+            port: PORT,
+            address: address(9),
+            known,
+        }
     }
 
     #[test]
@@ -347,7 +363,10 @@ mod tests {
         table.wait(PORT, address(9), 2, now).unwrap();
         assert_eq!(table.lookup(PORT, address(9), now), None);
         assert_eq!(tick(&mut table, 0), [ask(None)]);
-        assert_eq!(table.learn(PORT, address(9), MAC, false, now), (vec![1, 2], true));
+        assert_eq!(
+            table.learn(PORT, address(9), MAC, false, now),
+            (vec![1, 2], true)
+        );
         assert_eq!(table.lookup(PORT, address(9), now), Some(MAC));
         assert_eq!(table.waiting(), 0);
     }
@@ -360,12 +379,17 @@ mod tests {
             assert_eq!(tick(&mut table, ms), [ask(None)]);
             assert_eq!(tick(&mut table, ms + 500), []);
         }
-        assert_eq!(tick(&mut table, 3000), [Request::GiveUp { packets: vec![1] }]);
+        assert_eq!(
+            tick(&mut table, 3000),
+            [Request::GiveUp { packets: vec![1] }]
+        );
         assert_eq!(table.waiting(), 0);
         let refused = table.wait(PORT, address(9), 2, Time::from_ms(3100));
         assert_eq!(refused, Err((2, DropReason::NeighbourUnreachable)));
         tick(&mut table, 4000);
-        table.wait(PORT, address(9), 3, Time::from_ms(4100)).unwrap();
+        table
+            .wait(PORT, address(9), 3, Time::from_ms(4100))
+            .unwrap();
         assert_eq!(tick(&mut table, 4100), [ask(None)]);
     }
 
@@ -374,7 +398,10 @@ mod tests {
         let mut table = table();
         table.learn(PORT, address(9), MAC, true, Time::from_ms(0));
         assert_eq!(tick(&mut table, 30_000), []);
-        assert_eq!(table.lookup(PORT, address(9), Time::from_ms(40_000)), Some(MAC));
+        assert_eq!(
+            table.lookup(PORT, address(9), Time::from_ms(40_000)),
+            Some(MAC)
+        );
         assert_eq!(tick(&mut table, 40_000), [ask(Some(MAC))]);
         let (_, news) = table.learn(PORT, address(9), MAC, false, Time::from_ms(40_010));
         assert!(news);
@@ -397,7 +424,10 @@ mod tests {
     #[test]
     fn nobody_is_entered_unasked_unless_wanted() {
         let mut table = table();
-        assert_eq!(table.learn(PORT, address(9), MAC, false, Time::from_ms(0)), (vec![], false));
+        assert_eq!(
+            table.learn(PORT, address(9), MAC, false, Time::from_ms(0)),
+            (vec![], false)
+        );
         assert_eq!(table.lookup(PORT, address(9), Time::from_ms(0)), None);
     }
 

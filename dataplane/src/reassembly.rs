@@ -93,17 +93,28 @@ impl Reassembly {
         let place = match place {
             Some(place) => place,
             None if self.partials.len() < DATAGRAMS => {
-                self.partials.push(Partial::new(key, now.plus_ms(TIMEOUT_MS)));
+                self.partials
+                    .push(Partial::new(key, now.plus_ms(TIMEOUT_MS)));
                 self.partials.len() - 1
             }
-            None => return Outcome::Dropped { reason: DropReason::FragmentTableFull, frames: 1 },
+            None => {
+                return Outcome::Dropped {
+                    reason: DropReason::FragmentTableFull,
+                    frames: 1,
+                };
+            }
         };
-        let Some(partial) = self.partials.get_mut(place) else { return Outcome::Waits };
+        let Some(partial) = self.partials.get_mut(place) else {
+            return Outcome::Waits;
+        };
         partial.frames += 1;
         if partial.put(piece).is_none() {
             // Overlaps are attacks (RFC 5722); the whole datagram goes.
             let frames = self.partials.swap_remove(place).frames;
-            return Outcome::Dropped { reason: DropReason::FragmentInvalid, frames };
+            return Outcome::Dropped {
+                reason: DropReason::FragmentInvalid,
+                frames,
+            };
         }
         if !partial.is_complete() {
             return Outcome::Waits;
@@ -152,11 +163,17 @@ impl Partial {
         if end > MAX_PAYLOAD || misaligned || piece.payload.is_empty() {
             return None;
         }
-        if self.total.is_some_and(|total| end > total || (!piece.more && end != total)) {
+        if self
+            .total
+            .is_some_and(|total| end > total || (!piece.more && end != total))
+        {
             return None;
         }
         let place = self.ranges.partition_point(|(from, _)| *from < start);
-        let before = place.checked_sub(1).and_then(|before| self.ranges.get(before)).copied();
+        let before = place
+            .checked_sub(1)
+            .and_then(|before| self.ranges.get(before))
+            .copied();
         let after = self.ranges.get(place).copied();
         if before.is_some_and(|(_, to)| to > start) || after.is_some_and(|(from, _)| from < end) {
             return None;
@@ -175,11 +192,15 @@ impl Partial {
         if self.payload.len() < end {
             self.payload.resize(end, 0);
         }
-        self.payload.get_mut(start..end)?.copy_from_slice(piece.payload);
+        self.payload
+            .get_mut(start..end)?
+            .copy_from_slice(piece.payload);
         if start == 0 {
             self.header = Some(piece.header.to_vec());
         }
-        self.largest_fragment = self.largest_fragment.max(piece.header.len() + piece.payload.len());
+        self.largest_fragment = self
+            .largest_fragment
+            .max(piece.header.len() + piece.payload.len());
         Some(())
     }
 
@@ -211,13 +232,29 @@ mod tests {
     const KEY: DatagramKey = DatagramKey::V4(V4(1), V4(2), 3, 17);
 
     fn piece(payload: &[u8], offset: usize, more: bool) -> Piece<'_> {
-        Piece { header: b"header", payload, offset, more }
+        Piece {
+            header: b"header",
+            payload,
+            offset,
+            more,
+        }
     }
 
     #[test]
     fn fragments_in_any_order_make_the_datagram() {
-        let pieces = [(&b"aaaaaaaa"[..], 0, true), (b"bbbbbbbbcccccccc", 8, true), (b"dd", 24, false)];
-        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let pieces = [
+            (&b"aaaaaaaa"[..], 0, true),
+            (b"bbbbbbbbcccccccc", 8, true),
+            (b"dd", 24, false),
+        ];
+        for order in [
+            [0, 1, 2],
+            [0, 2, 1],
+            [1, 0, 2],
+            [1, 2, 0],
+            [2, 0, 1],
+            [2, 1, 0],
+        ] {
             let mut table = Reassembly::default();
             let mut outcome = Outcome::Waits;
             for index in order {
@@ -225,7 +262,9 @@ mod tests {
                 let (payload, offset, more) = pieces[index];
                 outcome = table.add(KEY, piece(payload, offset, more), Time::default());
             }
-            let Outcome::Complete(datagram) = outcome else { panic!("{order:?}: {outcome:?}") };
+            let Outcome::Complete(datagram) = outcome else {
+                panic!("{order:?}: {outcome:?}")
+            };
             assert_eq!(datagram.payload, b"aaaaaaaabbbbbbbbccccccccdd");
             assert_eq!((datagram.frames, datagram.largest_fragment), (3, 22));
         }
@@ -242,9 +281,15 @@ mod tests {
         ];
         for case in bad {
             let mut table = Reassembly::default();
-            assert_eq!(table.add(KEY, piece(b"xxxxxxxx", 0, true), Time::default()), Outcome::Waits);
+            assert_eq!(
+                table.add(KEY, piece(b"xxxxxxxx", 0, true), Time::default()),
+                Outcome::Waits
+            );
             let outcome = table.add(KEY, case, Time::default());
-            let dropped = Outcome::Dropped { reason: DropReason::FragmentInvalid, frames: 2 };
+            let dropped = Outcome::Dropped {
+                reason: DropReason::FragmentInvalid,
+                frames: 2,
+            };
             assert_eq!(outcome, dropped, "{case:?}");
             assert!(table.partials.is_empty());
         }
@@ -264,10 +309,19 @@ mod tests {
         let mut table = Reassembly::default();
         for id in 0..DATAGRAMS as u32 {
             let key = DatagramKey::V4(V4(1), V4(2), id, 17);
-            assert_eq!(table.add(key, piece(b"xxxxxxxx", 0, true), Time::default()), Outcome::Waits);
+            assert_eq!(
+                table.add(key, piece(b"xxxxxxxx", 0, true), Time::default()),
+                Outcome::Waits
+            );
         }
-        let full = Outcome::Dropped { reason: DropReason::FragmentTableFull, frames: 1 };
+        let full = Outcome::Dropped {
+            reason: DropReason::FragmentTableFull,
+            frames: 1,
+        };
         let other = DatagramKey::V4(V4(9), V4(2), 3, 17);
-        assert_eq!(table.add(other, piece(b"xxxxxxxx", 0, true), Time::default()), full);
+        assert_eq!(
+            table.add(other, piece(b"xxxxxxxx", 0, true), Time::default()),
+            full
+        );
     }
 }

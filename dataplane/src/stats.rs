@@ -14,7 +14,10 @@ impl Counter {
     #[inline]
     pub fn add(&self, count: u64) {
         // A load and a store instead of a locked add: there is no other writer.
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(count),
+            Ordering::Relaxed,
+        );
     }
 
     /// The present value.
@@ -33,13 +36,15 @@ impl Gauge {
     /// One more. Only the owning worker may call this.
     #[inline]
     pub fn increase(&self) {
-        self.0.store(self.value().wrapping_add(1), Ordering::Relaxed);
+        self.0
+            .store(self.value().wrapping_add(1), Ordering::Relaxed);
     }
 
     /// One less. Only the owning worker may call this.
     #[inline]
     pub fn decrease(&self) {
-        self.0.store(self.value().wrapping_sub(1), Ordering::Relaxed);
+        self.0
+            .store(self.value().wrapping_sub(1), Ordering::Relaxed);
     }
 
     /// Sets the number. Only the owning worker may call this.
@@ -174,7 +179,11 @@ impl WorkerStats {
     /// Frames received from ports and from other workers.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.ports.iter().map(|port| port.rx_packets.value()).sum::<u64>() + self.taken_over.value()
+        self.ports
+            .iter()
+            .map(|port| port.rx_packets.value())
+            .sum::<u64>()
+            + self.taken_over.value()
     }
 
     /// Whether every received frame has exactly one verdict or waits for one. Exact only between

@@ -34,7 +34,10 @@ impl Family for V4 {
 
     fn pair(addresses: Addresses) -> Option<(Self, Self)> {
         match addresses {
-            Addresses::V4 { source, destination } => Some((source, destination)),
+            Addresses::V4 {
+                source,
+                destination,
+            } => Some((source, destination)),
             Addresses::V6 { .. } => None,
         }
     }
@@ -79,7 +82,10 @@ impl Family for V6 {
     fn pair(addresses: Addresses) -> Option<(Self, Self)> {
         match addresses {
             Addresses::V4 { .. } => None,
-            Addresses::V6 { source, destination } => Some((source, destination)),
+            Addresses::V6 {
+                source,
+                destination,
+            } => Some((source, destination)),
         }
     }
 

@@ -24,7 +24,10 @@ impl PieceHeader {
     fn copy(header: &[u8]) -> Option<Self> {
         let mut bytes = [0; MAX_HEADER];
         bytes.get_mut(..header.len())?.copy_from_slice(header);
-        Some(Self { bytes, len: header.len() })
+        Some(Self {
+            bytes,
+            len: header.len(),
+        })
     }
 }
 
@@ -50,7 +53,11 @@ pub fn split_v4(
         if offset != 0 {
             drop_uncopied_options(out.bytes.get_mut(ipv4::HEADER_BYTES..header_bytes)?);
         }
-        let more = if pieces.peek().is_some() { ipv4::MORE_FRAGMENTS } else { last_more };
+        let more = if pieces.peek().is_some() {
+            ipv4::MORE_FRAGMENTS
+        } else {
+            last_more
+        };
         let mut fixed = ipv4::Header::new_mut(&mut out.bytes)?;
         fixed.set_total_length(u16::try_from(header_bytes + piece.len()).ok()?);
         fixed.set_flags(dont_fragment | more | offset);
@@ -76,7 +83,9 @@ fn drop_uncopied_options(mut options: &mut [u8]) {
             [_, length, ..] if length >= 2 => usize::from(length),
             _ => return,
         };
-        let Some((option, rest)) = options.split_at_mut_checked(length) else { return };
+        let Some((option, rest)) = options.split_at_mut_checked(length) else {
+            return;
+        };
         if option.first().is_some_and(|kind| kind & COPIED == 0) {
             option.fill(NO_OPERATION);
         }
@@ -183,7 +192,10 @@ mod tests {
             .unwrap();
             assert_eq!((whole == payload, ends), (true, 1), "size {size}");
         }
-        assert_eq!(split_v4(&datagram, 27, |_, _| panic!("too small a piece")), None);
+        assert_eq!(
+            split_v4(&datagram, 27, |_, _| panic!("too small a piece")),
+            None
+        );
     }
 
     #[test]
@@ -192,7 +204,10 @@ mod tests {
         datagram.splice(20..20, [0x83, 3, 4, 0x07, 3, 4, 1, 0]);
         datagram[0] = 0x47;
         let mut options = Vec::new();
-        split_v4(&datagram, 60, |header, _| options.push(header.bytes()[20..].to_vec())).unwrap();
+        split_v4(&datagram, 60, |header, _| {
+            options.push(header.bytes()[20..].to_vec())
+        })
+        .unwrap();
         assert_eq!(options[0], [0x83, 3, 4, 0x07, 3, 4, 1, 0]);
         assert_eq!(options[1], [0x83, 3, 4, 1, 1, 1, 1, 0]);
     }

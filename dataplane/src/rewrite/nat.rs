@@ -67,7 +67,9 @@ pub fn readdress<A: Family>(
 
 #[inline]
 fn set_address<A: Family>(frame: &mut [u8], l3: u16, side: Side, old: A, new: A) {
-    let Some(ip) = frame.get_mut(usize::from(l3)..) else { return };
+    let Some(ip) = frame.get_mut(usize::from(l3)..) else {
+        return;
+    };
     match side {
         Side::Source => A::set_source(ip, old, new),
         Side::Destination => A::set_destination(ip, old, new),
@@ -76,10 +78,15 @@ fn set_address<A: Family>(frame: &mut [u8], l3: u16, side: Side, old: A, new: A)
 
 #[cold]
 fn fill_udp_checksum<A: Family>(frame: &mut [u8], packet: &Packet) {
-    let Ok(now) = crate::parse::parse_ip(frame, packet.l3) else { return };
+    let Ok(now) = crate::parse::parse_ip(frame, packet.l3) else {
+        return;
+    };
     let upper = packet.upper(frame);
-    let checksum =
-        now.addresses.pseudo_header(packet.protocol, upper.len()).bytes(upper).finish_udp();
+    let checksum = now
+        .addresses
+        .pseudo_header(packet.protocol, upper.len())
+        .bytes(upper)
+        .finish_udp();
     if let Some(mut header) = udp::Header::at_mut(frame, packet.l4) {
         header.set_checksum(checksum);
     }
@@ -101,7 +108,9 @@ pub fn readdress_error<A: Family>(
     let (outer_old, outer_new) = outer;
     set_address(frame, packet.l3, side, outer_old, outer_new);
     let quote = usize::from(packet.l4) + icmpv4::HEADER_BYTES;
-    let Some(quoted) = frame.get(quote..packet.end as usize).and_then(crate::parse::parse_quoted)
+    let Some(quoted) = frame
+        .get(quote..packet.end as usize)
+        .and_then(crate::parse::parse_quoted)
     else {
         return;
     };
@@ -110,7 +119,9 @@ pub fn readdress_error<A: Family>(
         Side::Source => (Side::Destination, 2),
     };
     let port_at = quote + usize::from(quoted.l4) + port_at;
-    let Some(inner) = frame.get_mut(quote..) else { return };
+    let Some(inner) = frame.get_mut(quote..) else {
+        return;
+    };
     match quoted_side {
         Side::Source => A::set_source(inner, old.address, new.address),
         Side::Destination => A::set_destination(inner, old.address, new.address),
@@ -133,15 +144,17 @@ fn fill_icmp_checksum<A: Family>(
 ) {
     use crate::flow::V6;
     use crate::parse::Addresses;
-    let as_v6 = |address: Option<A>, old: V6| {
-        address.map(Into::into).and_then(V6::of).unwrap_or(old)
-    };
+    let as_v6 =
+        |address: Option<A>, old: V6| address.map(Into::into).and_then(V6::of).unwrap_or(old);
     match packet.addresses {
         Addresses::V4 { .. } => {
             debug_assert_eq!(packet.protocol, ipv4::ICMP);
             icmpv4::fill_checksum(packet.upper_mut(frame));
         }
-        Addresses::V6 { source: old_source, destination: old_destination } => {
+        Addresses::V6 {
+            source: old_source,
+            destination: old_destination,
+        } => {
             let source = as_v6(source, old_source);
             let destination = as_v6(destination, old_destination);
             icmpv6::fill_checksum(source, destination, packet.upper_mut(frame));
@@ -162,4 +175,3 @@ pub fn is_checksum_unfinished(frame: &[u8], packet: &Packet, protocol: Protocol)
     // A finished checksum may be the same number by chance, so a match is looked into.
     checksum == Some(pseudo.fold()) && !pseudo.bytes(upper).is_valid()
 }
-

@@ -54,7 +54,11 @@ fn inner(datagram: &[u8]) -> Option<Inner> {
 const fn outer_tos(tos: u8) -> u8 {
     const CONGESTION_EXPERIENCED: u8 = 0b11;
     const ECN_CAPABLE_0: u8 = 0b10;
-    if tos & 0b11 == CONGESTION_EXPERIENCED { tos & !0b11 | ECN_CAPABLE_0 } else { tos }
+    if tos & 0b11 == CONGESTION_EXPERIENCED {
+        tos & !0b11 | ECN_CAPABLE_0
+    } else {
+        tos
+    }
 }
 
 /// Puts the datagram behind the Ethernet header of `frame` into one from `source` to `real`. `id`
@@ -73,7 +77,9 @@ pub fn encapsulate<F: PacketBuf>(
     let datagram = frame.bytes().get(ETHERNET..).unwrap_or_default();
     let inner = inner(datagram).ok_or(DropReason::Truncated)?;
     let overhead = overhead(real);
-    frame.prepend(overhead).map_err(|_| DropReason::NoHeadroom)?;
+    frame
+        .prepend(overhead)
+        .map_err(|_| DropReason::NoHeadroom)?;
     let outer = frame.bytes_mut().get_mut(ETHERNET..).unwrap_or_default();
     let too_long = |_| DropReason::MtuExceeded;
     match (source, real) {

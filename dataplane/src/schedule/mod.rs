@@ -107,7 +107,10 @@ impl Cursor {
     }
 
     /// Remembers that the candidate at `place` was used.
-    #[expect(clippy::cast_possible_truncation, reason = "slots, and so places, are 32-bit")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "slots, and so places, are 32-bit"
+    )]
     fn used(&self, place: usize, real: RealId) {
         self.next.store(place as u32 + 1, Ordering::Relaxed);
         self.last.store(real.0, Ordering::Relaxed);

@@ -10,7 +10,9 @@ pub(super) fn choose(cursor: &Cursor, candidates: &[Candidate]) -> Option<RealId
     let next = cursor.next().min(candidates.len());
     let (before, after) = candidates.split_at(next);
     let in_turn = (next..).zip(after).chain((0..).zip(before));
-    let (place, chosen) = in_turn.into_iter().find(|(_, candidate)| candidate.weight > 0)?;
+    let (place, chosen) = in_turn
+        .into_iter()
+        .find(|(_, candidate)| candidate.weight > 0)?;
     cursor.used(place, chosen.real);
     Some(chosen.real)
 }
@@ -29,10 +31,17 @@ pub(super) fn begin(cursor: &Cursor, service: &VirtualService, start: Start) {
 /// one before it, or before the whole list (IPVS moves the pointer back when its entry goes).
 pub(super) fn adapt(cursor: &Cursor, service: &VirtualService) {
     let last = RealId(cursor.last.load(std::sync::atomic::Ordering::Relaxed));
-    let heir = service.removed.iter().find(|(real, _)| *real == last).map(|(_, heir)| *heir);
+    let heir = service
+        .removed
+        .iter()
+        .find(|(real, _)| *real == last)
+        .map(|(_, heir)| *heir);
     let wanted = heir.unwrap_or(Some(last));
     let place = wanted.and_then(|wanted| {
-        service.candidates.iter().position(|candidate| candidate.real == wanted)
+        service
+            .candidates
+            .iter()
+            .position(|candidate| candidate.real == wanted)
     });
     match (place, wanted) {
         (Some(place), Some(real)) => cursor.used(place, real),

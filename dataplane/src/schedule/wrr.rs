@@ -18,9 +18,19 @@ impl Plan {
     /// The plan for `candidates`.
     #[must_use]
     pub fn new(candidates: &[Candidate]) -> Self {
-        let step = candidates.iter().fold(0, |divisor, one| gcd(divisor, one.weight)).max(1);
-        let greatest = candidates.iter().map(|candidate| candidate.weight).max().unwrap_or(0);
-        Self { step, top: greatest.saturating_sub(step - 1) }
+        let step = candidates
+            .iter()
+            .fold(0, |divisor, one| gcd(divisor, one.weight))
+            .max(1);
+        let greatest = candidates
+            .iter()
+            .map(|candidate| candidate.weight)
+            .max()
+            .unwrap_or(0);
+        Self {
+            step,
+            top: greatest.saturating_sub(step - 1),
+        }
     }
 }
 

@@ -143,8 +143,13 @@ impl Builder {
             })
             .collect();
         let scheduler = Scheduler::new(spec.scheduler, &candidates);
-        let owned = spec.reals.iter().any(|real| real.forward == ForwardMethod::Nat);
-        let Some(old) = next.service(id) else { return id };
+        let owned = spec
+            .reals
+            .iter()
+            .any(|real| real.forward == ForwardMethod::Nat);
+        let Some(old) = next.service(id) else {
+            return id;
+        };
         if old.configured
             && old.name == spec.name
             && old.owned == owned
@@ -153,7 +158,7 @@ impl Builder {
         {
             return id;
         }
-        let dropped = dropped_candidates(&old.candidates, &candidates);
+        let dropped = dropped_candidates(&old.candidates, &candidates, self.real_ids.hasher());
         let former: Vec<RealId> = old
             .former
             .iter()
@@ -178,8 +183,16 @@ impl Builder {
         id
     }
 
-    fn add_service(&mut self, next: &mut Snapshot, spec: &ServiceSpec, key: SocketKey) -> ServiceId {
-        let id = self.free_services.pop().unwrap_or_else(|| ServiceId(slot(next.services.len())));
+    fn add_service(
+        &mut self,
+        next: &mut Snapshot,
+        spec: &ServiceSpec,
+        key: SocketKey,
+    ) -> ServiceId {
+        let id = self
+            .free_services
+            .pop()
+            .unwrap_or_else(|| ServiceId(slot(next.services.len())));
         let service = VirtualService {
             id,
             name: Arc::clone(&spec.name),
@@ -227,8 +240,10 @@ impl Builder {
         };
         self.removed_reals.remove(&id);
         let Some(old) = next.real(id) else { return id };
-        let (was_nat, is_nat) =
-            (old.configured && old.forward == ForwardMethod::Nat, spec.forward == ForwardMethod::Nat);
+        let (was_nat, is_nat) = (
+            old.configured && old.forward == ForwardMethod::Nat,
+            spec.forward == ForwardMethod::Nat,
+        );
         let changed =
             !old.configured || old.weight != spec.weight || old.forward != spec.forward || moved;
         if changed {
@@ -250,7 +265,10 @@ impl Builder {
     }
 
     fn add_real(&mut self, next: &mut Snapshot, key: RealKey, spec: &RealSpec) -> RealId {
-        let id = self.free_reals.pop().unwrap_or_else(|| RealId(slot(next.reals.len())));
+        let id = self
+            .free_reals
+            .pop()
+            .unwrap_or_else(|| RealId(slot(next.reals.len())));
         let real = RealServer {
             id,
             service: key.0,
@@ -262,7 +280,10 @@ impl Builder {
             egress: None,
             baseline: next.slot_totals(id),
         };
-        next.reals.grow(id.0 as usize + 1, || RealServer { id: RealId(u32::MAX), ..real.clone() });
+        next.reals.grow(id.0 as usize + 1, || RealServer {
+            id: RealId(u32::MAX),
+            ..real.clone()
+        });
         for worker in &mut next.workers {
             worker.reals.grow(id.0 as usize + 1, Default::default);
         }
@@ -274,8 +295,13 @@ impl Builder {
     }
 
     fn remove_service(&mut self, next: &mut Snapshot, id: ServiceId) {
-        let Some(service) = next.service(id) else { return };
-        let (key, address) = ((service.protocol, service.address, service.port), service.address);
+        let Some(service) = next.service(id) else {
+            return;
+        };
+        let (key, address) = (
+            (service.protocol, service.address, service.port),
+            service.address,
+        );
         let candidates = Arc::clone(&service.candidates);
         let former: Vec<RealId> = service
             .former
@@ -300,7 +326,9 @@ impl Builder {
     }
 
     fn remove_real(&mut self, next: &mut Snapshot, id: RealId, protocol: Protocol) {
-        let Some(real) = next.reals.get_mut(id.0) else { return };
+        let Some(real) = next.reals.get_mut(id.0) else {
+            return;
+        };
         let socket = (protocol, real.address, real.port);
         let nat = real.configured && real.forward == ForwardMethod::Nat;
         real.configured = false;
@@ -327,24 +355,33 @@ impl Builder {
             self.free_reals.push(id);
             let totals = next.real_totals(id);
             let Some(real) = next.real(id) else { continue };
-            self.real_ids.remove(&(real.service, real.address, real.port));
+            self.real_ids
+                .remove(&(real.service, real.address, real.port));
             if let Some(service) = next.services.get_mut(real.service.0) {
                 service.past.add(&totals);
-                service.former =
-                    service.former.iter().copied().filter(|former| *former != id).collect();
+                service.former = service
+                    .former
+                    .iter()
+                    .copied()
+                    .filter(|former| *former != id)
+                    .collect();
             }
         }
         let empty: Vec<ServiceId> = self
             .removed_services
             .iter()
             .copied()
-            .filter(|id| next.service(*id).is_some_and(|service| service.former.is_empty()))
+            .filter(|id| {
+                next.service(*id)
+                    .is_some_and(|service| service.former.is_empty())
+            })
             .collect();
         for id in empty {
             self.removed_services.remove(&id);
             self.free_services.push(id);
             if let Some(service) = next.service(id) {
-                self.service_ids.remove(&(service.protocol, service.address, service.port));
+                self.service_ids
+                    .remove(&(service.protocol, service.address, service.port));
             }
         }
     }
@@ -360,8 +397,10 @@ impl Builder {
 fn dropped_candidates(
     old: &[Candidate],
     new: &[Candidate],
+    hasher: &RandomState,
 ) -> Vec<(RealId, Option<RealId>)> {
-    let kept: HashSet<RealId, RandomState> = new.iter().map(|candidate| candidate.real).collect();
+    let mut kept = HashSet::with_hasher(hasher.clone());
+    kept.extend(new.iter().map(|candidate| candidate.real));
     let mut heir = None;
     let mut dropped = Vec::new();
     for candidate in old {
@@ -375,7 +414,10 @@ fn dropped_candidates(
 }
 
 /// A slot number; four billion real servers do not fit into any machine this runs on.
-#[expect(clippy::cast_possible_truncation, reason = "bounded by memory, see above")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "bounded by memory, see above"
+)]
 fn slot(index: usize) -> u32 {
     index as u32
 }

@@ -1,7 +1,7 @@
 //! Arrays and maps that share their unchanged parts between snapshots.
 //! A copy costs one pointer a chunk; a change copies one chunk.
 
-use std::hash::{BuildHasher, Hash};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -19,13 +19,19 @@ pub struct Chunked<T> {
 
 impl<T> Clone for Chunked<T> {
     fn clone(&self) -> Self {
-        Self { chunks: self.chunks.clone(), len: self.len }
+        Self {
+            chunks: self.chunks.clone(),
+            len: self.len,
+        }
     }
 }
 
 impl<T> Default for Chunked<T> {
     fn default() -> Self {
-        Self { chunks: Vec::new(), len: 0 }
+        Self {
+            chunks: Vec::new(),
+            len: 0,
+        }
     }
 }
 
@@ -52,7 +58,10 @@ impl<T> Chunked<T> {
 
     /// All elements in order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter()).take(self.len)
+        self.chunks
+            .iter()
+            .flat_map(|chunk| chunk.iter())
+            .take(self.len)
     }
 
     /// Makes room for `len` elements; new ones come from `fresh`.
@@ -88,7 +97,11 @@ impl<K: Hash + Eq + Clone, V: Clone> Sharded<K, V> {
     /// An empty map whose places are keyed by `hasher`.
     #[must_use]
     pub fn new(hasher: RandomState) -> Self {
-        Self { shards: vec![None; SHARDS], hasher, len: 0 }
+        Self {
+            shards: vec![None; SHARDS],
+            hasher,
+            len: 0,
+        }
     }
 
     fn shard(&self, key: &K) -> usize {
@@ -136,7 +149,11 @@ impl<K: Hash + Eq + Clone, V: Clone> Sharded<K, V> {
     pub fn remove(&mut self, key: &K) -> Option<V> {
         let index = self.shard(key);
         let shard = self.shards.get_mut(index)?.as_mut()?;
-        let former = if shard.contains_key(key) { Arc::make_mut(shard).remove(key) } else { None };
+        let former = if shard.contains_key(key) {
+            Arc::make_mut(shard).remove(key)
+        } else {
+            None
+        };
         if former.is_some() {
             self.len -= 1;
         }
@@ -180,7 +197,12 @@ mod tests {
         let mut new = old.clone();
         *new.get_mut(300).unwrap() = 7;
         assert_eq!((old.get(300), new.get(300)), (Some(&0), Some(&7)));
-        let shared = old.chunks.iter().zip(&new.chunks).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
+        let shared = old
+            .chunks
+            .iter()
+            .zip(&new.chunks)
+            .filter(|(a, b)| Arc::ptr_eq(a, b))
+            .count();
         assert_eq!(shared, old.chunks.len() - 1);
         assert_eq!(new.iter().count(), 1000);
         assert_eq!(new.get(5000), None);
@@ -196,7 +218,10 @@ mod tests {
         assert_eq!(map.remove(&17), Some(34));
         assert_eq!(map.remove(&17), None);
         assert_eq!((map.get(&17), older.get(&17)), (None, Some(&34)));
-        assert_eq!((map.len(), older.len(), map.iter().count()), (4999, 5000, 4999));
+        assert_eq!(
+            (map.len(), older.len(), map.iter().count()),
+            (4999, 5000, 4999)
+        );
     }
 
     #[test]

@@ -17,7 +17,7 @@ use hashbrown::HashMap;
 
 use crate::flow::Protocol;
 use crate::schedule::Load;
-use crate::session::timeout::Timeouts;
+use crate::session::Timeouts;
 use crate::wire::ethernet::Mac;
 use chunked::{Chunked, Sharded};
 use id::{PortId, RealId, ServiceId};
@@ -113,7 +113,11 @@ impl Snapshot {
     #[must_use]
     pub fn load(&self, id: RealId) -> Load {
         let mut load = Load::default();
-        for counters in self.workers.iter().filter_map(|worker| worker.reals.get(id.0)) {
+        for counters in self
+            .workers
+            .iter()
+            .filter_map(|worker| worker.reals.get(id.0))
+        {
             load.active += u64::from(counters.active.value());
             load.inactive += u64::from(counters.inactive.value());
         }
@@ -131,7 +135,11 @@ impl Snapshot {
     #[must_use]
     pub fn service_totals(&self, service: &VirtualService) -> Totals {
         let mut totals = service.past;
-        for id in service.candidates.iter().map(|one| one.real).chain(service.former.iter().copied())
+        for id in service
+            .candidates
+            .iter()
+            .map(|one| one.real)
+            .chain(service.former.iter().copied())
         {
             totals.add(&self.real_totals(id));
         }
@@ -140,7 +148,11 @@ impl Snapshot {
 
     fn slot_totals(&self, id: RealId) -> Totals {
         let mut totals = Totals::default();
-        for counters in self.workers.iter().filter_map(|worker| worker.reals.get(id.0)) {
+        for counters in self
+            .workers
+            .iter()
+            .filter_map(|worker| worker.reals.get(id.0))
+        {
             totals.add_counters(counters);
         }
         totals

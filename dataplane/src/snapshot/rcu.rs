@@ -32,7 +32,12 @@ impl<T> Publisher<T> {
     /// Begins with `value`.
     #[must_use]
     pub fn new(value: Arc<T>) -> Self {
-        Self { number: 0, current: value, retired: Vec::new(), mailboxes: Vec::new() }
+        Self {
+            number: 0,
+            current: value,
+            retired: Vec::new(),
+            mailboxes: Vec::new(),
+        }
     }
 
     /// A reader that begins with the current value.
@@ -43,7 +48,11 @@ impl<T> Publisher<T> {
             seen: CachePadded::new(AtomicU64::new(self.number)),
         });
         self.mailboxes.push(Arc::clone(&mailbox));
-        Reader { current: Arc::clone(&self.current), number: self.number, mailbox }
+        Reader {
+            current: Arc::clone(&self.current),
+            number: self.number,
+            mailbox,
+        }
     }
 
     /// The newest value.
@@ -58,7 +67,9 @@ impl<T> Publisher<T> {
         self.retired.push((self.number, former));
         self.number += 1;
         for mailbox in &self.mailboxes {
-            mailbox.offer.force_push((self.number, Arc::clone(&self.current)));
+            mailbox
+                .offer
+                .force_push((self.number, Arc::clone(&self.current)));
             mailbox.offered.store(self.number, Ordering::Release);
         }
         self.collect();
@@ -66,7 +77,8 @@ impl<T> Publisher<T> {
 
     /// Frees the values that no reader uses any more; returns how many are still kept.
     pub fn collect(&mut self) -> usize {
-        self.mailboxes.retain(|mailbox| mailbox.seen.load(Ordering::Acquire) != u64::MAX);
+        self.mailboxes
+            .retain(|mailbox| mailbox.seen.load(Ordering::Acquire) != u64::MAX);
         let oldest = self.oldest_in_use();
         self.retired.retain(|(number, _)| *number >= oldest);
         self.retired.len()
@@ -102,7 +114,9 @@ impl<T> Reader<T> {
         if self.mailbox.offered.load(Ordering::Acquire) == self.number {
             return false;
         }
-        let Some((number, value)) = self.mailbox.offer.pop() else { return false };
+        let Some((number, value)) = self.mailbox.offer.pop() else {
+            return false;
+        };
         self.current = value;
         self.number = number;
         self.mailbox.seen.store(number, Ordering::Release);
@@ -151,7 +165,10 @@ mod tests {
         quick.refresh();
         assert_eq!(publisher.collect(), 1);
         slow.refresh();
-        assert!(weak.upgrade().is_some(), "the reader must not be the one that frees");
+        assert!(
+            weak.upgrade().is_some(),
+            "the reader must not be the one that frees"
+        );
         assert_eq!(publisher.collect(), 0);
         assert!(weak.upgrade().is_none());
     }

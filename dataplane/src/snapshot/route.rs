@@ -52,7 +52,13 @@ impl Routes {
         }
         for route in routes {
             if let Some(link) = table.lookup(route.via).filter(|hop| hop.gateway.is_none()) {
-                table.insert(route.to, Hop { gateway: Some(route.via), ..link });
+                table.insert(
+                    route.to,
+                    Hop {
+                        gateway: Some(route.via),
+                        ..link
+                    },
+                );
             }
         }
         table
@@ -71,8 +77,14 @@ impl Routes {
 
     fn lookup(&self, address: IpAddr) -> Option<Hop> {
         match address {
-            IpAddr::V4(address) => self.v4.get_lpm(&Ipv4Net::from(address)).map(|(_, hop)| *hop),
-            IpAddr::V6(address) => self.v6.get_lpm(&Ipv6Net::from(address)).map(|(_, hop)| *hop),
+            IpAddr::V4(address) => self
+                .v4
+                .get_lpm(&Ipv4Net::from(address))
+                .map(|(_, hop)| *hop),
+            IpAddr::V6(address) => self
+                .v6
+                .get_lpm(&Ipv6Net::from(address))
+                .map(|(_, hop)| *hop),
         }
     }
 
@@ -111,14 +123,23 @@ mod tests {
     }
 
     fn route(to: &str, via: &str) -> RouteSpec {
-        RouteSpec { to: to.parse().unwrap(), via: via.parse().unwrap() }
+        RouteSpec {
+            to: to.parse().unwrap(),
+            via: via.parse().unwrap(),
+        }
     }
 
     #[test]
     fn the_longest_prefix_wins_and_gateways_are_next_hops() {
         let routes = Routes::new(
-            &[port(&["10.0.0.1/24", "2001:db8::1/64"]), port(&["10.1.0.1/24"])],
-            &[route("0.0.0.0/0", "10.0.0.254"), route("172.16.0.0/16", "10.1.0.254")],
+            &[
+                port(&["10.0.0.1/24", "2001:db8::1/64"]),
+                port(&["10.1.0.1/24"]),
+            ],
+            &[
+                route("0.0.0.0/0", "10.0.0.254"),
+                route("172.16.0.0/16", "10.1.0.254"),
+            ],
         );
         let egress = |text: &str| routes.egress(text.parse().unwrap());
         let hop = |text: &str| egress(text).map(|way| (way.port.0, way.next_hop.to_string()));
@@ -128,7 +149,10 @@ mod tests {
         assert_eq!(hop("198.51.100.7"), Some((0, "10.0.0.254".into())));
         assert_eq!(hop("2001:db8::9"), Some((0, "2001:db8::9".into())));
         assert_eq!(hop("2001:db9::9"), None);
-        assert_eq!(egress("172.16.3.4").unwrap().source, Some("10.1.0.1".parse().unwrap()));
+        assert_eq!(
+            egress("172.16.3.4").unwrap().source,
+            Some("10.1.0.1".parse().unwrap())
+        );
     }
 
     #[test]

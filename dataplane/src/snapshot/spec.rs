@@ -10,7 +10,7 @@ use super::id::PortId;
 use super::model::ForwardMethod;
 use crate::flow::Protocol;
 use crate::schedule::SchedulerKind;
-use crate::session::timeout::Timeouts;
+use crate::session::Timeouts;
 use crate::wire::ethernet::Mac;
 
 /// The whole desired state. Lists keep the configuration's order.

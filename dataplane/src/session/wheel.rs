@@ -1,0 +1,119 @@
+//! When sessions end: a wheel of lists, one per tick, linked through the sessions themselves.
+//! It frees nothing; the table asks which session's turn it is.
+//!
+//! A packet that puts a deadline off writes only the deadline. When the slot's turn comes, the
+//! session is filed again. Only a deadline that moves before its slot is filed at once.
+
+#![expect(
+    clippy::indexing_slicing,
+    reason = "lists are masked to the wheel's size, links name entries of the table"
+)]
+
+use super::entry::{NONE, Session};
+use crate::time::Time;
+
+/// A tick is 2^6 = 64 ms.
+const TICK_SHIFT: u32 = 6;
+/// Slots in one turn: 1048 s, more than the longest of IPVS's timeouts. Sessions that last longer
+/// wait in the farthest slot and are filed again.
+pub(super) const SLOTS: usize = 1 << 14;
+const MASK: u64 = SLOTS as u64 - 1;
+
+/// The wheel.
+#[derive(Debug)]
+pub(super) struct Wheel {
+    heads: Vec<u32>,
+    /// The tick whose slot is next. Those before it are done, their slots are the farthest ones.
+    cursor: u64,
+}
+
+const fn tick(time: Time) -> u64 {
+    time.as_ms() >> TICK_SHIFT
+}
+
+impl Wheel {
+    pub(super) fn new() -> Self {
+        Self {
+            heads: vec![NONE; SLOTS],
+            cursor: 0,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.heads.len() * size_of::<u32>()
+    }
+
+    /// The tick to file `deadline` under.
+    #[inline(always)]
+    fn tick_for(&self, deadline: Time) -> u64 {
+        tick(deadline).clamp(self.cursor, self.cursor + MASK)
+    }
+
+    /// Puts a session into the list for its deadline.
+    #[inline(always)]
+    pub(super) fn file<A>(&mut self, entries: &mut [Session<A>], index: u32) {
+        let entry = &mut entries[index as usize];
+        let slot = self.tick_for(entry.deadline) & MASK;
+        let head = &mut self.heads[slot as usize];
+        let next = std::mem::replace(head, index);
+        entry.filed = slot as u16;
+        entry.next = next;
+        entry.previous = NONE;
+        if next != NONE {
+            entries[next as usize].previous = index;
+        }
+    }
+
+    /// Takes a session out of its list.
+    #[inline(always)]
+    pub(super) fn unfile<A>(&mut self, entries: &mut [Session<A>], index: u32) {
+        let Session {
+            next,
+            previous,
+            filed,
+            ..
+        } = entries[index as usize];
+        if previous == NONE {
+            self.heads[usize::from(filed) % SLOTS] = next;
+        } else {
+            entries[previous as usize].next = next;
+        }
+        if next != NONE {
+            entries[next as usize].previous = previous;
+        }
+    }
+
+    /// Whether a session filed in slot `filed` would get its turn too late for `deadline`.
+    #[inline(always)]
+    pub(super) fn is_too_late(&self, filed: u16, deadline: Time) -> bool {
+        let turn = u64::from(filed).wrapping_sub(self.cursor) & MASK;
+        self.tick_for(deadline) - self.cursor < turn
+    }
+
+    /// Whether a tick that ended before `now` is not done.
+    pub(super) fn is_behind(&self, now: Time) -> bool {
+        self.cursor < tick(now)
+    }
+
+    /// With nothing filed: goes on to `now` at once.
+    pub(super) fn skip_to(&mut self, now: Time) {
+        self.cursor = self.cursor.max(tick(now));
+    }
+
+    /// The session whose turn it is, if a tick that ended before `now` has one. Goes past at most
+    /// `steps` empty slots, and takes those it went past off `steps`.
+    pub(super) fn due(&mut self, now: Time, steps: &mut usize) -> Option<u32> {
+        while self.is_behind(now) {
+            let head = self.heads[(self.cursor & MASK) as usize];
+            if head != NONE {
+                return Some(head);
+            }
+            if *steps == 0 {
+                return None;
+            }
+            *steps -= 1;
+            self.cursor += 1;
+        }
+        None
+    }
+}
