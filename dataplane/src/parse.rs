@@ -1,6 +1,8 @@
 //! A frame's headers: where they are and what they say, or why the frame is unusable.
 //! Whose packet it is, and whether its addresses make sense here, is decided elsewhere.
 
+use std::net::IpAddr;
+
 use crate::flow::{Protocol, V4, V6};
 use crate::verdict::DropReason;
 use crate::wire::checksum::Sum;
@@ -140,6 +142,26 @@ impl Packet {
 }
 
 impl Addresses {
+    /// The sender.
+    #[inline]
+    #[must_use]
+    pub fn source(&self) -> IpAddr {
+        match *self {
+            Self::V4 { source, .. } => source.into(),
+            Self::V6 { source, .. } => source.into(),
+        }
+    }
+
+    /// The receiver.
+    #[inline]
+    #[must_use]
+    pub fn destination(&self) -> IpAddr {
+        match *self {
+            Self::V4 { destination, .. } => destination.into(),
+            Self::V6 { destination, .. } => destination.into(),
+        }
+    }
+
     /// The sum of the pseudo header for an upper layer of `length` bytes.
     #[inline]
     #[must_use]

@@ -96,8 +96,8 @@ pub struct PortCounters {
 
 /// One worker's counters.
 ///
-/// `rx = forwarded + replied + punted + handed_over + sum(drops) + waiting`, where `rx` counts the
-/// frames received from the ports and from other workers.
+/// `rx = forwarded + replied + punted + handed_over + consumed + sum(drops) + waiting`, where `rx`
+/// counts the frames received from the ports and from other workers.
 #[derive(Debug)]
 pub struct WorkerStats {
     /// By port, in the configuration's order.
@@ -112,10 +112,14 @@ pub struct WorkerStats {
     pub punted: Counter,
     /// Verdicts `HandedOver`.
     pub handed_over: Counter,
+    /// Verdicts `Consumed`.
+    pub consumed: Counter,
     /// Frames without a verdict yet: they wait for a neighbour's MAC or for further fragments.
     pub waiting: Gauge,
     /// Frames made here: ARP, NDP, ICMP, resets. Not part of the sum above.
     pub originated: Counter,
+    /// Datagrams of which a fragment could not be made, for want of a buffer.
+    pub lost_fragments: Counter,
     /// Live sessions.
     pub sessions: Gauge,
     /// Sessions that gave way because the table was full.
@@ -138,8 +142,10 @@ impl WorkerStats {
             replied: Counter::default(),
             punted: Counter::default(),
             handed_over: Counter::default(),
+            consumed: Counter::default(),
             waiting: Gauge::default(),
             originated: Counter::default(),
+            lost_fragments: Counter::default(),
             sessions: Gauge::default(),
             evicted: Counter::default(),
             busy_polls: Counter::default(),
@@ -156,6 +162,7 @@ impl WorkerStats {
             Verdict::Replied => self.replied.add(count),
             Verdict::Punted => self.punted.add(count),
             Verdict::HandedOver => self.handed_over.add(count),
+            Verdict::Consumed => self.consumed.add(count),
             Verdict::Dropped(reason) => {
                 if let Some(counter) = self.drops.get(reason as usize) {
                     counter.add(count);
@@ -195,6 +202,7 @@ impl WorkerStats {
                 + self.replied.value()
                 + self.punted.value()
                 + self.handed_over.value()
+                + self.consumed.value()
                 + self.all_drops()
                 + u64::from(self.waiting.value())
     }

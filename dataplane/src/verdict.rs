@@ -82,6 +82,8 @@ pub enum Verdict {
     Punted,
     /// Handed to the worker that owns its flow.
     HandedOver,
+    /// Meant for this machine itself, which has used it: answers of ARP and NDP.
+    Consumed,
     /// Dropped.
     Dropped(DropReason),
 }

@@ -14,6 +14,13 @@ pub struct PieceHeader {
     len: usize,
 }
 
+impl Default for PieceHeader {
+    /// No header: for a datagram that goes out in one piece, as it is.
+    fn default() -> Self {
+        Self { bytes: [0; MAX_HEADER], len: 0 }
+    }
+}
+
 impl PieceHeader {
     /// The header's bytes, from the IP header on.
     #[must_use]

@@ -30,6 +30,8 @@ impl Flags {
     pub const ACTIVE: Self = Self(1 << 2);
     /// A persistence template: names a real server, is no connection.
     pub const TEMPLATE: Self = Self(1 << 3);
+    /// Forwarded through a tunnel; without this and `NAT`, directly.
+    pub const TUNNEL: Self = Self(1 << 4);
 
     /// Whether all of `other` are set.
     #[must_use]

@@ -104,6 +104,13 @@ impl Snapshot {
         self.nat_sockets.get(&(protocol, address, port)).is_some()
     }
 
+    /// Whether any real server is reached by NAT, so that replies pass through here.
+    #[inline]
+    #[must_use]
+    pub fn has_nat(&self) -> bool {
+        !self.nat_sockets.is_empty()
+    }
+
     /// The services that are configured, in the order of their slots.
     pub fn configured_services(&self) -> impl Iterator<Item = &VirtualService> {
         self.services.iter().filter(|service| service.configured)
