@@ -7,6 +7,7 @@ pub mod flow;
 pub mod io;
 pub mod parse;
 pub mod snapshot;
+pub mod testing;
 pub mod time;
 pub mod verdict;
 pub mod wire;
