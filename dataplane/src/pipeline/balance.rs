@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::{Action, Cut, Engine, Hashes, Origin, Tabled, flow_key, reply_key};
-use crate::flow::{FlowKey, Protocol};
+use crate::flow::{Address, FlowKey, Protocol};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::rewrite::nat::{self, Side, Socket};
@@ -21,7 +21,10 @@ use crate::wire::{ipv6, tcp};
 impl<P: Pool> Engine<P> {
     /// A TCP or UDP packet: of a session, a reply of one, the first of one, or not ours.
     #[inline]
-    #[expect(clippy::too_many_arguments, reason = "the packet's facts, in registers")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the packet's facts, in registers"
+    )]
     pub(super) fn balance<A: Tabled, F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
@@ -93,7 +96,11 @@ impl<P: Pool> Engine<P> {
             return Some(Action::Drop(DropReason::RealGone));
         };
         let one_way = session.flags().contains(Flags::ONE_WAY);
-        let direction = if one_way { Direction::InputOnly } else { Direction::Input };
+        let direction = if one_way {
+            Direction::InputOnly
+        } else {
+            Direction::Input
+        };
         let state = session.state().next(direction, packet.tcp_flags);
         let table = A::table(&mut self.sessions);
         table.touch(index, state, snapshot.timeouts.deadline(state, now));
@@ -104,12 +111,17 @@ impl<P: Pool> Engine<P> {
             move_state(counters, session.state(), state);
         }
         let method = method_of(session.flags());
-        let socket = session.real_address().map(|(address, port)| Socket { address, port });
+        let socket = session
+            .real_address()
+            .map(|(address, port)| Socket { address, port });
         Some(self.forward::<A, F>(snapshot, frame, packet, real, method, socket, origin, now))
     }
 
     /// The first packet of a session.
-    #[expect(clippy::too_many_arguments, reason = "the packet's facts, in registers")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the packet's facts, in registers"
+    )]
     fn begin_session<A: Tabled, F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
@@ -151,14 +163,18 @@ impl<P: Pool> Engine<P> {
             return Action::Drop(DropReason::NoReal);
         };
         let socket = match real.forward {
-            ForwardMethod::Nat => {
-                A::of(real.address).map(|address| Socket { address, port: real.port })
-            }
+            ForwardMethod::Nat => A::of(real.address).map(|address| Socket {
+                address,
+                port: real.port,
+            }),
             ForwardMethod::Direct | ForwardMethod::Tunnel => None,
         };
         let flags = flags_of(real.forward);
-        let direction =
-            if flags.contains(Flags::ONE_WAY) { Direction::InputOnly } else { Direction::Input };
+        let direction = if flags.contains(Flags::ONE_WAY) {
+            Direction::InputOnly
+        } else {
+            Direction::Input
+        };
         let state = State::first(key.protocol, direction, packet.tcp_flags);
         let new = NewSession {
             key: *key,
@@ -192,7 +208,16 @@ impl<P: Pool> Engine<P> {
                 counters.inactive.increase();
             }
         }
-        self.forward::<A, F>(snapshot, frame, packet, real, real.forward, socket, origin, now)
+        self.forward::<A, F>(
+            snapshot,
+            frame,
+            packet,
+            real,
+            real.forward,
+            socket,
+            origin,
+            now,
+        )
     }
 
     /// A packet of a NAT real server in a session.
@@ -217,7 +242,9 @@ impl<P: Pool> Engine<P> {
         let state = session.state().next(Direction::Output, packet.tcp_flags);
         let deadline = snapshot.timeouts.deadline(state, now);
         A::table(&mut self.sessions).touch(index, state, deadline);
-        let configured = snapshot.real(session.real()).is_some_and(|real| real.configured);
+        let configured = snapshot
+            .real(session.real())
+            .is_some_and(|real| real.configured);
         if let Some(counters) = self.counters(snapshot, session.real()) {
             if configured {
                 counters.out_packets.add(1);
@@ -247,15 +274,24 @@ impl<P: Pool> Engine<P> {
             packet,
             key.protocol,
             Side::Source,
-            Socket { address: real, port: real_port },
-            Socket { address: key.virtual_address, port: key.virtual_port },
+            Socket {
+                address: real,
+                port: real_port,
+            },
+            Socket {
+                address: key.virtual_address,
+                port: key.virtual_port,
+            },
         );
         route(egress, cut, Verdict::Forwarded)
     }
 
     /// Sends a client's packet to its real server. Order as in IPVS: TTL, MTU, rewriting.
     #[inline]
-    #[expect(clippy::too_many_arguments, reason = "the packet's facts, in registers")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the packet's facts, in registers"
+    )]
     pub(super) fn forward<A: Tabled, F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
@@ -292,14 +328,20 @@ impl<P: Pool> Engine<P> {
             }
         };
         if let (Some(socket), Some(protocol)) = (socket, packet.balanced_protocol()) {
-            let old = Socket { address: destination, port: packet.destination_port };
+            let old = Socket {
+                address: destination,
+                port: packet.destination_port,
+            };
             let bytes = frame.bytes_mut();
             nat::readdress(bytes, packet, protocol, Side::Destination, old, socket);
         }
         route(egress, cut, Verdict::Forwarded)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the packet's facts, in registers")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the packet's facts, in registers"
+    )]
     fn forward_by_tunnel<F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
@@ -330,7 +372,14 @@ impl<P: Pool> Engine<P> {
         });
         match cut {
             Some(cut) => route(egress, Some(cut), Verdict::Forwarded),
-            None => route(egress, origin.cut.map(|cut| Cut { size: usize::MAX, ..cut }), Verdict::Forwarded),
+            None => route(
+                egress,
+                origin.cut.map(|cut| Cut {
+                    size: usize::MAX,
+                    ..cut
+                }),
+                Verdict::Forwarded,
+            ),
         }
     }
 
@@ -374,27 +423,39 @@ pub(super) fn strip<F: PacketBuf>(frame: &mut F, packet: &Packet) -> Option<Pack
 pub(super) fn fit(packet: &Packet, mtu: u16, came_cut: Option<Cut>) -> Result<Option<Cut>, usize> {
     let mtu = usize::from(mtu);
     if let Some(cut) = came_cut {
-        return Ok(Some(Cut { size: cut.size.min(mtu), ..cut }));
+        return Ok(Some(Cut {
+            size: cut.size.min(mtu),
+            ..cut
+        }));
     }
     if packet.datagram_bytes() as usize <= mtu {
         Ok(None)
     } else if packet.dont_fragment {
         Err(mtu)
     } else {
-        Ok(Some(Cut { size: mtu, header_bytes: 0, id: 0 }))
+        Ok(Some(Cut {
+            size: mtu,
+            header_bytes: 0,
+            id: 0,
+        }))
     }
 }
 
 /// The packet goes this way.
 #[inline]
 pub(super) fn route(egress: Egress, cut: Option<Cut>, verdict: Verdict) -> Action {
-    Action::Route { port: egress.port, next_hop: egress.next_hop, cut, verdict }
+    Action::Route {
+        port: egress.port,
+        next_hop: egress.next_hop,
+        cut,
+        verdict,
+    }
 }
 
 /// Whether a SYN begins a new session in the place of this one: the old one has ended, or its real
 /// server is gone. IPVS's `conn_reuse_mode` 1, and mode 2 for one-way methods, whose sessions never
 /// get further than FIN_WAIT.
-fn is_over<A>(session: &Session<A>, configured: bool) -> bool {
+fn is_over<A: Address>(session: &Session<A>, configured: bool) -> bool {
     if !configured {
         return true;
     }

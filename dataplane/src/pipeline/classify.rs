@@ -74,7 +74,13 @@ impl<P: Pool> Engine<P> {
             return self.classify_fragment(snapshot, packet, origin);
         }
         match (packet.addresses, packet.balanced_protocol()) {
-            (Addresses::V4 { source, destination }, Some(protocol)) => self.balance::<V4, F>(
+            (
+                Addresses::V4 {
+                    source,
+                    destination,
+                },
+                Some(protocol),
+            ) => self.balance::<V4, F>(
                 snapshot,
                 frame,
                 packet,
@@ -84,7 +90,13 @@ impl<P: Pool> Engine<P> {
                 origin,
                 now,
             ),
-            (Addresses::V6 { source, destination }, Some(protocol)) => self.balance::<V6, F>(
+            (
+                Addresses::V6 {
+                    source,
+                    destination,
+                },
+                Some(protocol),
+            ) => self.balance::<V6, F>(
                 snapshot,
                 frame,
                 packet,
@@ -125,9 +137,10 @@ impl<P: Pool> Engine<P> {
 /// The frame goes to the kernel's port that belongs to `port`, if there is one.
 pub(super) fn punt(snapshot: &Snapshot, port: PortId) -> Option<Action> {
     match snapshot.ports.get(usize::from(port.0))?.role {
-        PortRole::Network { kernel } => {
-            kernel.map(|port| Action::Emit { port, verdict: Verdict::Punted })
-        }
+        PortRole::Network { kernel } => kernel.map(|port| Action::Emit {
+            port,
+            verdict: Verdict::Punted,
+        }),
         PortRole::Kernel { .. } => None,
     }
 }
@@ -148,9 +161,10 @@ fn is_neighbour_discovery(frame: &[u8], packet: &Packet) -> bool {
     matches!(packet.addresses, Addresses::V6 { .. })
         && packet.is_icmp()
         && packet.fragment.is_none()
-        && packet.upper(frame).first().is_some_and(|kind| {
-            matches!(*kind, icmpv6::ROUTER_SOLICITATION..=icmpv6::REDIRECT)
-        })
+        && packet
+            .upper(frame)
+            .first()
+            .is_some_and(|kind| matches!(*kind, icmpv6::ROUTER_SOLICITATION..=icmpv6::REDIRECT))
 }
 
 /// Whether a frame that ends too early is one that segmentation offload made longer than the

@@ -14,6 +14,9 @@ use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::{self, HEADER_BYTES as ETHERNET};
 use crate::wire::{Mac, arp, ndp};
 
+/// Frames that wait for room in one transmit queue at most.
+pub(super) const BACKLOG: usize = 1024;
+
 impl<P: Pool> Engine<P> {
     /// Puts the frame into the port's queue as it is. Frames made here have no verdict.
     #[inline]
@@ -22,6 +25,10 @@ impl<P: Pool> Engine<P> {
             self.conclude(verdict.map(|_| Verdict::Dropped(DropReason::NoRoute)));
             return;
         };
+        if queue.len() >= BACKLOG {
+            self.conclude(verdict.map(|_| Verdict::Dropped(DropReason::TxFull)));
+            return;
+        }
         queue.push(frame);
         self.conclude(verdict);
     }
@@ -52,7 +59,10 @@ impl<P: Pool> Engine<P> {
             return;
         }
         let waits = u32::from(verdict.is_some());
-        match self.neighbours.wait(port, next_hop, Waiting { frame, verdict }, now) {
+        match self
+            .neighbours
+            .wait(port, next_hop, Waiting { frame, verdict }, now)
+        {
             Ok(()) => self.stats.waiting.set(self.stats.waiting.value() + waits),
             Err((_, reason)) => self.conclude(verdict.map(|_| Verdict::Dropped(reason))),
         }
@@ -99,13 +109,16 @@ impl<P: Pool> Engine<P> {
 
     /// Gives frames that this worker does not own, `count` of them, to another one.
     pub(super) fn hand_over(&mut self, to: usize, message: Message<P::Buf>, count: u64) {
-        match self.handed.get_mut(to) {
-            Some(queue) => {
-                queue.push(message);
-                self.stats.count(Verdict::HandedOver, count);
-            }
-            None => self.stats.count(Verdict::Dropped(DropReason::HandoverFull), count),
-        }
+        let full = self
+            .inboxes
+            .get(to)
+            .is_none_or(|inbox| inbox.push(message).is_err());
+        let verdict = if full {
+            Verdict::Dropped(DropReason::HandoverFull)
+        } else {
+            Verdict::HandedOver
+        };
+        self.stats.count(verdict, count);
     }
 
     /// Sends the datagram that `write` puts behind the Ethernet header of a new frame of at most
@@ -118,8 +131,12 @@ impl<P: Pool> Engine<P> {
         write: impl FnOnce(&mut [u8]) -> Option<usize>,
         now: Time,
     ) {
-        let Some(egress) = snapshot.routes.egress(to) else { return };
-        let Some(mut frame) = self.pool.allocate() else { return };
+        let Some(egress) = snapshot.routes.egress(to) else {
+            return;
+        };
+        let Some(mut frame) = self.pool.allocate() else {
+            return;
+        };
         if frame.set_len(ETHERNET + room).is_err() {
             return;
         }
@@ -138,11 +155,15 @@ impl<P: Pool> Engine<P> {
         room: usize,
         write: impl FnOnce(&mut [u8]) -> Option<usize>,
     ) {
-        let Some(mut frame) = self.pool.allocate() else { return };
+        let Some(mut frame) = self.pool.allocate() else {
+            return;
+        };
         if frame.set_len(room).is_err() {
             return;
         }
-        let Some(length) = write(frame.bytes_mut()) else { return };
+        let Some(length) = write(frame.bytes_mut()) else {
+            return;
+        };
         if frame.set_len(length).is_ok() {
             self.stats.originated.add(1);
             self.emit(frame, port, None);
@@ -161,8 +182,9 @@ impl<P: Pool> Engine<P> {
     ) {
         if self.learn_quietly(snapshot, port, address, mac, create, now) {
             let me = self.start.worker;
-            for (_, queue) in self.handed.iter_mut().enumerate().filter(|(to, _)| *to != me) {
-                queue.push(Message::Neighbour { port, address, mac });
+            for (_, inbox) in self.inboxes.iter().enumerate().filter(|(to, _)| *to != me) {
+                // A full inbox only makes that worker ask for itself.
+                let _ = inbox.push(Message::Neighbour { port, address, mac });
             }
         }
     }
@@ -198,7 +220,11 @@ impl<P: Pool> Engine<P> {
         self.neighbours.tick(now, |request| requests.push(request));
         for request in requests {
             match request {
-                Request::Solicit { port, address, known } => {
+                Request::Solicit {
+                    port,
+                    address,
+                    known,
+                } => {
                     self.solicit(snapshot, port, address, known);
                 }
                 Request::GiveUp { packets } => {
@@ -213,8 +239,13 @@ impl<P: Pool> Engine<P> {
     }
 
     fn solicit(&mut self, snapshot: &Snapshot, port: PortId, address: IpAddr, known: Option<Mac>) {
-        let Some(own) = snapshot.ports.get(usize::from(port.0)) else { return };
-        let source = snapshot.routes.egress(address).and_then(|egress| egress.source);
+        let Some(own) = snapshot.ports.get(usize::from(port.0)) else {
+            return;
+        };
+        let source = snapshot
+            .routes
+            .egress(address)
+            .and_then(|egress| egress.source);
         match (address, source) {
             (IpAddr::V4(target), Some(IpAddr::V4(source))) => {
                 let request = arp::Packet::request(own.mac, source.into(), target.into());
@@ -237,7 +268,9 @@ impl<P: Pool> Engine<P> {
 fn piece<P: Pool>(pool: &mut P, header: &PieceHeader, payload: &[u8]) -> Option<P::Buf> {
     let mut frame = pool.allocate()?;
     let header = header.bytes();
-    frame.set_len(ETHERNET + header.len() + payload.len()).ok()?;
+    frame
+        .set_len(ETHERNET + header.len() + payload.len())
+        .ok()?;
     let datagram = frame.bytes_mut().get_mut(ETHERNET..)?;
     let (front, back) = datagram.split_at_mut_checked(header.len())?;
     front.copy_from_slice(header);
@@ -248,7 +281,9 @@ fn piece<P: Pool>(pool: &mut P, header: &PieceHeader, payload: &[u8]) -> Option<
 /// Writes the Ethernet header for the datagram behind it.
 #[inline]
 fn write_ethernet<F: PacketBuf>(snapshot: &Snapshot, frame: &mut F, port: PortId, to: Mac) {
-    let Some(own) = snapshot.ports.get(usize::from(port.0)) else { return };
+    let Some(own) = snapshot.ports.get(usize::from(port.0)) else {
+        return;
+    };
     let bytes = frame.bytes_mut();
     let ether_type = match bytes.get(ETHERNET) {
         Some(first) if first >> 4 == 6 => ethernet::IPV6,

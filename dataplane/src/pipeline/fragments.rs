@@ -27,12 +27,14 @@ impl<P: Pool> Engine<P> {
             return Action::Drop(DropReason::NotLocal);
         }
         let owner = match packet.addresses {
-            Addresses::V4 { source, destination } => {
-                self.choose_worker((source.words(), destination.words()))
-            }
-            Addresses::V6 { source, destination } => {
-                self.choose_worker((source.words(), destination.words()))
-            }
+            Addresses::V4 {
+                source,
+                destination,
+            } => self.choose_worker((source.words(), destination.words())),
+            Addresses::V6 {
+                source,
+                destination,
+            } => self.choose_worker((source.words(), destination.words())),
         };
         if owner != self.start.worker && origin.hops == 0 {
             return Action::HandOver { to: owner };
@@ -51,14 +53,16 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) {
         let Some((key, piece, link)) = piece_of(frame, packet) else {
-            self.stats.count(Verdict::Dropped(DropReason::FragmentInvalid), 1);
+            self.stats
+                .count(Verdict::Dropped(DropReason::FragmentInvalid), 1);
             return;
         };
         match self.reassembly.add(key, piece, now) {
             Outcome::Waits => self.stats.waiting.increase(),
             Outcome::Dropped { reason, frames } => {
                 self.stop_waiting(frames - 1);
-                self.stats.count(Verdict::Dropped(reason), u64::from(frames));
+                self.stats
+                    .count(Verdict::Dropped(reason), u64::from(frames));
             }
             Outcome::Complete(datagram) => {
                 self.stop_waiting(datagram.frames - 1);
@@ -66,7 +70,8 @@ impl<P: Pool> Engine<P> {
                 match whole(frame, &datagram, key, link) {
                     Some(whole) => self.datagram(snapshot, whole, port, 0, now),
                     None => {
-                        self.stats.count(Verdict::Dropped(DropReason::FragmentInvalid), frames);
+                        self.stats
+                            .count(Verdict::Dropped(DropReason::FragmentInvalid), frames);
                     }
                 }
             }
@@ -77,12 +82,17 @@ impl<P: Pool> Engine<P> {
         let frames = self.reassembly.expire(now);
         if frames > 0 {
             self.stop_waiting(frames);
-            self.stats.count(Verdict::Dropped(DropReason::FragmentTimeout), u64::from(frames));
+            self.stats.count(
+                Verdict::Dropped(DropReason::FragmentTimeout),
+                u64::from(frames),
+            );
         }
     }
 
     fn stop_waiting(&self, frames: u32) {
-        self.stats.waiting.set(self.stats.waiting.value().saturating_sub(frames));
+        self.stats
+            .waiting
+            .set(self.stats.waiting.value().saturating_sub(frames));
     }
 }
 
@@ -95,17 +105,41 @@ fn piece_of<'a>(frame: &'a [u8], packet: &Packet) -> Option<(DatagramKey, Piece<
     let payload = packet.upper(frame);
     let (offset, more) = (usize::from(fragment.offset_bytes), fragment.more);
     match packet.addresses {
-        Addresses::V4 { source, destination } => {
+        Addresses::V4 {
+            source,
+            destination,
+        } => {
             let header = datagram.get(..datagram.len() - payload.len())?;
             let key = DatagramKey::V4(source, destination, fragment.id, packet.protocol);
-            Some((key, Piece { header, payload, offset, more }, None))
+            Some((
+                key,
+                Piece {
+                    header,
+                    payload,
+                    offset,
+                    more,
+                },
+                None,
+            ))
         }
-        Addresses::V6 { source, destination } => {
+        Addresses::V6 {
+            source,
+            destination,
+        } => {
             let chain = ipv6::walk(datagram)?.fragment?;
             let header = datagram.get(..usize::from(chain.offset))?;
             let key = DatagramKey::V6(source, destination, fragment.id);
             let link = Some((usize::from(chain.link), chain.next_header));
-            Some((key, Piece { header, payload, offset, more }, link))
+            Some((
+                key,
+                Piece {
+                    header,
+                    payload,
+                    offset,
+                    more,
+                },
+                link,
+            ))
         }
     }
 }
@@ -145,9 +179,18 @@ fn whole(frame: &[u8], datagram: &Datagram, key: DatagramKey, link: Link) -> Opt
     };
     let (size, header_bytes) = match key {
         DatagramKey::V4(..) => (datagram.largest_fragment, datagram.header.len()),
-        DatagramKey::V6(..) => {
-            (datagram.largest_fragment + ipv6::FRAGMENT_HEADER_BYTES, datagram.header.len())
-        }
+        DatagramKey::V6(..) => (
+            datagram.largest_fragment + ipv6::FRAGMENT_HEADER_BYTES,
+            datagram.header.len(),
+        ),
     };
-    Some(Whole { frame: buf, cut: Cut { size, header_bytes, id }, frames: datagram.frames })
+    Some(Whole {
+        frame: buf,
+        cut: Cut {
+            size,
+            header_bytes,
+            id,
+        },
+        frames: datagram.frames,
+    })
 }

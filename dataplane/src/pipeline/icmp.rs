@@ -29,7 +29,10 @@ pub(super) struct ErrorLimit {
 
 impl Default for ErrorLimit {
     fn default() -> Self {
-        Self { tokens: ERRORS_PER_SECOND, filled_at: Time::default() }
+        Self {
+            tokens: ERRORS_PER_SECOND,
+            filled_at: Time::default(),
+        }
     }
 }
 
@@ -100,11 +103,21 @@ impl<P: Pool> Engine<P> {
             return Action::Drop(DropReason::Truncated);
         };
         let upper = packet.upper_mut(frame.bytes_mut());
+        let made = match packet.addresses {
+            Addresses::V4 { .. } => icmpv4::make_echo_reply(upper),
+            Addresses::V6 { .. } => icmpv6::make_echo_reply(upper),
+        };
+        if !made {
+            return Action::Drop(DropReason::IcmpInvalid);
+        }
         let Some(ip) = frame.bytes_mut().get_mut(ETHERNET..) else {
             return Action::Drop(DropReason::Truncated);
         };
         match packet.addresses {
-            Addresses::V4 { source, destination } => {
+            Addresses::V4 {
+                source,
+                destination,
+            } => {
                 if let Some(mut header) = ipv4::Header::new_mut(ip) {
                     header.set_source(destination);
                     header.set_destination(source);
@@ -116,7 +129,10 @@ impl<P: Pool> Engine<P> {
                     header.set_checksum(checksum);
                 }
             }
-            Addresses::V6 { source, destination } => {
+            Addresses::V6 {
+                source,
+                destination,
+            } => {
                 if let Some(mut header) = ipv6::Header::new_mut(ip) {
                     header.set_source(destination);
                     header.set_destination(source);
@@ -146,9 +162,10 @@ impl<P: Pool> Engine<P> {
         let Some(quoted) = quote.and_then(parse_quoted) else {
             return Action::Drop(DropReason::IcmpInvalid);
         };
-        let (Some((from, to)), Some(protocol)) =
-            (A::pair(quoted.addresses), Protocol::from_number(quoted.protocol))
-        else {
+        let (Some((from, to)), Some(protocol)) = (
+            A::pair(quoted.addresses),
+            Protocol::from_number(quoted.protocol),
+        ) else {
             return self.classify_local(snapshot, packet, origin.port);
         };
         let table = A::table(&mut self.sessions);
@@ -161,7 +178,8 @@ impl<P: Pool> Engine<P> {
         };
         let hash = table.hash(&key);
         if let Some(index) = table.find(hash, &key, now) {
-            return self.relay_to_real::<A, F>(snapshot, frame, packet, &quoted, index, origin, now);
+            return self
+                .relay_to_real::<A, F>(snapshot, frame, packet, &quoted, index, origin, now);
         }
         let key = ReplyKey {
             client: from,
@@ -176,7 +194,9 @@ impl<P: Pool> Engine<P> {
         }
         // The session may be any other worker's; each looks once.
         if usize::from(origin.hops) + 1 < self.start.workers {
-            return Action::HandOver { to: (self.start.worker + 1) % self.start.workers };
+            return Action::HandOver {
+                to: (self.start.worker + 1) % self.start.workers,
+            };
         }
         match self.classify_local(snapshot, packet, origin.port) {
             Action::Drop(DropReason::LocalUnhandled | DropReason::NoService) => {
@@ -228,7 +248,10 @@ impl<P: Pool> Engine<P> {
             packet,
             Side::Destination,
             (vip, address),
-            Socket { address: vip, port: quoted.source_port },
+            Socket {
+                address: vip,
+                port: quoted.source_port,
+            },
             Socket { address, port },
         );
         match fit(packet, egress.mtu, origin.cut) {
@@ -276,7 +299,10 @@ impl<P: Pool> Engine<P> {
             Side::Source,
             (source, key.virtual_address),
             Socket { address, port },
-            Socket { address: key.virtual_address, port: key.virtual_port },
+            Socket {
+                address: key.virtual_address,
+                port: key.virtual_port,
+            },
         );
         match fit(packet, egress.mtu, origin.cut) {
             Ok(cut) => route(egress, cut, Verdict::Forwarded),
@@ -288,7 +314,14 @@ impl<P: Pool> Engine<P> {
     #[cold]
     pub(super) fn refuse(&mut self, snapshot: &Snapshot, frame: &[u8], packet: &Packet, now: Time) {
         let vip = packet.addresses.destination();
-        self.report(snapshot, packet.datagram(frame), packet, Some(vip), Error::PortUnreachable, now);
+        self.report(
+            snapshot,
+            packet.datagram(frame),
+            packet,
+            Some(vip),
+            Error::PortUnreachable,
+            now,
+        );
     }
 
     /// Tells the sender that its packet's hops ran out. `from` is the VIP, or `None` for our own
@@ -302,7 +335,14 @@ impl<P: Pool> Engine<P> {
         from: Option<IpAddr>,
         now: Time,
     ) {
-        self.report(snapshot, packet.datagram(frame), packet, from, Error::TimeExceeded, now);
+        self.report(
+            snapshot,
+            packet.datagram(frame),
+            packet,
+            from,
+            Error::TimeExceeded,
+            now,
+        );
     }
 
     /// Tells the sender what would fit.
@@ -316,7 +356,14 @@ impl<P: Pool> Engine<P> {
         mtu: usize,
         now: Time,
     ) {
-        self.report(snapshot, packet.datagram(frame), packet, from, Error::TooBig { mtu }, now);
+        self.report(
+            snapshot,
+            packet.datagram(frame),
+            packet,
+            from,
+            Error::TooBig { mtu },
+            now,
+        );
     }
 
     fn report(
@@ -339,9 +386,8 @@ impl<P: Pool> Engine<P> {
                 let id = self.take_id();
                 let (from, to): (V4, V4) = (from.into(), to.into());
                 let room = icmpv4::MAX_ERROR_BYTES;
-                let write = |out: &mut [u8]| {
-                    icmpv4::write_error(out, error.v4(), from, to, id, datagram)
-                };
+                let write =
+                    |out: &mut [u8]| icmpv4::write_error(out, error.v4(), from, to, id, datagram);
                 self.originate(snapshot, to.into(), room, write, now);
             }
             (Some(IpAddr::V6(from)), IpAddr::V6(to)) => {
@@ -359,9 +405,9 @@ impl<P: Pool> Engine<P> {
 impl Error {
     fn v4(self) -> icmpv4::ErrorMessage {
         match self {
-            Self::PortUnreachable => {
-                icmpv4::ErrorMessage::DestinationUnreachable { code: icmpv4::PORT_UNREACHABLE }
-            }
+            Self::PortUnreachable => icmpv4::ErrorMessage::DestinationUnreachable {
+                code: icmpv4::PORT_UNREACHABLE,
+            },
             Self::TimeExceeded => icmpv4::ErrorMessage::TimeExceeded,
             Self::TooBig { mtu } => icmpv4::ErrorMessage::FragmentationNeeded {
                 mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
@@ -371,9 +417,9 @@ impl Error {
 
     fn v6(self) -> icmpv6::ErrorMessage {
         match self {
-            Self::PortUnreachable => {
-                icmpv6::ErrorMessage::DestinationUnreachable { code: icmpv6::PORT_UNREACHABLE }
-            }
+            Self::PortUnreachable => icmpv6::ErrorMessage::DestinationUnreachable {
+                code: icmpv6::PORT_UNREACHABLE,
+            },
             Self::TimeExceeded => icmpv6::ErrorMessage::TimeExceeded,
             Self::TooBig { mtu } => icmpv6::ErrorMessage::PacketTooBig {
                 mtu: u32::try_from(mtu).unwrap_or(u32::MAX),
@@ -386,8 +432,9 @@ fn is_icmp_checksum_valid(frame: &[u8], packet: &Packet) -> bool {
     let upper = packet.upper(frame);
     match packet.addresses {
         Addresses::V4 { .. } => icmpv4::checksum_is_valid(upper),
-        Addresses::V6 { source, destination } => {
-            icmpv6::checksum_is_valid(source, destination, upper)
-        }
+        Addresses::V6 {
+            source,
+            destination,
+        } => icmpv6::checksum_is_valid(source, destination, upper),
     }
 }

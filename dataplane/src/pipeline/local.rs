@@ -48,7 +48,10 @@ impl<P: Pool> Engine<P> {
             return Action::Drop(DropReason::ArpInvalid);
         }
         match arp::write(frame.bytes_mut(), heard.sender_mac, &reply) {
-            Some(_) => Action::Emit { port, verdict: Verdict::Replied },
+            Some(_) => Action::Emit {
+                port,
+                verdict: Verdict::Replied,
+            },
             None => Action::Drop(DropReason::ArpInvalid),
         }
     }
@@ -97,9 +100,14 @@ impl<P: Pool> Engine<P> {
                 if length.is_none_or(|length| frame.set_len(length).is_err()) {
                     return Action::Drop(DropReason::NdpInvalid);
                 }
-                Action::Emit { port, verdict: Verdict::Replied }
+                Action::Emit {
+                    port,
+                    verdict: Verdict::Replied,
+                }
             }
-            ndp::Message::Advertisement { target, target_mac, .. } => {
+            ndp::Message::Advertisement {
+                target, target_mac, ..
+            } => {
                 if snapshot.is_ours(target.into()) && target_mac.is_some_and(|mac| mac != own.mac) {
                     return Action::Drop(DropReason::MartianSource);
                 }
@@ -114,7 +122,9 @@ impl<P: Pool> Engine<P> {
 
     /// Tells the link that `address` is here, unasked (RFC 5227 section 3, RFC 4861 section 7.2.6).
     pub(crate) fn announce(&mut self, snapshot: &Snapshot, port: PortId, address: IpAddr) {
-        let Some(own) = snapshot.ports.get(usize::from(port.0)) else { return };
+        let Some(own) = snapshot.ports.get(usize::from(port.0)) else {
+            return;
+        };
         match address {
             IpAddr::V4(address) => {
                 let packet = arp::Packet::announcement(own.mac, V4::from(address));

@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use arrayvec::ArrayVec;
+use crossbeam::queue::ArrayQueue;
 
-use crate::flow::{FlowKey, Protocol, ReplyKey, V4, V6};
+use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::io::{BURST, PacketBuf, Pool};
 use crate::neighbour::Neighbours;
 use crate::parse::{Packet, Parse, parse};
@@ -72,6 +73,18 @@ pub enum Message<B> {
     },
 }
 
+/// Every worker's inbox, by worker: bounded, lock-free, many writers, one reader.
+pub type Inboxes<B> = Arc<[ArrayQueue<Message<B>>]>;
+
+/// Messages that one inbox holds at most.
+const INBOX: usize = 2048;
+
+/// Empty inboxes for `workers` workers.
+#[must_use]
+pub fn inboxes<B>(workers: usize) -> Inboxes<B> {
+    (0..workers).map(|_| ArrayQueue::new(INBOX)).collect()
+}
+
 /// A datagram put together from fragments, and what it takes to fragment it again.
 #[derive(Debug)]
 pub struct Whole {
@@ -80,6 +93,13 @@ pub struct Whole {
     cut: Cut,
     /// How many frames it came in.
     frames: u32,
+}
+
+impl Whole {
+    /// How many frames it came in.
+    pub(crate) fn frames(&self) -> u64 {
+        u64::from(self.frames)
+    }
 }
 
 /// How a datagram was fragmented, and will be again.
@@ -107,11 +127,21 @@ struct Origin {
 enum Action {
     Drop(DropReason),
     /// Send the datagram behind the Ethernet header to `next_hop`, cut into fragments if `cut`.
-    Route { port: PortId, next_hop: IpAddr, cut: Option<Cut>, verdict: Verdict },
+    Route {
+        port: PortId,
+        next_hop: IpAddr,
+        cut: Option<Cut>,
+        verdict: Verdict,
+    },
     /// Send the frame as it is.
-    Emit { port: PortId, verdict: Verdict },
+    Emit {
+        port: PortId,
+        verdict: Verdict,
+    },
     /// Give the frame, as it was received, to another worker.
-    HandOver { to: usize },
+    HandOver {
+        to: usize,
+    },
     /// It is a fragment: keep it until its datagram is whole.
     Reassemble(Packet),
     /// It was for this worker itself, and has been used.
@@ -177,15 +207,20 @@ pub(crate) struct Engine<P: Pool> {
     pool: P,
     /// Frames to be sent, by port.
     pub(crate) out: Vec<Vec<P::Buf>>,
-    /// Messages to other workers, by worker.
-    pub(crate) handed: Vec<Vec<Message<P::Buf>>>,
+    /// Every worker's inbox, this one's included.
+    pub(crate) inboxes: Inboxes<P::Buf>,
     owners: RandomState,
     next_id: u16,
     errors: icmp::ErrorLimit,
 }
 
 impl<P: Pool> Engine<P> {
-    pub(crate) fn new(config: &Config, pool: P, stats: Arc<WorkerStats>) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        pool: P,
+        stats: Arc<WorkerStats>,
+        inboxes: Inboxes<P::Buf>,
+    ) -> Self {
         let [a, b, c, d] = config.keys;
         let hasher = RandomState::with_seeds(a, b, c, d);
         let ports = stats.ports.len();
@@ -199,8 +234,10 @@ impl<P: Pool> Engine<P> {
             neighbours: Neighbours::new(hasher.clone()),
             reassembly: Reassembly::default(),
             pool,
-            out: (0..ports).map(|_| Vec::new()).collect(),
-            handed: (0..config.start.workers).map(|_| Vec::new()).collect(),
+            out: (0..ports)
+                .map(|_| Vec::with_capacity(deliver::BACKLOG))
+                .collect(),
+            inboxes,
             owners: hasher,
             next_id: 0,
             errors: icmp::ErrorLimit::default(),
@@ -216,14 +253,21 @@ impl<P: Pool> Engine<P> {
         frames: &mut Vec<P::Buf>,
         now: Time,
     ) {
-        let role = snapshot.ports.get(usize::from(port.0)).map(|port| port.role);
+        let role = snapshot
+            .ports
+            .get(usize::from(port.0))
+            .map(|port| port.role);
         if let Some(PortRole::Kernel { network }) = role {
             for frame in frames.drain(..) {
                 self.emit(frame, network, Some(Verdict::Forwarded));
             }
             return;
         }
-        let origin = Origin { port, hops, cut: None };
+        let origin = Origin {
+            port,
+            hops,
+            cut: None,
+        };
         let mut looks = ArrayVec::<Look, BURST>::new();
         let nat = snapshot.has_nat();
         for frame in frames.iter().take(BURST) {
@@ -241,32 +285,46 @@ impl<P: Pool> Engine<P> {
     #[inline]
     fn look(&self, frame: &[u8], nat: bool) -> Look {
         let parse = parse(frame);
-        let Parse::Ip(packet) = &parse else { return Look { parse, hashes: None } };
-        let hashes = packet.balanced_protocol().filter(|_| packet.fragment.is_none()).map(
-            |protocol| match packet.addresses {
-                crate::parse::Addresses::V4 { source, destination } => hashes(
+        let Parse::Ip(packet) = &parse else {
+            return Look {
+                parse,
+                hashes: None,
+            };
+        };
+        let hashes = packet
+            .balanced_protocol()
+            .filter(|_| packet.fragment.is_none())
+            .map(|protocol| match packet.addresses {
+                crate::parse::Addresses::V4 {
+                    source,
+                    destination,
+                } => hashes(
                     &self.sessions.v4,
                     packet,
                     protocol,
                     (source, destination),
                     nat,
                 ),
-                crate::parse::Addresses::V6 { source, destination } => hashes(
+                crate::parse::Addresses::V6 {
+                    source,
+                    destination,
+                } => hashes(
                     &self.sessions.v6,
                     packet,
                     protocol,
                     (source, destination),
                     nat,
                 ),
-            },
-        );
+            });
         Look { parse, hashes }
     }
 
     /// Second stage: the second cache line.
     #[inline]
     fn prefetch_entries(&self, look: &Look) {
-        let (Parse::Ip(packet), Some(hashes)) = (&look.parse, look.hashes) else { return };
+        let (Parse::Ip(packet), Some(hashes)) = (&look.parse, look.hashes) else {
+            return;
+        };
         match packet.addresses {
             crate::parse::Addresses::V4 { .. } => prefetch(&self.sessions.v4, hashes),
             crate::parse::Addresses::V6 { .. } => prefetch(&self.sessions.v6, hashes),
@@ -286,10 +344,20 @@ impl<P: Pool> Engine<P> {
         let action = self.classify(snapshot, &mut frame, look, origin, now);
         match action {
             Action::Drop(reason) => self.stats.count(Verdict::Dropped(reason), 1),
-            Action::Route { port, next_hop, cut: None, verdict } => {
+            Action::Route {
+                port,
+                next_hop,
+                cut: None,
+                verdict,
+            } => {
                 self.send(snapshot, frame, port, next_hop, Some(verdict), now);
             }
-            Action::Route { port, next_hop, cut: Some(cut), verdict } => {
+            Action::Route {
+                port,
+                next_hop,
+                cut: Some(cut),
+                verdict,
+            } => {
                 self.stats.count(verdict, 1);
                 self.send_cut(snapshot, frame.bytes(), port, next_hop, cut, now);
             }
@@ -315,15 +383,27 @@ impl<P: Pool> Engine<P> {
         hops: u8,
         now: Time,
     ) {
-        let origin = Origin { port, hops, cut: Some(whole.cut) };
+        let origin = Origin {
+            port,
+            hops,
+            cut: Some(whole.cut),
+        };
         let look = self.look(whole.frame.bytes(), snapshot.has_nat());
         let action = self.classify(snapshot, &mut whole.frame, &look, origin, now);
-        let count = u64::from(whole.frames);
+        let count = whole.frames();
         match action {
             Action::Drop(reason) => self.stats.count(Verdict::Dropped(reason), count),
-            Action::Route { port, next_hop, cut, verdict } => {
+            Action::Route {
+                port,
+                next_hop,
+                cut,
+                verdict,
+            } => {
                 self.stats.count(verdict, count);
-                let cut = cut.unwrap_or(Cut { size: usize::MAX, ..whole.cut });
+                let cut = cut.unwrap_or(Cut {
+                    size: usize::MAX,
+                    ..whole.cut
+                });
                 self.send_cut(snapshot, whole.frame.bytes(), port, next_hop, cut, now);
             }
             Action::HandOver { to } => {
@@ -332,7 +412,8 @@ impl<P: Pool> Engine<P> {
             Action::Consume => self.stats.count(Verdict::Consumed, count),
             // The kernel's port takes frames as they came, and these are gone.
             Action::Emit { .. } | Action::Reassemble(_) => {
-                self.stats.count(Verdict::Dropped(DropReason::LocalUnhandled), count);
+                self.stats
+                    .count(Verdict::Dropped(DropReason::LocalUnhandled), count);
             }
         }
     }
@@ -343,14 +424,24 @@ impl<P: Pool> Engine<P> {
         let counters = snapshot.workers.get(self.start.worker);
         let end = |real: RealId, active: bool| {
             if let Some(counters) = counters.and_then(|table| table.reals.get(real.0)) {
-                if active { counters.active.decrease() } else { counters.inactive.decrease() }
+                if active {
+                    counters.active.decrease()
+                } else {
+                    counters.inactive.decrease()
+                }
             }
         };
         let Sessions { v4, v6 } = &mut self.sessions;
-        v4.expire(now, EXPIRY_BUDGET, |session| end(session.real(), session.state().is_active()));
-        v6.expire(now, EXPIRY_BUDGET, |session| end(session.real(), session.state().is_active()));
+        v4.expire(now, EXPIRY_BUDGET, |session| {
+            end(session.real(), session.state().is_active())
+        });
+        v6.expire(now, EXPIRY_BUDGET, |session| {
+            end(session.real(), session.state().is_active())
+        });
         let live = self.sessions.v4.len() + self.sessions.v6.len();
-        self.stats.sessions.set(u32::try_from(live).unwrap_or(u32::MAX));
+        self.stats
+            .sessions
+            .set(u32::try_from(live).unwrap_or(u32::MAX));
         self.ask_neighbours(snapshot, now);
         self.expire_fragments(now);
     }
@@ -367,7 +458,7 @@ impl<P: Pool> Engine<P> {
     }
 
     /// Takes the session's place in the numbers of its real server back.
-    fn uncount<A>(counters: Option<&RealCounters>, session: &Session<A>) {
+    fn uncount<A: Address>(counters: Option<&RealCounters>, session: &Session<A>) {
         if let Some(counters) = counters {
             if session.state().is_active() {
                 counters.active.decrease();

@@ -17,7 +17,10 @@ pub struct PieceHeader {
 impl Default for PieceHeader {
     /// No header: for a datagram that goes out in one piece, as it is.
     fn default() -> Self {
-        Self { bytes: [0; MAX_HEADER], len: 0 }
+        Self {
+            bytes: [0; MAX_HEADER],
+            len: 0,
+        }
     }
 }
 

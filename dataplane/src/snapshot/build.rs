@@ -143,13 +143,15 @@ impl Builder {
             })
             .collect();
         let scheduler = Scheduler::new(spec.scheduler, &candidates);
-        let owned = spec
-            .reals
-            .iter()
-            .any(|real| real.forward == ForwardMethod::Nat);
         let Some(old) = next.service(id) else {
             return id;
         };
+        // Sticks while the slot means this service: sessions may live on that began under NAT.
+        let owned = old.owned
+            || spec
+                .reals
+                .iter()
+                .any(|real| real.forward == ForwardMethod::Nat);
         if old.configured
             && old.name == spec.name
             && old.owned == owned
@@ -167,7 +169,7 @@ impl Builder {
             .filter(|real| !candidates.iter().any(|candidate| candidate.real == *real))
             .collect();
         for (real, _) in &dropped {
-            self.remove_real(next, *real, spec.protocol);
+            self.remove_real(next, *real);
         }
         let revision = self.take_revision();
         if let Some(service) = next.services.get_mut(id.0) {
@@ -240,10 +242,7 @@ impl Builder {
         };
         self.removed_reals.remove(&id);
         let Some(old) = next.real(id) else { return id };
-        let (was_nat, is_nat) = (
-            old.configured && old.forward == ForwardMethod::Nat,
-            spec.forward == ForwardMethod::Nat,
-        );
+        let reaches_by_nat = spec.forward == ForwardMethod::Nat && !old.replies_come_back;
         let changed =
             !old.configured || old.weight != spec.weight || old.forward != spec.forward || moved;
         if changed {
@@ -253,12 +252,11 @@ impl Builder {
                 real.forward = spec.forward;
                 real.configured = true;
                 real.egress = egress;
+                real.replies_come_back |= reaches_by_nat;
             }
-            let socket = (protocol, spec.address, spec.port);
-            match (was_nat, is_nat) {
-                (false, true) => next.nat_sockets.retain_key(socket),
-                (true, false) => next.nat_sockets.release_key(&socket),
-                _ => {}
+            if reaches_by_nat {
+                next.nat_sockets
+                    .retain_key((protocol, spec.address, spec.port));
             }
         }
         id
@@ -277,6 +275,7 @@ impl Builder {
             weight: spec.weight,
             forward: spec.forward,
             configured: false,
+            replies_come_back: false,
             egress: None,
             baseline: next.slot_totals(id),
         };
@@ -310,7 +309,7 @@ impl Builder {
             .chain(candidates.iter().map(|candidate| candidate.real))
             .collect();
         for candidate in candidates.iter() {
-            self.remove_real(next, candidate.real, key.0);
+            self.remove_real(next, candidate.real);
         }
         let revision = self.take_revision();
         if let Some(service) = next.services.get_mut(id.0) {
@@ -325,16 +324,10 @@ impl Builder {
         self.removed_services.insert(id);
     }
 
-    fn remove_real(&mut self, next: &mut Snapshot, id: RealId, protocol: Protocol) {
-        let Some(real) = next.reals.get_mut(id.0) else {
-            return;
-        };
-        let socket = (protocol, real.address, real.port);
-        let nat = real.configured && real.forward == ForwardMethod::Nat;
-        real.configured = false;
-        self.removed_reals.insert(id);
-        if nat {
-            next.nat_sockets.release_key(&socket);
+    fn remove_real(&mut self, next: &mut Snapshot, id: RealId) {
+        if let Some(real) = next.reals.get_mut(id.0) {
+            real.configured = false;
+            self.removed_reals.insert(id);
         }
     }
 
@@ -354,10 +347,16 @@ impl Builder {
             self.removed_reals.remove(&id);
             self.free_reals.push(id);
             let totals = next.real_totals(id);
-            let Some(real) = next.real(id) else { continue };
+            let Some(real) = next.real(id).cloned() else {
+                continue;
+            };
             self.real_ids
                 .remove(&(real.service, real.address, real.port));
             if let Some(service) = next.services.get_mut(real.service.0) {
+                if real.replies_come_back {
+                    let socket = (service.protocol, real.address, real.port);
+                    next.nat_sockets.release_key(&socket);
+                }
                 service.past.add(&totals);
                 service.former = service
                     .former

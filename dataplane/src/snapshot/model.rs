@@ -87,6 +87,8 @@ pub struct RealServer {
     pub forward: ForwardMethod,
     /// False once it was removed; the slot then waits for its last session.
     pub configured: bool,
+    /// Whether sessions may exist that reach it by NAT, so that its replies are looked up.
+    pub replies_come_back: bool,
     /// The way there; `None` when no route leads to it.
     pub egress: Option<Egress>,
     /// What the slot's counters stood at when it began to mean this real server.
