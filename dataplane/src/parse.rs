@@ -8,8 +8,16 @@ use crate::verdict::DropReason;
 use crate::wire::checksum::Sum;
 use crate::wire::{ethernet, icmpv4, ipv4, ipv6, tcp, udp, vlan};
 
+mod martian;
+mod quoted;
 #[cfg(test)]
 mod tests;
+
+pub use martian::{
+    is_martian_destination_v4, is_martian_destination_v6, is_martian_source_v4,
+    is_martian_source_v6,
+};
+pub use quoted::{Quoted, parse_quoted};
 
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,73 +185,6 @@ impl Addresses {
             } => Sum::pseudo_v6(source, destination, protocol, length),
         }
     }
-
-    /// Why these addresses cannot be those of a packet to be balanced, if they cannot.
-    #[inline]
-    #[must_use]
-    pub const fn martian(&self) -> Option<DropReason> {
-        let (source, destination) = match *self {
-            Self::V4 {
-                source,
-                destination,
-            } => (
-                is_martian_source_v4(source),
-                is_martian_destination_v4(destination),
-            ),
-            Self::V6 {
-                source,
-                destination,
-            } => (
-                is_martian_source_v6(source),
-                is_martian_destination_v6(destination),
-            ),
-        };
-        if source {
-            Some(DropReason::MartianSource)
-        } else if destination {
-            Some(DropReason::MartianDestination)
-        } else {
-            None
-        }
-    }
-}
-
-const LOOPBACK_V6: V6 = V6([0, 1]);
-const UNSPECIFIED_V6: V6 = V6([0, 0]);
-
-/// Whether no packet comes from here: this network, loopback, multicast, broadcast (RFC 1812
-/// section 5.3.7). 240.0.0.0/4 is let through, as Linux does.
-#[inline]
-#[must_use]
-pub const fn is_martian_source_v4(address: V4) -> bool {
-    is_martian_destination_v4(address) || address.0 >> 28 == 0xe || address.0 == u32::MAX
-}
-
-/// Whether no packet goes here from outside: this network, loopback.
-#[inline]
-#[must_use]
-pub const fn is_martian_destination_v4(address: V4) -> bool {
-    matches!(address.0 >> 24, 0 | 127)
-}
-
-/// Whether no packet comes from here: unspecified, loopback, multicast, an IPv4 address in disguise
-/// (which Linux drops too, since it would pass for 127.0.0.1 behind us). Unspecified is right in
-/// neighbour discovery (RFC 4861 section 4.3).
-#[inline]
-#[must_use]
-pub const fn is_martian_source_v6(address: V6) -> bool {
-    let V6([high, low]) = address;
-    is_martian_destination_v6(address)
-        || ipv6::is_multicast(address)
-        || (high == 0 && low >> 32 == 0xffff)
-}
-
-/// Whether no packet goes here from outside: unspecified, loopback.
-#[inline]
-#[must_use]
-pub const fn is_martian_destination_v6(address: V6) -> bool {
-    let V6([high, low]) = address;
-    high == UNSPECIFIED_V6.0[0] && low <= LOOPBACK_V6.0[1]
 }
 
 /// Finds a frame's headers.
@@ -417,69 +358,4 @@ fn parse_upper(packet: &mut Packet, upper: &[u8], icmp: u8) -> Result<(), DropRe
         _ => {}
     }
     Ok(())
-}
-
-/// The packet that an ICMP error quotes: only its beginning is there. Offsets count from its
-/// first byte.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quoted {
-    /// Where the upper layer's header begins, of which at least eight bytes are there.
-    pub l4: u16,
-    /// Who sent to whom.
-    pub addresses: Addresses,
-    /// The upper layer's number.
-    pub protocol: u8,
-    /// The sender's port; 0 if neither TCP nor UDP. An echo's identifier is not a port.
-    pub source_port: u16,
-    /// The receiver's port; 0 if neither TCP nor UDP.
-    pub destination_port: u16,
-}
-
-/// Reads the packet quoted in an ICMP error, of which RFC 792 promises the header and eight bytes.
-///
-/// `None` if less is there, or if it is a fragment other than the first. Its length and its
-/// checksums are not checked: the quote is cut off, and routers change what they quote.
-#[must_use]
-pub fn parse_quoted(bytes: &[u8]) -> Option<Quoted> {
-    let (l4, protocol, addresses) = match bytes.first()? >> 4 {
-        4 => {
-            let header = ipv4::Header::new(bytes)?;
-            let header_bytes = u16::from(header.header_bytes());
-            if header_bytes < 20 || header.offset_bytes() != 0 {
-                return None;
-            }
-            let addresses = Addresses::V4 {
-                source: header.source(),
-                destination: header.destination(),
-            };
-            (header_bytes, header.protocol(), addresses)
-        }
-        6 => {
-            let header = ipv6::Header::new(bytes)?;
-            let chain = ipv6::walk(bytes)?;
-            if chain.fragment.is_some_and(|it| it.offset_bytes != 0) {
-                return None;
-            }
-            let addresses = Addresses::V6 {
-                source: header.source(),
-                destination: header.destination(),
-            };
-            (chain.offset, chain.protocol, addresses)
-        }
-        _ => return None,
-    };
-    // TCP's and UDP's ports are in the same place.
-    let ports = udp::Header::at(bytes, l4)?;
-    let has_ports = Protocol::from_number(protocol).is_some();
-    Some(Quoted {
-        l4,
-        addresses,
-        protocol,
-        source_port: if has_ports { ports.source_port() } else { 0 },
-        destination_port: if has_ports {
-            ports.destination_port()
-        } else {
-            0
-        },
-    })
 }

@@ -5,6 +5,9 @@ use super::ethernet::{self, Mac};
 use super::field::Field;
 use crate::flow::V4;
 
+#[cfg(test)]
+mod tests;
+
 /// Length of an ARP packet behind the Ethernet header.
 pub const PACKET_BYTES: usize = 28;
 /// Length of a frame with one, before padding.

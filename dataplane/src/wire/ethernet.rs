@@ -8,6 +8,9 @@ use std::str::FromStr;
 use super::field::Field;
 use super::view;
 
+#[cfg(test)]
+mod tests;
+
 /// Length of the header.
 pub const HEADER_BYTES: usize = 14;
 /// Shortest frame on the wire, without FCS; shorter ones are padded by the NIC or by us.

@@ -8,6 +8,9 @@ use super::field::Field;
 use super::{ipv4, view};
 use crate::flow::V4;
 
+#[cfg(test)]
+mod tests;
+
 /// Length of the part that all messages have.
 pub const HEADER_BYTES: usize = 8;
 /// Longest datagram with an error (RFC 1812 section 4.3.2.3).
@@ -154,14 +157,12 @@ pub fn checksum_is_valid(l4: &[u8]) -> bool {
     Sum::of(l4).is_valid()
 }
 
-/// Writes the right checksum into the whole message `l4`.
+/// Writes the right checksum into the whole message `l4`, whatever its checksum field holds.
 pub fn fill_checksum(l4: &mut [u8]) {
+    let sum = Sum::of(l4);
     if let Some(mut header) = Header::new_mut(l4) {
-        header.set_checksum(0);
-        let checksum = Sum::of(l4).finish();
-        if let Some(mut header) = Header::new_mut(l4) {
-            header.set_checksum(checksum);
-        }
+        let others = sum.u16(!header.checksum());
+        header.set_checksum(others.finish());
     }
 }
 

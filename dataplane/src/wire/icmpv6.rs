@@ -8,6 +8,9 @@ use super::field::Field;
 use super::{ipv6, view};
 use crate::flow::V6;
 
+#[cfg(test)]
+mod tests;
+
 /// Length of the part that all messages have.
 pub const HEADER_BYTES: usize = 8;
 /// Longest datagram with an error (RFC 4443 section 2.4 (c)).
@@ -149,16 +152,12 @@ pub fn checksum_is_valid(source: V6, destination: V6, l4: &[u8]) -> bool {
         .is_valid()
 }
 
-/// Writes the right checksum into the whole message `l4`.
+/// Writes the right checksum into the whole message `l4`, whatever its checksum field holds.
 pub fn fill_checksum(source: V6, destination: V6, l4: &mut [u8]) {
+    let sum = Sum::pseudo_v6(source, destination, ipv6::ICMP, l4.len()).bytes(l4);
     if let Some(mut header) = Header::new_mut(l4) {
-        header.set_checksum(0);
-        let checksum = Sum::pseudo_v6(source, destination, ipv6::ICMP, l4.len())
-            .bytes(l4)
-            .finish();
-        if let Some(mut header) = Header::new_mut(l4) {
-            header.set_checksum(checksum);
-        }
+        let others = sum.u16(!header.checksum());
+        header.set_checksum(others.finish());
     }
 }
 

@@ -8,6 +8,9 @@ use super::field::Field;
 use super::view;
 use crate::flow::V4;
 
+#[cfg(test)]
+mod tests;
+
 /// Length of a header without options.
 pub const HEADER_BYTES: usize = 20;
 /// Length of a header with as many options as fit.

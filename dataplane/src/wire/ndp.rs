@@ -6,6 +6,9 @@ use super::field::Field;
 use super::{icmpv6, ipv6};
 use crate::flow::V6;
 
+#[cfg(test)]
+mod tests;
+
 /// Length of a message without options.
 pub const MESSAGE_BYTES: usize = 24;
 /// Length of the option with an Ethernet address.
