@@ -389,6 +389,10 @@ impl<A: Address> SessionTable<A> {
             self.entries[slot as usize].reply_slot = reply_slot;
         }
         self.tags.occupy(slot, place);
+        if self.len == 0 {
+            // The time may have jumped, or begun anywhere, while there was nothing to reap.
+            self.wheel.skip_to(now);
+        }
         self.wheel.file(&mut self.entries, slot);
         self.len += 1;
         self.half_open += u32::from(new.state.is_half_open());
@@ -497,3 +501,6 @@ impl<A: Address> SessionTable<A> {
         (end < slots).then_some(end)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,3 +134,24 @@ impl Wheel {
         None
     }
 }
+
+#[cfg(test)]
+impl Wheel {
+    /// Sessions in all lists, each checked to be in the list that it believes to be in.
+    pub(super) fn filed<A>(&self, entries: &[Session<A>]) -> usize {
+        let mut filed = 0;
+        for (slot, heads) in self.heads.iter().enumerate() {
+            for &head in heads {
+                let (mut previous, mut index) = (head, head);
+                while index != NONE {
+                    let entry = &entries[index as usize];
+                    assert_eq!(usize::from(entry.filed), slot);
+                    assert!(index == head || entry.previous == previous);
+                    (previous, index) = (index, entry.next);
+                    filed += 1;
+                }
+            }
+        }
+        filed
+    }
+}
