@@ -11,6 +11,9 @@ use crate::time::Time;
 /// No entry, as a link.
 pub(super) const NONE: u32 = u32::MAX;
 
+/// `filed` of an entry that holds no session.
+pub(super) const VACANT: u16 = u16::MAX;
+
 /// Where a session is. Stable from its insertion to its removal, meaningless afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionIndex(pub u32);
@@ -87,14 +90,14 @@ pub struct Session<A> {
     pub(super) deadline: Time,
     pub(super) real_address: A,
     pub(super) real: RealId,
-    /// Neighbours in the wheel's list.
+    /// Neighbours in the wheel's list; `previous` means nothing at the list's head.
     pub(super) next: u32,
     pub(super) previous: u32,
     /// The slot of the reply index that names this session, or `NONE`.
     pub(super) reply_slot: u32,
     pub(super) in_packets: u32,
     pub(super) real_port: u16,
-    /// The wheel's slot in whose list the session is.
+    /// The wheel's slot in one of whose lists the session is, or `VACANT`.
     pub(super) filed: u16,
     pub(super) flags: Flags,
     pub(super) state: State,
@@ -122,7 +125,7 @@ impl<A: Address> Session<A> {
             reply_slot: NONE,
             in_packets: 0,
             real_port: 0,
-            filed: 0,
+            filed: VACANT,
             flags: Flags::EMPTY,
             state: State::Udp,
         }
@@ -162,6 +165,16 @@ impl<A: Address> Session<A> {
             real_port,
             protocol: self.key.protocol,
         })
+    }
+
+    /// Whether `key` would be its replies' key if it were forwarded by NAT.
+    #[inline(always)]
+    pub(super) fn is_answered_by(&self, key: &ReplyKey<A>) -> bool {
+        self.real_address == key.real
+            && self.key.client == key.client
+            && self.real_port == key.real_port
+            && self.key.client_port == key.client_port
+            && self.key.protocol == key.protocol
     }
 
     /// The state its last packet left it in.

@@ -12,6 +12,6 @@ mod wheel;
 
 pub use entry::{Flags, NewSession, Session, SessionIndex};
 pub use state::State;
-pub use table::{Gone, KeyHash, ReplyHash, SessionTable, TableFull};
+pub use table::{Gone, Hint, KeyHash, ReplyHash, SessionTable, TableFull};
 pub use tcp::{Direction, TcpState};
 pub use timeout::Timeouts;

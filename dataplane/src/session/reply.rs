@@ -47,12 +47,18 @@ impl ReplyIndex {
         prefetch(&self.sessions, second);
     }
 
-    /// Brings the sessions that may match nearer.
+    /// Brings the sessions that may match nearer and returns the first, or `NONE`.
     #[inline(always)]
-    pub(super) fn prefetch_entry<A>(&self, entries: &[Session<A>], hash: u64) {
+    pub(super) fn prefetch_entry<A>(&self, entries: &[Session<A>], hash: u64) -> u32 {
+        let mut first = NONE;
         for slot in self.tags.candidates(self.tags.place(hash)) {
-            prefetch(entries, self.session(slot) as usize);
+            let session = self.session(slot);
+            prefetch(entries, session as usize);
+            if first == NONE {
+                first = session;
+            }
         }
+        first
     }
 
     #[inline(always)]
@@ -68,14 +74,9 @@ impl ReplyIndex {
         place: Place,
         key: &ReplyKey<A>,
     ) -> Option<u32> {
-        self.tags.candidates(place).find(|&slot| {
-            let session = &entries[self.session(slot) as usize];
-            session.real_address == key.real
-                && session.key.client == key.client
-                && session.real_port == key.real_port
-                && session.key.client_port == key.client_port
-                && session.key.protocol == key.protocol
-        })
+        self.tags
+            .candidates(place)
+            .find(|&slot| entries[self.session(slot) as usize].is_answered_by(key))
     }
 
     /// The session that has this reply key.

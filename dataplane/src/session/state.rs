@@ -76,3 +76,36 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SYN: u8 = 0x02;
+    const ACK: u8 = 0x10;
+
+    #[test]
+    fn a_state_is_one_byte() {
+        assert_eq!(size_of::<State>(), 1);
+    }
+
+    #[test]
+    fn a_syn_alone_is_active_and_half_open_until_the_ack() {
+        let syn = State::first(Protocol::Tcp, Direction::InputOnly, SYN);
+        assert_eq!(syn.name(), "SYN_RECV");
+        assert!(syn.is_active() && syn.is_half_open());
+        let ack = syn.next(Direction::InputOnly, ACK);
+        assert_eq!(ack.name(), "ESTABLISHED");
+        assert!(ack.is_active() && !ack.is_half_open());
+    }
+
+    #[test]
+    fn udp_is_never_active_and_half_open_until_the_second_datagram() {
+        let first = State::first(Protocol::Udp, Direction::Input, 0);
+        assert!(first.is_half_open() && !first.is_active());
+        let second = first.next(Direction::Output, 0);
+        assert!(!second.is_half_open() && !second.is_active());
+        assert_eq!((first.name(), second.name()), ("UDP", "UDP"));
+        assert_eq!(second.protocol(), Protocol::Udp);
+    }
+}

@@ -70,3 +70,45 @@ impl Timeouts {
         now.plus_ms(self.ms(state))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_ipvs() {
+        let seconds: Vec<u64> = TcpState::ALL
+            .into_iter()
+            .map(|state| Timeouts::default().ms(State::Tcp(state)) / 1000)
+            .collect();
+        assert_eq!(seconds, [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120]);
+        assert_eq!(Timeouts::default().ms(State::Udp), 300_000);
+        assert_eq!(Timeouts::default().ms(State::UdpNew), 300_000);
+    }
+
+    #[test]
+    fn setting_timeouts_reaches_three_states_and_zero_keeps_the_default() {
+        let (second, zero) = (Duration::from_secs(1), Duration::ZERO);
+        let set = Timeouts::new(second, zero, second * 2);
+        for state in TcpState::ALL.map(State::Tcp) {
+            let expected = match state {
+                State::Tcp(TcpState::Established) => 1000,
+                _ => Timeouts::default().ms(state),
+            };
+            assert_eq!(set.ms(state), expected);
+        }
+        assert_eq!(set.ms(State::Udp), 2000);
+        assert_eq!(
+            Timeouts::new(zero, second, zero).ms(State::Tcp(TcpState::FinWait)),
+            1000
+        );
+        assert_eq!(Timeouts::new(zero, zero, zero), Timeouts::default());
+    }
+
+    #[test]
+    fn no_timeout_is_too_long() {
+        let timeouts = Timeouts::new(Duration::MAX, Duration::MAX, Duration::MAX);
+        let deadline = timeouts.deadline(State::Udp, Time::from_ms(1));
+        assert_eq!(deadline, Time::from_ms(u64::MAX));
+    }
+}

@@ -9,7 +9,8 @@
     reason = "lists are masked to the wheel's size, links name entries of the table"
 )]
 
-use super::entry::{NONE, Session};
+use super::entry::{NONE, Session, VACANT};
+use super::tags::LANES;
 use crate::time::Time;
 
 /// A tick is 2^6 = 64 ms.
@@ -19,10 +20,16 @@ const TICK_SHIFT: u32 = 6;
 pub(super) const SLOTS: usize = 1 << 14;
 const MASK: u64 = SLOTS as u64 - 1;
 
+/// Lists per slot. Walking a list waits for memory at every session; taking turns among several,
+/// the next session of each can be asked for while the others are looked at.
+const WAYS: usize = 4;
+
 /// The wheel.
 #[derive(Debug)]
 pub(super) struct Wheel {
-    heads: Vec<u32>,
+    heads: Vec<[u32; WAYS]>,
+    /// The list of the cursor's slot whose turn it is.
+    way: usize,
     /// The tick whose slot is next. Those before it are done, their slots are the farthest ones.
     cursor: u64,
 }
@@ -34,13 +41,14 @@ const fn tick(time: Time) -> u64 {
 impl Wheel {
     pub(super) fn new() -> Self {
         Self {
-            heads: vec![NONE; SLOTS],
+            heads: vec![[NONE; WAYS]; SLOTS],
+            way: 0,
             cursor: 0,
         }
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.heads.len() * size_of::<u32>()
+        self.heads.len() * size_of::<[u32; WAYS]>()
     }
 
     /// The tick to file `deadline` under.
@@ -49,16 +57,19 @@ impl Wheel {
         tick(deadline).clamp(self.cursor, self.cursor + MASK)
     }
 
+    /// The list of a slot that a session belongs in: sessions of one bucket are together.
+    #[inline(always)]
+    fn head(&mut self, slot: u16, index: u32) -> &mut u32 {
+        &mut self.heads[usize::from(slot) % SLOTS][index as usize / LANES % WAYS]
+    }
+
     /// Puts a session into the list for its deadline.
     #[inline(always)]
     pub(super) fn file<A>(&mut self, entries: &mut [Session<A>], index: u32) {
         let entry = &mut entries[index as usize];
-        let slot = self.tick_for(entry.deadline) & MASK;
-        let head = &mut self.heads[slot as usize];
-        let next = std::mem::replace(head, index);
-        entry.filed = slot as u16;
+        entry.filed = (self.tick_for(entry.deadline) & MASK) as u16;
+        let next = std::mem::replace(self.head(entry.filed, index), index);
         entry.next = next;
-        entry.previous = NONE;
         if next != NONE {
             entries[next as usize].previous = index;
         }
@@ -73,11 +84,13 @@ impl Wheel {
             filed,
             ..
         } = entries[index as usize];
-        if previous == NONE {
-            self.heads[usize::from(filed) % SLOTS] = next;
-        } else {
-            entries[previous as usize].next = next;
+        entries[index as usize].filed = VACANT;
+        let head = self.head(filed, index);
+        if *head == index {
+            *head = next;
+            return;
         }
+        entries[previous as usize].next = next;
         if next != NONE {
             entries[next as usize].previous = previous;
         }
@@ -104,9 +117,13 @@ impl Wheel {
     /// `steps` empty slots, and takes those it went past off `steps`.
     pub(super) fn due(&mut self, now: Time, steps: &mut usize) -> Option<u32> {
         while self.is_behind(now) {
-            let head = self.heads[(self.cursor & MASK) as usize];
-            if head != NONE {
-                return Some(head);
+            let heads = &self.heads[(self.cursor & MASK) as usize];
+            for turn in self.way..self.way + WAYS {
+                let head = heads[turn % WAYS];
+                if head != NONE {
+                    self.way = (turn + 1) % WAYS;
+                    return Some(head);
+                }
             }
             if *steps == 0 {
                 return None;
@@ -115,5 +132,26 @@ impl Wheel {
             self.cursor += 1;
         }
         None
+    }
+}
+
+#[cfg(test)]
+impl Wheel {
+    /// Sessions in all lists, each checked to be in the list that it believes to be in.
+    pub(super) fn filed<A>(&self, entries: &[Session<A>]) -> usize {
+        let mut filed = 0;
+        for (slot, heads) in self.heads.iter().enumerate() {
+            for &head in heads {
+                let (mut previous, mut index) = (head, head);
+                while index != NONE {
+                    let entry = &entries[index as usize];
+                    assert_eq!(usize::from(entry.filed), slot);
+                    assert!(index == head || entry.previous == previous);
+                    (previous, index) = (index, entry.next);
+                    filed += 1;
+                }
+            }
+        }
+        filed
     }
 }
