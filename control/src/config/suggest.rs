@@ -42,6 +42,10 @@ const WORDS: &[(&str, &str)] = &[
     ("healthcheck", "health"),
     ("neighbours", "neighbors"),
     ("lladdr", "mac"),
+    ("yes", "on"),
+    ("true", "on"),
+    ("no", "off"),
+    ("false", "off"),
 ];
 
 /// The one of `names` that `text` most likely means.

@@ -160,6 +160,25 @@ impl Offered for TunnelType {
     }
 }
 
+/// The names of a schema definition's values that work, if some may not.
+pub(super) fn names(definition: &str) -> Option<Vec<&'static str>> {
+    match definition {
+        Scheduler::DEFINITION => Some(Scheduler::names()),
+        Forward::DEFINITION => Some(Forward::names()),
+        Protocol::DEFINITION => Some(Protocol::names()),
+        TunnelType::DEFINITION => Some(TunnelType::names()),
+        _ => None,
+    }
+}
+
+/// Whether a property of a schema definition works.
+pub(super) fn key(definition: &str, property: &str) -> bool {
+    Feature::ALL
+        .into_iter()
+        .filter(|feature| !feature.works())
+        .all(|feature| !feature.keys().contains(&(definition, property)))
+}
+
 /// Takes out of a schema of the whole format what this version does not carry.
 pub(super) fn trim(schema: &mut Json) {
     for feature in Feature::ALL.into_iter().filter(|feature| !feature.works()) {

@@ -108,10 +108,12 @@ pub(super) fn read<'t>(text: &'t str, problems: &mut Problems) -> Option<Node<'t
             Ok((event, span)) => builder.take(event, span)?,
             Err(error) => {
                 let place = Place::at(error.marker(), 1);
-                builder.problems.add(Problem::new(
-                    place,
-                    format!("this is not YAML: {}", error.info()),
-                ));
+                let message = format!("this is not YAML: {}", error.info());
+                let line = text.lines().nth(error.marker().line().saturating_sub(1));
+                let tip = line.and_then(tip).map(str::to_owned);
+                builder
+                    .problems
+                    .add(Problem::new(place, message).maybe_help(tip));
                 return None;
             }
         }
@@ -124,6 +126,19 @@ pub(super) fn read<'t>(text: &'t str, problems: &mut Problems) -> Option<Node<'t
         );
     }
     root
+}
+
+/// The usual slip behind a line that is not YAML.
+fn tip(line: &str) -> Option<&'static str> {
+    let indent = line.len() - line.trim_start().len();
+    if line.get(..indent)?.contains('\t') {
+        return Some("YAML is indented with blanks, never with tabs");
+    }
+    let (before, rest) = line.split_once('[')?;
+    let (inside, after) = rest.split_once(']')?;
+    let address = inside.parse::<std::net::Ipv6Addr>().is_ok() && after.starts_with(':');
+    (address && !before.ends_with('"'))
+        .then_some("put quotes around an IPv6 address in brackets: \"[2001:db8::1]:80\"")
 }
 
 impl<'t> Builder<'t, '_> {

@@ -48,7 +48,7 @@ impl Leaf for Duration {
             let Some(&(_, unit_ms)) = MILLISECONDS.iter().find(|(name, _)| *name == unit) else {
                 return Err(LeafError::new(format!(
                     "`{}` is not a unit of time",
-                    unit.escape_debug()
+                    unit.trim().escape_debug()
                 ))
                 .help("the units are d, h, m, s and ms"));
             };
