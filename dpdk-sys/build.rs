@@ -20,7 +20,6 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_allmulticast_enable",
     "rte_eth_dev_adjust_nb_rx_tx_desc",
     "rte_eth_dev_close",
-    "rte_eth_dev_default_mac_addr_set",
     "rte_eth_dev_get_port_by_name",
     "rte_eth_dev_set_mtu",
     "rte_eth_dev_socket_id",
@@ -30,7 +29,6 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_rx_queue_setup",
     "rte_eth_tx_queue_setup",
     "rte_mempool_avail_count",
-    "rte_mempool_in_use_count",
     "rte_openlog_stream",
     "rte_pktmbuf_pool_create",
     "rte_thread_register",
@@ -40,7 +38,13 @@ const FUNCTIONS: &[&str] = &[
 
 /// The libraries that hold them, as far as a release has them (librte_log is younger than 22.11).
 /// Drivers are not linked: DPDK loads them from its plugin directory when it starts.
-const LIBRARIES: &[&str] = &["rte_eal", "rte_ethdev", "rte_log", "rte_mbuf", "rte_mempool"];
+const LIBRARIES: &[&str] = &[
+    "rte_eal",
+    "rte_ethdev",
+    "rte_log",
+    "rte_mbuf",
+    "rte_mempool",
+];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -60,13 +64,20 @@ fn main() {
         shim.flag(flag);
     }
     if let Err(error) = shim.try_compile("plimsoll_dpdk_shim") {
-        fail(&format!("src/shim.c does not compile against libdpdk {}.\n{error}", dpdk.version));
+        fail(&format!(
+            "src/shim.c does not compile against libdpdk {}.\n{error}",
+            dpdk.version
+        ));
     }
 
     for path in &dpdk.link_paths {
         println!("cargo:rustc-link-search=native={}", path.display());
     }
-    for library in dpdk.libs.iter().filter(|library| LIBRARIES.contains(&library.as_str())) {
+    for library in dpdk
+        .libs
+        .iter()
+        .filter(|library| LIBRARIES.contains(&library.as_str()))
+    {
         println!("cargo:rustc-link-lib=dylib={library}");
     }
 
@@ -91,18 +102,25 @@ fn generate_bindings(flags: &[String]) {
     let mut builder = bindgen::Builder::default()
         .header("src/shim.h")
         .clang_args(flags)
-        .opaque_type("rte_mbuf")
-        .opaque_type("rte_mempool")
-        .opaque_type("rte_eth_rxconf")
-        .opaque_type("rte_eth_txconf")
-        .opaque_type("_IO_FILE")
         .allowlist_type("plim_.*")
-        .allowlist_recursively(true)
+        .allowlist_recursively(false)
         .default_enum_style(bindgen::EnumVariation::Consts)
         .prepend_enum_name(false)
         .generate_comments(false)
         .layout_tests(false)
         .merge_extern_blocks(true);
+    // Rust only ever holds pointers to these, so it need not know what is in them.
+    for name in [
+        "rte_mbuf",
+        "rte_mempool",
+        "rte_eth_rxconf",
+        "rte_eth_txconf",
+        "FILE",
+    ] {
+        builder = builder.blocklist_type(name).raw_line(format!(
+            "#[repr(C)] pub struct {name} {{ _private: [u8; 0] }}"
+        ));
+    }
     for function in FUNCTIONS {
         builder = builder.allowlist_function(function);
     }
