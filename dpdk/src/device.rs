@@ -58,6 +58,13 @@ pub fn argument<'a>(device: &'a str, key: &str) -> Option<&'a str> {
         .map(|(_, value)| value.trim())
 }
 
+/// The name of the kernel's interface that `net_af_packet` borrows.
+pub(crate) fn borrowed_interface(device: &str) -> Option<&str> {
+    let driver = name(device);
+    let borrows = driver.starts_with("net_af_packet") || driver.starts_with("eth_af_packet");
+    argument(device, "iface").filter(|_| borrows)
+}
+
 /// The full PCI address (`0000:3b:00.0`) if `device` is one, with or without the domain.
 #[must_use]
 pub fn pci_address(device: &str) -> Option<String> {

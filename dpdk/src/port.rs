@@ -226,6 +226,13 @@ impl Port {
             });
         }
         let text = device::with_queue_pairs(&config.device, config.queues);
+        // Before the driver binds its sockets to it: bound to an interface that is down, they fail.
+        if let Some(index) = device::borrowed_interface(&text).and_then(kernel::interface_index) {
+            kernel::bring_up(index).map_err(|error| {
+                let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                PortError::refused(&config.name, &text, "switch its interface on", -errno)
+            })?;
+        }
         let device = Device::probe(config, &text)?;
         let refused = |step, status: i32| PortError::refused(&config.name, &text, step, status);
         let check = |step, status: i32| {
@@ -313,16 +320,8 @@ impl Port {
                 check("set up a transmit queue", status)?;
             }
         }
-        let borrowed = driver.starts_with("net_af_packet") || driver.starts_with("eth_af_packet");
-        let kernel_interface = Some(info.kernel_interface).filter(|index| borrowed && *index != 0);
-        if let Some(index) = kernel_interface {
-            kernel::bring_up(index).map_err(|error| {
-                refused(
-                    "switch its interface on",
-                    -error.raw_os_error().unwrap_or(libc::EIO),
-                )
-            })?;
-        }
+        let kernel_interface = Some(info.kernel_interface)
+            .filter(|index| *index != 0 && device::borrowed_interface(&text).is_some());
         // SAFETY: the port is configured and has its queues.
         check("start", unsafe { dpdk_sys::rte_eth_dev_start(id) })?;
         device.started.store(true, Ordering::Release);
