@@ -19,9 +19,13 @@
 //!   also asks the kernel to reassemble IPv4 fragments first, so a fragmented datagram arrives whole,
 //!   and cut as above if it is longer than a slot.
 //! - `qpairs=N` sets the number of queues, which [`with_queue_pairs`] adds.
-//! - A frame that is too long for a slot is dropped on sending and counted in `tx_errors`. When the
-//!   ring is full, sending *waits* in `poll()` for room. When the kernel refuses the whole batch (the
-//!   interface is down), the frames are taken and counted in `tx_errors`.
+//! - The interface must be up before the driver binds to it ([`crate::Port::open`] sees to that), and may
+//!   go down and up later. While it is down, frames are taken until the ring is full and counted in
+//!   `tx_errors` at once; when it is back, they are sent after all, however old.
+//! - A frame that is too long for a slot (2016 bytes) is dropped on sending and counted in `tx_errors`;
+//!   one that is longer than the MTU is dropped by the kernel and counted as sent. A full ring is
+//!   kicked and polled once per burst without a time limit: the kernel lets it return at once in
+//!   practice.
 //! - The MTU is at most 1500; more is refused whatever `framesz` says. Setting it sets the kernel's.
 //! - Frames that the kernel dropped since the ring (512 slots) was full are counted nowhere in DPDK.
 //!

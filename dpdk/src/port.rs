@@ -1,10 +1,9 @@
 //! [`Port`]: one device of DPDK, opened, configured and started, and closed when nobody uses it.
 //! It holds no policy: which ports there are, and how many queues they have, is configuration.
 
-use std::collections::BTreeSet;
-use std::ffi::{CStr, CString};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use plimsoll_dataplane::io::PortQueues;
 
@@ -15,8 +14,12 @@ use crate::mempool::Mempool;
 use crate::queue::{RxQueue, TxQueue};
 
 mod error;
+mod lease;
+mod opening;
 
 pub use error::PortError;
+pub(crate) use lease::Device;
+use opening::Opening;
 
 /// How a port is opened.
 #[derive(Debug, Clone)]
@@ -92,98 +95,6 @@ pub struct Capabilities {
     pub max_mtu: u16,
 }
 
-/// A device of DPDK from probing to removal; shared by the port and its queues, since DPDK must not
-/// stop it while one of them polls.
-#[derive(Debug)]
-pub(crate) struct Device {
-    id: u16,
-    started: AtomicBool,
-    /// Held through each control call, as DPDK wants these one at a time for a port.
-    control: Mutex<()>,
-}
-
-/// Numbers of the ports that this process has opened, so that none is opened twice.
-static OPEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Device {
-    pub(crate) fn id(&self) -> u16 {
-        self.id
-    }
-
-    /// Finds the device, or adds it to DPDK.
-    fn probe(config: &PortConfig, device: &str) -> Result<Self, PortError> {
-        let name = device::pci_address(device).unwrap_or_else(|| device::name(device).to_owned());
-        let bad_text = || PortError::DeviceText {
-            port: config.name.clone(),
-            device: device.to_owned(),
-        };
-        let c_name = CString::new(name.as_str()).map_err(|_| bad_text())?;
-        let c_device = CString::new(device).map_err(|_| bad_text())?;
-        if name.is_empty() || name.len() >= dpdk_sys::PLIM_DEVICE_NAME_BYTES as usize {
-            return Err(bad_text());
-        }
-
-        let mut open = lock(&OPEN);
-        let mut id = 0_u16;
-        // SAFETY: C strings that live through the calls, and a place for the number.
-        let found = unsafe { dpdk_sys::rte_eth_dev_get_port_by_name(c_name.as_ptr(), &raw mut id) };
-        if found != 0 {
-            // SAFETY: DPDK runs (`Port::open` has an `Eal`); it copies the string.
-            let status = unsafe { dpdk_sys::rte_dev_probe(c_device.as_ptr()) };
-            // SAFETY: as above.
-            let found =
-                unsafe { dpdk_sys::rte_eth_dev_get_port_by_name(c_name.as_ptr(), &raw mut id) };
-            if status != 0 || found != 0 {
-                let errno = if status < 0 { -status } else { libc::ENODEV };
-                return Err(PortError::probe(&config.name, device, errno));
-            }
-        }
-        if !open.insert(id) {
-            return Err(PortError::InUse {
-                port: config.name.clone(),
-                device: device.to_owned(),
-            });
-        }
-        Ok(Self {
-            id,
-            started: AtomicBool::new(false),
-            control: Mutex::new(()),
-        })
-    }
-
-    fn info(&self) -> Result<dpdk_sys::plim_port_info, i32> {
-        let mut info = std::mem::MaybeUninit::uninit();
-        // SAFETY: the shim writes the whole struct, whatever it returns.
-        let (status, info) = unsafe {
-            let status = dpdk_sys::plim_port_info(self.id, info.as_mut_ptr());
-            (status, info.assume_init())
-        };
-        if status == 0 { Ok(info) } else { Err(status) }
-    }
-}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        let mut open = lock(&OPEN);
-        if self.started.load(Ordering::Acquire) {
-            // SAFETY: the port exists until it is removed below. No queue polls it any more: each
-            // holds an `Arc` of this device.
-            unsafe { dpdk_sys::rte_eth_dev_stop(self.id) };
-        }
-        // SAFETY: as above; removing the device closes the port. The buffers that the driver holds go
-        // back to pools that are never freed.
-        if unsafe { dpdk_sys::plim_port_remove_device(self.id) } != 0 {
-            // SAFETY: as above.
-            unsafe { dpdk_sys::rte_eth_dev_close(self.id) };
-        }
-        open.remove(&self.id);
-    }
-}
-
 /// A port, for the control thread: its queues are the workers'.
 #[derive(Debug)]
 pub struct Port {
@@ -212,158 +123,54 @@ impl Port {
         config: &PortConfig,
         pool: &Mempool,
     ) -> Result<(Self, Vec<PortQueues<RxQueue, TxQueue>>), PortError> {
-        let port = || config.name.clone();
         if config.queues == 0 {
-            return Err(PortError::NoQueues { port: port() });
+            return Err(PortError::NoQueues {
+                port: config.name.clone(),
+            });
         }
         let needed = device::frame_bytes(config.mtu) + dpdk_sys::PLIM_HEADROOM as usize;
         if pool.data_room() < needed {
             return Err(PortError::DataRoom {
-                port: port(),
+                port: config.name.clone(),
                 mtu: config.mtu,
                 needed,
                 data_room: pool.data_room(),
             });
         }
-        let text = device::with_queue_pairs(&config.device, config.queues);
-        // Before the driver binds its sockets to it: bound to an interface that is down, they fail.
-        if let Some(index) = device::borrowed_interface(&text).and_then(kernel::interface_index) {
-            kernel::bring_up(index).map_err(|error| {
-                let errno = error.raw_os_error().unwrap_or(libc::EIO);
-                PortError::refused(&config.name, &text, "switch its interface on", -errno)
-            })?;
-        }
-        let device = Device::probe(config, &text)?;
-        let refused = |step, status: i32| PortError::refused(&config.name, &text, step, status);
-        let check = |step, status: i32| {
-            if status < 0 {
-                Err(refused(step, status))
-            } else {
-                Ok(())
-            }
-        };
-        let info = device
-            .info()
-            .map_err(|status| refused("describe itself", status))?;
-        let driver = if info.driver.is_null() {
-            String::new()
-        } else {
-            // SAFETY: DPDK returns the driver's name, a static C string.
-            unsafe { CStr::from_ptr(info.driver) }
-                .to_string_lossy()
-                .into_owned()
-        };
+        let opening = Opening::probe(config)?;
+        let (info, driver) = opening.describe()?;
         let capabilities = capabilities(&info, &driver);
-        if config.queues > capabilities.max_queues {
-            return Err(PortError::TooManyQueues {
-                port: port(),
-                device: text,
-                asked: config.queues,
-                most: capabilities.max_queues,
-            });
-        }
-        if config.mtu < info.min_mtu || config.mtu > capabilities.max_mtu {
-            return Err(PortError::Mtu {
-                port: port(),
-                driver,
-                asked: config.mtu,
-                least: info.min_mtu,
-                most: capabilities.max_mtu,
-            });
-        }
-
-        let id = device.id;
+        opening.check_limits(&info, &capabilities, &driver)?;
         let rss = if capabilities.rss && config.queues > 1 {
             info.rss_types
         } else {
             0
         };
-        let mut rx_descriptors = config.rx_descriptors;
-        let mut tx_descriptors = config.tx_descriptors;
-        // SAFETY: the port was probed, is not started, and is known to this thread only.
-        // The pool lives for ever. Null means the driver's defaults for a queue.
-        unsafe {
-            check(
-                "be configured",
-                dpdk_sys::plim_port_configure(id, config.queues, rss),
-            )?;
-            let status = dpdk_sys::rte_eth_dev_set_mtu(id, config.mtu);
-            if status != -libc::ENOTSUP {
-                check("take the MTU", status)?;
-            }
-            check(
-                "take the number of descriptors",
-                dpdk_sys::rte_eth_dev_adjust_nb_rx_tx_desc(
-                    id,
-                    &raw mut rx_descriptors,
-                    &raw mut tx_descriptors,
-                ),
-            )?;
-            let socket = u32::try_from(dpdk_sys::rte_eth_dev_socket_id(id)).unwrap_or(u32::MAX);
-            for queue in 0..config.queues {
-                let status = dpdk_sys::rte_eth_rx_queue_setup(
-                    id,
-                    queue,
-                    rx_descriptors,
-                    socket,
-                    std::ptr::null(),
-                    pool.raw().as_ptr(),
-                );
-                check("set up a receive queue", status)?;
-                let status = dpdk_sys::rte_eth_tx_queue_setup(
-                    id,
-                    queue,
-                    tx_descriptors,
-                    socket,
-                    std::ptr::null(),
-                );
-                check("set up a transmit queue", status)?;
-            }
-        }
-        let kernel_interface = Some(info.kernel_interface)
-            .filter(|index| *index != 0 && device::borrowed_interface(&text).is_some());
-        // SAFETY: the port is configured and has its queues.
-        check("start", unsafe { dpdk_sys::rte_eth_dev_start(id) })?;
-        device.started.store(true, Ordering::Release);
-        // A TAP hands over whatever the kernel sends; there is nothing to filter.
-        if !driver.starts_with("net_tap") {
-            // SAFETY: the port exists.
-            let multicast = unsafe { dpdk_sys::rte_eth_allmulticast_enable(id) };
-            if config.promiscuous || multicast < 0 {
-                // SAFETY: the port exists.
-                let status = unsafe { dpdk_sys::rte_eth_promiscuous_enable(id) };
-                if status != -libc::ENOTSUP {
-                    check("be made promiscuous", status)?;
-                }
-            }
-        }
-        let mut mac = [0; 6];
-        // SAFETY: the shim writes 6 bytes.
-        check("tell its MAC", unsafe {
-            dpdk_sys::plim_port_mac(id, mac.as_mut_ptr())
-        })?;
+        opening.configure(rss, pool)?;
+        opening.start(&driver)?;
+        let mac = opening.mac()?;
 
-        let device = Arc::new(device);
+        let kernel_interface = Some(info.kernel_interface)
+            .filter(|index| *index != 0 && device::borrowed_interface(&opening.text).is_some());
+        let device = Arc::new(opening.device);
         let too_long = Arc::new(AtomicU64::new(0));
         let queues = (0..config.queues)
             .map(|queue| PortQueues {
-                rx: RxQueue::new(Arc::clone(&device), id, queue, Arc::clone(&too_long)),
-                tx: TxQueue::new(Arc::clone(&device), id, queue),
+                rx: RxQueue::new(Arc::clone(&device), queue, Arc::clone(&too_long)),
+                tx: TxQueue::new(Arc::clone(&device), queue),
             })
             .collect();
         let name = config.name.clone();
-        Ok((
-            Self {
-                device,
-                name,
-                driver,
-                mac,
-                capabilities,
-                kernel_interface,
-                too_long,
-            },
-            queues,
-        ))
+        let port = Self {
+            device,
+            name,
+            driver,
+            mac,
+            capabilities,
+            kernel_interface,
+            too_long,
+        };
+        Ok((port, queues))
     }
 
     /// The operator's name for it.
@@ -375,7 +182,7 @@ impl Port {
     /// Its number in DPDK.
     #[must_use]
     pub fn id(&self) -> u16 {
-        self.device.id
+        self.device.id()
     }
 
     /// Its MAC address.
@@ -402,22 +209,22 @@ impl Port {
         if let Some(index) = self.kernel_interface {
             return kernel::is_running(index).unwrap_or(false);
         }
-        let _control = lock(&self.device.control);
+        let _control = self.device.control();
         let mut up = false;
         // SAFETY: the port exists while `self.device` is held.
-        let status = unsafe { dpdk_sys::plim_port_link_up(self.device.id, &raw mut up) };
+        let status = unsafe { dpdk_sys::plim_port_link_up(self.device.id(), &raw mut up) };
         status == 0 && up
     }
 
     /// The counters, all 0 if the driver has none.
     #[must_use]
     pub fn stats(&self) -> PortStats {
-        let _control = lock(&self.device.control);
-        let mut from = std::mem::MaybeUninit::uninit();
+        let _control = self.device.control();
+        let mut from = MaybeUninit::uninit();
         // SAFETY: the port exists while `self.device` is held; the shim writes the whole struct,
         // whatever it returns.
         let from = unsafe {
-            dpdk_sys::plim_port_stats(self.device.id, from.as_mut_ptr());
+            dpdk_sys::plim_port_stats(self.device.id(), from.as_mut_ptr());
             from.assume_init()
         };
         PortStats {

@@ -29,17 +29,12 @@ pub struct TxQueue {
 }
 
 impl RxQueue {
-    /// `port` and `queue` are set up and started, and no other `RxQueue` is made for them:
+    /// The queue is set up and started, and no other `RxQueue` is made for it:
     /// `Port::open` upholds both. `too_long` counts frames in several pieces that do not fit one.
-    pub(crate) fn new(
-        device: Arc<Device>,
-        port: u16,
-        queue: u16,
-        too_long: Arc<AtomicU64>,
-    ) -> Self {
+    pub(crate) fn new(device: Arc<Device>, queue: u16, too_long: Arc<AtomicU64>) -> Self {
         Self {
+            port: device.id(),
             device,
-            port,
             queue,
             too_long,
         }
@@ -54,10 +49,10 @@ impl RxQueue {
 
 impl TxQueue {
     /// As [`RxQueue::new`].
-    pub(crate) fn new(device: Arc<Device>, port: u16, queue: u16) -> Self {
+    pub(crate) fn new(device: Arc<Device>, queue: u16) -> Self {
         Self {
+            port: device.id(),
             device,
-            port,
             queue,
         }
     }

@@ -1,12 +1,14 @@
 //! `net_af_packet` on both ends of a veth pair, with two queues, and what it does at its limits.
 
+#![cfg(test)]
+
 use std::collections::BTreeSet;
 
 use plimsoll_dataplane::io::{PacketBuf, RxQueue as _, TxQueue as _};
 use plimsoll_dpdk::{Eal, Mempool, Port, PortConfig, PortError};
 
 mod support;
-use support::{Queues, Veth, filled, frame, ip, open, receive, send, start, udp, until};
+use support::{Queues, Veth, filled, frame, ip, open, send, start, udp, until};
 
 #[test]
 fn frames_cross_a_veth_pair_both_ways_on_two_queues() {
@@ -51,6 +53,7 @@ fn frames_cross_a_veth_pair_both_ways_on_two_queues() {
     flows_are_spread_over_both_queues(&pool, &mut left, &mut right);
     a_vlan_tag_stays_in_the_frame(&pool, &mut left, &mut right);
     frames_at_the_limit(&pool, &left_port, &mut left, &mut right);
+    a_flap(&pool, &left_port, &veth, &mut left, &mut right);
 
     drop((left_port, left, right_port, right));
     assert_eq!(pool.in_use(), 0, "a buffer got lost");
@@ -181,5 +184,38 @@ fn frames_at_the_limit(pool: &Mempool, port: &Port, left: &mut [Queues], right: 
         let errors = if len > 2016 { 1 } else { 0 };
         assert_eq!(after.tx_errors - before.tx_errors, errors);
     }
-    let _ = receive;
+}
+
+/// Sending on an interface that is down does not wait. What the ring still takes is counted as
+/// errors, and is sent after all when the interface is back.
+fn a_flap(pool: &Mempool, port: &Port, veth: &Veth, left: &mut [Queues], right: &mut [Queues]) {
+    let (slots, tries) = (512, 40);
+    ip(&format!("link set {} down", veth.left));
+    assert!(!port.link_up());
+    let before = port.stats();
+    let mut taken = 0;
+    for _ in 0..tries {
+        let mut frames: Vec<_> = (0..32).map(|tag| filled(pool, &frame(tag, 64))).collect();
+        taken += left[0].tx.transmit(&mut frames);
+        assert!(taken <= slots);
+    }
+    let after = port.stats();
+    assert_eq!(taken, slots);
+    assert_eq!(after.tx_packets, before.tx_packets);
+    assert_eq!(after.tx_errors - before.tx_errors, slots as u64);
+
+    ip(&format!("link set {} up", veth.left));
+    until("the link is up", || port.link_up().then_some(()));
+    let mut stale = Vec::new();
+    until("the frames of the ring arrive", || {
+        left[0]
+            .tx
+            .transmit(&mut vec![filled(pool, &frame(200, 64))]);
+        for queue in &mut *right {
+            queue.rx.receive(&mut stale, 32);
+        }
+        (stale.len() > slots).then_some(())
+    });
+    send(&mut right[1].tx, vec![filled(pool, &frame(9, 100))]);
+    assert_eq!(from_both(left, 1)[0].bytes(), frame(9, 100));
 }

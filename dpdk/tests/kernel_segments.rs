@@ -1,6 +1,8 @@
 //! What `net_af_packet` hands over when the sender leaves work to "the NIC": unfinished checksums and
 //! cut segments. It shows why the sending side of a veth needs `ethtool -K ... off`.
 
+#![cfg(test)]
+
 use std::process::Command;
 
 use plimsoll_dataplane::io::PacketBuf;
@@ -100,7 +102,7 @@ fn udp_checksum_is_right(frame: &[u8]) -> bool {
             .map(|pair| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |&low| u32::from(low)))
             .sum()
     };
-    let mut sum = words(&ip[12..20]) + 17 + udp.len() as u32 + words(udp);
+    let mut sum = words(&ip[12..20]) + 17 + u32::try_from(udp.len()).unwrap() + words(udp);
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }

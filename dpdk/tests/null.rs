@@ -1,5 +1,7 @@
 //! Buffers, the pool's balance and threads, on `net_null` (an endless source and a sink).
 
+#![cfg(test)]
+
 use std::thread;
 
 use plimsoll_dataplane::io::{HEADROOM_BYTES, PacketBuf, Pool, RxQueue as _, TxQueue as _};
@@ -76,8 +78,7 @@ fn a_buffer_behaves_like_a_vector(pool: &Mempool) {
         let mut mbuf = pool.handle().allocate().unwrap();
         let mut model = Vec::new();
         let mut front = HEADROOM_BYTES;
-        for (number, step) in steps.into_iter().enumerate() {
-            let fill = number as u8;
+        for (fill, step) in (0_u8..).zip(steps) {
             match step {
                 Step::Prepend(count) => {
                     let fits = count <= front;

@@ -1,5 +1,7 @@
 //! `net_pcap`: frames read from a file are sent to another one, and are the same.
 
+#![cfg(test)]
+
 use std::fs::File;
 use std::time::Duration;
 
@@ -21,7 +23,11 @@ fn a_forwarded_capture_is_the_same() {
         .collect();
     let mut writer = PcapWriter::new(File::create(&input).unwrap()).unwrap();
     for (frame, second) in frames.iter().zip(1..) {
-        let packet = PcapPacket::new(Duration::from_secs(second), frame.len() as u32, frame);
+        let packet = PcapPacket::new(
+            Duration::from_secs(second),
+            u32::try_from(frame.len()).unwrap(),
+            frame,
+        );
         writer.write_packet(&packet).unwrap();
     }
     drop(writer);

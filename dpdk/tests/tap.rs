@@ -1,5 +1,7 @@
 //! The exception path: a TAP with the port's name and MAC, two queues, to and from the kernel.
 
+#![cfg(test)]
+
 use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
@@ -42,15 +44,15 @@ fn the_kernel_sees_an_interface_with_the_ports_name_and_mac() {
     socket
         .set_read_timeout(Some(Duration::from_secs(5)))
         .unwrap();
-    for (index, queue) in queues.iter_mut().enumerate() {
-        let mut bytes = udp(4000 + index as u16, 30);
+    for (source, queue) in (4000..).zip(&mut queues) {
+        let mut bytes = udp(source, 30);
         bytes[0..6].copy_from_slice(&MAC);
         send(&mut queue.tx, vec![filled(&pool, &bytes)]);
         let mut buffer = [0; 100];
         let (len, from) = socket.recv_from(&mut buffer).unwrap();
         assert_eq!(
             (len, from.to_string()),
-            (30, format!("198.51.100.1:{}", 4000 + index))
+            (30, format!("198.51.100.1:{source}"))
         );
     }
 

@@ -1,5 +1,7 @@
 //! `net_vhost` and `net_virtio_user` in one process, on ordinary memory, with two queue pairs.
 
+#![cfg(test)]
+
 use plimsoll_dataplane::io::{PacketBuf, TxQueue as _};
 
 mod support;

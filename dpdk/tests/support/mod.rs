@@ -1,6 +1,10 @@
 //! What the tests on real devices of DPDK share. Each file in `tests/` is a process of its own, since
 //! DPDK starts once in a process; each therefore has one `#[test]`.
-#![allow(dead_code, reason = "each test file uses its own part of this")]
+#![allow(
+    dead_code,
+    clippy::cast_possible_truncation,
+    reason = "each test file uses its own part of this, and lengths here are small"
+)]
 
 use std::process::Command;
 use std::thread;
@@ -11,10 +15,10 @@ use plimsoll_dpdk::{
     Eal, EalConfig, Mbuf, Memory, Mempool, Port, PortConfig, RxQueue, TxQueue, device,
 };
 
-pub type Queues = PortQueues<RxQueue, TxQueue>;
+pub(crate) type Queues = PortQueues<RxQueue, TxQueue>;
 
 /// DPDK on ordinary memory, with a pool for frames of MTU 1500.
-pub fn start(devices: &[&str]) -> (Eal, Mempool) {
+pub(crate) fn start(devices: &[&str]) -> (Eal, Mempool) {
     let eal = Eal::init(EalConfig {
         program: "plimsoll-test".to_owned(),
         memory: Memory::NoHuge,
@@ -28,7 +32,7 @@ pub fn start(devices: &[&str]) -> (Eal, Mempool) {
 }
 
 /// A port with small rings.
-pub fn open(eal: &Eal, pool: &Mempool, device: &str, queues: u16) -> (Port, Vec<Queues>) {
+pub(crate) fn open(eal: &Eal, pool: &Mempool, device: &str, queues: u16) -> (Port, Vec<Queues>) {
     let config = PortConfig {
         queues,
         rx_descriptors: 64,
@@ -38,14 +42,14 @@ pub fn open(eal: &Eal, pool: &Mempool, device: &str, queues: u16) -> (Port, Vec<
     Port::open(eal, &config, pool).unwrap_or_else(|error| panic!("{error}"))
 }
 
-pub fn need_root() {
+pub(crate) fn need_root() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let root = status.lines().any(|line| line.starts_with("Uid:\t0\t"));
     assert!(root, "this test makes network interfaces: run it as root");
 }
 
 /// Runs `ip` with these words.
-pub fn ip(words: &str) {
+pub(crate) fn ip(words: &str) {
     let output = Command::new("ip")
         .args(words.split(' '))
         .output()
@@ -58,18 +62,18 @@ pub fn ip(words: &str) {
 }
 
 /// An interface name of at most 15 bytes that no other process uses.
-pub fn unique(prefix: &str) -> String {
+pub(crate) fn unique(prefix: &str) -> String {
     format!("{prefix}{}", std::process::id())
 }
 
 /// A pair of interfaces, deleted when this is dropped.
-pub struct Veth {
-    pub left: String,
-    pub right: String,
+pub(crate) struct Veth {
+    pub(crate) left: String,
+    pub(crate) right: String,
 }
 
 impl Veth {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         need_root();
         let (left, right) = (unique("plml"), unique("plmr"));
         ip(&format!("link add {left} type veth peer name {right}"));
@@ -91,14 +95,14 @@ impl Drop for Veth {
 }
 
 /// An Ethernet frame of `len` bytes of the experimental type 0x88b5, whose content is told by `tag`.
-pub fn frame(tag: u8, len: usize) -> Vec<u8> {
+pub(crate) fn frame(tag: u8, len: usize) -> Vec<u8> {
     let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5];
     bytes.extend((bytes.len()..len).map(|at| tag.wrapping_add(at as u8)));
     bytes
 }
 
 /// A UDP datagram over IPv4 in an Ethernet frame, with right checksums (UDP's is left out).
-pub fn udp(source_port: u16, payload: usize) -> Vec<u8> {
+pub(crate) fn udp(source_port: u16, payload: usize) -> Vec<u8> {
     let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00];
     let total = (20 + 8 + payload) as u16;
     let mut header = vec![
@@ -121,7 +125,7 @@ pub fn udp(source_port: u16, payload: usize) -> Vec<u8> {
 }
 
 /// A buffer with these bytes.
-pub fn filled(pool: &Mempool, bytes: &[u8]) -> Mbuf {
+pub(crate) fn filled(pool: &Mempool, bytes: &[u8]) -> Mbuf {
     let mut mbuf = pool.handle().allocate().expect("the pool is exhausted");
     mbuf.set_len(bytes.len()).expect("the buffer is too small");
     mbuf.bytes_mut().copy_from_slice(bytes);
@@ -129,7 +133,7 @@ pub fn filled(pool: &Mempool, bytes: &[u8]) -> Mbuf {
 }
 
 /// Sends all frames, within 5 seconds.
-pub fn send(queue: &mut TxQueue, mut frames: Vec<Mbuf>) {
+pub(crate) fn send(queue: &mut TxQueue, mut frames: Vec<Mbuf>) {
     until("all frames are sent", || {
         queue.transmit(&mut frames);
         frames.is_empty().then_some(())
@@ -137,7 +141,7 @@ pub fn send(queue: &mut TxQueue, mut frames: Vec<Mbuf>) {
 }
 
 /// Receives `count` frames or more, within 5 seconds.
-pub fn receive(queue: &mut RxQueue, count: usize) -> Vec<Mbuf> {
+pub(crate) fn receive(queue: &mut RxQueue, count: usize) -> Vec<Mbuf> {
     let mut frames = Vec::new();
     until("the frames arrive", || {
         queue.receive(&mut frames, 32);
@@ -147,7 +151,7 @@ pub fn receive(queue: &mut RxQueue, count: usize) -> Vec<Mbuf> {
 }
 
 /// Waits at most 5 seconds until there is a result.
-pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + Duration::from_secs(5);
     loop {
         if let Some(result) = attempt() {
