@@ -40,16 +40,6 @@ int plim_mbuf_linearize(struct rte_mbuf *frame)
 	return rte_pktmbuf_linearize(frame);
 }
 
-struct rte_mbuf *plim_mbuf_chain(struct rte_mbuf *head, struct rte_mbuf *tail)
-{
-	return rte_pktmbuf_chain(head, tail) == 0 ? head : NULL;
-}
-
-uint16_t plim_mbuf_refcnt(const struct rte_mbuf *frame)
-{
-	return rte_mbuf_refcnt_read(frame);
-}
-
 int plim_errno(void)
 {
 	return rte_errno;

@@ -78,8 +78,6 @@ uint16_t plim_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames, 
 struct rte_mbuf *plim_mbuf_alloc(struct rte_mempool *pool);
 void plim_mbuf_free(struct rte_mbuf *frame);
 int plim_mbuf_linearize(struct rte_mbuf *frame);
-struct rte_mbuf *plim_mbuf_chain(struct rte_mbuf *head, struct rte_mbuf *tail);
-uint16_t plim_mbuf_refcnt(const struct rte_mbuf *frame);
 
 int plim_errno(void);
 uint64_t plim_tsc(void);

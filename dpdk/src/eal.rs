@@ -310,7 +310,12 @@ fn arguments(
     let mut arguments = vec![program.to_owned()];
     let mut add = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).to_owned()));
 
-    add(&["--no-telemetry", "--file-prefix=plimsoll"]);
+    // Its greetings are not news; warnings and errors are.
+    add(&[
+        "--no-telemetry",
+        "--file-prefix=plimsoll",
+        "--log-level=lib.*:notice",
+    ]);
     // Both without files: DPDK refuses --in-memory along with --no-huge, which needs it less, as its
     // memory is one anonymous file anyway.
     match memory {

@@ -23,8 +23,8 @@ fn without_a_pci_port_dpdk_does_not_look_at_pci() {
     );
     assert_eq!(
         line,
-        "plimsolld --no-telemetry --file-prefix=plimsoll --no-huge --no-shconf -m 256 \
-         --lcores 0@(0-3) --no-pci --iova-mode=va"
+        "plimsolld --no-telemetry --file-prefix=plimsoll --log-level=lib.*:notice \
+         --no-huge --no-shconf -m 256 --lcores 0@(0-3) --no-pci --iova-mode=va"
     );
 }
 
