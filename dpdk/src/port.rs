@@ -1,0 +1,256 @@
+//! [`Port`]: one device of DPDK, opened, configured and started, and closed when nobody uses it.
+//! It holds no policy: which ports there are, and how many queues they have, is configuration.
+
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use plimsoll_dataplane::io::PortQueues;
+
+use crate::device;
+use crate::eal::Eal;
+use crate::kernel;
+use crate::mempool::Mempool;
+use crate::queue::{RxQueue, TxQueue};
+
+mod error;
+mod lease;
+mod opening;
+
+pub use error::PortError;
+pub(crate) use lease::Device;
+use opening::Opening;
+
+/// How a port is opened.
+#[derive(Debug, Clone)]
+pub struct PortConfig {
+    /// The operator's name for it, used in errors.
+    pub name: String,
+    /// A PCI address, or a virtual device with its arguments (see [`crate::device`]). The number of
+    /// queues is added to the arguments where the driver needs it.
+    pub device: String,
+    /// Queue pairs: one per worker.
+    pub queues: u16,
+    /// Receive descriptors per queue; rounded to what the driver takes. Each holds a buffer.
+    pub rx_descriptors: u16,
+    /// Transmit descriptors per queue; rounded to what the driver takes.
+    pub tx_descriptors: u16,
+    /// Largest IP packet.
+    pub mtu: u16,
+    /// Receive frames for other MACs too.
+    pub promiscuous: bool,
+}
+
+impl PortConfig {
+    /// One queue pair with 512 descriptors each way, MTU 1500, not promiscuous.
+    #[must_use]
+    pub fn new(name: &str, device: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            device: device.to_owned(),
+            queues: 1,
+            rx_descriptors: 512,
+            tx_descriptors: 512,
+            mtu: 1500,
+            promiscuous: false,
+        }
+    }
+}
+
+/// What a port counted since it was opened. Drivers leave what they do not know at 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PortStats {
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Frames dropped by the device since a queue was full: the worker is too slow.
+    pub rx_missed: u64,
+    /// Broken frames received.
+    pub rx_errors: u64,
+    /// Frames that could not be sent.
+    pub tx_errors: u64,
+    /// Times that no buffer was there to receive into: the pool is too small.
+    pub rx_no_buffer: u64,
+    /// Frames received in several pieces and dropped, as they do not fit into one buffer.
+    pub rx_too_long: u64,
+}
+
+/// What a device could do; none of it but RSS is switched on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Spreads flows over queues itself.
+    pub rss: bool,
+    /// Checks IPv4, TCP and UDP checksums.
+    pub rx_checksum: bool,
+    /// Fills in IPv4, TCP and UDP checksums.
+    pub tx_checksum: bool,
+    /// Most queue pairs.
+    pub max_queues: u16,
+    /// Largest MTU.
+    pub max_mtu: u16,
+}
+
+/// A port, for the control thread: its queues are the workers'.
+#[derive(Debug)]
+pub struct Port {
+    device: Arc<Device>,
+    name: String,
+    driver: String,
+    mac: [u8; 6],
+    capabilities: Capabilities,
+    kernel_interface: Option<u32>,
+    too_long: Arc<AtomicU64>,
+}
+
+impl Port {
+    /// Opens the device, sets up its queues and starts it; returns a queue pair per worker.
+    ///
+    /// Frames received are in buffers of `pool`. All multicast is received (neighbour discovery needs
+    /// it); a device that cannot choose is made promiscuous instead. The kernel interface behind
+    /// `net_af_packet` is switched on.
+    ///
+    /// The device is stopped and removed when the port and all its queues are dropped.
+    ///
+    /// # Errors
+    /// [`PortError`] with what DPDK said; the device is removed again.
+    pub fn open(
+        _eal: &Eal,
+        config: &PortConfig,
+        pool: &Mempool,
+    ) -> Result<(Self, Vec<PortQueues<RxQueue, TxQueue>>), PortError> {
+        if config.queues == 0 {
+            return Err(PortError::NoQueues {
+                port: config.name.clone(),
+            });
+        }
+        let needed = device::frame_bytes(config.mtu) + dpdk_sys::PLIM_HEADROOM as usize;
+        if pool.data_room() < needed {
+            return Err(PortError::DataRoom {
+                port: config.name.clone(),
+                mtu: config.mtu,
+                needed,
+                data_room: pool.data_room(),
+            });
+        }
+        let opening = Opening::probe(config)?;
+        let (info, driver) = opening.describe()?;
+        let capabilities = capabilities(&info, &driver);
+        opening.check_limits(&info, &capabilities, &driver)?;
+        let rss = if capabilities.rss && config.queues > 1 {
+            info.rss_types
+        } else {
+            0
+        };
+        opening.configure(rss, pool)?;
+        opening.start(&driver)?;
+        let mac = opening.mac()?;
+
+        let kernel_interface = Some(info.kernel_interface)
+            .filter(|index| *index != 0 && device::borrowed_interface(&opening.text).is_some());
+        let device = Arc::new(opening.device);
+        let too_long = Arc::new(AtomicU64::new(0));
+        let queues = (0..config.queues)
+            .map(|queue| PortQueues {
+                rx: RxQueue::new(Arc::clone(&device), queue, Arc::clone(&too_long)),
+                tx: TxQueue::new(Arc::clone(&device), queue),
+            })
+            .collect();
+        let name = config.name.clone();
+        let port = Self {
+            device,
+            name,
+            driver,
+            mac,
+            capabilities,
+            kernel_interface,
+            too_long,
+        };
+        Ok((port, queues))
+    }
+
+    /// The operator's name for it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its number in DPDK.
+    #[must_use]
+    pub fn id(&self) -> u16 {
+        self.device.id()
+    }
+
+    /// Its MAC address.
+    #[must_use]
+    pub fn mac(&self) -> [u8; 6] {
+        self.mac
+    }
+
+    /// The driver, such as `net_ixgbe`.
+    #[must_use]
+    pub fn driver(&self) -> &str {
+        &self.driver
+    }
+
+    /// What the device could do.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    /// Whether there is a link. `net_af_packet` always claims one, so its interface is asked.
+    #[must_use]
+    pub fn link_up(&self) -> bool {
+        if let Some(index) = self.kernel_interface {
+            return kernel::is_running(index).unwrap_or(false);
+        }
+        let _control = self.device.control();
+        let mut up = false;
+        // SAFETY: the port exists while `self.device` is held.
+        let status = unsafe { dpdk_sys::plim_port_link_up(self.device.id(), &raw mut up) };
+        status == 0 && up
+    }
+
+    /// The counters, all 0 if the driver has none.
+    #[must_use]
+    pub fn stats(&self) -> PortStats {
+        let _control = self.device.control();
+        let mut from = MaybeUninit::uninit();
+        // SAFETY: the port exists while `self.device` is held; the shim writes the whole struct,
+        // whatever it returns.
+        let from = unsafe {
+            dpdk_sys::plim_port_stats(self.device.id(), from.as_mut_ptr());
+            from.assume_init()
+        };
+        PortStats {
+            rx_packets: from.rx_packets,
+            tx_packets: from.tx_packets,
+            rx_bytes: from.rx_bytes,
+            tx_bytes: from.tx_bytes,
+            rx_missed: from.rx_missed,
+            rx_errors: from.rx_errors,
+            tx_errors: from.tx_errors,
+            rx_no_buffer: from.rx_no_buffer,
+            rx_too_long: self.too_long.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn capabilities(info: &dpdk_sys::plim_port_info, driver: &str) -> Capabilities {
+    // DPDK's own rule: drivers that do not tell their largest MTU have 18 bytes of overhead.
+    let told = info.max_mtu != u16::MAX;
+    let by_frame = u16::try_from(info.max_rx_frame.saturating_sub(18)).unwrap_or(u16::MAX);
+    Capabilities {
+        // The kernel spreads a TAP's flows; its driver claims RSS for something else.
+        rss: info.rss_types != 0 && !driver.starts_with("net_tap"),
+        rx_checksum: info.rx_checksum,
+        tx_checksum: info.tx_checksum,
+        max_queues: info.max_rx_queues.min(info.max_tx_queues),
+        max_mtu: if told { info.max_mtu } else { by_frame },
+    }
+}

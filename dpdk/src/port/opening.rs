@@ -1,0 +1,168 @@
+//! The steps from a configured device to a started one, in DPDK's order.
+//! Whether to take them, and what comes of it, is `Port::open`'s.
+
+use std::ffi::CStr;
+use std::ptr;
+
+use super::{Capabilities, Device, PortConfig, PortError};
+use crate::device;
+use crate::kernel;
+use crate::mempool::Mempool;
+
+/// A port on its way to being started; dropped, its device is removed again.
+pub(super) struct Opening<'a> {
+    config: &'a PortConfig,
+    /// The device as given to DPDK.
+    pub(super) text: String,
+    pub(super) device: Device,
+}
+
+impl<'a> Opening<'a> {
+    pub(super) fn probe(config: &'a PortConfig) -> Result<Self, PortError> {
+        let text = device::with_queue_pairs(&config.device, config.queues);
+        // Before the driver binds its sockets to it: bound to an interface that is down, they fail.
+        if let Some(index) = device::borrowed_interface(&text).and_then(kernel::interface_index) {
+            kernel::bring_up(index).map_err(|error| {
+                let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                PortError::refused(&config.name, &text, "switch its interface on", -errno)
+            })?;
+        }
+        let device = Device::probe(config, &text)?;
+        Ok(Self {
+            config,
+            text,
+            device,
+        })
+    }
+
+    /// DPDK's functions return a negative error number.
+    fn check(&self, step: &'static str, status: i32) -> Result<(), PortError> {
+        if status < 0 {
+            Err(PortError::refused(
+                &self.config.name,
+                &self.text,
+                step,
+                status,
+            ))
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn describe(&self) -> Result<(dpdk_sys::plim_port_info, String), PortError> {
+        let info = self.device.info().map_err(|status| {
+            PortError::refused(&self.config.name, &self.text, "describe itself", status)
+        })?;
+        let driver = if info.driver.is_null() {
+            String::new()
+        } else {
+            // SAFETY: DPDK returns the driver's name, a static C string.
+            unsafe { CStr::from_ptr(info.driver) }
+                .to_string_lossy()
+                .into_owned()
+        };
+        Ok((info, driver))
+    }
+
+    pub(super) fn check_limits(
+        &self,
+        info: &dpdk_sys::plim_port_info,
+        capabilities: &Capabilities,
+        driver: &str,
+    ) -> Result<(), PortError> {
+        if self.config.queues > capabilities.max_queues {
+            return Err(PortError::TooManyQueues {
+                port: self.config.name.clone(),
+                device: self.text.clone(),
+                asked: self.config.queues,
+                most: capabilities.max_queues,
+            });
+        }
+        if self.config.mtu < info.min_mtu || self.config.mtu > capabilities.max_mtu {
+            return Err(PortError::Mtu {
+                port: self.config.name.clone(),
+                driver: driver.to_owned(),
+                asked: self.config.mtu,
+                least: info.min_mtu,
+                most: capabilities.max_mtu,
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn configure(&self, rss: u64, pool: &Mempool) -> Result<(), PortError> {
+        let id = self.device.id();
+        let mut rx_descriptors = self.config.rx_descriptors;
+        let mut tx_descriptors = self.config.tx_descriptors;
+        // SAFETY: the port was probed, is not started, and is known to this thread only.
+        let status = unsafe { dpdk_sys::plim_port_configure(id, self.config.queues, rss) };
+        self.check("be configured", status)?;
+        // SAFETY: as above.
+        let status = unsafe { dpdk_sys::rte_eth_dev_set_mtu(id, self.config.mtu) };
+        if status != -libc::ENOTSUP {
+            self.check("take the MTU", status)?;
+        }
+        // SAFETY: as above, with two places that live through the call.
+        let status = unsafe {
+            dpdk_sys::rte_eth_dev_adjust_nb_rx_tx_desc(
+                id,
+                &raw mut rx_descriptors,
+                &raw mut tx_descriptors,
+            )
+        };
+        self.check("take the number of descriptors", status)?;
+        // SAFETY: as above. Any negative number stands for "any socket".
+        let socket = u32::try_from(unsafe { dpdk_sys::rte_eth_dev_socket_id(id) });
+        let socket = socket.unwrap_or(u32::MAX);
+        for queue in 0..self.config.queues {
+            // SAFETY: as above; null asks for the driver's defaults, and pools are never freed.
+            let status = unsafe {
+                dpdk_sys::rte_eth_rx_queue_setup(
+                    id,
+                    queue,
+                    rx_descriptors,
+                    socket,
+                    ptr::null(),
+                    pool.raw().as_ptr(),
+                )
+            };
+            self.check("set up a receive queue", status)?;
+            // SAFETY: as above.
+            let status = unsafe {
+                dpdk_sys::rte_eth_tx_queue_setup(id, queue, tx_descriptors, socket, ptr::null())
+            };
+            self.check("set up a transmit queue", status)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn start(&self, driver: &str) -> Result<(), PortError> {
+        let id = self.device.id();
+        // SAFETY: the port is configured and has its queues.
+        self.check("start", unsafe { dpdk_sys::rte_eth_dev_start(id) })?;
+        self.device.set_started();
+        // A TAP hands over whatever the kernel sends; there is nothing to filter.
+        if driver.starts_with("net_tap") {
+            return Ok(());
+        }
+        // SAFETY: the port exists.
+        let multicast = unsafe { dpdk_sys::rte_eth_allmulticast_enable(id) };
+        if self.config.promiscuous || multicast < 0 {
+            // SAFETY: the port exists.
+            let status = unsafe { dpdk_sys::rte_eth_promiscuous_enable(id) };
+            // What has no such switch has no filter.
+            if status != -libc::ENOTSUP {
+                self.check("be made promiscuous", status)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn mac(&self) -> Result<[u8; 6], PortError> {
+        let mut mac = [0; 6];
+        // SAFETY: the shim writes 6 bytes.
+        let status = unsafe { dpdk_sys::plim_port_mac(self.device.id(), mac.as_mut_ptr()) };
+        self.check("tell its MAC", status)?;
+        Ok(mac)
+    }
+}

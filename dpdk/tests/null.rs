@@ -1,0 +1,208 @@
+//! Buffers, the pool's balance and threads, on `net_null` (an endless source and a sink).
+
+#![cfg(test)]
+
+use std::thread;
+
+use plimsoll_dataplane::io::{HEADROOM_BYTES, PacketBuf, Pool, RxQueue as _, TxQueue as _};
+use plimsoll_dpdk::{
+    Eal, EalConfig, EalError, MemoryKind, Mempool, PoolError, Port, PortConfig, PortError, device,
+    register_thread,
+};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+mod support;
+use support::{filled, frame, open, start};
+
+#[test]
+fn buffers_have_one_owner_and_go_back_to_their_pool() {
+    let (eal, pool) = start(&[]);
+    assert_eq!(eal.memory_kind(), MemoryKind::Ordinary);
+    assert!(eal.version().starts_with("DPDK "), "{}", eal.version());
+    assert!(matches!(
+        Eal::init(EalConfig::default()),
+        Err(EalError::AlreadyStarted)
+    ));
+
+    an_exhausted_pool_says_so_and_recovers(&eal);
+    a_buffer_behaves_like_a_vector(&pool);
+    what_does_not_fit_is_refused_in_words(&eal, &pool);
+    frames_are_received_and_sent_on_two_threads(&eal, &pool);
+    assert_eq!(pool.in_use(), 0, "a buffer got lost");
+    assert_eq!(eal.take_messages(), Vec::<String>::new(), "DPDK complains");
+}
+
+fn an_exhausted_pool_says_so_and_recovers(eal: &Eal) {
+    let pool = Mempool::new(eal, "small", 63, device::data_room(1500)).unwrap();
+    let mut handle = pool.handle();
+    let all: Vec<_> = std::iter::from_fn(|| handle.allocate()).collect();
+    assert_eq!((all.len(), pool.available()), (63, 0));
+    drop(all);
+    assert_eq!(pool.available(), 63);
+
+    let error = Mempool::new(eal, "small", 63, 2048).unwrap_err();
+    assert!(error.to_string().contains("the name is taken"), "{error}");
+    let error = Mempool::new(eal, "huge", 1 << 20, 65000).unwrap_err();
+    assert!(
+        error.to_string().contains("raise dataplane.memory.size"),
+        "{error}"
+    );
+    assert!(matches!(
+        Mempool::new(eal, "tiny", 64, 128),
+        Err(PoolError::DataRoom { .. })
+    ));
+    let _ = eal.take_messages();
+}
+
+/// The same operations on a buffer and on a plain vector with as much room give the same bytes.
+fn a_buffer_behaves_like_a_vector(pool: &Mempool) {
+    #[derive(Debug, Clone)]
+    enum Step {
+        Prepend(usize),
+        Trim(usize),
+        SetLen(usize),
+    }
+    let room = pool.data_room();
+    let step = prop_oneof![
+        (0..200_usize).prop_map(Step::Prepend),
+        (0..300_usize).prop_map(Step::Trim),
+        (0..2 * room).prop_map(Step::SetLen),
+    ];
+    let mbuf = pool.handle().allocate().unwrap();
+    assert_eq!((mbuf.headroom(), mbuf.bytes().len()), (HEADROOM_BYTES, 0));
+    assert_eq!(mbuf.tailroom(), room - HEADROOM_BYTES);
+    drop(mbuf);
+
+    let outcome = TestRunner::default().run(&prop::collection::vec(step, 1..40), |steps| {
+        let mut mbuf = pool.handle().allocate().unwrap();
+        let mut model = Vec::new();
+        let mut front = HEADROOM_BYTES;
+        for (fill, step) in (0_u8..).zip(steps) {
+            match step {
+                Step::Prepend(count) => {
+                    let fits = count <= front;
+                    prop_assert_eq!(mbuf.prepend(count).is_ok(), fits);
+                    if fits {
+                        front -= count;
+                        mbuf.bytes_mut()[..count].fill(fill);
+                        model.splice(0..0, std::iter::repeat_n(fill, count));
+                    }
+                }
+                Step::Trim(count) => {
+                    mbuf.trim_front(count);
+                    front += count.min(model.len());
+                    model.drain(..count.min(model.len()));
+                }
+                Step::SetLen(len) => {
+                    let fits = front + len <= room;
+                    prop_assert_eq!(mbuf.set_len(len).is_ok(), fits);
+                    if fits {
+                        let grown = model.len().min(len);
+                        mbuf.bytes_mut()[grown..].fill(fill);
+                        model.resize(len, fill);
+                    }
+                }
+            }
+            prop_assert_eq!(mbuf.bytes(), &model[..]);
+            prop_assert_eq!(
+                (mbuf.headroom(), mbuf.tailroom()),
+                (front, room - front - model.len())
+            );
+        }
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
+fn what_does_not_fit_is_refused_in_words(eal: &Eal, pool: &Mempool) {
+    let refused = |config: PortConfig| Port::open(eal, &config, pool).map(|_| ()).unwrap_err();
+    let error = refused(PortConfig {
+        mtu: 9000,
+        ..PortConfig::new("wan", "net_null8")
+    });
+    assert!(
+        matches!(error, PortError::DataRoom { needed: 9150, .. }),
+        "{error}"
+    );
+    let error = refused(PortConfig {
+        queues: 2000,
+        ..PortConfig::new("wan", "net_null8")
+    });
+    assert!(
+        matches!(error, PortError::TooManyQueues { asked: 2000, .. }),
+        "{error}"
+    );
+    let error = refused(PortConfig {
+        queues: 0,
+        ..PortConfig::new("wan", "net_null8")
+    });
+    assert!(matches!(error, PortError::NoQueues { .. }), "{error}");
+    for (device, hint) in [
+        ("net_nonesuch0", "librte-net-nonesuch"),
+        ("0000:ff:1f.7", "dpdk-devbind.py"),
+        ("eth0", "begin with their driver's"),
+        (
+            "net_af_packet9,iface=nonesuch",
+            "no network interface `nonesuch`",
+        ),
+        ("net_af_packet9", "it needs iface=NAME"),
+        ("", "neither a PCI address nor"),
+    ] {
+        let error = refused(PortConfig::new("wan", device)).to_string();
+        println!("{error}");
+        assert!(
+            error.starts_with("port `wan`: ") && error.contains(hint),
+            "{error}"
+        );
+    }
+    let _ = eal.take_messages();
+}
+
+fn frames_are_received_and_sent_on_two_threads(eal: &Eal, pool: &Mempool) {
+    let (port, queues) = open(eal, pool, "net_null0,size=60", 2);
+    assert!(port.link_up());
+    assert_eq!((port.name(), port.driver()), ("test", "net_null"));
+    let taken = Port::open(eal, &PortConfig::new("second", "net_null0"), pool).map(|_| ());
+    assert!(matches!(taken, Err(PortError::InUse { .. })), "{taken:?}");
+
+    let sent: usize = thread::scope(|scope| {
+        let workers: Vec<_> = queues
+            .into_iter()
+            .map(|mut queue| {
+                scope.spawn(move || {
+                    let _registered = register_thread().unwrap();
+                    assert!(matches!(register_thread(), Err(EalError::ThreadRegistered)));
+                    let mut burst = Vec::with_capacity(32);
+                    let mut sent = 0;
+                    for _ in 0..1000 {
+                        assert_eq!(queue.rx.receive(&mut burst, 32), 32);
+                        assert!(burst.iter().all(|mbuf| mbuf.bytes().len() == 60));
+                        assert!(burst.iter().all(|mbuf| mbuf.headroom() >= HEADROOM_BYTES));
+                        // One is kept back each time: dropping it is the same as sending it.
+                        burst.pop();
+                        sent += queue.tx.transmit(&mut burst);
+                        assert!(burst.is_empty());
+                    }
+                    assert_eq!(queue.rx.receive(&mut burst, 0), 0);
+                    assert_eq!(queue.tx.transmit(&mut burst), 0);
+                    sent
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap())
+            .sum()
+    });
+    assert_eq!(sent, 2 * 1000 * 31);
+    let stats = port.stats();
+    assert_eq!((stats.rx_packets, stats.tx_packets), (64_000, 62_000));
+    drop(port);
+
+    // The name is free again, and the queues alone keep a port alive.
+    let (port, mut queues) = open(eal, pool, "net_null0,size=60", 1);
+    drop(port);
+    let mut frames = vec![filled(pool, &frame(1, 64))];
+    assert_eq!(queues[0].tx.transmit(&mut frames), 1);
+}
