@@ -5,5 +5,5 @@
 mod config;
 mod process;
 
-pub use config::{Config, Service};
+pub use config::{Config, Service, usable_cpus};
 pub use process::{Binaries, Daemon};

@@ -11,7 +11,7 @@ mod plan;
 mod process;
 
 pub use build::{Options, Server, Topology};
-pub use guard::{interrupted, sweep};
+pub use guard::{signals_are_welcome, sweep};
 pub use namespace::Namespace;
 pub use plan::{
     ECHO_PORT, Family, HTTP_PORT, Method, NAT_ECHO_PORT, NAT_HTTP_PORT, Network, Plan, PortPlan,

@@ -2,6 +2,11 @@
 //!
 //! What fails here is no fault of the daemon.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a request that cannot be made is a failure"
+)]
+
 mod common;
 
 use std::net::SocketAddr;

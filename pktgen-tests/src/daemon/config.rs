@@ -95,8 +95,19 @@ pub struct Config {
     pub extra: Vec<String>,
 }
 
+/// The CPUs this process may use, lowest first.
+#[must_use]
+pub fn usable_cpus() -> Vec<u16> {
+    let Ok(set) = rustix::thread::sched_getaffinity(None) else {
+        return vec![0];
+    };
+    (0_u16..1024)
+        .filter(|cpu| set.is_set(usize::from(*cpu)))
+        .collect()
+}
+
 impl Config {
-    /// The services of the lesson on one worker: HTTP in both families.
+    /// The services of the lesson, HTTP in both families, on one worker, which has the last CPU.
     #[must_use]
     pub fn lesson(method: Method) -> Self {
         let plan = Plan::new(method);
@@ -105,7 +116,7 @@ impl Config {
             .to_vec();
         Self {
             plan,
-            cpus: vec![1],
+            cpus: usable_cpus().last().copied().into_iter().collect(),
             services,
             extra: Vec::new(),
         }

@@ -190,6 +190,13 @@ impl<'t> Daemon<'t> {
             .ok_or_else(surprise)
     }
 
+    /// How to type a question to this daemon.
+    #[must_use]
+    pub fn command_line(&self) -> String {
+        let command = self.binaries.command.display();
+        format!("{command} --socket {}", self.socket_path().display())
+    }
+
     /// The page of metrics.
     ///
     /// # Errors

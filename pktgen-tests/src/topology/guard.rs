@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ static LIVE: Mutex<Live> = Mutex::new(Live {
     next: 0,
 });
 static HANDLER: Once = Once::new();
+/// The exit status after a signal: 130 unless the signal is the way to end this program.
+static SIGNAL_STATUS: AtomicI32 = AtomicI32::new(130);
 
 fn live() -> MutexGuard<'static, Live> {
     LIVE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -54,6 +57,11 @@ pub(super) fn fresh_prefix() -> Result<String> {
     Ok(format!("{PREFIX}{}-{}", std::process::id(), live.next))
 }
 
+/// From now on a signal is the expected end: everything is still taken down, and the exit status is 0.
+pub fn signals_are_welcome() {
+    SIGNAL_STATUS.store(0, Ordering::Relaxed);
+}
+
 /// Takes SIGINT, SIGTERM and SIGHUP: everything on the list goes, then the process ends with 130.
 pub(super) fn catch_signals() {
     HANDLER.call_once(|| {
@@ -62,15 +70,9 @@ pub(super) fn catch_signals() {
             let mut live = live();
             live.closing = true;
             clear(&mut live);
-            std::process::exit(130);
+            std::process::exit(SIGNAL_STATUS.load(Ordering::Relaxed));
         });
     });
-}
-
-/// Whether a signal is taking everything down at this moment.
-#[must_use]
-pub fn interrupted() -> bool {
-    LIVE.try_lock().is_ok_and(|live| live.closing)
 }
 
 fn clear(live: &mut Live) {

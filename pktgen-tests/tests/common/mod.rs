@@ -3,6 +3,11 @@
 //! Must not skip: without root or without the daemon a test fails and says what it needs.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot get what it needs has failed"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
