@@ -20,25 +20,11 @@ pub struct Options {
 
 /// A directory below the temporary one that goes with its owner.
 #[derive(Debug)]
-struct WorkDirectory(tempfile::TempDir);
-
-impl WorkDirectory {
-    fn new(prefix: &str) -> Result<Self> {
-        let directory = tempfile::Builder::new()
-            .prefix(&format!("{prefix}-"))
-            .tempdir()
-            .map_err(|source| Error::File {
-                path: std::env::temp_dir().display().to_string(),
-                source,
-            })?;
-        guard::add_directory(directory.path())?;
-        Ok(Self(directory))
-    }
-}
+struct WorkDirectory(PathBuf);
 
 impl Drop for WorkDirectory {
     fn drop(&mut self) {
-        guard::forget_directory(self.0.path());
+        guard::remove_directory(&self.0);
     }
 }
 
@@ -97,7 +83,7 @@ impl Topology {
         guard::sweep();
         let plan = Plan::new(method);
         let prefix = guard::fresh_prefix()?;
-        let directory = WorkDirectory::new(&prefix)?;
+        let directory = WorkDirectory(guard::add_directory(&prefix)?);
         let namespace = |role: &str| Namespace::new(format!("{prefix}-{role}"));
 
         let switch = namespace("switch")?;
@@ -191,7 +177,7 @@ impl Topology {
     /// The directory for configuration, sockets and logs; it goes with the topology.
     #[must_use]
     pub fn directory(&self) -> &Path {
-        self.directory.0.path()
+        &self.directory.0
     }
 
     /// The path of the program `plimsoll-endpoint`.

@@ -65,8 +65,8 @@ pub fn signals_are_welcome() {
 /// Takes SIGINT, SIGTERM and SIGHUP: everything on the list goes, then the process ends with 130.
 pub(super) fn catch_signals() {
     HANDLER.call_once(|| {
-        // Another handler of this process may be first; then it is its job to drop its topologies.
-        let _ = ctrlc::try_set_handler(|| {
+        // Even a signal that the parent had us ignore, as shells do for SIGINT in the background, ends us tidily.
+        let _ = ctrlc::set_handler(|| {
             let mut live = live();
             live.closing = true;
             clear(&mut live);
@@ -108,15 +108,26 @@ pub(super) fn remove_namespace(name: &str) {
     live.namespaces.retain(|other| other != name);
 }
 
-/// Puts a directory on the list; the caller removes it in the ordinary case.
-pub(super) fn add_directory(path: &Path) -> Result<()> {
-    open()?.directories.push(path.to_owned());
-    Ok(())
+/// Makes a directory below the temporary one and puts it on the list.
+pub(super) fn add_directory(prefix: &str) -> Result<PathBuf> {
+    let mut live = open()?;
+    let directory = tempfile::Builder::new()
+        .prefix(&format!("{prefix}-"))
+        .tempdir()
+        .map_err(|source| Error::File {
+            path: std::env::temp_dir().display().to_string(),
+            source,
+        })?
+        .keep();
+    live.directories.push(directory.clone());
+    Ok(directory)
 }
 
-/// Takes a directory from the list.
-pub(super) fn forget_directory(path: &Path) {
-    live().directories.retain(|other| other != path);
+/// Removes a directory and what is in it.
+pub(super) fn remove_directory(path: &Path) {
+    let mut live = live();
+    let _ = fs::remove_dir_all(path);
+    live.directories.retain(|other| other != path);
 }
 
 /// Starts a process and puts it on the list.
