@@ -1,4 +1,5 @@
 //! The control thread of Plimsoll and everything outside the packet path.
 
 pub mod cli;
+pub mod compile;
 pub mod config;

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::{Action, Cut, Engine, Hashes, Origin, Tabled, flow_key, reply_key};
+use super::{Action, Cut, Engine, Look, Origin, Tabled, flow_key, reply_key};
 use crate::flow::{Address, FlowKey, Protocol};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
@@ -32,26 +32,31 @@ impl<P: Pool> Engine<P> {
         packet: &Packet,
         protocol: Protocol,
         (source, destination): (A, A),
-        hashes: Option<Hashes>,
+        look: &Look,
         origin: Origin,
         now: Time,
     ) -> Action {
         let table = A::table(&mut self.sessions);
         let key = flow_key(packet, protocol, source, destination);
-        let hash = hashes.map_or_else(|| table.hash(&key), |hashes| hashes.key);
-        if let Some(index) = table.find(hash, &key, now) {
+        let found = match (look.hashes, look.hints) {
+            (Some(hashes), Some(hints)) => table.find_hinted(hints.key, hashes.key, &key, now),
+            _ => table.find(table.hash(&key), &key, now),
+        };
+        if let Some(index) = found {
             if let Some(action) =
                 self.continue_session::<A, F>(snapshot, frame, packet, index, origin, now)
             {
                 return action;
             }
         } else if snapshot.has_nat() {
-            let table = A::table(&mut self.sessions);
-            let reply = reply_key(packet, protocol, source, destination);
-            let hash = hashes
-                .and_then(|hashes| hashes.reply)
-                .unwrap_or_else(|| table.reply_hash(&reply));
-            if let Some(index) = table.find_reply(hash, &reply, now) {
+            let key = reply_key(packet, protocol, source, destination);
+            let hashes = look.hashes.and_then(|hashes| hashes.reply);
+            let hints = look.hints.and_then(|hints| hints.reply);
+            let found = match (hashes, hints) {
+                (Some(hash), Some(hint)) => table.find_reply_hinted(hint, hash, &key, now),
+                _ => table.find_reply(table.reply_hash(&key), &key, now),
+            };
+            if let Some(index) = found {
                 return self.reply::<A, F>(snapshot, frame, packet, index, origin, now);
             }
         }

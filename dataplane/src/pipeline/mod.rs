@@ -18,11 +18,11 @@ use crossbeam::queue::ArrayQueue;
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::io::{BURST, PacketBuf, Pool};
 use crate::neighbour::Neighbours;
-use crate::parse::{Packet, Parse, parse};
+use crate::parse::{Addresses, Packet, Parse, parse};
 use crate::reassembly::Reassembly;
 use crate::rewrite::family::Family;
 use crate::schedule::Start;
-use crate::session::{KeyHash, ReplyHash, Session, SessionTable};
+use crate::session::{Hint, KeyHash, ReplyHash, Session, SessionTable};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::{PortId, RealId};
 use crate::snapshot::spec::PortRole;
@@ -189,11 +189,19 @@ struct Hashes {
     reply: Option<ReplyHash>,
 }
 
-/// One frame between two stages.
+/// Where the second stage saw the packet's session.
+#[derive(Debug, Clone, Copy)]
+struct Hints {
+    key: Hint,
+    reply: Option<Hint>,
+}
+
+/// One frame between the stages.
 #[derive(Debug, Clone, Copy)]
 struct Look {
     parse: Parse,
     hashes: Option<Hashes>,
+    hints: Option<Hints>,
 }
 
 /// One worker's half of the packet path: all that moves. The other half is the [`Snapshot`].
@@ -273,8 +281,8 @@ impl<P: Pool> Engine<P> {
         for frame in frames.iter().take(BURST) {
             looks.push(self.look(frame.bytes(), nat));
         }
-        for look in &looks {
-            self.prefetch_entries(look);
+        for look in &mut looks {
+            look.hints = self.prefetch_entries(look);
         }
         for (frame, look) in frames.drain(..).zip(&looks) {
             self.one(snapshot, frame, look, origin, now);
@@ -289,13 +297,14 @@ impl<P: Pool> Engine<P> {
             return Look {
                 parse,
                 hashes: None,
+                hints: None,
             };
         };
         let hashes = packet
             .balanced_protocol()
             .filter(|_| packet.fragment.is_none())
             .map(|protocol| match packet.addresses {
-                crate::parse::Addresses::V4 {
+                Addresses::V4 {
                     source,
                     destination,
                 } => hashes(
@@ -305,7 +314,7 @@ impl<P: Pool> Engine<P> {
                     (source, destination),
                     nat,
                 ),
-                crate::parse::Addresses::V6 {
+                Addresses::V6 {
                     source,
                     destination,
                 } => hashes(
@@ -316,19 +325,23 @@ impl<P: Pool> Engine<P> {
                     nat,
                 ),
             });
-        Look { parse, hashes }
+        Look {
+            parse,
+            hashes,
+            hints: None,
+        }
     }
 
     /// Second stage: the second cache line.
     #[inline]
-    fn prefetch_entries(&self, look: &Look) {
+    fn prefetch_entries(&self, look: &Look) -> Option<Hints> {
         let (Parse::Ip(packet), Some(hashes)) = (&look.parse, look.hashes) else {
-            return;
+            return None;
         };
-        match packet.addresses {
-            crate::parse::Addresses::V4 { .. } => prefetch(&self.sessions.v4, hashes),
-            crate::parse::Addresses::V6 { .. } => prefetch(&self.sessions.v6, hashes),
-        }
+        Some(match packet.addresses {
+            Addresses::V4 { .. } => prefetch(&self.sessions.v4, hashes),
+            Addresses::V6 { .. } => prefetch(&self.sessions.v6, hashes),
+        })
     }
 
     /// Third stage: decision, rewriting and delivery of one frame.
@@ -501,10 +514,10 @@ fn hashes<A: Family>(
 }
 
 #[inline]
-fn prefetch<A: Family>(table: &SessionTable<A>, hashes: Hashes) {
-    table.prefetch_entry(hashes.key);
-    if let Some(reply) = hashes.reply {
-        table.prefetch_reply_entry(reply);
+fn prefetch<A: Family>(table: &SessionTable<A>, hashes: Hashes) -> Hints {
+    Hints {
+        key: table.prefetch_entry(hashes.key),
+        reply: hashes.reply.map(|reply| table.prefetch_reply_entry(reply)),
     }
 }
 

@@ -1,0 +1,110 @@
+//! From a checked configuration to what the data plane's builder is told.
+//! Nothing is validated again here, and no slot is given out.
+
+use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::schedule::SchedulerKind;
+use plimsoll_dataplane::session::Timeouts;
+use plimsoll_dataplane::snapshot::id::PortId;
+use plimsoll_dataplane::snapshot::model::ForwardMethod;
+use plimsoll_dataplane::snapshot::spec::{
+    PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
+};
+use plimsoll_dataplane::wire::Mac;
+
+use crate::config::valid::{self, ReloadConfig, StartConfig};
+
+/// The ports of the data plane: first the configured ones, then a kernel port for each that has an
+/// exception path, in the same order. `macs` are the configured ports' MACs.
+#[must_use]
+pub fn ports(start: &StartConfig, macs: &[Mac]) -> Vec<PortSpec> {
+    let mut kernel_ports = (0_u16..).skip(start.ports.len());
+    let networks: Vec<PortSpec> = start
+        .ports
+        .iter()
+        .zip(macs)
+        .map(|(port, mac)| PortSpec {
+            name: port.name.as_str().into(),
+            mac: *mac,
+            mtu: port.mtu_bytes,
+            addresses: port.addresses.clone(),
+            role: PortRole::Network {
+                kernel: port
+                    .kernel
+                    .then(|| kernel_ports.next())
+                    .flatten()
+                    .map(PortId),
+            },
+        })
+        .collect();
+    let kernels = (0_u16..)
+        .zip(&networks)
+        .filter(|(_, port)| matches!(port.role, PortRole::Network { kernel: Some(_) }));
+    let kernels: Vec<PortSpec> = kernels
+        .map(|(network, port)| PortSpec {
+            addresses: Vec::new(),
+            role: PortRole::Kernel {
+                network: PortId(network),
+            },
+            ..port.clone()
+        })
+        .collect();
+    networks.into_iter().chain(kernels).collect()
+}
+
+/// The whole desired state.
+#[must_use]
+pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
+    Spec {
+        ports: ports.to_vec(),
+        routes: reload
+            .routes
+            .iter()
+            .map(|route| RouteSpec {
+                to: route.to,
+                via: route.via,
+            })
+            .collect(),
+        neighbours: reload
+            .neighbors
+            .iter()
+            .map(|neighbor| (neighbor.address, Mac(neighbor.mac)))
+            .collect(),
+        timeouts: Timeouts::new(
+            reload.timeouts.tcp,
+            reload.timeouts.tcp_fin,
+            reload.timeouts.udp,
+        ),
+        services: reload.services.iter().map(service).collect(),
+    }
+}
+
+fn service(service: &valid::Service) -> ServiceSpec {
+    ServiceSpec {
+        name: service.name.as_str().into(),
+        address: service.vip.ip(),
+        port: service.vip.port(),
+        protocol: match service.protocol {
+            valid::Protocol::Tcp => Protocol::Tcp,
+            valid::Protocol::Udp => Protocol::Udp,
+        },
+        scheduler: match service.scheduler {
+            valid::Scheduler::Rr => SchedulerKind::Rr,
+            valid::Scheduler::Wrr => SchedulerKind::Wrr,
+            valid::Scheduler::Lc => SchedulerKind::Lc,
+        },
+        reals: service
+            .reals
+            .iter()
+            .map(|real| RealSpec {
+                address: real.address.ip(),
+                port: real.address.port(),
+                weight: real.weight,
+                forward: match real.forward {
+                    valid::Forward::Direct => ForwardMethod::Direct,
+                    valid::Forward::Nat => ForwardMethod::Nat,
+                    valid::Forward::Tunnel => ForwardMethod::Tunnel,
+                },
+            })
+            .collect(),
+    }
+}
