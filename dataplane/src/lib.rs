@@ -3,4 +3,20 @@
 
 #![deny(unsafe_code)]
 
+pub mod flow;
 pub mod io;
+pub mod neighbour;
+pub mod parse;
+pub mod pipeline;
+pub mod prefetch;
+pub mod reassembly;
+pub mod rewrite;
+pub mod schedule;
+pub mod session;
+pub mod snapshot;
+pub mod stats;
+pub mod testing;
+pub mod time;
+pub mod verdict;
+pub mod wire;
+pub mod worker;

@@ -1,0 +1,87 @@
+//! The `plimsoll` command: its definition, one file per subcommand, and what they share.
+//! Subcommands write to what they are given and return an [`Exit`]; only `main` ends the process.
+
+mod check;
+mod completion;
+mod output;
+mod schema;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
+
+use clap::{Parser, Subcommand};
+
+pub use output::{Exit, Format, Terminal};
+
+/// Talks to a running plimsolld and checks its configuration.
+#[derive(Debug, Parser)]
+#[command(name = "plimsoll", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid configuration, 5 daemon not reachable, \
+                          6 plan has changes";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Args),
+    Schema(schema::Args),
+    Completion(completion::Args),
+}
+
+impl Command {
+    fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+        match self {
+            Self::Check(args) => args.run(terminal),
+            Self::Schema(args) => args.run(terminal),
+            Self::Completion(args) => args.run(terminal),
+        }
+    }
+}
+
+/// The whole program: reads `args` (the program's name first) and runs what they say on this process's
+/// standard output and error.
+#[must_use]
+pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let stderr_colour = !no_colour && io::stderr().is_terminal();
+    let (mut out, mut err) = (
+        io::BufWriter::new(output::Pipe(io::stdout().lock())),
+        io::stderr().lock(),
+    );
+    let mut terminal = Terminal {
+        out: &mut out,
+        err: &mut err,
+        stderr_colour,
+    };
+    run(args, &mut terminal)
+}
+
+/// Like [`main`], on the outputs that it is given.
+pub fn run(args: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>) -> Exit {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are "errors" to clap, and print themselves in colour if they may.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Ok
+            };
+        }
+    };
+    let done = cli
+        .command
+        .run(terminal)
+        .and_then(|exit| terminal.out.flush().map(|()| exit));
+    match done {
+        Ok(exit) => exit,
+        Err(error) => {
+            let _ = writeln!(terminal.err, "plimsoll: cannot write: {error}");
+            Exit::Failed
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! What is wrong with a configuration, and where: kept as data, shown as a report or as JSON.
+//! Keeps the lines around each place, not the file, and never says more than it can show.
+
+mod report;
+
+use saphyr_parser::{Marker, Span};
+use serde::Serialize;
+
+/// More than anybody reads; the rest is counted.
+const MAX_KEPT: usize = 500;
+/// How many places of one line are shown; longer lines are cut around the place.
+const MAX_LINE: usize = 160;
+
+/// Whether a configuration can be used in spite of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// It cannot.
+    Error,
+    /// It can, but probably does not do what was meant.
+    Warning,
+}
+
+/// A stretch of one line. Lines and columns count from 1, columns and length in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) line: u32,
+    pub(super) column: u32,
+    pub(super) length: u32,
+}
+
+impl Place {
+    pub(super) fn at(marker: &Marker, length: usize) -> Self {
+        let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Self {
+            line: narrow(marker.line()),
+            column: narrow(marker.col() + 1),
+            length: narrow(length),
+        }
+    }
+
+    pub(super) fn of(span: &Span) -> Self {
+        let same_line = span.start.line() == span.end.line();
+        let length = if same_line {
+            span.end.col().saturating_sub(span.start.col())
+        } else {
+            1
+        };
+        Self::at(&span.start, length.max(1))
+    }
+
+    pub(super) fn limit(self, length: usize) -> Self {
+        let length = u32::try_from(length).unwrap_or(u32::MAX).max(1);
+        Self {
+            length: self.length.min(length),
+            ..self
+        }
+    }
+}
+
+/// One mistake, before the text around it is looked up.
+#[derive(Debug, Clone)]
+pub(super) struct Problem {
+    pub(super) severity: Severity,
+    pub(super) place: Option<Place>,
+    pub(super) path: String,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+    pub(super) also: Vec<(Place, String)>,
+}
+
+impl Problem {
+    pub(super) fn new(place: Place, message: impl Into<String>) -> Self {
+        Self {
+            place: Some(place),
+            ..Self::unplaced(message)
+        }
+    }
+
+    /// About the file as a whole.
+    pub(super) fn unplaced(message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            place: None,
+            path: String::new(),
+            message: message.into(),
+            help: None,
+            also: Vec::new(),
+        }
+    }
+
+    pub(super) fn help(self, help: impl Into<String>) -> Self {
+        self.maybe_help(Some(help.into()))
+    }
+
+    pub(super) fn maybe_help(mut self, help: Option<String>) -> Self {
+        self.help = self.help.or(help);
+        self
+    }
+
+    pub(super) fn path(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.path);
+        self
+    }
+
+    /// Another place that has to do with it.
+    pub(super) fn also(mut self, place: Place, what: impl Into<String>) -> Self {
+        self.also.push((place, what.into()));
+        self
+    }
+}
+
+/// The mistakes found so far; keeps the first few hundred and counts the rest.
+#[derive(Debug, Default)]
+pub(super) struct Problems {
+    kept: Vec<Problem>,
+    errors: usize,
+    warnings: usize,
+}
+
+impl Problems {
+    pub(super) fn add(&mut self, problem: Problem) {
+        match problem.severity {
+            Severity::Error => self.errors += 1,
+            Severity::Warning => self.warnings += 1,
+        }
+        if self.kept.len() < MAX_KEPT {
+            self.kept.push(problem);
+        }
+    }
+
+    pub(super) const fn errors(&self) -> usize {
+        self.errors
+    }
+
+    /// Whether some mistake is in one of these parts of the file, or in the file as a whole.
+    pub(super) fn concern(&self, parts: &[&str]) -> bool {
+        let concerns = |problem: &Problem| {
+            problem.path.is_empty() || parts.iter().any(|part| problem.path.starts_with(part))
+        };
+        self.kept.iter().any(concerns) || self.errors > self.kept.len()
+    }
+
+    /// Looks up the lines around each mistake.
+    pub(super) fn finish(mut self, name: &str, text: &str) -> Diagnostics {
+        self.kept.sort_by_key(|problem| problem.place);
+        let lines = if self.kept.is_empty() {
+            Lines::default()
+        } else {
+            Lines::of(text)
+        };
+        let item = |problem: Problem| Diagnostic {
+            severity: problem.severity,
+            line: problem.place.map(|place| place.line),
+            column: problem.place.map(|place| place.column),
+            length: problem.place.map(|place| place.length),
+            path: problem.path,
+            message: problem.message,
+            help: problem.help,
+            related: problem
+                .also
+                .into_iter()
+                .map(|(place, message)| Related {
+                    line: place.line,
+                    column: place.column,
+                    message,
+                    excerpt: lines.excerpt(name, place),
+                })
+                .collect(),
+            excerpt: problem.place.map(|place| lines.excerpt(name, place)),
+        };
+        Diagnostics {
+            name: name.to_owned(),
+            items: self.kept.into_iter().map(item).collect(),
+            errors: self.errors,
+            warnings: self.warnings,
+        }
+    }
+}
+
+/// All that is wrong with one configuration, in the order of its lines.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{name}: {errors} errors, {warnings} warnings")]
+pub struct Diagnostics {
+    name: String,
+    items: Vec<Diagnostic>,
+    errors: usize,
+    warnings: usize,
+}
+
+impl Diagnostics {
+    /// The first few hundred mistakes in the order of their places.
+    #[must_use]
+    pub fn items(&self) -> &[Diagnostic] {
+        &self.items
+    }
+
+    /// The name of the file that they are about.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many errors there are, kept or not.
+    #[must_use]
+    pub const fn errors(&self) -> usize {
+        self.errors
+    }
+
+    /// How many warnings there are, kept or not.
+    #[must_use]
+    pub const fn warnings(&self) -> usize {
+        self.warnings
+    }
+}
+
+/// One mistake.
+#[derive(Debug, Clone, Serialize)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Its line from 1 on, unless it is about the whole file.
+    pub line: Option<u32>,
+    /// Its column from 1 on, in characters.
+    pub column: Option<u32>,
+    /// How many characters from there on are meant.
+    pub length: Option<u32>,
+    /// The keys that lead there: `services[0].reals[2].weight`. Empty for the file as a whole.
+    pub path: String,
+    /// What is wrong and what was expected.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// Other places that have to do with it.
+    pub related: Vec<Related>,
+    #[serde(skip)]
+    excerpt: Option<Excerpt>,
+}
+
+/// A place that has to do with a mistake elsewhere.
+#[derive(Debug, Clone, Serialize)]
+pub struct Related {
+    /// Its line from 1 on.
+    pub line: u32,
+    /// Its column from 1 on, in characters.
+    pub column: u32,
+    /// What is there.
+    pub message: String,
+    #[serde(skip)]
+    excerpt: Excerpt,
+}
+
+/// A few lines of the file, and the stretch of them that is meant, in bytes.
+#[derive(Debug, Clone)]
+struct Excerpt {
+    name: String,
+    text: String,
+    /// Lines of the file in front of `text`.
+    first_line: usize,
+    /// Characters of the line in front of `text`, when the line was cut.
+    first_column: usize,
+    start: usize,
+    length: usize,
+}
+
+/// Where the lines of a text begin.
+#[derive(Debug, Default)]
+struct Lines<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    fn of(text: &'t str) -> Self {
+        let bytes = text.as_bytes();
+        let mut starts = vec![0];
+        for (at, byte) in bytes.iter().enumerate() {
+            // A lone CR ends a line in YAML too.
+            if *byte == b'\n' || (*byte == b'\r' && bytes.get(at + 1) != Some(&b'\n')) {
+                starts.push(at + 1);
+            }
+        }
+        Self { text, starts }
+    }
+
+    /// A line from 0 on, without its end.
+    fn line(&self, line: usize) -> Option<&'t str> {
+        let start = *self.starts.get(line)?;
+        let end = self
+            .starts
+            .get(line + 1)
+            .copied()
+            .unwrap_or(self.text.len());
+        Some(self.text.get(start..end)?.trim_end_matches(['\n', '\r']))
+    }
+
+    fn excerpt(&self, name: &str, place: Place) -> Excerpt {
+        let index = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+        let (line, column) = (
+            index(place.line).saturating_sub(1),
+            index(place.column).saturating_sub(1),
+        );
+        let own = self.line(line).unwrap_or_default();
+        let bytes = |text: &str, chars: usize| {
+            text.char_indices()
+                .nth(chars)
+                .map_or(text.len(), |(at, _)| at)
+        };
+        // Only the beginning of a line can be looked at for free.
+        if own.len() > MAX_LINE {
+            let first_column = column.saturating_sub(MAX_LINE / 2);
+            let text: String = own.chars().skip(first_column).take(MAX_LINE).collect();
+            let start = bytes(&text, column - first_column);
+            let length = bytes(text.get(start..).unwrap_or_default(), index(place.length));
+            return Excerpt {
+                name: name.to_owned(),
+                text,
+                first_line: line,
+                first_column,
+                start,
+                length,
+            };
+        }
+        let short = |line: &&str| line.len() <= MAX_LINE;
+        let before = line.checked_sub(1).and_then(|n| self.line(n)).filter(short);
+        let after = self.line(line + 1).filter(short);
+        let start = before.map_or(0, |text| text.len() + 1) + bytes(own, column);
+        let length = bytes(
+            own.get(bytes(own, column)..).unwrap_or_default(),
+            index(place.length),
+        );
+        let text = [before, Some(own), after]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join("\n");
+        let first_line = if before.is_some() {
+            line.saturating_sub(1)
+        } else {
+            line
+        };
+        Excerpt {
+            name: name.to_owned(),
+            text,
+            first_line,
+            first_column: 0,
+            start,
+            length,
+        }
+    }
+}

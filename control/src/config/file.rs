@@ -1,0 +1,405 @@
+//! The configuration as it is written: one struct per mapping of the YAML file, one field per key.
+//! Nothing here knows what makes sense together; that is `validate`'s.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::leaf::{ByteSize, HashKey, MacAddr, RealAddr, Vip, Written};
+
+/// A whole configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Plimsoll configuration")]
+pub struct Config {
+    /// Version of this format; always 1.
+    #[schemars(range(min = 1, max = 1))]
+    pub version: u32,
+    /// CPUs, memory and ports. A change needs a restart.
+    pub dataplane: Dataplane,
+    /// Where the daemon listens. A change needs a restart.
+    #[serde(default)]
+    pub control: Control,
+    /// Routes and fixed neighbours.
+    #[serde(default)]
+    pub network: Network,
+    /// How long idle sessions live.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    /// What keyed hashes are keyed with.
+    #[serde(default)]
+    pub hash: Hash,
+    /// The virtual services.
+    #[serde(default)]
+    pub services: Vec<Service>,
+}
+
+/// `dataplane`: what the packet path runs on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dataplane {
+    /// One worker runs on each of these CPUs; every CPU but the first if omitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<Vec<u16>>,
+    /// How many sessions each worker can hold.
+    #[serde(default = "default_sessions")]
+    #[schemars(range(min = 1, max = 2147483648u64))]
+    pub sessions: u64,
+    /// Memory for packet buffers.
+    #[serde(default)]
+    pub memory: Memory,
+    /// Further arguments, passed through to DPDK.
+    #[serde(default)]
+    pub eal_args: Vec<String>,
+    /// The NICs.
+    pub ports: Vec<Port>,
+}
+
+/// `dataplane.memory`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// `auto` uses hugepages where they exist, else ordinary memory.
+    #[serde(default)]
+    pub hugepages: Hugepages,
+    /// How much memory to take, with its unit.
+    #[serde(default)]
+    pub size: Written<ByteSize>,
+}
+
+/// Whether packet buffers live in hugepages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Hugepages {
+    /// Where they exist.
+    #[default]
+    Auto,
+    /// Always; the daemon does not start without.
+    On,
+    /// Never.
+    Off,
+}
+
+/// One item of `dataplane.ports`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Port {
+    /// Its name in metrics, commands and logs; at most 15 characters.
+    pub name: String,
+    /// A PCI address, or a DPDK virtual device with its arguments.
+    pub device: String,
+    /// Plimsoll's own addresses on this port, each with its prefix length.
+    #[serde(default)]
+    pub addresses: Vec<Written<IpNet>>,
+    /// Largest IP packet in bytes.
+    #[serde(default = "default_mtu")]
+    #[schemars(range(min = 576, max = 9216))]
+    pub mtu: u16,
+    /// Whether traffic that is not load-balanced goes to Linux, by a TAP named after the port.
+    #[serde(default)]
+    pub kernel: bool,
+}
+
+/// `control`: where the daemon listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Control {
+    /// Path of the socket that `plimsoll` talks to.
+    #[serde(default = "default_socket")]
+    pub socket: String,
+    /// Address of /metrics, /api and the status page.
+    #[serde(default = "default_http")]
+    pub http: Written<SocketAddr>,
+}
+
+/// `network`: how to reach what is not on a port's own network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Routes; the longest prefix wins.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// Fixed MAC addresses; all others are learnt by ARP or NDP.
+    #[serde(default)]
+    pub neighbors: Vec<Neighbor>,
+}
+
+/// One item of `network.routes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// The destination network.
+    pub to: Written<IpNet>,
+    /// The gateway, on a port's own network.
+    pub via: Written<IpAddr>,
+}
+
+/// One item of `network.neighbors`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Neighbor {
+    /// Its IP address, on a port's own network.
+    pub address: Written<IpAddr>,
+    /// Its Ethernet address.
+    pub mac: Written<MacAddr>,
+}
+
+/// `timeouts`: how long an idle session lives, each with its unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Timeouts {
+    /// An established TCP session.
+    #[serde(default = "default_tcp")]
+    pub tcp: Written<Duration>,
+    /// A TCP session after a FIN.
+    #[serde(default = "default_tcp_fin")]
+    pub tcp_fin: Written<Duration>,
+    /// A UDP session.
+    #[serde(default = "default_udp")]
+    pub udp: Written<Duration>,
+}
+
+/// `hash`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hash {
+    /// 32 hex digits, the same on all nodes that share traffic; random at each start if omitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Written<HashKey>>,
+}
+
+/// One item of `services`: a virtual service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// Its name in metrics, commands and logs.
+    pub name: String,
+    /// The virtual address and port that clients send to.
+    pub vip: Written<Vip>,
+    /// The transport protocol.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// How a real server is chosen for a new session.
+    #[serde(default)]
+    pub scheduler: Scheduler,
+    /// How packets get to the real server.
+    #[serde(default)]
+    pub forward: Forward,
+    /// The real servers, in the order in which the scheduler visits them.
+    #[serde(default)]
+    pub reals: Vec<Real>,
+    /// Keeps a client at one real server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence: Option<Persistence>,
+    /// Schedules every UDP datagram by itself, without a session.
+    #[serde(default)]
+    pub one_packet: bool,
+    /// How `forward: tunnel` encapsulates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Tunnel>,
+    /// How the real servers are checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+}
+
+/// One item of `services[].reals`: a real server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Real {
+    /// Its address; the port is the service's if omitted.
+    pub address: Written<RealAddr>,
+    /// Its share of new sessions; 0 gets none.
+    #[serde(default = "default_weight")]
+    #[schemars(range(min = 0, max = 2147483647))]
+    pub weight: u32,
+    /// It gets no new sessions once it has this many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper: Option<u32>,
+    /// After `upper` was reached it gets new sessions again below this many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower: Option<u32>,
+    /// Overrides the service's `forward`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward: Option<Forward>,
+}
+
+/// `services[].persistence`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Persistence {
+    /// How long a client is remembered, with its unit.
+    #[serde(default = "default_persistence")]
+    pub timeout: Written<Duration>,
+    /// Prefix length by which clients are told apart; the whole address if omitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 128))]
+    pub mask: Option<u8>,
+}
+
+/// `services[].tunnel`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tunnel {
+    /// The encapsulation.
+    #[serde(default, rename = "type")]
+    pub kind: TunnelType,
+}
+
+/// `services[].health`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// What is asked.
+    #[serde(rename = "type")]
+    pub kind: HealthType,
+    /// The path of an HTTP check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The status that an HTTP check expects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 100, max = 599))]
+    pub expect: Option<u16>,
+    /// Time between two checks, with its unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Written<Duration>>,
+    /// Time after which a check has failed, with its unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Written<Duration>>,
+    /// How many good checks in a row bring a real server up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub rise: Option<u32>,
+    /// How many failed checks in a row take a real server down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub fall: Option<u32>,
+}
+
+/// The format's transport protocols.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Protocol {
+    #[default]
+    Tcp,
+    Udp,
+    Sctp,
+}
+
+/// The format's schedulers, by their IPVS names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "IPVS's names")]
+pub enum Scheduler {
+    #[default]
+    Rr,
+    Wrr,
+    Lc,
+    Wlc,
+    Sed,
+    Nq,
+    Sh,
+    Dh,
+    Mh,
+    Lblc,
+    Lblcr,
+    Fo,
+    Ovf,
+}
+
+/// The format's forwarding methods.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Forward {
+    #[default]
+    Dr,
+    Nat,
+    Tunnel,
+    FullNat,
+}
+
+/// The format's encapsulations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum TunnelType {
+    #[default]
+    Ipip,
+    Gre,
+    Gue,
+}
+
+/// The format's health checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum HealthType {
+    Tcp,
+    Udp,
+    Http,
+    Https,
+    Ping,
+}
+
+const fn default_sessions() -> u64 {
+    1 << 20
+}
+
+const fn default_mtu() -> u16 {
+    1500
+}
+
+const fn default_weight() -> u32 {
+    1
+}
+
+fn default_socket() -> String {
+    "/run/plimsoll/plimsoll.sock".to_owned()
+}
+
+const fn default_http() -> Written<SocketAddr> {
+    Written(SocketAddr::new(
+        IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        9142,
+    ))
+}
+
+const fn default_tcp() -> Written<Duration> {
+    Written(Duration::from_secs(15 * 60))
+}
+
+const fn default_tcp_fin() -> Written<Duration> {
+    Written(Duration::from_secs(2 * 60))
+}
+
+const fn default_udp() -> Written<Duration> {
+    Written(Duration::from_secs(5 * 60))
+}
+
+// What a bare `ipvsadm -p` sets.
+const fn default_persistence() -> Written<Duration> {
+    Written(Duration::from_secs(6 * 60))
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self {
+            socket: default_socket(),
+            http: default_http(),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            tcp: default_tcp(),
+            tcp_fin: default_tcp_fin(),
+            udp: default_udp(),
+        }
+    }
+}

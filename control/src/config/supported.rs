@@ -1,0 +1,253 @@
+//! What this version's data plane carries, of all that the format can say. This file is the only list:
+//! a value or a key is enabled by its one line here.
+
+use serde_json::Value as Json;
+
+use super::file::{Forward, Protocol, Scheduler, TunnelType};
+use super::valid;
+
+/// Keys and values of the format that a version may not carry yet, beyond the enumerations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Feature {
+    Persistence,
+    OnePacket,
+    Thresholds,
+    Health,
+    PrefixVip,
+    AnyPort,
+}
+
+/// The features that work.
+const FEATURES: &[Feature] = &[];
+
+impl Feature {
+    pub(super) fn works(self) -> bool {
+        FEATURES.contains(&self)
+    }
+
+    /// The keys that come with it, as (schema definition, property).
+    const fn keys(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Persistence => &[("Service", "persistence")],
+            Self::OnePacket => &[("Service", "one_packet")],
+            Self::Thresholds => &[("Real", "upper"), ("Real", "lower")],
+            Self::Health => &[("Service", "health")],
+            Self::PrefixVip | Self::AnyPort => &[],
+        }
+    }
+
+    const ALL: [Self; 6] = [
+        Self::Persistence,
+        Self::OnePacket,
+        Self::Thresholds,
+        Self::Health,
+        Self::PrefixVip,
+        Self::AnyPort,
+    ];
+}
+
+/// An enumeration of the format, of which a version may carry a part.
+pub(super) trait Offered: Copy + Sized + 'static {
+    /// What it is called in messages.
+    const WHAT: &'static str;
+    /// Its schema definition.
+    const DEFINITION: &'static str;
+    /// What the data plane works with.
+    type Works;
+    /// Every value that the format knows, with its name.
+    const ALL: &'static [(&'static str, Self)];
+    /// The data plane's value, if it has one.
+    fn works(self) -> Option<Self::Works>;
+
+    /// The names of the values that work.
+    fn names() -> Vec<&'static str> {
+        Self::ALL
+            .iter()
+            .filter(|(_, value)| value.works().is_some())
+            .map(|(name, _)| *name)
+            .collect()
+    }
+}
+
+impl Offered for Scheduler {
+    const WHAT: &'static str = "scheduler";
+    const DEFINITION: &'static str = "Scheduler";
+    type Works = valid::Scheduler;
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("rr", Self::Rr),
+        ("wrr", Self::Wrr),
+        ("lc", Self::Lc),
+        ("wlc", Self::Wlc),
+        ("sed", Self::Sed),
+        ("nq", Self::Nq),
+        ("sh", Self::Sh),
+        ("dh", Self::Dh),
+        ("mh", Self::Mh),
+        ("lblc", Self::Lblc),
+        ("lblcr", Self::Lblcr),
+        ("fo", Self::Fo),
+        ("ovf", Self::Ovf),
+    ];
+
+    fn works(self) -> Option<valid::Scheduler> {
+        match self {
+            Self::Rr => Some(valid::Scheduler::Rr),
+            Self::Wrr => Some(valid::Scheduler::Wrr),
+            Self::Lc => Some(valid::Scheduler::Lc),
+            Self::Wlc
+            | Self::Sed
+            | Self::Nq
+            | Self::Sh
+            | Self::Dh
+            | Self::Mh
+            | Self::Lblc
+            | Self::Lblcr
+            | Self::Fo
+            | Self::Ovf => None,
+        }
+    }
+}
+
+impl Offered for Forward {
+    const WHAT: &'static str = "forwarding method";
+    const DEFINITION: &'static str = "Forward";
+    type Works = valid::Forward;
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("dr", Self::Dr),
+        ("nat", Self::Nat),
+        ("tunnel", Self::Tunnel),
+        ("fullnat", Self::FullNat),
+    ];
+
+    fn works(self) -> Option<valid::Forward> {
+        match self {
+            Self::Dr => Some(valid::Forward::Direct),
+            Self::Nat => Some(valid::Forward::Nat),
+            Self::Tunnel => Some(valid::Forward::Tunnel),
+            Self::FullNat => None,
+        }
+    }
+}
+
+impl Offered for Protocol {
+    const WHAT: &'static str = "protocol";
+    const DEFINITION: &'static str = "Protocol";
+    type Works = valid::Protocol;
+    const ALL: &'static [(&'static str, Self)] =
+        &[("tcp", Self::Tcp), ("udp", Self::Udp), ("sctp", Self::Sctp)];
+
+    fn works(self) -> Option<valid::Protocol> {
+        match self {
+            Self::Tcp => Some(valid::Protocol::Tcp),
+            Self::Udp => Some(valid::Protocol::Udp),
+            Self::Sctp => None,
+        }
+    }
+}
+
+impl Offered for TunnelType {
+    const WHAT: &'static str = "tunnel type";
+    const DEFINITION: &'static str = "TunnelType";
+    type Works = ();
+    const ALL: &'static [(&'static str, Self)] =
+        &[("ipip", Self::Ipip), ("gre", Self::Gre), ("gue", Self::Gue)];
+
+    fn works(self) -> Option<()> {
+        match self {
+            Self::Ipip => Some(()),
+            Self::Gre | Self::Gue => None,
+        }
+    }
+}
+
+/// The names of a schema definition's values that work, if some may not.
+pub(super) fn names(definition: &str) -> Option<Vec<&'static str>> {
+    match definition {
+        Scheduler::DEFINITION => Some(Scheduler::names()),
+        Forward::DEFINITION => Some(Forward::names()),
+        Protocol::DEFINITION => Some(Protocol::names()),
+        TunnelType::DEFINITION => Some(TunnelType::names()),
+        _ => None,
+    }
+}
+
+/// Whether a property of a schema definition works.
+pub(super) fn key(definition: &str, property: &str) -> bool {
+    Feature::ALL
+        .into_iter()
+        .filter(|feature| !feature.works())
+        .all(|feature| !feature.keys().contains(&(definition, property)))
+}
+
+/// Takes out of a schema of the whole format what this version does not carry.
+pub(super) fn trim(schema: &mut Json) {
+    for feature in Feature::ALL.into_iter().filter(|feature| !feature.works()) {
+        for (definition, property) in feature.keys() {
+            if let Some(properties) = schema.pointer_mut(&format!("/$defs/{definition}/properties"))
+                && let Some(properties) = properties.as_object_mut()
+            {
+                properties.remove(*property);
+            }
+        }
+    }
+    trim_names::<Scheduler>(schema);
+    trim_names::<Forward>(schema);
+    trim_names::<Protocol>(schema);
+    trim_names::<TunnelType>(schema);
+    drop_nulls(schema);
+    drop_unused(schema);
+}
+
+fn trim_names<E: Offered>(schema: &mut Json) {
+    let works = |name: &Json| name.as_str().is_some_and(|name| E::names().contains(&name));
+    let Some(definition) = schema.pointer_mut(&format!("/$defs/{}", E::DEFINITION)) else {
+        return;
+    };
+    if let Some(names) = definition.get_mut("enum").and_then(Json::as_array_mut) {
+        names.retain(works);
+    }
+}
+
+/// `null` never stands for "left out" in this format, as an empty value is too often a slip.
+fn drop_nulls(schema: &mut Json) {
+    match schema {
+        Json::Object(object) => {
+            if let Some(Json::Array(types)) = object.get_mut("type") {
+                types.retain(|name| name != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    object.insert("type".to_owned(), only);
+                }
+            }
+            if let Some(Json::Array(options)) = object.get_mut("anyOf") {
+                options.retain(|option| option.get("type").is_none_or(|name| name != "null"));
+                if let [Json::Object(only)] = options.as_slice() {
+                    let only = only.clone();
+                    object.remove("anyOf");
+                    object.extend(only);
+                }
+            }
+            if object.get("default").is_some_and(Json::is_null) {
+                object.remove("default");
+            }
+            object.values_mut().for_each(drop_nulls);
+        }
+        Json::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
+/// Definitions that nothing refers to any more.
+fn drop_unused(schema: &mut Json) {
+    loop {
+        let text = schema.to_string();
+        let Some(definitions) = schema.get_mut("$defs").and_then(Json::as_object_mut) else {
+            return;
+        };
+        let before = definitions.len();
+        definitions.retain(|name, _| text.contains(&format!("\"#/$defs/{name}\"")));
+        if definitions.len() == before {
+            return;
+        }
+    }
+}

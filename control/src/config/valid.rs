@@ -1,0 +1,214 @@
+//! The configuration after it was checked, in the types that the rest of the program works with.
+//! Only `validate` makes a [`ValidConfig`], so that who holds one need not check again.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+pub use super::file::Hugepages;
+
+/// A configuration that was found valid: what is fixed until a restart, and what reloads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValidConfig {
+    start: StartConfig,
+    reload: ReloadConfig,
+}
+
+impl ValidConfig {
+    pub(super) const fn new(start: StartConfig, reload: ReloadConfig) -> Self {
+        Self { start, reload }
+    }
+
+    /// What is fixed until a restart.
+    #[must_use]
+    pub const fn start(&self) -> &StartConfig {
+        &self.start
+    }
+
+    /// What a reload replaces.
+    #[must_use]
+    pub const fn reload(&self) -> &ReloadConfig {
+        &self.reload
+    }
+}
+
+/// `dataplane` and `control`: what needs a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartConfig {
+    /// One worker for each, none twice, never empty; `None` is every CPU but the first.
+    pub cpus: Option<Vec<u16>>,
+    /// Sessions that each worker can hold; at least 1.
+    pub sessions_per_worker: u64,
+    /// Where packet buffers live.
+    pub hugepages: Hugepages,
+    /// Memory for packet buffers.
+    pub memory_bytes: u64,
+    /// Passed through to DPDK.
+    pub eal_args: Vec<String>,
+    /// At least one, in the order of the file; [`Route::port`] and [`Neighbor::port`] count in it.
+    pub ports: Vec<Port>,
+    /// The socket that `plimsoll` talks to; absolute.
+    pub socket: PathBuf,
+    /// /metrics, /api and the status page.
+    pub http: SocketAddr,
+}
+
+/// A NIC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// 1 to 15 characters that Linux takes for an interface name.
+    pub name: String,
+    /// As DPDK takes it: a PCI address with its domain, or a virtual device, with arguments.
+    pub device: String,
+    /// Plimsoll's own addresses, each with the network that is on-link by it. No two ports share one.
+    pub addresses: Vec<IpNet>,
+    /// Largest IP packet in bytes.
+    pub mtu_bytes: u16,
+    /// Whether traffic that is not load-balanced goes to a TAP named after the port.
+    pub kernel: bool,
+}
+
+/// `network`, `timeouts`, `hash` and `services`: what a reload replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReloadConfig {
+    /// No two for one network; in the order of the file.
+    pub routes: Vec<Route>,
+    /// No two for one address; in the order of the file.
+    pub neighbors: Vec<Neighbor>,
+    /// How long idle sessions live.
+    pub timeouts: Timeouts,
+    /// `None` is a random one at each start.
+    pub hash_key: Option<[u8; 16]>,
+    /// No two with one name, or one address, port and protocol; in the order of the file.
+    pub services: Vec<Service>,
+}
+
+/// A way to a network that is not on-link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// The network, its host bits zero.
+    pub to: IpNet,
+    /// The gateway, on-link at `port`, of the same family.
+    pub via: IpAddr,
+    /// Index into [`StartConfig::ports`].
+    pub port: usize,
+}
+
+/// A fixed answer to an ARP or NDP question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Neighbor {
+    /// On-link at `port`.
+    pub address: IpAddr,
+    /// A unicast address.
+    pub mac: [u8; 6],
+    /// Index into [`StartConfig::ports`].
+    pub port: usize,
+}
+
+/// How long an idle session lives. None is zero or longer than 24 days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// An established TCP session.
+    pub tcp: Duration,
+    /// A TCP session after a FIN.
+    pub tcp_fin: Duration,
+    /// A UDP session.
+    pub udp: Duration,
+}
+
+/// A virtual service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// 1 to 128 characters without blanks.
+    pub name: String,
+    /// The virtual address and port; the port is not 0.
+    pub vip: SocketAddr,
+    /// Its transport protocol.
+    pub protocol: Protocol,
+    /// How a real server is chosen for a new session.
+    pub scheduler: Scheduler,
+    /// What the service says; each real server holds its own.
+    pub forward: Forward,
+    /// In scheduling order, which is that of the file. None twice, perhaps none at all.
+    pub reals: Vec<Real>,
+}
+
+/// A real server of one service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Real {
+    /// On-link or routed; its family is the service's unless `forward` is [`Forward::Tunnel`], its port
+    /// the service's unless `forward` is [`Forward::Nat`].
+    pub address: SocketAddr,
+    /// 0 to 2147483647; 0 gets no new sessions.
+    pub weight: u32,
+    /// How packets get to it.
+    pub forward: Forward,
+}
+
+/// How a real server is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheduler {
+    /// Round robin.
+    Rr,
+    /// Weighted round robin.
+    Wrr,
+    /// Least connections.
+    Lc,
+}
+
+/// How packets get to a real server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Forward {
+    /// Direct routing: only the Ethernet addresses change.
+    Direct,
+    /// Address translation, both ways through Plimsoll.
+    Nat,
+    /// IP in IP.
+    Tunnel,
+}
+
+/// A transport protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// Its name in the file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+impl Scheduler {
+    /// Its name in the file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rr => "rr",
+            Self::Wrr => "wrr",
+            Self::Lc => "lc",
+        }
+    }
+}
+
+impl Forward {
+    /// Its name in the file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "dr",
+            Self::Nat => "nat",
+            Self::Tunnel => "tunnel",
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Checks of `network` and `timeouts`, and what the ports and routes can reach.
+//! A gateway or neighbour has to be on a port's own network; there are no routes through routes.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::super::file::{Config, Timeouts as WrittenTimeouts};
+use super::super::leaf::Written;
+use super::super::leaf::print_duration;
+use super::super::valid::{Neighbor, Route, Timeouts};
+use super::{Finding, Findings, family, not_a_host, steps};
+
+/// 2^31 milliseconds and a bit less than 25 days: what timers hold.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 24 * 3600);
+
+/// The checked network, and what can be reached by it.
+pub(super) struct Net {
+    pub(super) routes: Vec<Route>,
+    pub(super) neighbors: Vec<Neighbor>,
+    /// Longest prefix first.
+    on_link: Vec<(IpNet, usize)>,
+    own: HashMap<IpAddr, usize>,
+    /// Something of it could not be read, so nothing can be called unreachable.
+    partial: bool,
+}
+
+/// How a host is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    OnLink(usize),
+    Routed(Route),
+    /// Nothing is known about it since the file could not be read in full.
+    Unknown,
+    No,
+}
+
+impl Net {
+    /// The port on whose own network `address` is.
+    fn port(&self, address: IpAddr) -> Option<usize> {
+        self.on_link
+            .iter()
+            .find(|(net, _)| net.contains(&address))
+            .map(|(_, port)| *port)
+    }
+
+    /// The port that has `address` itself.
+    pub(super) fn own(&self, address: IpAddr) -> Option<usize> {
+        self.own.get(&address).copied()
+    }
+
+    pub(super) fn reach(&self, address: IpAddr) -> Reach {
+        if let Some(port) = self.port(address) {
+            return Reach::OnLink(port);
+        }
+        let routes = self
+            .routes
+            .iter()
+            .filter(|route| route.to.contains(&address));
+        match routes.max_by_key(|route| route.to.prefix_len()) {
+            Some(route) => Reach::Routed(*route),
+            None if self.partial => Reach::Unknown,
+            None => Reach::No,
+        }
+    }
+
+    /// The networks of the ports in one family, for messages.
+    pub(super) fn networks(&self, like: IpAddr) -> String {
+        let nets: Vec<String> = self
+            .on_link
+            .iter()
+            .filter(|(net, _)| net.addr().is_ipv4() == like.is_ipv4())
+            .map(|(net, _)| net.trunc().to_string())
+            .take(8)
+            .collect();
+        if nets.is_empty() {
+            format!("no port has an {} address", family(like))
+        } else {
+            format!("the ports' networks are {}", nets.join(", "))
+        }
+    }
+}
+
+pub(super) fn check(config: &Config, partial: bool, findings: &mut Findings<'_, '_>) -> Net {
+    let mut net = Net {
+        routes: Vec::new(),
+        neighbors: Vec::new(),
+        on_link: Vec::new(),
+        own: HashMap::new(),
+        partial,
+    };
+    for (at, port) in config.dataplane.ports.iter().enumerate() {
+        for address in &port.addresses {
+            net.on_link.push((address.0, at));
+            net.own.entry(address.0.addr()).or_insert(at);
+        }
+    }
+    net.on_link
+        .sort_by_key(|(net, _)| std::cmp::Reverse(net.prefix_len()));
+    check_routes(config, &mut net, findings);
+    check_neighbors(config, &mut net, findings);
+    net
+}
+
+fn check_routes(config: &Config, net: &mut Net, findings: &mut Findings<'_, '_>) {
+    let mut seen = HashMap::new();
+    for (at, route) in config.network.routes.iter().enumerate() {
+        let (to, via) = (route.to.0, route.via.0);
+        let here = |key| steps!["network", "routes", at, key];
+        if to != to.trunc() {
+            findings.add(
+                Finding::error(
+                    here("to"),
+                    format!("{to} is an address in a network, not a network"),
+                )
+                .help(format!("did you mean {}?", to.trunc())),
+            );
+            continue;
+        }
+        if let Some(first) = seen.insert(to, at) {
+            findings.add(
+                Finding::error(here("to"), format!("there are two routes to {to}"))
+                    .help("one gateway per network is supported")
+                    .also(
+                        steps!["network", "routes", first, "to"],
+                        "the first is here",
+                    ),
+            );
+            continue;
+        }
+        if to.addr().is_ipv4() != via.is_ipv4() {
+            let message = format!(
+                "an {} gateway for an {} network",
+                family(via),
+                family(to.addr())
+            );
+            findings.add(Finding::error(here("via"), message));
+            continue;
+        }
+        if let Some(why) = not_a_host(via) {
+            findings.add(Finding::error(
+                here("via"),
+                format!("{via} is {why}; expected a gateway's address"),
+            ));
+        } else if net.own(via).is_some() {
+            findings.add(Finding::error(
+                here("via"),
+                format!("{via} is Plimsoll's own address; expected a gateway's"),
+            ));
+        } else if let Some(port) = net.port(via) {
+            net.routes.push(Route { to, via, port });
+        } else if !net.partial {
+            findings.add(
+                Finding::error(
+                    here("via"),
+                    format!("the gateway {via} is on no port's network"),
+                )
+                .help(format!(
+                    "{}; give a port an address in the gateway's network",
+                    net.networks(via)
+                )),
+            );
+        }
+    }
+}
+
+fn check_neighbors(config: &Config, net: &mut Net, findings: &mut Findings<'_, '_>) {
+    let mut seen = HashMap::new();
+    for (at, neighbor) in config.network.neighbors.iter().enumerate() {
+        let (address, mac) = (neighbor.address.0, neighbor.mac.0.0);
+        let here = |key| steps!["network", "neighbors", at, key];
+        if let Some(first) = seen.insert(address, at) {
+            findings.add(
+                Finding::error(
+                    here("address"),
+                    format!("there are two neighbours with the address {address}"),
+                )
+                .also(
+                    steps!["network", "neighbors", first, "address"],
+                    "the first is here",
+                ),
+            );
+        } else if net.own(address).is_some() {
+            findings.add(Finding::error(
+                here("address"),
+                format!("{address} is Plimsoll's own address, not a neighbour's"),
+            ));
+        } else if let Some(why) = not_a_host(address) {
+            findings.add(Finding::error(
+                here("address"),
+                format!("{address} is {why}; expected a host's"),
+            ));
+        } else if let Some(port) = net.port(address) {
+            net.neighbors.push(Neighbor { address, mac, port });
+        } else if !net.partial {
+            findings.add(
+                Finding::error(
+                    here("address"),
+                    format!("the neighbour {address} is on no port's network"),
+                )
+                .help(net.networks(address)),
+            );
+        }
+        let wrong = match mac {
+            [0, 0, 0, 0, 0, 0] => Some("all zero"),
+            [0xff, 0xff, 0xff, 0xff, 0xff, 0xff] => Some("the broadcast address"),
+            [first, ..] if first & 1 == 1 => Some("a multicast address"),
+            _ => None,
+        };
+        if let Some(why) = wrong {
+            findings.add(Finding::error(
+                here("mac"),
+                format!("{} is {why}; expected one host's", neighbor.mac),
+            ));
+        }
+    }
+}
+
+pub(super) fn timeouts(written: &WrittenTimeouts, findings: &mut Findings<'_, '_>) -> Timeouts {
+    let mut check = |key: &'static str, value: Written<Duration>| {
+        if value.0.is_zero() || value.0 > MAX_TIMEOUT {
+            findings.add(Finding::error(
+                steps!["timeouts", key],
+                format!(
+                    "expected a time from 1ms to {}, found {value}",
+                    print_duration(MAX_TIMEOUT)
+                ),
+            ));
+        }
+        value.0
+    };
+    Timeouts {
+        tcp: check("tcp", written.tcp),
+        tcp_fin: check("tcp_fin", written.tcp_fin),
+        udp: check("udp", written.udp),
+    }
+}

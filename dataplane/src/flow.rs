@@ -1,0 +1,128 @@
+//! What names a flow: addresses by role, ports, protocol.
+//! No bytes of a frame and no table belong here.
+
+use std::fmt;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The transport protocols that are balanced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Protocol {
+    /// TCP, RFC 9293.
+    Tcp = 6,
+    /// UDP, RFC 768.
+    Udp = 17,
+}
+
+impl Protocol {
+    /// The protocol of an IP header's protocol or next-header number, if it is one we balance.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            6 => Some(Self::Tcp),
+            17 => Some(Self::Udp),
+            _ => None,
+        }
+    }
+
+    /// The number in an IP header (IANA "Protocol Numbers").
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+/// An IP address of one family, so that tables of IPv4 sessions do not pay for IPv6's width.
+pub trait Address: Copy + Eq + Hash + fmt::Debug + Into<IpAddr> + Default {
+    /// The address as words for a keyed hash.
+    fn words(self) -> [u64; 2];
+}
+
+/// An IPv4 address as a host-order number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
+pub struct V4(pub u32);
+
+/// An IPv6 address as two host-order halves, high half first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
+pub struct V6(pub [u64; 2]);
+
+impl Address for V4 {
+    fn words(self) -> [u64; 2] {
+        [u64::from(self.0), 0]
+    }
+}
+
+impl Address for V6 {
+    fn words(self) -> [u64; 2] {
+        self.0
+    }
+}
+
+impl From<V4> for IpAddr {
+    fn from(address: V4) -> Self {
+        Self::V4(Ipv4Addr::from_bits(address.0))
+    }
+}
+
+impl From<V6> for IpAddr {
+    fn from(address: V6) -> Self {
+        let [high, low] = address.0;
+        Self::V6(Ipv6Addr::from_bits(
+            u128::from(high) << 64 | u128::from(low),
+        ))
+    }
+}
+
+impl From<Ipv4Addr> for V4 {
+    fn from(address: Ipv4Addr) -> Self {
+        Self(address.to_bits())
+    }
+}
+
+impl From<Ipv6Addr> for V6 {
+    #[expect(clippy::cast_possible_truncation, reason = "the halves of 128 bits")]
+    fn from(address: Ipv6Addr) -> Self {
+        let bits = address.to_bits();
+        Self([(bits >> 64) as u64, bits as u64])
+    }
+}
+
+/// What a session is found by: the packet of a client to a virtual address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FlowKey<A> {
+    /// Who asks.
+    pub client: A,
+    /// What was asked: the VIP.
+    pub virtual_address: A,
+    /// The client's port.
+    pub client_port: u16,
+    /// The VIP's port.
+    pub virtual_port: u16,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+}
+
+/// What a NAT session is found by when its real server answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ReplyKey<A> {
+    /// The receiver of the reply.
+    pub client: A,
+    /// The real server that sends it.
+    pub real: A,
+    /// The client's port.
+    pub client_port: u16,
+    /// The real server's port.
+    pub real_port: u16,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+}

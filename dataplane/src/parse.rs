@@ -1,0 +1,361 @@
+//! A frame's headers: where they are and what they say, or why the frame is unusable.
+//! Whose packet it is, and whether its addresses make sense here, is decided elsewhere.
+
+use std::net::IpAddr;
+
+use crate::flow::{Protocol, V4, V6};
+use crate::verdict::DropReason;
+use crate::wire::checksum::Sum;
+use crate::wire::{ethernet, icmpv4, ipv4, ipv6, tcp, udp, vlan};
+
+mod martian;
+mod quoted;
+#[cfg(test)]
+mod tests;
+
+pub use martian::{
+    is_martian_destination_v4, is_martian_destination_v6, is_martian_source_v4,
+    is_martian_source_v6,
+};
+pub use quoted::{Quoted, parse_quoted};
+
+/// What a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parse {
+    /// An IP packet with sound headers.
+    Ip(Packet),
+    /// An ARP packet, not yet looked into.
+    Arp {
+        /// Where it begins.
+        offset: u16,
+    },
+    /// Neither IP nor ARP.
+    Other {
+        /// What it is; below 0x0600 a length (IEEE 802.3).
+        ether_type: u16,
+    },
+    /// Unusable.
+    Drop(DropReason),
+}
+
+/// The headers of an IP packet. Offsets count from the frame's first byte and lie within it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packet {
+    /// Where the IP header begins.
+    pub l3: u16,
+    /// Where the upper layer's header begins, behind options and extension headers; in a
+    /// fragment, where its piece of the datagram begins.
+    pub l4: u16,
+    /// Where the datagram ends: Ethernet padding lies behind.
+    pub end: u32,
+    /// Who sends to whom.
+    pub addresses: Addresses,
+    /// The upper layer's number; in an IPv6 fragment, what the fragment header names.
+    pub protocol: u8,
+    /// The sender's port; 0 if neither TCP nor UDP, or a fragment.
+    pub source_port: u16,
+    /// The receiver's port; 0 if neither TCP nor UDP, or a fragment.
+    pub destination_port: u16,
+    /// TCP's flags; 0 if not TCP, or a fragment.
+    pub tcp_flags: u8,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// Whether no router may fragment it: the flag in IPv4, always in IPv6.
+    pub dont_fragment: bool,
+    /// Which piece of a larger datagram it is, if it is one.
+    pub fragment: Option<Fragment>,
+}
+
+/// The addresses of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Addresses {
+    /// IPv4.
+    V4 {
+        /// The sender.
+        source: V4,
+        /// The receiver.
+        destination: V4,
+    },
+    /// IPv6.
+    V6 {
+        /// The sender.
+        source: V6,
+        /// The receiver.
+        destination: V6,
+    },
+}
+
+/// Which piece of a larger datagram a packet is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fragment {
+    /// What the datagram's pieces share.
+    pub id: u32,
+    /// Where the piece belongs in the datagram.
+    pub offset_bytes: u16,
+    /// Whether it is not the last one.
+    pub more: bool,
+}
+
+impl Packet {
+    /// The protocol above, if it is one we balance.
+    #[inline]
+    #[must_use]
+    pub const fn balanced_protocol(&self) -> Option<Protocol> {
+        Protocol::from_number(self.protocol)
+    }
+
+    /// Whether it is ICMP for IPv4 or ICMPv6 for IPv6.
+    #[inline]
+    #[must_use]
+    pub const fn is_icmp(&self) -> bool {
+        match self.addresses {
+            Addresses::V4 { .. } => self.protocol == ipv4::ICMP,
+            Addresses::V6 { .. } => self.protocol == ipv6::ICMP,
+        }
+    }
+
+    /// The datagram's length, its IP header included.
+    #[inline]
+    #[must_use]
+    pub const fn datagram_bytes(&self) -> u32 {
+        self.end.saturating_sub(self.l3 as u32)
+    }
+
+    /// The datagram within `frame`, from its IP header on. Empty if this is not its frame.
+    #[inline]
+    #[must_use]
+    pub fn datagram<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
+        frame
+            .get(usize::from(self.l3)..self.end as usize)
+            .unwrap_or_default()
+    }
+
+    /// The upper layer's header and data within `frame`. Empty if this is not its frame.
+    #[inline]
+    #[must_use]
+    pub fn upper<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
+        frame
+            .get(usize::from(self.l4)..self.end as usize)
+            .unwrap_or_default()
+    }
+
+    /// The upper layer's header and data within `frame`, to be rewritten.
+    #[inline]
+    #[must_use]
+    pub fn upper_mut<'a>(&self, frame: &'a mut [u8]) -> &'a mut [u8] {
+        frame
+            .get_mut(usize::from(self.l4)..self.end as usize)
+            .unwrap_or_default()
+    }
+}
+
+impl Addresses {
+    /// The sender.
+    #[inline]
+    #[must_use]
+    pub fn source(&self) -> IpAddr {
+        match *self {
+            Self::V4 { source, .. } => source.into(),
+            Self::V6 { source, .. } => source.into(),
+        }
+    }
+
+    /// The receiver.
+    #[inline]
+    #[must_use]
+    pub fn destination(&self) -> IpAddr {
+        match *self {
+            Self::V4 { destination, .. } => destination.into(),
+            Self::V6 { destination, .. } => destination.into(),
+        }
+    }
+
+    /// The sum of the pseudo header for an upper layer of `length` bytes.
+    #[inline]
+    #[must_use]
+    pub fn pseudo_header(&self, protocol: u8, length: usize) -> Sum {
+        match *self {
+            Self::V4 {
+                source,
+                destination,
+            } => Sum::pseudo_v4(source, destination, protocol, length),
+            Self::V6 {
+                source,
+                destination,
+            } => Sum::pseudo_v6(source, destination, protocol, length),
+        }
+    }
+}
+
+/// Finds a frame's headers.
+///
+/// What LVS leaves to the real servers is left to them here too: TCP's data offset and flags,
+/// UDP's length field, and the upper layers' checksums are not checked.
+#[inline]
+#[must_use]
+pub fn parse(frame: &[u8]) -> Parse {
+    const IP: u16 = 14;
+    let Some(header) = ethernet::Header::new(frame) else {
+        return Parse::Drop(DropReason::Truncated);
+    };
+    match header.ether_type() {
+        ethernet::IPV4 => ip(parse_ipv4(frame, IP)),
+        ethernet::IPV6 => ip(parse_ipv6(frame, IP)),
+        ethernet::ARP => Parse::Arp { offset: IP },
+        ethernet::VLAN | ethernet::SERVICE_VLAN => parse_tagged(frame),
+        ether_type => Parse::Other { ether_type },
+    }
+}
+
+/// Finds the headers of the IP packet whose header is at `l3`, whichever version it states.
+///
+/// # Errors
+/// Why the packet is unusable.
+pub fn parse_ip(frame: &[u8], l3: u16) -> Result<Packet, DropReason> {
+    match frame.get(usize::from(l3)) {
+        None => Err(DropReason::Truncated),
+        Some(first) if first >> 4 == 6 => parse_ipv6(frame, l3),
+        Some(_) => parse_ipv4(frame, l3),
+    }
+}
+
+#[inline]
+fn ip(packet: Result<Packet, DropReason>) -> Parse {
+    match packet {
+        Ok(packet) => Parse::Ip(packet),
+        Err(reason) => Parse::Drop(reason),
+    }
+}
+
+#[cold]
+fn parse_tagged(frame: &[u8]) -> Parse {
+    const IP: u16 = 18;
+    let Some(tag) = vlan::Tag::at(frame, ethernet::HEADER_BYTES) else {
+        return Parse::Drop(DropReason::Truncated);
+    };
+    match (tag.ether_type(), tag.id()) {
+        (ethernet::VLAN | ethernet::SERVICE_VLAN, _) => Parse::Drop(DropReason::VlanStack),
+        // VLAN 0 only carries a priority (IEEE 802.1Q section 9.6).
+        (_, 1..) => Parse::Drop(DropReason::VlanUnknown),
+        (ethernet::IPV4, 0) => ip(parse_ipv4(frame, IP)),
+        (ethernet::IPV6, 0) => ip(parse_ipv6(frame, IP)),
+        (ethernet::ARP, 0) => Parse::Arp { offset: IP },
+        (ether_type, 0) => Parse::Other { ether_type },
+    }
+}
+
+#[inline]
+fn parse_ipv4(frame: &[u8], l3: u16) -> Result<Packet, DropReason> {
+    let datagram = frame.get(usize::from(l3)..).ok_or(DropReason::Truncated)?;
+    let header = ipv4::Header::new(datagram).ok_or(DropReason::Truncated)?;
+    let header_bytes = u16::from(header.header_bytes());
+    if header.version() != 4 || header_bytes < 20 {
+        return Err(DropReason::Ipv4Header);
+    }
+    let sum = if header_bytes == 20 {
+        header.sum()
+    } else {
+        let with_options = datagram.get(..usize::from(header_bytes));
+        Sum::of(with_options.ok_or(DropReason::Truncated)?)
+    };
+    if !sum.is_valid() {
+        return Err(DropReason::Ipv4Checksum);
+    }
+    let total_length = header.total_length();
+    if total_length < header_bytes {
+        return Err(DropReason::Ipv4Header);
+    }
+    let datagram = datagram
+        .get(..usize::from(total_length))
+        .ok_or(DropReason::Truncated)?;
+    let fragment = header.is_fragment().then(|| Fragment {
+        id: u32::from(header.id()),
+        offset_bytes: header.offset_bytes(),
+        more: header.more_fragments(),
+    });
+    let mut packet = Packet {
+        l3,
+        l4: l3 + header_bytes,
+        end: u32::from(l3) + u32::from(total_length),
+        addresses: Addresses::V4 {
+            source: header.source(),
+            destination: header.destination(),
+        },
+        protocol: header.protocol(),
+        source_port: 0,
+        destination_port: 0,
+        tcp_flags: 0,
+        ttl: header.ttl(),
+        dont_fragment: header.dont_fragment(),
+        fragment,
+    };
+    if fragment.is_none() {
+        let upper = datagram.get(usize::from(header_bytes)..);
+        parse_upper(&mut packet, upper.unwrap_or_default(), ipv4::ICMP)?;
+    }
+    Ok(packet)
+}
+
+#[inline]
+fn parse_ipv6(frame: &[u8], l3: u16) -> Result<Packet, DropReason> {
+    let datagram = frame.get(usize::from(l3)..).ok_or(DropReason::Truncated)?;
+    let header = ipv6::Header::new(datagram).ok_or(DropReason::Truncated)?;
+    if header.version() != 6 {
+        return Err(DropReason::Ipv6Header);
+    }
+    // A jumbogram states 0 (RFC 2675): its hop-by-hop options then lie behind the end, and the
+    // walk fails.
+    let payload_length = header.payload_length();
+    let length = ipv6::HEADER_BYTES + usize::from(payload_length);
+    let datagram = datagram.get(..length).ok_or(DropReason::Truncated)?;
+    let chain = ipv6::walk(datagram).ok_or(DropReason::Ipv6Header)?;
+    let fragment = chain.fragment.map(|fragment| Fragment {
+        id: fragment.id,
+        offset_bytes: fragment.offset_bytes,
+        more: fragment.more,
+    });
+    let mut packet = Packet {
+        l3,
+        l4: l3 + chain.offset,
+        end: u32::from(l3) + 40 + u32::from(payload_length),
+        addresses: Addresses::V6 {
+            source: header.source(),
+            destination: header.destination(),
+        },
+        protocol: chain.protocol,
+        source_port: 0,
+        destination_port: 0,
+        tcp_flags: 0,
+        ttl: header.hop_limit(),
+        dont_fragment: true,
+        fragment,
+    };
+    if fragment.is_none() {
+        let upper = datagram.get(usize::from(chain.offset)..);
+        parse_upper(&mut packet, upper.unwrap_or_default(), ipv6::ICMP)?;
+    }
+    Ok(packet)
+}
+
+/// Fills in what the header at the start of `upper` says.
+#[inline]
+fn parse_upper(packet: &mut Packet, upper: &[u8], icmp: u8) -> Result<(), DropReason> {
+    match packet.protocol {
+        ipv4::TCP => {
+            let header = tcp::Header::new(upper).ok_or(DropReason::L4Header)?;
+            packet.source_port = header.source_port();
+            packet.destination_port = header.destination_port();
+            packet.tcp_flags = header.flags();
+        }
+        ipv4::UDP => {
+            let header = udp::Header::new(upper).ok_or(DropReason::L4Header)?;
+            packet.source_port = header.source_port();
+            packet.destination_port = header.destination_port();
+        }
+        protocol if protocol == icmp && upper.len() < icmpv4::HEADER_BYTES => {
+            return Err(DropReason::L4Header);
+        }
+        _ => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,504 @@
+//! The balancer itself: sessions, new sessions, and NAT's replies.
+//! Rewriting is done by `rewrite/`, choosing by `schedule/`, remembering by `session/`.
+
+use std::net::IpAddr;
+
+use super::{Action, Cut, Engine, Hashes, Origin, Tabled, flow_key, reply_key};
+use crate::flow::{Address, FlowKey, Protocol};
+use crate::io::{PacketBuf, Pool};
+use crate::parse::Packet;
+use crate::rewrite::nat::{self, Side, Socket};
+use crate::rewrite::tunnel;
+use crate::schedule;
+use crate::session::{Direction, Flags, NewSession, Session, SessionIndex, State, TcpState};
+use crate::snapshot::Snapshot;
+use crate::snapshot::model::{Egress, ForwardMethod, RealServer, VirtualService};
+use crate::time::Time;
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
+use crate::wire::{ipv6, tcp};
+
+impl<P: Pool> Engine<P> {
+    /// A TCP or UDP packet: of a session, a reply of one, the first of one, or not ours.
+    #[inline]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the packet's facts, in registers"
+    )]
+    pub(super) fn balance<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        protocol: Protocol,
+        (source, destination): (A, A),
+        hashes: Option<Hashes>,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        let table = A::table(&mut self.sessions);
+        let key = flow_key(packet, protocol, source, destination);
+        let hash = hashes.map_or_else(|| table.hash(&key), |hashes| hashes.key);
+        if let Some(index) = table.find(hash, &key, now) {
+            if let Some(action) =
+                self.continue_session::<A, F>(snapshot, frame, packet, index, origin, now)
+            {
+                return action;
+            }
+        } else if snapshot.has_nat() {
+            let table = A::table(&mut self.sessions);
+            let reply = reply_key(packet, protocol, source, destination);
+            let hash = hashes
+                .and_then(|hashes| hashes.reply)
+                .unwrap_or_else(|| table.reply_hash(&reply));
+            if let Some(index) = table.find_reply(hash, &reply, now) {
+                return self.reply::<A, F>(snapshot, frame, packet, index, origin, now);
+            }
+        }
+        let address: IpAddr = destination.into();
+        if let Some(service) = snapshot.service_at(protocol, address, packet.destination_port) {
+            return self.begin_session(snapshot, frame, packet, service, &key, origin, now);
+        }
+        if snapshot.is_nat_socket(protocol, source.into(), packet.source_port) {
+            // A reply whose session is on another worker, or nowhere.
+            let owner = self.owner(destination, packet.destination_port);
+            return if owner != self.start.worker && origin.hops == 0 {
+                Action::HandOver { to: owner }
+            } else {
+                Action::Drop(DropReason::NoSession)
+            };
+        }
+        self.classify_local(snapshot, packet, origin.port)
+    }
+
+    /// A packet of the client in a session. `None` if the packet begins a new one in its place.
+    #[inline]
+    fn continue_session<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        index: SessionIndex,
+        origin: Origin,
+        now: Time,
+    ) -> Option<Action> {
+        let session = *A::table(&mut self.sessions).get(index);
+        let real = snapshot.real(session.real());
+        let counters = self.counters(snapshot, session.real());
+        let configured = real.is_some_and(|real| real.configured);
+        if packet.tcp_flags & tcp::SYN != 0 && is_over(&session, configured) {
+            A::table(&mut self.sessions).remove(index);
+            Self::uncount(counters, &session);
+            return None;
+        }
+        let Some(real) = real.filter(|_| configured) else {
+            // As IPVS does without expire_nodest_conn: not even the timer moves.
+            return Some(Action::Drop(DropReason::RealGone));
+        };
+        let one_way = session.flags().contains(Flags::ONE_WAY);
+        let direction = if one_way {
+            Direction::InputOnly
+        } else {
+            Direction::Input
+        };
+        let state = session.state().next(direction, packet.tcp_flags);
+        let table = A::table(&mut self.sessions);
+        table.touch(index, state, snapshot.timeouts.deadline(state, now));
+        table.get_mut(index).count_in();
+        if let Some(counters) = counters {
+            counters.in_packets.add(1);
+            counters.in_bytes.add(u64::from(packet.datagram_bytes()));
+            move_state(counters, session.state(), state);
+        }
+        let method = method_of(session.flags());
+        let socket = session
+            .real_address()
+            .map(|(address, port)| Socket { address, port });
+        Some(self.forward::<A, F>(snapshot, frame, packet, real, method, socket, origin, now))
+    }
+
+    /// The first packet of a session.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the packet's facts, in registers"
+    )]
+    fn begin_session<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        service: &VirtualService,
+        key: &FlowKey<A>,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        let opens = packet.tcp_flags & tcp::SYN != 0 && packet.tcp_flags & tcp::RST == 0;
+        if service.owned {
+            let owner = self.owner(key.client, key.client_port);
+            if owner != self.start.worker {
+                return match origin.hops {
+                    0 => Action::HandOver { to: owner },
+                    _ => Action::Drop(DropReason::HandoverLoop),
+                };
+            }
+        }
+        if key.protocol == Protocol::Tcp && !opens {
+            return Action::Drop(DropReason::NoSession);
+        }
+        if snapshot.is_ours(key.client.into()) {
+            return Action::Drop(DropReason::MartianSource);
+        }
+        if nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
+            return Action::Drop(DropReason::UnfinishedChecksum);
+        }
+        let chosen = snapshot
+            .workers
+            .get(self.start.worker)
+            .and_then(|worker| worker.cursors.get(service.id.0))
+            .and_then(|cursor| {
+                schedule::choose(service, cursor, self.start, |real| snapshot.load(real))
+            });
+        let Some(real) = chosen.and_then(|real| snapshot.real(real)) else {
+            self.refuse(snapshot, frame.bytes(), packet, now);
+            return Action::Drop(DropReason::NoReal);
+        };
+        let socket = match real.forward {
+            ForwardMethod::Nat => A::of(real.address).map(|address| Socket {
+                address,
+                port: real.port,
+            }),
+            ForwardMethod::Direct | ForwardMethod::Tunnel => None,
+        };
+        let flags = flags_of(real.forward);
+        let direction = if flags.contains(Flags::ONE_WAY) {
+            Direction::InputOnly
+        } else {
+            Direction::Input
+        };
+        let state = State::first(key.protocol, direction, packet.tcp_flags);
+        let new = NewSession {
+            key: *key,
+            real: real.id,
+            real_address: socket.map(|socket| (socket.address, socket.port)),
+            flags,
+            state,
+            deadline: snapshot.timeouts.deadline(state, now),
+        };
+        let own = snapshot.workers.get(self.start.worker);
+        let stats = &self.stats;
+        let table = A::table(&mut self.sessions);
+        let hash = table.hash(key);
+        let entered = table.insert(hash, &new, now, |session, why| {
+            if why == crate::session::Gone::Evicted {
+                stats.evicted.add(1);
+            }
+            Self::uncount(own.and_then(|own| own.reals.get(session.real().0)), session);
+        });
+        let Ok(index) = entered else {
+            return Action::Drop(DropReason::SessionTableFull);
+        };
+        table.get_mut(index).count_in();
+        if let Some(counters) = own.and_then(|own| own.reals.get(real.id.0)) {
+            counters.sessions.add(1);
+            counters.in_packets.add(1);
+            counters.in_bytes.add(u64::from(packet.datagram_bytes()));
+            if state.is_active() {
+                counters.active.increase();
+            } else {
+                counters.inactive.increase();
+            }
+        }
+        self.forward::<A, F>(
+            snapshot,
+            frame,
+            packet,
+            real,
+            real.forward,
+            socket,
+            origin,
+            now,
+        )
+    }
+
+    /// A packet of a NAT real server in a session.
+    fn reply<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        index: SessionIndex,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        let session = *A::table(&mut self.sessions).get(index);
+        let (client, key) = (session.key().client, *session.key());
+        let Some((real, real_port)) = session.real_address() else {
+            return Action::Drop(DropReason::NoSession);
+        };
+        let opens = key.protocol == Protocol::Udp || packet.tcp_flags & tcp::SYN != 0;
+        if opens && nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
+            return Action::Drop(DropReason::UnfinishedChecksum);
+        }
+        let state = session.state().next(Direction::Output, packet.tcp_flags);
+        let deadline = snapshot.timeouts.deadline(state, now);
+        A::table(&mut self.sessions).touch(index, state, deadline);
+        let configured = snapshot
+            .real(session.real())
+            .is_some_and(|real| real.configured);
+        if let Some(counters) = self.counters(snapshot, session.real()) {
+            if configured {
+                counters.out_packets.add(1);
+                counters.out_bytes.add(u64::from(packet.datagram_bytes()));
+            }
+            move_state(counters, session.state(), state);
+        }
+        if packet.ttl <= 1 {
+            self.time_exceeded(snapshot, frame.bytes(), packet, None, now);
+            return Action::Drop(DropReason::TtlExceeded);
+        }
+        let Some(egress) = snapshot.routes.egress(client.into()) else {
+            return Action::Drop(DropReason::NoRoute);
+        };
+        let Some(packet) = &self.prepare::<A, F>(frame, packet) else {
+            return Action::Drop(DropReason::Truncated);
+        };
+        let cut = match fit(packet, egress.mtu, origin.cut) {
+            Ok(cut) => cut,
+            Err(mtu) => {
+                self.too_big(snapshot, frame.bytes(), packet, None, mtu, now);
+                return Action::Drop(DropReason::MtuExceeded);
+            }
+        };
+        nat::readdress(
+            frame.bytes_mut(),
+            packet,
+            key.protocol,
+            Side::Source,
+            Socket {
+                address: real,
+                port: real_port,
+            },
+            Socket {
+                address: key.virtual_address,
+                port: key.virtual_port,
+            },
+        );
+        route(egress, cut, Verdict::Forwarded)
+    }
+
+    /// Sends a client's packet to its real server. Order as in IPVS: TTL, MTU, rewriting.
+    #[inline]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the packet's facts, in registers"
+    )]
+    pub(super) fn forward<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        real: &RealServer,
+        method: ForwardMethod,
+        socket: Option<Socket<A>>,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        let Some((_, destination)) = A::pair(packet.addresses) else {
+            return Action::Drop(DropReason::NoRoute);
+        };
+        let vip: IpAddr = destination.into();
+        if packet.ttl <= 1 {
+            self.time_exceeded(snapshot, frame.bytes(), packet, Some(vip), now);
+            return Action::Drop(DropReason::TtlExceeded);
+        }
+        let Some(egress) = real.egress else {
+            return Action::Drop(DropReason::NoRoute);
+        };
+        let Some(packet) = &self.prepare::<A, F>(frame, packet) else {
+            return Action::Drop(DropReason::Truncated);
+        };
+        if method == ForwardMethod::Tunnel {
+            return self.forward_by_tunnel(snapshot, frame, packet, real, egress, origin, now);
+        }
+        let cut = match fit(packet, egress.mtu, origin.cut) {
+            Ok(cut) => cut,
+            Err(mtu) => {
+                self.too_big(snapshot, frame.bytes(), packet, Some(vip), mtu, now);
+                return Action::Drop(DropReason::MtuExceeded);
+            }
+        };
+        if let (Some(socket), Some(protocol)) = (socket, packet.balanced_protocol()) {
+            let old = Socket {
+                address: destination,
+                port: packet.destination_port,
+            };
+            let bytes = frame.bytes_mut();
+            nat::readdress(bytes, packet, protocol, Side::Destination, old, socket);
+        }
+        route(egress, cut, Verdict::Forwarded)
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the packet's facts, in registers"
+    )]
+    fn forward_by_tunnel<F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        real: &RealServer,
+        egress: Egress,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        let overhead = tunnel::overhead(real.address);
+        let inner_mtu = usize::from(egress.mtu).saturating_sub(overhead);
+        let length = packet.datagram_bytes() as usize;
+        if length > inner_mtu && packet.dont_fragment && origin.cut.is_none() {
+            let vip = packet.addresses.destination();
+            self.too_big(snapshot, frame.bytes(), packet, Some(vip), inner_mtu, now);
+            return Action::Drop(DropReason::MtuExceeded);
+        }
+        let id = self.take_id();
+        if let Err(reason) = tunnel::encapsulate(frame, egress.source, real.address, id) {
+            return Action::Drop(reason);
+        }
+        // What may be fragmented is fragmented outside: the tunnel is invisible to both ends.
+        let cut = (length > inner_mtu).then_some(Cut {
+            size: usize::from(egress.mtu),
+            header_bytes: ipv6::HEADER_BYTES,
+            id: u32::from(id),
+        });
+        match cut {
+            Some(cut) => route(egress, Some(cut), Verdict::Forwarded),
+            None => route(
+                egress,
+                origin.cut.map(|cut| Cut {
+                    size: usize::MAX,
+                    ..cut
+                }),
+                Verdict::Forwarded,
+            ),
+        }
+    }
+
+    /// Brings the frame into the form that rewriting expects: a plain Ethernet header, no padding,
+    /// one hop less. Returns the packet's new offsets.
+    #[inline]
+    pub(super) fn prepare<A: Tabled, F: PacketBuf>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet,
+    ) -> Option<Packet> {
+        let packet = strip(frame, packet)?;
+        A::decrement_ttl(frame.bytes_mut().get_mut(ETHERNET..)?);
+        Some(packet)
+    }
+
+    pub(super) fn take_id(&mut self) -> u16 {
+        self.next_id = self.next_id.wrapping_add(1);
+        self.next_id
+    }
+}
+
+/// Removes a priority tag and padding; returns the packet's new offsets.
+#[inline]
+pub(super) fn strip<F: PacketBuf>(frame: &mut F, packet: &Packet) -> Option<Packet> {
+    let mut packet = *packet;
+    let tag = usize::from(packet.l3).checked_sub(ETHERNET)?;
+    frame.set_len(packet.end as usize).ok()?;
+    if tag > 0 {
+        frame.trim_front(tag);
+        let tag = u16::try_from(tag).ok()?;
+        packet.l3 -= tag;
+        packet.l4 -= tag;
+        packet.end -= u32::from(tag);
+    }
+    Some(packet)
+}
+
+/// Whether a packet fits the way: `Ok(None)` if it does, `Ok(Some(_))` if it is to be cut,
+/// `Err(mtu)` if it must not be. What came in fragments leaves in fragments of the same size.
+pub(super) fn fit(packet: &Packet, mtu: u16, came_cut: Option<Cut>) -> Result<Option<Cut>, usize> {
+    let mtu = usize::from(mtu);
+    if let Some(cut) = came_cut {
+        return Ok(Some(Cut {
+            size: cut.size.min(mtu),
+            ..cut
+        }));
+    }
+    if packet.datagram_bytes() as usize <= mtu {
+        Ok(None)
+    } else if packet.dont_fragment {
+        Err(mtu)
+    } else {
+        Ok(Some(Cut {
+            size: mtu,
+            header_bytes: 0,
+            id: 0,
+        }))
+    }
+}
+
+/// The packet goes this way.
+#[inline]
+pub(super) fn route(egress: Egress, cut: Option<Cut>, verdict: Verdict) -> Action {
+    Action::Route {
+        port: egress.port,
+        next_hop: egress.next_hop,
+        cut,
+        verdict,
+    }
+}
+
+/// Whether a SYN begins a new session in the place of this one: the old one has ended, or its real
+/// server is gone. IPVS's `conn_reuse_mode` 1, and mode 2 for one-way methods, whose sessions never
+/// get further than FIN_WAIT.
+fn is_over<A: Address>(session: &Session<A>, configured: bool) -> bool {
+    if !configured {
+        return true;
+    }
+    match session.state() {
+        State::Tcp(TcpState::TimeWait | TcpState::Close) => true,
+        State::Tcp(TcpState::FinWait) => session.flags().contains(Flags::ONE_WAY),
+        _ => false,
+    }
+}
+
+/// Counts a session over from inactive to active, or back.
+#[inline]
+fn move_state(counters: &crate::stats::RealCounters, old: State, new: State) {
+    match (old.is_active(), new.is_active()) {
+        (false, true) => {
+            counters.inactive.decrease();
+            counters.active.increase();
+        }
+        (true, false) => {
+            counters.active.decrease();
+            counters.inactive.increase();
+        }
+        _ => {}
+    }
+}
+
+#[inline]
+fn flags_of(method: ForwardMethod) -> Flags {
+    match method {
+        ForwardMethod::Direct => Flags::ONE_WAY,
+        ForwardMethod::Nat => Flags::NAT,
+        ForwardMethod::Tunnel => Flags::ONE_WAY.with(Flags::TUNNEL),
+    }
+}
+
+/// The method that the session began with: an edit of the real server does not change it.
+#[inline]
+pub(super) fn method_of(flags: Flags) -> ForwardMethod {
+    if flags.contains(Flags::NAT) {
+        ForwardMethod::Nat
+    } else if flags.contains(Flags::TUNNEL) {
+        ForwardMethod::Tunnel
+    } else {
+        ForwardMethod::Direct
+    }
+}

@@ -1,0 +1,177 @@
+//! What a packet is for: a session or service, one of our own addresses, the kernel, or nobody.
+//! Order matters, and follows IPVS where IPVS has an order.
+
+use super::{Action, Engine, Look, Origin};
+use crate::flow::V4;
+use crate::flow::V6;
+use crate::io::{PacketBuf, Pool};
+use crate::parse::{Addresses, Packet, Parse};
+use crate::snapshot::Snapshot;
+use crate::snapshot::id::PortId;
+use crate::snapshot::spec::PortRole;
+use crate::time::Time;
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::{ethernet, icmpv6, ipv4};
+
+impl<P: Pool> Engine<P> {
+    /// Decides what happens to the frame, and rewrites it accordingly.
+    #[inline]
+    pub(super) fn classify<F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        look: &Look,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        let Some(port) = snapshot.ports.get(usize::from(origin.port.0)) else {
+            return Action::Drop(DropReason::NotLocal);
+        };
+        let Some(header) = ethernet::Header::new(frame.bytes()) else {
+            return Action::Drop(DropReason::Truncated);
+        };
+        let to = header.destination();
+        if to != port.mac && !to.is_group() {
+            return Action::Drop(DropReason::OtherMac);
+        }
+        match &look.parse {
+            Parse::Ip(packet) => {
+                if packet.datagram_bytes() > u32::from(port.mtu) && origin.cut.is_none() {
+                    return Action::Drop(DropReason::OversizeFrame);
+                }
+                self.classify_ip(snapshot, frame, packet, look, origin, now)
+            }
+            Parse::Arp { offset } => {
+                self.classify_arp(snapshot, frame, usize::from(*offset), origin.port, now)
+            }
+            Parse::Other { .. } => {
+                punt(snapshot, origin.port).unwrap_or(Action::Drop(DropReason::EtherTypeUnknown))
+            }
+            Parse::Drop(DropReason::Truncated) if is_cut_off(frame.bytes(), port.mtu) => {
+                Action::Drop(DropReason::OversizeFrame)
+            }
+            Parse::Drop(reason) => Action::Drop(*reason),
+        }
+    }
+
+    #[inline]
+    fn classify_ip<F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        look: &Look,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        if is_neighbour_discovery(frame.bytes(), packet) {
+            return self.classify_ndp(snapshot, frame, packet, origin.port, now);
+        }
+        if let Some(reason) = packet.addresses.martian() {
+            return Action::Drop(reason);
+        }
+        if packet.fragment.is_some() {
+            return self.classify_fragment(snapshot, packet, origin);
+        }
+        match (packet.addresses, packet.balanced_protocol()) {
+            (
+                Addresses::V4 {
+                    source,
+                    destination,
+                },
+                Some(protocol),
+            ) => self.balance::<V4, F>(
+                snapshot,
+                frame,
+                packet,
+                protocol,
+                (source, destination),
+                look.hashes,
+                origin,
+                now,
+            ),
+            (
+                Addresses::V6 {
+                    source,
+                    destination,
+                },
+                Some(protocol),
+            ) => self.balance::<V6, F>(
+                snapshot,
+                frame,
+                packet,
+                protocol,
+                (source, destination),
+                look.hashes,
+                origin,
+                now,
+            ),
+            (Addresses::V4 { .. }, None) if packet.is_icmp() => {
+                self.classify_icmp::<V4, F>(snapshot, frame, packet, origin, now)
+            }
+            (Addresses::V6 { .. }, None) if packet.is_icmp() => {
+                self.classify_icmp::<V6, F>(snapshot, frame, packet, origin, now)
+            }
+            (_, None) => self.classify_local(snapshot, packet, origin.port),
+        }
+    }
+
+    /// A packet that is no session's, no service's and no error: the kernel's, if it is for us.
+    pub(super) fn classify_local(
+        &self,
+        snapshot: &Snapshot,
+        packet: &Packet,
+        port: PortId,
+    ) -> Action {
+        let destination = packet.addresses.destination();
+        if snapshot.locals.contains_key(&destination) || is_group(packet) {
+            punt(snapshot, port).unwrap_or(Action::Drop(DropReason::LocalUnhandled))
+        } else if snapshot.is_vip(destination) {
+            Action::Drop(DropReason::NoService)
+        } else {
+            Action::Drop(DropReason::NotLocal)
+        }
+    }
+}
+
+/// The frame goes to the kernel's port that belongs to `port`, if there is one.
+pub(super) fn punt(snapshot: &Snapshot, port: PortId) -> Option<Action> {
+    match snapshot.ports.get(usize::from(port.0))?.role {
+        PortRole::Network { kernel } => kernel.map(|port| Action::Emit {
+            port,
+            verdict: Verdict::Punted,
+        }),
+        PortRole::Kernel { .. } => None,
+    }
+}
+
+/// Whether the destination is a group that this port's kernel may have joined.
+fn is_group(packet: &Packet) -> bool {
+    match packet.addresses {
+        Addresses::V4 { destination, .. } => {
+            destination.0 >> 28 == 0xe || destination.0 == u32::MAX
+        }
+        Addresses::V6 { destination, .. } => crate::wire::ipv6::is_multicast(destination),
+    }
+}
+
+/// RFC 4861's messages, which are about the link and not about a flow.
+#[inline]
+fn is_neighbour_discovery(frame: &[u8], packet: &Packet) -> bool {
+    matches!(packet.addresses, Addresses::V6 { .. })
+        && packet.is_icmp()
+        && packet.fragment.is_none()
+        && packet
+            .upper(frame)
+            .first()
+            .is_some_and(|kind| matches!(*kind, icmpv6::ROUTER_SOLICITATION..=icmpv6::REDIRECT))
+}
+
+/// Whether a frame that ends too early is one that segmentation offload made longer than the
+/// receive buffer.
+#[cold]
+fn is_cut_off(frame: &[u8], mtu: u16) -> bool {
+    ethernet::Header::new(frame).is_some_and(|header| header.ether_type() == ethernet::IPV4)
+        && ipv4::Header::at(frame, ethernet::HEADER_BYTES)
+            .is_some_and(|header| header.total_length() > mtu)
+}

@@ -1,0 +1,295 @@
+//! The last step: a neighbour's MAC, an Ethernet header, a transmit queue, or another worker.
+//! What is sent, and whether, was decided before.
+
+use std::net::IpAddr;
+
+use super::{Cut, Engine, Message, Waiting};
+use crate::io::{PacketBuf, Pool};
+use crate::neighbour::Request;
+use crate::rewrite::fragment::{PieceHeader, split_v4, split_v6};
+use crate::snapshot::Snapshot;
+use crate::snapshot::id::PortId;
+use crate::time::Time;
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::ethernet::{self, HEADER_BYTES as ETHERNET};
+use crate::wire::{Mac, arp, ndp};
+
+/// Frames that wait for room in one transmit queue at most.
+pub(super) const BACKLOG: usize = 1024;
+
+impl<P: Pool> Engine<P> {
+    /// Puts the frame into the port's queue as it is. Frames made here have no verdict.
+    #[inline]
+    pub(super) fn emit(&mut self, frame: P::Buf, port: PortId, verdict: Option<Verdict>) {
+        let Some(queue) = self.out.get_mut(usize::from(port.0)) else {
+            self.conclude(verdict.map(|_| Verdict::Dropped(DropReason::NoRoute)));
+            return;
+        };
+        if queue.len() >= BACKLOG {
+            self.conclude(verdict.map(|_| Verdict::Dropped(DropReason::TxFull)));
+            return;
+        }
+        queue.push(frame);
+        self.conclude(verdict);
+    }
+
+    #[inline]
+    fn conclude(&self, verdict: Option<Verdict>) {
+        if let Some(verdict) = verdict {
+            self.stats.count(verdict, 1);
+        }
+    }
+
+    /// Sends the datagram behind the frame's Ethernet header to `next_hop`, or lets it wait until
+    /// the MAC is known.
+    #[inline]
+    pub(super) fn send(
+        &mut self,
+        snapshot: &Snapshot,
+        mut frame: P::Buf,
+        port: PortId,
+        next_hop: IpAddr,
+        verdict: Option<Verdict>,
+        now: Time,
+    ) {
+        let fixed = snapshot.neighbours.get(&next_hop).copied();
+        if let Some(mac) = fixed.or_else(|| self.neighbours.lookup(port, next_hop, now)) {
+            write_ethernet(snapshot, &mut frame, port, mac);
+            self.emit(frame, port, verdict);
+            return;
+        }
+        let waits = u32::from(verdict.is_some());
+        match self
+            .neighbours
+            .wait(port, next_hop, Waiting { frame, verdict }, now)
+        {
+            Ok(()) => self.stats.waiting.set(self.stats.waiting.value() + waits),
+            Err((_, reason)) => self.conclude(verdict.map(|_| Verdict::Dropped(reason))),
+        }
+    }
+
+    /// Cuts the datagram behind the Ethernet header of `frame` into pieces and sends them.
+    #[cold]
+    pub(super) fn send_cut(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &[u8],
+        port: PortId,
+        next_hop: IpAddr,
+        cut: Cut,
+        now: Time,
+    ) {
+        let datagram = frame.get(ETHERNET..).unwrap_or_default();
+        let mut pieces = Vec::new();
+        let pool = &mut self.pool;
+        let mut complete = true;
+        let mut emit = |header: &PieceHeader, payload: &[u8]| match piece(pool, header, payload) {
+            Some(piece) => pieces.push(piece),
+            None => complete = false,
+        };
+        let is_v6 = datagram.first().is_some_and(|first| first >> 4 == 6);
+        let done = if datagram.len() <= cut.size && (!is_v6 || cut.size == usize::MAX) {
+            emit(&PieceHeader::default(), datagram);
+            Some(())
+        } else if is_v6 {
+            split_v6(datagram, cut.header_bytes, cut.id, cut.size, &mut emit)
+        } else {
+            split_v4(datagram, cut.size, &mut emit)
+        };
+        if done.is_none() || !complete {
+            // A datagram without one of its pieces is useless to its receiver.
+            self.stats.lost_fragments.add(1);
+            return;
+        }
+        for piece in pieces {
+            self.stats.originated.add(1);
+            self.send(snapshot, piece, port, next_hop, None, now);
+        }
+    }
+
+    /// Gives frames that this worker does not own, `count` of them, to another one.
+    pub(super) fn hand_over(&mut self, to: usize, message: Message<P::Buf>, count: u64) {
+        let full = self
+            .inboxes
+            .get(to)
+            .is_none_or(|inbox| inbox.push(message).is_err());
+        let verdict = if full {
+            Verdict::Dropped(DropReason::HandoverFull)
+        } else {
+            Verdict::HandedOver
+        };
+        self.stats.count(verdict, count);
+    }
+
+    /// Sends the datagram that `write` puts behind the Ethernet header of a new frame of at most
+    /// `room` bytes; `write` returns its length. Without a buffer or a way nothing is sent.
+    pub(super) fn originate(
+        &mut self,
+        snapshot: &Snapshot,
+        to: IpAddr,
+        room: usize,
+        write: impl FnOnce(&mut [u8]) -> Option<usize>,
+        now: Time,
+    ) {
+        let Some(egress) = snapshot.routes.egress(to) else {
+            return;
+        };
+        let Some(mut frame) = self.pool.allocate() else {
+            return;
+        };
+        if frame.set_len(ETHERNET + room).is_err() {
+            return;
+        }
+        let length = frame.bytes_mut().get_mut(ETHERNET..).and_then(write);
+        let Some(length) = length else { return };
+        if frame.set_len(ETHERNET + length).is_ok() {
+            self.stats.originated.add(1);
+            self.send(snapshot, frame, egress.port, egress.next_hop, None, now);
+        }
+    }
+
+    /// Sends the whole frame that `write` makes.
+    pub(super) fn originate_frame(
+        &mut self,
+        port: PortId,
+        room: usize,
+        write: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) {
+        let Some(mut frame) = self.pool.allocate() else {
+            return;
+        };
+        if frame.set_len(room).is_err() {
+            return;
+        }
+        let Some(length) = write(frame.bytes_mut()) else {
+            return;
+        };
+        if frame.set_len(length).is_ok() {
+            self.stats.originated.add(1);
+            self.emit(frame, port, None);
+        }
+    }
+
+    /// Takes note of a neighbour's MAC, sends what waited for it, and tells the other workers.
+    pub(super) fn learn(
+        &mut self,
+        snapshot: &Snapshot,
+        port: PortId,
+        address: IpAddr,
+        mac: Mac,
+        create: bool,
+        now: Time,
+    ) {
+        if self.learn_quietly(snapshot, port, address, mac, create, now) {
+            let me = self.start.worker;
+            for (_, inbox) in self.inboxes.iter().enumerate().filter(|(to, _)| *to != me) {
+                // A full inbox only makes that worker ask for itself.
+                let _ = inbox.push(Message::Neighbour { port, address, mac });
+            }
+        }
+    }
+
+    /// The same without telling anybody; says whether it was news.
+    pub(crate) fn learn_quietly(
+        &mut self,
+        snapshot: &Snapshot,
+        port: PortId,
+        address: IpAddr,
+        mac: Mac,
+        create: bool,
+        now: Time,
+    ) -> bool {
+        let (released, news) = self.neighbours.learn(port, address, mac, create, now);
+        for Waiting { mut frame, verdict } in released {
+            self.no_longer_waits(verdict);
+            write_ethernet(snapshot, &mut frame, port, mac);
+            self.emit(frame, port, verdict);
+        }
+        news
+    }
+
+    fn no_longer_waits(&self, verdict: Option<Verdict>) {
+        if verdict.is_some() {
+            self.stats.waiting.decrease();
+        }
+    }
+
+    /// Asks for the MACs that are due, and gives up on those that do not answer.
+    pub(super) fn ask_neighbours(&mut self, snapshot: &Snapshot, now: Time) {
+        let mut requests = Vec::new();
+        self.neighbours.tick(now, |request| requests.push(request));
+        for request in requests {
+            match request {
+                Request::Solicit {
+                    port,
+                    address,
+                    known,
+                } => {
+                    self.solicit(snapshot, port, address, known);
+                }
+                Request::GiveUp { packets } => {
+                    for Waiting { verdict, .. } in packets {
+                        self.no_longer_waits(verdict);
+                        let unreachable = Verdict::Dropped(DropReason::NeighbourUnreachable);
+                        self.conclude(verdict.map(|_| unreachable));
+                    }
+                }
+            }
+        }
+    }
+
+    fn solicit(&mut self, snapshot: &Snapshot, port: PortId, address: IpAddr, known: Option<Mac>) {
+        let Some(own) = snapshot.ports.get(usize::from(port.0)) else {
+            return;
+        };
+        let source = snapshot
+            .routes
+            .egress(address)
+            .and_then(|egress| egress.source);
+        match (address, source) {
+            (IpAddr::V4(target), Some(IpAddr::V4(source))) => {
+                let request = arp::Packet::request(own.mac, source.into(), target.into());
+                let to = known.unwrap_or(Mac::BROADCAST);
+                self.originate_frame(port, arp::FRAME_BYTES, |out| arp::write(out, to, &request));
+            }
+            (IpAddr::V6(target), Some(IpAddr::V6(source))) => {
+                let (source, target) = (source.into(), target.into());
+                let message = match known {
+                    None => ndp::solicitation(own.mac, source, target),
+                    Some(mac) => ndp::probe(own.mac, source, target, mac),
+                };
+                self.originate_frame(port, ndp::MAX_FRAME_BYTES, |out| ndp::write(out, &message));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn piece<P: Pool>(pool: &mut P, header: &PieceHeader, payload: &[u8]) -> Option<P::Buf> {
+    let mut frame = pool.allocate()?;
+    let header = header.bytes();
+    frame
+        .set_len(ETHERNET + header.len() + payload.len())
+        .ok()?;
+    let datagram = frame.bytes_mut().get_mut(ETHERNET..)?;
+    let (front, back) = datagram.split_at_mut_checked(header.len())?;
+    front.copy_from_slice(header);
+    back.copy_from_slice(payload);
+    Some(frame)
+}
+
+/// Writes the Ethernet header for the datagram behind it.
+#[inline]
+fn write_ethernet<F: PacketBuf>(snapshot: &Snapshot, frame: &mut F, port: PortId, to: Mac) {
+    let Some(own) = snapshot.ports.get(usize::from(port.0)) else {
+        return;
+    };
+    let bytes = frame.bytes_mut();
+    let ether_type = match bytes.get(ETHERNET) {
+        Some(first) if first >> 4 == 6 => ethernet::IPV6,
+        _ => ethernet::IPV4,
+    };
+    if let Some(header) = bytes.first_chunk_mut() {
+        ethernet::write_header(header, to, own.mac, ether_type);
+    }
+}

@@ -1,0 +1,440 @@
+//! ICMP: errors about packets of sessions, errors that we make, and echo.
+//! Message formats are in `wire/`; the NAT of a quoted packet is in `rewrite/nat.rs`.
+
+use std::net::IpAddr;
+
+use super::balance::{fit, method_of, route, strip};
+use super::{Action, Engine, Origin, Tabled};
+use crate::flow::{FlowKey, Protocol, ReplyKey, V4, V6};
+use crate::io::{PacketBuf, Pool};
+use crate::parse::{Addresses, Packet, Quoted, parse_quoted};
+use crate::rewrite::nat::{self, Side, Socket};
+use crate::session::{Flags, SessionIndex};
+use crate::snapshot::Snapshot;
+use crate::snapshot::model::ForwardMethod;
+use crate::time::Time;
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
+use crate::wire::{icmpv4, icmpv6, ipv4, ipv6};
+
+/// Errors that one worker makes per second at most, and at once (Linux `icmp_msgs_per_sec`, 1000).
+const ERRORS_PER_SECOND: u64 = 1000;
+
+/// A token bucket over the errors made here (RFC 1812 section 4.3.2.8).
+#[derive(Debug)]
+pub(super) struct ErrorLimit {
+    tokens: u64,
+    filled_at: Time,
+}
+
+impl Default for ErrorLimit {
+    fn default() -> Self {
+        Self {
+            tokens: ERRORS_PER_SECOND,
+            filled_at: Time::default(),
+        }
+    }
+}
+
+impl ErrorLimit {
+    fn allow(&mut self, now: Time) -> bool {
+        // One token a millisecond.
+        let earned = now.ms_since(self.filled_at) * ERRORS_PER_SECOND / 1000;
+        self.tokens = (self.tokens + earned).min(ERRORS_PER_SECOND);
+        self.filled_at = self.filled_at.max(now);
+        let allowed = self.tokens > 0;
+        self.tokens = self.tokens.saturating_sub(1);
+        allowed
+    }
+}
+
+/// The errors that a forwarder makes, in both families' words.
+#[derive(Debug, Clone, Copy)]
+enum Error {
+    PortUnreachable,
+    TimeExceeded,
+    TooBig { mtu: usize },
+}
+
+impl<P: Pool> Engine<P> {
+    /// An ICMP message: an echo for us, an error about a session's packet, or not ours.
+    pub(super) fn classify_icmp<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        let upper = packet.upper(frame.bytes());
+        let Some(kind) = upper.first().copied() else {
+            return Action::Drop(DropReason::IcmpInvalid);
+        };
+        let (is_error, is_echo) = match packet.addresses {
+            Addresses::V4 { .. } => (icmpv4::is_error(kind), kind == icmpv4::ECHO_REQUEST),
+            Addresses::V6 { .. } => (icmpv6::is_error(kind), kind == icmpv6::ECHO_REQUEST),
+        };
+        let ours = snapshot.is_ours(packet.addresses.destination());
+        if is_echo && ours {
+            return self.answer_echo(snapshot, frame, packet, origin);
+        }
+        if is_error {
+            return self.relay_error::<A, F>(snapshot, frame, packet, origin, now);
+        }
+        match self.classify_local(snapshot, packet, origin.port) {
+            Action::Drop(DropReason::LocalUnhandled | DropReason::NoService) => {
+                Action::Drop(DropReason::IcmpIgnored)
+            }
+            action => action,
+        }
+    }
+
+    fn answer_echo<F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        origin: Origin,
+    ) -> Action {
+        if !is_icmp_checksum_valid(frame.bytes(), packet) {
+            return Action::Drop(DropReason::IcmpInvalid);
+        }
+        let Some(packet) = &strip(frame, packet) else {
+            return Action::Drop(DropReason::Truncated);
+        };
+        let upper = packet.upper_mut(frame.bytes_mut());
+        let made = match packet.addresses {
+            Addresses::V4 { .. } => icmpv4::make_echo_reply(upper),
+            Addresses::V6 { .. } => icmpv6::make_echo_reply(upper),
+        };
+        if !made {
+            return Action::Drop(DropReason::IcmpInvalid);
+        }
+        let Some(ip) = frame.bytes_mut().get_mut(ETHERNET..) else {
+            return Action::Drop(DropReason::Truncated);
+        };
+        match packet.addresses {
+            Addresses::V4 {
+                source,
+                destination,
+            } => {
+                if let Some(mut header) = ipv4::Header::new_mut(ip) {
+                    header.set_source(destination);
+                    header.set_destination(source);
+                    header.set_ttl(64);
+                }
+                let header_bytes = usize::from(packet.l4 - packet.l3);
+                let checksum = ip.get(..header_bytes).map_or(0, ipv4::header_checksum);
+                if let Some(mut header) = ipv4::Header::new_mut(ip) {
+                    header.set_checksum(checksum);
+                }
+            }
+            Addresses::V6 {
+                source,
+                destination,
+            } => {
+                if let Some(mut header) = ipv6::Header::new_mut(ip) {
+                    header.set_source(destination);
+                    header.set_destination(source);
+                    header.set_hop_limit(64);
+                }
+            }
+        }
+        let Some(egress) = snapshot.routes.egress(packet.addresses.source()) else {
+            return Action::Drop(DropReason::NoRoute);
+        };
+        match fit(packet, egress.mtu, origin.cut) {
+            Ok(cut) => route(egress, cut, Verdict::Replied),
+            Err(_) => Action::Drop(DropReason::MtuExceeded),
+        }
+    }
+
+    /// An error about a packet of a session: it goes where that packet came from.
+    fn relay_error<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        let quote = packet.upper(frame.bytes()).get(icmpv4::HEADER_BYTES..);
+        let Some(quoted) = quote.and_then(parse_quoted) else {
+            return Action::Drop(DropReason::IcmpInvalid);
+        };
+        let (Some((from, to)), Some(protocol)) = (
+            A::pair(quoted.addresses),
+            Protocol::from_number(quoted.protocol),
+        ) else {
+            return self.classify_local(snapshot, packet, origin.port);
+        };
+        let table = A::table(&mut self.sessions);
+        let key = FlowKey {
+            client: to,
+            virtual_address: from,
+            client_port: quoted.destination_port,
+            virtual_port: quoted.source_port,
+            protocol,
+        };
+        let hash = table.hash(&key);
+        if let Some(index) = table.find(hash, &key, now) {
+            return self
+                .relay_to_real::<A, F>(snapshot, frame, packet, &quoted, index, origin, now);
+        }
+        let key = ReplyKey {
+            client: from,
+            real: to,
+            client_port: quoted.source_port,
+            real_port: quoted.destination_port,
+            protocol,
+        };
+        let hash = table.reply_hash(&key);
+        if let Some(index) = table.find_reply(hash, &key, now) {
+            return self.relay_to_client::<A, F>(snapshot, frame, packet, index, origin);
+        }
+        // The session may be any other worker's; each looks once.
+        if usize::from(origin.hops) + 1 < self.start.workers {
+            return Action::HandOver {
+                to: (self.start.worker + 1) % self.start.workers,
+            };
+        }
+        match self.classify_local(snapshot, packet, origin.port) {
+            Action::Drop(DropReason::LocalUnhandled | DropReason::NoService) => {
+                Action::Drop(DropReason::IcmpNoSession)
+            }
+            action => action,
+        }
+    }
+
+    /// The client's side complains about a reply. DR and tunnel pass the message on as it is.
+    #[expect(clippy::too_many_arguments, reason = "the packet's facts")]
+    fn relay_to_real<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        quoted: &Quoted,
+        index: SessionIndex,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        let session = *A::table(&mut self.sessions).get(index);
+        let Some(real) = snapshot.real(session.real()).filter(|real| real.configured) else {
+            return Action::Drop(DropReason::RealGone);
+        };
+        if session.flags().contains(Flags::NAT) && !is_icmp_checksum_valid(frame.bytes(), packet) {
+            return Action::Drop(DropReason::IcmpInvalid);
+        }
+        if packet.ttl <= 1 {
+            return Action::Drop(DropReason::TtlExceeded);
+        }
+        if let Some(counters) = self.counters(snapshot, real.id) {
+            counters.in_packets.add(1);
+            counters.in_bytes.add(u64::from(packet.datagram_bytes()));
+        }
+        let method = method_of(session.flags());
+        let (Some((address, port)), ForwardMethod::Nat) = (session.real_address(), method) else {
+            return self.forward::<A, F>(snapshot, frame, packet, real, method, None, origin, now);
+        };
+        let Some(egress) = real.egress else {
+            return Action::Drop(DropReason::NoRoute);
+        };
+        let Some(packet) = &self.prepare::<A, F>(frame, packet) else {
+            return Action::Drop(DropReason::Truncated);
+        };
+        let vip = session.key().virtual_address;
+        nat::readdress_error(
+            frame.bytes_mut(),
+            packet,
+            Side::Destination,
+            (vip, address),
+            Socket {
+                address: vip,
+                port: quoted.source_port,
+            },
+            Socket { address, port },
+        );
+        match fit(packet, egress.mtu, origin.cut) {
+            Ok(cut) => route(egress, cut, Verdict::Forwarded),
+            Err(_) => Action::Drop(DropReason::MtuExceeded),
+        }
+    }
+
+    /// The real server, or a router before it, complains about a request: to the client it is the
+    /// VIP that complains.
+    fn relay_to_client<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        index: SessionIndex,
+        origin: Origin,
+    ) -> Action {
+        let session = *A::table(&mut self.sessions).get(index);
+        let (Some((address, port)), Some((source, _))) =
+            (session.real_address(), A::pair(packet.addresses))
+        else {
+            return Action::Drop(DropReason::IcmpNoSession);
+        };
+        if !is_icmp_checksum_valid(frame.bytes(), packet) {
+            return Action::Drop(DropReason::IcmpInvalid);
+        }
+        if packet.ttl <= 1 {
+            return Action::Drop(DropReason::TtlExceeded);
+        }
+        if let Some(counters) = self.counters(snapshot, session.real()) {
+            counters.out_packets.add(1);
+            counters.out_bytes.add(u64::from(packet.datagram_bytes()));
+        }
+        let key = *session.key();
+        let Some(egress) = snapshot.routes.egress(key.client.into()) else {
+            return Action::Drop(DropReason::NoRoute);
+        };
+        let Some(packet) = &self.prepare::<A, F>(frame, packet) else {
+            return Action::Drop(DropReason::Truncated);
+        };
+        nat::readdress_error(
+            frame.bytes_mut(),
+            packet,
+            Side::Source,
+            (source, key.virtual_address),
+            Socket { address, port },
+            Socket {
+                address: key.virtual_address,
+                port: key.virtual_port,
+            },
+        );
+        match fit(packet, egress.mtu, origin.cut) {
+            Ok(cut) => route(egress, cut, Verdict::Forwarded),
+            Err(_) => Action::Drop(DropReason::MtuExceeded),
+        }
+    }
+
+    /// No real server takes the packet: IPVS tells the client that the port is unreachable.
+    #[cold]
+    pub(super) fn refuse(&mut self, snapshot: &Snapshot, frame: &[u8], packet: &Packet, now: Time) {
+        let vip = packet.addresses.destination();
+        self.report(
+            snapshot,
+            packet.datagram(frame),
+            packet,
+            Some(vip),
+            Error::PortUnreachable,
+            now,
+        );
+    }
+
+    /// Tells the sender that its packet's hops ran out. `from` is the VIP, or `None` for our own
+    /// address on the sender's side.
+    #[cold]
+    pub(super) fn time_exceeded(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &[u8],
+        packet: &Packet,
+        from: Option<IpAddr>,
+        now: Time,
+    ) {
+        self.report(
+            snapshot,
+            packet.datagram(frame),
+            packet,
+            from,
+            Error::TimeExceeded,
+            now,
+        );
+    }
+
+    /// Tells the sender what would fit.
+    #[cold]
+    pub(super) fn too_big(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &[u8],
+        packet: &Packet,
+        from: Option<IpAddr>,
+        mtu: usize,
+        now: Time,
+    ) {
+        self.report(
+            snapshot,
+            packet.datagram(frame),
+            packet,
+            from,
+            Error::TooBig { mtu },
+            now,
+        );
+    }
+
+    fn report(
+        &mut self,
+        snapshot: &Snapshot,
+        datagram: &[u8],
+        packet: &Packet,
+        from: Option<IpAddr>,
+        error: Error,
+        now: Time,
+    ) {
+        // Never an error about an error (RFC 1122 section 3.2.2, RFC 4443 section 2.4).
+        if packet.is_icmp() || !self.errors.allow(now) {
+            return;
+        }
+        let to = packet.addresses.source();
+        let from = from.or_else(|| snapshot.routes.egress(to).and_then(|egress| egress.source));
+        match (from, to) {
+            (Some(IpAddr::V4(from)), IpAddr::V4(to)) => {
+                let id = self.take_id();
+                let (from, to): (V4, V4) = (from.into(), to.into());
+                let room = icmpv4::MAX_ERROR_BYTES;
+                let write =
+                    |out: &mut [u8]| icmpv4::write_error(out, error.v4(), from, to, id, datagram);
+                self.originate(snapshot, to.into(), room, write, now);
+            }
+            (Some(IpAddr::V6(from)), IpAddr::V6(to)) => {
+                let (from, to): (V6, V6) = (from.into(), to.into());
+                let room = icmpv6::MAX_ERROR_BYTES;
+                let write =
+                    |out: &mut [u8]| icmpv6::write_error(out, error.v6(), from, to, datagram);
+                self.originate(snapshot, to.into(), room, write, now);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Error {
+    fn v4(self) -> icmpv4::ErrorMessage {
+        match self {
+            Self::PortUnreachable => icmpv4::ErrorMessage::DestinationUnreachable {
+                code: icmpv4::PORT_UNREACHABLE,
+            },
+            Self::TimeExceeded => icmpv4::ErrorMessage::TimeExceeded,
+            Self::TooBig { mtu } => icmpv4::ErrorMessage::FragmentationNeeded {
+                mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
+            },
+        }
+    }
+
+    fn v6(self) -> icmpv6::ErrorMessage {
+        match self {
+            Self::PortUnreachable => icmpv6::ErrorMessage::DestinationUnreachable {
+                code: icmpv6::PORT_UNREACHABLE,
+            },
+            Self::TimeExceeded => icmpv6::ErrorMessage::TimeExceeded,
+            Self::TooBig { mtu } => icmpv6::ErrorMessage::PacketTooBig {
+                mtu: u32::try_from(mtu).unwrap_or(u32::MAX),
+            },
+        }
+    }
+}
+
+fn is_icmp_checksum_valid(frame: &[u8], packet: &Packet) -> bool {
+    let upper = packet.upper(frame);
+    match packet.addresses {
+        Addresses::V4 { .. } => icmpv4::checksum_is_valid(upper),
+        Addresses::V6 {
+            source,
+            destination,
+        } => icmpv6::checksum_is_valid(source, destination, upper),
+    }
+}

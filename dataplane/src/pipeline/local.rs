@@ -1,0 +1,154 @@
+//! What is for this machine as a host on its links: ARP and neighbour discovery.
+//! Who has which MAC is remembered in `neighbour.rs`.
+
+use std::net::IpAddr;
+
+use super::classify::punt;
+use super::{Action, Engine};
+use crate::flow::{V4, V6};
+use crate::io::{PacketBuf, Pool};
+use crate::parse::Packet;
+use crate::rewrite::family::Family;
+use crate::snapshot::Snapshot;
+use crate::snapshot::id::PortId;
+use crate::time::Time;
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::{Mac, arp, ethernet, ipv6, ndp};
+
+impl<P: Pool> Engine<P> {
+    /// Answers for our addresses and listens to answers (RFC 826).
+    pub(super) fn classify_arp<F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        offset: usize,
+        port: PortId,
+        now: Time,
+    ) -> Action {
+        let Some(heard) = frame.bytes().get(offset..).and_then(arp::parse) else {
+            return Action::Drop(DropReason::ArpInvalid);
+        };
+        let Some(own) = snapshot.ports.get(usize::from(port.0)) else {
+            return Action::Drop(DropReason::ArpInvalid);
+        };
+        let (sender, target): (IpAddr, IpAddr) = (heard.sender.into(), heard.target.into());
+        let asked = heard.operation == arp::Operation::Request && snapshot.is_ours(target);
+        if snapshot.is_ours(sender) && heard.sender_mac != own.mac {
+            // Somebody claims one of our addresses; believing it would only help an attacker.
+            return Action::Drop(DropReason::MartianSource);
+        }
+        if is_on_link(snapshot, port, sender) {
+            self.learn(snapshot, port, sender, heard.sender_mac, asked, now);
+        }
+        if !asked {
+            return punt(snapshot, port).unwrap_or(Action::Consume);
+        }
+        let reply = arp::Packet::reply_to(&heard, own.mac);
+        if frame.set_len(arp::FRAME_BYTES).is_err() {
+            return Action::Drop(DropReason::ArpInvalid);
+        }
+        match arp::write(frame.bytes_mut(), heard.sender_mac, &reply) {
+            Some(_) => Action::Emit {
+                port,
+                verdict: Verdict::Replied,
+            },
+            None => Action::Drop(DropReason::ArpInvalid),
+        }
+    }
+
+    /// Answers for our addresses and listens to answers (RFC 4861 section 7.2); everything else,
+    /// such as router advertisements, is the kernel's.
+    pub(super) fn classify_ndp<F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        port: PortId,
+        now: Time,
+    ) -> Action {
+        let (Some((source, destination)), Some(own), Some(header)) = (
+            V6::pair(packet.addresses),
+            snapshot.ports.get(usize::from(port.0)),
+            ethernet::Header::new(frame.bytes()),
+        ) else {
+            return Action::Drop(DropReason::NdpInvalid);
+        };
+        let asker_mac = header.source();
+        let upper = packet.upper(frame.bytes());
+        let is_neighbour = upper.first().is_some_and(|kind| (135..=136).contains(kind));
+        if !is_neighbour {
+            return punt(snapshot, port).unwrap_or(Action::Drop(DropReason::LocalUnhandled));
+        }
+        let Some(message) = ndp::parse(source, destination, packet.ttl, upper) else {
+            return Action::Drop(DropReason::NdpInvalid);
+        };
+        match message {
+            ndp::Message::Solicitation { target, source_mac } => {
+                if !snapshot.is_ours(target.into()) {
+                    return punt(snapshot, port).unwrap_or(Action::Consume);
+                }
+                if let Some(mac) = source_mac
+                    && is_on_link(snapshot, port, source.into())
+                {
+                    self.learn(snapshot, port, source.into(), mac, true, now);
+                }
+                let answer = ndp::reply(own.mac, target, source, source_mac.unwrap_or(asker_mac));
+                if frame.set_len(ndp::MAX_FRAME_BYTES).is_err() {
+                    return Action::Drop(DropReason::NdpInvalid);
+                }
+                let length = ndp::write(frame.bytes_mut(), &answer);
+                if length.is_none_or(|length| frame.set_len(length).is_err()) {
+                    return Action::Drop(DropReason::NdpInvalid);
+                }
+                Action::Emit {
+                    port,
+                    verdict: Verdict::Replied,
+                }
+            }
+            ndp::Message::Advertisement {
+                target, target_mac, ..
+            } => {
+                if snapshot.is_ours(target.into()) && target_mac.is_some_and(|mac| mac != own.mac) {
+                    return Action::Drop(DropReason::MartianSource);
+                }
+                if is_on_link(snapshot, port, target.into()) {
+                    let mac = target_mac.unwrap_or(asker_mac);
+                    self.learn(snapshot, port, target.into(), mac, false, now);
+                }
+                punt(snapshot, port).unwrap_or(Action::Consume)
+            }
+        }
+    }
+
+    /// Tells the link that `address` is here, unasked (RFC 5227 section 3, RFC 4861 section 7.2.6).
+    pub(crate) fn announce(&mut self, snapshot: &Snapshot, port: PortId, address: IpAddr) {
+        let Some(own) = snapshot.ports.get(usize::from(port.0)) else {
+            return;
+        };
+        match address {
+            IpAddr::V4(address) => {
+                let packet = arp::Packet::announcement(own.mac, V4::from(address));
+                self.originate_frame(port, arp::FRAME_BYTES, |out| {
+                    arp::write(out, Mac::BROADCAST, &packet)
+                });
+            }
+            IpAddr::V6(address) => {
+                let message = ndp::announcement(own.mac, V6::from(address));
+                self.originate_frame(port, ndp::MAX_FRAME_BYTES, |out| ndp::write(out, &message));
+            }
+        }
+    }
+}
+
+/// Whether `address` is a neighbour's on this port.
+fn is_on_link(snapshot: &Snapshot, port: PortId, address: IpAddr) -> bool {
+    if let IpAddr::V6(address) = address
+        && ipv6::is_link_local(address.into())
+    {
+        return true;
+    }
+    snapshot
+        .routes
+        .egress(address)
+        .is_some_and(|egress| egress.port == port && egress.next_hop == address)
+}

@@ -1,0 +1,533 @@
+//! The packet path: the only file that names all stages, in order, straight-line over a burst.
+//! Each stage's own decisions are in the files beside this one and in the rooms they use.
+
+mod balance;
+mod classify;
+mod deliver;
+mod fragments;
+mod icmp;
+mod local;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ahash::RandomState;
+use arrayvec::ArrayVec;
+use crossbeam::queue::ArrayQueue;
+
+use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
+use crate::io::{BURST, PacketBuf, Pool};
+use crate::neighbour::Neighbours;
+use crate::parse::{Packet, Parse, parse};
+use crate::reassembly::Reassembly;
+use crate::rewrite::family::Family;
+use crate::schedule::Start;
+use crate::session::{KeyHash, ReplyHash, Session, SessionTable};
+use crate::snapshot::Snapshot;
+use crate::snapshot::id::{PortId, RealId};
+use crate::snapshot::spec::PortRole;
+use crate::stats::{RealCounters, WorkerStats};
+use crate::testing::HeapBuf;
+use crate::time::Time;
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::Mac;
+
+/// What one worker is told at its start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Which worker this is, and how many there are.
+    pub start: Start,
+    /// Sessions of each address family at most.
+    pub sessions: u32,
+    /// Keys of the session tables and of the choice of a flow's owner. The same for all workers.
+    pub keys: [u64; 4],
+}
+
+/// What travels from one worker to another.
+#[derive(Debug)]
+pub enum Message<B> {
+    /// A frame that this worker cannot handle alone.
+    Frame {
+        /// The frame, as it was received.
+        frame: B,
+        /// Where it was received.
+        port: PortId,
+        /// How many workers passed it on.
+        hops: u8,
+    },
+    /// A datagram put together from fragments.
+    Datagram {
+        /// The whole datagram.
+        whole: Whole,
+        /// Where its fragments were received.
+        port: PortId,
+    },
+    /// Somebody's MAC.
+    Neighbour {
+        /// On which port.
+        port: PortId,
+        /// Whose.
+        address: IpAddr,
+        /// Which.
+        mac: Mac,
+    },
+}
+
+/// Every worker's inbox, by worker: bounded, lock-free, many writers, one reader.
+pub type Inboxes<B> = Arc<[ArrayQueue<Message<B>>]>;
+
+/// Messages that one inbox holds at most.
+const INBOX: usize = 2048;
+
+/// Empty inboxes for `workers` workers.
+#[must_use]
+pub fn inboxes<B>(workers: usize) -> Inboxes<B> {
+    (0..workers).map(|_| ArrayQueue::new(INBOX)).collect()
+}
+
+/// A datagram put together from fragments, and what it takes to fragment it again.
+#[derive(Debug)]
+pub struct Whole {
+    /// Ethernet header and datagram.
+    frame: HeapBuf,
+    cut: Cut,
+    /// How many frames it came in.
+    frames: u32,
+}
+
+impl Whole {
+    /// How many frames it came in.
+    pub(crate) fn frames(&self) -> u64 {
+        u64::from(self.frames)
+    }
+}
+
+/// How a datagram was fragmented, and will be again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cut {
+    /// The largest fragment's IP length.
+    size: usize,
+    /// The part that every IPv6 fragment repeats, in bytes.
+    header_bytes: usize,
+    /// IPv6's identification.
+    id: u32,
+}
+
+/// How a packet came here.
+#[derive(Debug, Clone, Copy)]
+struct Origin {
+    port: PortId,
+    hops: u8,
+    /// Set for a datagram that was put together here.
+    cut: Option<Cut>,
+}
+
+/// What is to be done with a packet, once its bytes are as they shall be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Drop(DropReason),
+    /// Send the datagram behind the Ethernet header to `next_hop`, cut into fragments if `cut`.
+    Route {
+        port: PortId,
+        next_hop: IpAddr,
+        cut: Option<Cut>,
+        verdict: Verdict,
+    },
+    /// Send the frame as it is.
+    Emit {
+        port: PortId,
+        verdict: Verdict,
+    },
+    /// Give the frame, as it was received, to another worker.
+    HandOver {
+        to: usize,
+    },
+    /// It is a fragment: keep it until its datagram is whole.
+    Reassemble(Packet),
+    /// It was for this worker itself, and has been used.
+    Consume,
+}
+
+/// A packet on its way, with what its verdict will be; frames made here have none.
+#[derive(Debug)]
+pub(crate) struct Waiting<B> {
+    frame: B,
+    verdict: Option<Verdict>,
+}
+
+/// The session tables of both families.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    pub(crate) v4: SessionTable<V4>,
+    pub(crate) v6: SessionTable<V6>,
+}
+
+/// A family that has a session table.
+pub(crate) trait Tabled: Family {
+    fn table(sessions: &mut Sessions) -> &mut SessionTable<Self>;
+}
+
+impl Tabled for V4 {
+    #[inline]
+    fn table(sessions: &mut Sessions) -> &mut SessionTable<Self> {
+        &mut sessions.v4
+    }
+}
+
+impl Tabled for V6 {
+    #[inline]
+    fn table(sessions: &mut Sessions) -> &mut SessionTable<Self> {
+        &mut sessions.v6
+    }
+}
+
+/// A packet's hashes, computed one stage before they are needed.
+#[derive(Debug, Clone, Copy)]
+struct Hashes {
+    key: KeyHash,
+    /// Only where NAT is in use.
+    reply: Option<ReplyHash>,
+}
+
+/// One frame between two stages.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    parse: Parse,
+    hashes: Option<Hashes>,
+}
+
+/// One worker's half of the packet path: all that moves. The other half is the [`Snapshot`].
+#[derive(Debug)]
+pub(crate) struct Engine<P: Pool> {
+    start: Start,
+    pub(crate) stats: Arc<WorkerStats>,
+    pub(crate) sessions: Sessions,
+    neighbours: Neighbours<Waiting<P::Buf>>,
+    reassembly: Reassembly,
+    pool: P,
+    /// Frames to be sent, by port.
+    pub(crate) out: Vec<Vec<P::Buf>>,
+    /// Every worker's inbox, this one's included.
+    pub(crate) inboxes: Inboxes<P::Buf>,
+    owners: RandomState,
+    next_id: u16,
+    errors: icmp::ErrorLimit,
+}
+
+impl<P: Pool> Engine<P> {
+    pub(crate) fn new(
+        config: &Config,
+        pool: P,
+        stats: Arc<WorkerStats>,
+        inboxes: Inboxes<P::Buf>,
+    ) -> Self {
+        let [a, b, c, d] = config.keys;
+        let hasher = RandomState::with_seeds(a, b, c, d);
+        let ports = stats.ports.len();
+        Self {
+            start: config.start,
+            stats,
+            sessions: Sessions {
+                v4: SessionTable::new(config.sessions, config.keys),
+                v6: SessionTable::new(config.sessions, config.keys),
+            },
+            neighbours: Neighbours::new(hasher.clone()),
+            reassembly: Reassembly::default(),
+            pool,
+            out: (0..ports)
+                .map(|_| Vec::with_capacity(deliver::BACKLOG))
+                .collect(),
+            inboxes,
+            owners: hasher,
+            next_id: 0,
+            errors: icmp::ErrorLimit::default(),
+        }
+    }
+
+    /// Takes all of `frames` through all stages. `hops` counts the workers that passed them on.
+    pub(crate) fn burst(
+        &mut self,
+        snapshot: &Snapshot,
+        port: PortId,
+        hops: u8,
+        frames: &mut Vec<P::Buf>,
+        now: Time,
+    ) {
+        let role = snapshot
+            .ports
+            .get(usize::from(port.0))
+            .map(|port| port.role);
+        if let Some(PortRole::Kernel { network }) = role {
+            for frame in frames.drain(..) {
+                self.emit(frame, network, Some(Verdict::Forwarded));
+            }
+            return;
+        }
+        let origin = Origin {
+            port,
+            hops,
+            cut: None,
+        };
+        let mut looks = ArrayVec::<Look, BURST>::new();
+        let nat = snapshot.has_nat();
+        for frame in frames.iter().take(BURST) {
+            looks.push(self.look(frame.bytes(), nat));
+        }
+        for look in &looks {
+            self.prefetch_entries(look);
+        }
+        for (frame, look) in frames.drain(..).zip(&looks) {
+            self.one(snapshot, frame, look, origin, now);
+        }
+    }
+
+    /// First stage: headers, hashes, and the first of two cache lines of the session table.
+    #[inline]
+    fn look(&self, frame: &[u8], nat: bool) -> Look {
+        let parse = parse(frame);
+        let Parse::Ip(packet) = &parse else {
+            return Look {
+                parse,
+                hashes: None,
+            };
+        };
+        let hashes = packet
+            .balanced_protocol()
+            .filter(|_| packet.fragment.is_none())
+            .map(|protocol| match packet.addresses {
+                crate::parse::Addresses::V4 {
+                    source,
+                    destination,
+                } => hashes(
+                    &self.sessions.v4,
+                    packet,
+                    protocol,
+                    (source, destination),
+                    nat,
+                ),
+                crate::parse::Addresses::V6 {
+                    source,
+                    destination,
+                } => hashes(
+                    &self.sessions.v6,
+                    packet,
+                    protocol,
+                    (source, destination),
+                    nat,
+                ),
+            });
+        Look { parse, hashes }
+    }
+
+    /// Second stage: the second cache line.
+    #[inline]
+    fn prefetch_entries(&self, look: &Look) {
+        let (Parse::Ip(packet), Some(hashes)) = (&look.parse, look.hashes) else {
+            return;
+        };
+        match packet.addresses {
+            crate::parse::Addresses::V4 { .. } => prefetch(&self.sessions.v4, hashes),
+            crate::parse::Addresses::V6 { .. } => prefetch(&self.sessions.v6, hashes),
+        }
+    }
+
+    /// Third stage: decision, rewriting and delivery of one frame.
+    #[inline]
+    fn one(
+        &mut self,
+        snapshot: &Snapshot,
+        mut frame: P::Buf,
+        look: &Look,
+        origin: Origin,
+        now: Time,
+    ) {
+        let action = self.classify(snapshot, &mut frame, look, origin, now);
+        match action {
+            Action::Drop(reason) => self.stats.count(Verdict::Dropped(reason), 1),
+            Action::Route {
+                port,
+                next_hop,
+                cut: None,
+                verdict,
+            } => {
+                self.send(snapshot, frame, port, next_hop, Some(verdict), now);
+            }
+            Action::Route {
+                port,
+                next_hop,
+                cut: Some(cut),
+                verdict,
+            } => {
+                self.stats.count(verdict, 1);
+                self.send_cut(snapshot, frame.bytes(), port, next_hop, cut, now);
+            }
+            Action::Emit { port, verdict } => self.emit(frame, port, Some(verdict)),
+            Action::HandOver { to } => {
+                let (port, hops) = (origin.port, origin.hops.saturating_add(1));
+                self.hand_over(to, Message::Frame { frame, port, hops }, 1);
+            }
+            Action::Reassemble(packet) => {
+                self.reassemble(snapshot, frame.bytes(), &packet, origin.port, now);
+            }
+            Action::Consume => self.stats.count(Verdict::Consumed, 1),
+        }
+    }
+
+    /// All stages for a datagram that was put together from fragments, here or on the worker that
+    /// handed it over.
+    pub(crate) fn datagram(
+        &mut self,
+        snapshot: &Snapshot,
+        mut whole: Whole,
+        port: PortId,
+        hops: u8,
+        now: Time,
+    ) {
+        let origin = Origin {
+            port,
+            hops,
+            cut: Some(whole.cut),
+        };
+        let look = self.look(whole.frame.bytes(), snapshot.has_nat());
+        let action = self.classify(snapshot, &mut whole.frame, &look, origin, now);
+        let count = whole.frames();
+        match action {
+            Action::Drop(reason) => self.stats.count(Verdict::Dropped(reason), count),
+            Action::Route {
+                port,
+                next_hop,
+                cut,
+                verdict,
+            } => {
+                self.stats.count(verdict, count);
+                let cut = cut.unwrap_or(Cut {
+                    size: usize::MAX,
+                    ..whole.cut
+                });
+                self.send_cut(snapshot, whole.frame.bytes(), port, next_hop, cut, now);
+            }
+            Action::HandOver { to } => {
+                self.hand_over(to, Message::Datagram { whole, port }, count);
+            }
+            Action::Consume => self.stats.count(Verdict::Consumed, count),
+            // The kernel's port takes frames as they came, and these are gone.
+            Action::Emit { .. } | Action::Reassemble(_) => {
+                self.stats
+                    .count(Verdict::Dropped(DropReason::LocalUnhandled), count);
+            }
+        }
+    }
+
+    /// Housekeeping between bursts, bounded in work: expiry, neighbours, reassembly.
+    pub(crate) fn tick(&mut self, snapshot: &Snapshot, now: Time) {
+        const EXPIRY_BUDGET: usize = 64;
+        let counters = snapshot.workers.get(self.start.worker);
+        let end = |real: RealId, active: bool| {
+            if let Some(counters) = counters.and_then(|table| table.reals.get(real.0)) {
+                if active {
+                    counters.active.decrease()
+                } else {
+                    counters.inactive.decrease()
+                }
+            }
+        };
+        let Sessions { v4, v6 } = &mut self.sessions;
+        v4.expire(now, EXPIRY_BUDGET, |session| {
+            end(session.real(), session.state().is_active())
+        });
+        v6.expire(now, EXPIRY_BUDGET, |session| {
+            end(session.real(), session.state().is_active())
+        });
+        let live = self.sessions.v4.len() + self.sessions.v6.len();
+        self.stats
+            .sessions
+            .set(u32::try_from(live).unwrap_or(u32::MAX));
+        self.ask_neighbours(snapshot, now);
+        self.expire_fragments(now);
+    }
+
+    /// Whether `tick` has sessions left to reap at `now`.
+    pub(crate) fn is_behind(&self, now: Time) -> bool {
+        self.sessions.v4.is_behind(now) || self.sessions.v6.is_behind(now)
+    }
+
+    /// This worker's counters of a real server.
+    #[inline]
+    fn counters<'a>(&self, snapshot: &'a Snapshot, real: RealId) -> Option<&'a RealCounters> {
+        snapshot.workers.get(self.start.worker)?.reals.get(real.0)
+    }
+
+    /// Takes the session's place in the numbers of its real server back.
+    fn uncount<A: Address>(counters: Option<&RealCounters>, session: &Session<A>) {
+        if let Some(counters) = counters {
+            if session.state().is_active() {
+                counters.active.decrease();
+            } else {
+                counters.inactive.decrease();
+            }
+        }
+    }
+
+    /// The worker that owns the flows of a client's socket.
+    #[inline]
+    fn owner<A: Family>(&self, client: A, port: u16) -> usize {
+        self.choose_worker((client.words(), port))
+    }
+
+    /// A worker for `key`, the same one on every worker.
+    #[inline]
+    fn choose_worker(&self, key: impl std::hash::Hash) -> usize {
+        let hash = self.owners.hash_one(key);
+        usize::try_from(hash % self.start.workers.max(1) as u64).unwrap_or(0)
+    }
+}
+
+#[inline]
+fn hashes<A: Family>(
+    table: &SessionTable<A>,
+    packet: &Packet,
+    protocol: Protocol,
+    (source, destination): (A, A),
+    nat: bool,
+) -> Hashes {
+    let key = table.hash(&flow_key(packet, protocol, source, destination));
+    table.prefetch_tags(key);
+    let reply = nat.then(|| {
+        let reply = table.reply_hash(&reply_key(packet, protocol, source, destination));
+        table.prefetch_reply_tags(reply);
+        reply
+    });
+    Hashes { key, reply }
+}
+
+#[inline]
+fn prefetch<A: Family>(table: &SessionTable<A>, hashes: Hashes) {
+    table.prefetch_entry(hashes.key);
+    if let Some(reply) = hashes.reply {
+        table.prefetch_reply_entry(reply);
+    }
+}
+
+/// The packet as one of a client to a virtual address.
+#[inline]
+fn flow_key<A>(packet: &Packet, protocol: Protocol, source: A, destination: A) -> FlowKey<A> {
+    FlowKey {
+        client: source,
+        virtual_address: destination,
+        client_port: packet.source_port,
+        virtual_port: packet.destination_port,
+        protocol,
+    }
+}
+
+/// The packet as one of a NAT real server to a client.
+#[inline]
+fn reply_key<A>(packet: &Packet, protocol: Protocol, source: A, destination: A) -> ReplyKey<A> {
+    ReplyKey {
+        client: destination,
+        real: source,
+        client_port: packet.destination_port,
+        real_port: packet.source_port,
+        protocol,
+    }
+}

@@ -1,0 +1,117 @@
+//! What differs between IPv4 and IPv6 when a header is rewritten.
+//! Slices begin at the IP header; one that is too short is left as it is.
+
+use std::net::IpAddr;
+
+use crate::flow::{Address, V4, V6};
+use crate::parse::Addresses;
+use crate::wire::checksum::Delta;
+use crate::wire::{ipv4, ipv6};
+
+/// An address family's rewrites.
+pub trait Family: Address {
+    /// The address, if it is of this family.
+    fn of(address: IpAddr) -> Option<Self>;
+    /// Source and destination, if they are of this family.
+    fn pair(addresses: Addresses) -> Option<(Self, Self)>;
+    /// What a transport checksum changes by when an address under it changes.
+    fn delta(old: Self, new: Self) -> Delta;
+    /// Sets the source address, and brings the header checksum up to date.
+    fn set_source(ip: &mut [u8], old: Self, new: Self);
+    /// Sets the destination address, and brings the header checksum up to date.
+    fn set_destination(ip: &mut [u8], old: Self, new: Self);
+    /// Takes one hop off TTL or hop limit.
+    fn decrement_ttl(ip: &mut [u8]);
+}
+
+impl Family for V4 {
+    fn of(address: IpAddr) -> Option<Self> {
+        match address {
+            IpAddr::V4(address) => Some(address.into()),
+            IpAddr::V6(_) => None,
+        }
+    }
+
+    fn pair(addresses: Addresses) -> Option<(Self, Self)> {
+        match addresses {
+            Addresses::V4 {
+                source,
+                destination,
+            } => Some((source, destination)),
+            Addresses::V6 { .. } => None,
+        }
+    }
+
+    #[inline]
+    fn delta(old: Self, new: Self) -> Delta {
+        Delta::NONE.v4(old, new)
+    }
+
+    #[inline]
+    fn set_source(ip: &mut [u8], old: Self, new: Self) {
+        if let Some(mut header) = ipv4::Header::new_mut(ip) {
+            header.set_source(new);
+            header.update_checksum(Self::delta(old, new));
+        }
+    }
+
+    #[inline]
+    fn set_destination(ip: &mut [u8], old: Self, new: Self) {
+        if let Some(mut header) = ipv4::Header::new_mut(ip) {
+            header.set_destination(new);
+            header.update_checksum(Self::delta(old, new));
+        }
+    }
+
+    #[inline]
+    fn decrement_ttl(ip: &mut [u8]) {
+        if let Some(mut header) = ipv4::Header::new_mut(ip) {
+            header.decrement_ttl();
+        }
+    }
+}
+
+impl Family for V6 {
+    fn of(address: IpAddr) -> Option<Self> {
+        match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => Some(address.into()),
+        }
+    }
+
+    fn pair(addresses: Addresses) -> Option<(Self, Self)> {
+        match addresses {
+            Addresses::V4 { .. } => None,
+            Addresses::V6 {
+                source,
+                destination,
+            } => Some((source, destination)),
+        }
+    }
+
+    #[inline]
+    fn delta(old: Self, new: Self) -> Delta {
+        Delta::NONE.v6(old, new)
+    }
+
+    #[inline]
+    fn set_source(ip: &mut [u8], _: Self, new: Self) {
+        if let Some(mut header) = ipv6::Header::new_mut(ip) {
+            header.set_source(new);
+        }
+    }
+
+    #[inline]
+    fn set_destination(ip: &mut [u8], _: Self, new: Self) {
+        if let Some(mut header) = ipv6::Header::new_mut(ip) {
+            header.set_destination(new);
+        }
+    }
+
+    #[inline]
+    fn decrement_ttl(ip: &mut [u8]) {
+        if let Some(mut header) = ipv6::Header::new_mut(ip) {
+            header.decrement_hop_limit();
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! NAT: one side's address and port are replaced, checksums follow incrementally (RFC 1624).
+//! A wrong transport checksum stays wrong, as in IPVS: the receiver is the one to judge.
+
+use super::family::Family;
+use crate::flow::Protocol;
+use crate::parse::Packet;
+use crate::wire::{icmpv4, icmpv6, ipv4, tcp, udp};
+
+/// Which side of a packet is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Where it comes from: a reply, from the real server's address to the virtual one.
+    Source,
+    /// Where it goes: a request, from the virtual address to the real server's.
+    Destination,
+}
+
+/// An address with a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Socket<A> {
+    /// The address.
+    pub address: A,
+    /// The port, host order.
+    pub port: u16,
+}
+
+/// Replaces `side` of the packet in `frame`, which is `old`, by `new`.
+#[inline]
+pub fn readdress<A: Family>(
+    frame: &mut [u8],
+    packet: &Packet,
+    protocol: Protocol,
+    side: Side,
+    old: Socket<A>,
+    new: Socket<A>,
+) {
+    set_address(frame, packet.l3, side, old.address, new.address);
+    let delta = A::delta(old.address, new.address).u16(old.port, new.port);
+    let l4 = usize::from(packet.l4);
+    match protocol {
+        Protocol::Tcp => {
+            if let Some(mut header) = tcp::Header::at_mut(frame, l4) {
+                match side {
+                    Side::Source => header.set_source_port(new.port),
+                    Side::Destination => header.set_destination_port(new.port),
+                }
+                header.update_checksum(delta);
+            }
+        }
+        Protocol::Udp => {
+            let mut none = false;
+            if let Some(mut header) = udp::Header::at_mut(frame, l4) {
+                match side {
+                    Side::Source => header.set_source_port(new.port),
+                    Side::Destination => header.set_destination_port(new.port),
+                }
+                none = header.checksum() == 0;
+                header.update_checksum(delta);
+            }
+            // IPVS gives a datagram that came without a checksum one (RFC 768 allows both).
+            if none {
+                fill_udp_checksum::<A>(frame, packet);
+            }
+        }
+    }
+}
+
+#[inline]
+fn set_address<A: Family>(frame: &mut [u8], l3: u16, side: Side, old: A, new: A) {
+    let Some(ip) = frame.get_mut(usize::from(l3)..) else {
+        return;
+    };
+    match side {
+        Side::Source => A::set_source(ip, old, new),
+        Side::Destination => A::set_destination(ip, old, new),
+    }
+}
+
+#[cold]
+fn fill_udp_checksum<A: Family>(frame: &mut [u8], packet: &Packet) {
+    let Ok(now) = crate::parse::parse_ip(frame, packet.l3) else {
+        return;
+    };
+    let upper = packet.upper(frame);
+    let checksum = now
+        .addresses
+        .pseudo_header(packet.protocol, upper.len())
+        .bytes(upper)
+        .finish_udp();
+    if let Some(mut header) = udp::Header::at_mut(frame, packet.l4) {
+        header.set_checksum(checksum);
+    }
+}
+
+/// Replaces, in an ICMP error, the address on `side` of the outer header and the other side's
+/// socket in the packet that it quotes. The quoted packet travelled the other way.
+///
+/// The quoted IPv4 header's checksum and the ICMP checksum follow; the quoted transport checksum,
+/// which may not even be there, does not (IPVS leaves it too).
+pub fn readdress_error<A: Family>(
+    frame: &mut [u8],
+    packet: &Packet,
+    side: Side,
+    outer: (A, A),
+    old: Socket<A>,
+    new: Socket<A>,
+) {
+    let (outer_old, outer_new) = outer;
+    set_address(frame, packet.l3, side, outer_old, outer_new);
+    let quote = usize::from(packet.l4) + icmpv4::HEADER_BYTES;
+    let Some(quoted) = frame
+        .get(quote..packet.end as usize)
+        .and_then(crate::parse::parse_quoted)
+    else {
+        return;
+    };
+    let (quoted_side, port_at) = match side {
+        Side::Destination => (Side::Source, 0),
+        Side::Source => (Side::Destination, 2),
+    };
+    let port_at = quote + usize::from(quoted.l4) + port_at;
+    let Some(inner) = frame.get_mut(quote..) else {
+        return;
+    };
+    match quoted_side {
+        Side::Source => A::set_source(inner, old.address, new.address),
+        Side::Destination => A::set_destination(inner, old.address, new.address),
+    }
+    if let Some(port) = frame.get_mut(port_at..port_at + 2) {
+        port.copy_from_slice(&new.port.to_be_bytes());
+    }
+    let (source, destination) = match side {
+        Side::Source => (Some(outer_new), None),
+        Side::Destination => (None, Some(outer_new)),
+    };
+    fill_icmp_checksum(frame, packet, source, destination);
+}
+
+fn fill_icmp_checksum<A: Family>(
+    frame: &mut [u8],
+    packet: &Packet,
+    source: Option<A>,
+    destination: Option<A>,
+) {
+    use crate::flow::V6;
+    use crate::parse::Addresses;
+    let as_v6 =
+        |address: Option<A>, old: V6| address.map(Into::into).and_then(V6::of).unwrap_or(old);
+    match packet.addresses {
+        Addresses::V4 { .. } => {
+            debug_assert_eq!(packet.protocol, ipv4::ICMP);
+            icmpv4::fill_checksum(packet.upper_mut(frame));
+        }
+        Addresses::V6 {
+            source: old_source,
+            destination: old_destination,
+        } => {
+            let source = as_v6(source, old_source);
+            let destination = as_v6(destination, old_destination);
+            icmpv6::fill_checksum(source, destination, packet.upper_mut(frame));
+        }
+    }
+}
+
+/// Whether the transport checksum is the bare sum of the pseudo header: the sender left the rest
+/// to a NIC that never did it (Linux `CHECKSUM_PARTIAL`).
+#[must_use]
+pub fn is_checksum_unfinished(frame: &[u8], packet: &Packet, protocol: Protocol) -> bool {
+    let upper = packet.upper(frame);
+    let checksum = match protocol {
+        Protocol::Tcp => tcp::Header::new(upper).map(|header| header.checksum()),
+        Protocol::Udp => udp::Header::new(upper).map(|header| header.checksum()),
+    };
+    let pseudo = packet.addresses.pseudo_header(packet.protocol, upper.len());
+    // A finished checksum may be the same number by chance, so a match is looked into.
+    checksum == Some(pseudo.fold()) && !pseudo.bytes(upper).is_valid()
+}

@@ -1,0 +1,50 @@
+//! Round robin: the next real server in the list that takes sessions.
+//! Weights above 0 are ignored (IPVS `rr`).
+
+use super::{Candidate, Cursor, Start};
+use crate::snapshot::id::RealId;
+use crate::snapshot::model::VirtualService;
+
+/// The first one after the one used last, around the list once.
+pub(super) fn choose(cursor: &Cursor, candidates: &[Candidate]) -> Option<RealId> {
+    let next = cursor.next().min(candidates.len());
+    let (before, after) = candidates.split_at(next);
+    let in_turn = (next..).zip(after).chain((0..).zip(before));
+    let (place, chosen) = in_turn
+        .into_iter()
+        .find(|(_, candidate)| candidate.weight > 0)?;
+    cursor.used(place, chosen.real);
+    Some(chosen.real)
+}
+
+/// Sets a fresh pointer to the worker's share of the list.
+pub(super) fn begin(cursor: &Cursor, service: &VirtualService, start: Start) {
+    let skip = service.candidates.len() * start.worker / start.workers.max(1);
+    if let Some(place) = skip.checked_sub(1)
+        && let Some(candidate) = service.candidates.get(place)
+    {
+        cursor.used(place, candidate.real);
+    }
+}
+
+/// Finds the pointer's real server in the changed list. If it was removed, the pointer goes to the
+/// one before it, or before the whole list (IPVS moves the pointer back when its entry goes).
+pub(super) fn adapt(cursor: &Cursor, service: &VirtualService) {
+    let last = RealId(cursor.last.load(std::sync::atomic::Ordering::Relaxed));
+    let heir = service
+        .removed
+        .iter()
+        .find(|(real, _)| *real == last)
+        .map(|(_, heir)| *heir);
+    let wanted = heir.unwrap_or(Some(last));
+    let place = wanted.and_then(|wanted| {
+        service
+            .candidates
+            .iter()
+            .position(|candidate| candidate.real == wanted)
+    });
+    match (place, wanted) {
+        (Some(place), Some(real)) => cursor.used(place, real),
+        _ => cursor.rewind(),
+    }
+}

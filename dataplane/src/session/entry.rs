@@ -1,0 +1,225 @@
+//! One session: what a worker remembers about a flow, in one cache line for IPv4 and two for IPv6.
+//! Who finds, files and frees it is in `table.rs`.
+
+use std::ops::BitOr;
+
+use super::state::State;
+use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
+use crate::snapshot::id::RealId;
+use crate::time::Time;
+
+/// No entry, as a link.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// `filed` of an entry that holds no session.
+pub(super) const VACANT: u16 = u16::MAX;
+
+/// Where a session is. Stable from its insertion to its removal, meaningless afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionIndex(pub u32);
+
+/// Yes-or-no facts about a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Flags(u16);
+
+impl Flags {
+    /// None of them.
+    pub const EMPTY: Self = Self(0);
+    /// Forwarded by NAT: replies are found by their `ReplyKey`. The table sets it.
+    pub const NAT: Self = Self(1);
+    /// Replies go past the balancer (IPVS's NOOUTPUT).
+    pub const ONE_WAY: Self = Self(1 << 1);
+    /// Counted among its real server's active connections; else among the inactive ones.
+    pub const ACTIVE: Self = Self(1 << 2);
+    /// A persistence template: names a real server, is no connection.
+    pub const TEMPLATE: Self = Self(1 << 3);
+    /// Forwarded through a tunnel; without this and `NAT`, directly.
+    pub const TUNNEL: Self = Self(1 << 4);
+
+    /// Whether all of `other` are set.
+    #[must_use]
+    #[inline]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// These and `other`.
+    #[must_use]
+    #[inline]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// These without `other`.
+    #[must_use]
+    #[inline]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+}
+
+impl BitOr for Flags {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        self.with(other)
+    }
+}
+
+/// What a session begins with.
+#[derive(Debug, Clone, Copy)]
+pub struct NewSession<A> {
+    /// What its packets from the client are found by.
+    pub key: FlowKey<A>,
+    /// The real server chosen for it.
+    pub real: RealId,
+    /// For NAT the real server's address and port, which replies are found by; else `None`.
+    pub real_address: Option<(A, u16)>,
+    /// Facts known at the start.
+    pub flags: Flags,
+    /// The state after its first packet.
+    pub state: State,
+    /// When it ends if nothing follows.
+    pub deadline: Time,
+}
+
+/// A session.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+pub struct Session<A> {
+    pub(super) key: FlowKey<A>,
+    pub(super) deadline: Time,
+    pub(super) real_address: A,
+    pub(super) real: RealId,
+    /// Neighbours in the wheel's list; `previous` means nothing at the list's head.
+    pub(super) next: u32,
+    pub(super) previous: u32,
+    /// The slot of the reply index that names this session, or `NONE`.
+    pub(super) reply_slot: u32,
+    pub(super) in_packets: u32,
+    pub(super) real_port: u16,
+    /// The wheel's slot in one of whose lists the session is, or `VACANT`.
+    pub(super) filed: u16,
+    pub(super) flags: Flags,
+    pub(super) state: State,
+}
+
+const _: () = assert!(size_of::<Session<crate::flow::V4>>() == 64);
+const _: () = assert!(size_of::<Session<crate::flow::V6>>() == 128);
+
+impl<A: Address> Session<A> {
+    /// What the table is filled with before the first session.
+    pub(super) fn vacant() -> Self {
+        Self {
+            key: FlowKey {
+                client: A::default(),
+                virtual_address: A::default(),
+                client_port: 0,
+                virtual_port: 0,
+                protocol: Protocol::Udp,
+            },
+            deadline: Time::default(),
+            real_address: A::default(),
+            real: RealId(0),
+            next: NONE,
+            previous: NONE,
+            reply_slot: NONE,
+            in_packets: 0,
+            real_port: 0,
+            filed: VACANT,
+            flags: Flags::EMPTY,
+            state: State::Udp,
+        }
+    }
+
+    /// What its packets from the client are found by.
+    #[must_use]
+    #[inline]
+    pub const fn key(&self) -> &FlowKey<A> {
+        &self.key
+    }
+
+    /// The real server it goes to.
+    #[must_use]
+    #[inline]
+    pub const fn real(&self) -> RealId {
+        self.real
+    }
+
+    /// The real server's address and port. `None` unless forwarded by NAT.
+    #[must_use]
+    #[inline]
+    pub fn real_address(&self) -> Option<(A, u16)> {
+        self.flags
+            .contains(Flags::NAT)
+            .then_some((self.real_address, self.real_port))
+    }
+
+    /// What its replies are found by. `None` unless forwarded by NAT.
+    #[must_use]
+    #[inline]
+    pub fn reply_key(&self) -> Option<ReplyKey<A>> {
+        self.real_address().map(|(real, real_port)| ReplyKey {
+            client: self.key.client,
+            real,
+            client_port: self.key.client_port,
+            real_port,
+            protocol: self.key.protocol,
+        })
+    }
+
+    /// Whether `key` would be its replies' key if it were forwarded by NAT.
+    #[inline(always)]
+    pub(super) fn is_answered_by(&self, key: &ReplyKey<A>) -> bool {
+        self.real_address == key.real
+            && self.key.client == key.client
+            && self.real_port == key.real_port
+            && self.key.client_port == key.client_port
+            && self.key.protocol == key.protocol
+    }
+
+    /// The state its last packet left it in.
+    #[must_use]
+    #[inline]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// When it ends if nothing follows.
+    #[must_use]
+    #[inline]
+    pub const fn deadline(&self) -> Time {
+        self.deadline
+    }
+
+    /// The facts about it.
+    #[must_use]
+    #[inline]
+    pub const fn flags(&self) -> Flags {
+        self.flags
+    }
+
+    /// Packets from the client so far, up to the counter's end.
+    #[must_use]
+    #[inline]
+    pub const fn in_packets(&self) -> u32 {
+        self.in_packets
+    }
+
+    /// Counts one more packet from the client.
+    #[inline]
+    pub const fn count_in(&mut self) {
+        self.in_packets = self.in_packets.saturating_add(1);
+    }
+
+    /// Sets `flags`, all but NAT: that one was decided when the session was made.
+    #[inline]
+    pub const fn set_flags(&mut self, flags: Flags) {
+        self.flags = self.flags.with(flags.without(Flags::NAT));
+    }
+
+    /// Clears `flags`, all but NAT.
+    #[inline]
+    pub const fn clear_flags(&mut self, flags: Flags) {
+        self.flags = self.flags.without(flags.without(Flags::NAT));
+    }
+}

@@ -1,0 +1,17 @@
+//! What a worker remembers: sessions, their protocols' states and when they end.
+//! Nothing here schedules, rewrites packets or knows a configuration.
+
+mod entry;
+mod reply;
+mod state;
+mod table;
+mod tags;
+pub mod tcp;
+mod timeout;
+mod wheel;
+
+pub use entry::{Flags, NewSession, Session, SessionIndex};
+pub use state::State;
+pub use table::{Gone, Hint, KeyHash, ReplyHash, SessionTable, TableFull};
+pub use tcp::{Direction, TcpState};
+pub use timeout::Timeouts;

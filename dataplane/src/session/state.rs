@@ -1,0 +1,111 @@
+//! The state of a session, whatever its protocol: one byte.
+//! What each state lasts is in `timeout.rs`, what moves TCP on in `tcp.rs`.
+
+use super::tcp::{Direction, TcpState};
+use crate::flow::Protocol;
+
+/// The state of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// A TCP session.
+    Tcp(TcpState),
+    /// A UDP session with one datagram so far.
+    UdpNew,
+    /// A UDP session with more than one.
+    Udp,
+}
+
+impl State {
+    /// The state of a session that its first packet, from the client, has just begun.
+    #[must_use]
+    #[inline]
+    pub const fn first(protocol: Protocol, direction: Direction, tcp_flags: u8) -> Self {
+        match protocol {
+            Protocol::Tcp => Self::Tcp(TcpState::None.next(direction, tcp_flags)),
+            Protocol::Udp => Self::UdpNew,
+        }
+    }
+
+    /// The state after one more packet. UDP looks at neither argument.
+    #[must_use]
+    #[inline]
+    pub const fn next(self, direction: Direction, tcp_flags: u8) -> Self {
+        match self {
+            Self::Tcp(state) => Self::Tcp(state.next(direction, tcp_flags)),
+            Self::UdpNew | Self::Udp => Self::Udp,
+        }
+    }
+
+    /// Whether the session counts as active. UDP's never do, as in IPVS.
+    #[must_use]
+    #[inline]
+    pub const fn is_active(self) -> bool {
+        match self {
+            Self::Tcp(state) => state.is_active(),
+            Self::UdpNew | Self::Udp => false,
+        }
+    }
+
+    /// Whether the session gives way first when the table is full: an incomplete handshake, or a
+    /// single datagram that nothing has followed. A flood is made of these.
+    #[must_use]
+    #[inline]
+    pub const fn is_half_open(self) -> bool {
+        match self {
+            Self::Tcp(state) => state.is_half_open(),
+            Self::UdpNew => true,
+            Self::Udp => false,
+        }
+    }
+
+    /// The name that `ipvsadm -Lnc` prints.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp(state) => state.name(),
+            Self::UdpNew | Self::Udp => "UDP",
+        }
+    }
+
+    /// The protocol that has this state.
+    #[must_use]
+    pub const fn protocol(self) -> Protocol {
+        match self {
+            Self::Tcp(_) => Protocol::Tcp,
+            Self::UdpNew | Self::Udp => Protocol::Udp,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SYN: u8 = 0x02;
+    const ACK: u8 = 0x10;
+
+    #[test]
+    fn a_state_is_one_byte() {
+        assert_eq!(size_of::<State>(), 1);
+    }
+
+    #[test]
+    fn a_syn_alone_is_active_and_half_open_until_the_ack() {
+        let syn = State::first(Protocol::Tcp, Direction::InputOnly, SYN);
+        assert_eq!(syn.name(), "SYN_RECV");
+        assert!(syn.is_active() && syn.is_half_open());
+        let ack = syn.next(Direction::InputOnly, ACK);
+        assert_eq!(ack.name(), "ESTABLISHED");
+        assert!(ack.is_active() && !ack.is_half_open());
+    }
+
+    #[test]
+    fn udp_is_never_active_and_half_open_until_the_second_datagram() {
+        let first = State::first(Protocol::Udp, Direction::Input, 0);
+        assert!(first.is_half_open() && !first.is_active());
+        let second = first.next(Direction::Output, 0);
+        assert!(!second.is_half_open() && !second.is_active());
+        assert_eq!((first.name(), second.name()), ("UDP", "UDP"));
+        assert_eq!(second.protocol(), Protocol::Udp);
+    }
+}

@@ -1,0 +1,506 @@
+//! The sessions of one worker: found by hash, at fixed places, in bounded time.
+//! It never grows, rehashes or moves a session, and schedules nothing.
+//!
+//! Every key has two buckets of 16 slots; a new session goes into the emptier one. A bucket's
+//! fingerprints share a cache line and are searched first, so finding a session costs two lines
+//! of fingerprints and one of the session. All three can be asked for a burst ahead:
+//! `prefetch_tags` for every packet, then `prefetch_entry` for every packet, then `find_hinted`.
+//!
+//! All memory is written when the table is made: a page fault, or the kernel's zeroing of a huge
+//! page, would stall a worker longer than a burst lasts.
+
+#![expect(
+    clippy::indexing_slicing,
+    reason = "slots come from `tags`, which is sized like the entries, and indices from slots"
+)]
+
+use std::hash::{BuildHasher, Hasher};
+
+use ahash::RandomState;
+
+use super::entry::{Flags, NONE, NewSession, Session, SessionIndex, VACANT};
+use super::reply::ReplyIndex;
+use super::state::State;
+use super::tags::{Place, Tags};
+use super::wheel::{SLOTS, Wheel};
+use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
+use crate::prefetch::prefetch;
+use crate::time::Time;
+
+/// The most sessions a table can be made for; more would not fit the 32 bits of a `SessionIndex`.
+const MAX_CAPACITY: u32 = 1 << 31;
+
+/// A `FlowKey` hashed with one table's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyHash(u64);
+
+/// A `ReplyKey` hashed with one table's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplyHash(u64);
+
+/// Where a session probably is, for the rest of a burst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hint(u32);
+
+/// Why a session left the table to make room for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// Its time was over.
+    Expired,
+    /// A new session has the same key.
+    Replaced,
+    /// It was half-open and the table full.
+    Evicted,
+}
+
+/// No room, and no session that may give way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the session table is full")]
+pub struct TableFull;
+
+/// The sessions of one worker and one address family.
+#[derive(Debug)]
+pub struct SessionTable<A> {
+    hasher: RandomState,
+    tags: Tags,
+    /// As many as `tags` has slots; meaningful where the slot is used.
+    entries: Vec<Session<A>>,
+    replies: ReplyIndex,
+    wheel: Wheel,
+    capacity: u32,
+    len: u32,
+    half_open: u32,
+}
+
+impl<A: Address> SessionTable<A> {
+    /// A table for `capacity` sessions. The keys must be unknown to clients, and the same keys and
+    /// calls give the same results.
+    #[must_use]
+    pub fn new(capacity: u32, keys: [u64; 4]) -> Self {
+        let capacity = capacity.min(MAX_CAPACITY);
+        let [k0, k1, k2, k3] = keys;
+        let tags = Tags::new(capacity);
+        Self {
+            hasher: RandomState::with_seeds(k0, k1, k2, k3),
+            entries: vec![Session::vacant(); tags.slots()],
+            tags,
+            replies: ReplyIndex::new(capacity),
+            wheel: Wheel::new(),
+            capacity,
+            len: 0,
+            half_open: 0,
+        }
+    }
+
+    /// Sessions in the table, those included that have ended but were not yet reaped.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The most sessions there can be.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity as usize
+    }
+
+    /// How many are half-open and would give way if the table were full.
+    #[must_use]
+    pub fn half_open(&self) -> usize {
+        self.half_open as usize
+    }
+
+    /// Bytes that the table occupies.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.tags.bytes()
+            + self.entries.len() * size_of::<Session<A>>()
+            + self.replies.bytes()
+            + self.wheel.bytes()
+    }
+
+    #[inline(always)]
+    fn hash_of(&self, from: A, to: A, from_port: u16, to_port: u16, protocol: Protocol) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        let ([from_high, from_low], [to_high, to_low]) = (from.words(), to.words());
+        if size_of::<A>() == 4 {
+            hasher.write_u64(from_high << 32 | to_high);
+        } else {
+            hasher.write_u64(from_high);
+            hasher.write_u64(from_low);
+            hasher.write_u64(to_high);
+            hasher.write_u64(to_low);
+        }
+        hasher.write_u64(
+            u64::from(from_port) << 32 | u64::from(to_port) << 16 | u64::from(protocol.number()),
+        );
+        hasher.finish()
+    }
+
+    /// The hash that the other methods take.
+    #[must_use]
+    #[inline]
+    pub fn hash(&self, key: &FlowKey<A>) -> KeyHash {
+        KeyHash(self.hash_of(
+            key.client,
+            key.virtual_address,
+            key.client_port,
+            key.virtual_port,
+            key.protocol,
+        ))
+    }
+
+    /// The hash that the other methods for replies take.
+    #[must_use]
+    #[inline]
+    pub fn reply_hash(&self, key: &ReplyKey<A>) -> ReplyHash {
+        ReplyHash(self.hash_of(
+            key.client,
+            key.real,
+            key.client_port,
+            key.real_port,
+            key.protocol,
+        ))
+    }
+
+    /// First stage of a lookup: brings the key's fingerprints nearer.
+    #[inline(always)]
+    pub fn prefetch_tags(&self, hash: KeyHash) {
+        self.tags.prefetch(self.tags.place(hash.0));
+    }
+
+    /// Second stage: brings the session nearer, or else the slot that a new one would take.
+    #[inline(always)]
+    #[must_use]
+    pub fn prefetch_entry(&self, hash: KeyHash) -> Hint {
+        let place = self.tags.place(hash.0);
+        let mut candidates = self.tags.candidates(place);
+        let slot = candidates
+            .next()
+            .or_else(|| self.tags.free(place))
+            .unwrap_or(NONE);
+        prefetch(&self.entries, slot as usize);
+        for other in candidates {
+            prefetch(&self.entries, other as usize);
+        }
+        Hint(slot)
+    }
+
+    /// First stage of a reply's lookup.
+    #[inline(always)]
+    pub fn prefetch_reply_tags(&self, hash: ReplyHash) {
+        self.replies.prefetch(hash.0);
+    }
+
+    /// Second stage of a reply's lookup.
+    #[inline(always)]
+    #[must_use]
+    pub fn prefetch_reply_entry(&self, hash: ReplyHash) -> Hint {
+        Hint(self.replies.prefetch_entry(&self.entries, hash.0))
+    }
+
+    /// The session with this key whose deadline is after `now`.
+    #[must_use]
+    #[inline]
+    pub fn find(&self, hash: KeyHash, key: &FlowKey<A>, now: Time) -> Option<SessionIndex> {
+        let slot = self.slot_of(self.tags.place(hash.0), key)?;
+        (self.entries[slot as usize].deadline > now).then_some(SessionIndex(slot))
+    }
+
+    /// The NAT session that a reply with this key belongs to and whose deadline is after `now`.
+    #[must_use]
+    #[inline]
+    pub fn find_reply(
+        &self,
+        hash: ReplyHash,
+        key: &ReplyKey<A>,
+        now: Time,
+    ) -> Option<SessionIndex> {
+        let slot = self.replies.find(&self.entries, hash.0, key)?;
+        (self.entries[slot as usize].deadline > now).then_some(SessionIndex(slot))
+    }
+
+    /// What `find` returns, faster if `prefetch_entry` saw the session. The table may have changed
+    /// since.
+    #[must_use]
+    #[inline(always)]
+    pub fn find_hinted(
+        &self,
+        hint: Hint,
+        hash: KeyHash,
+        key: &FlowKey<A>,
+        now: Time,
+    ) -> Option<SessionIndex> {
+        match self.entries.get(hint.0 as usize) {
+            Some(entry) if entry.key == *key && entry.filed != VACANT && entry.deadline > now => {
+                Some(SessionIndex(hint.0))
+            }
+            _ => self.find(hash, key, now),
+        }
+    }
+
+    /// What `find_reply` returns, faster if `prefetch_reply_entry` saw the session. The table may
+    /// have changed since.
+    #[must_use]
+    #[inline(always)]
+    pub fn find_reply_hinted(
+        &self,
+        hint: Hint,
+        hash: ReplyHash,
+        key: &ReplyKey<A>,
+        now: Time,
+    ) -> Option<SessionIndex> {
+        match self.entries.get(hint.0 as usize) {
+            Some(entry)
+                if entry.is_answered_by(key)
+                    && entry.reply_slot != NONE
+                    && entry.filed != VACANT
+                    && entry.deadline > now =>
+            {
+                Some(SessionIndex(hint.0))
+            }
+            _ => self.find_reply(hash, key, now),
+        }
+    }
+
+    #[inline(always)]
+    fn slot_of(&self, place: Place, key: &FlowKey<A>) -> Option<u32> {
+        self.tags
+            .candidates(place)
+            .find(|&slot| self.entries[slot as usize].key == *key)
+    }
+
+    /// The session at `index`, which must be in the table.
+    #[must_use]
+    #[inline]
+    pub fn get(&self, index: SessionIndex) -> &Session<A> {
+        debug_assert!(self.tags.is_used(index.0), "a session that has left");
+        &self.entries[index.0 as usize]
+    }
+
+    /// The same, for its counter and flags. `touch` changes state and deadline.
+    #[must_use]
+    #[inline]
+    pub fn get_mut(&mut self, index: SessionIndex) -> &mut Session<A> {
+        debug_assert!(self.tags.is_used(index.0), "a session that has left");
+        &mut self.entries[index.0 as usize]
+    }
+
+    /// A packet has left the session at `index`, which must be in the table, in `state` until
+    /// `deadline`. Touches no other session unless the deadline has moved to an earlier tick.
+    #[inline]
+    pub fn touch(&mut self, index: SessionIndex, state: State, deadline: Time) {
+        debug_assert!(self.tags.is_used(index.0), "a session that has left");
+        let entry = &mut self.entries[index.0 as usize];
+        self.half_open += u32::from(state.is_half_open());
+        self.half_open -= u32::from(entry.state.is_half_open());
+        entry.state = state;
+        entry.deadline = deadline;
+        if self.wheel.is_too_late(entry.filed, deadline) {
+            self.wheel.unfile(&mut self.entries, index.0);
+            self.wheel.file(&mut self.entries, index.0);
+        }
+    }
+
+    /// Enters a session. `hash` is of its key.
+    ///
+    /// A session with the same key is replaced. In a full table (`capacity` reached, or both of
+    /// the key's buckets full) one of the at most 32 sessions in these buckets gives way: one
+    /// whose deadline is over, else the half-open one with the earliest deadline. `gone` is told
+    /// of the session that left; there is at most one.
+    ///
+    /// # Errors
+    ///
+    /// `TableFull` if none may give way, or if the key of a NAT session's replies finds no place.
+    pub fn insert(
+        &mut self,
+        hash: KeyHash,
+        new: &NewSession<A>,
+        now: Time,
+        mut gone: impl FnMut(&Session<A>, Gone),
+    ) -> Result<SessionIndex, TableFull> {
+        let place = self.tags.place(hash.0);
+        if let Some(slot) = self.slot_of(place, &new.key) {
+            let why = if self.entries[slot as usize].deadline > now {
+                Gone::Replaced
+            } else {
+                Gone::Expired
+            };
+            self.free(slot);
+            gone(&self.entries[slot as usize], why);
+        }
+        let reply = new.real_address.map(|(real, real_port)| {
+            let key = ReplyKey {
+                client: new.key.client,
+                real,
+                client_port: new.key.client_port,
+                real_port,
+                protocol: new.key.protocol,
+            };
+            (self.reply_hash(&key), key)
+        });
+        if let Some((hash, key)) = &reply
+            && !self.replies.has_room(&self.entries, hash.0, key)
+        {
+            return Err(TableFull);
+        }
+        let free = if self.len < self.capacity {
+            self.tags.free(place)
+        } else {
+            None
+        };
+        let slot = match free {
+            Some(slot) => slot,
+            None => {
+                let (slot, why) = self.give_way(place, now).ok_or(TableFull)?;
+                self.free(slot);
+                gone(&self.entries[slot as usize], why);
+                slot
+            }
+        };
+        let (real_address, real_port) = new.real_address.unwrap_or_default();
+        self.entries[slot as usize] = Session {
+            key: new.key,
+            deadline: new.deadline,
+            real_address,
+            real: new.real,
+            next: NONE,
+            previous: NONE,
+            reply_slot: NONE,
+            in_packets: 0,
+            real_port,
+            filed: VACANT,
+            flags: if reply.is_some() {
+                new.flags.with(Flags::NAT)
+            } else {
+                new.flags.without(Flags::NAT)
+            },
+            state: new.state,
+        };
+        if let Some((hash, key)) = &reply {
+            let reply_slot = self.replies.insert(&mut self.entries, hash.0, key, slot);
+            self.entries[slot as usize].reply_slot = reply_slot;
+        }
+        self.tags.occupy(slot, place);
+        if self.len == 0 {
+            // The time may have jumped, or begun anywhere, while there was nothing to reap.
+            self.wheel.skip_to(now);
+        }
+        self.wheel.file(&mut self.entries, slot);
+        self.len += 1;
+        self.half_open += u32::from(new.state.is_half_open());
+        Ok(SessionIndex(slot))
+    }
+
+    /// Which session of two full buckets gives way, and why.
+    #[cold]
+    fn give_way(&self, place: Place, now: Time) -> Option<(u32, Gone)> {
+        self.tags
+            .used(place)
+            .filter_map(|slot| {
+                let entry = &self.entries[slot as usize];
+                if entry.deadline <= now {
+                    Some((false, entry.deadline, slot, Gone::Expired))
+                } else if entry.state.is_half_open() {
+                    Some((true, entry.deadline, slot, Gone::Evicted))
+                } else {
+                    None
+                }
+            })
+            .min_by_key(|&(live, deadline, slot, _)| (live, deadline, slot))
+            .map(|(_, _, slot, why)| (slot, why))
+    }
+
+    /// Takes the session in a used slot out of everything. The entry keeps what it held.
+    #[inline(always)]
+    fn free(&mut self, slot: u32) {
+        self.wheel.unfile(&mut self.entries, slot);
+        let entry = &self.entries[slot as usize];
+        if entry.reply_slot != NONE {
+            self.replies.remove(entry.reply_slot);
+        }
+        self.len -= 1;
+        self.half_open -= u32::from(entry.state.is_half_open());
+        self.tags.vacate(slot);
+    }
+
+    /// Removes the session at `index` and returns what it was; `None` if there is none.
+    pub fn remove(&mut self, index: SessionIndex) -> Option<Session<A>> {
+        if !self.tags.is_used(index.0) {
+            return None;
+        }
+        self.free(index.0);
+        Some(self.entries[index.0 as usize])
+    }
+
+    /// Reaps sessions whose deadline is over, in the order of their ticks, and tells `gone` of
+    /// each. Looks at no more than `budget` sessions and one turn of the wheel; the next call goes
+    /// on where this one stopped. Returns how many left.
+    ///
+    /// A session is reaped within a tick (64 ms) of its deadline if calls keep up. `find` goes by
+    /// the deadline itself.
+    pub fn expire(&mut self, now: Time, budget: usize, mut gone: impl FnMut(&Session<A>)) -> usize {
+        let mut reaped = 0;
+        let mut steps = SLOTS;
+        for _ in 0..budget {
+            if self.len == 0 {
+                self.wheel.skip_to(now);
+                break;
+            }
+            let Some(slot) = self.wheel.due(now, &mut steps) else {
+                break;
+            };
+            let entry = &self.entries[slot as usize];
+            if entry.next != NONE {
+                prefetch(&self.entries, entry.next as usize);
+                self.tags.prefetch_slot(entry.next);
+            }
+            if entry.deadline > now {
+                self.wheel.unfile(&mut self.entries, slot);
+                self.wheel.file(&mut self.entries, slot);
+            } else {
+                self.free(slot);
+                gone(&self.entries[slot as usize]);
+                reaped += 1;
+            }
+        }
+        reaped
+    }
+
+    /// Whether `expire` has more to do at `now`: after a jump in time, call it until it has not.
+    #[must_use]
+    pub fn is_behind(&self, now: Time) -> bool {
+        self.len > 0 && self.wheel.is_behind(now)
+    }
+
+    /// Shows `visit` the sessions in at most `max_slots` slots from `cursor` on (0 to begin), and
+    /// returns the next cursor, or `None` at the end. Sessions that have ended but were not yet
+    /// reaped are shown too. A session that stays in the table is shown exactly once.
+    pub fn scan(
+        &self,
+        cursor: u32,
+        max_slots: usize,
+        mut visit: impl FnMut(SessionIndex, &Session<A>),
+    ) -> Option<u32> {
+        let slots = u32::try_from(self.entries.len()).unwrap_or(NONE);
+        let end = cursor
+            .saturating_add(u32::try_from(max_slots).unwrap_or(NONE))
+            .min(slots);
+        for slot in cursor..end {
+            if self.tags.is_used(slot) {
+                visit(SessionIndex(slot), &self.entries[slot as usize]);
+            }
+        }
+        (end < slots).then_some(end)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,322 @@
+use super::*;
+use crate::flow::{V4, V6};
+use crate::session::TcpState;
+use crate::session::tags::LANES;
+use crate::snapshot::id::RealId;
+
+mod expiry;
+mod model;
+
+const KEYS: [u64; 4] = [1, 2, 3, 4];
+const SYN_RECV: State = State::Tcp(TcpState::SynRecv);
+const ESTABLISHED: State = State::Tcp(TcpState::Established);
+
+fn at(ms: u64) -> Time {
+    Time::from_ms(ms)
+}
+
+fn key(number: u32) -> FlowKey<V4> {
+    FlowKey {
+        client: V4(0x0a00_0000 + number / 50_000),
+        virtual_address: V4(0xc0a8_210c),
+        client_port: u16::try_from(number % 50_000).expect("below 50000"),
+        virtual_port: 80,
+        protocol: Protocol::Tcp,
+    }
+}
+
+fn session(number: u32, state: State, deadline: u64) -> NewSession<V4> {
+    NewSession {
+        key: key(number),
+        real: RealId(number),
+        real_address: None,
+        flags: Flags::EMPTY,
+        state,
+        deadline: at(deadline),
+    }
+}
+
+/// The same, forwarded by NAT to real server `real`.
+fn nat_session(number: u32, real: u32, state: State, deadline: u64) -> NewSession<V4> {
+    NewSession {
+        real_address: Some((V4(real), 8080)),
+        ..session(number, state, deadline)
+    }
+}
+
+fn reply_key(number: u32, real: u32) -> ReplyKey<V4> {
+    ReplyKey {
+        client: key(number).client,
+        real: V4(real),
+        client_port: key(number).client_port,
+        real_port: 8080,
+        protocol: Protocol::Tcp,
+    }
+}
+
+type Left = Vec<(u32, Gone)>;
+
+fn insert(
+    table: &mut SessionTable<V4>,
+    new: &NewSession<V4>,
+    now: u64,
+) -> (Result<SessionIndex, TableFull>, Left) {
+    let mut left = Left::new();
+    let result = table.insert(table.hash(&new.key), new, at(now), |session, why| {
+        left.push((session.real().0, why));
+    });
+    (result, left)
+}
+
+fn find(table: &SessionTable<V4>, number: u32, now: u64) -> Option<SessionIndex> {
+    table.find(table.hash(&key(number)), &key(number), at(now))
+}
+
+fn find_reply(table: &SessionTable<V4>, number: u32, real: u32, now: u64) -> Option<SessionIndex> {
+    let key = reply_key(number, real);
+    table.find_reply(table.reply_hash(&key), &key, at(now))
+}
+
+fn full(capacity: u32, state: impl Fn(u32) -> State) -> SessionTable<V4> {
+    let mut table = SessionTable::new(capacity, KEYS);
+    for number in 0..capacity {
+        let new = session(number, state(number), 10_000 - u64::from(number));
+        insert(&mut table, &new, 0).0.expect("room");
+    }
+    table
+}
+
+#[test]
+fn a_full_table_evicts_half_open_sessions_first() {
+    let mut table = full(
+        16,
+        |number| {
+            if number == 3 { SYN_RECV } else { ESTABLISHED }
+        },
+    );
+    let (result, left) = insert(&mut table, &session(100, ESTABLISHED, 9000), 0);
+    assert!(result.is_ok());
+    assert_eq!(left, [(3, Gone::Evicted)]);
+    assert_eq!((table.len(), table.half_open()), (16, 0));
+    assert_eq!(find(&table, 3, 0), None);
+    assert_eq!(find(&table, 100, 0), result.ok());
+}
+
+#[test]
+fn the_half_open_session_that_ends_first_gives_way() {
+    let mut table = full(16, |_| SYN_RECV);
+    let (_, left) = insert(&mut table, &session(100, SYN_RECV, 99_000), 0);
+    assert_eq!(left, [(15, Gone::Evicted)]);
+}
+
+#[test]
+fn a_session_whose_time_is_over_gives_way_before_a_half_open_one() {
+    let mut table = full(
+        16,
+        |number| {
+            if number == 15 { ESTABLISHED } else { SYN_RECV }
+        },
+    );
+    let (_, left) = insert(&mut table, &session(100, SYN_RECV, 99_000), 9985);
+    assert_eq!(left, [(15, Gone::Expired)]);
+}
+
+#[test]
+fn a_table_full_of_established_sessions_refuses_new_ones() {
+    for capacity in [1, 16] {
+        let mut table = full(capacity, |_| ESTABLISHED);
+        let (result, left) = insert(&mut table, &session(100, SYN_RECV, 9000), 0);
+        assert_eq!((result, left), (Err(TableFull), vec![]));
+        assert!((0..capacity).all(|number| find(&table, number, 0).is_some()));
+    }
+}
+
+#[test]
+fn a_table_for_none_refuses_all() {
+    let mut table = SessionTable::new(0, KEYS);
+    let (result, _) = insert(&mut table, &session(1, SYN_RECV, 9000), 0);
+    assert_eq!(result, Err(TableFull));
+}
+
+#[test]
+fn a_session_with_the_same_key_is_replaced() {
+    let mut table = SessionTable::new(1, KEYS);
+    insert(&mut table, &session(1, ESTABLISHED, 500), 0)
+        .0
+        .expect("room");
+    let (_, left) = insert(&mut table, &session(1, SYN_RECV, 900), 499);
+    assert_eq!(left, [(1, Gone::Replaced)]);
+    let (_, left) = insert(&mut table, &session(1, SYN_RECV, 1900), 900);
+    assert_eq!(left, [(1, Gone::Expired)]);
+    assert_eq!(table.len(), 1);
+}
+
+#[test]
+fn the_newer_of_two_sessions_with_one_reply_key_gets_the_replies() {
+    let mut table = SessionTable::new(100, KEYS);
+    let older = nat_session(1, 7, ESTABLISHED, 500);
+    let mut newer = older;
+    newer.key.virtual_port = 443;
+    let older = insert(&mut table, &older, 0).0.expect("room");
+    assert_eq!(find_reply(&table, 1, 7, 0), Some(older));
+    let newer = insert(&mut table, &newer, 0).0.expect("room");
+    assert_eq!(find_reply(&table, 1, 7, 0), Some(newer));
+    assert!(table.remove(older).is_some());
+    assert_eq!(find_reply(&table, 1, 7, 0), Some(newer));
+    assert!(table.remove(newer).is_some());
+    assert_eq!(find_reply(&table, 1, 7, 0), None);
+}
+
+#[test]
+fn only_nat_sessions_have_a_reply_key() {
+    let mut table = SessionTable::new(16, KEYS);
+    let one_way = NewSession {
+        flags: Flags::NAT | Flags::ONE_WAY,
+        ..session(1, SYN_RECV, 500)
+    };
+    let index = insert(&mut table, &one_way, 0).0.expect("room");
+    assert_eq!(table.get(index).flags(), Flags::ONE_WAY);
+    assert_eq!(table.get(index).reply_key(), None);
+    assert_eq!(find_reply(&table, 1, 0, 0), None);
+    table.get_mut(index).set_flags(Flags::NAT | Flags::ACTIVE);
+    assert_eq!(table.get(index).flags(), Flags::ONE_WAY | Flags::ACTIVE);
+
+    let nat = nat_session(2, 9, SYN_RECV, 500);
+    let index = insert(&mut table, &nat, 0).0.expect("room");
+    table.get_mut(index).clear_flags(Flags::NAT);
+    assert_eq!(table.get(index).real_address(), Some((V4(9), 8080)));
+    assert_eq!(table.get(index).reply_key(), Some(reply_key(2, 9)));
+}
+
+#[test]
+fn removing_a_session_twice_removes_it_once() {
+    let mut table = SessionTable::new(16, KEYS);
+    let index = insert(&mut table, &session(1, SYN_RECV, 500), 0)
+        .0
+        .expect("room");
+    assert_eq!(table.remove(index).map(|was| was.real()), Some(RealId(1)));
+    assert!(table.remove(index).is_none());
+    assert!(table.remove(SessionIndex(u32::MAX)).is_none());
+    assert!(table.is_empty());
+}
+
+#[test]
+fn packets_from_the_client_are_counted() {
+    let mut table = SessionTable::new(16, KEYS);
+    let (index, _) = insert(&mut table, &session(1, SYN_RECV, 500), 0);
+    let session = table.get_mut(index.expect("room"));
+    session.count_in();
+    session.count_in();
+    assert_eq!(session.in_packets(), 2);
+}
+
+#[test]
+fn a_million_sessions_fit_a_table_for_a_million() {
+    let mut table = SessionTable::new(1_000_000, KEYS);
+    for number in 0..1_000_000 {
+        let new = nat_session(number, number % 100, ESTABLISHED, 900_000);
+        let hash = table.hash(&new.key);
+        let result = table.insert(hash, &new, at(0), |_, _| panic!("nobody leaves"));
+        assert!(result.is_ok(), "session {number}");
+    }
+    assert!(find(&table, 999_999, 0).is_some());
+    assert!(find_reply(&table, 999_999, 99, 0).is_some());
+    assert_eq!(find(&table, 1_000_000, 0), None);
+    let (refused, _) = insert(&mut table, &session(1_000_000, SYN_RECV, 500), 0);
+    assert_eq!(refused, Err(TableFull));
+}
+
+#[test]
+fn an_ipv4_session_costs_at_most_96_bytes_in_all() {
+    let capacity = 1 << 20;
+    let table = SessionTable::<V4>::new(capacity, KEYS);
+    assert!(table.bytes() <= 96 * capacity as usize, "{}", table.bytes());
+    assert_eq!(size_of::<Session<V4>>(), 64);
+    assert_eq!(size_of::<Session<V6>>(), 128);
+}
+
+#[test]
+fn ipv6_sessions_are_found_both_ways() {
+    let mut table = SessionTable::<V6>::new(1000, KEYS);
+    let address = |low| V6([0x2001_0db8_0000_0000, low]);
+    for low in 0..1000 {
+        let key = FlowKey {
+            client: address(low),
+            virtual_address: address(5000),
+            client_port: 40_000,
+            virtual_port: 53,
+            protocol: Protocol::Udp,
+        };
+        let new = NewSession {
+            key,
+            real: RealId(1),
+            real_address: Some((address(6000), 5353)),
+            flags: Flags::EMPTY,
+            state: State::UdpNew,
+            deadline: at(300),
+        };
+        let index = table.insert(table.hash(&key), &new, at(0), |_, _| {});
+        assert_eq!(table.find(table.hash(&key), &key, at(0)), index.ok());
+        let reply = table.get(index.expect("room")).reply_key().expect("NAT");
+        assert_eq!(
+            table.find_reply(table.reply_hash(&reply), &reply, at(0)),
+            index.ok()
+        );
+    }
+    assert_eq!(table.half_open(), 1000);
+}
+
+#[test]
+fn the_same_keys_and_calls_give_the_same_places() {
+    let places = |keys| {
+        let mut table = SessionTable::new(1000, keys);
+        (0..1000)
+            .map(|number| insert(&mut table, &session(number, SYN_RECV, 500), 0).0)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(places(KEYS), places(KEYS));
+    assert_ne!(places(KEYS), places([5, 6, 7, 8]));
+}
+
+#[test]
+fn no_operation_visits_more_than_its_bound() {
+    let mut table = full(10_000, |_| SYN_RECV);
+    // Making room looks at two buckets.
+    let place = table.tags.place(table.hash(&key(1)).0);
+    assert!(table.tags.used(place).count() <= 2 * LANES);
+    // Listing looks at as many slots as it was told to.
+    let mut shown = 0;
+    assert_eq!(table.scan(0, 100, |_, _| shown += 1), Some(100));
+    assert!(shown <= 100);
+    // Reaping looks at as many sessions, whether it reaps them or files them again.
+    for number in 0..5000 {
+        let index = find(&table, number, 0).expect("inserted");
+        table.touch(index, SYN_RECV, at(900_000));
+    }
+    let filed = |table: &SessionTable<V4>| -> Vec<u16> {
+        table.entries.iter().map(|entry| entry.filed).collect()
+    };
+    while table.is_behind(at(20_000)) {
+        let before = filed(&table);
+        table.expire(at(20_000), 64, |_| {});
+        let changed = before.iter().zip(filed(&table)).filter(|(a, b)| **a != *b);
+        assert!(changed.count() <= 64);
+    }
+    assert_eq!(table.len(), 5000);
+}
+
+#[test]
+fn listing_in_steps_shows_every_session_once() {
+    let table = full(1000, |_| ESTABLISHED);
+    let mut shown = Vec::new();
+    let mut cursor = Some(0);
+    while let Some(from) = cursor {
+        cursor = table.scan(from, 37, |_, session| shown.push(session.real().0));
+    }
+    shown.sort_unstable();
+    assert!(shown.into_iter().eq(0..1000));
+    assert_eq!(
+        table.scan(u32::MAX, 37, |_, _| panic!("nothing there")),
+        None
+    );
+}

@@ -1,0 +1,256 @@
+//! The table against a plain map, under random operations.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Debug, Clone)]
+enum Op {
+    Insert {
+        number: u32,
+        real: Option<u32>,
+        state: State,
+        timeout: u64,
+    },
+    Touch {
+        number: u32,
+        state: State,
+        timeout: u64,
+    },
+    Remove(u32),
+    Expire(usize),
+    Advance(u64),
+}
+
+fn state() -> impl Strategy<Value = State> {
+    prop_oneof![
+        Just(SYN_RECV),
+        Just(ESTABLISHED),
+        Just(State::Tcp(TcpState::Close)),
+        Just(State::UdpNew),
+        Just(State::Udp),
+    ]
+}
+
+/// Mostly short, sometimes longer than a turn of the wheel.
+fn duration() -> impl Strategy<Value = u64> {
+    prop_oneof![0..10u64, 0..500u64, 0..20_000u64, 0..4_000_000u64]
+}
+
+fn op(numbers: u32) -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => (0..numbers, prop::option::of(0..2u32), state(), duration()).prop_map(
+            |(number, real, state, timeout)| Op::Insert { number, real, state, timeout }
+        ),
+        2 => (0..numbers, state(), duration())
+            .prop_map(|(number, state, timeout)| Op::Touch { number, state, timeout }),
+        1 => (0..numbers).prop_map(Op::Remove),
+        1 => (0..5usize).prop_map(Op::Expire),
+        2 => duration().prop_map(Op::Advance),
+    ]
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    state: State,
+    deadline: u64,
+    index: SessionIndex,
+}
+
+/// What the table should hold. Every two numbers share their client's address and port and differ
+/// in the virtual port, so that two sessions can have one reply key.
+#[derive(Default)]
+struct Model {
+    sessions: BTreeMap<u32, Known>,
+    answered: BTreeMap<(u32, u32), u32>,
+    now: u64,
+}
+
+fn model_key(number: u32) -> FlowKey<V4> {
+    FlowKey {
+        virtual_port: u16::try_from(number % 2).expect("0 or 1"),
+        ..key(number / 2)
+    }
+}
+
+impl Model {
+    fn forget(&mut self, number: u32) -> Known {
+        self.answered.retain(|_, owner| *owner != number);
+        self.sessions.remove(&number).expect("the table knew it")
+    }
+
+    fn may_give_way(&self) -> bool {
+        let mut sessions = self.sessions.values();
+        sessions.any(|known| known.deadline <= self.now || known.state.is_half_open())
+    }
+
+    fn insert(&mut self, table: &mut SessionTable<V4>, new: &NewSession<V4>) {
+        let number = new.real.0;
+        let hash = table.hash(&new.key);
+        let mut left = Left::new();
+        let result = table.insert(hash, new, at(self.now), |session, why| {
+            left.push((session.real().0, why));
+        });
+        assert!(left.len() <= 1);
+        for (leaver, why) in left {
+            let was = self.forget(leaver);
+            match why {
+                Gone::Expired => assert!(was.deadline <= self.now),
+                Gone::Replaced => assert!(was.deadline > self.now && leaver == number),
+                Gone::Evicted => {
+                    assert!(was.deadline > self.now && was.state.is_half_open());
+                    assert_eq!(self.sessions.len() + 1, table.capacity());
+                    assert!(self.sessions.values().all(|other| {
+                        other.deadline > self.now
+                            && (other.deadline >= was.deadline || !other.state.is_half_open())
+                    }));
+                }
+            }
+        }
+        let Ok(index) = result else {
+            assert_eq!(self.sessions.len(), table.capacity());
+            assert!(!self.may_give_way());
+            return;
+        };
+        let deadline = new.deadline.as_ms();
+        let state = new.state;
+        let known = Known {
+            state,
+            deadline,
+            index,
+        };
+        assert!(self.sessions.insert(number, known).is_none());
+        if let Some((real, _)) = new.real_address {
+            self.answered.insert((number / 2, real.0), number);
+        }
+    }
+
+    fn apply(&mut self, table: &mut SessionTable<V4>, op: &Op) {
+        match *op {
+            Op::Insert {
+                number,
+                real,
+                state,
+                timeout,
+            } => {
+                let new = NewSession {
+                    key: model_key(number),
+                    real_address: real.map(|real| (V4(real), 8080)),
+                    ..session(number, state, self.now + timeout)
+                };
+                self.insert(table, &new);
+            }
+            Op::Touch {
+                number,
+                state,
+                timeout,
+            } => {
+                if let Some(known) = self.sessions.get_mut(&number) {
+                    known.state = state;
+                    known.deadline = self.now + timeout;
+                    table.touch(known.index, state, at(known.deadline));
+                }
+            }
+            Op::Remove(number) => {
+                if let Some(known) = self.sessions.get(&number) {
+                    let was = table.remove(known.index).expect("in the table");
+                    assert_eq!(was.real().0, number);
+                    self.forget(number);
+                }
+            }
+            Op::Expire(budget) => {
+                let reaped = table.expire(at(self.now), budget, |session| {
+                    assert!(self.forget(session.real().0).deadline <= self.now);
+                });
+                assert!(reaped <= budget);
+            }
+            Op::Advance(ms) => self.now += ms,
+        }
+    }
+
+    fn agrees(&self, table: &SessionTable<V4>, numbers: u32, hints: &[Hint]) {
+        let half_open = self
+            .sessions
+            .values()
+            .filter(|known| known.state.is_half_open());
+        assert_eq!(table.half_open(), half_open.count());
+        assert_eq!(table.len(), self.sessions.len());
+        let live = |number: &u32| {
+            let known = self.sessions.get(number)?;
+            (known.deadline > self.now).then_some(known.index)
+        };
+        for number in 0..numbers {
+            let key = model_key(number);
+            let (hash, now) = (table.hash(&key), at(self.now));
+            assert_eq!(table.find(hash, &key, now), live(&number));
+            let hint = hints[number as usize % hints.len()];
+            assert_eq!(table.find_hinted(hint, hash, &key, now), live(&number));
+            for real in 0..2 {
+                let expected = self.answered.get(&(number / 2, real)).and_then(live);
+                let key = reply_key(number / 2, real);
+                let hash = table.reply_hash(&key);
+                assert_eq!(table.find_reply(hash, &key, now), expected);
+                let fresh = table.prefetch_reply_entry(hash);
+                for hint in [hint, fresh] {
+                    assert_eq!(table.find_reply_hinted(hint, hash, &key, now), expected);
+                }
+            }
+        }
+    }
+}
+
+/// Every session is in one list, whose turn comes no later than the session's deadline.
+fn is_well_filed(table: &SessionTable<V4>) {
+    let used = (0..table.entries.len()).filter(|&slot| {
+        let slot = u32::try_from(slot).expect("few");
+        let entry = &table.entries[slot as usize];
+        let used = table.tags.is_used(slot);
+        assert_eq!(used, entry.filed != VACANT);
+        used && !table.wheel.is_too_late(entry.filed, entry.deadline)
+    });
+    assert_eq!(used.count(), table.len());
+    assert_eq!(table.wheel.filed(&table.entries), table.len());
+}
+
+fn check(capacity: u32, ops: &[Op]) {
+    let numbers = capacity * 2 + 4;
+    let mut table = SessionTable::new(capacity, KEYS);
+    let mut model = Model::default();
+    for op in ops {
+        // Hints from before the operation: they may be stale, and must not mislead.
+        let hints: Vec<Hint> = (0..numbers)
+            .map(|number| table.prefetch_entry(table.hash(&model_key(number))))
+            .collect();
+        model.apply(&mut table, op);
+        model.agrees(&table, numbers, &hints);
+        is_well_filed(&table);
+    }
+    let now = model.now + 10_000_000;
+    while table.is_behind(at(now)) {
+        table.expire(at(now), 3, |session| {
+            model.forget(session.real().0);
+        });
+    }
+    assert!(table.is_empty() && model.sessions.is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_table_of_one_behaves_like_a_map(ops in prop::collection::vec(op(6), 0..100)) {
+        check(1, &ops);
+    }
+
+    #[test]
+    fn a_table_of_16_behaves_like_a_map(ops in prop::collection::vec(op(36), 0..200)) {
+        check(16, &ops);
+    }
+
+    #[test]
+    fn a_table_of_25_behaves_like_a_map(ops in prop::collection::vec(op(54), 0..300)) {
+        check(25, &ops);
+    }
+}

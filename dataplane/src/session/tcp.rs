@@ -1,0 +1,149 @@
+//! TCP as seen from the middle: IPVS's state tables, event by event.
+//! Sequence numbers are never checked, as in IPVS, and nothing here knows a timeout.
+
+#![expect(
+    clippy::indexing_slicing,
+    reason = "the tables have one row per event and one column per state"
+)]
+
+use TcpState::{
+    Close as CL, CloseWait as CW, Established as ES, FinWait as FW, LastAck as LA, Listen as LI,
+    None as NO, SynAck as SA, SynRecv as SR, SynSent as SS, TimeWait as TW,
+};
+
+/// The bits of TCP's flags byte that make events (RFC 9293 section 3.1).
+const FIN: u8 = 0x01;
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const ACK: u8 = 0x10;
+
+/// The state of a TCP connection as the balancer infers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum TcpState {
+    /// No packet yet.
+    None,
+    /// Both sides have sent.
+    Established,
+    /// The real server began the handshake.
+    SynSent,
+    /// The client began the handshake.
+    SynRecv,
+    /// One side has finished sending.
+    FinWait,
+    /// Both sides have finished; late packets may come.
+    TimeWait,
+    /// Reset, or a packet that fits nowhere.
+    Close,
+    /// The client has finished sending, the real server has not.
+    CloseWait,
+    /// The last acknowledgement is due.
+    LastAck,
+    /// The real server waits for a handshake.
+    Listen,
+    /// A handshake under defence against floods.
+    SynAck,
+}
+
+/// What of a connection this balancer sees, and which side sent the packet at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Direction {
+    /// From the client; replies are seen too (NAT).
+    Input,
+    /// From the real server.
+    Output,
+    /// From the client; replies go past the balancer (direct routing, tunnels).
+    InputOnly,
+}
+
+/// Rows: SYN, FIN, ACK, RST. Columns: the current state, in the order of `TcpState`.
+type Table = [[TcpState; 11]; 4];
+
+#[rustfmt::skip]
+const INPUT: Table = [
+    // NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA
+    [ SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR ],
+    [ CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, TW ],
+    [ ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES ],
+    [ CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, SR ],
+];
+
+#[rustfmt::skip]
+const OUTPUT: Table = [
+    // NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA
+    [ SS, ES, SS, SR, SS, SS, SS, SS, SS, LI, SR ],
+    [ TW, FW, SS, TW, FW, TW, CL, TW, LA, LI, TW ],
+    [ ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES ],
+    [ CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL ],
+];
+
+#[rustfmt::skip]
+const INPUT_ONLY: Table = [
+    // NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA
+    [ SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR ],
+    [ CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW ],
+    [ ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES ],
+    [ CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL ],
+];
+
+const TABLES: [Table; 3] = [INPUT, OUTPUT, INPUT_ONLY];
+
+impl TcpState {
+    /// Every state, in the order of the tables' columns.
+    pub const ALL: [Self; 11] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA];
+
+    /// The state after a packet with this flags byte (the 14th of the TCP header).
+    ///
+    /// RST beats SYN beats FIN beats ACK; a packet with none of them closes the session (IPVS,
+    /// `tcp_state_idx` and `set_tcp_state`).
+    #[must_use]
+    #[inline]
+    pub const fn next(self, direction: Direction, flags: u8) -> Self {
+        let event = if flags & RST != 0 {
+            3
+        } else if flags & SYN != 0 {
+            0
+        } else if flags & FIN != 0 {
+            1
+        } else if flags & ACK != 0 {
+            2
+        } else {
+            return CL;
+        };
+        TABLES[direction as usize][event][self as usize]
+    }
+
+    /// Whether IPVS counts the session among its real server's active connections.
+    #[must_use]
+    pub const fn is_active(self) -> bool {
+        matches!(self, ES | SS | SR | SA)
+    }
+
+    /// Whether the handshake has not been completed, so that nobody loses data with the session.
+    #[must_use]
+    pub const fn is_half_open(self) -> bool {
+        matches!(self, NO | SS | SR | SA)
+    }
+
+    /// The name that `ipvsadm -Lnc` prints.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            NO => "NONE",
+            ES => "ESTABLISHED",
+            SS => "SYN_SENT",
+            SR => "SYN_RECV",
+            FW => "FIN_WAIT",
+            TW => "TIME_WAIT",
+            CL => "CLOSE",
+            CW => "CLOSE_WAIT",
+            LA => "LAST_ACK",
+            LI => "LISTEN",
+            SA => "SYNACK",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

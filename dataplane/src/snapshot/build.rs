@@ -1,0 +1,425 @@
+//! From a [`Spec`] to the next [`Snapshot`]: gives out slots, keeps them while sessions refer to
+//! them, and copies only what changed. Runs on the control thread; nothing here sees a packet.
+
+use std::sync::Arc;
+
+use ahash::RandomState;
+use hashbrown::{HashMap, HashSet};
+
+use super::chunked::{Chunked, Sharded};
+use super::id::{PortId, RealId, ServiceId};
+use super::model::{ForwardMethod, RealServer, Totals, VirtualService, WorkerTable};
+use super::route::Routes;
+use super::spec::{RealSpec, RouteSpec, ServiceSpec, Spec};
+use super::{Snapshot, SocketKey};
+use crate::flow::Protocol;
+use crate::schedule::{Candidate, Cursor, Scheduler};
+
+/// What makes a real server the same one across reloads.
+type RealKey = (ServiceId, std::net::IpAddr, u16);
+
+/// Makes each snapshot from the one before it.
+#[derive(Debug)]
+pub struct Builder {
+    last: Arc<Snapshot>,
+    routes: Vec<RouteSpec>,
+    service_ids: HashMap<SocketKey, ServiceId, RandomState>,
+    real_ids: HashMap<RealKey, RealId, RandomState>,
+    /// Slots that nothing refers to.
+    free_services: Vec<ServiceId>,
+    free_reals: Vec<RealId>,
+    /// Slots that are no longer configured but may have sessions.
+    removed_services: HashSet<ServiceId, RandomState>,
+    removed_reals: HashSet<RealId, RandomState>,
+    next_revision: u32,
+}
+
+impl Builder {
+    /// Begins with an empty snapshot for `workers` workers. `hasher` keys every table that packets
+    /// are looked up in.
+    #[must_use]
+    pub fn new(workers: usize, hasher: &RandomState) -> Self {
+        let map = || HashMap::with_hasher(hasher.clone());
+        let empty = Snapshot {
+            generation: 0,
+            ports: Arc::from([]),
+            routes: Arc::new(Routes::default()),
+            locals: Arc::new(map()),
+            neighbours: Arc::new(HashMap::with_hasher(hasher.clone())),
+            timeouts: Arc::default(),
+            services: Chunked::default(),
+            reals: Chunked::default(),
+            workers: (0..workers).map(|_| WorkerTable::default()).collect(),
+            lookup: Sharded::new(hasher.clone()),
+            vips: Sharded::new(hasher.clone()),
+            nat_sockets: Sharded::new(hasher.clone()),
+        };
+        Self {
+            last: Arc::new(empty),
+            routes: Vec::new(),
+            service_ids: HashMap::with_hasher(hasher.clone()),
+            real_ids: HashMap::with_hasher(hasher.clone()),
+            free_services: Vec::new(),
+            free_reals: Vec::new(),
+            removed_services: HashSet::with_hasher(hasher.clone()),
+            removed_reals: HashSet::with_hasher(hasher.clone()),
+            next_revision: 1,
+        }
+    }
+
+    /// The newest snapshot.
+    #[must_use]
+    pub fn current(&self) -> &Arc<Snapshot> {
+        &self.last
+    }
+
+    /// The snapshot in which `spec` is in force. `settled` says that every worker uses the newest
+    /// snapshot, so that slots without sessions may be given back.
+    pub fn build(&mut self, spec: &Spec, settled: bool) -> Arc<Snapshot> {
+        let mut next = Snapshot::clone(&self.last);
+        next.generation += 1;
+        if settled {
+            self.reclaim(&mut next);
+        }
+        let moved = self.rebuild_network(&mut next, spec);
+        let mut wanted_services = HashSet::with_hasher(self.service_ids.hasher().clone());
+        for service in &spec.services {
+            wanted_services.insert(self.configure_service(&mut next, service, moved));
+        }
+        let gone: Vec<ServiceId> = next
+            .configured_services()
+            .map(|service| service.id)
+            .filter(|id| !wanted_services.contains(id))
+            .collect();
+        for id in gone {
+            self.remove_service(&mut next, id);
+        }
+        self.last = Arc::new(next);
+        Arc::clone(&self.last)
+    }
+
+    /// Ports, routes and neighbours. Says whether the ways to real servers may have changed.
+    fn rebuild_network(&mut self, next: &mut Snapshot, spec: &Spec) -> bool {
+        next.timeouts = Arc::new(spec.timeouts.clone());
+        let mut neighbours = HashMap::with_hasher(next.neighbours.hasher().clone());
+        neighbours.extend(spec.neighbours.iter().copied());
+        next.neighbours = Arc::new(neighbours);
+        if *next.ports == *spec.ports && self.routes == spec.routes {
+            return false;
+        }
+        next.ports = spec.ports.clone().into();
+        next.routes = Arc::new(Routes::new(&spec.ports, &spec.routes));
+        let mut locals = HashMap::with_hasher(next.locals.hasher().clone());
+        for (index, port) in (0_u16..).zip(&spec.ports) {
+            locals.extend(port.addresses.iter().map(|net| (net.addr(), PortId(index))));
+        }
+        next.locals = Arc::new(locals);
+        self.routes.clone_from(&spec.routes);
+        true
+    }
+
+    fn configure_service(
+        &mut self,
+        next: &mut Snapshot,
+        spec: &ServiceSpec,
+        moved: bool,
+    ) -> ServiceId {
+        let key = (spec.protocol, spec.address, spec.port);
+        let id = match self.service_ids.get(&key) {
+            Some(id) => *id,
+            None => self.add_service(next, spec, key),
+        };
+        let revived = self.removed_services.remove(&id);
+        if revived {
+            next.lookup.insert(key, id);
+            next.vips.retain_key(spec.address);
+        }
+        let candidates: Vec<Candidate> = spec
+            .reals
+            .iter()
+            .map(|real| Candidate {
+                real: self.configure_real(next, id, spec.protocol, real, moved),
+                weight: real.weight,
+            })
+            .collect();
+        let scheduler = Scheduler::new(spec.scheduler, &candidates);
+        let Some(old) = next.service(id) else {
+            return id;
+        };
+        // Sticks while the slot means this service: sessions may live on that began under NAT.
+        let owned = old.owned
+            || spec
+                .reals
+                .iter()
+                .any(|real| real.forward == ForwardMethod::Nat);
+        if old.configured
+            && old.name == spec.name
+            && old.owned == owned
+            && old.scheduler == scheduler
+            && *old.candidates == *candidates
+        {
+            return id;
+        }
+        let dropped = dropped_candidates(&old.candidates, &candidates, self.real_ids.hasher());
+        let former: Vec<RealId> = old
+            .former
+            .iter()
+            .copied()
+            .chain(dropped.iter().map(|(real, _)| *real))
+            .filter(|real| !candidates.iter().any(|candidate| candidate.real == *real))
+            .collect();
+        for (real, _) in &dropped {
+            self.remove_real(next, *real);
+        }
+        let revision = self.take_revision();
+        if let Some(service) = next.services.get_mut(id.0) {
+            service.name = Arc::clone(&spec.name);
+            service.configured = true;
+            service.owned = owned;
+            service.scheduler = scheduler;
+            service.candidates = candidates.into();
+            service.revision = revision;
+            service.removed = dropped.into();
+            service.former = former.into();
+        }
+        id
+    }
+
+    fn add_service(
+        &mut self,
+        next: &mut Snapshot,
+        spec: &ServiceSpec,
+        key: SocketKey,
+    ) -> ServiceId {
+        let id = self
+            .free_services
+            .pop()
+            .unwrap_or_else(|| ServiceId(slot(next.services.len())));
+        let service = VirtualService {
+            id,
+            name: Arc::clone(&spec.name),
+            address: spec.address,
+            port: spec.port,
+            protocol: spec.protocol,
+            configured: false,
+            owned: false,
+            scheduler: Scheduler::new(spec.scheduler, &[]),
+            candidates: Arc::from([]),
+            revision: 0,
+            born: self.next_revision,
+            removed: Arc::from([]),
+            former: Arc::from([]),
+            past: Totals::default(),
+        };
+        next.services.grow(id.0 as usize + 1, || VirtualService {
+            id: ServiceId(u32::MAX),
+            ..service.clone()
+        });
+        for worker in &mut next.workers {
+            worker.cursors.grow(id.0 as usize + 1, Cursor::default);
+        }
+        if let Some(place) = next.services.get_mut(id.0) {
+            *place = service;
+        }
+        next.lookup.insert(key, id);
+        next.vips.retain_key(spec.address);
+        self.service_ids.insert(key, id);
+        id
+    }
+
+    fn configure_real(
+        &mut self,
+        next: &mut Snapshot,
+        service: ServiceId,
+        protocol: Protocol,
+        spec: &RealSpec,
+        moved: bool,
+    ) -> RealId {
+        let key = (service, spec.address, spec.port);
+        let id = match self.real_ids.get(&key) {
+            Some(id) => *id,
+            None => self.add_real(next, key, spec),
+        };
+        self.removed_reals.remove(&id);
+        let Some(old) = next.real(id) else { return id };
+        let reaches_by_nat = spec.forward == ForwardMethod::Nat && !old.replies_come_back;
+        let changed =
+            !old.configured || old.weight != spec.weight || old.forward != spec.forward || moved;
+        if changed {
+            let egress = next.routes.egress(spec.address);
+            if let Some(real) = next.reals.get_mut(id.0) {
+                real.weight = spec.weight;
+                real.forward = spec.forward;
+                real.configured = true;
+                real.egress = egress;
+                real.replies_come_back |= reaches_by_nat;
+            }
+            if reaches_by_nat {
+                next.nat_sockets
+                    .retain_key((protocol, spec.address, spec.port));
+            }
+        }
+        id
+    }
+
+    fn add_real(&mut self, next: &mut Snapshot, key: RealKey, spec: &RealSpec) -> RealId {
+        let id = self
+            .free_reals
+            .pop()
+            .unwrap_or_else(|| RealId(slot(next.reals.len())));
+        let real = RealServer {
+            id,
+            service: key.0,
+            address: spec.address,
+            port: spec.port,
+            weight: spec.weight,
+            forward: spec.forward,
+            configured: false,
+            replies_come_back: false,
+            egress: None,
+            baseline: next.slot_totals(id),
+        };
+        next.reals.grow(id.0 as usize + 1, || RealServer {
+            id: RealId(u32::MAX),
+            ..real.clone()
+        });
+        for worker in &mut next.workers {
+            worker.reals.grow(id.0 as usize + 1, Default::default);
+        }
+        if let Some(place) = next.reals.get_mut(id.0) {
+            *place = real;
+        }
+        self.real_ids.insert(key, id);
+        id
+    }
+
+    fn remove_service(&mut self, next: &mut Snapshot, id: ServiceId) {
+        let Some(service) = next.service(id) else {
+            return;
+        };
+        let (key, address) = (
+            (service.protocol, service.address, service.port),
+            service.address,
+        );
+        let candidates = Arc::clone(&service.candidates);
+        let former: Vec<RealId> = service
+            .former
+            .iter()
+            .copied()
+            .chain(candidates.iter().map(|candidate| candidate.real))
+            .collect();
+        for candidate in candidates.iter() {
+            self.remove_real(next, candidate.real);
+        }
+        let revision = self.take_revision();
+        if let Some(service) = next.services.get_mut(id.0) {
+            service.configured = false;
+            service.candidates = Arc::from([]);
+            service.former = former.into();
+            service.removed = Arc::from([]);
+            service.revision = revision;
+        }
+        next.lookup.remove(&key);
+        next.vips.release_key(&address);
+        self.removed_services.insert(id);
+    }
+
+    fn remove_real(&mut self, next: &mut Snapshot, id: RealId) {
+        if let Some(real) = next.reals.get_mut(id.0) {
+            real.configured = false;
+            self.removed_reals.insert(id);
+        }
+    }
+
+    /// Gives back the slots of removed real servers without sessions, then those of removed
+    /// services without real servers.
+    fn reclaim(&mut self, next: &mut Snapshot) {
+        let quiet: Vec<RealId> = self
+            .removed_reals
+            .iter()
+            .copied()
+            .filter(|id| {
+                let load = next.load(*id);
+                load.active == 0 && load.inactive == 0
+            })
+            .collect();
+        for id in quiet {
+            self.removed_reals.remove(&id);
+            self.free_reals.push(id);
+            let totals = next.real_totals(id);
+            let Some(real) = next.real(id).cloned() else {
+                continue;
+            };
+            self.real_ids
+                .remove(&(real.service, real.address, real.port));
+            if let Some(service) = next.services.get_mut(real.service.0) {
+                if real.replies_come_back {
+                    let socket = (service.protocol, real.address, real.port);
+                    next.nat_sockets.release_key(&socket);
+                }
+                service.past.add(&totals);
+                service.former = service
+                    .former
+                    .iter()
+                    .copied()
+                    .filter(|former| *former != id)
+                    .collect();
+            }
+        }
+        let empty: Vec<ServiceId> = self
+            .removed_services
+            .iter()
+            .copied()
+            .filter(|id| {
+                next.service(*id)
+                    .is_some_and(|service| service.former.is_empty())
+            })
+            .collect();
+        for id in empty {
+            self.removed_services.remove(&id);
+            self.free_services.push(id);
+            if let Some(service) = next.service(id) {
+                self.service_ids
+                    .remove(&(service.protocol, service.address, service.port));
+            }
+        }
+    }
+
+    fn take_revision(&mut self) -> u32 {
+        let revision = self.next_revision;
+        self.next_revision += 1;
+        revision
+    }
+}
+
+/// The candidates of `old` that `new` lacks, each with the nearest one before it that stays.
+fn dropped_candidates(
+    old: &[Candidate],
+    new: &[Candidate],
+    hasher: &RandomState,
+) -> Vec<(RealId, Option<RealId>)> {
+    let mut kept = HashSet::with_hasher(hasher.clone());
+    kept.extend(new.iter().map(|candidate| candidate.real));
+    let mut heir = None;
+    let mut dropped = Vec::new();
+    for candidate in old {
+        if kept.contains(&candidate.real) {
+            heir = Some(candidate.real);
+        } else {
+            dropped.push((candidate.real, heir));
+        }
+    }
+    dropped
+}
+
+/// A slot number; four billion real servers do not fit into any machine this runs on.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "bounded by memory, see above"
+)]
+fn slot(index: usize) -> u32 {
+    index as u32
+}
+
+#[cfg(test)]
+mod tests;

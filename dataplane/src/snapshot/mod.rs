@@ -1,0 +1,167 @@
+//! The compiled configuration: immutable, numbered, shared by all workers.
+//! It is built by `build.rs` on the control thread and reaches the workers through `rcu.rs`.
+
+pub mod build;
+pub mod chunked;
+pub mod id;
+pub mod model;
+pub mod rcu;
+pub mod route;
+pub mod spec;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ahash::RandomState;
+use hashbrown::HashMap;
+
+use crate::flow::Protocol;
+use crate::schedule::Load;
+use crate::session::Timeouts;
+use crate::wire::ethernet::Mac;
+use chunked::{Chunked, Sharded};
+use id::{PortId, RealId, ServiceId};
+use model::{RealServer, Totals, VirtualService, WorkerTable};
+use route::Routes;
+use spec::PortSpec;
+
+/// Protocol, address and port of a virtual service, or of a real server's socket.
+pub type SocketKey = (Protocol, IpAddr, u16);
+
+/// One generation of the configuration.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Counts up by one with every change.
+    pub generation: u64,
+    /// By [`PortId`].
+    pub ports: Arc<[PortSpec]>,
+    /// Routes by longest prefix.
+    pub routes: Arc<Routes>,
+    /// The ports' own addresses.
+    pub locals: Arc<HashMap<IpAddr, PortId, RandomState>>,
+    /// Neighbours that need no ARP or NDP.
+    pub neighbours: Arc<HashMap<IpAddr, Mac, RandomState>>,
+    /// How long idle sessions live.
+    pub timeouts: Arc<Timeouts>,
+    /// By [`ServiceId`]; holes are services that are no longer configured.
+    pub services: Chunked<VirtualService>,
+    /// By [`RealId`]; holes are real servers that are no longer configured.
+    pub reals: Chunked<RealServer>,
+    /// What one worker keeps per slot, by worker.
+    pub workers: Vec<WorkerTable>,
+    lookup: Sharded<SocketKey, ServiceId>,
+    /// Virtual addresses, with the number of services on each.
+    vips: Sharded<IpAddr, u32>,
+    /// Sockets that NAT packets come back from, with the number of real servers behind each.
+    nat_sockets: Sharded<SocketKey, u32>,
+}
+
+impl Snapshot {
+    /// The service on this virtual socket.
+    #[inline]
+    #[must_use]
+    pub fn service_at(
+        &self,
+        protocol: Protocol,
+        address: IpAddr,
+        port: u16,
+    ) -> Option<&VirtualService> {
+        self.service(*self.lookup.get(&(protocol, address, port))?)
+    }
+
+    /// The service in this slot.
+    #[inline]
+    #[must_use]
+    pub fn service(&self, id: ServiceId) -> Option<&VirtualService> {
+        self.services.get(id.0)
+    }
+
+    /// The real server in this slot.
+    #[inline]
+    #[must_use]
+    pub fn real(&self, id: RealId) -> Option<&RealServer> {
+        self.reals.get(id.0)
+    }
+
+    /// Whether a service is on this address.
+    #[inline]
+    #[must_use]
+    pub fn is_vip(&self, address: IpAddr) -> bool {
+        self.vips.get(&address).is_some()
+    }
+
+    /// Whether the address is a VIP or a port's.
+    #[inline]
+    #[must_use]
+    pub fn is_ours(&self, address: IpAddr) -> bool {
+        self.locals.contains_key(&address) || self.is_vip(address)
+    }
+
+    /// Whether a NAT real server answers from this socket.
+    #[inline]
+    #[must_use]
+    pub fn is_nat_socket(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
+        self.nat_sockets.get(&(protocol, address, port)).is_some()
+    }
+
+    /// Whether any real server is reached by NAT, so that replies pass through here.
+    #[inline]
+    #[must_use]
+    pub fn has_nat(&self) -> bool {
+        !self.nat_sockets.is_empty()
+    }
+
+    /// The services that are configured, in the order of their slots.
+    pub fn configured_services(&self) -> impl Iterator<Item = &VirtualService> {
+        self.services.iter().filter(|service| service.configured)
+    }
+
+    /// A real server's present sessions, over all workers.
+    #[must_use]
+    pub fn load(&self, id: RealId) -> Load {
+        let mut load = Load::default();
+        for counters in self
+            .workers
+            .iter()
+            .filter_map(|worker| worker.reals.get(id.0))
+        {
+            load.active += u64::from(counters.active.value());
+            load.inactive += u64::from(counters.inactive.value());
+        }
+        load
+    }
+
+    /// What all workers counted for a real server since it was configured.
+    #[must_use]
+    pub fn real_totals(&self, id: RealId) -> Totals {
+        let baseline = self.real(id).map(|real| real.baseline).unwrap_or_default();
+        self.slot_totals(id).since(&baseline)
+    }
+
+    /// What all workers counted for a service's real servers, former ones included.
+    #[must_use]
+    pub fn service_totals(&self, service: &VirtualService) -> Totals {
+        let mut totals = service.past;
+        for id in service
+            .candidates
+            .iter()
+            .map(|one| one.real)
+            .chain(service.former.iter().copied())
+        {
+            totals.add(&self.real_totals(id));
+        }
+        totals
+    }
+
+    fn slot_totals(&self, id: RealId) -> Totals {
+        let mut totals = Totals::default();
+        for counters in self
+            .workers
+            .iter()
+            .filter_map(|worker| worker.reals.get(id.0))
+        {
+            totals.add_counters(counters);
+        }
+        totals
+    }
+}

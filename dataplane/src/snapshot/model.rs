@@ -1,0 +1,162 @@
+//! What the packet path reads: services, real servers and ports in their compiled form.
+//! Nothing here changes after it was built, except counters.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::chunked::Chunked;
+use super::id::{PortId, RealId, ServiceId};
+use crate::flow::Protocol;
+use crate::schedule::{Candidate, Cursor, Scheduler};
+use crate::stats::RealCounters;
+
+/// How a packet gets to its real server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ForwardMethod {
+    /// Only the MAC changes; the real server answers the client itself (IPVS: Route).
+    Direct,
+    /// Address and port are rewritten, in both directions (IPVS: Masq).
+    Nat,
+    /// The packet travels inside another IP packet (IPVS: Tunnel).
+    Tunnel,
+}
+
+/// The way to an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Egress {
+    /// Where the frame leaves.
+    pub port: PortId,
+    /// Whose MAC it bears: the address itself, or a gateway.
+    pub next_hop: IpAddr,
+    /// Our own address on that port, of the same family (a tunnel's outer source, the sender of
+    /// ICMP errors); `None` if the port has none.
+    pub source: Option<IpAddr>,
+    /// Largest IP packet, in bytes.
+    pub mtu: u16,
+}
+
+/// One virtual service.
+#[derive(Debug, Clone)]
+pub struct VirtualService {
+    /// Its slot.
+    pub id: ServiceId,
+    /// Its name, for people.
+    pub name: Arc<str>,
+    /// The virtual address.
+    pub address: IpAddr,
+    /// The virtual port, host order.
+    pub port: u16,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// False once it was removed; the slot then waits for its last session.
+    pub configured: bool,
+    /// Whether a flow must be handled by one certain worker, since its packets come from both
+    /// sides (NAT).
+    pub owned: bool,
+    /// The immutable half of the scheduler.
+    pub scheduler: Scheduler,
+    /// The real servers in scheduling order.
+    pub candidates: Arc<[Candidate]>,
+    /// Changes whenever the scheduler or the candidates change; never used twice.
+    pub revision: u32,
+    /// The revision at which this slot began to mean this service.
+    pub born: u32,
+    /// Where a round-robin pointer goes whose real server the last change removed: to the one
+    /// before it, or to the list's head (IPVS: `ip_vs_rr_del_dest`'s effect).
+    pub removed: Arc<[(RealId, Option<RealId>)]>,
+    /// Real servers that were removed but that sessions may still refer to.
+    pub former: Arc<[RealId]>,
+    /// What real servers counted whose slots have been given back.
+    pub past: Totals,
+}
+
+/// One real server of one service.
+#[derive(Debug, Clone)]
+pub struct RealServer {
+    /// Its slot.
+    pub id: RealId,
+    /// The service it belongs to.
+    pub service: ServiceId,
+    /// Where it is.
+    pub address: IpAddr,
+    /// Its port, host order.
+    pub port: u16,
+    /// Its share; 0 takes no new sessions.
+    pub weight: u32,
+    /// How packets of new sessions get there.
+    pub forward: ForwardMethod,
+    /// False once it was removed; the slot then waits for its last session.
+    pub configured: bool,
+    /// Whether sessions may exist that reach it by NAT, so that its replies are looked up.
+    pub replies_come_back: bool,
+    /// The way there; `None` when no route leads to it.
+    pub egress: Option<Egress>,
+    /// What the slot's counters stood at when it began to mean this real server.
+    pub baseline: Totals,
+}
+
+/// Sums over all workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Sessions scheduled.
+    pub sessions: u64,
+    /// Packets of clients.
+    pub in_packets: u64,
+    /// Bytes of those.
+    pub in_bytes: u64,
+    /// Packets of the real server.
+    pub out_packets: u64,
+    /// Bytes of those.
+    pub out_bytes: u64,
+    /// Active sessions.
+    pub active: u64,
+    /// Inactive sessions.
+    pub inactive: u64,
+}
+
+impl Totals {
+    /// Adds what one worker counted.
+    pub fn add_counters(&mut self, counters: &RealCounters) {
+        self.sessions += counters.sessions.value();
+        self.in_packets += counters.in_packets.value();
+        self.in_bytes += counters.in_bytes.value();
+        self.out_packets += counters.out_packets.value();
+        self.out_bytes += counters.out_bytes.value();
+        self.active += u64::from(counters.active.value());
+        self.inactive += u64::from(counters.inactive.value());
+    }
+
+    /// Adds another sum.
+    pub fn add(&mut self, other: &Self) {
+        self.sessions += other.sessions;
+        self.in_packets += other.in_packets;
+        self.in_bytes += other.in_bytes;
+        self.out_packets += other.out_packets;
+        self.out_bytes += other.out_bytes;
+        self.active += other.active;
+        self.inactive += other.inactive;
+    }
+
+    /// What was counted since `baseline`; the numbers of sessions are not relative.
+    #[must_use]
+    pub fn since(&self, baseline: &Self) -> Self {
+        Self {
+            sessions: self.sessions.saturating_sub(baseline.sessions),
+            in_packets: self.in_packets.saturating_sub(baseline.in_packets),
+            in_bytes: self.in_bytes.saturating_sub(baseline.in_bytes),
+            out_packets: self.out_packets.saturating_sub(baseline.out_packets),
+            out_bytes: self.out_bytes.saturating_sub(baseline.out_bytes),
+            active: self.active,
+            inactive: self.inactive,
+        }
+    }
+}
+
+/// What one worker keeps per slot. The control thread makes room; only the worker writes.
+#[derive(Debug, Clone, Default)]
+pub struct WorkerTable {
+    /// By [`RealId`].
+    pub reals: Chunked<RealCounters>,
+    /// The moving half of the schedulers, by [`ServiceId`].
+    pub cursors: Chunked<Cursor>,
+}

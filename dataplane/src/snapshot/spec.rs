@@ -1,0 +1,98 @@
+//! What the builder is told: the desired state, already validated, in plain types.
+//! No slot numbers and no derived values belong here.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::id::PortId;
+use super::model::ForwardMethod;
+use crate::flow::Protocol;
+use crate::schedule::SchedulerKind;
+use crate::session::Timeouts;
+use crate::wire::ethernet::Mac;
+
+/// The whole desired state. Lists keep the configuration's order.
+#[derive(Debug, Clone, Default)]
+pub struct Spec {
+    /// The ports; a `PortId` is a place in this list.
+    pub ports: Vec<PortSpec>,
+    /// Routes beyond the ports' own networks.
+    pub routes: Vec<RouteSpec>,
+    /// Neighbours that need no ARP or NDP.
+    pub neighbours: Vec<(IpAddr, Mac)>,
+    /// How long idle sessions live.
+    pub timeouts: Timeouts,
+    /// What is balanced.
+    pub services: Vec<ServiceSpec>,
+}
+
+/// One port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortSpec {
+    /// Its name, for people.
+    pub name: Arc<str>,
+    /// Its MAC.
+    pub mac: Mac,
+    /// Largest IP packet, in bytes.
+    pub mtu: u16,
+    /// Addresses with the length of their network.
+    pub addresses: Vec<IpNet>,
+    /// What stands at the other end.
+    pub role: PortRole,
+}
+
+/// What stands at a port's other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortRole {
+    /// A network; what is not ours goes to the kernel through the port named here, if any.
+    Network {
+        /// The exception path.
+        kernel: Option<PortId>,
+    },
+    /// The kernel of this machine, which speaks to the network of the port named here.
+    Kernel {
+        /// The port whose exception path this is.
+        network: PortId,
+    },
+}
+
+/// One route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteSpec {
+    /// Destinations.
+    pub to: IpNet,
+    /// The gateway, an on-link address.
+    pub via: IpAddr,
+}
+
+/// One virtual service.
+#[derive(Debug, Clone)]
+pub struct ServiceSpec {
+    /// Its name, for people.
+    pub name: Arc<str>,
+    /// The virtual address.
+    pub address: IpAddr,
+    /// The virtual port, host order.
+    pub port: u16,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// How a real server is chosen.
+    pub scheduler: SchedulerKind,
+    /// In scheduling order.
+    pub reals: Vec<RealSpec>,
+}
+
+/// One real server of a service.
+#[derive(Debug, Clone)]
+pub struct RealSpec {
+    /// Where it is.
+    pub address: IpAddr,
+    /// Its port, host order.
+    pub port: u16,
+    /// Its share; 0 takes no new sessions.
+    pub weight: u32,
+    /// How packets get there.
+    pub forward: ForwardMethod,
+}

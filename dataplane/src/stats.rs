@@ -1,0 +1,235 @@
+//! Counters with one writer each, which other threads may read at any time.
+//! No decision about a packet is made here.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::verdict::{DropReason, Verdict};
+
+/// A counter that only its worker writes. Others read it; a read may be a little old, never torn.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `count`. Only the owning worker may call this.
+    #[inline]
+    pub fn add(&self, count: u64) {
+        // A load and a store instead of a locked add: there is no other writer.
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(count),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// The present value.
+    #[inline]
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down, written by one worker.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU32);
+
+impl Gauge {
+    /// One more. Only the owning worker may call this.
+    #[inline]
+    pub fn increase(&self) {
+        self.0
+            .store(self.value().wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// One less. Only the owning worker may call this.
+    #[inline]
+    pub fn decrease(&self) {
+        self.0
+            .store(self.value().wrapping_sub(1), Ordering::Relaxed);
+    }
+
+    /// Sets the number. Only the owning worker may call this.
+    #[inline]
+    pub fn set(&self, value: u32) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The present number.
+    #[inline]
+    #[must_use]
+    pub fn value(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One worker's counters of one real server: a cache line.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct RealCounters {
+    /// Sessions scheduled.
+    pub sessions: Counter,
+    /// Packets of clients.
+    pub in_packets: Counter,
+    /// Bytes of clients' packets: IP length, no Ethernet header (as IPVS counts).
+    pub in_bytes: Counter,
+    /// Packets of the real server that passed through here (NAT).
+    pub out_packets: Counter,
+    /// Bytes of those.
+    pub out_bytes: Counter,
+    /// Sessions in a state that counts as active (`ActiveConn`).
+    pub active: Gauge,
+    /// All other sessions (`InActConn`).
+    pub inactive: Gauge,
+}
+
+/// One worker's counters of one port.
+#[derive(Debug, Default)]
+pub struct PortCounters {
+    /// Frames received from the queue.
+    pub rx_packets: Counter,
+    /// Bytes of those frames, Ethernet header included.
+    pub rx_bytes: Counter,
+    /// Frames given to the queue.
+    pub tx_packets: Counter,
+    /// Bytes of those frames.
+    pub tx_bytes: Counter,
+}
+
+/// One worker's counters.
+///
+/// `rx = forwarded + replied + punted + handed_over + consumed + sum(drops) + waiting`, where `rx`
+/// counts the frames received from the ports and from other workers.
+#[derive(Debug)]
+pub struct WorkerStats {
+    /// By port, in the configuration's order.
+    pub ports: Vec<PortCounters>,
+    /// Frames taken over from other workers.
+    pub taken_over: Counter,
+    /// Verdicts `Forwarded`.
+    pub forwarded: Counter,
+    /// Verdicts `Replied`.
+    pub replied: Counter,
+    /// Verdicts `Punted`.
+    pub punted: Counter,
+    /// Verdicts `HandedOver`.
+    pub handed_over: Counter,
+    /// Verdicts `Consumed`.
+    pub consumed: Counter,
+    /// Frames without a verdict yet: they wait for a neighbour's MAC or for further fragments.
+    pub waiting: Gauge,
+    /// Frames made here: ARP, NDP, ICMP, resets. Not part of the sum above.
+    pub originated: Counter,
+    /// Datagrams of which a fragment could not be made, for want of a buffer.
+    pub lost_fragments: Counter,
+    /// Live sessions.
+    pub sessions: Gauge,
+    /// Sessions that gave way because the table was full.
+    pub evicted: Counter,
+    /// Polls that found work.
+    pub busy_polls: Counter,
+    /// Polls that found none.
+    pub idle_polls: Counter,
+    drops: Vec<Counter>,
+}
+
+impl WorkerStats {
+    /// All zero, for a machine with `ports` ports.
+    #[must_use]
+    pub fn new(ports: usize) -> Self {
+        Self {
+            ports: (0..ports).map(|_| PortCounters::default()).collect(),
+            taken_over: Counter::default(),
+            forwarded: Counter::default(),
+            replied: Counter::default(),
+            punted: Counter::default(),
+            handed_over: Counter::default(),
+            consumed: Counter::default(),
+            waiting: Gauge::default(),
+            originated: Counter::default(),
+            lost_fragments: Counter::default(),
+            sessions: Gauge::default(),
+            evicted: Counter::default(),
+            busy_polls: Counter::default(),
+            idle_polls: Counter::default(),
+            drops: DropReason::ALL.iter().map(|_| Counter::default()).collect(),
+        }
+    }
+
+    /// Counts `count` packets with the same verdict.
+    #[inline]
+    pub fn count(&self, verdict: Verdict, count: u64) {
+        match verdict {
+            Verdict::Forwarded => self.forwarded.add(count),
+            Verdict::Replied => self.replied.add(count),
+            Verdict::Punted => self.punted.add(count),
+            Verdict::HandedOver => self.handed_over.add(count),
+            Verdict::Consumed => self.consumed.add(count),
+            Verdict::Dropped(reason) => {
+                if let Some(counter) = self.drops.get(reason as usize) {
+                    counter.add(count);
+                }
+            }
+        }
+    }
+
+    /// Packets dropped for `reason`.
+    #[must_use]
+    pub fn drops(&self, reason: DropReason) -> u64 {
+        self.drops.get(reason as usize).map_or(0, Counter::value)
+    }
+
+    /// Packets dropped for any reason.
+    #[must_use]
+    pub fn all_drops(&self) -> u64 {
+        self.drops.iter().map(Counter::value).sum()
+    }
+
+    /// Frames received from ports and from other workers.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.ports
+            .iter()
+            .map(|port| port.rx_packets.value())
+            .sum::<u64>()
+            + self.taken_over.value()
+    }
+
+    /// Whether every received frame has exactly one verdict or waits for one. Exact only between
+    /// two polls.
+    #[must_use]
+    pub fn balanced(&self) -> bool {
+        self.received()
+            == self.forwarded.value()
+                + self.replied.value()
+                + self.punted.value()
+                + self.handed_over.value()
+                + self.consumed.value()
+                + self.all_drops()
+                + u64::from(self.waiting.value())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_drop_reason_has_a_counter_and_a_unique_label() {
+        let stats = WorkerStats::new(0);
+        let mut labels = Vec::new();
+        for &reason in DropReason::ALL {
+            stats.count(Verdict::Dropped(reason), 1);
+            assert_eq!(stats.drops(reason), 1, "{reason:?}");
+            assert!(!reason.help().is_empty());
+            labels.push(reason.label());
+        }
+        assert_eq!(stats.all_drops(), DropReason::ALL.len() as u64);
+        labels.sort_unstable();
+        labels.dedup();
+        assert_eq!(labels.len(), DropReason::ALL.len());
+    }
+
+    #[test]
+    fn the_counters_of_a_real_server_take_one_cache_line() {
+        assert_eq!(size_of::<RealCounters>(), 64);
+    }
+}

@@ -1,0 +1,323 @@
+//! Packet buffers on the heap and queues in memory, for tests and the simulator.
+//! No pcap format and no clock belong here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crossbeam::queue::SegQueue;
+
+use crate::io::{HEADROOM_BYTES, NoRoom, PacketBuf, Pool, PortQueues, RxQueue, TxQueue};
+
+/// Bytes in a [`HeapBuf`] unless another number is asked for: DPDK's usual data room.
+pub const CAPACITY_BYTES: usize = HEADROOM_BYTES + 2048;
+
+/// A packet buffer on the heap, with as strict limits as a real one.
+#[derive(Debug)]
+pub struct HeapBuf {
+    /// Headroom and frame; what lies in front of `start` is headroom.
+    storage: Vec<u8>,
+    start: usize,
+    capacity: usize,
+    lease: Option<Lease>,
+}
+
+impl HeapBuf {
+    /// A buffer with a copy of `frame`, the usual headroom in front of it and the usual capacity,
+    /// or as much more as the frame needs.
+    #[must_use]
+    pub fn from_frame(frame: &[u8]) -> Self {
+        let capacity = CAPACITY_BYTES.max(HEADROOM_BYTES + frame.len());
+        let mut buf = Self::with_capacity(capacity);
+        buf.storage.extend_from_slice(frame);
+        buf
+    }
+
+    /// An empty buffer that takes `capacity` bytes, headroom included.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        let capacity = capacity.max(HEADROOM_BYTES);
+        let mut storage = Vec::with_capacity(capacity);
+        storage.resize(HEADROOM_BYTES, 0);
+        Self {
+            storage,
+            start: HEADROOM_BYTES,
+            capacity,
+            lease: None,
+        }
+    }
+
+    /// Bytes in front of the frame.
+    #[must_use]
+    pub const fn headroom(&self) -> usize {
+        self.start
+    }
+
+    /// A copy of the frame.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.bytes().to_vec()
+    }
+}
+
+/// A copy of the frame alone: it is nobody's loan.
+impl Clone for HeapBuf {
+    fn clone(&self) -> Self {
+        Self {
+            storage: self.storage.clone(),
+            start: self.start,
+            capacity: self.capacity,
+            lease: None,
+        }
+    }
+}
+
+impl PacketBuf for HeapBuf {
+    fn bytes(&self) -> &[u8] {
+        self.storage.get(self.start..).unwrap_or_default()
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self.storage.get_mut(self.start..).unwrap_or_default()
+    }
+
+    fn prepend(&mut self, count: usize) -> Result<(), NoRoom> {
+        self.start = self.start.checked_sub(count).ok_or(NoRoom)?;
+        Ok(())
+    }
+
+    fn trim_front(&mut self, count: usize) {
+        self.start = self.start.saturating_add(count).min(self.storage.len());
+    }
+
+    fn set_len(&mut self, len: usize) -> Result<(), NoRoom> {
+        let end = self.start.checked_add(len).ok_or(NoRoom)?;
+        if end > self.capacity {
+            return Err(NoRoom);
+        }
+        // A pattern that nobody mistakes for cleared memory: a real buffer holds old packets.
+        self.storage.resize(end, 0xa5);
+        Ok(())
+    }
+}
+
+/// Gives a buffer back to its pool when it is dropped.
+#[derive(Debug)]
+struct Lease(Arc<AtomicUsize>);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A pool that can run dry. Clones share their buffers.
+#[derive(Debug, Clone)]
+pub struct MemoryPool {
+    free: Arc<AtomicUsize>,
+    capacity: usize,
+}
+
+impl MemoryPool {
+    /// A pool of `count` buffers of the usual capacity.
+    #[must_use]
+    pub fn new(count: usize) -> Self {
+        Self::with_capacity(count, CAPACITY_BYTES)
+    }
+
+    /// A pool of `count` buffers of `capacity` bytes each, headroom included.
+    #[must_use]
+    pub fn with_capacity(count: usize, capacity: usize) -> Self {
+        Self {
+            free: Arc::new(AtomicUsize::new(count)),
+            capacity,
+        }
+    }
+
+    /// Buffers that nobody holds.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        self.free.load(Ordering::Relaxed)
+    }
+}
+
+impl Pool for MemoryPool {
+    type Buf = HeapBuf;
+
+    fn allocate(&mut self) -> Option<HeapBuf> {
+        self.free
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| {
+                free.checked_sub(1)
+            })
+            .ok()?;
+        let mut buf = HeapBuf::with_capacity(self.capacity);
+        buf.lease = Some(Lease(Arc::clone(&self.free)));
+        Some(buf)
+    }
+}
+
+/// The receive queue of a port in memory.
+#[derive(Debug)]
+pub struct MemoryRx {
+    frames: Arc<SegQueue<HeapBuf>>,
+}
+
+impl RxQueue for MemoryRx {
+    type Buf = HeapBuf;
+
+    fn receive(&mut self, burst: &mut Vec<HeapBuf>, max: usize) -> usize {
+        let before = burst.len();
+        burst.extend(std::iter::from_fn(|| self.frames.pop()).take(max));
+        burst.len() - before
+    }
+}
+
+/// The transmit queue of a port in memory.
+#[derive(Debug)]
+pub struct MemoryTx {
+    frames: Arc<SegQueue<HeapBuf>>,
+    limit: Arc<AtomicUsize>,
+}
+
+impl TxQueue for MemoryTx {
+    type Buf = HeapBuf;
+
+    fn transmit(&mut self, frames: &mut Vec<HeapBuf>) -> usize {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let count = limit.saturating_sub(self.frames.len()).min(frames.len());
+        for frame in frames.drain(..count) {
+            self.frames.push(frame);
+        }
+        count
+    }
+}
+
+/// The other end of a port in memory: what the network sees. Clones are the same end.
+#[derive(Debug, Clone)]
+pub struct MemoryWire {
+    to_port: Arc<SegQueue<HeapBuf>>,
+    from_port: Arc<SegQueue<HeapBuf>>,
+    limit: Arc<AtomicUsize>,
+}
+
+impl MemoryWire {
+    /// Sends a copy of `frame` to the port.
+    pub fn send(&self, frame: &[u8]) {
+        self.send_buf(HeapBuf::from_frame(frame));
+    }
+
+    /// Sends `frame` to the port.
+    pub fn send_buf(&self, frame: HeapBuf) {
+        self.to_port.push(frame);
+    }
+
+    /// The oldest frame that the port sent and nobody has taken.
+    #[must_use]
+    pub fn receive(&self) -> Option<HeapBuf> {
+        self.from_port.pop()
+    }
+
+    /// All frames that the port sent and nobody has taken.
+    #[must_use]
+    pub fn drain(&self) -> Vec<Vec<u8>> {
+        std::iter::from_fn(|| self.receive())
+            .map(|frame| frame.to_vec())
+            .collect()
+    }
+
+    /// Frames sent to the port that it has not received yet.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.to_port.len()
+    }
+
+    /// From now on the port's transmit queue is full when it holds `frames` that nobody has taken.
+    pub fn set_tx_limit(&self, frames: usize) {
+        self.limit.store(frames, Ordering::Relaxed);
+    }
+}
+
+/// A port in memory and the other end of its wire. Its transmit queue takes everything until
+/// [`MemoryWire::set_tx_limit`] says otherwise.
+#[must_use]
+pub fn memory_port() -> (PortQueues<MemoryRx, MemoryTx>, MemoryWire) {
+    let wire = MemoryWire {
+        to_port: Arc::default(),
+        from_port: Arc::default(),
+        limit: Arc::new(AtomicUsize::new(usize::MAX)),
+    };
+    let queues = PortQueues {
+        rx: MemoryRx {
+            frames: Arc::clone(&wire.to_port),
+        },
+        tx: MemoryTx {
+            frames: Arc::clone(&wire.from_port),
+            limit: Arc::clone(&wire.limit),
+        },
+    };
+    (queues, wire)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_keeps_its_bytes_when_it_grows_and_shrinks() {
+        let mut buf = HeapBuf::from_frame(&[1, 2, 3]);
+        assert_eq!(buf.prepend(HEADROOM_BYTES + 1), Err(NoRoom));
+        buf.prepend(2).unwrap();
+        assert_eq!(buf.bytes().len(), 5);
+        buf.trim_front(2);
+        assert_eq!(buf.bytes(), [1, 2, 3]);
+        buf.set_len(5).unwrap();
+        assert_eq!(buf.bytes()[..3], [1, 2, 3]);
+        assert_eq!(buf.set_len(CAPACITY_BYTES), Err(NoRoom));
+        assert_eq!(buf.bytes().len(), 5);
+        buf.set_len(1).unwrap();
+        buf.trim_front(7);
+        assert!(buf.bytes().is_empty());
+    }
+
+    #[test]
+    fn a_pool_runs_dry_and_gets_its_buffers_back() {
+        let mut pool = MemoryPool::new(2);
+        let first = pool.allocate().unwrap();
+        let second = pool.allocate().unwrap();
+        assert_eq!(first.headroom(), HEADROOM_BYTES);
+        assert!(first.bytes().is_empty());
+        assert!(pool.allocate().is_none());
+        drop(first);
+        assert_eq!(pool.free(), 1);
+        let copy = second.clone();
+        drop((second, copy));
+        assert_eq!(pool.free(), 2);
+    }
+
+    #[test]
+    fn a_full_queue_leaves_the_unsent_tail_in_order() {
+        let (mut port, wire) = memory_port();
+        wire.set_tx_limit(2);
+        let mut frames: Vec<_> = (0..3_u8).map(|n| HeapBuf::from_frame(&[n])).collect();
+        assert_eq!(port.tx.transmit(&mut frames), 2);
+        assert_eq!(frames.len(), 1);
+        assert_eq!(frames[0].bytes(), [2]);
+        assert_eq!(port.tx.transmit(&mut frames), 0);
+        assert_eq!(wire.drain(), [[0], [1]]);
+        assert_eq!(port.tx.transmit(&mut frames), 1);
+        assert!(frames.is_empty());
+    }
+
+    #[test]
+    fn a_burst_takes_no_more_than_asked_for() {
+        let (mut port, wire) = memory_port();
+        for n in 0..5 {
+            wire.send(&[n]);
+        }
+        let mut burst = Vec::new();
+        assert_eq!(port.rx.receive(&mut burst, 3), 3);
+        assert_eq!(wire.pending(), 2);
+        assert_eq!(port.rx.receive(&mut burst, 3), 2);
+        assert_eq!(port.rx.receive(&mut burst, 3), 0);
+        assert_eq!(burst.len(), 5);
+    }
+}

@@ -1,0 +1,14 @@
+//! What tests and the simulator drive the packet path with: frames, queues in memory, faults.
+//! Nothing here runs in a daemon that owns a NIC.
+
+mod builder;
+mod faults;
+mod memory;
+mod rng;
+
+pub use builder::{PacketBuilder, arp_frame, neighbour_frame};
+pub use faults::{FaultInjector, Faults};
+pub use memory::{
+    CAPACITY_BYTES, HeapBuf, MemoryPool, MemoryRx, MemoryTx, MemoryWire, memory_port,
+};
+pub use rng::Rng;

@@ -1,0 +1,89 @@
+//! What becomes of a packet: one [`Verdict`] each, and for a drop one [`DropReason`].
+//! Counting is done in `stats.rs`.
+
+/// Declares [`DropReason`] once: variant, metric label and help text.
+macro_rules! drop_reasons {
+    ($($variant:ident $label:literal $help:literal;)*) => {
+        /// Why a packet was dropped. Labels are part of the metrics' contract.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum DropReason {
+            $(#[doc = $help] $variant,)*
+        }
+
+        impl DropReason {
+            /// Every reason, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The value of the metric label `reason`.
+            #[must_use]
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label,)* }
+            }
+
+            /// One sentence for a person.
+            #[must_use]
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$variant => $help,)* }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    Truncated "truncated" "The frame ends before its headers or its stated length.";
+    OversizeFrame "oversize_frame" "The frame is longer than the port's MTU: the sender's segmentation offload (TSO, GSO) or the receiver's merging (GRO, LRO) is on.";
+    UnfinishedChecksum "unfinished_checksum" "The transport checksum holds only the pseudo-header's sum: the sender's checksum offload was never carried out.";
+    OtherMac "other_mac" "The destination MAC is neither this port's nor a group's.";
+    VlanStack "vlan_stack" "More than one VLAN tag (QinQ).";
+    VlanUnknown "vlan_unknown" "A VLAN tag with a VLAN that no port has.";
+    EtherTypeUnknown "ether_type_unknown" "Neither IPv4, IPv6 nor ARP, and no kernel port to give it to.";
+    ArpInvalid "arp_invalid" "A malformed ARP packet.";
+    NdpInvalid "ndp_invalid" "A malformed or forged neighbour discovery message (RFC 4861 section 7.1).";
+    Ipv4Header "ipv4_header" "A bad IPv4 version, header length or total length.";
+    Ipv4Checksum "ipv4_checksum" "A wrong IPv4 header checksum.";
+    Ipv6Header "ipv6_header" "A bad IPv6 version, payload length or chain of extension headers.";
+    L4Header "l4_header" "A transport header that does not fit into the packet.";
+    MartianSource "martian_source" "A source address that cannot be: loopback, multicast, broadcast, unspecified, or one of ours (LAND).";
+    MartianDestination "martian_destination" "A destination address that cannot be: loopback or unspecified.";
+    NotLocal "not_local" "The destination is neither a VIP, an address of ours, nor a reply of a NAT real server.";
+    LocalUnhandled "local_unhandled" "For an address of ours, but nothing listens and there is no kernel port.";
+    NoService "no_service" "For a VIP, but no service has this protocol and port.";
+    NoSession "no_session" "A TCP packet that belongs to no session and does not begin one.";
+    NoReal "no_real" "The scheduler found no real server that may take a new session.";
+    RealGone "real_gone" "The session's real server is no longer configured.";
+    SessionTableFull "session_table_full" "The session table is full and nothing could give way.";
+    TtlExceeded "ttl_exceeded" "TTL or hop limit ran out.";
+    MtuExceeded "mtu_exceeded" "Larger than the way to the real server allows, and it must not be fragmented.";
+    NoRoute "no_route" "No route leads to the destination.";
+    NeighbourQueueFull "neighbour_queue_full" "Too many packets wait for the neighbour's MAC.";
+    NeighbourUnreachable "neighbour_unreachable" "The neighbour did not answer ARP or NDP.";
+    NoHeadroom "no_headroom" "The buffer has no room for the tunnel's headers.";
+    NoBuffer "no_buffer" "The buffer pool is exhausted.";
+    TxFull "tx_full" "The transmit queue and its backlog are full.";
+    HandoverFull "handover_full" "The ring to the worker that owns the flow is full.";
+    HandoverLoop "handover_loop" "Every worker was asked and none owns the packet.";
+    FragmentInvalid "fragment_invalid" "A fragment that overlaps another or does not fit into a datagram.";
+    FragmentTimeout "fragment_timeout" "The datagram's other fragments did not arrive in time.";
+    FragmentTableFull "fragment_table_full" "Too many datagrams are being reassembled.";
+    IcmpIgnored "icmp_ignored" "An ICMP message for one of our addresses that is none of our business.";
+    IcmpInvalid "icmp_invalid" "A malformed ICMP message or one with a wrong checksum.";
+    IcmpNoSession "icmp_no_session" "An ICMP error about a packet of no known session.";
+}
+
+/// What became of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Sent on to a real server, a client or a gateway.
+    Forwarded,
+    /// Answered: ARP, NDP, echo.
+    Replied,
+    /// Given to the kernel's port.
+    Punted,
+    /// Handed to the worker that owns its flow.
+    HandedOver,
+    /// Meant for this machine itself, which has used it: answers of ARP and NDP.
+    Consumed,
+    /// Dropped.
+    Dropped(DropReason),
+}

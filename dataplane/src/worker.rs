@@ -1,0 +1,332 @@
+//! One worker: receive, pipeline, transmit, housekeeping, again. One per core, no locks, no waits.
+//! It decides nothing about packets and reads no clock: `now` is given with every poll.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam::queue::ArrayQueue;
+
+use crate::flow::Address;
+use crate::io::{BURST, PacketBuf, Pool, PortQueues, RxQueue, TxQueue};
+use crate::pipeline::{Config, Engine, Inboxes, Message};
+use crate::session::{Session, State};
+use crate::snapshot::Snapshot;
+use crate::snapshot::id::{PortId, RealId};
+use crate::snapshot::rcu::Reader;
+use crate::stats::WorkerStats;
+use crate::time::Time;
+
+/// What the control thread asks of a worker.
+#[derive(Debug)]
+pub enum Command {
+    /// Tell the links that these addresses are here.
+    Announce(Vec<(PortId, IpAddr)>),
+    /// Show all sessions, a few slots each poll.
+    List(Arc<Listing>),
+}
+
+/// Commands that one worker holds at most.
+const COMMANDS: usize = 64;
+/// Slots of the session table that one poll shows at most.
+const LIST_STEP: usize = 256;
+/// Announcements that one poll makes at most.
+const ANNOUNCE_STEP: usize = 16;
+
+/// The way commands take to one worker.
+pub type Commands = Arc<ArrayQueue<Command>>;
+
+/// An empty command queue.
+#[must_use]
+pub fn commands() -> Commands {
+    Arc::new(ArrayQueue::new(COMMANDS))
+}
+
+/// One session, as it is shown to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// Protocol and state.
+    pub state: State,
+    /// The client's address and port.
+    pub client: (IpAddr, u16),
+    /// The virtual address and port.
+    pub virtual_: (IpAddr, u16),
+    /// The real server's slot.
+    pub real: RealId,
+    /// When it ends, if no further packet comes.
+    pub deadline: Time,
+}
+
+/// One worker's sessions on their way to the control thread.
+#[derive(Debug)]
+pub struct Listing {
+    records: ArrayQueue<SessionRecord>,
+    done: AtomicBool,
+}
+
+impl Default for Listing {
+    fn default() -> Self {
+        Self {
+            records: ArrayQueue::new(8 * LIST_STEP),
+            done: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Listing {
+    /// The next session; `None` if there is none at the moment.
+    #[must_use]
+    pub fn take(&self) -> Option<SessionRecord> {
+        self.records.pop()
+    }
+
+    /// Whether no more will come. Sessions may still be left to take.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+
+    /// Takes `session`; the caller has seen that there is room.
+    fn put<A: Address>(&self, session: &Session<A>) {
+        let key = session.key();
+        let _ = self.records.push(SessionRecord {
+            state: session.state(),
+            client: (key.client.into(), key.client_port),
+            virtual_: (key.virtual_address.into(), key.virtual_port),
+            real: session.real(),
+            deadline: session.deadline(),
+        });
+    }
+
+    fn has_room(&self) -> bool {
+        self.records.capacity() - self.records.len() >= LIST_STEP
+    }
+}
+
+/// How far a listing has come.
+#[derive(Debug)]
+enum Place {
+    V4(u32),
+    V6(u32),
+}
+
+/// One worker.
+#[derive(Debug)]
+pub struct Worker<Rx: RxQueue, Tx, P: Pool<Buf = Rx::Buf>> {
+    engine: Engine<P>,
+    ports: Vec<PortQueues<Rx, Tx>>,
+    reader: Reader<Snapshot>,
+    commands: Commands,
+    id: usize,
+    frames: Vec<Rx::Buf>,
+    listings: Vec<(Arc<Listing>, Place)>,
+    announcements: Vec<(PortId, IpAddr)>,
+}
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub struct Parts<Rx: RxQueue, Tx, P> {
+    /// Its queue pair on every port, in the configuration's order.
+    pub ports: Vec<PortQueues<Rx, Tx>>,
+    /// Where buffers for its own frames come from.
+    pub pool: P,
+    /// Where snapshots come from.
+    pub reader: Reader<Snapshot>,
+    /// Where commands come from.
+    pub commands: Commands,
+    /// Every worker's inbox.
+    pub inboxes: Inboxes<Rx::Buf>,
+}
+
+impl<Rx, Tx, P> Worker<Rx, Tx, P>
+where
+    Rx: RxQueue,
+    Tx: TxQueue<Buf = Rx::Buf>,
+    P: Pool<Buf = Rx::Buf>,
+{
+    /// A worker with empty tables.
+    #[must_use]
+    pub fn new(config: &Config, parts: Parts<Rx, Tx, P>) -> Self {
+        let stats = Arc::new(WorkerStats::new(parts.ports.len()));
+        Self {
+            engine: Engine::new(config, parts.pool, stats, parts.inboxes),
+            ports: parts.ports,
+            reader: parts.reader,
+            commands: parts.commands,
+            id: config.start.worker,
+            frames: Vec::with_capacity(BURST),
+            listings: Vec::new(),
+            announcements: Vec::new(),
+        }
+    }
+
+    /// Its counters, which any thread may read.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<WorkerStats> {
+        &self.engine.stats
+    }
+
+    /// One round: a burst from every port, messages, housekeeping, transmission. Returns how many
+    /// frames and messages came in; never waits.
+    pub fn poll(&mut self, now: Time) -> usize {
+        self.reader.refresh();
+        let work = self.take_messages(now) + self.receive(now);
+        self.engine.tick(self.reader.current(), now);
+        self.obey();
+        self.list();
+        self.transmit();
+        let polls = if work > 0 {
+            &self.engine.stats.busy_polls
+        } else {
+            &self.engine.stats.idle_polls
+        };
+        polls.add(1);
+        work
+    }
+
+    /// Whether housekeeping for `now` is unfinished, so that another poll is due: after a jump in
+    /// time, or with frames that found no room in a transmit queue.
+    #[must_use]
+    pub fn is_behind(&self, now: Time) -> bool {
+        self.engine.is_behind(now)
+            || self.engine.out.iter().any(|queue| !queue.is_empty())
+            || self
+                .engine
+                .inboxes
+                .get(self.id)
+                .is_some_and(|inbox| !inbox.is_empty())
+    }
+
+    fn receive(&mut self, now: Time) -> usize {
+        let mut total = 0;
+        for (index, queues) in (0_u16..).zip(&mut self.ports) {
+            let count = queues.rx.receive(&mut self.frames, BURST);
+            if count == 0 {
+                continue;
+            }
+            total += count;
+            if let Some(port) = self.engine.stats.ports.get(usize::from(index)) {
+                port.rx_packets.add(count as u64);
+                port.rx_bytes.add(bytes_of(&self.frames));
+            }
+            self.engine.burst(
+                self.reader.current(),
+                PortId(index),
+                0,
+                &mut self.frames,
+                now,
+            );
+        }
+        total
+    }
+
+    /// Frames that other workers handed over, in bursts of the same origin, and news.
+    fn take_messages(&mut self, now: Time) -> usize {
+        let mut from = (PortId(0), 0);
+        let mut total = 0;
+        while total < BURST {
+            let Some(message) = self.engine.inboxes.get(self.id).and_then(ArrayQueue::pop) else {
+                break;
+            };
+            total += 1;
+            match message {
+                Message::Frame { frame, port, hops } => {
+                    if (port, hops) != from {
+                        self.flush_messages(from, now);
+                        from = (port, hops);
+                    }
+                    self.frames.push(frame);
+                }
+                Message::Datagram { whole, port } => {
+                    self.engine.stats.taken_over.add(whole.frames());
+                    self.engine
+                        .datagram(self.reader.current(), whole, port, 1, now);
+                }
+                Message::Neighbour { port, address, mac } => {
+                    let snapshot = self.reader.current();
+                    self.engine
+                        .learn_quietly(snapshot, port, address, mac, true, now);
+                }
+            }
+        }
+        self.flush_messages(from, now);
+        total
+    }
+
+    fn flush_messages(&mut self, (port, hops): (PortId, u8), now: Time) {
+        if !self.frames.is_empty() {
+            self.engine.stats.taken_over.add(self.frames.len() as u64);
+            self.engine
+                .burst(self.reader.current(), port, hops, &mut self.frames, now);
+        }
+    }
+
+    fn transmit(&mut self) {
+        for (index, queues) in self.ports.iter_mut().enumerate() {
+            let Some(frames) = self.engine.out.get_mut(index).filter(|out| !out.is_empty()) else {
+                continue;
+            };
+            let before = bytes_of(frames);
+            let sent = queues.tx.transmit(frames);
+            if let Some(port) = self.engine.stats.ports.get(index) {
+                port.tx_packets.add(sent as u64);
+                port.tx_bytes.add(before - bytes_of(frames));
+            }
+        }
+    }
+
+    fn obey(&mut self) {
+        if let Some(command) = self.commands.pop() {
+            match command {
+                Command::Announce(addresses) => self.announcements.extend(addresses),
+                Command::List(listing) => self.listings.push((listing, Place::V4(0))),
+            }
+        }
+        for _ in 0..ANNOUNCE_STEP {
+            let Some((port, address)) = self.announcements.pop() else {
+                break;
+            };
+            self.engine.announce(self.reader.current(), port, address);
+        }
+    }
+
+    fn list(&mut self) {
+        let Some((listing, place)) = self.listings.first_mut() else {
+            return;
+        };
+        if !listing.has_room() {
+            // Nobody takes the records any more: the asker is gone.
+            if Arc::strong_count(listing) == 1 {
+                self.listings.remove(0);
+            }
+            return;
+        }
+        let sessions = &self.engine.sessions;
+        let next = match place {
+            Place::V4(cursor) => {
+                let next = sessions
+                    .v4
+                    .scan(*cursor, LIST_STEP, |_, session| listing.put(session));
+                Some(next.map_or(Place::V6(0), Place::V4))
+            }
+            Place::V6(cursor) => {
+                let next = sessions
+                    .v6
+                    .scan(*cursor, LIST_STEP, |_, session| listing.put(session));
+                next.map(Place::V6)
+            }
+        };
+        match next {
+            Some(next) => *place = next,
+            None => {
+                listing.done.store(true, Ordering::Release);
+                self.listings.remove(0);
+            }
+        }
+    }
+}
+
+/// The bytes of all frames together.
+fn bytes_of<B: PacketBuf>(frames: &[B]) -> u64 {
+    frames.iter().map(|frame| frame.bytes().len() as u64).sum()
+}

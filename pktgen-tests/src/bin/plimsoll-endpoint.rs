@@ -1,0 +1,88 @@
+//! What the servers and the client of a topology run: a tunnel's end, a UDP echo, a UDP probe.
+//!
+//! Made for the namespaces of this crate; it has no use on a real server.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use plimsoll_pktgen_tests::endpoint::{tunnel, udp};
+
+/// What the servers and the client of a topology run.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Take packets out of IP-in-IP, GRE and GUE tunnels and hand them to the kernel.
+    Decap {
+        /// The TUN device to make.
+        #[arg(long, default_value = "decap0")]
+        interface: String,
+    },
+    /// Send what is routed to a TUN device through an IP-in-IP tunnel.
+    Encap {
+        /// The TUN device to make.
+        #[arg(long, default_value = "encap0")]
+        interface: String,
+        /// The tunnel's other end.
+        #[arg(long)]
+        to: IpAddr,
+    },
+    /// Answer datagrams with this server's name and what they said.
+    UdpEcho {
+        /// The name.
+        #[arg(long)]
+        name: String,
+        /// Where to listen; can be given several times.
+        #[arg(long, required = true)]
+        listen: Vec<SocketAddr>,
+    },
+    /// Ask a UDP echo and print, as JSON, who answered.
+    UdpProbe {
+        /// Whom to ask.
+        #[arg(long)]
+        to: SocketAddr,
+        /// Source ports to ask from.
+        #[arg(long, default_value_t = 10)]
+        flows: u32,
+        /// Datagrams from each of them.
+        #[arg(long, default_value_t = 10)]
+        per_flow: u32,
+        /// Pad each datagram to this many bytes.
+        #[arg(long, default_value_t = 0)]
+        bytes: usize,
+        /// Milliseconds to wait for each answer.
+        #[arg(long, default_value_t = 2000)]
+        timeout_ms: u64,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().role {
+        Role::Decap { interface } => tunnel::decapsulate(&interface),
+        Role::Encap { interface, to } => tunnel::encapsulate(&interface, to),
+        Role::UdpEcho { name, listen } => udp::echo(&name, &listen),
+        Role::UdpProbe {
+            to,
+            flows,
+            per_flow,
+            bytes,
+            timeout_ms,
+        } => {
+            let seen = udp::probe(
+                to,
+                flows,
+                per_flow,
+                bytes,
+                Duration::from_millis(timeout_ms),
+            )?;
+            println!("{}", seen.json());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! A laboratory of network namespaces: a client, the load balancer, three nginx servers, a router where needed.
+//!
+//! Nothing here outlives its owner: namespaces, processes and files go in `Drop`, at a signal, and, when the
+//! owner was killed with -9, at the next start of any topology.
+
+mod build;
+mod guard;
+mod namespace;
+mod nginx;
+mod plan;
+mod process;
+
+pub use build::{Options, Server, Topology};
+pub use guard::{signals_are_welcome, sweep};
+pub use namespace::Namespace;
+pub use plan::{
+    ECHO_PORT, Family, HTTP_PORT, Method, NAT_ECHO_PORT, NAT_HTTP_PORT, Network, Plan, PortPlan,
+    SERVERS,
+};
+pub use process::Process;

@@ -1,0 +1,316 @@
+//! The list of everything that exists outside this process on its behalf, and how to take it down.
+//!
+//! Must not be bypassed: a namespace, a process or a directory that is not on the list survives a Ctrl-C.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{Error, Result};
+
+/// Everything that is named by us begins so, followed by the owner's process id.
+const PREFIX: &str = "plim-";
+
+struct Live {
+    closing: bool,
+    namespaces: Vec<String>,
+    processes: Vec<u32>,
+    directories: Vec<PathBuf>,
+    next: u32,
+}
+
+static LIVE: Mutex<Live> = Mutex::new(Live {
+    closing: false,
+    namespaces: Vec::new(),
+    processes: Vec::new(),
+    directories: Vec::new(),
+    next: 0,
+});
+static HANDLER: Once = Once::new();
+/// The exit status after a signal: 130 unless the signal is the way to end this program.
+static SIGNAL_STATUS: AtomicI32 = AtomicI32::new(130);
+
+fn live() -> MutexGuard<'static, Live> {
+    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The list, for adding to it; fails once a signal has begun to take everything down.
+fn open() -> Result<MutexGuard<'static, Live>> {
+    let live = live();
+    if live.closing {
+        Err(Error::Interrupted)
+    } else {
+        Ok(live)
+    }
+}
+
+/// A prefix for the names of one topology, unique on this machine.
+pub(super) fn fresh_prefix() -> Result<String> {
+    let mut live = open()?;
+    live.next += 1;
+    Ok(format!("{PREFIX}{}-{}", std::process::id(), live.next))
+}
+
+/// From now on a signal is the expected end: everything is still taken down, and the exit status is 0.
+pub fn signals_are_welcome() {
+    SIGNAL_STATUS.store(0, Ordering::Relaxed);
+}
+
+/// Takes SIGINT, SIGTERM and SIGHUP: everything on the list goes, then the process ends with 130.
+pub(super) fn catch_signals() {
+    HANDLER.call_once(|| {
+        // Even a signal that the parent had us ignore, as shells do for SIGINT in the background, ends us tidily.
+        let _ = ctrlc::set_handler(|| {
+            let mut live = live();
+            live.closing = true;
+            clear(&mut live);
+            std::process::exit(SIGNAL_STATUS.load(Ordering::Relaxed));
+        });
+    });
+}
+
+fn clear(live: &mut Live) {
+    stop_all(&live.processes);
+    for name in live.namespaces.drain(..) {
+        empty(&name);
+        let _ = quiet("ip", &["netns", "del", &name]);
+    }
+    for directory in live.directories.drain(..) {
+        let _ = fs::remove_dir_all(directory);
+    }
+}
+
+/// Makes a namespace and puts it on the list.
+pub(super) fn add_namespace(name: &str) -> Result<()> {
+    let mut live = open()?;
+    let mut command = Command::new("ip");
+    command.args(["netns", "add", name]);
+    let output = command.output().map_err(|source| Error::Start {
+        program: "ip".into(),
+        source,
+    })?;
+    check(&command, &output)?;
+    live.namespaces.push(name.to_owned());
+    Ok(())
+}
+
+/// Ends what runs in a namespace and deletes it.
+pub(super) fn remove_namespace(name: &str) {
+    let mut live = live();
+    empty(name);
+    let _ = quiet("ip", &["netns", "del", name]);
+    live.namespaces.retain(|other| other != name);
+}
+
+/// Makes a directory below the temporary one and puts it on the list.
+pub(super) fn add_directory(prefix: &str) -> Result<PathBuf> {
+    let mut live = open()?;
+    let directory = tempfile::Builder::new()
+        .prefix(&format!("{prefix}-"))
+        .tempdir()
+        .map_err(|source| Error::File {
+            path: std::env::temp_dir().display().to_string(),
+            source,
+        })?
+        .keep();
+    live.directories.push(directory.clone());
+    Ok(directory)
+}
+
+/// Removes a directory and what is in it.
+pub(super) fn remove_directory(path: &Path) {
+    let mut live = live();
+    let _ = fs::remove_dir_all(path);
+    live.directories.retain(|other| other != path);
+}
+
+/// Starts a process and puts it on the list.
+pub(super) fn spawn(command: &mut Command) -> Result<Child> {
+    use std::os::unix::process::CommandExt as _;
+    let mut live = open()?;
+    // A group of its own: the terminal's Ctrl-C is for us, and we take the children down in our order.
+    let child = command
+        .process_group(0)
+        .spawn()
+        .map_err(|source| Error::Start {
+            program: line(command),
+            source,
+        })?;
+    live.processes.push(child.id());
+    Ok(child)
+}
+
+/// Takes a process that has been waited for from the list.
+pub(super) fn forget_process(id: u32) {
+    live().processes.retain(|other| *other != id);
+}
+
+/// Runs a command to its end, with its output; fails if it does.
+pub(super) fn run(command: &mut Command) -> Result<Output> {
+    let output = run_any(command)?;
+    check(command, &output)?;
+    Ok(output)
+}
+
+/// Runs a command to its end, whatever that is.
+pub(super) fn run_any(command: &mut Command) -> Result<Output> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = spawn(command)?;
+    let id = child.id();
+    let output = child.wait_with_output();
+    forget_process(id);
+    output.map_err(|source| Error::Start {
+        program: line(command),
+        source,
+    })
+}
+
+/// Runs a command with this text as its input; fails if it does.
+pub(super) fn run_with_input(command: &mut Command, input: &str) -> Result<Output> {
+    use std::io::Write as _;
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = spawn(command)?;
+    let id = child.id();
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that ends early breaks the pipe; its exit status says more than the pipe's error.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    let output = child.wait_with_output();
+    forget_process(id);
+    let output = output.map_err(|source| Error::Start {
+        program: line(command),
+        source,
+    })?;
+    check(command, &output)?;
+    Ok(output)
+}
+
+/// The command as one would type it.
+pub(super) fn line(command: &Command) -> String {
+    let mut words = vec![command.get_program().to_string_lossy().into_owned()];
+    words.extend(
+        command
+            .get_args()
+            .map(|word| word.to_string_lossy().into_owned()),
+    );
+    words.join(" ")
+}
+
+fn check(command: &Command, output: &Output) -> Result<()> {
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Error::Failed {
+        command: line(command),
+        status: output.status,
+        stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    })
+}
+
+/// Runs a command whose failure does not matter; gives what it printed.
+fn quiet(program: &str, arguments: &[&str]) -> String {
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default()
+}
+
+/// Ends every process inside a namespace. They are all ours: nobody else's namespaces have our names.
+fn empty(namespace: &str) {
+    let inside: Vec<u32> = quiet("ip", &["netns", "pids", namespace])
+        .split_whitespace()
+        .filter_map(|id| id.parse().ok())
+        .collect();
+    stop_all(&inside);
+}
+
+fn stop_all(processes: &[u32]) {
+    signal_all(processes, Signal::TERM);
+    let deadline = Instant::now() + Duration::from_millis(1500);
+    while processes.iter().any(|id| runs(*id)) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
+    }
+    signal_all(processes, Signal::KILL);
+}
+
+fn signal_all(processes: &[u32], signal: Signal) {
+    for id in processes.iter().filter(|id| runs(**id)) {
+        send(*id, signal);
+    }
+}
+
+/// Sends a signal to one process.
+pub(super) fn send(id: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Whether a process exists and is more than a zombie.
+fn runs(id: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{id}/stat")) else {
+        return false;
+    };
+    // The name in parentheses may hold anything, so the state is looked for after the last of them.
+    stat.rsplit(')')
+        .next()
+        .is_some_and(|rest| !matches!(rest.trim_start().chars().next(), Some('Z' | 'X') | None))
+}
+
+/// Takes down what an owner that no longer runs has left behind.
+pub fn sweep() {
+    let _live = live();
+    for name in quiet("ip", &["netns", "list"])
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+    {
+        if orphan(name) {
+            empty(name);
+            let _ = quiet("ip", &["netns", "del", name]);
+        }
+    }
+    let Ok(entries) = fs::read_dir(std::env::temp_dir()) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if entry.file_name().to_str().is_some_and(orphan) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Whether this is a name of ours whose owner is gone.
+fn orphan(name: &str) -> bool {
+    name.strip_prefix(PREFIX)
+        .and_then(|rest| rest.split_once('-'))
+        .and_then(|(id, _)| id.parse::<u32>().ok())
+        .is_some_and(|id| !runs(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_dead_owners_are_orphans() {
+        assert!(orphan("plim-4194999-1-client"));
+        assert!(!orphan(&format!("plim-{}-1-client", std::process::id())));
+        assert!(!orphan("plim-x-1"));
+        assert!(!orphan("somebody-elses-4194999-1"));
+    }
+}
