@@ -9,7 +9,8 @@
 //!   both answer ARP, and the kernel resets connections that it does not know), and beware of
 //!   `ip_forward`. Frames that the kernel itself sends there are received as if they came from the wire.
 //! - Checksums and segments that the kernel leaves to "the NIC" arrive as they are. On a veth, the
-//!   peer's TCP and UDP checksums are unfinished, and its large segments are longer than a frame: run
+//!   peer's TCP and UDP checksums are unfinished (they hold the sum of the pseudo header; see
+//!   [`crate::Capabilities::rx_unfinished_checksums`]), and its large segments are longer than a frame: run
 //!   `ethtool -K PEER tx off tso off gso off` on the sending side. On a real NIC, switch off what joins
 //!   received segments: `ethtool -K IFACE gro off lro off`.
 //! - A frame longer than the ring's slot (`framesz`, 2048 bytes less about 80 for the kernel's header)
@@ -27,6 +28,7 @@
 //!   kicked and polled once per burst without a time limit: the kernel lets it return at once in
 //!   practice.
 //! - The MTU is at most 1500; more is refused whatever `framesz` says. Setting it sets the kernel's.
+//! - A VLAN tag that the kernel took off is put back, so 4 bytes less are free in front of such a frame.
 //! - Frames that the kernel dropped since the ring (512 slots) was full are counted nowhere in DPDK.
 //!
 //! ## `net_tap` (an interface made for us)

@@ -122,6 +122,8 @@ impl Eal {
     /// Memory is private to the process (`--in-memory`, or `--no-shconf` without hugepages): no files are left behind, and any number of
     /// processes run side by side. Devices that are not PCI are added by [`crate::Port::open`].
     ///
+    /// With hugepages DPDK may remark that no hugetlbfs is mounted; none is needed.
+    ///
     /// # Errors
     /// [`EalError`], with what DPDK said. After most of them DPDK cannot be tried again in this
     /// process.

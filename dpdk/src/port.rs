@@ -80,7 +80,7 @@ pub struct PortStats {
     pub rx_too_long: u64,
 }
 
-/// What a device could do; none of it but RSS is switched on.
+/// What a device could do, and does; of what it could, only RSS is switched on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
     /// Spreads flows over queues itself.
@@ -89,6 +89,10 @@ pub struct Capabilities {
     pub rx_checksum: bool,
     /// Fills in IPv4, TCP and UDP checksums.
     pub tx_checksum: bool,
+    /// Hands over frames whose TCP or UDP checksum a sender on this very machine has left unfinished
+    /// (it holds the sum of the pseudo header only), without a mark. The receiver of such a frame
+    /// drops it, unless the checksum is completed on the way.
+    pub rx_unfinished_checksums: bool,
     /// Most queue pairs.
     pub max_queues: u16,
     /// Largest MTU.
@@ -139,7 +143,7 @@ impl Port {
         }
         let opening = Opening::probe(config)?;
         let (info, driver) = opening.describe()?;
-        let capabilities = capabilities(&info, &driver);
+        let capabilities = capabilities(&info, &driver, &opening.text);
         opening.check_limits(&info, &capabilities, &driver)?;
         let rss = if capabilities.rss && config.queues > 1 {
             info.rss_types
@@ -241,7 +245,7 @@ impl Port {
     }
 }
 
-fn capabilities(info: &dpdk_sys::plim_port_info, driver: &str) -> Capabilities {
+fn capabilities(info: &dpdk_sys::plim_port_info, driver: &str, text: &str) -> Capabilities {
     // DPDK's own rule: drivers that do not tell their largest MTU have 18 bytes of overhead.
     let told = info.max_mtu != u16::MAX;
     let by_frame = u16::try_from(info.max_rx_frame.saturating_sub(18)).unwrap_or(u16::MAX);
@@ -250,6 +254,7 @@ fn capabilities(info: &dpdk_sys::plim_port_info, driver: &str) -> Capabilities {
         rss: info.rss_types != 0 && !driver.starts_with("net_tap"),
         rx_checksum: info.rx_checksum,
         tx_checksum: info.tx_checksum,
+        rx_unfinished_checksums: device::borrowed_interface(text).is_some(),
         max_queues: info.max_rx_queues.min(info.max_tx_queues),
         max_mtu: if told { info.max_mtu } else { by_frame },
     }

@@ -11,7 +11,9 @@ use plimsoll_dataplane::io::{PacketBuf, RxQueue as _};
 use plimsoll_dpdk::device;
 
 mod support;
-use support::{filled, ip, need_root, open, send, start, udp, unique, until};
+use support::{
+    filled, ip, need_root, open, send, start, udp, udp_checksum_is_right, unique, until,
+};
 
 const MAC: [u8; 6] = [0x02, 0xfc, 0x01, 0x02, 0x03, 0x04];
 
@@ -23,7 +25,7 @@ fn the_kernel_sees_an_interface_with_the_ports_name_and_mac() {
     let (eal, pool) = start(&[]);
     let (port, mut queues) = open(&eal, &pool, &device::tap(&name, MAC), 2);
     assert_eq!((port.driver(), port.mac()), ("net_tap", MAC));
-    assert!(!port.capabilities().rss);
+    assert!(!port.capabilities().rss && !port.capabilities().rx_unfinished_checksums);
     assert_eq!(
         fs::read_to_string(format!("{sys}/address")).unwrap().trim(),
         "02:fc:01:02:03:04"
@@ -73,6 +75,7 @@ fn the_kernel_sees_an_interface_with_the_ports_name_and_mac() {
                 .iter()
                 .map(PacketBuf::bytes)
                 .filter(|bytes| bytes.ends_with(b"ping") && bytes[6..12] == MAC)
+                .inspect(|bytes| assert!(udp_checksum_is_right(bytes)))
                 .count();
         }
         (counts.iter().sum::<usize>() == 64).then_some(())

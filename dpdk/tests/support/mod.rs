@@ -161,3 +161,19 @@ pub(crate) fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T 
         thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// Whether the UDP checksum of this IPv4 frame without options is complete and right.
+pub(crate) fn udp_checksum_is_right(frame: &[u8]) -> bool {
+    let (ip, udp) = (&frame[14..34], &frame[34..]);
+    let words = |bytes: &[u8]| -> u32 {
+        bytes
+            .chunks(2)
+            .map(|pair| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |&low| u32::from(low)))
+            .sum()
+    };
+    let mut sum = words(&ip[12..20]) + 17 + u32::try_from(udp.len()).unwrap() + words(udp);
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum == 0xffff
+}
