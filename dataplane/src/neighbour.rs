@@ -124,8 +124,9 @@ impl<B> Neighbours<B> {
             State::Stale => {
                 entry.state = State::Probing { tries: 0 };
                 entry.due_at = now;
-                self.next_due = self.next_due.min(now);
-                Some(entry.mac)
+                let mac = entry.mac;
+                self.wake(now);
+                Some(mac)
             }
             State::Incomplete { .. } | State::Failed => None,
         }
@@ -191,8 +192,9 @@ impl<B> Neighbours<B> {
         entry.mac = mac;
         entry.state = State::Reachable;
         entry.due_at = now.plus_ms(REACHABLE_MS);
-        self.next_due = self.next_due.min(entry.due_at);
+        let due_at = entry.due_at;
         let released = std::mem::take(&mut entry.waiting);
+        self.wake(due_at);
         self.waiting -= released.len();
         (released, news)
     }
@@ -230,6 +232,12 @@ impl<B> Neighbours<B> {
         }
     }
 
+    /// Something is due at `at`, perhaps in a slot that the scan under way has passed.
+    fn wake(&mut self, at: Time) {
+        self.next_due = self.next_due.min(at);
+        self.scan_due = self.scan_due.min(at);
+    }
+
     fn add(&mut self, port: PortId, address: IpAddr, now: Time) -> Option<usize> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
@@ -249,7 +257,7 @@ impl<B> Neighbours<B> {
             waiting: Vec::new(),
         });
         self.index.insert((port, address), slot);
-        self.next_due = self.next_due.min(now);
+        self.wake(now);
         Some(slot)
     }
 
@@ -435,11 +443,11 @@ mod tests {
     fn the_queues_and_the_table_are_bounded() {
         let mut table = table();
         let now = Time::from_ms(0);
-        for packet in 0..QUEUE as u32 {
+        for packet in 0..u32::try_from(QUEUE).unwrap() {
             table.wait(PORT, address(9), packet, now).unwrap();
         }
         assert!(table.wait(PORT, address(9), 99, now).is_err());
-        for number in 0..2 * CAPACITY as u32 {
+        for number in 0..u32::try_from(2 * CAPACITY).unwrap() {
             let stranger = IpAddr::from((0x0b00_0000 + number).to_be_bytes());
             table.learn(PORT, stranger, MAC, true, now);
         }

@@ -107,6 +107,12 @@ impl Reassembly {
         let Some(partial) = self.partials.get_mut(place) else {
             return Outcome::Waits;
         };
+        if partial.repeats(&piece) {
+            return Outcome::Dropped {
+                reason: DropReason::FragmentInvalid,
+                frames: 1,
+            };
+        }
         partial.frames += 1;
         if partial.put(piece).is_none() {
             // Overlaps are attacks (RFC 5722); the whole datagram goes.
@@ -154,6 +160,19 @@ impl Partial {
             largest_fragment: 0,
             frames: 0,
         }
+    }
+
+    /// Whether the piece was received before, byte for byte: networks repeat frames, and that is
+    /// no attack (RFC 8200 section 4.5).
+    fn repeats(&self, piece: &Piece<'_>) -> bool {
+        let (start, end) = (piece.offset, piece.offset + piece.payload.len());
+        !piece.payload.is_empty()
+            && (piece.more || self.total == Some(end))
+            && self
+                .ranges
+                .iter()
+                .any(|&(from, to)| from <= start && end <= to)
+            && self.payload.get(start..end) == Some(piece.payload)
     }
 
     /// Enters the piece; `None` if it does not fit.
@@ -307,7 +326,7 @@ mod tests {
     #[test]
     fn the_number_of_datagrams_is_bounded() {
         let mut table = Reassembly::default();
-        for id in 0..DATAGRAMS as u32 {
+        for id in 0..u32::try_from(DATAGRAMS).unwrap() {
             let key = DatagramKey::V4(V4(1), V4(2), id, 17);
             assert_eq!(
                 table.add(key, piece(b"xxxxxxxx", 0, true), Time::default()),

@@ -39,7 +39,7 @@ impl<P: Pool> Engine<P> {
                 if packet.datagram_bytes() > u32::from(port.mtu) && origin.cut.is_none() {
                     return Action::Drop(DropReason::OversizeFrame);
                 }
-                self.classify_ip(snapshot, frame, packet, look, origin, now)
+                self.classify_ip(snapshot, frame, packet, to.is_group(), look, origin, now)
             }
             Parse::Arp { offset } => {
                 self.classify_arp(snapshot, frame, usize::from(*offset), origin.port, now)
@@ -55,17 +55,27 @@ impl<P: Pool> Engine<P> {
     }
 
     #[inline]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the packet's facts, in registers"
+    )]
     fn classify_ip<F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
         frame: &mut F,
         packet: &Packet,
+        is_to_group: bool,
         look: &Look,
         origin: Origin,
         now: Time,
     ) -> Action {
         if is_neighbour_discovery(frame.bytes(), packet) {
             return self.classify_ndp(snapshot, frame, packet, origin.port, now);
+        }
+        if is_to_group && !is_group(packet) {
+            // Sent to all on the link, for one of them (RFC 1122 section 3.3.6): if everybody
+            // took it, it would be there many times. IPVS ignores it too.
+            return Action::Drop(DropReason::OtherMac);
         }
         if let Some(reason) = packet.addresses.martian() {
             return Action::Drop(reason);

@@ -59,7 +59,7 @@ pub fn readdress<A: Family>(
             }
             // IPVS gives a datagram that came without a checksum one (RFC 768 allows both).
             if none {
-                fill_udp_checksum::<A>(frame, packet);
+                fill_udp_checksum(frame, packet);
             }
         }
     }
@@ -77,7 +77,7 @@ fn set_address<A: Family>(frame: &mut [u8], l3: u16, side: Side, old: A, new: A)
 }
 
 #[cold]
-fn fill_udp_checksum<A: Family>(frame: &mut [u8], packet: &Packet) {
+fn fill_udp_checksum(frame: &mut [u8], packet: &Packet) {
     let Ok(now) = crate::parse::parse_ip(frame, packet.l3) else {
         return;
     };

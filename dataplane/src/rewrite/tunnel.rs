@@ -62,7 +62,8 @@ const fn outer_tos(tos: u8) -> u8 {
 }
 
 /// Puts the datagram behind the Ethernet header of `frame` into one from `source` to `real`. `id`
-/// identifies the outer datagram should it be fragmented.
+/// identifies the outer datagram should it be fragmented; `will_be_cut` says that it will be, since
+/// the inner one came in fragments itself.
 ///
 /// # Errors
 /// [`DropReason::NoHeadroom`] when the buffer has no room in front; [`DropReason::NoRoute`] when we
@@ -73,9 +74,11 @@ pub fn encapsulate<F: PacketBuf>(
     source: Option<IpAddr>,
     real: IpAddr,
     id: u16,
+    will_be_cut: bool,
 ) -> Result<(), DropReason> {
     let datagram = frame.bytes().get(ETHERNET..).unwrap_or_default();
-    let inner = inner(datagram).ok_or(DropReason::Truncated)?;
+    let mut inner = inner(datagram).ok_or(DropReason::Truncated)?;
+    inner.dont_fragment &= !will_be_cut;
     let overhead = overhead(real);
     frame
         .prepend(overhead)

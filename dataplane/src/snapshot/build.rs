@@ -100,7 +100,7 @@ impl Builder {
 
     /// Ports, routes and neighbours. Says whether the ways to real servers may have changed.
     fn rebuild_network(&mut self, next: &mut Snapshot, spec: &Spec) -> bool {
-        next.timeouts = Arc::new(spec.timeouts.clone());
+        next.timeouts = Arc::new(spec.timeouts);
         let mut neighbours = HashMap::with_hasher(next.neighbours.hasher().clone());
         neighbours.extend(spec.neighbours.iter().copied());
         next.neighbours = Arc::new(neighbours);

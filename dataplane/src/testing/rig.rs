@@ -1,6 +1,7 @@
 //! Whole workers on ports in memory, driven step by step: frames in, frames out, time as told.
 //! It checks the books after every step and decides nothing about packets.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -148,6 +149,13 @@ impl Rig {
         self.run()
     }
 
+    /// Polls one worker once and takes nothing off the wires; returns how much came in.
+    pub fn poll(&mut self, worker: usize) -> usize {
+        let now = self.now;
+        let member = self.members.get_mut(worker);
+        member.map_or(0, |member| member.worker.poll(now))
+    }
+
     /// Polls all workers until nothing more happens; returns what left, in order.
     ///
     /// # Panics
@@ -235,15 +243,17 @@ impl Rig {
         POOL - self.pool.free()
     }
 
-    /// What was counted for the configured real server at `address`, the first one if several.
+    /// What was counted for the configured real servers at `address`, in all services.
     #[must_use]
-    pub fn totals(&self, address: std::net::IpAddr) -> Option<Totals> {
+    pub fn totals(&self, address: IpAddr) -> Totals {
         let snapshot = self.snapshot();
-        let real = snapshot
-            .reals
-            .iter()
-            .find(|real| real.configured && real.address == address)?;
-        Some(snapshot.real_totals(real.id))
+        let mut totals = Totals::default();
+        for real in snapshot.reals.iter() {
+            if real.configured && real.address == address {
+                totals.add(&snapshot.real_totals(real.id));
+            }
+        }
+        totals
     }
 
     /// Gives `worker` something to do.

@@ -41,11 +41,12 @@ fn nat_maps_address_and_port_both_ways() {
         for (protocol, port) in KINDS {
             let mut rig = Rig::new(1, &nat());
             let request = first(from_wan(client, vip), protocol, (4000, port));
-            let expected = first(to_lan(reals[0], client, reals[0]), protocol, (4000, port + 8000));
-            expect(
-                &rig.pass(WAN, &request.build()),
-                &[(LAN, expected.build())],
+            let expected = first(
+                to_lan(reals[0], client, reals[0]),
+                protocol,
+                (4000, port + 8000),
             );
+            expect(&rig.pass(WAN, &request.build()), &[(LAN, expected.build())]);
             let reply = first(from_lan(reals[0], client), protocol, (port + 8000, 4000));
             let expected = first(to_wan(vip, client), protocol, (port, 4000));
             expect(&rig.pass(LAN, &reply.build()), &[(WAN, expected.build())]);
@@ -62,7 +63,11 @@ fn a_tunnel_wraps_the_packet_in_either_family() {
                 let spec = two_armed(usual(ForwardMethod::Tunnel, reals, reals));
                 let mut rig = Rig::new(1, &spec);
                 let inner = packet(client, vip).ttl(33).tos(0x28).df();
-                let request = first(inner.clone().mac(GATEWAY_MAC, WAN_MAC), protocol, (4000, port));
+                let request = first(
+                    inner.clone().mac(GATEWAY_MAC, WAN_MAC),
+                    protocol,
+                    (4000, port),
+                );
                 let inner = first(inner.ttl(32), protocol, (4000, port)).build_datagram();
                 let number = if client.contains(':') { 41 } else { 4 };
                 let expected = to_lan(reals[0], source, reals[0])
@@ -71,10 +76,7 @@ fn a_tunnel_wraps_the_packet_in_either_family() {
                     .df()
                     .protocol(number)
                     .payload(&inner);
-                expect(
-                    &rig.pass(WAN, &request.build()),
-                    &[(LAN, expected.build())],
-                );
+                expect(&rig.pass(WAN, &request.build()), &[(LAN, expected.build())]);
                 finish(rig);
             }
         }
@@ -99,7 +101,11 @@ fn a_tunnel_does_not_repeat_congestion_outside_and_numbers_what_may_be_fragmente
 
 #[test]
 fn with_one_arm_everything_happens_on_one_port() {
-    for forward in [ForwardMethod::Direct, ForwardMethod::Nat, ForwardMethod::Tunnel] {
+    for forward in [
+        ForwardMethod::Direct,
+        ForwardMethod::Nat,
+        ForwardMethod::Tunnel,
+    ] {
         let mut rig = Rig::new(1, &one_armed(usual(forward, REALS, REALS6)));
         let request = packet(CLIENT, VIP).tcp(4000, 80).flags(SYN);
         let out = packet(CLIENT, VIP).ttl(63).tcp(4000, 80).flags(SYN);
@@ -152,7 +158,11 @@ fn options_type_of_service_and_payload_pass_untouched() {
     let expected = dress(to_lan(REALS[0], CLIENT, VIP).tcp(4000, 80).flags(SYN));
     expect(&rig.pass(WAN, &request.build()), &[(LAN, expected.build())]);
     let mut rig = Rig::new(1, &nat());
-    let expected = dress(to_lan(REALS[0], CLIENT, REALS[0]).tcp(4000, 8080).flags(SYN));
+    let expected = dress(
+        to_lan(REALS[0], CLIENT, REALS[0])
+            .tcp(4000, 8080)
+            .flags(SYN),
+    );
     expect(&rig.pass(WAN, &request.build()), &[(LAN, expected.build())]);
 }
 
@@ -176,7 +186,9 @@ fn a_datagram_without_a_checksum_gets_one_from_nat_alone() {
     let ask = |builder: PacketBuilder| builder.udp(4000, 53).payload(b"odd");
     let mut rig = Rig::new(1, &nat());
     let request = ask(from_wan(CLIENT, VIP)).no_udp_checksum();
-    let expected = to_lan(REALS[0], CLIENT, REALS[0]).udp(4000, 8053).payload(b"odd");
+    let expected = to_lan(REALS[0], CLIENT, REALS[0])
+        .udp(4000, 8053)
+        .payload(b"odd");
     expect(&rig.pass(WAN, &request.build()), &[(LAN, expected.build())]);
     let reply = from_lan(REALS[0], CLIENT).udp(8053, 4000).payload(b"back");
     let expected = to_wan(VIP, CLIENT).udp(53, 4000).payload(b"back");
@@ -194,16 +206,29 @@ fn a_wrong_transport_checksum_stays_as_wrong_as_it_was() {
             let mut rig = Rig::new(1, &nat());
             let request = first(from_wan(client, vip), protocol, (4000, port)).bad_checksum();
             let sent = rig.pass(WAN, &request.build());
-            let right = first(to_lan(reals[0], client, reals[0]), protocol, (4000, port + 8000));
+            let right = first(
+                to_lan(reals[0], client, reals[0]),
+                protocol,
+                (4000, port + 8000),
+            );
             let right = right.build();
             assert_eq!(sent.len(), 1, "{protocol}");
             let differences = sent[0].1.iter().zip(&right).filter(|(a, b)| a != b).count();
-            assert!((1..=2).contains(&differences), "{protocol} {client}: {differences}");
+            assert!(
+                (1..=2).contains(&differences),
+                "{protocol} {client}: {differences}"
+            );
         }
     }
     let mut rig = Rig::new(1, &direct());
-    let request = from_wan(CLIENT, VIP).tcp(4000, 80).flags(SYN).bad_checksum();
-    let expected = to_lan(REALS[0], CLIENT, VIP).tcp(4000, 80).flags(SYN).bad_checksum();
+    let request = from_wan(CLIENT, VIP)
+        .tcp(4000, 80)
+        .flags(SYN)
+        .bad_checksum();
+    let expected = to_lan(REALS[0], CLIENT, VIP)
+        .tcp(4000, 80)
+        .flags(SYN)
+        .bad_checksum();
     expect(&rig.pass(WAN, &request.build()), &[(LAN, expected.build())]);
 }
 
@@ -226,10 +251,29 @@ fn padding_and_a_priority_tag_are_removed() {
 #[test]
 fn packets_and_bytes_are_counted_without_ethernet() {
     let mut rig = Rig::new(1, &nat());
-    rig.pass(WAN, &from_wan(CLIENT, VIP).tcp(4000, 80).flags(SYN).padded().build());
-    rig.pass(LAN, &from_lan(REALS[0], CLIENT).tcp(8080, 4000).flags(SYN_ACK).build());
-    rig.pass(WAN, &from_wan(CLIENT, VIP).tcp(4000, 80).payload(&[0; 100]).build());
-    let totals = rig.totals(ip(REALS[0])).unwrap();
+    rig.pass(
+        WAN,
+        &from_wan(CLIENT, VIP)
+            .tcp(4000, 80)
+            .flags(SYN)
+            .padded()
+            .build(),
+    );
+    rig.pass(
+        LAN,
+        &from_lan(REALS[0], CLIENT)
+            .tcp(8080, 4000)
+            .flags(SYN_ACK)
+            .build(),
+    );
+    rig.pass(
+        WAN,
+        &from_wan(CLIENT, VIP)
+            .tcp(4000, 80)
+            .payload(&[0; 100])
+            .build(),
+    );
+    let totals = rig.totals(ip(REALS[0]));
     assert_eq!((totals.sessions, totals.active, totals.inactive), (1, 1, 0));
     assert_eq!((totals.in_packets, totals.in_bytes), (2, 40 + 140));
     assert_eq!((totals.out_packets, totals.out_bytes), (1, 40));

@@ -105,7 +105,12 @@ pub(crate) fn weighted(address: &str, port: u16, forward: ForwardMethod, weight:
     }
 }
 
-pub(crate) fn service(protocol: Protocol, vip: &str, port: u16, reals: Vec<RealSpec>) -> ServiceSpec {
+pub(crate) fn service(
+    protocol: Protocol,
+    vip: &str,
+    port: u16,
+    reals: Vec<RealSpec>,
+) -> ServiceSpec {
     ServiceSpec {
         name: format!("{protocol} {vip} {port}").into(),
         address: ip(vip),
@@ -127,15 +132,12 @@ fn port(name: &str, mac: Mac, addresses: [&str; 2]) -> PortSpec {
 }
 
 fn ways() -> Vec<RouteSpec> {
-    [
-        ("0.0.0.0/0", "192.0.2.254"),
-        ("::/0", "2001:db8:1::fe"),
-    ]
-    .map(|(to, via)| RouteSpec {
-        to: to.parse().unwrap(),
-        via: ip(via),
-    })
-    .to_vec()
+    [("0.0.0.0/0", "192.0.2.254"), ("::/0", "2001:db8:1::fe")]
+        .map(|(to, via)| RouteSpec {
+            to: to.parse().unwrap(),
+            via: ip(via),
+        })
+        .to_vec()
 }
 
 fn neighbours() -> Vec<(IpAddr, Mac)> {
@@ -143,7 +145,12 @@ fn neighbours() -> Vec<(IpAddr, Mac)> {
         (ip("192.0.2.254"), GATEWAY_MAC),
         (ip("2001:db8:1::fe"), GATEWAY_MAC),
     ];
-    known.extend(REALS.iter().chain(&REALS6).map(|real| (ip(real), mac_of(real))));
+    known.extend(
+        REALS
+            .iter()
+            .chain(&REALS6)
+            .map(|real| (ip(real), mac_of(real))),
+    );
     known
 }
 
@@ -191,7 +198,11 @@ pub(crate) fn with_kernel(services: Vec<ServiceSpec>) -> Spec {
 }
 
 /// The usual services: TCP 80 and UDP 53 on both VIPs, each to the three real servers.
-pub(crate) fn usual(forward: ForwardMethod, reals4: [&str; 3], reals6: [&str; 3]) -> Vec<ServiceSpec> {
+pub(crate) fn usual(
+    forward: ForwardMethod,
+    reals4: [&str; 3],
+    reals6: [&str; 3],
+) -> Vec<ServiceSpec> {
     let mut services = Vec::new();
     for (protocol, port) in [(Protocol::Tcp, 80), (Protocol::Udp, 53)] {
         for (vip, reals) in [(VIP, reals4), (VIP6, reals6)] {
