@@ -292,7 +292,8 @@ mod tests {
     #[test]
     fn overlaps_and_lies_about_the_end_drop_the_whole_datagram() {
         let bad = [
-            piece(b"xxxxxxxx", 0, true),
+            piece(b"xxxxxxxy", 0, true),
+            piece(b"xxxxxxxx", 0, false),
             piece(b"yyyyyyyyyyyyyyyy", 0, true),
             piece(b"z", 8, true),
             piece(b"", 16, false),
@@ -312,6 +313,25 @@ mod tests {
             assert_eq!(outcome, dropped, "{case:?}");
             assert!(table.partials.is_empty());
         }
+    }
+
+    #[test]
+    fn a_piece_that_the_network_repeats_is_dropped_alone() {
+        let mut table = Reassembly::default();
+        let dropped = Outcome::Dropped {
+            reason: DropReason::FragmentInvalid,
+            frames: 1,
+        };
+        let now = Time::default();
+        for case in [piece(b"z", 16, false), piece(b"aaaaaaaa", 0, true)] {
+            assert_eq!(table.add(KEY, case, now), Outcome::Waits);
+            assert_eq!(table.add(KEY, case, now), dropped);
+        }
+        let Outcome::Complete(datagram) = table.add(KEY, piece(b"bbbbbbbb", 8, true), now) else {
+            panic!("not complete")
+        };
+        assert_eq!(datagram.payload, b"aaaaaaaabbbbbbbbz");
+        assert_eq!(datagram.frames, 3);
     }
 
     #[test]

@@ -160,6 +160,9 @@ impl Builder {
         {
             return id;
         }
+        // A new name or owner leaves the schedulers of the workers where they are.
+        let reschedules =
+            !old.configured || old.scheduler != scheduler || *old.candidates != *candidates;
         let dropped = dropped_candidates(&old.candidates, &candidates, self.real_ids.hasher());
         let former: Vec<RealId> = old
             .former
@@ -171,16 +174,18 @@ impl Builder {
         for (real, _) in &dropped {
             self.remove_real(next, *real);
         }
-        let revision = self.take_revision();
+        let revision = reschedules.then(|| self.take_revision());
         if let Some(service) = next.services.get_mut(id.0) {
             service.name = Arc::clone(&spec.name);
             service.configured = true;
             service.owned = owned;
-            service.scheduler = scheduler;
-            service.candidates = candidates.into();
-            service.revision = revision;
-            service.removed = dropped.into();
             service.former = former.into();
+            if let Some(revision) = revision {
+                service.scheduler = scheduler;
+                service.candidates = candidates.into();
+                service.revision = revision;
+                service.removed = dropped.into();
+            }
         }
         id
     }
