@@ -455,6 +455,40 @@ mod tests {
     }
 
     #[test]
+    fn whoever_comes_while_a_scan_is_under_way_is_not_forgotten() {
+        let mut table = table();
+        // More entries than one tick looks at; the first two go unanswered and free their slots.
+        for last in 1..=2 {
+            table
+                .wait(PORT, address(last), 0, Time::from_ms(0))
+                .unwrap();
+        }
+        for last in 3..=200 {
+            table.learn(PORT, address(last), MAC, true, Time::from_ms(0));
+        }
+        for ms in [0, 1000, 2000, 3000, 4000] {
+            for _ in 0..4 {
+                tick(&mut table, ms);
+            }
+        }
+        let mut asked = Vec::new();
+        let now = Time::from_ms(30_000);
+        table.tick(now, |request| asked.push(request));
+        table.wait(PORT, address(201), 7, now).unwrap();
+        for _ in 0..8 {
+            table.tick(now, |request| asked.push(request));
+        }
+        assert_eq!(
+            asked,
+            [Request::Solicit {
+                port: PORT,
+                address: address(201),
+                known: None
+            }]
+        );
+    }
+
+    #[test]
     fn an_unused_neighbour_is_forgotten() {
         let mut table = table();
         table.learn(PORT, address(9), MAC, true, Time::from_ms(0));

@@ -1,6 +1,14 @@
 //! The specification of the packet path as tables: packet in, verdict, packet out.
 //! Expected frames come from `PacketBuilder`, never from the code under test.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "all of this crate is tests, where a panic is a verdict"
+)]
+
 #[path = "forwarding/balancing.rs"]
 mod balancing;
 #[path = "forwarding/fragments.rs"]
