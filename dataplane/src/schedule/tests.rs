@@ -1,8 +1,9 @@
 //! The schedulers against recorded sequences, and against a second reading of the same rules.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use ahash::RandomState;
+use hashbrown::HashMap;
 use proptest::prelude::*;
 
 use super::*;
@@ -20,7 +21,7 @@ struct Bench {
     service: VirtualService,
     cursor: Cursor,
     start: Start,
-    loads: HashMap<RealId, Load>,
+    loads: HashMap<RealId, Load, RandomState>,
 }
 
 impl Bench {
@@ -49,7 +50,7 @@ impl Bench {
             service,
             cursor: Cursor::default(),
             start,
-            loads: HashMap::new(),
+            loads: HashMap::with_hasher(RandomState::with_seeds(1, 2, 3, 4)),
         };
         bench.change(kind, reals);
         bench
