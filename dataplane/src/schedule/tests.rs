@@ -382,7 +382,7 @@ proptest! {
     fn nobody_with_weight_zero_is_ever_chosen(list in lists(), loads in prop::collection::vec((0..3_u64, 0..3_u64), 8)) {
         for kind in [Rr, Wrr, Lc] {
             let mut bench = Bench::new(kind, &list);
-            bench.loads = (0..).map(RealId).zip(loads.iter().map(|&(active, inactive)| Load { active, inactive })).collect();
+            bench.loads.extend((0..).map(RealId).zip(loads.iter().map(|&(active, inactive)| Load { active, inactive })));
             let chosen = bench.take(50);
             let can = list.iter().any(|(_, weight)| *weight > 0);
             prop_assert_eq!(chosen.len(), if can { 50 } else { 0 });
