@@ -171,6 +171,7 @@ impl Builder {
             .chain(dropped.iter().map(|(real, _)| *real))
             .filter(|real| !candidates.iter().any(|candidate| candidate.real == *real))
             .collect();
+        let carried = carried_removals(&old.removed, &dropped, &former);
         for (real, _) in &dropped {
             self.remove_real(next, *real);
         }
@@ -184,7 +185,7 @@ impl Builder {
                 service.scheduler = scheduler;
                 service.candidates = candidates.into();
                 service.revision = revision;
-                service.removed = dropped.into();
+                service.removed = [dropped, carried].concat().into();
             }
         }
         id
@@ -415,6 +416,24 @@ fn dropped_candidates(
         }
     }
     dropped
+}
+
+/// The removals of earlier changes, which a worker may not have seen yet: where the real server
+/// that stood in for one is now dropped too, its own stand-in takes over.
+fn carried_removals(
+    earlier: &[(RealId, Option<RealId>)],
+    dropped: &[(RealId, Option<RealId>)],
+    former: &[RealId],
+) -> Vec<(RealId, Option<RealId>)> {
+    let now_dropped = |wanted: RealId| dropped.iter().find(|(real, _)| *real == wanted);
+    earlier
+        .iter()
+        .filter(|(real, _)| now_dropped(*real).is_none() && former.contains(real))
+        .map(|(real, heir)| match heir.and_then(now_dropped) {
+            Some((_, next_heir)) => (*real, *next_heir),
+            None => (*real, *heir),
+        })
+        .collect()
 }
 
 /// A slot number; four billion real servers do not fit into any machine this runs on.

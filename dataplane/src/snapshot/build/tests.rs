@@ -345,6 +345,27 @@ fn a_round_robin_pointer_knows_where_to_go_when_its_real_server_is_removed() {
 }
 
 #[test]
+fn a_worker_that_saw_no_session_for_several_changes_still_finds_its_place() {
+    let mut builder = builder();
+    let all: Vec<_> = (1..=5).map(|last| real(last, 1, DIRECT)).collect();
+    let first = builder.build(&spec(&[service(80, &all)]), false);
+    let old: Vec<_> = slots(&first, 80).into_iter().map(RealId).collect();
+    let without = |gone: &[usize]| {
+        let kept = (0..5).filter(|index| !gone.contains(index));
+        let kept: Vec<_> = kept.map(|index| all[index].clone()).collect();
+        spec(&[service(80, &kept)])
+    };
+    builder.build(&without(&[3]), false);
+    let third = builder.build(&without(&[3, 2]), false);
+    let removed = &service_of(&third, 80).unwrap().removed;
+    assert_eq!(**removed, [(old[2], Some(old[1])), (old[3], Some(old[1]))]);
+    // Whoever is back is not removed.
+    let fourth = builder.build(&without(&[2]), false);
+    let removed = &service_of(&fourth, 80).unwrap().removed;
+    assert_eq!(**removed, [(old[2], Some(old[1]))]);
+}
+
+#[test]
 fn neighbours_and_addresses_of_ports_are_compiled() {
     let mut builder = builder();
     let mut spec = spec(&[]);
