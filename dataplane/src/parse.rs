@@ -197,7 +197,7 @@ pub fn parse_ip(frame: &[u8], l3: u16) -> Result<Packet, DropReason> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn ip(packet: Result<Packet, DropReason>) -> Parse {
     match packet {
         Ok(packet) => Parse::Ip(packet),
@@ -222,7 +222,7 @@ fn parse_tagged(frame: &[u8]) -> Parse {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn parse_ipv4(frame: &[u8], l3: u16) -> Result<Packet, DropReason> {
     let datagram = frame.get(usize::from(l3)..).ok_or(DropReason::Truncated)?;
     let header = ipv4::Header::new(datagram).ok_or(DropReason::Truncated)?;
@@ -274,7 +274,7 @@ fn parse_ipv4(frame: &[u8], l3: u16) -> Result<Packet, DropReason> {
     Ok(packet)
 }
 
-#[inline]
+#[inline(always)]
 fn parse_ipv6(frame: &[u8], l3: u16) -> Result<Packet, DropReason> {
     let datagram = frame.get(usize::from(l3)..).ok_or(DropReason::Truncated)?;
     let header = ipv6::Header::new(datagram).ok_or(DropReason::Truncated)?;
@@ -316,7 +316,7 @@ fn parse_ipv6(frame: &[u8], l3: u16) -> Result<Packet, DropReason> {
 }
 
 /// Fills in what the header at the start of `upper` says.
-#[inline]
+#[inline(always)]
 fn parse_upper(packet: &mut Packet, upper: &[u8], icmp: u8) -> Result<(), DropReason> {
     match packet.protocol {
         ipv4::TCP => {
