@@ -13,7 +13,7 @@ mod tests;
 pub const MESSAGE_BYTES: usize = 24;
 /// Length of the option with an Ethernet address.
 pub const OPTION_BYTES: usize = 8;
-/// Longest frame that [`write`] makes.
+/// Longest frame that [`write()`] makes.
 pub const MAX_FRAME_BYTES: usize =
     ethernet::HEADER_BYTES + ipv6::HEADER_BYTES + MESSAGE_BYTES + OPTION_BYTES;
 
