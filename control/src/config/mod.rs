@@ -88,7 +88,7 @@ fn whole_schema() -> serde_json::Value {
 
 fn check(text: &str, problems: &mut Problems) -> Option<ValidConfig> {
     static SHAPE: OnceLock<Shape> = OnceLock::new();
-    if !read::plain(text, problems) {
+    if !read::plain(text, problems) || !read::sparse(text, problems) {
         return None;
     }
     let mut root = tree::read(text, problems)?;
