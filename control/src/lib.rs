@@ -3,3 +3,5 @@
 pub mod cli;
 pub mod compile;
 pub mod config;
+pub mod report;
+pub mod simulate;

@@ -5,6 +5,7 @@ mod check;
 mod completion;
 mod output;
 mod schema;
+mod simulate;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
@@ -29,6 +30,7 @@ enum Command {
     Check(check::Args),
     Schema(schema::Args),
     Completion(completion::Args),
+    Simulate(simulate::Args),
 }
 
 impl Command {
@@ -37,6 +39,7 @@ impl Command {
             Self::Check(args) => args.run(terminal),
             Self::Schema(args) => args.run(terminal),
             Self::Completion(args) => args.run(terminal),
+            Self::Simulate(args) => args.run(terminal),
         }
     }
 }
