@@ -100,7 +100,7 @@ fn check(text: &str, problems: &mut Problems) -> Option<ValidConfig> {
     }
     // A byte order mark is not content.
     match serde_yaml::from_str::<Config>(text.trim_start_matches('\u{feff}')) {
-        Ok(config) => validate::validate(&config, &root, false, problems),
+        Ok(config) => validate::validate(&config, &root, validate::Gaps::default(), problems),
         Err(error) => {
             problems.add(foreign(&error));
             None
@@ -110,7 +110,11 @@ fn check(text: &str, problems: &mut Problems) -> Option<ValidConfig> {
 
 /// Checks what is readable of a file with mistakes, so that all of them are shown at once.
 fn check_rest(shape: &Shape, root: &tree::Node<'_>, problems: &mut Problems) {
-    let partial_net = problems.concern(&["dataplane", "network"]);
+    let gaps = validate::Gaps {
+        file: true,
+        ports: problems.concern("dataplane.ports"),
+        routes: problems.concern("network.routes"),
+    };
     let mut value = shape.value(root);
     if let serde_yaml::Value::Mapping(map) = &mut value {
         map.entry("version".into()).or_insert_with(|| 1.into());
@@ -124,7 +128,7 @@ fn check_rest(shape: &Shape, root: &tree::Node<'_>, problems: &mut Problems) {
         }
     }
     if let Ok(config) = serde_yaml::from_value::<Config>(value) {
-        validate::validate(&config, root, partial_net, problems);
+        validate::validate(&config, root, gaps, problems);
     }
 }
 

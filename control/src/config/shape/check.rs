@@ -110,6 +110,13 @@ pub(super) fn value(
                 (Shape::Leaf(_) | Shape::Text, Body::List(_)) => {
                     Some("an address in brackets needs quotes".to_owned())
                 }
+                (Shape::Map(fields), Body::Scalar { text, .. })
+                    if fields
+                        .iter()
+                        .any(|field| field.name == "address" && field.required) =>
+                {
+                    Some(format!("write {{ address: {} }}", shorten(text)))
+                }
                 _ => None,
             };
             Problem::new(
