@@ -4,6 +4,7 @@
 #
 #   IMAGE=name:tag       what to call it (plimsoll:latest)
 #   MIRROR=URL           where debootstrap takes Debian from
+#   APT_CONF=FILE        apt settings for the time of the build: a proxy, a clock that is off
 #   STORAGE=DIRECTORY    where buildah keeps images (below the target directory)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -31,37 +32,44 @@ mkdir -p "$storage"
 buildah=(buildah --root "$storage/root" --runroot "$storage/run" --storage-driver vfs)
 toolchain=$(rustc --print sysroot)
 
-# A directory as an image: name, directory, further options of `buildah config`.
+# Makes the image $1 of the container $2.
 commit() {
-    local name=$1 directory=$2 container
-    shift 2
-    container=$("${buildah[@]}" from scratch)
-    "${buildah[@]}" add -q "$container" "$directory" / >/dev/null
-    "${buildah[@]}" config "$@" "$container"
-    "${buildah[@]}" commit -q "$container" "$name" >/dev/null
-    "${buildah[@]}" rm "$container" >/dev/null
+    "${buildah[@]}" commit -q "$2" "$1" >/dev/null
+    "${buildah[@]}" rm "$2" >/dev/null
 }
 
 if ! "${buildah[@]}" inspect --type image localhost/plimsoll-base >/dev/null 2>&1; then
-    echo "debootstrap: a minimal Debian 12"
+    mirror=${MIRROR:-http://deb.debian.org/debian}
+    echo "debootstrap: a minimal Debian 12 from $mirror"
     base=$(mktemp -d)
     trap 'rm -rf "$base"' EXIT
-    debootstrap --variant=minbase bookworm "$base" "${MIRROR:-http://deb.debian.org/debian}" >"$storage/debootstrap.log"
+    debootstrap --variant=minbase bookworm "$base" "$mirror" >"$storage/debootstrap.log"
     rm -rf "$base"/var/cache/apt/archives/*.deb "$base"/var/lib/apt/lists/*
-    commit localhost/plimsoll-base "$base" --cmd bash
+    printf 'deb %s bookworm main\ndeb %s bookworm-updates main\ndeb %s-security bookworm-security main\n' \
+        "$mirror" "$mirror" "$mirror" >"$base/etc/apt/sources.list"
+    container=$("${buildah[@]}" from scratch)
+    "${buildah[@]}" add -q "$container" "$base" / >/dev/null
+    "${buildah[@]}" config --cmd bash "$container"
+    commit localhost/plimsoll-base "$container"
+    rm -rf "$base"
 fi
+
+# The builder is the same with Rust on its path; Rust itself is this machine's, mounted while it builds.
+container=$("${buildah[@]}" from localhost/plimsoll-base)
+"${buildah[@]}" config --env CARGO_HOME=/usr/local/cargo \
+    --env PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
+commit localhost/plimsoll-builder "$container"
 
 # The sources of the crates come from this machine, so that the build inside needs no registry either.
 cargo fetch --locked
 echo "building $image"
 "${buildah[@]}" bud --isolation chroot --layers \
-    --build-arg BUILDER=localhost/plimsoll-base \
+    --build-arg BUILDER=localhost/plimsoll-builder \
     --build-arg RUNTIME=localhost/plimsoll-base \
     --build-arg CARGO_FLAGS="--locked --offline" \
     --volume "$toolchain:/usr/local/rust:ro" \
     --volume "${CARGO_HOME:-$HOME/.cargo}/registry:/usr/local/cargo/registry" \
-    --env PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    --env CARGO_HOME=/usr/local/cargo \
+    ${APT_CONF:+--volume "$(realpath "$APT_CONF"):/etc/apt/apt.conf.d/99build:ro"} \
     -t "$image" .
 "${buildah[@]}" images "$image"
 echo "It is in $storage; to take it elsewhere:"
