@@ -39,6 +39,10 @@ impl<P: Pool> Engine<P> {
                 if packet.datagram_bytes() > u32::from(port.mtu) && origin.cut.is_none() {
                     return Action::Drop(DropReason::OversizeFrame);
                 }
+                if to.is_group() && !is_group(packet) {
+                    // RFC 1122 section 3.3.6; IPVS too takes only what was sent to the host alone.
+                    return Action::Drop(DropReason::OtherMac);
+                }
                 self.classify_ip(snapshot, frame, packet, look, origin, now)
             }
             Parse::Arp { offset } => {
