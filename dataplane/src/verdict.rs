@@ -82,7 +82,8 @@ pub enum Verdict {
     Punted,
     /// Handed to the worker that owns its flow.
     HandedOver,
-    /// Meant for this machine itself, which has used it: answers of ARP and NDP.
+    /// Not to be sent anywhere: answers of ARP and NDP, which have been used, and what was sent to a
+    /// group that nobody here listens to.
     Consumed,
     /// Dropped.
     Dropped(DropReason),

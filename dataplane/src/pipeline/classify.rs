@@ -128,7 +128,10 @@ impl<P: Pool> Engine<P> {
         port: PortId,
     ) -> Action {
         let destination = packet.addresses.destination();
-        if snapshot.locals.contains_key(&destination) || is_group(packet) {
+        if is_group(packet) {
+            return punt(snapshot, port).unwrap_or(Action::Consume);
+        }
+        if snapshot.locals.contains_key(&destination) {
             punt(snapshot, port).unwrap_or(Action::Drop(DropReason::LocalUnhandled))
         } else if snapshot.is_vip(destination) {
             Action::Drop(DropReason::NoService)
