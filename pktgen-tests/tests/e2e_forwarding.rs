@@ -74,10 +74,9 @@ fn a_tunnel_forwards_http_over_ipv6() {
 
 /// HTTP of one family in a tunnel of the given kind and family.
 #[track_caller]
-fn tunnel(inner: Family, outer: Family, kind: &str) {
+fn tunnel(inner: Family, outer: Family) {
     let topology = topology(Method::Tunnel);
-    let mut service = Service::http(topology.plan, inner, outer);
-    service.extra.push(format!("tunnel: {{ type: {kind} }}"));
+    let service = Service::http(topology.plan, inner, outer);
     let config = Config {
         services: vec![service],
         ..Config::lesson(Method::Tunnel)
@@ -92,29 +91,17 @@ fn tunnel(inner: Family, outer: Family, kind: &str) {
 
 #[test]
 fn an_ipv4_service_reaches_ipv6_servers_in_a_tunnel() {
-    tunnel(Family::V4, Family::V6, "ipip");
+    tunnel(Family::V4, Family::V6);
 }
 
 #[test]
 fn an_ipv6_service_reaches_ipv4_servers_in_a_tunnel() {
-    tunnel(Family::V6, Family::V4, "ipip");
-}
-
-#[test]
-fn gre_carries_both_families() {
-    tunnel(Family::V4, Family::V4, "gre");
-    tunnel(Family::V6, Family::V4, "gre");
-}
-
-#[test]
-fn gue_carries_both_families() {
-    tunnel(Family::V4, Family::V4, "gue");
-    tunnel(Family::V6, Family::V4, "gue");
+    tunnel(Family::V6, Family::V4);
 }
 
 /// Datagrams of this size: each is answered, and a flow stays with its server.
 #[track_caller]
-fn udp(method: Method, bytes: usize) {
+fn udp(method: Method, families: &[Family], bytes: usize) {
     let topology = topology(method);
     let plan = Plan::new(method);
     let services = Family::ALL
@@ -127,7 +114,7 @@ fn udp(method: Method, bytes: usize) {
             ..Config::lesson(method)
         },
     );
-    for family in Family::ALL {
+    for &family in families {
         let to = plan.virtual_echo(family);
         // The daemon has to learn its neighbours first, and a datagram is not sent again.
         traffic::udp(&topology, to, 3, 2, 0).unwrap();
@@ -143,25 +130,27 @@ fn udp(method: Method, bytes: usize) {
 
 #[test]
 fn direct_routing_keeps_udp_flows_together() {
-    udp(Method::Direct, 1000);
+    udp(Method::Direct, &Family::ALL, 1000);
 }
 
 #[test]
 fn nat_keeps_udp_flows_together() {
-    udp(Method::Nat, 1000);
+    udp(Method::Nat, &Family::ALL, 1000);
 }
 
 #[test]
 fn a_tunnel_keeps_udp_flows_together() {
-    udp(Method::Tunnel, 1000);
+    udp(Method::Tunnel, &Family::ALL, 1000);
 }
 
+// IPv6 only: af_packet's fan-out has the kernel reassemble IPv4 fragments, into frames longer than
+// its ring takes. The recordings and the tables in `dataplane/tests` cover IPv4.
 #[test]
 fn fragments_follow_their_datagram_in_direct_routing() {
-    udp(Method::Direct, 4000);
+    udp(Method::Direct, &[Family::V6], 4000);
 }
 
 #[test]
 fn fragments_follow_their_datagram_both_ways_in_nat() {
-    udp(Method::Nat, 4000);
+    udp(Method::Nat, &[Family::V6], 4000);
 }

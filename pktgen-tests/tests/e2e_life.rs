@@ -79,10 +79,7 @@ fn the_metrics_are_prometheus_and_count_what_was_sent() {
                 assert!(name.ends_with("_total"), "{line}");
             }
             reasons += u32::from(series.contains("reason=\""));
-            if name.contains("connections")
-                && name.ends_with("_total")
-                && series.contains("service=\"web\"")
-            {
+            if name == "plimsoll_service_sessions_total" && series.contains("service=\"web\"") {
                 of_service += value;
             }
         }

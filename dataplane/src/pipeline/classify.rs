@@ -48,6 +48,10 @@ impl<P: Pool> Engine<P> {
             Parse::Arp { offset } => {
                 self.classify_arp(snapshot, frame, usize::from(*offset), origin.port, now)
             }
+            // Bridges and switches talk to each other all the time (STP, LLDP).
+            Parse::Other { .. } if to.is_group() => {
+                punt(snapshot, origin.port).unwrap_or(Action::Consume)
+            }
             Parse::Other { .. } => {
                 punt(snapshot, origin.port).unwrap_or(Action::Drop(DropReason::EtherTypeUnknown))
             }
