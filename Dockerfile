@@ -1,7 +1,7 @@
 # plimsolld and plimsoll on Debian 12. The bases can be replaced by others with the same content, e.g. where no
 # registry can be reached: pktgen-tests/docker-build.sh makes them with debootstrap.
-ARG BUILDER=docker.io/library/rust:1-bookworm
-ARG RUNTIME=docker.io/library/debian:bookworm-slim
+ARG BUILDER=rust:1-bookworm
+ARG RUNTIME=debian:bookworm-slim
 
 FROM ${BUILDER} AS builder
 RUN apt-get update -qq \

@@ -3,7 +3,7 @@
 # root, no registry and no engine.
 #
 #   IMAGE=name:tag       what to call it (plimsoll:latest)
-#   MIRROR=URL           where debootstrap takes Debian from
+#   MIRROR=URL           where debootstrap takes Debian from, instead of its default
 #   APT_CONF=FILE        apt settings for the time of the build: a proxy, a clock that is off
 #   STORAGE=DIRECTORY    where buildah keeps images (below the target directory)
 set -euo pipefail
@@ -39,14 +39,11 @@ commit() {
 }
 
 if ! "${buildah[@]}" inspect --type image localhost/plimsoll-base >/dev/null 2>&1; then
-    mirror=${MIRROR:-http://deb.debian.org/debian}
-    echo "debootstrap: a minimal Debian 12 from $mirror"
+    echo "debootstrap: a minimal Debian 12"
     base=$(mktemp -d)
     trap 'rm -rf "$base"' EXIT
-    debootstrap --variant=minbase bookworm "$base" "$mirror" >"$storage/debootstrap.log"
+    debootstrap --variant=minbase bookworm "$base" ${MIRROR:+"$MIRROR"} >"$storage/debootstrap.log"
     rm -rf "$base"/var/cache/apt/archives/*.deb "$base"/var/lib/apt/lists/*
-    printf 'deb %s bookworm main\ndeb %s bookworm-updates main\ndeb %s-security bookworm-security main\n' \
-        "$mirror" "$mirror" "$mirror" >"$base/etc/apt/sources.list"
     container=$("${buildah[@]}" from scratch)
     "${buildah[@]}" add -q "$container" "$base" / >/dev/null
     "${buildah[@]}" config --cmd bash "$container"
