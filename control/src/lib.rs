@@ -10,3 +10,4 @@ pub mod daemon;
 pub mod metrics;
 pub mod report;
 pub mod running;
+pub mod simulate;

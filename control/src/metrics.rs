@@ -94,7 +94,7 @@ fn process(running: &Running) -> Vec<Family> {
     start.add(&[], since_1970.unwrap_or_default().as_secs());
     let mut generation = gauge(
         "snapshot_generation",
-        "Counts up with every change of the configuration in force.",
+        "Counters up with every change of the configuration in force.",
     );
     generation.add(&[], running.snapshot().generation);
     let mut reloads = counter("reloads_total", "Reloads asked for, by what came of them.");
@@ -114,7 +114,7 @@ fn process(running: &Running) -> Vec<Family> {
 }
 
 /// One metric of services and of real servers: what to say, and where the number is.
-type Counted = (&'static str, &'static str, fn(&report::Counts) -> u64);
+type Counted = (&'static str, &'static str, fn(&report::Counters) -> u64);
 
 const COUNTED: [Counted; 5] = [
     ("sessions", "Sessions scheduled", |counts| counts.conns),
@@ -157,17 +157,13 @@ fn services(running: &Running) -> Vec<Family> {
     );
     for service in report::services(running.snapshot()) {
         let vip = service.vip.to_string();
-        let protocol = match service.protocol {
-            report::Protocol::Tcp => "tcp",
-            report::Protocol::Udp => "udp",
-        };
         let labels = [
             ("service", service.name.as_str()),
             ("vip", vip.as_str()),
-            ("protocol", protocol),
+            ("protocol", service.protocol.name()),
         ];
         for (family, (_, _, value)) in by_service.iter_mut().zip(COUNTED) {
-            family.add(&labels, value(&service.counts));
+            family.add(&labels, value(&service.counters));
         }
         for real in &service.reals {
             let address = real.address.to_string();
@@ -176,7 +172,7 @@ fn services(running: &Running) -> Vec<Family> {
                 ("real", address.as_str()),
             ];
             for (family, (_, _, value)) in by_real.iter_mut().zip(COUNTED) {
-                family.add(&labels, value(&real.counts));
+                family.add(&labels, value(&real.counters));
             }
             weight.add(&labels, u64::from(real.weight));
             for (state, count) in [("active", real.active), ("inactive", real.inactive)] {

@@ -26,6 +26,17 @@ pub enum Protocol {
     Udp,
 }
 
+impl Protocol {
+    /// Its name in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
 impl From<flow::Protocol> for Protocol {
     fn from(protocol: flow::Protocol) -> Self {
         match protocol {
@@ -59,7 +70,7 @@ impl From<ForwardMethod> for Forward {
 
 /// What was counted for a service or a real server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
+pub struct Counters {
     /// Sessions scheduled.
     pub conns: u64,
     /// Packets of clients.
@@ -72,7 +83,7 @@ pub struct Counts {
     pub out_bytes: u64,
 }
 
-impl From<Totals> for Counts {
+impl From<Totals> for Counters {
     fn from(totals: Totals) -> Self {
         Self {
             conns: totals.sessions,
@@ -99,7 +110,7 @@ pub struct Real {
     pub inactive: u64,
     /// What was counted for it.
     #[serde(flatten)]
-    pub counts: Counts,
+    pub counters: Counters,
 }
 
 /// A virtual service.
@@ -115,8 +126,8 @@ pub struct Service {
     pub scheduler: String,
     /// What was counted for it; real servers that were removed since are in it too.
     #[serde(flatten)]
-    pub counts: Counts,
-    /// By address and port.
+    pub counters: Counters,
+    /// In scheduling order.
     pub reals: Vec<Real>,
 }
 
@@ -125,7 +136,7 @@ pub struct Service {
 pub struct Services {
     /// Sessions that all workers together can hold.
     pub capacity: u64,
-    /// In the order in which `ipvsadm` lists them.
+    /// In the order of their slots: older ones first.
     pub services: Vec<Service>,
 }
 
@@ -219,22 +230,17 @@ pub struct Reload {
     pub report: String,
 }
 
-/// The configured services and what was counted for them.
+/// The configured services and what was counted for them, in the order of their slots.
 #[must_use]
 pub fn services(snapshot: &Snapshot) -> Vec<Service> {
-    let mut services: Vec<Service> = snapshot
+    snapshot
         .configured_services()
         .map(|one| service(snapshot, one))
-        .collect();
-    services.sort_by_key(|service| {
-        let (address, port) = sort_key(service.vip);
-        (service.vip.is_ipv6(), service.protocol, address, port)
-    });
-    services
+        .collect()
 }
 
 fn service(snapshot: &Snapshot, service: &VirtualService) -> Service {
-    let mut reals: Vec<Real> = service
+    let reals = service
         .candidates
         .iter()
         .filter_map(|candidate| {
@@ -246,38 +252,34 @@ fn service(snapshot: &Snapshot, service: &VirtualService) -> Service {
                 weight: candidate.weight,
                 active: load.active,
                 inactive: load.inactive,
-                counts: snapshot.real_totals(real.id).into(),
+                counters: snapshot.real_totals(real.id).into(),
             })
         })
         .collect();
-    reals.sort_by_key(|real| sort_key(real.address));
     Service {
         name: service.name.to_string(),
         vip: SocketAddr::new(service.address, service.port),
         protocol: service.protocol.into(),
         scheduler: service.scheduler.kind().to_string(),
-        counts: snapshot.service_totals(service).into(),
+        counters: snapshot.service_totals(service).into(),
         reals,
     }
 }
 
-/// IPv4 before IPv6, then by number.
-fn sort_key(address: SocketAddr) -> (IpAddr, u16) {
-    (address.ip(), address.port())
-}
-
-/// A session as it is at `now`; `None` if its real server's slot means nothing any more.
+/// A session as it stands at `now`.
 #[must_use]
-pub fn session(snapshot: &Snapshot, record: &SessionRecord, now: Time) -> Option<Session> {
-    let real = snapshot.real(record.real)?;
-    Some(Session {
+pub fn session(snapshot: &Snapshot, record: &SessionRecord, now: Time) -> Session {
+    // A slot outlives its sessions, so there is always one.
+    let unspecified = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), 0);
+    let real = snapshot.real(record.real);
+    Session {
         protocol: record.state.protocol().into(),
         state: record.state.name().into(),
         client: record.client.into(),
         virtual_: record.virtual_.into(),
-        real: SocketAddr::new(real.address, real.port),
+        real: real.map_or(unspecified, |real| SocketAddr::new(real.address, real.port)),
         expires_s: record.deadline.ms_since(now) / 1000,
-    })
+    }
 }
 
 /// What all workers dropped, by reason; `all` includes the reasons that nothing was dropped for.
@@ -307,9 +309,9 @@ mod tests {
             vip: "192.0.2.1:80".parse().unwrap(),
             protocol: Protocol::Tcp,
             scheduler: "rr".into(),
-            counts: Counts {
+            counters: Counters {
                 conns: 1,
-                ..Counts::default()
+                ..Counters::default()
             },
             reals: vec![Real {
                 address: "[2001:db8::1]:80".parse().unwrap(),
@@ -317,7 +319,7 @@ mod tests {
                 weight: 2,
                 active: 3,
                 inactive: 4,
-                counts: Counts::default(),
+                counters: Counters::default(),
             }],
         };
         let json = serde_json::to_value(&service).unwrap();

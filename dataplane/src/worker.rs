@@ -237,10 +237,10 @@ where
                     }
                     self.frames.push(frame);
                 }
-                Message::Datagram { whole, port } => {
+                Message::Datagram { whole, port, hops } => {
                     self.engine.stats.taken_over.add(whole.frames());
                     self.engine
-                        .datagram(self.reader.current(), whole, port, 1, now);
+                        .datagram(self.reader.current(), whole, port, hops, now);
                 }
                 Message::Neighbour { port, address, mac } => {
                     let snapshot = self.reader.current();

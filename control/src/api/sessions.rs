@@ -42,7 +42,8 @@ pub(super) async fn list(
     Json(Sessions {
         sessions: records
             .iter()
-            .filter_map(|record| report::session(snapshot, record, now))
+            .filter(|record| record.deadline > now)
+            .map(|record| report::session(snapshot, record, now))
             .collect(),
         truncated: !(asked_all && complete),
     })

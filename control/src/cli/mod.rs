@@ -9,6 +9,7 @@ mod list;
 mod output;
 mod reload;
 mod schema;
+mod simulate;
 mod table;
 
 use std::ffi::OsString;
@@ -50,6 +51,7 @@ enum Command {
     Drops(drops::Args),
     Schema(schema::Args),
     Completion(completion::Args),
+    Simulate(simulate::Args),
 }
 
 impl Command {
@@ -61,6 +63,7 @@ impl Command {
             Self::Drops(args) => args.run(client, terminal),
             Self::Schema(args) => args.run(terminal),
             Self::Completion(args) => args.run(terminal),
+            Self::Simulate(args) => args.run(terminal),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use crate::report::{Counts, Forward, Protocol, Services, Sessions};
+use crate::report::{Counters, Forward, Protocol, Real, Service, Services, Sessions};
 
 /// As `ipvsadm -Ln`.
 pub(super) fn services(list: &Services) -> String {
@@ -13,7 +13,7 @@ pub(super) fn services(list: &Services) -> String {
         "Prot LocalAddress:Port Scheduler Flags\n  \
          -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n",
     );
-    for service in &list.services {
+    for service in sorted(&list.services) {
         line(
             &mut text,
             format_args!(
@@ -22,7 +22,7 @@ pub(super) fn services(list: &Services) -> String {
                 service.scheduler
             ),
         );
-        for real in &service.reals {
+        for real in by_address(&service.reals) {
             let forward = match real.forward {
                 Forward::Dr => "Route",
                 Forward::Nat => "Masq",
@@ -48,17 +48,17 @@ pub(super) fn stats(list: &Services, exact: bool) -> String {
         "Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes\n  \
          -> RemoteAddress:Port\n",
     );
-    for service in &list.services {
+    for service in sorted(&list.services) {
         let name = name(service.protocol, service.vip);
         line(
             &mut text,
-            format_args!("{name:<33}{}", numbers(&service.counts, exact)),
+            format_args!("{name:<33}{}", numbers(&service.counters, exact)),
         );
-        for real in &service.reals {
+        for real in by_address(&service.reals) {
             let address = real.address.to_string();
             line(
                 &mut text,
-                format_args!("  -> {address:<28}{}", numbers(&real.counts, exact)),
+                format_args!("  -> {address:<28}{}", numbers(&real.counters, exact)),
             );
         }
     }
@@ -87,6 +87,19 @@ pub(super) fn sessions(list: &Sessions) -> String {
     text
 }
 
+/// In the order in which `ipvsadm` lists them.
+fn sorted(services: &[Service]) -> Vec<&Service> {
+    let mut sorted: Vec<&Service> = services.iter().collect();
+    sorted.sort_by_key(|service| (service.vip.is_ipv6(), service.protocol, service.vip));
+    sorted
+}
+
+fn by_address(reals: &[Real]) -> Vec<&Real> {
+    let mut sorted: Vec<&Real> = reals.iter().collect();
+    sorted.sort_by_key(|real| real.address);
+    sorted
+}
+
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     // Writing to a string does not fail.
     let _ = writeln!(text, "{line}");
@@ -108,7 +121,7 @@ fn name(protocol: Protocol, address: SocketAddr) -> String {
     format!("{}  {address}", keyword(protocol))
 }
 
-fn numbers(counts: &Counts, exact: bool) -> String {
+fn numbers(counts: &Counters, exact: bool) -> String {
     let shown = [
         counts.conns,
         counts.in_packets,

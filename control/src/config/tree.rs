@@ -300,13 +300,13 @@ impl<'t> Builder<'t, '_> {
         let key = |at: &usize| entries.get(*at).map(|entry| entry.key.as_ref());
         order.sort_by(|a, b| key(a).cmp(&key(b)).then(a.cmp(b)));
         let mut repeated = Vec::new();
-        let mut first = None;
+        let mut first: Option<(&Cow<'t, str>, Place)> = None;
         for at in order {
             let Some(entry) = entries.get(at) else {
                 continue;
             };
             match first {
-                Some((key, place)) if key == &entry.key => {
+                Some((key, place)) if *key == entry.key => {
                     let message = format!("the key `{}` is here twice", shorten(key));
                     self.problems
                         .add(Problem::new(entry.place, message).also(place, "it is here first"));

@@ -61,6 +61,8 @@ pub enum Message<B> {
         whole: Whole,
         /// Where its fragments were received.
         port: PortId,
+        /// How many workers passed it on.
+        hops: u8,
     },
     /// Somebody's MAC.
     Neighbour {
@@ -144,7 +146,7 @@ enum Action {
     },
     /// It is a fragment: keep it until its datagram is whole.
     Reassemble(Packet),
-    /// It was for this worker itself, and has been used.
+    /// Nothing more: it has been used, or is of no interest.
     Consume,
 }
 
@@ -420,7 +422,8 @@ impl<P: Pool> Engine<P> {
                 self.send_cut(snapshot, whole.frame.bytes(), port, next_hop, cut, now);
             }
             Action::HandOver { to } => {
-                self.hand_over(to, Message::Datagram { whole, port }, count);
+                let hops = hops.saturating_add(1);
+                self.hand_over(to, Message::Datagram { whole, port, hops }, count);
             }
             Action::Consume => self.stats.count(Verdict::Consumed, count),
             // The kernel's port takes frames as they came, and these are gone.

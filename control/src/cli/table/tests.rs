@@ -1,7 +1,7 @@
 //! Texts that `ipvsadm` 1.31 printed, taken apart and put together again.
 
 use super::*;
-use crate::report::{Real, Service, Session};
+use crate::report::Session;
 
 const LISTS: [&str; 3] = [
     include_str!("../../../tests/ipvsadm/list.txt"),
@@ -26,9 +26,9 @@ fn protocol(word: &str) -> Protocol {
     }
 }
 
-fn counts(words: &[&str]) -> Counts {
+fn counts(words: &[&str]) -> Counters {
     let number = |place: usize| words[place].parse().unwrap();
-    Counts {
+    Counters {
         conns: number(0),
         in_packets: number(1),
         out_packets: number(2),
@@ -45,7 +45,7 @@ fn read(text: &str, stats: bool) -> Services {
             if stats {
                 counts(&words[from..])
             } else {
-                Counts::default()
+                Counters::default()
             }
         };
         match words[0] {
@@ -68,7 +68,7 @@ fn read(text: &str, stats: bool) -> Services {
                     weight: u32::try_from(plain(3)).unwrap(),
                     active: plain(4),
                     inactive: plain(5),
-                    counts: counted(2),
+                    counters: counted(2),
                 });
             }
             word => services.push(Service {
@@ -80,7 +80,7 @@ fn read(text: &str, stats: bool) -> Services {
                 } else {
                     words[2].to_owned()
                 },
-                counts: counted(2),
+                counters: counted(2),
                 reals: Vec::new(),
             }),
         }
@@ -150,9 +150,9 @@ fn large_numbers_are_cut_to_eight_places() {
     ] {
         assert_eq!(large(count), text);
     }
-    let counts = Counts {
+    let counts = Counters {
         conns: u64::MAX,
-        ..Counts::default()
+        ..Counters::default()
     };
     assert!(numbers(&counts, true).starts_with(" 18446744073709551615        0"));
 }
