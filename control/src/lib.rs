@@ -1,5 +1,13 @@
 //! The control thread of Plimsoll and everything outside the packet path.
 
+pub mod api;
+pub mod changes;
 pub mod cli;
 pub mod compile;
 pub mod config;
+#[cfg(feature = "dpdk")]
+pub mod daemon;
+pub mod metrics;
+pub mod report;
+pub mod running;
+pub mod simulate;

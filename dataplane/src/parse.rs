@@ -199,8 +199,8 @@ pub fn parse(frame: &[u8]) -> Parse {
         return Parse::Drop(DropReason::Truncated);
     };
     match header.ether_type() {
-        ethernet::IPV4 => ip(parse_ipv4(frame, IP)),
-        ethernet::IPV6 => ip(parse_ipv6(frame, IP)),
+        ethernet::IPV4 => parse_ipv4(frame, IP),
+        ethernet::IPV6 => parse_ipv6(frame, IP),
         ethernet::ARP => Parse::Arp { offset: IP },
         ethernet::VLAN | ethernet::SERVICE_VLAN => parse_tagged(frame),
         ether_type => Parse::Other { ether_type },
@@ -212,18 +212,20 @@ pub fn parse(frame: &[u8]) -> Parse {
 /// # Errors
 /// Why the packet is unusable.
 pub fn parse_ip(frame: &[u8], l3: u16) -> Result<Packet, DropReason> {
-    match frame.get(usize::from(l3)) {
-        None => Err(DropReason::Truncated),
-        Some(first) if first >> 4 == 6 => parse_ipv6(frame, l3),
-        Some(_) => parse_ipv4(frame, l3),
+    /// Behind it, an upper layer's offset would not fit into 16 bits.
+    const LAST: u16 = u16::MAX - 40 - ipv6::MAX_EXTENSION_BYTES;
+    if l3 > LAST {
+        return Err(DropReason::Truncated);
     }
-}
-
-#[inline]
-fn ip(packet: Result<Packet, DropReason>) -> Parse {
-    match packet {
-        Ok(packet) => Parse::Ip(packet),
-        Err(reason) => Parse::Drop(reason),
+    let parsed = match frame.get(usize::from(l3)) {
+        Some(first) if first >> 4 == 6 => parse_ipv6(frame, l3),
+        _ => parse_ipv4(frame, l3),
+    };
+    match parsed {
+        Parse::Ip(packet) => Ok(packet),
+        Parse::Drop(reason) => Err(reason),
+        // Found behind an EtherType only.
+        Parse::Arp { .. } | Parse::Other { .. } => Err(DropReason::EtherTypeUnknown),
     }
 }
 
@@ -237,43 +239,53 @@ fn parse_tagged(frame: &[u8]) -> Parse {
         (ethernet::VLAN | ethernet::SERVICE_VLAN, _) => Parse::Drop(DropReason::VlanStack),
         // VLAN 0 only carries a priority (IEEE 802.1Q section 9.6).
         (_, 1..) => Parse::Drop(DropReason::VlanUnknown),
-        (ethernet::IPV4, 0) => ip(parse_ipv4(frame, IP)),
-        (ethernet::IPV6, 0) => ip(parse_ipv6(frame, IP)),
+        (ethernet::IPV4, 0) => parse_ipv4(frame, IP),
+        (ethernet::IPV6, 0) => parse_ipv6(frame, IP),
         (ethernet::ARP, 0) => Parse::Arp { offset: IP },
         (ether_type, 0) => Parse::Other { ether_type },
     }
 }
 
-#[inline]
-fn parse_ipv4(frame: &[u8], l3: u16) -> Result<Packet, DropReason> {
-    let datagram = frame.get(usize::from(l3)..).ok_or(DropReason::Truncated)?;
-    let header = ipv4::Header::new(datagram).ok_or(DropReason::Truncated)?;
+/// This function and the next return a [`Parse`], written in place: a `Result<Packet, _>` would be
+/// copied into one, at half the price of the whole parse.
+#[inline(always)]
+fn parse_ipv4(frame: &[u8], l3: u16) -> Parse {
+    let datagram = frame.get(usize::from(l3)..).unwrap_or_default();
+    let Some(header) = ipv4::Header::new(datagram) else {
+        return Parse::Drop(DropReason::Truncated);
+    };
     let header_bytes = u16::from(header.header_bytes());
     if header.version() != 4 || header_bytes < 20 {
-        return Err(DropReason::Ipv4Header);
+        return Parse::Drop(DropReason::Ipv4Header);
     }
     let sum = if header_bytes == 20 {
         header.sum()
+    } else if let Some(with_options) = datagram.get(..usize::from(header_bytes)) {
+        Sum::of(with_options)
     } else {
-        let with_options = datagram.get(..usize::from(header_bytes));
-        Sum::of(with_options.ok_or(DropReason::Truncated)?)
+        return Parse::Drop(DropReason::Truncated);
     };
     if !sum.is_valid() {
-        return Err(DropReason::Ipv4Checksum);
+        return Parse::Drop(DropReason::Ipv4Checksum);
     }
     let total_length = header.total_length();
     if total_length < header_bytes {
-        return Err(DropReason::Ipv4Header);
+        return Parse::Drop(DropReason::Ipv4Header);
     }
-    let datagram = datagram
-        .get(..usize::from(total_length))
-        .ok_or(DropReason::Truncated)?;
+    let Some(datagram) = datagram.get(..usize::from(total_length)) else {
+        return Parse::Drop(DropReason::Truncated);
+    };
     let fragment = header.is_fragment().then(|| Fragment {
         id: u32::from(header.id()),
         offset_bytes: header.offset_bytes(),
         more: header.more_fragments(),
     });
-    let mut packet = Packet {
+    let protocol = header.protocol();
+    let upper = datagram.get(usize::from(header_bytes)..);
+    let Some(upper) = Upper::new(protocol, ipv4::ICMP, fragment, upper.unwrap_or_default()) else {
+        return Parse::Drop(DropReason::L4Header);
+    };
+    Parse::Ip(Packet {
         l3,
         l4: l3 + header_bytes,
         end: u32::from(l3) + u32::from(total_length),
@@ -281,40 +293,51 @@ fn parse_ipv4(frame: &[u8], l3: u16) -> Result<Packet, DropReason> {
             source: header.source(),
             destination: header.destination(),
         },
-        protocol: header.protocol(),
-        source_port: 0,
-        destination_port: 0,
-        tcp_flags: 0,
+        protocol,
+        source_port: upper.source_port,
+        destination_port: upper.destination_port,
+        tcp_flags: upper.tcp_flags,
         ttl: header.ttl(),
         dont_fragment: header.dont_fragment(),
         fragment,
-    };
-    if fragment.is_none() {
-        let upper = datagram.get(usize::from(header_bytes)..);
-        parse_upper(&mut packet, upper.unwrap_or_default(), ipv4::ICMP)?;
-    }
-    Ok(packet)
+    })
 }
 
-#[inline]
-fn parse_ipv6(frame: &[u8], l3: u16) -> Result<Packet, DropReason> {
-    let datagram = frame.get(usize::from(l3)..).ok_or(DropReason::Truncated)?;
-    let header = ipv6::Header::new(datagram).ok_or(DropReason::Truncated)?;
+#[inline(always)]
+fn parse_ipv6(frame: &[u8], l3: u16) -> Parse {
+    let datagram = frame.get(usize::from(l3)..).unwrap_or_default();
+    let Some(header) = ipv6::Header::new(datagram) else {
+        return Parse::Drop(DropReason::Truncated);
+    };
     if header.version() != 6 {
-        return Err(DropReason::Ipv6Header);
+        return Parse::Drop(DropReason::Ipv6Header);
     }
     // A jumbogram states 0 (RFC 2675): its hop-by-hop options then lie behind the end, and the
     // walk fails.
     let payload_length = header.payload_length();
     let length = ipv6::HEADER_BYTES + usize::from(payload_length);
-    let datagram = datagram.get(..length).ok_or(DropReason::Truncated)?;
-    let chain = ipv6::walk(datagram).ok_or(DropReason::Ipv6Header)?;
+    let Some(datagram) = datagram.get(..length) else {
+        return Parse::Drop(DropReason::Truncated);
+    };
+    let Some(chain) = ipv6::walk(datagram) else {
+        return Parse::Drop(DropReason::Ipv6Header);
+    };
     let fragment = chain.fragment.map(|fragment| Fragment {
         id: fragment.id,
         offset_bytes: fragment.offset_bytes,
         more: fragment.more,
     });
-    let mut packet = Packet {
+    let upper = datagram.get(usize::from(chain.offset)..);
+    let upper = Upper::new(
+        chain.protocol,
+        ipv6::ICMP,
+        fragment,
+        upper.unwrap_or_default(),
+    );
+    let Some(upper) = upper else {
+        return Parse::Drop(DropReason::L4Header);
+    };
+    Parse::Ip(Packet {
         l3,
         l4: l3 + chain.offset,
         end: u32::from(l3) + 40 + u32::from(payload_length),
@@ -323,39 +346,43 @@ fn parse_ipv6(frame: &[u8], l3: u16) -> Result<Packet, DropReason> {
             destination: header.destination(),
         },
         protocol: chain.protocol,
-        source_port: 0,
-        destination_port: 0,
-        tcp_flags: 0,
+        source_port: upper.source_port,
+        destination_port: upper.destination_port,
+        tcp_flags: upper.tcp_flags,
         ttl: header.hop_limit(),
         dont_fragment: true,
         fragment,
-    };
-    if fragment.is_none() {
-        let upper = datagram.get(usize::from(chain.offset)..);
-        parse_upper(&mut packet, upper.unwrap_or_default(), ipv6::ICMP)?;
-    }
-    Ok(packet)
+    })
 }
 
-/// Fills in what the header at the start of `upper` says.
-#[inline]
-fn parse_upper(packet: &mut Packet, upper: &[u8], icmp: u8) -> Result<(), DropReason> {
-    match packet.protocol {
-        ipv4::TCP => {
-            let header = tcp::Header::new(upper).ok_or(DropReason::L4Header)?;
-            packet.source_port = header.source_port();
-            packet.destination_port = header.destination_port();
-            packet.tcp_flags = header.flags();
+/// What the upper layer's header says.
+#[derive(Clone, Copy, Default)]
+struct Upper {
+    source_port: u16,
+    destination_port: u16,
+    tcp_flags: u8,
+}
+
+impl Upper {
+    /// `None` if the header does not fit into the packet.
+    #[inline(always)]
+    fn new(protocol: u8, icmp: u8, fragment: Option<Fragment>, bytes: &[u8]) -> Option<Self> {
+        if fragment.is_some() {
+            return Some(Self::default());
         }
-        ipv4::UDP => {
-            let header = udp::Header::new(upper).ok_or(DropReason::L4Header)?;
-            packet.source_port = header.source_port();
-            packet.destination_port = header.destination_port();
+        match protocol {
+            ipv4::TCP => tcp::Header::new(bytes).map(|header| Self {
+                source_port: header.source_port(),
+                destination_port: header.destination_port(),
+                tcp_flags: header.flags(),
+            }),
+            ipv4::UDP => udp::Header::new(bytes).map(|header| Self {
+                source_port: header.source_port(),
+                destination_port: header.destination_port(),
+                tcp_flags: 0,
+            }),
+            protocol if protocol == icmp && bytes.len() < icmpv4::HEADER_BYTES => None,
+            _ => Some(Self::default()),
         }
-        protocol if protocol == icmp && upper.len() < icmpv4::HEADER_BYTES => {
-            return Err(DropReason::L4Header);
-        }
-        _ => {}
     }
-    Ok(())
 }

@@ -51,7 +51,7 @@ drop_reasons! {
     NoService "no_service" "For a VIP, but no service has this protocol and port.";
     NoSession "no_session" "A TCP packet that belongs to no session and does not begin one.";
     NoReal "no_real" "The scheduler found no real server that may take a new session.";
-    RealGone "real_gone" "The session's real server is no longer configured.";
+    RealGone "real_gone" "The session's real server is no longer known.";
     SessionTableFull "session_table_full" "The session table is full and nothing could give way.";
     TtlExceeded "ttl_exceeded" "TTL or hop limit ran out.";
     MtuExceeded "mtu_exceeded" "Larger than the way to the real server allows, and it must not be fragmented.";
@@ -82,7 +82,8 @@ pub enum Verdict {
     Punted,
     /// Handed to the worker that owns its flow.
     HandedOver,
-    /// Meant for this machine itself, which has used it: answers of ARP and NDP.
+    /// Not to be sent anywhere: answers of ARP and NDP, which have been used, and what was sent to a
+    /// group that nobody here listens to.
     Consumed,
     /// Dropped.
     Dropped(DropReason),

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::topology;
+use common::{bulk, topology};
 use plimsoll_pktgen_tests::topology::{Family, Method, Network, Topology};
 use plimsoll_pktgen_tests::traffic;
 
@@ -29,29 +29,6 @@ fn answered_by(topology: &Topology, to: SocketAddr, name: &str) {
         }
         assert!(Instant::now() < deadline, "{to} by {name}: {answers:?}");
     }
-}
-
-/// A request and an answer of many full-sized segments.
-#[track_caller]
-fn bulk(topology: &Topology, to: SocketAddr, name: &str) {
-    let big = traffic::fetch(topology, &[&format!("http://{to}/big")]).unwrap();
-    assert_eq!(big.len(), 100_000);
-    let body = topology.directory().join("body");
-    std::fs::write(&body, vec![b'x'; 100_000]).unwrap();
-    let said = traffic::fetch(
-        topology,
-        &[
-            "--data-binary",
-            &format!("@{}", body.display()),
-            "-H",
-            "Expect:",
-            &format!("http://{to}/upload"),
-        ],
-    );
-    assert_eq!(
-        String::from_utf8(said.unwrap()).unwrap(),
-        format!("{name} 100000\n")
-    );
 }
 
 /// Points the client's neighbour entry for the virtual address at a MAC address: what direct routing amounts to.
@@ -78,10 +55,9 @@ fn in_direct_routing_each_server_answers_for_the_virtual_address() {
                 topology.plan.virtual_http(family),
                 &server.name(),
             );
-            bulk(
-                &topology,
-                topology.plan.virtual_http(family),
-                &server.name(),
+            assert_eq!(
+                bulk(&topology, topology.plan.virtual_http(family)),
+                server.name()
             );
             let seen =
                 traffic::udp(&topology, topology.plan.virtual_echo(family), 2, 5, 1400).unwrap();
@@ -122,7 +98,7 @@ fn in_nat_the_servers_answer_through_the_load_balancer() {
                 topology.plan.http_port(),
             );
             answered_by(&topology, to, &server.name());
-            bulk(&topology, to, &server.name());
+            assert_eq!(bulk(&topology, to), server.name());
             let to = SocketAddr::new(to.ip(), topology.plan.echo_port());
             assert_eq!(traffic::udp(&topology, to, 2, 5, 1400).unwrap().lost, 0);
         }
@@ -156,7 +132,10 @@ fn in_a_tunnel_each_server_takes_the_packets_out_and_answers_directly() {
                     .links(&format!("route add {vip} dev encap0\n"))
                     .unwrap();
                 answered_by(&topology, topology.plan.virtual_http(inner), &server.name());
-                bulk(&topology, topology.plan.virtual_http(inner), &server.name());
+                assert_eq!(
+                    bulk(&topology, topology.plan.virtual_http(inner)),
+                    server.name()
+                );
                 let seen =
                     traffic::udp(&topology, topology.plan.virtual_echo(inner), 2, 5, 1000).unwrap();
                 assert_eq!(seen.lost, 0, "{seen:?}");

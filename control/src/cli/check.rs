@@ -60,7 +60,7 @@ impl Args {
 }
 
 /// Writes the report; nobody reading it does not change whether the file is valid.
-fn complain(diagnostics: &Diagnostics, terminal: &mut Terminal<'_>) {
+pub(super) fn complain(diagnostics: &Diagnostics, terminal: &mut Terminal<'_>) {
     let _ = terminal
         .err
         .write_all(diagnostics.report(terminal.stderr_colour).as_bytes());

@@ -2,21 +2,40 @@
 //! Subcommands write to what they are given and return an [`Exit`]; only `main` ends the process.
 
 mod check;
+mod client;
 mod completion;
+mod drops;
+mod list;
 mod output;
+mod reload;
 mod schema;
+mod simulate;
+mod table;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::config;
+use client::Client;
 pub use output::{Exit, Format, Terminal};
 
 /// Talks to a running plimsolld and checks its configuration.
 #[derive(Debug, Parser)]
 #[command(name = "plimsoll", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub struct Cli {
+    /// The daemon's control socket.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "PLIMSOLL_SOCKET",
+        hide_env_values = true
+    )]
+    #[arg(default_value = config::file::DEFAULT_SOCKET)]
+    socket: PathBuf,
     #[command(subcommand)]
     command: Command,
 }
@@ -27,16 +46,24 @@ const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid configu
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    Reload(reload::Args),
+    List(list::Args),
+    Drops(drops::Args),
     Schema(schema::Args),
     Completion(completion::Args),
+    Simulate(simulate::Args),
 }
 
 impl Command {
-    fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    fn run(self, client: &Client, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
         match self {
             Self::Check(args) => args.run(terminal),
+            Self::Reload(args) => args.run(client, terminal),
+            Self::List(args) => args.run(client, terminal),
+            Self::Drops(args) => args.run(client, terminal),
             Self::Schema(args) => args.run(terminal),
             Self::Completion(args) => args.run(terminal),
+            Self::Simulate(args) => args.run(terminal),
         }
     }
 }
@@ -75,7 +102,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>
     };
     let done = cli
         .command
-        .run(terminal)
+        .run(&Client::new(&cli.socket), terminal)
         .and_then(|exit| terminal.out.flush().map(|()| exit));
     match done {
         Ok(exit) => exit,

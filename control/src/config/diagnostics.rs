@@ -133,12 +133,16 @@ impl Problems {
         self.errors
     }
 
-    /// Whether some mistake is in one of these parts of the file, or in the file as a whole.
-    pub(super) fn concern(&self, parts: &[&str]) -> bool {
+    /// Whether some mistake is in one of these parts of the file, in what holds them, or in the file as a whole.
+    pub(super) fn concern(&self, part: &str) -> bool {
         let concerns = |problem: &Problem| {
-            problem.path.is_empty() || parts.iter().any(|part| problem.path.starts_with(part))
+            problem.path.is_empty()
+                || problem.path.starts_with(part)
+                || part
+                    .strip_prefix(&problem.path)
+                    .is_some_and(|rest| rest.starts_with('.'))
         };
-        self.kept.iter().any(concerns) || self.errors > self.kept.len()
+        self.kept.iter().any(concerns) || self.kept.len() == MAX_KEPT
     }
 
     /// Looks up the lines around each mistake.

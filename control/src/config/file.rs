@@ -357,8 +357,11 @@ const fn default_weight() -> u32 {
     1
 }
 
+/// Where the daemon and the command meet if nobody says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/plimsoll/plimsoll.sock";
+
 fn default_socket() -> String {
-    "/run/plimsoll/plimsoll.sock".to_owned()
+    DEFAULT_SOCKET.to_owned()
 }
 
 const fn default_http() -> Written<SocketAddr> {

@@ -20,7 +20,9 @@ pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use file::Config;
 pub use valid::{ReloadConfig, StartConfig, ValidConfig};
 
-use diagnostics::{Place, Problem, Problems};
+use serde_yaml::Value as Yaml;
+
+use diagnostics::{Problem, Problems};
 use shape::Shape;
 
 /// A configuration that can be applied, and the very text it was read from.
@@ -88,58 +90,54 @@ fn whole_schema() -> serde_json::Value {
 
 fn check(text: &str, problems: &mut Problems) -> Option<ValidConfig> {
     static SHAPE: OnceLock<Shape> = OnceLock::new();
-    if !read::plain(text, problems) {
+    if !read::plain(text, problems) || !read::sparse(text, problems) {
         return None;
     }
     let mut root = tree::read(text, problems)?;
     let shape = SHAPE.get_or_init(|| Shape::of(&whole_schema()));
     shape.check(&mut root, problems);
-    if problems.errors() > 0 {
-        check_rest(shape, &root, problems);
-        return None;
-    }
-    // A byte order mark is not content.
-    match serde_yaml::from_str::<Config>(text.trim_start_matches('\u{feff}')) {
-        Ok(config) => validate::validate(&config, &root, false, problems),
-        Err(error) => {
-            problems.add(foreign(&error));
+    let gaps = if problems.errors() == 0 {
+        validate::Gaps::default()
+    } else {
+        // What is readable is checked all the same, so that all mistakes are shown at once.
+        validate::Gaps {
+            file: true,
+            ports: problems.concern("dataplane.ports"),
+            routes: problems.concern("network.routes"),
+        }
+    };
+    match config_of(shape, &root) {
+        Ok(config) => validate::validate(&config, &root, gaps, problems),
+        // Nothing that the shape lets through should get here; where something is missing, it was reported.
+        Err(error) if problems.errors() == 0 => {
+            problems.add(Problem::unplaced(error.to_string()));
             None
         }
+        Err(_) => None,
     }
 }
 
-/// Checks what is readable of a file with mistakes, so that all of them are shown at once.
-fn check_rest(shape: &Shape, root: &tree::Node<'_>, problems: &mut Problems) {
-    let partial_net = problems.concern(&["dataplane", "network"]);
-    let mut value = shape.value(root);
-    if let serde_yaml::Value::Mapping(map) = &mut value {
+/// The good part of a tree. The text is not read a second time: two readers could differ on what it says.
+fn config_of(shape: &Shape, root: &tree::Node<'_>) -> Result<Config, serde_yaml::Error> {
+    const MANY: &str = "services";
+    let mut value = shape.value_without(root, MANY);
+    // What has to be there, in case that it was left out for a mistake.
+    if let Yaml::Mapping(map) = &mut value {
         map.entry("version".into()).or_insert_with(|| 1.into());
         let dataplane = map
             .entry("dataplane".into())
-            .or_insert_with(|| serde_yaml::Mapping::new().into());
-        if let serde_yaml::Value::Mapping(dataplane) = dataplane {
+            .or_insert_with(|| Yaml::Mapping(serde_yaml::Mapping::new()));
+        if let Yaml::Mapping(dataplane) = dataplane {
             dataplane
                 .entry("ports".into())
-                .or_insert_with(|| serde_yaml::Value::Sequence(Vec::new()));
+                .or_insert_with(|| Yaml::Sequence(Vec::new()));
         }
     }
-    if let Ok(config) = serde_yaml::from_value::<Config>(value) {
-        validate::validate(&config, root, partial_net, problems);
-    }
-}
-
-/// What serde found although the tree was good: the two readers disagree, so the file is not safe to use.
-fn foreign(error: &serde_yaml::Error) -> Problem {
-    let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    match error.location() {
-        Some(at) => {
-            let place = Place {
-                line: narrow(at.line()),
-                column: narrow(at.column()),
-                length: 1,
-            };
-            Problem::new(place, error.to_string())
-        }
-        None => Problem::unplaced(error.to_string()),
-    }
+    let mut config: Config = serde_yaml::from_value(value)?;
+    // One by one, since a value takes many times the memory of what it becomes.
+    config.services = shape
+        .items(root, MANY)
+        .map(serde_yaml::from_value)
+        .collect::<Result<_, _>>()?;
+    Ok(config)
 }

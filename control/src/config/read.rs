@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::diagnostics::{Place, Problem, Problems};
 
-/// Room for more than a million services.
-const MAX_BYTES: u64 = 1 << 30;
+/// Room for some million services.
+const MAX_BYTES: u64 = 512 << 20;
 
 /// The file's text.
 pub(super) fn text(path: &Path) -> Result<String, Problem> {
@@ -34,7 +34,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Problem> {
     if !kind.is_file() {
         return Err(Problem::unplaced("is not a regular file"));
     }
-    let too_large = || Problem::unplaced("is larger than 1 GiB, which no configuration is");
+    let too_large = || Problem::unplaced("is larger than 512 MiB, which no configuration is");
     if kind.len() > MAX_BYTES {
         return Err(too_large());
     }
@@ -57,6 +57,29 @@ fn reason(error: &std::io::Error) -> String {
         first.to_lowercase().chain(chars).collect()
     })
 }
+
+/// How many values a text of this length can hold if it is a configuration: even the shortest real
+/// server takes more than eight bytes a value. Reading costs memory by the value, so this keeps
+/// garbage from costing more than a valid file of its size.
+pub(super) const fn max_values(bytes: usize) -> usize {
+    1_000_000 + bytes / 8
+}
+
+/// Whether the text can be a configuration at all, before memory is spent on it.
+pub(super) fn sparse(text: &str, problems: &mut Problems) -> bool {
+    let marks = text
+        .bytes()
+        .filter(|byte| matches!(byte, b',' | b'[' | b'{'))
+        .count();
+    if marks > max_values(text.len()) {
+        problems.add(Problem::unplaced(TOO_DENSE));
+        return false;
+    }
+    true
+}
+
+/// What is said of garbage.
+pub(super) const TOO_DENSE: &str = "has far more values than a configuration of its size";
 
 /// Whether the text has no control characters. They are no YAML, can rewrite a terminal's screen, and
 /// some are line breaks to YAML 1.1 and text to YAML 1.2.

@@ -135,13 +135,13 @@ impl Shape {
         check::value(self, node, None, &mut String::new(), problems);
     }
 
-    /// The good part of `node` as a value that serde can read.
-    pub(super) fn value(&self, node: &Node<'_>) -> Yaml {
+    /// The good part of a mapping as a value that serde can read, without one of its keys.
+    pub(super) fn value_without(&self, node: &Node<'_>, left_out: &str) -> Yaml {
         match (self, &node.body) {
             (Self::Map(fields), Body::Map(entries)) => Yaml::Mapping(
                 entries
                     .iter()
-                    .filter(|entry| !entry.value.bad)
+                    .filter(|entry| !entry.value.bad && entry.key != left_out)
                     .filter_map(|entry| {
                         let field = fields.iter().find(|field| field.name == entry.key)?;
                         Some((
@@ -151,6 +151,45 @@ impl Shape {
                     })
                     .collect(),
             ),
+            _ => Yaml::Null,
+        }
+    }
+
+    /// The good items of the list at one key of a mapping, as values that serde can read.
+    pub(super) fn items<'n>(
+        &'n self,
+        node: &'n Node<'_>,
+        key: &str,
+    ) -> impl Iterator<Item = Yaml> + 'n {
+        let shape = match self {
+            Self::Map(fields) => fields
+                .iter()
+                .find(|field| field.name == key)
+                .map(|field| &field.shape),
+            _ => None,
+        };
+        let list = match &node.body {
+            Body::Map(entries) => entries
+                .iter()
+                .find(|entry| entry.key == key && !entry.value.bad),
+            _ => None,
+        };
+        let (shape, items) = match (shape, list.map(|entry| &entry.value.body)) {
+            (Some(Self::List(shape)), Some(Body::List(items))) => {
+                (shape.as_ref(), items.as_slice())
+            }
+            _ => (self, [].as_slice()),
+        };
+        items
+            .iter()
+            .filter(|item| !item.bad)
+            .map(|item| shape.value(item))
+    }
+
+    /// The good part of `node` as a value that serde can read.
+    fn value(&self, node: &Node<'_>) -> Yaml {
+        match (self, &node.body) {
+            (Self::Map(_), Body::Map(_)) => self.value_without(node, ""),
             (Self::List(shape), Body::List(items)) => Yaml::Sequence(
                 items
                     .iter()

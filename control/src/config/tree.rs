@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 
 use super::diagnostics::{Place, Problem, Problems};
+use super::read::{TOO_DENSE, max_values};
 
 /// Deeper nesting than any valid file has; keeps every walk over the tree off the stack's end.
 const MAX_DEPTH: usize = 32;
@@ -90,6 +91,7 @@ struct Builder<'t, 'p> {
     root: Option<Node<'t>>,
     anchors: HashMap<usize, Node<'t>>,
     copied: usize,
+    values_left: usize,
     problems: &'p mut Problems,
 }
 
@@ -101,6 +103,7 @@ pub(super) fn read<'t>(text: &'t str, problems: &mut Problems) -> Option<Node<'t
         root: None,
         anchors: HashMap::new(),
         copied: 0,
+        values_left: max_values(text.len()),
         problems,
     };
     while let Some(event) = parser.next_event() {
@@ -253,6 +256,11 @@ impl<'t> Builder<'t, '_> {
     }
 
     fn put(&mut self, node: Node<'t>) -> Option<()> {
+        let Some(left) = self.values_left.checked_sub(1) else {
+            self.problems.add(Problem::unplaced(TOO_DENSE));
+            return None;
+        };
+        self.values_left = left;
         let Some(parent) = self.open.last_mut() else {
             self.root = Some(node);
             return Some(());
@@ -292,13 +300,13 @@ impl<'t> Builder<'t, '_> {
         let key = |at: &usize| entries.get(*at).map(|entry| entry.key.as_ref());
         order.sort_by(|a, b| key(a).cmp(&key(b)).then(a.cmp(b)));
         let mut repeated = Vec::new();
-        let mut first = None;
+        let mut first: Option<(&Cow<'t, str>, Place)> = None;
         for at in order {
             let Some(entry) = entries.get(at) else {
                 continue;
             };
             match first {
-                Some((key, place)) if key == &entry.key => {
+                Some((key, place)) if *key == entry.key => {
                     let message = format!("the key `{}` is here twice", shorten(key));
                     self.problems
                         .add(Problem::new(entry.place, message).also(place, "it is here first"));

@@ -77,20 +77,30 @@ impl Findings<'_, '_> {
     }
 }
 
-/// Checks `config`, which was read from `root`. With `partial` something of it could not be read, so that
-/// nothing is said about what may be missing for that reason.
+/// What could not be read, so that nothing may be said about what is missing for that reason.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Gaps {
+    /// Anything.
+    pub(super) file: bool,
+    /// Of the ports.
+    pub(super) ports: bool,
+    /// Of the routes.
+    pub(super) routes: bool,
+}
+
+/// Checks `config`, which was read from `root` up to its `gaps`.
 pub(super) fn validate(
     config: &Config,
     root: &Node<'_>,
-    partial: bool,
+    gaps: Gaps,
     problems: &mut Problems,
 ) -> Option<ValidConfig> {
     let mut findings = Findings { root, problems };
-    let start = dataplane::check(config, partial, &mut findings);
-    let net = network::check(config, partial, &mut findings);
+    let start = dataplane::check(config, gaps, &mut findings);
+    let net = network::check(config, gaps, &mut findings);
     let services = services::check(config, &net, &mut findings);
     let timeouts = network::timeouts(&config.timeouts, &mut findings);
-    (problems.errors() == 0 && !partial).then(|| {
+    (problems.errors() == 0 && !gaps.file).then(|| {
         ValidConfig::new(
             start,
             super::valid::ReloadConfig {

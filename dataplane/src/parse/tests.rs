@@ -335,6 +335,9 @@ fn a_datagram_alone_is_parsed_by_its_version() {
     assert_eq!(parse_ip(&[], 0), Err(DropReason::Truncated));
     assert_eq!(parse_ip(&[0x45], 9), Err(DropReason::Truncated));
     assert_eq!(parse_ip(&[0x75; 40], 0), Err(DropReason::Ipv4Header));
+    let mut far = vec![0; usize::from(u16::MAX)];
+    far.extend(v4().build_datagram());
+    assert_eq!(parse_ip(&far, u16::MAX), Err(DropReason::Truncated));
 }
 
 #[test]

@@ -88,18 +88,15 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) -> Option<Action> {
         let session = *A::table(&mut self.sessions).get(index);
-        let real = snapshot.real(session.real());
+        let Some(real) = snapshot.real(session.real()) else {
+            return Some(Action::Drop(DropReason::RealGone));
+        };
         let counters = self.counters(snapshot, session.real());
-        let configured = real.is_some_and(|real| real.configured);
-        if packet.tcp_flags & tcp::SYN != 0 && is_over(&session, configured) {
+        if is_over(&session, real.configured, packet.tcp_flags) {
             A::table(&mut self.sessions).remove(index);
             Self::uncount(counters, &session);
             return None;
         }
-        let Some(real) = real.filter(|_| configured) else {
-            // As IPVS does without expire_nodest_conn: not even the timer moves.
-            return Some(Action::Drop(DropReason::RealGone));
-        };
         let one_way = session.flags().contains(Flags::ONE_WAY);
         let direction = if one_way {
             Direction::InputOnly
@@ -111,8 +108,10 @@ impl<P: Pool> Engine<P> {
         table.touch(index, state, snapshot.timeouts.deadline(state, now));
         table.get_mut(index).count_in();
         if let Some(counters) = counters {
-            counters.in_packets.add(1);
-            counters.in_bytes.add(u64::from(packet.datagram_bytes()));
+            if real.configured {
+                counters.in_packets.add(1);
+                counters.in_bytes.add(u64::from(packet.datagram_bytes()));
+            }
             move_state(counters, session.state(), state);
         }
         let method = method_of(session.flags());
@@ -467,17 +466,20 @@ pub(super) fn route(egress: Egress, cut: Option<Cut>, verdict: Verdict) -> Actio
     }
 }
 
-/// Whether a SYN begins a new session in the place of this one: the old one has ended, or its real
-/// server is gone. IPVS's `conn_reuse_mode` 1, and mode 2 for one-way methods, whose sessions never
-/// get further than FIN_WAIT.
-fn is_over<A: Address>(session: &Session<A>, configured: bool) -> bool {
-    if !configured {
-        return true;
-    }
+/// Whether the packet begins a new session in the place of this one.
+///
+/// A datagram does if the real server was removed. A SYN does too, and if the session has ended:
+/// IPVS's `conn_reuse_mode` 1, and mode 2 for one-way methods, whose sessions never get further than
+/// `FIN_WAIT`. Other packets of a TCP session go on to a removed real server, so that removing one
+/// interrupts nobody; IPVS drops them.
+fn is_over<A: Address>(session: &Session<A>, configured: bool, tcp_flags: u8) -> bool {
+    let opens = tcp_flags & (tcp::SYN | tcp::RST) == tcp::SYN;
     match session.state() {
+        State::Udp | State::UdpNew => !configured,
+        State::Tcp(_) if !opens => false,
         State::Tcp(TcpState::TimeWait | TcpState::Close) => true,
-        State::Tcp(TcpState::FinWait) => session.flags().contains(Flags::ONE_WAY),
-        _ => false,
+        State::Tcp(TcpState::FinWait) if session.flags().contains(Flags::ONE_WAY) => true,
+        State::Tcp(_) => !configured,
     }
 }
 

@@ -39,10 +39,18 @@ impl<P: Pool> Engine<P> {
                 if packet.datagram_bytes() > u32::from(port.mtu) && origin.cut.is_none() {
                     return Action::Drop(DropReason::OversizeFrame);
                 }
-                self.classify_ip(snapshot, frame, packet, to.is_group(), look, origin, now)
+                if to.is_group() && !is_group(packet) {
+                    // RFC 1122 section 3.3.6; IPVS too takes only what was sent to the host alone.
+                    return Action::Drop(DropReason::OtherMac);
+                }
+                self.classify_ip(snapshot, frame, packet, look, origin, now)
             }
             Parse::Arp { offset } => {
                 self.classify_arp(snapshot, frame, usize::from(*offset), origin.port, now)
+            }
+            // Bridges and switches talk to each other all the time (STP, LLDP).
+            Parse::Other { .. } if to.is_group() => {
+                punt(snapshot, origin.port).unwrap_or(Action::Consume)
             }
             Parse::Other { .. } => {
                 punt(snapshot, origin.port).unwrap_or(Action::Drop(DropReason::EtherTypeUnknown))
@@ -55,27 +63,17 @@ impl<P: Pool> Engine<P> {
     }
 
     #[inline]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the packet's facts, in registers"
-    )]
     fn classify_ip<F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
         frame: &mut F,
         packet: &Packet,
-        is_to_group: bool,
         look: &Look,
         origin: Origin,
         now: Time,
     ) -> Action {
         if is_neighbour_discovery(frame.bytes(), packet) {
             return self.classify_ndp(snapshot, frame, packet, origin.port, now);
-        }
-        if is_to_group && !is_group(packet) {
-            // Sent to all on the link, for one of them (RFC 1122 section 3.3.6): if everybody
-            // took it, it would be there many times. IPVS ignores it too.
-            return Action::Drop(DropReason::OtherMac);
         }
         if let Some(reason) = packet.addresses.martian() {
             return Action::Drop(reason);
@@ -134,7 +132,10 @@ impl<P: Pool> Engine<P> {
         port: PortId,
     ) -> Action {
         let destination = packet.addresses.destination();
-        if snapshot.locals.contains_key(&destination) || is_group(packet) {
+        if is_group(packet) {
+            return punt(snapshot, port).unwrap_or(Action::Consume);
+        }
+        if snapshot.locals.contains_key(&destination) {
             punt(snapshot, port).unwrap_or(Action::Drop(DropReason::LocalUnhandled))
         } else if snapshot.is_vip(destination) {
             Action::Drop(DropReason::NoService)

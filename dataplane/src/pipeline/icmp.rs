@@ -226,7 +226,7 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) -> Action {
         let session = *A::table(&mut self.sessions).get(index);
-        let Some(real) = snapshot.real(session.real()).filter(|real| real.configured) else {
+        let Some(real) = snapshot.real(session.real()) else {
             return Action::Drop(DropReason::RealGone);
         };
         if session.flags().contains(Flags::NAT) && !is_icmp_checksum_valid(frame.bytes(), packet) {

@@ -77,7 +77,7 @@ impl<P: Pool> Engine<P> {
         let upper = packet.upper(frame.bytes());
         let is_neighbour = upper.first().is_some_and(|kind| (135..=136).contains(kind));
         if !is_neighbour {
-            return punt(snapshot, port).unwrap_or(Action::Drop(DropReason::LocalUnhandled));
+            return punt(snapshot, port).unwrap_or(Action::Consume);
         }
         let Some(message) = ndp::parse(source, destination, packet.ttl, upper) else {
             return Action::Drop(DropReason::NdpInvalid);

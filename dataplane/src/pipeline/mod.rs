@@ -146,7 +146,7 @@ enum Action {
     },
     /// It is a fragment: keep it until its datagram is whole.
     Reassemble(Packet),
-    /// It was for this worker itself, and has been used.
+    /// Nothing more: it has been used, or is of no interest.
     Consume,
 }
 

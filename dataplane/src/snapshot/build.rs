@@ -82,6 +82,9 @@ impl Builder {
             self.reclaim(&mut next);
         }
         let moved = self.rebuild_network(&mut next, spec);
+        if moved {
+            self.reroute_removed(&mut next);
+        }
         let mut wanted_services = HashSet::with_hasher(self.service_ids.hasher().clone());
         for service in &spec.services {
             wanted_services.insert(self.configure_service(&mut next, service, moved));
@@ -116,6 +119,18 @@ impl Builder {
         next.locals = Arc::new(locals);
         self.routes.clone_from(&spec.routes);
         true
+    }
+
+    /// Sessions of removed real servers follow the routes too.
+    fn reroute_removed(&self, next: &mut Snapshot) {
+        for id in &self.removed_reals {
+            let egress = next
+                .real(*id)
+                .and_then(|real| next.routes.egress(real.address));
+            if let Some(real) = next.reals.get_mut(id.0) {
+                real.egress = egress;
+            }
+        }
     }
 
     fn configure_service(

@@ -347,3 +347,24 @@ fn an_overlong_backlog_is_dropped_and_the_rest_leaves_when_there_is_room() {
     assert_eq!(rig.run().len(), 1024);
     finish(rig);
 }
+
+#[test]
+fn group_traffic_that_nobody_here_listens_to_is_no_drop() {
+    let group = Mac([1, 0x80, 0xc2, 0, 0, 0]);
+    let mut bridges = vec![0; 60];
+    bridges[..6].copy_from_slice(&group.0);
+    bridges[12..14].copy_from_slice(&[0, 38]);
+    let router = PacketBuilder::v6(v6("fe80::1"), v6("ff02::1"))
+        .mac(STRANGER, Mac([0x33, 0x33, 0, 0, 0, 1]));
+    let frames = [
+        bridges,
+        from_wan(CLIENT, "224.0.0.5").protocol(89).build(),
+        router.ttl(255).icmp(134, 0, 0).payload(&[0; 8]).build(),
+    ];
+    let mut rig = Rig::new(1, &direct());
+    for frame in &frames {
+        assert_eq!(rig.pass(WAN, frame), []);
+    }
+    assert_eq!(rig.all_drops(), []);
+    assert_eq!(rig.stats().next().unwrap().consumed.value(), 3);
+}

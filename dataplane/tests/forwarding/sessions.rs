@@ -204,7 +204,7 @@ fn a_port_is_used_again_after_the_end_and_not_before() {
 }
 
 #[test]
-fn sessions_of_a_removed_real_server_wait_for_it() {
+fn connections_of_a_removed_real_server_go_on_and_new_ones_go_elsewhere() {
     for forward in [
         ForwardMethod::Direct,
         ForwardMethod::Nat,
@@ -215,26 +215,47 @@ fn sessions_of_a_removed_real_server_wait_for_it() {
         for flags in [SYN, ACK] {
             client(&mut rig, 4000, flags);
         }
-        let deadline = rig.sessions()[0].deadline;
+        let slot = rig.sessions()[0].real;
         rig.wait_ms(1000);
         rig.reload(&some(forward, &[(1, 1)]));
-        assert_eq!(client(&mut rig, 4000, ACK), []);
-        assert_eq!(rig.all_drops(), [(DropReason::RealGone, 1)]);
-        assert_eq!(
-            rig.sessions()[0].deadline,
-            deadline,
-            "not even the timer moves"
-        );
+        for flags in [ACK, RST | SYN, ACK] {
+            assert_eq!(receiver(&client(&mut rig, 4000, flags)), 0, "{forward:?}");
+        }
+        assert_eq!(rig.sessions()[0].deadline.as_ms(), 11_000, "after a reset");
+        let totals = rig.snapshot().real_totals(slot);
+        assert_eq!((totals.in_packets, totals.inactive), (2, 1));
         rig.reload(&both);
         assert_eq!(receiver(&client(&mut rig, 4000, ACK)), 0);
+        let totals = rig.totals(ip(REALS[0]));
         assert_eq!(
-            rig.totals(ip(REALS[0])).sessions,
-            1,
+            (totals.sessions, totals.in_packets),
+            (1, 3),
             "its counters come back with it"
         );
         rig.reload(&some(forward, &[(1, 1)]));
         assert_eq!(receiver(&client(&mut rig, 4000, SYN)), 1, "{forward:?}");
         assert_eq!(rig.sessions().len(), 1);
+        assert_eq!(counts(&rig, REALS[1]), (1, 0));
+        finish(rig);
+    }
+}
+
+#[test]
+fn datagrams_do_not_wait_for_a_removed_real_server() {
+    for forward in [ForwardMethod::Direct, ForwardMethod::Nat] {
+        let list = |reals: &[&str]| {
+            let reals = reals.iter().map(|address| real(address, 53, forward));
+            two_armed(vec![service(Protocol::Udp, VIP, 53, reals.collect())])
+        };
+        let mut rig = Rig::new(1, &list(&REALS[..2]));
+        let ask = from_wan(CLIENT, VIP).udp(4000, 53).build();
+        assert_eq!(receiver(&rig.pass(WAN, &ask)), 0);
+        rig.reload(&list(&REALS[1..2]));
+        assert_eq!(receiver(&rig.pass(WAN, &ask)), 1);
+        rig.reload(&list(&REALS[..2]));
+        assert_eq!(receiver(&rig.pass(WAN, &ask)), 1);
+        assert_eq!(rig.sessions().len(), 1);
+        assert_eq!(counts(&rig, REALS[1]), (0, 1));
         finish(rig);
     }
 }
@@ -252,18 +273,22 @@ fn weight_zero_keeps_sessions_and_takes_no_new_ones() {
 }
 
 #[test]
-fn a_removed_services_sessions_go_with_it_and_come_back_with_it() {
+fn a_removed_services_connections_go_on_and_it_takes_no_new_ones() {
     let spec = some(ForwardMethod::Direct, &[(0, 1), (1, 1)]);
     let mut rig = Rig::new(1, &spec);
     client(&mut rig, 4000, SYN);
     client(&mut rig, 4000, ACK);
     rig.reload(&two_armed(vec![]));
-    assert_eq!(client(&mut rig, 4000, ACK), []);
+    assert_eq!(receiver(&client(&mut rig, 4000, ACK)), 0);
     assert_eq!(client(&mut rig, 4001, SYN), []);
-    let expected = [(DropReason::NotLocal, 1), (DropReason::RealGone, 1)];
-    assert_eq!(rig.all_drops(), expected);
+    assert_eq!(rig.all_drops(), [(DropReason::NotLocal, 1)]);
     rig.reload(&spec);
     assert_eq!(receiver(&client(&mut rig, 4000, ACK)), 0);
+    assert_eq!(receiver(&client(&mut rig, 4001, SYN)), 1);
+    rig.reload(&two_armed(vec![]));
+    assert_eq!(client(&mut rig, 4000, SYN), []);
+    assert_eq!(rig.sessions().len(), 1, "whoever begins anew has left");
+    finish(rig);
 }
 
 #[test]

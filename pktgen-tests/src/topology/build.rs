@@ -300,6 +300,9 @@ fn host(namespace: &Namespace) -> Result<()> {
     namespace.sysctl(&[
         "net.ipv4.conf.all.rp_filter=0",
         "net.ipv4.conf.default.rp_filter=0",
+        // Nobody here advertises itself as a router, and a question to all hosts is noise for the counters.
+        "net.ipv6.conf.all.router_solicitations=0",
+        "net.ipv6.conf.default.router_solicitations=0",
         "net.ipv6.conf.all.accept_ra=0",
         "net.ipv6.conf.default.accept_ra=0",
         "net.ipv6.conf.all.accept_dad=0",

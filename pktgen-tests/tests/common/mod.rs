@@ -10,11 +10,12 @@
 )]
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use plimsoll_pktgen_tests::daemon::{Binaries, Config, Daemon};
-use plimsoll_pktgen_tests::topology::{Family, Method, Options, Plan, SERVERS, Topology};
+use plimsoll_pktgen_tests::topology::{Method, Options, SERVERS, Topology};
 use plimsoll_pktgen_tests::traffic;
 
 /// The topology of a method.
@@ -69,26 +70,61 @@ pub(crate) fn daemon<'t>(topology: &'t Topology, config: &Config) -> Daemon<'t> 
     daemon
 }
 
-/// `count` requests, all answered, shared out as round robin does: no two servers differ by more than `slack`.
-#[track_caller]
-pub(crate) fn requests_are_shared(topology: &Topology, family: Family, count: u64, slack: u64) {
-    let answers = traffic::curl(
-        topology,
-        Plan::new(topology.plan.method).virtual_http(family),
-        count,
-    )
-    .unwrap();
-    assert_eq!(answers.failed, 0, "{answers:?}");
-    evenly(&answers.by_server, slack);
-}
-
-/// All three servers are there, and no two differ by more than `slack`.
+/// All servers are there, and no two differ by more than `slack`.
 #[track_caller]
 pub(crate) fn evenly(by_server: &BTreeMap<String, u64>, slack: u64) {
     assert_eq!(by_server.len(), SERVERS.len(), "{by_server:?}");
-    let (least, most) = (
-        by_server.values().min().unwrap(),
-        by_server.values().max().unwrap(),
-    );
+    let least = by_server.values().min().copied().unwrap_or(0);
+    let most = by_server.values().max().copied().unwrap_or(0);
     assert!(most - least <= slack, "{by_server:?}");
+}
+
+/// An answer and a request of many full-sized segments, by one server each; gives the second one's name.
+#[track_caller]
+pub(crate) fn bulk(topology: &Topology, to: SocketAddr) -> String {
+    let big = traffic::fetch(topology, &[&format!("http://{to}/big")]).unwrap();
+    assert_eq!(big.len(), 100_000);
+    let body = topology.directory().join("body");
+    std::fs::write(&body, vec![b'x'; 100_000]).unwrap();
+    let (body, url) = (
+        format!("@{}", body.display()),
+        format!("http://{to}/upload"),
+    );
+    let said = traffic::fetch(topology, &["--data-binary", &body, "-H", "Expect:", &url]).unwrap();
+    let said = String::from_utf8(said).unwrap();
+    match said.trim_end().split_once(' ') {
+        Some((name, "100000")) => name.to_owned(),
+        _ => panic!("the server has not got all of the body: {said}"),
+    }
+}
+
+/// A number of a service's real servers, by the servers' names.
+#[track_caller]
+pub(crate) fn counts(daemon: &Daemon<'_>, service: &str, field: &str) -> BTreeMap<String, u64> {
+    daemon
+        .reals(service)
+        .unwrap()
+        .into_iter()
+        .map(|(address, real)| {
+            let Some(count) = real.get(field).and_then(serde_json::Value::as_u64) else {
+                panic!("`plimsoll list -o json` has no number {field}: {real}");
+            };
+            let address: SocketAddr = address.parse().unwrap();
+            let last = address.ip().to_string();
+            let last = last.rsplit(['.', ':']).next().unwrap_or_default();
+            (format!("server-{last}"), count)
+        })
+        .collect()
+}
+
+/// How much each entry has grown.
+pub(crate) fn growth(
+    before: &BTreeMap<String, u64>,
+    after: &BTreeMap<String, u64>,
+) -> BTreeMap<String, u64> {
+    after
+        .iter()
+        .map(|(name, count)| (name.clone(), count - before.get(name).copied().unwrap_or(0)))
+        .filter(|(_, count)| *count > 0)
+        .collect()
 }

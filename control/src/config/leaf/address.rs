@@ -179,7 +179,7 @@ impl Leaf for MacAddr {
         let ok = bytes.iter_mut().all(|byte| {
             parts
                 .next()
-                .and_then(|part| hex_byte(part))
+                .and_then(hex_byte)
                 .map(|value| *byte = value)
                 .is_some()
         });

@@ -110,6 +110,13 @@ pub(super) fn value(
                 (Shape::Leaf(_) | Shape::Text, Body::List(_)) => {
                     Some("an address in brackets needs quotes".to_owned())
                 }
+                (Shape::Map(fields), Body::Scalar { text, .. })
+                    if fields
+                        .iter()
+                        .any(|field| field.name == "address" && field.required) =>
+                {
+                    Some(format!("write {{ address: {} }}", shorten(text)))
+                }
                 _ => None,
             };
             Problem::new(
@@ -238,10 +245,11 @@ fn is_plain(node: &Node<'_>) -> bool {
     matches!(node.body, Body::Scalar { plain: true, .. })
 }
 
-/// A decimal number as both YAML 1.1 and 1.2 read it: no leading zero, no underscore, no fraction.
+/// A decimal number as both YAML 1.1 and 1.2 read it: no leading zero, no -0, no
+/// underscore, no fraction.
 fn integer(text: &str) -> Option<i128> {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let decimal = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    let decimal = !digits.is_empty() && text != "-0" && digits.bytes().all(|b| b.is_ascii_digit());
     if decimal && (digits.len() == 1 || !digits.starts_with('0')) {
         text.parse().ok()
     } else {

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::super::file::{Config, Port as WrittenPort};
 use super::super::valid::{Port, StartConfig};
-use super::{Finding, Findings, not_a_host, steps};
+use super::{Finding, Findings, Gaps, not_a_host, steps};
 
 /// What Linux allows for an interface name.
 const MAX_PORT_NAME: usize = 15;
@@ -17,11 +17,7 @@ const MAX_SOCKET_PATH: usize = 107;
 const MIN_MEMORY_BYTES: u64 = 16 << 20;
 const MIN_IPV6_MTU: u16 = 1280;
 
-pub(super) fn check(
-    config: &Config,
-    partial: bool,
-    findings: &mut Findings<'_, '_>,
-) -> StartConfig {
+pub(super) fn check(config: &Config, gaps: Gaps, findings: &mut Findings<'_, '_>) -> StartConfig {
     let dataplane = &config.dataplane;
     if let Some(cpus) = &dataplane.cpus {
         check_cpus(cpus, findings);
@@ -36,7 +32,7 @@ pub(super) fn check(
             ),
         ));
     }
-    if dataplane.ports.is_empty() && !partial {
+    if dataplane.ports.is_empty() && !gaps.ports {
         findings.add(Finding::error(
             steps!["dataplane", "ports"],
             "expected at least one port",

@@ -11,7 +11,7 @@ use super::super::file::{Config, Timeouts as WrittenTimeouts};
 use super::super::leaf::Written;
 use super::super::leaf::print_duration;
 use super::super::valid::{Neighbor, Route, Timeouts};
-use super::{Finding, Findings, family, not_a_host, steps};
+use super::{Finding, Findings, Gaps, family, not_a_host, steps};
 
 /// 2^31 milliseconds and a bit less than 25 days: what timers hold.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 24 * 3600);
@@ -23,8 +23,7 @@ pub(super) struct Net {
     /// Longest prefix first.
     on_link: Vec<(IpNet, usize)>,
     own: HashMap<IpAddr, usize>,
-    /// Something of it could not be read, so nothing can be called unreachable.
-    partial: bool,
+    gaps: Gaps,
 }
 
 /// How a host is reached.
@@ -61,7 +60,7 @@ impl Net {
             .filter(|route| route.to.contains(&address));
         match routes.max_by_key(|route| route.to.prefix_len()) {
             Some(route) => Reach::Routed(*route),
-            None if self.partial => Reach::Unknown,
+            None if self.gaps.ports || self.gaps.routes => Reach::Unknown,
             None => Reach::No,
         }
     }
@@ -83,13 +82,13 @@ impl Net {
     }
 }
 
-pub(super) fn check(config: &Config, partial: bool, findings: &mut Findings<'_, '_>) -> Net {
+pub(super) fn check(config: &Config, gaps: Gaps, findings: &mut Findings<'_, '_>) -> Net {
     let mut net = Net {
         routes: Vec::new(),
         neighbors: Vec::new(),
         on_link: Vec::new(),
         own: HashMap::new(),
-        partial,
+        gaps,
     };
     for (at, port) in config.dataplane.ports.iter().enumerate() {
         for address in &port.addresses {
@@ -100,6 +99,8 @@ pub(super) fn check(config: &Config, partial: bool, findings: &mut Findings<'_, 
     net.on_link
         .sort_by_key(|(net, _)| std::cmp::Reverse(net.prefix_len()));
     check_routes(config, &mut net, findings);
+    // A route with a mistake is reported itself; what it would lead to is not missing as well.
+    net.gaps.routes |= net.routes.len() < config.network.routes.len();
     check_neighbors(config, &mut net, findings);
     net
 }
@@ -151,7 +152,7 @@ fn check_routes(config: &Config, net: &mut Net, findings: &mut Findings<'_, '_>)
             ));
         } else if let Some(port) = net.port(via) {
             net.routes.push(Route { to, via, port });
-        } else if !net.partial {
+        } else if !net.gaps.ports {
             findings.add(
                 Finding::error(
                     here("via"),
@@ -194,7 +195,7 @@ fn check_neighbors(config: &Config, net: &mut Net, findings: &mut Findings<'_, '
             ));
         } else if let Some(port) = net.port(address) {
             net.neighbors.push(Neighbor { address, mac, port });
-        } else if !net.partial {
+        } else if !net.gaps.ports {
             findings.add(
                 Finding::error(
                     here("address"),

@@ -423,6 +423,9 @@ fn thresholds(real: &WrittenReal, place: &[Step], findings: &mut Findings<'_, '_
         help,
         findings,
     );
+    if !Feature::Thresholds.works() {
+        return;
+    }
     if lower > 0 && upper == 0 {
         findings.add(Finding::error(
             with(place, "lower"),

@@ -334,6 +334,29 @@ fn new_routes_are_new_ways_to_the_same_real_servers() {
 }
 
 #[test]
+fn a_removed_real_server_with_sessions_follows_changed_routes() {
+    let mut builder = builder();
+    let mut far = service(80, &[real(1, 1, DIRECT)]);
+    far.reals[0].address = [203, 0, 113, 9].into();
+    let mut spec = spec(&[far]);
+    let way = |via| RouteSpec {
+        to: "203.0.113.0/24".parse().unwrap(),
+        via: ip(via),
+    };
+    spec.routes = vec![way(254)];
+    let first = builder.build(&spec, true);
+    let slot = slots(&first, 80)[0];
+    counters(&first, 0, slot).active.increase();
+    spec.services.clear();
+    builder.build(&spec, true);
+    spec.routes = vec![way(253)];
+    let third = builder.build(&spec, true);
+    let removed = third.real(RealId(slot)).unwrap();
+    assert!(!removed.configured);
+    assert_eq!(removed.egress.unwrap().next_hop, ip(253));
+}
+
+#[test]
 fn a_round_robin_pointer_knows_where_to_go_when_its_real_server_is_removed() {
     let mut builder = builder();
     let all = [real(1, 1, DIRECT), real(2, 1, DIRECT), real(3, 1, DIRECT)];

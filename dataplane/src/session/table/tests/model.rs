@@ -250,7 +250,7 @@ proptest! {
     }
 
     #[test]
-    fn a_table_of_25_behaves_like_a_map(ops in prop::collection::vec(op(54), 0..300)) {
-        check(25, &ops);
+    fn a_table_of_24_behaves_like_a_map(ops in prop::collection::vec(op(52), 0..300)) {
+        check(24, &ops);
     }
 }

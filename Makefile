@@ -1,0 +1,79 @@
+# Plimsoll: `make` alone prints what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+# rustup's directory is not on root's path everywhere.
+CARGO ?= $(or $(shell command -v cargo),$(HOME)/.cargo/bin/cargo)
+# Namespaces and apt-get need root; everything else is done as the user who typed `make`.
+SUDO := $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+RELEASE := $(TARGET)/release
+
+# The variables of `make demo`.
+KEEP ?=
+METHOD ?=
+REQUESTS ?= 300
+WRK ?= 0
+
+BUILD_PACKAGES := libdpdk-dev libclang-dev clang pkg-config gcc libc6-dev
+# The drivers that DPDK loads when it starts: they are not linked, so nothing else asks for them.
+DRIVER_PACKAGES := librte-mempool-ring23 librte-bus-pci23 librte-bus-vdev23 librte-net-af-packet23 \
+	librte-net-null23 librte-net-pcap23 librte-net-tap23 librte-net-vhost23 librte-net-virtio23
+TEST_PACKAGES := iproute2 ethtool nginx-light curl wrk iputils-ping procps tcpdump
+
+.PHONY: help
+help: ## Print this
+	@echo "Plimsoll, a layer-4 load balancer on DPDK"
+	@echo
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+.PHONY: deps
+deps: ## Install the Debian packages that are missing, by name
+	@$(SUDO) pktgen-tests/install-packages.sh $(BUILD_PACKAGES) $(DRIVER_PACKAGES) $(TEST_PACKAGES)
+	@$(CARGO) --version >/dev/null 2>&1 || { echo "cargo is missing: see https://rustup.rs" >&2; exit 1; }
+
+.PHONY: build
+build: deps ## Build plimsolld, plimsoll and the demo, optimised
+	@$(CARGO) build --release -p plimsoll-control --features dpdk --bin plimsolld --bin plimsoll
+	@$(CARGO) build --release -p plimsoll-pktgen-tests --bins
+
+.PHONY: demo
+demo: build ## DR, NAT and tunnel with real requests (KEEP=1 METHOD=dr REQUESTS=300 WRK=10000)
+	@$(SUDO) $(RELEASE)/plimsoll-demo --requests $(REQUESTS) --wrk $(WRK) $(if $(METHOD),--method $(METHOD)) \
+		$(if $(filter-out 0,$(KEEP)),--keep)
+
+.PHONY: test
+test: deps lint unit e2e ## Everything: lint, unit and end-to-end tests
+
+.PHONY: lint
+lint: deps ## rustfmt, clippy and rustdoc, warnings denied
+	@for tool in fmt clippy; do \
+		$(CARGO) $$tool --version >/dev/null 2>&1 || rustup component add $${tool/fmt/rustfmt}; \
+	done
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features
+
+.PHONY: unit
+unit: deps ## Tests that need no root
+	$(CARGO) test --workspace --all-features --exclude plimsoll-pktgen-tests
+	$(CARGO) test -p plimsoll-pktgen-tests --lib --bins
+
+# Namespaces and two workers that poll do not get faster side by side: one test at a time.
+.PHONY: e2e
+e2e: build ## Tests in network namespaces with nginx, curl and wrk; they need root
+	PLIMSOLL_BIN_DIR=$(RELEASE) \
+	$(if $(SUDO),CARGO_TARGET_$(HOST_TRIPLE)_RUNNER="sudo -E") \
+	$(CARGO) test -p plimsoll-pktgen-tests --no-fail-fast --test '*' -- --test-threads=1
+e2e: HOST_TRIPLE = $(shell rustc -vV | sed -n 's/host: //p' | tr a-z- A-Z_)
+
+.PHONY: docker
+docker: ## Build the container image; needs docker, or root, buildah and debootstrap
+	@pktgen-tests/docker-build.sh
+
+.PHONY: clean
+clean: ## Remove what was built
+	@$(CARGO) clean

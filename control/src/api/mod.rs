@@ -1,0 +1,167 @@
+//! The daemon's HTTP: metrics and read-only questions for everybody, changes on the control socket only.
+//! Routes and JSON; what is told is in `report.rs`, what is done in `running.rs`.
+
+mod sessions;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+use crate::metrics::Metrics;
+use crate::report::{Drops, Reload, ReloadResult, Services};
+use crate::running::{Shared, lock};
+
+/// What every request may use.
+#[derive(Debug, Clone)]
+pub struct Api {
+    running: Shared,
+    metrics: Metrics,
+    reloads: mpsc::UnboundedSender<Reload>,
+}
+
+impl Api {
+    /// What came of each reload that was asked for here goes to `reloads` too.
+    #[must_use]
+    pub fn new(running: Shared, metrics: Metrics, reloads: mpsc::UnboundedSender<Reload>) -> Self {
+        Self {
+            running,
+            metrics,
+            reloads,
+        }
+    }
+
+    /// What anybody who reaches the HTTP address may ask.
+    pub fn read_only(self) -> Router {
+        questions()
+            .route(RELOAD, post(refuse_change))
+            .with_state(self)
+    }
+
+    /// What may be asked and changed on the control socket.
+    pub fn control(self) -> Router {
+        questions().route(RELOAD, post(reload)).with_state(self)
+    }
+}
+
+const RELOAD: &str = "/api/v1/reload";
+
+fn questions() -> Router<Api> {
+    Router::new()
+        .route("/", get(index))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/services", get(services))
+        .route("/api/v1/sessions", get(sessions::list))
+        .route("/api/v1/drops", get(drops))
+}
+
+async fn index() -> &'static str {
+    "plimsolld\n\n\
+     /metrics          for Prometheus\n\
+     /api/v1/status    what runs\n\
+     /api/v1/services  virtual services and real servers with their counters\n\
+     /api/v1/sessions  sessions, ?limit=N\n\
+     /api/v1/drops     dropped packets by reason, ?all=true for those without any\n"
+}
+
+async fn metrics(State(api): State<Api>) -> Response {
+    match api.metrics.text() {
+        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn status(State(api): State<Api>) -> Json<serde_json::Value> {
+    let running = lock(&api.running);
+    let snapshot = running.snapshot();
+    let uptime = running.started().elapsed().unwrap_or_default();
+    let workers: Vec<_> = running
+        .workers()
+        .iter()
+        .map(|worker| {
+            let stats = &worker.stats;
+            serde_json::json!({
+                "cpu": worker.cpu,
+                "sessions": stats.sessions.value(),
+                "busy_polls": stats.busy_polls.value(),
+                "idle_polls": stats.idle_polls.value(),
+            })
+        })
+        .collect();
+    let ports: Vec<_> = running
+        .ports()
+        .map(|(port, device)| {
+            serde_json::json!({
+                "name": &*port.name,
+                "kernel": crate::metrics::is_kernel(port),
+                "driver": device.driver(),
+                "mac": port.mac.to_string(),
+                "mtu": port.mtu,
+                "link_up": device.link_up(),
+            })
+        })
+        .collect();
+    Json(serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "file": running.file().display().to_string(),
+        "fingerprint": format!("{:016x}", running.loaded().fingerprint),
+        "generation": snapshot.generation,
+        "uptime_s": uptime.as_secs(),
+        "workers": workers,
+        "ports": ports,
+    }))
+}
+
+async fn services(State(api): State<Api>) -> Json<Services> {
+    let running = lock(&api.running);
+    Json(Services {
+        capacity: running.session_capacity(),
+        services: crate::report::services(running.snapshot()),
+    })
+}
+
+#[derive(Debug, Deserialize)]
+struct DropsQuery {
+    #[serde(default)]
+    all: bool,
+}
+
+async fn drops(State(api): State<Api>, Query(query): Query<DropsQuery>) -> Json<Drops> {
+    let running = lock(&api.running);
+    Json(Drops {
+        drops: crate::report::drops(running.stats(), query.all),
+    })
+}
+
+#[derive(Debug, Deserialize)]
+struct ReloadQuery {
+    #[serde(default)]
+    colour: bool,
+}
+
+async fn reload(State(api): State<Api>, Query(query): Query<ReloadQuery>) -> Response {
+    let outcome = lock(&api.running).reload(query.colour);
+    // Without a listener nobody logs; the answer is given all the same.
+    let _ = api.reloads.send(outcome.clone());
+    let status = match outcome.result {
+        ReloadResult::Applied | ReloadResult::Unchanged => StatusCode::OK,
+        ReloadResult::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        ReloadResult::RestartNeeded => StatusCode::CONFLICT,
+    };
+    (status, Json(outcome)).into_response()
+}
+
+async fn refuse_change() -> (StatusCode, &'static str) {
+    (
+        StatusCode::FORBIDDEN,
+        "changes are made on the control socket only: use `plimsoll reload`\n",
+    )
+}
+
+#[cfg(test)]
+mod tests;

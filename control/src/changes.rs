@@ -1,0 +1,348 @@
+//! What differs between two configurations: what a reload changes, and what only a restart can.
+//! It compares and describes; nothing is applied here.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::valid::{Protocol, Real, ReloadConfig, Service, StartConfig};
+
+/// What a reload changes. Words are for people; which list they are in is for programs too.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes {
+    /// New services.
+    pub added: Vec<String>,
+    /// Services that are no longer there.
+    pub removed: Vec<String>,
+    /// Services that are there in both, with what differs.
+    pub changed: Vec<ServiceChange>,
+    /// Routes, neighbours, timeouts and other things that belong to no service.
+    pub other: Vec<String>,
+}
+
+/// What differs in one service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceChange {
+    /// The service.
+    pub service: String,
+    /// What differs.
+    pub what: Vec<String>,
+}
+
+impl Changes {
+    /// From `old` to `new`. A service is the same one as long as its protocol and VIP are.
+    #[must_use]
+    pub fn between(old: &ReloadConfig, new: &ReloadConfig) -> Self {
+        let mut changes = Self::default();
+        let key = |service: &Service| (service.protocol, service.vip);
+        let mut before: HashMap<(Protocol, SocketAddr), &Service> = old
+            .services
+            .iter()
+            .map(|service| (key(service), service))
+            .collect();
+        for service in &new.services {
+            let Some(former) = before.remove(&key(service)) else {
+                changes.added.push(format!(
+                    "{}, {}, {} real server{}",
+                    title(service),
+                    service.scheduler.name(),
+                    service.reals.len(),
+                    if service.reals.len() == 1 { "" } else { "s" }
+                ));
+                continue;
+            };
+            let what = service_changes(former, service);
+            if !what.is_empty() {
+                changes.changed.push(ServiceChange {
+                    service: title(service),
+                    what,
+                });
+            }
+        }
+        let gone = old
+            .services
+            .iter()
+            .filter(|service| before.contains_key(&key(service)));
+        changes.removed = gone.map(title).collect();
+        changes.other = other_changes(old, new);
+        changes
+    }
+
+    /// Whether nothing differs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// One line each: `+` added, `-` removed, `~` changed.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        lines.extend(self.added.iter().map(|what| format!("+ service {what}")));
+        lines.extend(self.removed.iter().map(|what| format!("- service {what}")));
+        for change in &self.changed {
+            lines.extend(
+                change
+                    .what
+                    .iter()
+                    .map(|what| format!("~ service {}: {what}", change.service)),
+            );
+        }
+        lines.extend(self.other.iter().map(|what| format!("~ {what}")));
+        lines
+    }
+}
+
+fn title(service: &Service) -> String {
+    format!(
+        "{} ({} {})",
+        service.name,
+        service.protocol.name(),
+        service.vip
+    )
+}
+
+fn service_changes(old: &Service, new: &Service) -> Vec<String> {
+    let mut what = Vec::new();
+    differ(&mut what, "name", &old.name, &new.name);
+    differ(
+        &mut what,
+        "scheduler",
+        &old.scheduler.name(),
+        &new.scheduler.name(),
+    );
+    let mut before: HashMap<SocketAddr, &Real> =
+        old.reals.iter().map(|real| (real.address, real)).collect();
+    for real in &new.reals {
+        let Some(former) = before.remove(&real.address) else {
+            what.push(format!(
+                "real {} added, weight {}",
+                real.address, real.weight
+            ));
+            continue;
+        };
+        let label = |key: &str| format!("{key} of {}", real.address);
+        differ(&mut what, &label("weight"), &former.weight, &real.weight);
+        differ(
+            &mut what,
+            &label("forward"),
+            &former.forward.name(),
+            &real.forward.name(),
+        );
+    }
+    let gone = old
+        .reals
+        .iter()
+        .filter(|real| before.contains_key(&real.address));
+    what.extend(gone.map(|real| format!("real {} removed", real.address)));
+    if what.is_empty() && old.reals != new.reals {
+        what.push("order of the real servers".to_owned());
+    }
+    what
+}
+
+fn other_changes(old: &ReloadConfig, new: &ReloadConfig) -> Vec<String> {
+    let mut what = Vec::new();
+    lists(&mut what, "route", &old.routes, &new.routes, |route| {
+        format!("{} via {}", route.to, route.via)
+    });
+    lists(
+        &mut what,
+        "neighbor",
+        &old.neighbors,
+        &new.neighbors,
+        |neighbor| format!("{} at {}", neighbor.address, mac(neighbor.mac)),
+    );
+    let (before, after) = (old.timeouts, new.timeouts);
+    for (name, before, after) in [
+        ("timeouts.tcp", before.tcp, after.tcp),
+        ("timeouts.tcp_fin", before.tcp_fin, after.tcp_fin),
+        ("timeouts.udp", before.udp, after.udp),
+    ] {
+        if before != after {
+            what.push(format!("{name} {before:?} -> {after:?}"));
+        }
+    }
+    if old.hash_key != new.hash_key {
+        what.push("hash.key".to_owned());
+    }
+    what
+}
+
+fn mac(bytes: [u8; 6]) -> String {
+    bytes.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+fn differ<T: PartialEq + Display>(what: &mut Vec<String>, name: &str, old: &T, new: &T) {
+    if old != new {
+        what.push(format!("{name} {old} -> {new}"));
+    }
+}
+
+fn lists<T: PartialEq>(
+    what: &mut Vec<String>,
+    name: &str,
+    old: &[T],
+    new: &[T],
+    show: impl Fn(&T) -> String,
+) {
+    // Both lists are short: routes and neighbours written by hand.
+    let missing = |from: &T, list: &[T]| !list.contains(from);
+    for one in new.iter().filter(|one| missing(one, old)) {
+        what.push(format!("{name} {} added", show(one)));
+    }
+    for one in old.iter().filter(|one| missing(one, new)) {
+        what.push(format!("{name} {} removed", show(one)));
+    }
+}
+
+/// What differs that only a restart can change, by its place in the file.
+#[must_use]
+pub fn restarts(old: &StartConfig, new: &StartConfig) -> Vec<String> {
+    let mut what = Vec::new();
+    let cpus = |config: &StartConfig| match &config.cpus {
+        Some(cpus) => format!("{cpus:?}"),
+        None => "every CPU but the first".to_owned(),
+    };
+    differ(&mut what, "dataplane.cpus", &cpus(old), &cpus(new));
+    differ(
+        &mut what,
+        "dataplane.sessions",
+        &old.sessions_per_worker,
+        &new.sessions_per_worker,
+    );
+    if old.hugepages != new.hugepages {
+        what.push("dataplane.memory.hugepages".to_owned());
+    }
+    differ(
+        &mut what,
+        "dataplane.memory.size in bytes",
+        &old.memory_bytes,
+        &new.memory_bytes,
+    );
+    if old.eal_args != new.eal_args {
+        what.push(format!(
+            "dataplane.eal_args {:?} -> {:?}",
+            old.eal_args, new.eal_args
+        ));
+    }
+    if old.ports != new.ports {
+        let names = |config: &StartConfig| -> Vec<String> {
+            config.ports.iter().map(|port| port.name.clone()).collect()
+        };
+        if names(old) == names(new) {
+            let differing = old.ports.iter().zip(&new.ports).filter(|(a, b)| a != b);
+            what.extend(differing.map(|(port, _)| format!("dataplane.ports: port {}", port.name)));
+        } else {
+            differ(
+                &mut what,
+                "dataplane.ports",
+                &names(old).join(", "),
+                &names(new).join(", "),
+            );
+        }
+    }
+    differ(
+        &mut what,
+        "control.socket",
+        &old.socket.display().to_string(),
+        &new.socket.display().to_string(),
+    );
+    differ(&mut what, "control.http", &old.http, &new.http);
+    what
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    const BASE: &str = r#"
+version: 1
+dataplane:
+  cpus: [1]
+  ports: [{ name: wan, device: net_null0, addresses: [192.0.2.2/24] }]
+services:
+  - name: web
+    vip: 192.0.2.10:80
+    protocol: tcp
+    scheduler: rr
+    forward: dr
+    reals: [{ address: "192.0.2.21:80" }, { address: "192.0.2.22:80" }]
+  - name: dns
+    vip: 192.0.2.10:53
+    protocol: udp
+    scheduler: rr
+    forward: dr
+    reals: []
+"#;
+
+    fn changes(replace: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
+        let load = |text: String| config::parse("x", text).unwrap_or_else(|e| panic!("{e:?}"));
+        let new = replace
+            .iter()
+            .fold(BASE.to_owned(), |text, (from, to)| text.replace(from, to));
+        let (old, new) = (load(BASE.to_owned()).valid, load(new).valid);
+        let changes = Changes::between(old.reload(), new.reload());
+        assert_eq!(changes.is_empty(), changes.lines().is_empty());
+        (changes.lines(), restarts(old.start(), new.start()))
+    }
+
+    #[test]
+    fn the_same_text_changes_nothing() {
+        assert_eq!(changes(&[]), (Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn every_change_is_named() {
+        let (lines, restarts) = changes(&[
+            (
+                "scheduler: rr\n    forward: dr\n    reals: [{ address: \"192.0.2.21:80\" }, { address: \"192.0.2.22:80\" }]",
+                "scheduler: wrr\n    forward: dr\n    reals: [{ address: \"192.0.2.22:80\", weight: 0 }, { address: \"192.0.2.23:80\" }]",
+            ),
+            ("vip: 192.0.2.10:53", "vip: 192.0.2.11:53"),
+            (
+                "services:",
+                "timeouts: { udp: 1m }\nnetwork:\n  routes: [{ to: 0.0.0.0/0, via: 192.0.2.1 }]\n  neighbors: [{ address: 192.0.2.21, mac: \"02:00:00:00:00:0b\" }]\nservices:",
+            ),
+        ]);
+        assert_eq!(restarts, Vec::<String>::new());
+        assert_eq!(
+            lines,
+            [
+                "+ service dns (udp 192.0.2.11:53), rr, 0 real servers",
+                "- service dns (udp 192.0.2.10:53)",
+                "~ service web (tcp 192.0.2.10:80): scheduler rr -> wrr",
+                "~ service web (tcp 192.0.2.10:80): weight of 192.0.2.22:80 1 -> 0",
+                "~ service web (tcp 192.0.2.10:80): real 192.0.2.23:80 added, weight 1",
+                "~ service web (tcp 192.0.2.10:80): real 192.0.2.21:80 removed",
+                "~ route 0.0.0.0/0 via 192.0.2.1 added",
+                "~ neighbor 192.0.2.21 at 02:00:00:00:00:0b added",
+                "~ timeouts.udp 300s -> 60s",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_named_by_its_place() {
+        let (lines, restarts) = changes(&[
+            ("cpus: [1]", "cpus: [0, 1]\n  sessions: 10"),
+            ("192.0.2.2/24]", "192.0.2.3/24]"),
+            ("services:", "control: { http: \"127.0.0.1:1\" }\nservices:"),
+        ]);
+        assert_eq!(lines, Vec::<String>::new());
+        assert_eq!(
+            restarts,
+            [
+                "dataplane.cpus [1] -> [0, 1]",
+                "dataplane.sessions 1048576 -> 10",
+                "dataplane.ports: port wan",
+                "control.http 127.0.0.1:9142 -> 127.0.0.1:1",
+            ]
+        );
+        let (_, restarts) = changes(&[("name: wan", "name: lan")]);
+        assert_eq!(restarts, ["dataplane.ports wan -> lan"]);
+    }
+}

@@ -1,0 +1,68 @@
+//! `plimsoll list`: services, real servers and sessions in the columns that `ipvsadm` prints.
+//! How the columns look is in `table.rs`.
+
+use std::io;
+
+use super::client::{Client, NoAnswer};
+use super::{Exit, Format, Terminal, table};
+use crate::report::{Services, Sessions};
+
+/// Show services and real servers, as `ipvsadm -Ln` does.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Sessions, packets and bytes since the start, as `ipvsadm -Ln --stats` shows them.
+    #[arg(long, conflicts_with = "sessions")]
+    stats: bool,
+    /// Numbers in full, not in K, M, G.
+    #[arg(long, requires = "stats")]
+    exact: bool,
+    /// All sessions, as `ipvsadm -Lnc` shows them.
+    #[arg(long)]
+    sessions: bool,
+    /// At most so many sessions.
+    #[arg(long, requires = "sessions", value_name = "N")]
+    limit: Option<usize>,
+    /// How to write the result; JSON always has the numbers of --stats.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+impl Args {
+    pub(super) fn run(self, client: &Client, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+        let shown = if self.sessions {
+            self.sessions(client, terminal)
+        } else {
+            self.services(client)
+        };
+        match shown {
+            Ok(text) => {
+                terminal.out.write_all(text.as_bytes())?;
+                Ok(Exit::Ok)
+            }
+            Err(error) => error.tell(terminal),
+        }
+    }
+
+    fn services(&self, client: &Client) -> Result<String, NoAnswer> {
+        let list: Services = client.get("/api/v1/services")?;
+        Ok(match self.output {
+            Format::Json => serde_json::to_string_pretty(&list)? + "\n",
+            Format::Text if self.stats => table::stats(&list, self.exact),
+            Format::Text => table::services(&list),
+        })
+    }
+
+    fn sessions(&self, client: &Client, terminal: &mut Terminal<'_>) -> Result<String, NoAnswer> {
+        let limit = self
+            .limit
+            .map_or_else(String::new, |limit| format!("?limit={limit}"));
+        let list: Sessions = client.get(&format!("/api/v1/sessions{limit}"))?;
+        if list.truncated && self.limit.is_none() {
+            writeln!(terminal.err, "plimsoll: there are more sessions than these")?;
+        }
+        Ok(match self.output {
+            Format::Json => serde_json::to_string_pretty(&list)? + "\n",
+            Format::Text => table::sessions(&list),
+        })
+    }
+}

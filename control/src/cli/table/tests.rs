@@ -1,0 +1,168 @@
+//! Texts that `ipvsadm` 1.31 printed, taken apart and put together again.
+
+use super::*;
+use crate::report::Session;
+
+const LISTS: [&str; 3] = [
+    include_str!("../../../tests/ipvsadm/list.txt"),
+    include_str!("../../../tests/ipvsadm/list-nat.txt"),
+    include_str!("../../../tests/ipvsadm/list-udp.txt"),
+];
+const STATS: [&str; 3] = [
+    include_str!("../../../tests/ipvsadm/list-stats.txt"),
+    include_str!("../../../tests/ipvsadm/stats-nat.txt"),
+    include_str!("../../../tests/ipvsadm/stats-v6.txt"),
+];
+const SESSIONS: [&str; 2] = [
+    include_str!("../../../tests/ipvsadm/sessions.txt"),
+    include_str!("../../../tests/ipvsadm/sessions-v6.txt"),
+];
+
+fn protocol(word: &str) -> Protocol {
+    match word {
+        "TCP" => Protocol::Tcp,
+        "UDP" => Protocol::Udp,
+        other => panic!("{other}"),
+    }
+}
+
+fn counts(words: &[&str]) -> Counters {
+    let number = |place: usize| words[place].parse().unwrap();
+    Counters {
+        conns: number(0),
+        in_packets: number(1),
+        out_packets: number(2),
+        in_bytes: number(3),
+        out_bytes: number(4),
+    }
+}
+
+fn read(text: &str, stats: bool) -> Services {
+    let mut services: Vec<Service> = Vec::new();
+    for line in text.lines().filter(|line| !line.contains(":Port")) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let counted = |from: usize| {
+            if stats {
+                counts(&words[from..])
+            } else {
+                Counters::default()
+            }
+        };
+        match words[0] {
+            "IP" => {}
+            "->" => {
+                let plain = |place: usize| {
+                    if stats {
+                        0
+                    } else {
+                        words[place].parse().unwrap()
+                    }
+                };
+                services.last_mut().unwrap().reals.push(Real {
+                    address: words[1].parse().unwrap(),
+                    forward: match words[2] {
+                        "Masq" => Forward::Nat,
+                        "Tunnel" => Forward::Tunnel,
+                        _ => Forward::Dr,
+                    },
+                    weight: u32::try_from(plain(3)).unwrap(),
+                    active: plain(4),
+                    inactive: plain(5),
+                    counters: counted(2),
+                });
+            }
+            word => services.push(Service {
+                name: String::new(),
+                vip: words[1].parse().unwrap(),
+                protocol: protocol(word),
+                scheduler: if stats {
+                    String::new()
+                } else {
+                    words[2].to_owned()
+                },
+                counters: counted(2),
+                reals: Vec::new(),
+            }),
+        }
+    }
+    Services {
+        capacity: 4096,
+        services,
+    }
+}
+
+#[test]
+fn services_look_as_ipvsadm_prints_them() {
+    for text in LISTS {
+        let list = read(text, false);
+        assert!(!list.services.is_empty());
+        assert_eq!(services(&list), text);
+    }
+}
+
+#[test]
+fn numbers_look_as_ipvsadm_prints_them() {
+    for text in STATS {
+        let list = read(text, true);
+        assert!(!list.services.is_empty());
+        assert_eq!(stats(&list, false), text);
+        assert_eq!(stats(&list, true), text);
+    }
+}
+
+#[test]
+fn sessions_look_as_ipvsadm_prints_them() {
+    for text in SESSIONS {
+        let read = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let (minutes, seconds) = words[1].split_once(':').unwrap();
+            let number = |text: &str| text.parse::<u64>().unwrap();
+            Session {
+                protocol: protocol(words[0]),
+                state: words[2].to_owned().into(),
+                client: words[3].parse().unwrap(),
+                virtual_: words[4].parse().unwrap(),
+                real: words[5].parse().unwrap(),
+                expires_s: 60 * number(minutes) + number(seconds),
+            }
+        };
+        let list = Sessions {
+            sessions: text.lines().skip(2).map(read).collect(),
+            truncated: false,
+        };
+        assert_eq!(sessions(&list), text);
+    }
+}
+
+#[test]
+fn large_numbers_are_cut_to_eight_places() {
+    for (count, text) in [
+        (0, "        0"),
+        (99_999_999, " 99999999"),
+        (100_000_000, "  100000K"),
+        (999_999_999, "  999999K"),
+        (1_000_000_000, "    1000M"),
+        (99_999_999_999, "   99999M"),
+        (100_000_000_000, "     100G"),
+        (99_999_999_999_999, "   99999G"),
+        (100_000_000_000_000, "     100T"),
+        (u64::MAX, " 18446744T"),
+    ] {
+        assert_eq!(large(count), text);
+    }
+    let counts = Counters {
+        conns: u64::MAX,
+        ..Counters::default()
+    };
+    assert!(numbers(&counts, true).starts_with(" 18446744073709551615        0"));
+}
+
+#[test]
+fn nothing_is_a_table_with_headings_only() {
+    let list = Services {
+        capacity: 1,
+        services: Vec::new(),
+    };
+    assert_eq!(services(&list).lines().count(), 3);
+    assert_eq!(stats(&list, false).lines().count(), 3);
+}

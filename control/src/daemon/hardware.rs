@@ -1,0 +1,180 @@
+//! DPDK, its memory and the ports, opened as configured.
+//! Nothing polls here, and nothing is compiled.
+
+use plimsoll_dataplane::io::PortQueues;
+use plimsoll_dataplane::snapshot::spec::{PortRole, PortSpec};
+use plimsoll_dataplane::wire::Mac;
+use plimsoll_dpdk::{
+    Eal, EalConfig, Memory, MemoryKind, Mempool, Port, PortConfig, RxQueue, TxQueue, device,
+};
+use tracing::{info, warn};
+
+use super::DaemonError;
+use crate::compile;
+use crate::config::valid::{Hugepages, StartConfig};
+use crate::running::{Device, DeviceCounts};
+
+/// A worker's queue pairs, in the order of the ports.
+pub(super) type Queues = Vec<PortQueues<RxQueue, TxQueue>>;
+
+/// Everything that DPDK gives.
+pub(super) struct Hardware {
+    pub(super) eal: Eal,
+    pub(super) pool: Mempool,
+    /// All ports, those to the kernel last.
+    pub(super) specs: Vec<PortSpec>,
+    /// Their devices, in the same order.
+    pub(super) devices: Vec<Box<dyn Device>>,
+    /// By worker.
+    pub(super) queues: Vec<Queues>,
+}
+
+/// Receive and transmit descriptors of each queue of a NIC.
+const DESCRIPTORS: u16 = 512;
+/// The same for a port to the kernel, where little goes.
+const KERNEL_DESCRIPTORS: u16 = 64;
+/// The largest MTU that a TAP takes.
+const TAP_MTU: u16 = 1504;
+/// Buffers that a thread's cache may hold (see [`Mempool::new`]).
+const CACHED: u32 = 384;
+/// Frames that a worker's backlog for one port may hold.
+const BACKLOG: u32 = 1024;
+/// Frames that may wait for neighbours, on one worker.
+const WAITING: u32 = 1024;
+/// Frames that one worker's inbox may hold.
+const INBOX: u32 = 2048;
+
+impl Hardware {
+    pub(super) fn open(start: &StartConfig, workers: usize) -> Result<Self, DaemonError> {
+        let workers = u16::try_from(workers)
+            .map_err(|_| DaemonError::TooMany("dataplane.cpus: too many workers"))?;
+        let eal = Eal::init(EalConfig {
+            program: "plimsolld".to_owned(),
+            memory: match start.hugepages {
+                Hugepages::Auto => Memory::Auto,
+                Hugepages::On => Memory::Huge,
+                Hugepages::Off => Memory::NoHuge,
+            },
+            size_mib: Some(u32::try_from(start.memory_bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX)),
+            extra_args: start.eal_args.clone(),
+            devices: start.ports.iter().map(|port| port.device.clone()).collect(),
+        })?;
+        let memory = match eal.memory_kind() {
+            MemoryKind::Hugepages => "hugepages",
+            MemoryKind::Ordinary => "ordinary",
+        };
+        info!(version = %eal.version(), memory, mib = eal.memory_mib(), "DPDK runs");
+        let mtu = start.ports.iter().map(|port| port.mtu_bytes).max();
+        let pool = Mempool::new(
+            &eal,
+            "plimsoll",
+            buffers(start, u32::from(workers)),
+            device::data_room(mtu.unwrap_or(TAP_MTU).max(TAP_MTU)),
+        )?;
+
+        let mut opened = Vec::new();
+        for port in &start.ports {
+            let config = PortConfig {
+                queues: workers,
+                rx_descriptors: DESCRIPTORS,
+                tx_descriptors: DESCRIPTORS,
+                mtu: port.mtu_bytes,
+                ..PortConfig::new(&port.name, &port.device)
+            };
+            opened.push(open(&eal, &config, &pool)?);
+        }
+        let macs: Vec<Mac> = opened.iter().map(|(port, _)| Mac(port.mac())).collect();
+        let specs = compile::ports(start, &macs);
+        for spec in &specs {
+            if matches!(spec.role, PortRole::Kernel { .. }) {
+                let config = PortConfig {
+                    queues: workers,
+                    rx_descriptors: KERNEL_DESCRIPTORS,
+                    tx_descriptors: KERNEL_DESCRIPTORS,
+                    mtu: spec.mtu.min(TAP_MTU),
+                    ..PortConfig::new(&spec.name, &device::tap(&spec.name, spec.mac.0))
+                };
+                opened.push(open(&eal, &config, &pool)?);
+            }
+        }
+
+        let mut queues: Vec<Queues> = (0..workers).map(|_| Vec::new()).collect();
+        let mut devices: Vec<Box<dyn Device>> = Vec::new();
+        for (port, pairs) in opened {
+            devices.push(Box::new(port));
+            for (worker, pair) in queues.iter_mut().zip(pairs) {
+                worker.push(pair);
+            }
+        }
+        Ok(Self {
+            eal,
+            pool,
+            specs,
+            devices,
+            queues,
+        })
+    }
+}
+
+fn open(eal: &Eal, config: &PortConfig, pool: &Mempool) -> Result<(Port, Queues), DaemonError> {
+    let (port, queues) = Port::open(eal, config, pool)?;
+    let capabilities = port.capabilities();
+    info!(
+        port = port.name(),
+        device = config.device,
+        driver = port.driver(),
+        mac = %Mac(port.mac()),
+        mtu = config.mtu,
+        queues = config.queues,
+        rss = capabilities.rss,
+        link_up = port.link_up(),
+        "port opened"
+    );
+    let spreads = capabilities.rss
+        || ["net_af_packet", "net_tap"]
+            .iter()
+            .any(|driver| port.driver().starts_with(driver));
+    if config.queues > 1 && !spreads {
+        warn!(
+            port = port.name(),
+            "the device does not spread flows over its queues: one worker may get them all"
+        );
+    }
+    Ok((port, queues))
+}
+
+/// Buffers that can be in use at one time, if everything is full.
+fn buffers(start: &StartConfig, workers: u32) -> u32 {
+    let ports = u32::try_from(start.ports.len()).unwrap_or(u32::MAX);
+    let kernel_ports = start.ports.iter().filter(|port| port.kernel).count();
+    let kernel_ports = u32::try_from(kernel_ports).unwrap_or(u32::MAX);
+    let rings = ports
+        .saturating_mul(2 * u32::from(DESCRIPTORS))
+        .saturating_add(kernel_ports.saturating_mul(2 * u32::from(KERNEL_DESCRIPTORS)));
+    let backlogs = ports.saturating_add(kernel_ports).saturating_mul(BACKLOG);
+    let of_worker = rings
+        .saturating_add(backlogs)
+        .saturating_add(WAITING + INBOX + CACHED);
+    of_worker.saturating_mul(workers).saturating_add(CACHED)
+}
+
+impl Device for Port {
+    fn driver(&self) -> String {
+        Self::driver(self).to_owned()
+    }
+
+    fn link_up(&self) -> bool {
+        Self::link_up(self)
+    }
+
+    fn counts(&self) -> DeviceCounts {
+        let stats = self.stats();
+        DeviceCounts {
+            rx_missed: stats.rx_missed,
+            rx_errors: stats.rx_errors,
+            tx_errors: stats.tx_errors,
+            rx_no_buffer: stats.rx_no_buffer,
+            rx_too_long: stats.rx_too_long,
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! `plimsolld`: from a configuration file to workers that poll, and back to nothing.
+//! The only place that knows both the control thread and DPDK.
+
+mod cpus;
+mod hardware;
+mod log;
+mod notify;
+mod serve;
+mod socket;
+mod worker;
+
+use std::io::{self, IsTerminal as _, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use ahash::RandomState;
+use clap::Parser;
+use plimsoll_dataplane::snapshot::build::Builder;
+use plimsoll_dataplane::snapshot::rcu::Publisher;
+use tracing::{error, info, warn};
+
+use crate::cli::Exit;
+use crate::compile;
+use crate::config::{self, Loaded};
+use crate::metrics::Metrics;
+use crate::running::{Parts, Running};
+use hardware::Hardware;
+pub use log::LogFormat;
+use worker::Workers;
+
+/// The load balancer: owns its NICs and forwards packets until SIGTERM. SIGHUP reloads the
+/// configuration, as `plimsoll reload` does.
+#[derive(Debug, Parser)]
+#[command(name = "plimsolld", version)]
+pub struct Args {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// How to write the log to stderr; PLIMSOLL_LOG sets what is logged [default: info].
+    #[arg(long, value_enum, default_value_t)]
+    log_format: LogFormat,
+}
+
+/// Why the daemon does not start, or does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// A configured CPU cannot be had.
+    #[error(transparent)]
+    Cpu(#[from] cpus::CpuError),
+    /// The control socket or the HTTP address cannot be had.
+    #[error(transparent)]
+    Socket(#[from] socket::SocketError),
+    /// DPDK does not start.
+    #[error(transparent)]
+    Eal(#[from] plimsoll_dpdk::EalError),
+    /// There is no memory for packets.
+    #[error(transparent)]
+    Pool(#[from] plimsoll_dpdk::PoolError),
+    /// A port cannot be opened.
+    #[error(transparent)]
+    Port(#[from] plimsoll_dpdk::PortError),
+    /// More ports or workers than can be numbered.
+    #[error("{0}")]
+    TooMany(&'static str),
+    /// The system gives no random numbers.
+    #[error("/dev/urandom cannot be read: {0}")]
+    Random(#[source] io::Error),
+    /// The control thread cannot wait for anything.
+    #[error("the control thread cannot start: {0}")]
+    Runtime(#[source] io::Error),
+    /// A worker does not start.
+    #[error("worker {worker} on CPU {cpu} cannot start: {reason}")]
+    WorkerStart {
+        /// Which.
+        worker: usize,
+        /// Where.
+        cpu: usize,
+        /// Why.
+        reason: String,
+    },
+    /// A worker is gone.
+    #[error("worker {0} has ended by itself, which is a bug: packets would be lost without it")]
+    WorkerEnded(usize),
+    /// A mistake in the list of metrics.
+    #[error("the metrics contradict each other: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Ok
+            };
+            return ExitCode::from(exit.code());
+        }
+    };
+    log::start(args.log_format);
+    let loaded = match config::load(&args.config) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            eprint!("{}", errors.report(colour));
+            return ExitCode::from(Exit::InvalidConfig.code());
+        }
+    };
+    for warning in loaded.warnings.items() {
+        warn!(file = %args.config.display(), "{}", warning.message);
+    }
+    match run(&args.config, loaded) {
+        Ok(()) => {
+            info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            error!("{error}");
+            ExitCode::from(Exit::Failed.code())
+        }
+    }
+}
+
+/// Everything from the first CPU to the last packet, in order.
+fn run(file: &Path, loaded: Loaded) -> Result<(), DaemonError> {
+    let start = loaded.valid.start().clone();
+    let placement = cpus::place(start.cpus.as_deref(), &cpus::usable())?;
+    let sockets = socket::Sockets::bind(&start.socket, start.http)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(DaemonError::Runtime)?;
+    // Before DPDK starts, which takes a while: until then SIGHUP would end the process.
+    let signals = runtime
+        .block_on(async { serve::Signals::new() })
+        .map_err(DaemonError::Runtime)?;
+    // DPDK's helper threads stay on the CPU that this thread is on when it starts.
+    if let Some(cpu) = placement.control {
+        cpus::pin(cpu);
+    }
+
+    let hardware = Hardware::open(&start, placement.workers.len())?;
+    let (builder, mut publisher) = compiled(&loaded, &hardware, placement.workers.len())?;
+    let time_zero = Instant::now();
+    let Hardware {
+        eal,
+        pool,
+        specs,
+        devices,
+        queues,
+    } = hardware;
+    let workers = Workers::start(worker::Plan {
+        cpus: &placement.workers,
+        sessions: u32::try_from(start.sessions_per_worker).unwrap_or(u32::MAX),
+        keys: random_words()?,
+        queues,
+        pool: &pool,
+        publisher: &mut publisher,
+        time_zero,
+    })?;
+    let services = loaded.valid.reload().services.len();
+    let running = Arc::new(Mutex::new(Running::new(Parts {
+        file: file.to_owned(),
+        loaded,
+        ports: specs,
+        devices,
+        builder,
+        publisher,
+        workers: workers.handles(),
+        start: time_zero,
+    })));
+    let metrics = Metrics::new(Arc::clone(&running))?;
+    info!(
+        workers = placement.workers.len(),
+        cpus = ?placement.workers,
+        services,
+        socket = %start.socket.display(),
+        http = %start.http,
+        "ready"
+    );
+    let outcome = runtime.block_on(serve::serve(serve::Plan {
+        running,
+        metrics,
+        sockets,
+        signals,
+        eal: &eal,
+        ended: workers.ended(),
+    }));
+    notify::stopping();
+    info!("stopping");
+    // The queues go with the workers, and then the ports with `running`'s last owner.
+    workers.stop();
+    drop(runtime);
+    outcome
+}
+
+/// The first snapshot.
+fn compiled(
+    loaded: &Loaded,
+    hardware: &Hardware,
+    workers: usize,
+) -> Result<(Builder, Publisher<plimsoll_dataplane::snapshot::Snapshot>), DaemonError> {
+    let [a, b, c, d] = random_words()?;
+    let mut builder = Builder::new(workers, &RandomState::with_seeds(a, b, c, d));
+    let spec = compile::spec(&hardware.specs, loaded.valid.reload());
+    let first = builder.build(&spec, true);
+    Ok((builder, Publisher::new(first)))
+}
+
+/// Numbers that no attacker knows, so that none can aim at one bucket of a table.
+fn random_words() -> Result<[u64; 4], DaemonError> {
+    let mut words = [0; 4];
+    let mut source = std::fs::File::open("/dev/urandom").map_err(DaemonError::Random)?;
+    for word in &mut words {
+        let mut bytes = [0; 8];
+        source.read_exact(&mut bytes).map_err(DaemonError::Random)?;
+        *word = u64::from_ne_bytes(bytes);
+    }
+    Ok(words)
+}

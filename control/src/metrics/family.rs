@@ -1,0 +1,85 @@
+//! [`Family`]: the samples of one metric, from plain numbers to what the `prometheus` crate writes.
+//! It knows no metric.
+
+use std::collections::HashMap;
+
+use prometheus::core::Desc;
+use prometheus::proto::{self, LabelPair, Metric, MetricFamily, MetricType};
+
+/// What all names begin with.
+const PREFIX: &str = "plimsoll_";
+
+/// The samples of one metric.
+#[derive(Debug)]
+pub(super) struct Family {
+    name: String,
+    help: String,
+    kind: MetricType,
+    samples: Vec<Metric>,
+}
+
+/// A metric that only goes up.
+pub(super) fn counter(name: &str, help: &str) -> Family {
+    family(name, help, MetricType::COUNTER)
+}
+
+/// A metric that goes up and down.
+pub(super) fn gauge(name: &str, help: &str) -> Family {
+    family(name, help, MetricType::GAUGE)
+}
+
+fn family(name: &str, help: &str, kind: MetricType) -> Family {
+    Family {
+        name: format!("{PREFIX}{name}"),
+        help: help.to_owned(),
+        kind,
+        samples: Vec::new(),
+    }
+}
+
+impl Family {
+    /// Adds a sample; every one of a family has the same labels.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "Prometheus' numbers are f64, and so are what it does with them"
+    )]
+    pub(super) fn add(&mut self, labels: &[(&str, &str)], value: u64) {
+        let labels = labels.iter().map(|(name, value)| {
+            let mut pair = LabelPair::default();
+            pair.set_name((*name).to_owned());
+            pair.set_value((*value).to_owned());
+            pair
+        });
+        let mut metric = Metric::from_label(labels.collect());
+        if self.kind == MetricType::COUNTER {
+            let mut counter = proto::Counter::default();
+            counter.set_value(value as f64);
+            metric.set_counter(counter);
+        } else {
+            let mut gauge = proto::Gauge::default();
+            gauge.set_value(value as f64);
+            metric.set_gauge(gauge);
+        }
+        self.samples.push(metric);
+    }
+
+    /// What the registry needs to tell it from others.
+    pub(super) fn description(&self) -> prometheus::Result<Desc> {
+        Desc::new(
+            self.name.clone(),
+            self.help.clone(),
+            Vec::new(),
+            HashMap::new(),
+        )
+    }
+
+    /// The form that is written.
+    pub(super) fn finish(self) -> MetricFamily {
+        let mut family = MetricFamily::default();
+        family.set_name(self.name);
+        family.set_help(self.help);
+        family.set_field_type(self.kind);
+        family.set_metric(self.samples);
+        family
+    }
+}

@@ -1,0 +1,357 @@
+//! What is told about a running data plane, in the form that `-o json` prints: services, sessions, drops.
+//! Field names are a contract. Nothing is laid out for people here.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use plimsoll_dataplane::flow;
+use plimsoll_dataplane::snapshot::Snapshot;
+use plimsoll_dataplane::snapshot::model::{ForwardMethod, Totals, VirtualService};
+use plimsoll_dataplane::stats::WorkerStats;
+use plimsoll_dataplane::time::Time;
+use plimsoll_dataplane::verdict::DropReason;
+use plimsoll_dataplane::worker::SessionRecord;
+use serde::{Deserialize, Serialize};
+
+use crate::changes::Changes;
+
+/// A transport protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// Its name in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+impl From<flow::Protocol> for Protocol {
+    fn from(protocol: flow::Protocol) -> Self {
+        match protocol {
+            flow::Protocol::Tcp => Self::Tcp,
+            flow::Protocol::Udp => Self::Udp,
+        }
+    }
+}
+
+/// How packets get to a real server, by its name in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Forward {
+    /// Direct routing.
+    Dr,
+    /// Address translation.
+    Nat,
+    /// IP in IP.
+    Tunnel,
+}
+
+impl From<ForwardMethod> for Forward {
+    fn from(method: ForwardMethod) -> Self {
+        match method {
+            ForwardMethod::Direct => Self::Dr,
+            ForwardMethod::Nat => Self::Nat,
+            ForwardMethod::Tunnel => Self::Tunnel,
+        }
+    }
+}
+
+/// What was counted for a service or a real server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Sessions scheduled.
+    pub conns: u64,
+    /// Packets of clients.
+    pub in_packets: u64,
+    /// Packets of real servers that passed through here.
+    pub out_packets: u64,
+    /// Bytes of clients' packets, from the IP header on.
+    pub in_bytes: u64,
+    /// Bytes of real servers' packets.
+    pub out_bytes: u64,
+}
+
+impl From<Totals> for Counters {
+    fn from(totals: Totals) -> Self {
+        Self {
+            conns: totals.sessions,
+            in_packets: totals.in_packets,
+            out_packets: totals.out_packets,
+            in_bytes: totals.in_bytes,
+            out_bytes: totals.out_bytes,
+        }
+    }
+}
+
+/// A real server of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Real {
+    /// Its address and port.
+    pub address: SocketAddr,
+    /// How packets of new sessions get to it.
+    pub forward: Forward,
+    /// Its share of new sessions; 0 takes none.
+    pub weight: u32,
+    /// Sessions in an active state.
+    pub active: u64,
+    /// All other sessions.
+    pub inactive: u64,
+    /// What was counted for it.
+    #[serde(flatten)]
+    pub counters: Counters,
+}
+
+/// A virtual service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// The virtual address and port.
+    pub vip: SocketAddr,
+    /// Its transport protocol.
+    pub protocol: Protocol,
+    /// Its scheduler's name.
+    pub scheduler: String,
+    /// What was counted for it; real servers that were removed since are in it too.
+    #[serde(flatten)]
+    pub counters: Counters,
+    /// In scheduling order.
+    pub reals: Vec<Real>,
+}
+
+/// `plimsoll list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Services {
+    /// Sessions that all workers together can hold.
+    pub capacity: u64,
+    /// In the order of their slots: older ones first.
+    pub services: Vec<Service>,
+}
+
+/// One session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Its transport protocol.
+    pub protocol: Protocol,
+    /// Its state, as `ipvsadm -Lnc` names it.
+    pub state: Cow<'static, str>,
+    /// The client's address and port.
+    pub client: SocketAddr,
+    /// The virtual address and port.
+    #[serde(rename = "virtual")]
+    pub virtual_: SocketAddr,
+    /// The real server's address and port.
+    pub real: SocketAddr,
+    /// Whole seconds until it ends, if no further packet comes.
+    pub expires_s: u64,
+}
+
+/// `plimsoll list --sessions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sessions {
+    /// In no order.
+    pub sessions: Vec<Session>,
+    /// Whether there are more that are not told.
+    #[serde(default)]
+    pub truncated: bool,
+}
+
+/// `plimsoll drops`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drops {
+    /// Packets by reason.
+    pub drops: BTreeMap<String, u64>,
+}
+
+/// What came of a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReloadResult {
+    /// The file is in force.
+    Applied,
+    /// The file says what is in force already.
+    Unchanged,
+    /// The file is invalid; nothing was changed.
+    Invalid,
+    /// The file changes what only a restart can; nothing was changed.
+    RestartNeeded,
+}
+
+impl ReloadResult {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Applied,
+        Self::Unchanged,
+        Self::Invalid,
+        Self::RestartNeeded,
+    ];
+
+    /// Its name in JSON, and the value of the metric label `result`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Invalid => "invalid",
+            Self::RestartNeeded => "restart_needed",
+        }
+    }
+}
+
+/// `plimsoll reload`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reload {
+    /// What came of it.
+    pub result: ReloadResult,
+    /// The file that was read.
+    pub file: String,
+    /// The configuration in force counts up with every change.
+    pub generation: u64,
+    /// What was changed.
+    pub changes: Changes,
+    /// What needs a restart, if that is why it was refused.
+    #[serde(default)]
+    pub restart: Vec<String>,
+    /// What `plimsoll check` would say about the file.
+    pub diagnostics: serde_json::Value,
+    /// The same for people; empty if there is nothing to say.
+    pub report: String,
+}
+
+/// The configured services and what was counted for them, in the order of their slots.
+#[must_use]
+pub fn services(snapshot: &Snapshot) -> Vec<Service> {
+    snapshot
+        .configured_services()
+        .map(|one| service(snapshot, one))
+        .collect()
+}
+
+fn service(snapshot: &Snapshot, service: &VirtualService) -> Service {
+    let reals = service
+        .candidates
+        .iter()
+        .filter_map(|candidate| {
+            let real = snapshot.real(candidate.real)?;
+            let load = snapshot.load(real.id);
+            Some(Real {
+                address: SocketAddr::new(real.address, real.port),
+                forward: real.forward.into(),
+                weight: candidate.weight,
+                active: load.active,
+                inactive: load.inactive,
+                counters: snapshot.real_totals(real.id).into(),
+            })
+        })
+        .collect();
+    Service {
+        name: service.name.to_string(),
+        vip: SocketAddr::new(service.address, service.port),
+        protocol: service.protocol.into(),
+        scheduler: service.scheduler.kind().to_string(),
+        counters: snapshot.service_totals(service).into(),
+        reals,
+    }
+}
+
+/// A session as it stands at `now`.
+#[must_use]
+pub fn session(snapshot: &Snapshot, record: &SessionRecord, now: Time) -> Session {
+    // A slot outlives its sessions, so there is always one.
+    let unspecified = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), 0);
+    let real = snapshot.real(record.real);
+    Session {
+        protocol: record.state.protocol().into(),
+        state: record.state.name().into(),
+        client: record.client.into(),
+        virtual_: record.virtual_.into(),
+        real: real.map_or(unspecified, |real| SocketAddr::new(real.address, real.port)),
+        expires_s: record.deadline.ms_since(now) / 1000,
+    }
+}
+
+/// What all workers dropped, by reason; `all` includes the reasons that nothing was dropped for.
+#[must_use]
+pub fn drops<'a>(
+    workers: impl Iterator<Item = &'a WorkerStats> + Clone,
+    all: bool,
+) -> BTreeMap<String, u64> {
+    DropReason::ALL
+        .iter()
+        .map(|reason| {
+            let count = workers.clone().map(|worker| worker.drops(*reason)).sum();
+            (reason.label().to_owned(), count)
+        })
+        .filter(|(_, count)| all || *count > 0)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_forms_are_what_the_documentation_promises() {
+        let service = Service {
+            name: "web".into(),
+            vip: "192.0.2.1:80".parse().unwrap(),
+            protocol: Protocol::Tcp,
+            scheduler: "rr".into(),
+            counters: Counters {
+                conns: 1,
+                ..Counters::default()
+            },
+            reals: vec![Real {
+                address: "[2001:db8::1]:80".parse().unwrap(),
+                forward: Forward::Tunnel,
+                weight: 2,
+                active: 3,
+                inactive: 4,
+                counters: Counters::default(),
+            }],
+        };
+        let json = serde_json::to_value(&service).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "name": "web", "vip": "192.0.2.1:80", "protocol": "tcp", "scheduler": "rr",
+                "conns": 1, "in_packets": 0, "out_packets": 0, "in_bytes": 0, "out_bytes": 0,
+                "reals": [{
+                    "address": "[2001:db8::1]:80", "forward": "tunnel", "weight": 2,
+                    "active": 3, "inactive": 4,
+                    "conns": 0, "in_packets": 0, "out_packets": 0, "in_bytes": 0, "out_bytes": 0,
+                }],
+            })
+        );
+        assert_eq!(serde_json::from_value::<Service>(json).unwrap(), service);
+    }
+
+    #[test]
+    fn every_reason_is_there_when_all_are_asked_for() {
+        let worker = WorkerStats::new(0);
+        assert!(drops([&worker].into_iter(), false).is_empty());
+        assert_eq!(
+            drops([&worker, &worker].into_iter(), true).len(),
+            DropReason::ALL.len()
+        );
+    }
+
+    #[test]
+    fn results_have_the_same_name_in_json_and_in_metrics() {
+        for result in ReloadResult::ALL {
+            assert_eq!(serde_json::to_value(result).unwrap(), result.name());
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Reloads on a data plane without workers, but with an ear on the commands that one would get.
+
+use std::time::Duration;
+
+use ahash::RandomState;
+use plimsoll_dataplane::wire::Mac;
+use plimsoll_dataplane::worker::commands;
+
+use super::*;
+
+const BASE: &str = r#"
+version: 1
+dataplane:
+  cpus: [0]
+  sessions: 100
+  ports: [{ name: wan, device: net_null0, addresses: [192.0.2.2/24], kernel: true }]
+network:
+  routes: [{ to: 0.0.0.0/0, via: 192.0.2.1 }]
+services:
+  - name: web
+    vip: 192.0.2.10:80
+    protocol: tcp
+    scheduler: rr
+    forward: dr
+    reals: [{ address: "192.0.2.21:80" }]
+"#;
+
+#[derive(Debug)]
+struct NoDevice;
+
+impl Device for NoDevice {
+    fn driver(&self) -> String {
+        "none".into()
+    }
+
+    fn link_up(&self) -> bool {
+        true
+    }
+
+    fn counts(&self) -> DeviceCounts {
+        DeviceCounts::default()
+    }
+}
+
+/// A running load balancer with one worker that never polls, and the file that it was read from.
+pub(crate) fn running() -> (Running, tempfile::NamedTempFile) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), BASE).unwrap();
+    let loaded = config::load(file.path()).unwrap_or_else(|e| panic!("{}", e.report(false)));
+    let ports = compile::ports(loaded.valid.start(), &[Mac([2, 0, 0, 0, 0, 1])]);
+    let mut builder = Builder::new(1, &RandomState::with_seeds(1, 2, 3, 4));
+    let publisher =
+        Publisher::new(builder.build(&compile::spec(&ports, loaded.valid.reload()), true));
+    let running = Running::new(Parts {
+        file: file.path().to_owned(),
+        loaded,
+        devices: vec![Box::new(NoDevice), Box::new(NoDevice)],
+        builder,
+        publisher,
+        workers: vec![WorkerHandle {
+            cpu: 0,
+            stats: Arc::new(WorkerStats::new(ports.len())),
+            commands: commands(),
+        }],
+        ports,
+        start: Instant::now(),
+    });
+    (running, file)
+}
+
+fn replace(file: &tempfile::NamedTempFile, from: &str, to: &str) {
+    let text = std::fs::read_to_string(file.path()).unwrap();
+    assert!(text.contains(from));
+    std::fs::write(file.path(), text.replace(from, to)).unwrap();
+}
+
+fn announced(running: &Running) -> Vec<(PortId, IpAddr)> {
+    match running.workers()[0].commands.pop() {
+        Some(Command::Announce(addresses)) => addresses,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_good_file_is_put_in_force_and_its_new_vips_are_announced() {
+    let (mut running, file) = running();
+    running.announce_all();
+    assert_eq!(
+        announced(&running),
+        [(PortId(0), "192.0.2.10".parse().unwrap())]
+    );
+
+    // One VIP is on the port's network, the other is routed here.
+    replace(
+        &file,
+        "services:",
+        "services:
+  - { name: near, vip: \"192.0.2.11:80\", protocol: tcp, scheduler: rr, forward: dr, reals: [] }
+  - { name: far, vip: \"198.51.100.1:80\", protocol: tcp, scheduler: rr, forward: dr, reals: [] }",
+    );
+    let reload = running.reload(false);
+    assert_eq!(
+        (reload.result, reload.generation),
+        (ReloadResult::Applied, 2)
+    );
+    assert_eq!(reload.changes.added.len(), 2);
+    assert_eq!(running.snapshot().configured_services().count(), 3);
+    assert_eq!(
+        announced(&running),
+        [(PortId(0), "192.0.2.11".parse().unwrap())]
+    );
+
+    let again = running.reload(false);
+    assert_eq!(
+        (again.result, again.generation),
+        (ReloadResult::Unchanged, 2)
+    );
+    assert!(running.workers()[0].commands.is_empty());
+    let counts: Vec<u64> = running.reloads().map(|(_, count)| count).collect();
+    assert_eq!(counts, [1, 1, 0, 0]);
+}
+
+#[test]
+fn a_broken_file_changes_nothing_and_is_reported_as_check_does() {
+    let (mut running, file) = running();
+    let before = Arc::clone(running.snapshot());
+    replace(&file, "scheduler: rr", "scheduler: rrr");
+    let reload = running.reload(false);
+    assert_eq!(
+        (reload.result, reload.generation),
+        (ReloadResult::Invalid, 1)
+    );
+    let errors = config::load(file.path()).unwrap_err();
+    assert_eq!(reload.report, errors.report(false));
+    assert_eq!(reload.diagnostics, errors.to_json());
+    assert!(Arc::ptr_eq(running.snapshot(), &before));
+
+    std::fs::remove_file(file.path()).unwrap();
+    assert_eq!(running.reload(false).result, ReloadResult::Invalid);
+    assert!(Arc::ptr_eq(running.snapshot(), &before));
+}
+
+#[test]
+fn what_needs_a_restart_is_refused_as_a_whole() {
+    let (mut running, file) = running();
+    replace(&file, "sessions: 100", "sessions: 200");
+    replace(&file, "scheduler: rr", "scheduler: lc");
+    let reload = running.reload(false);
+    assert_eq!(reload.result, ReloadResult::RestartNeeded);
+    assert_eq!(reload.restart, ["dataplane.sessions 100 -> 200"]);
+    assert!(reload.changes.is_empty());
+    assert_eq!(running.snapshot().generation, 1);
+    assert_eq!(running.session_capacity(), 100);
+}
+
+#[test]
+fn a_worker_that_is_too_busy_is_not_waited_for() {
+    let (running, _file) = running();
+    while !running.list_sessions().is_empty() {}
+    running.announce_all();
+    assert!(running.now() <= Time::from_ms(0) + Duration::from_secs(60));
+}

@@ -1,0 +1,203 @@
+//! The daemon's pipeline over pcaps, whose timestamps are the clock: no DPDK, no root.
+//! Nothing here decides about packets; the workers are the daemon's.
+
+mod captures;
+mod machine;
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::config::{self, Diagnostics, Loaded, ValidConfig};
+use crate::report;
+use captures::{Capture, Input, Output};
+use machine::Machine;
+
+/// What to simulate.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The configuration at the start.
+    pub config: PathBuf,
+    /// What arrives on which port. Frames due at one time keep this order.
+    pub inputs: Vec<(String, PathBuf)>,
+    /// Where to write what leaves which port.
+    pub outputs: Vec<(String, PathBuf)>,
+    /// Configurations that replace it, by time after the first frame.
+    pub reloads: Vec<(Duration, PathBuf)>,
+    /// Instead of the configured capacity.
+    pub sessions_per_worker: Option<u32>,
+    /// How many workers, at least 1.
+    pub workers: usize,
+}
+
+/// What cannot be simulated.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulateError {
+    /// A configuration is invalid.
+    #[error("{} is not a valid configuration", .0.name())]
+    Config(Diagnostics),
+    /// A reload changes what needs a restart.
+    #[error("{}: `{section}` differs from the configuration at the start; that needs a restart", .path.display())]
+    NeedsRestart {
+        /// The reload's file.
+        path: PathBuf,
+        /// Which section.
+        section: &'static str,
+    },
+    /// No port has this name.
+    #[error("no port is named `{name}`; the configuration has {known}")]
+    NoPort {
+        /// The name on the command line.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A capture cannot be read.
+    #[error("{}: {why}", .path.display())]
+    Read {
+        /// The capture.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// A capture or the report cannot be written.
+    #[error("{}: {why}", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+}
+
+/// What the tables and counters stand at when the last event is over.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The configured services with their real servers.
+    pub services: Vec<report::Service>,
+    /// The sessions, in order of client and virtual address.
+    pub sessions: Vec<report::Session>,
+    /// Packets dropped, by reason.
+    pub drops: std::collections::BTreeMap<String, u64>,
+    /// Frames that went in.
+    pub frames_in: u64,
+    /// Frames that came out.
+    pub frames_out: u64,
+}
+
+/// Runs the plan to its last event.
+///
+/// # Errors
+/// See [`SimulateError`]. Files may be half written then.
+pub fn run(plan: &Plan) -> Result<Report, SimulateError> {
+    let start = load(&plan.config)?;
+    let mut reloads = Vec::new();
+    for (at, path) in &plan.reloads {
+        let next = load(path)?;
+        if let Some(section) = restart_section(&start, &next) {
+            return Err(SimulateError::NeedsRestart {
+                path: path.clone(),
+                section,
+            });
+        }
+        reloads.push((*at, next));
+    }
+    // Stable: two reloads at one time keep the command line's order.
+    reloads.sort_by_key(|(at, _)| *at);
+    let mut inputs = Vec::new();
+    for (name, path) in &plan.inputs {
+        inputs.push(Input::open(port(&start, name)?, path)?);
+    }
+    let mut outputs = Vec::new();
+    for (name, path) in &plan.outputs {
+        outputs.push(Output::create(port(&start, name)?, path)?);
+    }
+    let capacity = start.start().sessions_per_worker;
+    let capacity = u32::try_from(capacity).unwrap_or(u32::MAX);
+    let sessions = plan.sessions_per_worker.unwrap_or(capacity);
+    let mut machine = Machine::new(&start, plan.workers.max(1), sessions);
+    let (mut frames_in, mut frames_out) = (0, 0);
+    let mut reloads = reloads.into_iter().peekable();
+    let mut captures = captures::merge(inputs).peekable();
+    let first = match captures.peek() {
+        Some(Ok(capture)) => capture.at,
+        _ => Duration::ZERO,
+    };
+    loop {
+        // A reload comes before frames of the same time.
+        let frame_at = match captures.peek() {
+            Some(Ok(capture)) => Some(capture.at.saturating_sub(first)),
+            Some(Err(_)) => Some(Duration::ZERO),
+            None => None,
+        };
+        let due = reloads.next_if(|(at, _)| frame_at.is_none_or(|frame_at| *at <= frame_at));
+        let at = if let Some((at, config)) = due {
+            frames_out += machine.advance(at, first, &mut outputs)?;
+            machine.reload(&config);
+            at
+        } else if let Some(capture) = captures.next() {
+            let Capture { at, port, frame } = capture?;
+            let at = at.saturating_sub(first);
+            frames_out += machine.advance(at, first, &mut outputs)?;
+            machine.inject(port, &frame);
+            frames_in += 1;
+            at
+        } else {
+            break;
+        };
+        frames_out += machine.settle(at, first, &mut outputs)?;
+    }
+    for output in outputs {
+        output.finish()?;
+    }
+    let (services, sessions, drops) = machine.report();
+    Ok(Report {
+        services,
+        sessions,
+        drops,
+        frames_in,
+        frames_out,
+    })
+}
+
+/// Writes the report as JSON.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_report(report: &Report, path: &Path) -> Result<(), SimulateError> {
+    let error = |why: String| SimulateError::Write {
+        path: path.to_owned(),
+        why,
+    };
+    let file = File::create(path).map_err(|why| error(why.to_string()))?;
+    serde_json::to_writer_pretty(BufWriter::new(file), report).map_err(|why| error(why.to_string()))
+}
+
+fn load(path: &Path) -> Result<ValidConfig, SimulateError> {
+    let Loaded { valid, .. } = config::load(path).map_err(SimulateError::Config)?;
+    Ok(valid)
+}
+
+/// The section that differs although only a restart changes it. What only the daemon looks at, such
+/// as sockets and CPUs, may differ here.
+fn restart_section(old: &ValidConfig, new: &ValidConfig) -> Option<&'static str> {
+    (old.start().ports != new.start().ports).then_some("dataplane.ports")
+}
+
+fn port(config: &ValidConfig, name: &str) -> Result<u16, SimulateError> {
+    let ports = &config.start().ports;
+    let place = (0_u16..).zip(ports).find(|(_, port)| port.name == name);
+    place
+        .map(|(index, _)| index)
+        .ok_or_else(|| SimulateError::NoPort {
+            name: name.to_owned(),
+            known: ports
+                .iter()
+                .map(|port| port.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
+}

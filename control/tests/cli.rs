@@ -1,0 +1,149 @@
+//! The `plimsoll` command from outside: exit codes, and what goes to which output.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failing test says where; clippy.toml knows only #[test] functions"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn plimsoll(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_plimsoll"))
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+fn sample(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../conf")
+        .join(name)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn a_valid_file_exits_0_and_says_what_it_holds() {
+    let file = sample("reference.yaml");
+    let file = file.to_str().unwrap();
+    let output = plimsoll(&["check", file]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        text(&output.stdout),
+        format!("{file}: valid (2 ports, 2 services, 4 real servers)\n")
+    );
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn an_invalid_file_exits_3_with_the_reasons_on_stderr_without_colour() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("broken.yaml");
+    fs::write(
+        &file,
+        "version: 1\ndataplane: { ports: [] }\nservises: []\n",
+    )
+    .unwrap();
+    let file = file.to_str().unwrap();
+    let output = plimsoll(&["check", file]);
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(text(&output.stdout), "");
+    let report = text(&output.stderr);
+    assert!(report.contains("broken.yaml:3:1]"), "{report}");
+    assert!(report.contains("did you mean `services`?"), "{report}");
+    assert!(report.contains("expected at least one port"), "{report}");
+    assert!(!report.contains('\u{1b}'), "{report}");
+
+    let output = plimsoll(&["check", "-o", "json", file]);
+    assert_eq!(output.status.code(), Some(3));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["valid"], false);
+    assert_eq!(json["errors"], 2);
+    assert_eq!(json["diagnostics"][1]["line"], 3);
+    assert_eq!(json["diagnostics"][1]["path"], "servises");
+}
+
+#[test]
+fn what_is_no_configuration_file_exits_3_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty");
+    fs::write(&empty, "").unwrap();
+    let latin1 = folder.path().join("latin1");
+    fs::write(&latin1, b"version: 1\n# caf\xe9\n").unwrap();
+    let huge = folder.path().join("huge");
+    fs::File::create(&huge).unwrap().set_len(1 << 40).unwrap();
+    let zeros = folder.path().join("zeros");
+    fs::File::create(&zeros).unwrap().set_len(1 << 20).unwrap();
+    let pipe = folder.path().join("pipe");
+    let made = Command::new("mkfifo")
+        .arg(&pipe)
+        .status()
+        .is_ok_and(|status| status.success());
+    let mut cases = vec![
+        (folder.path().to_owned(), "is a directory"),
+        (empty, "holds no configuration"),
+        (latin1, "line 2 is not UTF-8"),
+        (huge, "is larger than"),
+        (zeros, "control character U+0000"),
+        (folder.path().join("missing"), "no such file or directory"),
+        (PathBuf::from("/dev/zero"), "is not a regular file"),
+    ];
+    if made {
+        cases.push((pipe, "is not a regular file"));
+    }
+    for (path, reason) in cases {
+        let output = plimsoll(&["check", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(3), "{}", path.display());
+        let report = text(&output.stderr);
+        assert!(report.contains(reason), "{report}");
+    }
+}
+
+#[test]
+fn a_senseless_command_line_exits_2_and_help_exits_0() {
+    for args in [
+        &["chekc"][..],
+        &["check"],
+        &[],
+        &["check", "a", "b"],
+        &["completion", "nosh"],
+    ] {
+        assert_eq!(plimsoll(args).status.code(), Some(2), "{args:?}");
+    }
+    for args in [&["--help"][..], &["--version"], &["check", "--help"]] {
+        assert_eq!(plimsoll(args).status.code(), Some(0), "{args:?}");
+    }
+}
+
+#[test]
+fn schema_and_completion_are_printed() {
+    let schema = plimsoll(&["schema"]);
+    assert_eq!(schema.status.code(), Some(0));
+    let schema: serde_json::Value = serde_json::from_slice(&schema.stdout).unwrap();
+    assert_eq!(schema["title"], "Plimsoll configuration");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = plimsoll(&["completion", shell]);
+        assert_eq!(script.status.code(), Some(0));
+        assert!(text(&script.stdout).contains("plimsoll"));
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    for args in [&["schema"][..], &["completion", "bash"], &["--help"]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_plimsoll"))
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        assert_eq!(text(&output.stderr), "", "{args:?}");
+    }
+}

@@ -1,0 +1,322 @@
+//! What valid configurations become, that every sample loads, and that nothing makes the reader panic.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failing test says where; clippy.toml knows only #[test] functions"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use plimsoll_control::config::{self, Config, ValidConfig, valid};
+use proptest::prelude::*;
+
+const SMALL: &str = "
+version: 1
+dataplane:
+  ports: [{ name: wan, device: net_null0, addresses: [192.0.2.10/24] }]
+services:
+  - name: web
+    vip: 192.0.2.80:80
+    reals: [{ address: 192.0.2.22 }, { address: 192.0.2.21, weight: 0 }, { address: 192.0.2.23, forward: nat }]
+";
+
+fn samples() -> Vec<(PathBuf, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf");
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "yaml"))
+        .collect();
+    files.sort();
+    files
+        .into_iter()
+        .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
+        .collect()
+}
+
+fn valid(text: &str) -> ValidConfig {
+    config::parse("test", text)
+        .unwrap_or_else(|errors| panic!("{}", errors.report(false)))
+        .valid
+}
+
+#[test]
+fn every_sample_loads_without_a_warning() {
+    let samples = samples();
+    assert!(samples.len() >= 5);
+    for (path, text) in samples {
+        let loaded =
+            config::load(&path).unwrap_or_else(|errors| panic!("{}", errors.report(false)));
+        assert!(
+            loaded.warnings.items().is_empty(),
+            "{}",
+            loaded.warnings.report(false)
+        );
+        assert_eq!(*loaded.text, *text);
+    }
+}
+
+#[test]
+fn reference_yaml_names_every_key_of_the_schema() {
+    fn written(value: &serde_yaml::Value, keys: &mut BTreeSet<String>) {
+        match value {
+            serde_yaml::Value::Mapping(map) => {
+                for (key, value) in map {
+                    keys.insert(key.as_str().unwrap().to_owned());
+                    written(value, keys);
+                }
+            }
+            serde_yaml::Value::Sequence(items) => items.iter().for_each(|item| written(item, keys)),
+            _ => {}
+        }
+    }
+    let (_, text) = samples()
+        .into_iter()
+        .find(|(path, _)| path.ends_with("reference.yaml"))
+        .unwrap();
+    let mut keys = BTreeSet::new();
+    written(&serde_yaml::from_str(&text).unwrap(), &mut keys);
+    let schema = config::schema();
+    let definitions = schema["$defs"]
+        .as_object()
+        .unwrap()
+        .values()
+        .chain([&schema]);
+    let wanted: BTreeSet<String> = definitions
+        .filter_map(|definition| definition["properties"].as_object())
+        .flat_map(|properties| properties.keys().cloned())
+        .collect();
+    assert_eq!(wanted, keys);
+}
+
+#[test]
+fn the_schema_offers_what_this_version_carries_and_no_more() {
+    let schema = config::schema();
+    let names = |definition: &str| schema["$defs"][definition]["enum"].clone();
+    assert_eq!(names("Scheduler"), serde_json::json!(["rr", "wrr", "lc"]));
+    assert_eq!(names("Forward"), serde_json::json!(["dr", "nat", "tunnel"]));
+    assert_eq!(names("Protocol"), serde_json::json!(["tcp", "udp"]));
+    assert_eq!(names("TunnelType"), serde_json::json!(["ipip"]));
+    for key in ["persistence", "one_packet", "health"] {
+        assert!(
+            schema["$defs"]["Service"]["properties"].get(key).is_none(),
+            "{key}"
+        );
+    }
+    assert!(schema["$defs"].get("Health").is_none());
+    assert!(!schema.to_string().contains("null"));
+    assert_eq!(schema["$defs"]["Service"]["additionalProperties"], false);
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let config = valid(SMALL);
+    let (start, reload) = (config.start(), config.reload());
+    assert_eq!(start.cpus, None);
+    assert_eq!(start.sessions_per_worker, 1_048_576);
+    assert_eq!(start.hugepages, valid::Hugepages::Auto);
+    assert_eq!(start.memory_bytes, 512 << 20);
+    assert_eq!(start.socket, Path::new("/run/plimsoll/plimsoll.sock"));
+    assert_eq!(start.http, "127.0.0.1:9142".parse::<SocketAddr>().unwrap());
+    assert_eq!(
+        (start.ports[0].mtu_bytes, start.ports[0].kernel),
+        (1500, false)
+    );
+    assert_eq!(reload.timeouts.tcp, Duration::from_secs(900));
+    assert_eq!(reload.timeouts.tcp_fin, Duration::from_secs(120));
+    assert_eq!(reload.timeouts.udp, Duration::from_secs(300));
+    assert_eq!(reload.hash_key, None);
+    let service = &reload.services[0];
+    assert_eq!(service.protocol, valid::Protocol::Tcp);
+    assert_eq!(service.scheduler, valid::Scheduler::Rr);
+    assert_eq!(service.forward, valid::Forward::Direct);
+}
+
+#[test]
+fn real_servers_keep_their_order_and_take_the_services_port() {
+    let config = valid(SMALL);
+    let reals = &config.reload().services[0].reals;
+    let addresses: Vec<String> = reals.iter().map(|real| real.address.to_string()).collect();
+    assert_eq!(
+        addresses,
+        ["192.0.2.22:80", "192.0.2.21:80", "192.0.2.23:80"]
+    );
+    assert_eq!(
+        reals.iter().map(|real| real.weight).collect::<Vec<_>>(),
+        [1, 0, 1]
+    );
+    assert_eq!(reals[2].forward, valid::Forward::Nat);
+}
+
+#[test]
+fn gateways_and_neighbours_know_their_port() {
+    let text = "
+version: 1
+dataplane:
+  ports:
+    - { name: wan, device: '3B:00.0', addresses: [192.0.2.10/24] }
+    - { name: lan, device: net_null1, addresses: ['2001:db8::1/64', 10.0.0.1/8] }
+network:
+  routes: [{ to: '::/0', via: '2001:db8::fe' }, { to: 0.0.0.0/0, via: 192.0.2.1 }]
+  neighbors: [{ address: 10.1.2.3, mac: 02:00:00:00:00:0B }]
+hash: { key: 00112233445566778899001122334455 }
+";
+    let config = valid(text);
+    let routes = &config.reload().routes;
+    assert_eq!((routes[0].port, routes[1].port), (1, 0));
+    assert_eq!(routes[1].via, "192.0.2.1".parse::<IpAddr>().unwrap());
+    let neighbor = config.reload().neighbors[0];
+    assert_eq!((neighbor.port, neighbor.mac), (1, [2, 0, 0, 0, 0, 11]));
+    assert_eq!(config.start().ports[0].device, "0000:3b:00.0");
+    assert_eq!(config.reload().hash_key.unwrap()[..2], [0x00, 0x11]);
+}
+
+#[test]
+fn anchors_and_aliases_stand_for_what_they_name() {
+    let text = "
+version: 1
+dataplane: { ports: [{ name: wan, device: net_null0, addresses: [192.0.2.10/24] }] }
+services:
+  - { name: http, vip: 192.0.2.80:80, reals: &pool [{ address: 192.0.2.21 }, { address: 192.0.2.22 }] }
+  - { name: https, vip: 192.0.2.80:443, reals: *pool }
+";
+    assert_eq!(
+        valid(text).reload().services[1].reals[1]
+            .address
+            .to_string(),
+        "192.0.2.22:443"
+    );
+}
+
+#[test]
+fn off_is_accepted_for_what_this_version_does_not_carry() {
+    let text = SMALL.replace(
+        "    reals:",
+        "    one_packet: false\n    tunnel: { type: ipip }\n    reals:",
+    );
+    let text = text.replace(
+        "weight: 0",
+        "weight: 0, upper: 0, lower: 0, forward: tunnel",
+    );
+    assert_eq!(valid(&text).reload().services.len(), 1);
+}
+
+#[test]
+fn a_byte_order_mark_and_windows_line_ends_are_read() {
+    let text = format!("\u{feff}{}", SMALL.trim_start().replace('\n', "\r\n"));
+    assert_eq!(valid(&text), valid(SMALL));
+}
+
+#[test]
+fn the_fingerprint_is_that_of_the_text() {
+    let print = |text: &str| config::parse("test", text).unwrap().fingerprint;
+    assert_eq!(print(SMALL), print(SMALL));
+    assert_ne!(print(SMALL), print(&format!("{SMALL}\n")));
+}
+
+#[test]
+fn a_configuration_written_by_serde_reads_back_the_same() {
+    for (path, text) in samples() {
+        let config: Config = serde_yaml::from_str(&text).unwrap();
+        let again = serde_yaml::to_string(&config).unwrap();
+        assert_eq!(valid(&text), valid(&again), "{}", path.display());
+    }
+}
+
+#[test]
+fn aliases_that_stand_for_billions_are_refused_at_once() {
+    let mut text = "a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for name in 'b'..'z' {
+        let before = char::from_u32(u32::from(name) - 1).unwrap();
+        let nine = vec![format!("*{before}"); 9].join(", ");
+        text.push_str(&format!("{name}: &{name} [{nine}]\n"));
+    }
+    assert!(config::parse("test", text).is_err());
+}
+
+#[test]
+fn deep_nesting_does_not_end_the_stack() {
+    for part in ["[", "{a: ", "- ", "? ", "[{a: "] {
+        assert!(
+            config::parse("test", part.repeat(100_000)).is_err(),
+            "{part}"
+        );
+    }
+}
+
+#[test]
+fn garbage_of_many_values_is_refused_before_memory_is_spent_on_it() {
+    for text in [
+        "[".to_owned() + &"a,".repeat(4 << 20),
+        "- a\n".repeat(4 << 20),
+    ] {
+        let errors = config::parse("test", text).unwrap_err();
+        assert!(
+            errors.items()[0].message.contains("far more values"),
+            "{}",
+            errors.report(false)
+        );
+    }
+}
+
+/// Cuts, doubles and replaces pieces of a sample.
+fn mutated() -> impl Strategy<Value = String> {
+    let texts: Vec<String> = samples().into_iter().map(|(_, text)| text).collect();
+    let piece = prop_oneof![
+        Just(String::new()),
+        "[-\\[\\]{}:,&*#?|>'\"%@`!~ \n\t0-9a-z/.]{1,3}",
+        Just("\n  - ".to_owned()),
+        Just("null".to_owned()),
+        Just(": ".to_owned()),
+        Just("99999999999999999999".to_owned()),
+        "\\PC{1,2}",
+    ];
+    let edit = (any::<prop::sample::Index>(), 0usize..20, piece);
+    (
+        prop::sample::select(texts),
+        prop::collection::vec(edit, 1..6),
+    )
+        .prop_map(|(text, edits)| {
+            let mut chars: Vec<char> = text.chars().collect();
+            for (at, cut, piece) in edits {
+                let at = at.index(chars.len().max(1)).min(chars.len());
+                let end = (at + cut).min(chars.len());
+                chars.splice(at..end, piece.chars());
+            }
+            chars.into_iter().collect()
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn a_mutated_sample_is_valid_or_reported(text in mutated()) {
+        match config::parse("test", text.as_str()) {
+            // Whoever reads it by serde alone and can, reads the same.
+            Ok(loaded) => if let Ok(config) = serde_yaml::from_str::<Config>(&text) {
+                let again = serde_yaml::to_string(&config).unwrap();
+                prop_assert_eq!(loaded.valid, valid(&again));
+            },
+            Err(errors) => {
+                prop_assert!(errors.errors() > 0);
+                prop_assert!(!errors.report(true).is_empty());
+                prop_assert_eq!(&errors.to_json()["valid"], false);
+                let lines = u32::try_from(text.lines().count()).unwrap() + 1;
+                prop_assert!(errors.items().iter().all(|item| item.line.is_none_or(|line| line <= lines)));
+            }
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "\\PC*|[-\\[\\]{}:,&*#?|>'\"%!~ \n\t\ra]{0,60}") {
+        if let Err(errors) = config::parse("test", text.as_str()) {
+            prop_assert!(!errors.report(false).is_empty());
+        }
+    }
+}

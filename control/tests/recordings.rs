@@ -1,0 +1,339 @@
+//! Replays recordings of a real kernel's IPVS through the simulator and compares every frame, the
+//! counters and the sessions. `pktgen-tests/recordings/README.md` tells the format.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pcap_file::DataLink;
+use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
+use plimsoll_control::simulate::{Plan, Report, run};
+use serde_json::Value;
+
+/// Between two steps of a recording.
+const STEP: Duration = Duration::from_millis(10);
+/// The first frame's time; any will do.
+const EPOCH: Duration = Duration::from_secs(1_000_000);
+const PORTS: [&str; 2] = ["eth0", "eth1"];
+
+const NETWORK: &str = r#"version: 1
+dataplane:
+  sessions: 4096
+  ports:
+    - { name: eth0, device: "net_null0", addresses: [10.0.0.1/24, "2001:db8::1/64"] }
+    - { name: eth1, device: "net_null1", addresses: [10.1.0.1/24, "2001:db8:1::1/64"] }
+network:
+  routes:
+    - { to: 0.0.0.0/0, via: 10.0.0.254 }
+    - { to: "::/0", via: "2001:db8::fe" }
+    - { to: 172.16.0.0/16, via: 10.1.0.254 }
+  neighbors:
+    - { address: 10.0.0.254, mac: "02:00:00:00:00:fe" }
+    - { address: "2001:db8::fe", mac: "02:00:00:00:00:fe" }
+    - { address: 10.1.0.254, mac: "02:00:00:00:01:fe" }
+    - { address: 10.1.0.11, mac: "02:00:00:00:01:0b" }
+    - { address: 10.1.0.12, mac: "02:00:00:00:01:0c" }
+    - { address: 10.1.0.13, mac: "02:00:00:00:01:0d" }
+    - { address: "2001:db8:1::11", mac: "02:00:00:00:01:0b" }
+    - { address: "2001:db8:1::12", mac: "02:00:00:00:01:0c" }
+"#;
+
+/// One service of a recording's rules.
+struct Service {
+    protocol: &'static str,
+    vip: String,
+    scheduler: String,
+    /// In the order of the rules: oldest first.
+    reals: Vec<String>,
+}
+
+/// The rules that the recordings here use: -A and -a with -t, -u, -s, -r, -g, -m, -i and -w.
+fn services(rules: &Value) -> Vec<Service> {
+    let mut services: Vec<Service> = Vec::new();
+    for rule in rules.as_array().unwrap() {
+        let words: Vec<&str> = rule.as_str().unwrap().split(' ').collect();
+        let value = |flag: &str| {
+            let at = words.iter().position(|word| *word == flag)?;
+            words.get(at + 1).copied()
+        };
+        let (protocol, vip) = match (value("-t"), value("-u")) {
+            (Some(vip), _) => ("tcp", vip),
+            (_, Some(vip)) => ("udp", vip),
+            _ => panic!("{rule}"),
+        };
+        if words[0] == "-A" {
+            services.push(Service {
+                protocol,
+                vip: vip.to_owned(),
+                scheduler: value("-s").unwrap().to_owned(),
+                reals: Vec::new(),
+            });
+            continue;
+        }
+        let forward = match () {
+            () if words.contains(&"-m") => "nat",
+            () if words.contains(&"-i") => "tunnel",
+            () => "dr",
+        };
+        let (real, weight) = (value("-r").unwrap(), value("-w").unwrap());
+        services.last_mut().unwrap().reals.push(format!(
+            "{{ address: \"{real}\", weight: {weight}, forward: {forward} }}"
+        ));
+    }
+    services
+}
+
+fn config(rules: &Value) -> String {
+    let mut text = NETWORK.to_owned();
+    text.push_str("services:\n");
+    for (index, service) in services(rules).iter().enumerate() {
+        let Service {
+            protocol,
+            vip,
+            scheduler,
+            reals,
+        } = service;
+        writeln!(
+            text,
+            "  - name: s{index}\n    vip: \"{vip}\"\n    protocol: {protocol}"
+        )
+        .unwrap();
+        writeln!(text, "    scheduler: {scheduler}\n    reals:").unwrap();
+        // LVS lists the newest first.
+        for real in reals.iter().rev() {
+            writeln!(text, "      - {real}").unwrap();
+        }
+    }
+    text
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+/// Blanks what LVS makes up: identification and header checksum of the ICMP errors it sends, and
+/// of tunnels' outer headers.
+fn mask(mut frame: Vec<u8>) -> Vec<u8> {
+    let made_up = frame.get(12..14) == Some(&[8, 0]) && matches!(frame[23], 1 | 4);
+    if made_up && frame[20] & 0x40 == 0 {
+        for at in [18, 19, 24, 25] {
+            frame[at] = 0;
+        }
+    }
+    frame
+}
+
+/// Frames by port.
+type Frames = BTreeMap<String, Vec<Vec<u8>>>;
+
+fn frames(step: &Value, key: &str) -> Frames {
+    let mut frames = Frames::new();
+    for frame in step[key].as_array().into_iter().flatten() {
+        let port = frame["dev"].as_str().unwrap().to_owned();
+        frames
+            .entry(port)
+            .or_default()
+            .push(bytes(frame["hex"].as_str().unwrap()));
+    }
+    frames
+}
+
+fn write_captures(folder: &Path, steps: &[Value]) -> Vec<(String, PathBuf)> {
+    let mut inputs = Vec::new();
+    for port in PORTS {
+        let path = folder.join(format!("{port}.in.pcap"));
+        let header = PcapHeader {
+            datalink: DataLink::ETHERNET,
+            ..PcapHeader::default()
+        };
+        let mut writer = PcapWriter::with_header(File::create(&path).unwrap(), header).unwrap();
+        for (step, number) in steps.iter().zip(0_u32..) {
+            for frame in frames(step, "in").remove(port).unwrap_or_default() {
+                let length = frame.len().try_into().unwrap();
+                let packet = PcapPacket::new(EPOCH + STEP * number, length, &frame);
+                writer.write_packet(&packet).unwrap();
+            }
+        }
+        inputs.push((port.to_owned(), path));
+    }
+    inputs
+}
+
+fn read_capture(path: &Path, step: u32) -> Vec<Vec<u8>> {
+    let mut reader = PcapReader::new(File::open(path).unwrap()).unwrap();
+    let mut frames = Vec::new();
+    while let Some(packet) = reader.next_packet() {
+        let packet = packet.unwrap();
+        if packet.timestamp == EPOCH + STEP * step {
+            frames.push(packet.data.into_owned());
+        }
+    }
+    frames
+}
+
+/// The lines of a listing with their words, without the column that runs.
+fn session_lines(listing: &str) -> Vec<Vec<String>> {
+    let mut lines: Vec<Vec<String>> = listing
+        .lines()
+        .skip(2)
+        .map(|line| {
+            let words = line.split_whitespace().map(str::to_owned);
+            words
+                .enumerate()
+                .filter(|(column, _)| *column != 1)
+                .map(|(_, word)| word)
+                .collect()
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
+/// Active, inactive and the counters of every real server, as the recording lists them.
+fn expected_reals(after: &Value) -> BTreeMap<String, Vec<u64>> {
+    let mut reals = BTreeMap::new();
+    for (listing, columns) in [("ipvsadm -Ln", 4..6), ("ipvsadm -Ln --stats --exact", 2..7)] {
+        for line in after[listing].as_str().unwrap().lines().skip(3) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if words[0] != "->" {
+                continue;
+            }
+            let numbers = words[columns.clone()]
+                .iter()
+                .map(|word| word.parse::<u64>().unwrap());
+            reals
+                .entry(words[1].to_owned())
+                .or_insert_with(Vec::new)
+                .extend(numbers);
+        }
+    }
+    reals
+}
+
+fn compare_report(name: &str, report: &Report, after: &Value) {
+    let mut sessions: Vec<Vec<String>> = report
+        .sessions
+        .iter()
+        .map(|session| {
+            vec![
+                session.protocol.name().to_uppercase(),
+                session.state.to_string(),
+                session.client.to_string(),
+                session.virtual_.to_string(),
+                session.real.to_string(),
+            ]
+        })
+        .collect();
+    sessions.sort();
+    let listing = after["ipvsadm -Lnc"].as_str().unwrap();
+    assert_eq!(sessions, session_lines(listing), "{name}: sessions");
+    let expected = expected_reals(after);
+    for service in &report.services {
+        for real in &service.reals {
+            let counters = real.counters;
+            let all = [
+                real.active,
+                real.inactive,
+                counters.conns,
+                counters.in_packets,
+                counters.out_packets,
+                counters.in_bytes,
+                counters.out_bytes,
+            ];
+            let expected = &expected[&real.address.to_string()];
+            assert_eq!(
+                all[..2],
+                expected[..2],
+                "{name}: sessions of {}",
+                real.address
+            );
+            // The kernel folds its counters every two seconds; some recordings ended before.
+            if expected[2..].iter().sum::<u64>() > 0 {
+                assert_eq!(
+                    all[2..],
+                    expected[2..],
+                    "{name}: counters of {}",
+                    real.address
+                );
+            }
+        }
+    }
+}
+
+fn replay(name: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pktgen-tests/recordings");
+    let text = fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
+    let recording: Value = serde_json::from_str(&text).unwrap();
+    let steps = recording["steps"].as_array().unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let config_path = temporary.path().join("config.yaml");
+    fs::write(&config_path, config(&recording["rules"])).unwrap();
+    let output = |port: &str| temporary.path().join(format!("{port}.out.pcap"));
+    let plan = Plan {
+        config: config_path,
+        inputs: write_captures(temporary.path(), steps),
+        outputs: PORTS
+            .iter()
+            .map(|port| ((*port).to_owned(), output(port)))
+            .collect(),
+        reloads: Vec::new(),
+        sessions_per_worker: None,
+        workers: 1,
+    };
+    let report = run(&plan).unwrap_or_else(|error| panic!("{name}: {error}"));
+    for (step, number) in steps.iter().zip(0..) {
+        let expected = frames(step, "out");
+        for port in PORTS {
+            let sent = read_capture(&output(port), number);
+            let expected = expected.get(port).cloned().unwrap_or_default();
+            let masked = |frames: Vec<Vec<u8>>| frames.into_iter().map(mask).collect::<Vec<_>>();
+            let (sent, expected) = (masked(sent), masked(expected));
+            assert!(
+                sent == expected,
+                "{name}, step {number} on {port}:\n    sent {sent:02x?}\nexpected {expected:02x?}"
+            );
+        }
+    }
+    compare_report(name, &report, &recording["after"]);
+}
+
+macro_rules! replays {
+    ($($test:ident $name:literal;)*) => {
+        $(#[test] fn $test() { replay($name); })*
+
+        #[test]
+        fn every_recording_is_replayed() {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pktgen-tests/recordings");
+            let mut present: Vec<String> = fs::read_dir(folder)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
+                .collect();
+            let mut replayed = vec![$($name.to_owned()),*];
+            present.sort();
+            replayed.sort();
+            assert_eq!(present, replayed);
+        }
+    };
+}
+
+replays! {
+    dr_rr "dr-rr";
+    dr_rr_weights "dr-rr-weights";
+    dr_wrr_432 "dr-wrr-432";
+    dr_wrr_gcd "dr-wrr-gcd";
+    dr_lc "dr-lc";
+    dr_udp "dr-udp";
+    nat_rr "nat-rr";
+    nat_wrr "nat-wrr";
+    nat_udp "nat-udp";
+    tun_rr "tun-rr";
+    tun_udp "tun-udp";
+    v6_dr_rr "v6-dr-rr";
+    v6_nat "v6-nat";
+}
