@@ -107,6 +107,12 @@ impl Reassembly {
         let Some(partial) = self.partials.get_mut(place) else {
             return Outcome::Waits;
         };
+        if partial.repeats(&piece) {
+            return Outcome::Dropped {
+                reason: DropReason::FragmentInvalid,
+                frames: 1,
+            };
+        }
         partial.frames += 1;
         if partial.put(piece).is_none() {
             // Overlaps are attacks (RFC 5722); the whole datagram goes.
@@ -154,6 +160,19 @@ impl Partial {
             largest_fragment: 0,
             frames: 0,
         }
+    }
+
+    /// Whether the piece was received before, byte for byte: networks repeat frames, and that is
+    /// no attack (RFC 8200 section 4.5).
+    fn repeats(&self, piece: &Piece<'_>) -> bool {
+        let (start, end) = (piece.offset, piece.offset + piece.payload.len());
+        !piece.payload.is_empty()
+            && (piece.more || self.total == Some(end))
+            && self
+                .ranges
+                .iter()
+                .any(|&(from, to)| from <= start && end <= to)
+            && self.payload.get(start..end) == Some(piece.payload)
     }
 
     /// Enters the piece; `None` if it does not fit.
@@ -273,7 +292,8 @@ mod tests {
     #[test]
     fn overlaps_and_lies_about_the_end_drop_the_whole_datagram() {
         let bad = [
-            piece(b"xxxxxxxx", 0, true),
+            piece(b"xxxxxxxy", 0, true),
+            piece(b"xxxxxxxx", 0, false),
             piece(b"yyyyyyyyyyyyyyyy", 0, true),
             piece(b"z", 8, true),
             piece(b"", 16, false),
@@ -296,6 +316,25 @@ mod tests {
     }
 
     #[test]
+    fn a_piece_that_the_network_repeats_is_dropped_alone() {
+        let mut table = Reassembly::default();
+        let dropped = Outcome::Dropped {
+            reason: DropReason::FragmentInvalid,
+            frames: 1,
+        };
+        let now = Time::default();
+        for case in [piece(b"z", 16, false), piece(b"aaaaaaaa", 0, true)] {
+            assert_eq!(table.add(KEY, case, now), Outcome::Waits);
+            assert_eq!(table.add(KEY, case, now), dropped);
+        }
+        let Outcome::Complete(datagram) = table.add(KEY, piece(b"bbbbbbbb", 8, true), now) else {
+            panic!("not complete")
+        };
+        assert_eq!(datagram.payload, b"aaaaaaaabbbbbbbbz");
+        assert_eq!(datagram.frames, 3);
+    }
+
+    #[test]
     fn a_lone_fragment_is_forgotten_in_time() {
         let mut table = Reassembly::default();
         table.add(KEY, piece(b"xxxxxxxx", 8, true), Time::default());
@@ -307,7 +346,7 @@ mod tests {
     #[test]
     fn the_number_of_datagrams_is_bounded() {
         let mut table = Reassembly::default();
-        for id in 0..DATAGRAMS as u32 {
+        for id in 0..u32::try_from(DATAGRAMS).unwrap() {
             let key = DatagramKey::V4(V4(1), V4(2), id, 17);
             assert_eq!(
                 table.add(key, piece(b"xxxxxxxx", 0, true), Time::default()),

@@ -359,17 +359,20 @@ impl<P: Pool> Engine<P> {
         let overhead = tunnel::overhead(real.address);
         let inner_mtu = usize::from(egress.mtu).saturating_sub(overhead);
         let length = packet.datagram_bytes() as usize;
-        if length > inner_mtu && packet.dont_fragment && origin.cut.is_none() {
+        let piece = origin.cut.map_or(length, |cut| cut.size.min(length));
+        if piece > inner_mtu && packet.dont_fragment {
             let vip = packet.addresses.destination();
             self.too_big(snapshot, frame.bytes(), packet, Some(vip), inner_mtu, now);
             return Action::Drop(DropReason::MtuExceeded);
         }
         let id = self.take_id();
-        if let Err(reason) = tunnel::encapsulate(frame, egress.source, real.address, id) {
+        let will_be_cut = length > inner_mtu;
+        let (source, to) = (egress.source, real.address);
+        if let Err(reason) = tunnel::encapsulate(frame, source, to, id, will_be_cut) {
             return Action::Drop(reason);
         }
         // What may be fragmented is fragmented outside: the tunnel is invisible to both ends.
-        let cut = (length > inner_mtu).then_some(Cut {
+        let cut = will_be_cut.then_some(Cut {
             size: usize::from(egress.mtu),
             header_bytes: ipv6::HEADER_BYTES,
             id: u32::from(id),
@@ -400,8 +403,11 @@ impl<P: Pool> Engine<P> {
         Some(packet)
     }
 
+    /// An identification for a datagram made here. Workers take turns: the pieces of two of them
+    /// must not be taken for one datagram by a receiver that knows only our address.
     pub(super) fn take_id(&mut self) -> u16 {
-        self.next_id = self.next_id.wrapping_add(1);
+        let step = u16::try_from(self.start.workers).unwrap_or(1);
+        self.next_id = self.next_id.wrapping_add(step);
         self.next_id
     }
 }
@@ -423,10 +429,14 @@ pub(super) fn strip<F: PacketBuf>(frame: &mut F, packet: &Packet) -> Option<Pack
 }
 
 /// Whether a packet fits the way: `Ok(None)` if it does, `Ok(Some(_))` if it is to be cut,
-/// `Err(mtu)` if it must not be. What came in fragments leaves in fragments of the same size.
+/// `Err(mtu)` if it must not be. What came in fragments leaves in fragments of the same size, or
+/// smaller ones where its sender allows routers to cut.
 pub(super) fn fit(packet: &Packet, mtu: u16, came_cut: Option<Cut>) -> Result<Option<Cut>, usize> {
     let mtu = usize::from(mtu);
     if let Some(cut) = came_cut {
+        if packet.dont_fragment && cut.size > mtu {
+            return Err(mtu);
+        }
         return Ok(Some(Cut {
             size: cut.size.min(mtu),
             ..cut

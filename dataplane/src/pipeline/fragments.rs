@@ -1,6 +1,7 @@
 //! Fragments: who collects them, and the datagram they make.
 //! How they are put together is in `reassembly.rs`.
 
+use super::classify::punt;
 use super::{Action, Cut, Engine, Origin, Whole};
 use crate::flow::Address;
 use crate::io::{HEADROOM_BYTES, PacketBuf, Pool};
@@ -23,8 +24,15 @@ impl<P: Pool> Engine<P> {
         packet: &Packet,
         origin: Origin,
     ) -> Action {
-        if !snapshot.is_ours(packet.addresses.destination()) && !snapshot.has_nat() {
-            return Action::Drop(DropReason::NotLocal);
+        let destination = packet.addresses.destination();
+        if !snapshot.is_ours(destination) && !snapshot.has_nat() {
+            return self.classify_local(snapshot, packet, origin.port);
+        }
+        if snapshot.locals.contains_key(&destination)
+            && !snapshot.is_vip(destination)
+            && let Some(action) = punt(snapshot, origin.port)
+        {
+            return action;
         }
         let owner = match packet.addresses {
             Addresses::V4 {

@@ -71,9 +71,12 @@ impl<P: Pool> Engine<P> {
             return Action::Drop(DropReason::IcmpInvalid);
         };
         let (is_error, is_echo) = match packet.addresses {
-            Addresses::V4 { .. } => (icmpv4::is_error(kind), kind == icmpv4::ECHO_REQUEST),
+            Addresses::V4 { .. } => (is_relayed_v4(kind), kind == icmpv4::ECHO_REQUEST),
             Addresses::V6 { .. } => (icmpv6::is_error(kind), kind == icmpv6::ECHO_REQUEST),
         };
+        if snapshot.is_ours(packet.addresses.source()) {
+            return Action::Drop(DropReason::MartianSource);
+        }
         let ours = snapshot.is_ours(packet.addresses.destination());
         if is_echo && ours {
             return self.answer_echo(snapshot, frame, packet, origin);
@@ -168,6 +171,10 @@ impl<P: Pool> Engine<P> {
         ) else {
             return self.classify_local(snapshot, packet, origin.port);
         };
+        if packet.addresses.destination() != from.into() {
+            // An error goes to the sender of what it is about; this one is made up.
+            return Action::Drop(DropReason::IcmpInvalid);
+        }
         let table = A::table(&mut self.sessions);
         let key = FlowKey {
             client: to,
@@ -426,6 +433,15 @@ impl Error {
             },
         }
     }
+}
+
+/// The errors that IPVS passes on. A redirect is about the link that it came by, and a parameter
+/// problem is left to our own kernel.
+const fn is_relayed_v4(kind: u8) -> bool {
+    matches!(
+        kind,
+        icmpv4::DESTINATION_UNREACHABLE | icmpv4::SOURCE_QUENCH | icmpv4::TIME_EXCEEDED
+    )
 }
 
 fn is_icmp_checksum_valid(frame: &[u8], packet: &Packet) -> bool {

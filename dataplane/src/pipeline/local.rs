@@ -87,6 +87,9 @@ impl<P: Pool> Engine<P> {
                 if !snapshot.is_ours(target.into()) {
                     return punt(snapshot, port).unwrap_or(Action::Consume);
                 }
+                if snapshot.is_ours(source.into()) && asker_mac != own.mac {
+                    return Action::Drop(DropReason::MartianSource);
+                }
                 if let Some(mac) = source_mac
                     && is_on_link(snapshot, port, source.into())
                 {

@@ -249,7 +249,7 @@ impl<P: Pool> Engine<P> {
                 .collect(),
             inboxes,
             owners: hasher,
-            next_id: 0,
+            next_id: u16::try_from(config.start.worker).unwrap_or(0),
             errors: icmp::ErrorLimit::default(),
         }
     }

@@ -177,7 +177,7 @@ mod tests {
             tos: 0,
             id: 77,
             dont_fragment: false,
-            total_length: (20 + payload.len()) as u16,
+            total_length: u16::try_from(20 + payload.len()).unwrap(),
         };
         ipv4::write_header(&mut header, &fields);
         [&header[..], payload].concat()
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn ipv4_pieces_fit_and_make_the_whole_again() {
-        let payload: Vec<u8> = (0..3008_u32).map(|byte| byte as u8).collect();
+        let payload: Vec<u8> = (0..=255).cycle().take(3008).collect();
         let datagram = v4(&payload);
         for size in [28, 100, 576, 1499, 1500, 3027, 3028, 9000] {
             let mut whole = vec![0; payload.len()];
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn ipv6_pieces_fit_and_make_the_whole_again() {
-        let payload: Vec<u8> = (0..3008_u32).map(|byte| byte as u8).collect();
+        let payload: Vec<u8> = (0..=255).cycle().take(3008).collect();
         let mut header = [0; 40];
         let fields = ipv6::Fields {
             source: V6([1, 1]),

@@ -59,7 +59,7 @@ pub fn readdress<A: Family>(
             }
             // IPVS gives a datagram that came without a checksum one (RFC 768 allows both).
             if none {
-                fill_udp_checksum::<A>(frame, packet);
+                fill_udp_checksum(frame, packet);
             }
         }
     }
@@ -77,7 +77,7 @@ fn set_address<A: Family>(frame: &mut [u8], l3: u16, side: Side, old: A, new: A)
 }
 
 #[cold]
-fn fill_udp_checksum<A: Family>(frame: &mut [u8], packet: &Packet) {
+fn fill_udp_checksum(frame: &mut [u8], packet: &Packet) {
     let Ok(now) = crate::parse::parse_ip(frame, packet.l3) else {
         return;
     };
@@ -174,4 +174,99 @@ pub fn is_checksum_unfinished(frame: &[u8], packet: &Packet, protocol: Protocol)
     let pseudo = packet.addresses.pseudo_header(packet.protocol, upper.len());
     // A finished checksum may be the same number by chance, so a match is looked into.
     checksum == Some(pseudo.fold()) && !pseudo.bytes(upper).is_valid()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::flow::{V4, V6};
+    use crate::parse::{Parse, parse};
+    use crate::testing::PacketBuilder;
+
+    fn parsed(frame: &[u8]) -> Packet {
+        match parse(frame) {
+            Parse::Ip(packet) => packet,
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    /// The frame that `make` builds from `old`, readdressed to `new`, is the one built from `new`.
+    fn holds<A: Family>(
+        make: impl Fn(Socket<A>) -> PacketBuilder,
+        protocol: Protocol,
+        side: Side,
+        old: Socket<A>,
+        new: Socket<A>,
+    ) {
+        let mut frame = make(old).build();
+        let packet = parsed(&frame);
+        readdress(&mut frame, &packet, protocol, side, old, new);
+        assert_eq!(frame, make(new).build());
+        readdress(&mut frame, &packet, protocol, side, new, old);
+        assert_eq!(frame, make(old).build(), "there and back again");
+    }
+
+    proptest! {
+        #[test]
+        fn a_readdressed_packet_is_the_one_sent_there(
+            a: u32, b: u32, c: u32, ports: (u16, u16, u16), payload: Vec<u8>,
+            high: u64, six: (u64, u64, u64),
+        ) {
+            // What a client or a real server cannot have is refused before.
+            let [a, b, c] = [a, b, c].map(|bits| V4(bits % 0x6000_0000 + 0x0100_0000));
+            let [d, e, f] = [six.0, six.1, six.2].map(|low| V6([high >> 3 | 1 << 61, low]));
+            let (peer, old, new) = ports;
+            let socket4 = |address, port| Socket { address, port };
+            let socket6 = |address, port| Socket { address, port };
+            for side in [Side::Source, Side::Destination] {
+                let v4 = |one: Socket<V4>| match side {
+                    Side::Source => (PacketBuilder::v4(one.address, a), (one.port, peer)),
+                    Side::Destination => (PacketBuilder::v4(a, one.address), (peer, one.port)),
+                };
+                let v6 = |one: Socket<V6>| match side {
+                    Side::Source => (PacketBuilder::v6(one.address, d), (one.port, peer)),
+                    Side::Destination => (PacketBuilder::v6(d, one.address), (peer, one.port)),
+                };
+                let tcp = |(builder, (source, destination)): (PacketBuilder, (u16, u16))| {
+                    builder.tcp(source, destination).payload(&payload)
+                };
+                let udp = |(builder, (source, destination)): (PacketBuilder, (u16, u16))| {
+                    builder.udp(source, destination).payload(&payload)
+                };
+                holds(|one| tcp(v4(one)), Protocol::Tcp, side, socket4(b, old), socket4(c, new));
+                holds(|one| udp(v4(one)), Protocol::Udp, side, socket4(b, old), socket4(c, new));
+                holds(|one| tcp(v6(one)), Protocol::Tcp, side, socket6(e, old), socket6(f, new));
+                holds(|one| udp(v6(one)), Protocol::Udp, side, socket6(e, old), socket6(f, new));
+            }
+        }
+
+        #[test]
+        fn a_finished_checksum_is_never_taken_for_an_unfinished_one(
+            a: u32, b: u32, ports: (u16, u16), payload: Vec<u8>,
+        ) {
+            let (a, b) = (V4(a % 0x6000_0000 + 1), V4(b % 0x6000_0000 + 1));
+            for (protocol, builder) in [
+                (Protocol::Tcp, PacketBuilder::v4(a, b).tcp(ports.0, ports.1)),
+                (Protocol::Udp, PacketBuilder::v4(a, b).udp(ports.0, ports.1)),
+            ] {
+                let mut frame = builder.payload(&payload).build();
+                let packet = parsed(&frame);
+                prop_assert!(!is_checksum_unfinished(&frame, &packet, protocol));
+                let upper = packet.upper(&frame).len();
+                let partial = packet.addresses.pseudo_header(packet.protocol, upper).fold();
+                let at = usize::from(packet.l4) + if protocol == Protocol::Tcp { 16 } else { 6 };
+                frame[at..at + 2].copy_from_slice(&partial.to_be_bytes());
+                let unfinished = is_checksum_unfinished(&frame, &packet, protocol);
+                // By chance the rest of the packet may add up to nothing.
+                let is_right = packet
+                    .addresses
+                    .pseudo_header(packet.protocol, upper)
+                    .bytes(packet.upper(&frame))
+                    .is_valid();
+                prop_assert_eq!(unfinished, !is_right);
+            }
+        }
+    }
 }

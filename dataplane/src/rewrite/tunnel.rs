@@ -62,7 +62,8 @@ const fn outer_tos(tos: u8) -> u8 {
 }
 
 /// Puts the datagram behind the Ethernet header of `frame` into one from `source` to `real`. `id`
-/// identifies the outer datagram should it be fragmented.
+/// identifies the outer datagram should it be fragmented; `will_be_cut` says that it will be, since
+/// the inner one came in fragments itself.
 ///
 /// # Errors
 /// [`DropReason::NoHeadroom`] when the buffer has no room in front; [`DropReason::NoRoute`] when we
@@ -73,9 +74,11 @@ pub fn encapsulate<F: PacketBuf>(
     source: Option<IpAddr>,
     real: IpAddr,
     id: u16,
+    will_be_cut: bool,
 ) -> Result<(), DropReason> {
     let datagram = frame.bytes().get(ETHERNET..).unwrap_or_default();
-    let inner = inner(datagram).ok_or(DropReason::Truncated)?;
+    let mut inner = inner(datagram).ok_or(DropReason::Truncated)?;
+    inner.dont_fragment &= !will_be_cut;
     let overhead = overhead(real);
     frame
         .prepend(overhead)
@@ -118,5 +121,79 @@ pub fn encapsulate<F: PacketBuf>(
             Ok(())
         }
         _ => Err(DropReason::NoRoute),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+    use crate::testing::{HeapBuf, PacketBuilder};
+
+    const A: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+    const B: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+    const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+    const REAL: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 11));
+    const REAL6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 11));
+
+    fn packet() -> PacketBuilder {
+        PacketBuilder::v4(A, B).udp(1, 2).payload(b"data")
+    }
+
+    fn wrap(frame: &mut HeapBuf, will_be_cut: bool) -> Result<(), DropReason> {
+        encapsulate(frame, Some(SOURCE), REAL, 77, will_be_cut)
+    }
+
+    #[test]
+    fn whoever_must_not_be_fragmented_needs_no_identification() {
+        for (df, will_be_cut, flags, id) in [
+            (false, false, 0, 77),
+            (true, false, ipv4::DONT_FRAGMENT, 0),
+            (false, true, 0, 77),
+            (true, true, 0, 77),
+        ] {
+            let builder = if df { packet().df() } else { packet() };
+            let mut frame = HeapBuf::from_frame(&builder.build());
+            wrap(&mut frame, will_be_cut).unwrap();
+            let outer = ipv4::Header::at(frame.bytes(), ETHERNET).unwrap();
+            assert_eq!(
+                (outer.flags(), outer.id()),
+                (flags, id),
+                "{df} {will_be_cut}"
+            );
+            assert!(outer.sum().is_valid());
+            assert_eq!(frame.bytes()[34..], builder.build_datagram());
+        }
+    }
+
+    #[test]
+    fn congestion_is_not_repeated_outside() {
+        for tos in 0..=255_u8 {
+            let expected = if tos & 3 == 3 { tos ^ 1 } else { tos };
+            assert_eq!(outer_tos(tos), expected);
+        }
+    }
+
+    #[test]
+    fn a_tunnel_without_room_source_or_length_is_refused() {
+        let mut frame = HeapBuf::from_frame(&packet().build());
+        let other_family = encapsulate(&mut frame, Some(SOURCE), REAL6, 0, false);
+        assert_eq!(other_family, Err(DropReason::NoRoute));
+        let mut frame = HeapBuf::from_frame(&packet().build());
+        assert_eq!(
+            encapsulate(&mut frame, None, REAL, 0, false),
+            Err(DropReason::NoRoute)
+        );
+        let mut frame = HeapBuf::from_frame(&packet().build());
+        for _ in 0..crate::io::HEADROOM_BYTES / overhead(REAL) {
+            wrap(&mut frame, false).unwrap();
+        }
+        assert_eq!(wrap(&mut frame, false), Err(DropReason::NoHeadroom));
+        let long = packet().payload(&vec![0; 65_500]);
+        let mut frame = HeapBuf::from_frame(&long.build());
+        assert_eq!(wrap(&mut frame, true), Err(DropReason::MtuExceeded));
+        let mut frame = HeapBuf::from_frame(&[0; ETHERNET]);
+        assert_eq!(wrap(&mut frame, false), Err(DropReason::Truncated));
     }
 }

@@ -137,11 +137,18 @@ impl Cursor {
         if fresh {
             self.rewind();
         }
+        // Only wrr has a threshold, so one that is left over tells of a change of scheduler; IPVS
+        // begins the new one from the start.
+        let was_wrr = self.pass_weight() != 0;
         match service.scheduler {
             Scheduler::Rr if fresh => rr::begin(self, service, start),
+            Scheduler::Rr if was_wrr => self.rewind(),
             Scheduler::Rr => rr::adapt(self, service),
             Scheduler::Wrr(plan) => wrr::adapt(self, plan, fresh),
-            Scheduler::Lc => {}
+            Scheduler::Lc => self.rewind(),
+        }
+        if !matches!(service.scheduler, Scheduler::Wrr(_)) {
+            self.set_pass_weight(0);
         }
         self.revision.store(service.revision, Ordering::Relaxed);
     }

@@ -1,1 +1,392 @@
+//! The schedulers against recorded sequences, and against a second reading of the same rules.
 
+use std::sync::Arc;
+
+use ahash::RandomState;
+use hashbrown::HashMap;
+use proptest::prelude::*;
+
+use super::*;
+use crate::flow::Protocol;
+use crate::snapshot::id::ServiceId;
+use crate::snapshot::model::Totals;
+
+const ALONE: Start = Start {
+    worker: 0,
+    workers: 1,
+};
+
+/// A service with a cursor, whose list changes as the control thread would change it.
+struct Bench {
+    service: VirtualService,
+    cursor: Cursor,
+    start: Start,
+    loads: HashMap<RealId, Load, RandomState>,
+}
+
+impl Bench {
+    fn new(kind: SchedulerKind, reals: &[(u32, u32)]) -> Self {
+        Self::on(ALONE, kind, reals)
+    }
+
+    fn on(start: Start, kind: SchedulerKind, reals: &[(u32, u32)]) -> Self {
+        let service = VirtualService {
+            id: ServiceId(0),
+            name: "test".into(),
+            address: [10, 0, 0, 100].into(),
+            port: 80,
+            protocol: Protocol::Tcp,
+            configured: true,
+            owned: false,
+            scheduler: Scheduler::new(kind, &[]),
+            candidates: Arc::from([]),
+            revision: 0,
+            born: 1,
+            removed: Arc::from([]),
+            former: Arc::from([]),
+            past: Totals::default(),
+        };
+        let mut bench = Self {
+            service,
+            cursor: Cursor::default(),
+            start,
+            loads: HashMap::with_hasher(RandomState::with_seeds(1, 2, 3, 4)),
+        };
+        bench.change(kind, reals);
+        bench
+    }
+
+    /// Another list, of real servers by number with their weights.
+    fn change(&mut self, kind: SchedulerKind, reals: &[(u32, u32)]) {
+        let candidates: Vec<_> = reals
+            .iter()
+            .map(|&(real, weight)| Candidate {
+                real: RealId(real),
+                weight,
+            })
+            .collect();
+        let mut heir = None;
+        let mut removed = Vec::new();
+        for old in self.service.candidates.iter() {
+            if candidates.iter().any(|new| new.real == old.real) {
+                heir = Some(old.real);
+            } else {
+                removed.push((old.real, heir));
+            }
+        }
+        self.service.scheduler = Scheduler::new(kind, &candidates);
+        self.service.candidates = candidates.into();
+        self.service.removed = removed.into();
+        self.service.revision += 1;
+    }
+
+    fn next(&self) -> Option<u32> {
+        let load = |real| self.loads.get(&real).copied().unwrap_or_default();
+        choose(&self.service, &self.cursor, self.start, load).map(|real| real.0)
+    }
+
+    fn take(&self, count: usize) -> Vec<u32> {
+        (0..count).filter_map(|_| self.next()).collect()
+    }
+}
+
+use SchedulerKind::{Lc, Rr, Wrr};
+
+#[test]
+fn round_robin_takes_turns_and_ignores_weights() {
+    let bench = Bench::new(Rr, &[(13, 5), (12, 1), (11, 100)]);
+    assert_eq!(bench.take(7), [13, 12, 11, 13, 12, 11, 13]);
+}
+
+#[test]
+fn round_robin_passes_over_weight_zero_and_may_find_nobody() {
+    let bench = Bench::new(Rr, &[(1, 0), (2, 1), (3, 0), (4, 1)]);
+    assert_eq!(bench.take(4), [2, 4, 2, 4]);
+    assert_eq!(Bench::new(Rr, &[(1, 0), (2, 0)]).next(), None);
+    assert_eq!(Bench::new(Rr, &[]).next(), None);
+    assert_eq!(Bench::new(Rr, &[(7, 1)]).take(3), [7, 7, 7]);
+}
+
+#[test]
+fn round_robin_keeps_its_place_when_the_list_changes() {
+    let mut bench = Bench::new(Rr, &[(1, 1), (2, 1), (3, 1), (4, 1)]);
+    assert_eq!(bench.take(2), [1, 2]);
+    // A new one at the head, as `ipvsadm -a` puts it.
+    bench.change(Rr, &[(5, 1), (1, 1), (2, 1), (3, 1), (4, 1)]);
+    assert_eq!(bench.take(1), [3]);
+    // Another one goes: the place stays.
+    bench.change(Rr, &[(5, 1), (2, 1), (3, 1), (4, 1)]);
+    assert_eq!(bench.take(2), [4, 5]);
+    // An edited weight changes nothing.
+    bench.change(Rr, &[(5, 9), (2, 9), (3, 9), (4, 9)]);
+    assert_eq!(bench.take(2), [2, 3]);
+}
+
+#[test]
+fn round_robin_moves_back_when_its_real_server_goes() {
+    let mut bench = Bench::new(Rr, &[(1, 1), (2, 1), (3, 1), (4, 1)]);
+    assert_eq!(bench.take(3), [1, 2, 3]);
+    bench.change(Rr, &[(1, 1), (2, 1), (4, 1)]);
+    assert_eq!(bench.take(2), [4, 1]);
+    bench.change(Rr, &[(2, 1), (4, 1)]);
+    assert_eq!(bench.take(3), [2, 4, 2], "before the head of the list");
+    bench.change(Rr, &[(8, 1), (9, 1)]);
+    assert_eq!(bench.take(2), [8, 9]);
+}
+
+#[test]
+fn each_worker_begins_round_robin_at_its_share_of_the_list() {
+    let list = [(0, 1), (1, 1), (2, 1), (3, 1), (4, 1), (5, 1)];
+    for (workers, expected) in [(1, vec![0]), (2, vec![0, 3]), (3, vec![0, 2, 4])] {
+        let firsts: Vec<_> = (0..workers)
+            .filter_map(|worker| Bench::on(Start { worker, workers }, Rr, &list).next())
+            .collect();
+        assert_eq!(firsts, expected);
+    }
+    // More workers than real servers: still nobody begins outside the list.
+    for worker in 0..9 {
+        let start = Start { worker, workers: 9 };
+        assert!(Bench::on(start, Rr, &[(0, 1), (1, 1)]).next().is_some());
+        assert_eq!(Bench::on(start, Rr, &[]).next(), None);
+    }
+}
+
+#[test]
+fn weighted_round_robin_gives_the_sequences_recorded_from_ipvs() {
+    let bench = Bench::new(Wrr, &[(13, 2), (12, 3), (11, 4)]);
+    let recorded = [
+        13, 12, 11, 11, 12, 11, 13, 12, 11, 13, 12, 11, 11, 12, 11, 13, 12, 11,
+    ];
+    assert_eq!(bench.take(18), recorded);
+    let bench = Bench::new(Wrr, &[(13, 50), (12, 50), (11, 100)]);
+    assert_eq!(bench.take(11), [13, 12, 11, 11, 13, 12, 11, 11, 13, 12, 11]);
+    let bench = Bench::new(Wrr, &[(2, 1000), (1, 1)]);
+    let sequence = bench.take(2003);
+    assert_eq!(sequence[..3], [2, 1, 2]);
+    assert!(sequence[2..1001].iter().all(|real| *real == 2));
+    assert_eq!(sequence[1001..1004], [2, 1, 2]);
+}
+
+#[test]
+fn weighted_round_robin_passes_over_weight_zero_and_may_find_nobody() {
+    let bench = Bench::new(Wrr, &[(1, 0), (2, 2), (3, 1)]);
+    assert_eq!(bench.take(6), [2, 3, 2, 2, 3, 2]);
+    assert_eq!(Bench::new(Wrr, &[(1, 0)]).next(), None);
+    assert_eq!(Bench::new(Wrr, &[]).next(), None);
+}
+
+#[test]
+fn weighted_round_robin_begins_anew_at_the_head_when_the_list_changes() {
+    let mut bench = Bench::new(Wrr, &[(13, 2), (12, 3), (11, 4)]);
+    // Into the pass with threshold 4, then 3.
+    assert_eq!(bench.take(5), [13, 12, 11, 11, 12]);
+    bench.change(Wrr, &[(13, 2), (12, 3), (11, 4), (10, 1)]);
+    // Threshold 3 from the head, then 2, then 1, then 4.
+    assert_eq!(bench.take(10), [12, 11, 13, 12, 11, 13, 12, 11, 10, 11]);
+    // The greatest weight is now 2: a threshold above it is cut.
+    bench.change(Wrr, &[(13, 2), (12, 1)]);
+    assert_eq!(bench.take(4), [13, 13, 12, 13]);
+    // From nobody to somebody: from the top.
+    bench.change(Wrr, &[(13, 0), (12, 0)]);
+    assert_eq!(bench.next(), None);
+    bench.change(Wrr, &[(13, 3), (12, 1)]);
+    assert_eq!(bench.take(4), [13, 13, 13, 12]);
+}
+
+#[test]
+fn another_scheduler_begins_at_its_beginning() {
+    let list = [(1, 3), (2, 1)];
+    let mut bench = Bench::new(Wrr, &list);
+    assert_eq!(bench.take(3), [1, 2, 1]);
+    bench.change(Rr, &list);
+    assert_eq!(bench.take(3), [1, 2, 1]);
+    bench.change(Wrr, &list);
+    // IPVS begins an added scheduler at the greatest weight.
+    assert_eq!(bench.take(4), [1, 1, 1, 2]);
+    bench.change(Rr, &list);
+    assert_eq!(bench.take(1), [1]);
+    bench.change(Lc, &list);
+    assert_eq!(bench.take(1), [1]);
+    bench.change(Rr, &list);
+    assert_eq!(bench.take(2), [1, 2]);
+}
+
+#[test]
+fn a_slot_that_means_another_service_begins_afresh() {
+    let mut bench = Bench::new(Wrr, &[(1, 3), (2, 1)]);
+    bench.take(4);
+    bench.service.born = bench.service.revision + 1;
+    bench.change(Wrr, &[(7, 3), (8, 1)]);
+    assert_eq!(bench.take(3), [7, 8, 7]);
+    bench.service.born = bench.service.revision + 1;
+    bench.change(Rr, &[(7, 3), (8, 1), (9, 1)]);
+    assert_eq!(bench.take(2), [7, 8]);
+}
+
+#[test]
+fn least_connection_takes_the_first_of_the_least() {
+    let mut bench = Bench::new(Lc, &[(1, 1), (2, 9), (3, 1), (4, 0)]);
+    let load = |active, inactive| Load { active, inactive };
+    assert_eq!(bench.next(), Some(1), "a tie goes to the first");
+    bench.loads.insert(RealId(1), load(1, 0));
+    assert_eq!(bench.next(), Some(2));
+    bench.loads.insert(RealId(2), load(0, 257));
+    bench.loads.insert(RealId(3), load(0, 258));
+    assert_eq!(
+        bench.next(),
+        Some(1),
+        "an active one is worth 257 inactive ones"
+    );
+    bench.loads.insert(RealId(1), load(1, 1));
+    assert_eq!(bench.next(), Some(2));
+    bench.change(Lc, &[(4, 0)]);
+    assert_eq!(bench.next(), None);
+}
+
+#[test]
+fn schedulers_have_the_names_that_ipvsadm_takes() {
+    assert_eq!(
+        [Rr, Wrr, Lc].map(|kind| kind.to_string()),
+        ["rr", "wrr", "lc"]
+    );
+    for kind in [Rr, Wrr, Lc] {
+        assert_eq!(Scheduler::new(kind, &[]).kind(), kind);
+    }
+}
+
+/// IPVS's `wrr` once more, word by word from its description, one candidate at a time.
+#[derive(Default)]
+struct Model {
+    list: Vec<(u32, i64)>,
+    /// 0 is the list's head, which is no real server.
+    last: usize,
+    current: i64,
+    greatest: i64,
+    step: i64,
+}
+
+impl Model {
+    fn change(&mut self, list: &[(u32, u32)], is_new: bool) {
+        self.list = list
+            .iter()
+            .map(|&(real, weight)| (real, i64::from(weight)))
+            .collect();
+        self.last = 0;
+        let positive = self
+            .list
+            .iter()
+            .map(|one| one.1)
+            .filter(|weight| *weight > 0);
+        self.step = positive
+            .clone()
+            .reduce(greatest_common_divisor)
+            .unwrap_or(1);
+        self.greatest = positive.max().map_or(0, |most| most - (self.step - 1));
+        if self.current > self.greatest || self.current == 0 {
+            self.current = self.greatest;
+        } else if self.step > 1 {
+            self.current = (self.current / self.step) * self.step + 1;
+        }
+        if is_new {
+            self.current = self.greatest.min(1);
+        }
+    }
+
+    fn next(&mut self) -> Option<u32> {
+        if self.greatest == 0 {
+            return None;
+        }
+        let begin = (self.last, self.current);
+        let mut is_first = true;
+        loop {
+            if !is_first && (self.last, self.current) == begin {
+                return None;
+            }
+            is_first = false;
+            if self.last == self.list.len() {
+                self.last = 0;
+                self.current -= self.step;
+                if self.current <= 0 {
+                    self.current = self.greatest;
+                }
+                continue;
+            }
+            self.last += 1;
+            let (real, weight) = self.list[self.last - 1];
+            if weight >= self.current {
+                return Some(real);
+            }
+        }
+    }
+}
+
+fn greatest_common_divisor(a: i64, b: i64) -> i64 {
+    if b == 0 {
+        a
+    } else {
+        greatest_common_divisor(b, a % b)
+    }
+}
+
+fn lists() -> impl Strategy<Value = Vec<(u32, u32)>> {
+    let weight = prop_oneof![
+        Just(0),
+        1..8_u32,
+        (1..6_u32).prop_map(|times| times * 50),
+        0..300_u32
+    ];
+    prop::collection::vec(weight, 0..8).prop_map(|weights| (0..).zip(weights).collect())
+}
+
+proptest! {
+    #[test]
+    fn weighted_round_robin_does_what_its_description_says(
+        changes in prop::collection::vec((lists(), 0..400_usize), 1..6),
+    ) {
+        let mut model = Model::default();
+        let mut bench: Option<Bench> = None;
+        for (list, count) in changes {
+            model.change(&list, bench.is_none());
+            let bench = match &mut bench {
+                Some(bench) => {
+                    bench.change(Wrr, &list);
+                    bench
+                }
+                None => bench.insert(Bench::new(Wrr, &list)),
+            };
+            // The cursor fits itself to a change when it is first asked after it.
+            for turn in 0..count.max(1) {
+                prop_assert_eq!(bench.next(), model.next(), "turn {} of {:?}", turn, &list);
+            }
+        }
+    }
+
+    #[test]
+    fn a_cycle_of_weighted_round_robin_gives_each_its_weight(list in lists()) {
+        let weights: Vec<u32> = list.iter().map(|(_, weight)| *weight).collect();
+        let step = weights.iter().map(|weight| i64::from(*weight)).filter(|weight| *weight > 0)
+            .reduce(greatest_common_divisor).unwrap_or(1);
+        let shares: Vec<i64> = weights.iter().map(|weight| i64::from(*weight) / step).collect();
+        let cycle = usize::try_from(shares.iter().sum::<i64>()).unwrap();
+        let bench = Bench::new(Wrr, &list);
+        for _ in 0..3 {
+            let mut counts = vec![0; list.len()];
+            for real in bench.take(cycle) {
+                counts[real as usize] += 1;
+            }
+            prop_assert_eq!(&counts, &shares);
+        }
+    }
+
+    #[test]
+    fn nobody_with_weight_zero_is_ever_chosen(list in lists(), loads in prop::collection::vec((0..3_u64, 0..3_u64), 8)) {
+        for kind in [Rr, Wrr, Lc] {
+            let mut bench = Bench::new(kind, &list);
+            bench.loads.extend((0..).map(RealId).zip(loads.iter().map(|&(active, inactive)| Load { active, inactive })));
+            let chosen = bench.take(50);
+            let can = list.iter().any(|(_, weight)| *weight > 0);
+            prop_assert_eq!(chosen.len(), if can { 50 } else { 0 });
+            prop_assert!(chosen.iter().all(|real| list[*real as usize].1 > 0));
+        }
+    }
+}

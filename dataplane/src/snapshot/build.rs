@@ -103,7 +103,7 @@ impl Builder {
 
     /// Ports, routes and neighbours. Says whether the ways to real servers may have changed.
     fn rebuild_network(&mut self, next: &mut Snapshot, spec: &Spec) -> bool {
-        next.timeouts = Arc::new(spec.timeouts.clone());
+        next.timeouts = Arc::new(spec.timeouts);
         let mut neighbours = HashMap::with_hasher(next.neighbours.hasher().clone());
         neighbours.extend(spec.neighbours.iter().copied());
         next.neighbours = Arc::new(neighbours);
@@ -175,6 +175,9 @@ impl Builder {
         {
             return id;
         }
+        // A new name or owner leaves the schedulers of the workers where they are.
+        let reschedules =
+            !old.configured || old.scheduler != scheduler || *old.candidates != *candidates;
         let dropped = dropped_candidates(&old.candidates, &candidates, self.real_ids.hasher());
         let former: Vec<RealId> = old
             .former
@@ -183,19 +186,22 @@ impl Builder {
             .chain(dropped.iter().map(|(real, _)| *real))
             .filter(|real| !candidates.iter().any(|candidate| candidate.real == *real))
             .collect();
+        let carried = carried_removals(&old.removed, &dropped, &former);
         for (real, _) in &dropped {
             self.remove_real(next, *real);
         }
-        let revision = self.take_revision();
+        let revision = reschedules.then(|| self.take_revision());
         if let Some(service) = next.services.get_mut(id.0) {
             service.name = Arc::clone(&spec.name);
             service.configured = true;
             service.owned = owned;
-            service.scheduler = scheduler;
-            service.candidates = candidates.into();
-            service.revision = revision;
-            service.removed = dropped.into();
             service.former = former.into();
+            if let Some(revision) = revision {
+                service.scheduler = scheduler;
+                service.candidates = candidates.into();
+                service.revision = revision;
+                service.removed = [dropped, carried].concat().into();
+            }
         }
         id
     }
@@ -425,6 +431,24 @@ fn dropped_candidates(
         }
     }
     dropped
+}
+
+/// The removals of earlier changes, which a worker may not have seen yet: where the real server
+/// that stood in for one is now dropped too, its own stand-in takes over.
+fn carried_removals(
+    earlier: &[(RealId, Option<RealId>)],
+    dropped: &[(RealId, Option<RealId>)],
+    former: &[RealId],
+) -> Vec<(RealId, Option<RealId>)> {
+    let now_dropped = |wanted: RealId| dropped.iter().find(|(real, _)| *real == wanted);
+    earlier
+        .iter()
+        .filter(|(real, _)| now_dropped(*real).is_none() && former.contains(real))
+        .map(|(real, heir)| match heir.and_then(now_dropped) {
+            Some((_, next_heir)) => (*real, *next_heir),
+            None => (*real, *heir),
+        })
+        .collect()
 }
 
 /// A slot number; four billion real servers do not fit into any machine this runs on.

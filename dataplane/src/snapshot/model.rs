@@ -61,8 +61,8 @@ pub struct VirtualService {
     pub revision: u32,
     /// The revision at which this slot began to mean this service.
     pub born: u32,
-    /// Where a round-robin pointer goes whose real server the last change removed: to the one
-    /// before it, or to the list's head (IPVS: `ip_vs_rr_del_dest`'s effect).
+    /// Where a round-robin pointer goes whose real server was removed: to the one before it, or to
+    /// the list's head (IPVS: `ip_vs_rr_del_dest`'s effect).
     pub removed: Arc<[(RealId, Option<RealId>)]>,
     /// Real servers that were removed but that sessions may still refer to.
     pub former: Arc<[RealId]>,

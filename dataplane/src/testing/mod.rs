@@ -4,6 +4,7 @@
 mod builder;
 mod faults;
 mod memory;
+mod rig;
 mod rng;
 
 pub use builder::{PacketBuilder, arp_frame, neighbour_frame};
@@ -11,4 +12,5 @@ pub use faults::{FaultInjector, Faults};
 pub use memory::{
     CAPACITY_BYTES, HeapBuf, MemoryPool, MemoryRx, MemoryTx, MemoryWire, memory_port,
 };
+pub use rig::{Rig, Sent};
 pub use rng::Rng;

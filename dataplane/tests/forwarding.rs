@@ -1,0 +1,31 @@
+//! The specification of the packet path as tables: packet in, verdict, packet out.
+//! Expected frames come from `PacketBuilder`, never from the code under test.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "all of this crate is tests, where a panic is a verdict"
+)]
+
+#[path = "forwarding/balancing.rs"]
+mod balancing;
+#[path = "forwarding/fragments.rs"]
+mod fragments;
+#[path = "forwarding/hosts.rs"]
+mod hosts;
+#[path = "forwarding/icmp.rs"]
+mod icmp;
+#[path = "forwarding/limits.rs"]
+mod limits;
+#[path = "forwarding/methods.rs"]
+mod methods;
+#[path = "forwarding/net.rs"]
+mod net;
+#[path = "forwarding/refusals.rs"]
+mod refusals;
+#[path = "forwarding/sessions.rs"]
+mod sessions;
+#[path = "forwarding/workers.rs"]
+mod workers;

@@ -1,0 +1,85 @@
+//! Which real server a client meets: the schedulers as they show on the wire.
+
+use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::schedule::SchedulerKind;
+use plimsoll_dataplane::snapshot::model::ForwardMethod;
+use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::testing::Rig;
+
+use crate::net::*;
+
+fn spec(scheduler: SchedulerKind, weights: [u32; 3]) -> Spec {
+    let reals = REALS.iter().zip(weights);
+    let reals = reals.map(|(real, weight)| weighted(real, 80, ForwardMethod::Direct, weight));
+    let mut service = service(Protocol::Tcp, VIP, 80, reals.collect());
+    service.scheduler = scheduler;
+    two_armed(vec![service])
+}
+
+/// The real servers, from 0, that the clients with these ports meet.
+fn met(rig: &mut Rig, ports: std::ops::Range<u16>) -> Vec<usize> {
+    let mut receivers = Vec::new();
+    for port in ports {
+        let syn = from_wan(CLIENT, VIP).tcp(port, 80).flags(SYN).build();
+        for (_, frame) in rig.pass(WAN, &syn) {
+            receivers.push(
+                REALS
+                    .iter()
+                    .position(|real| mac_of(real).0 == frame[..6])
+                    .unwrap(),
+            );
+        }
+    }
+    receivers
+}
+
+#[test]
+fn round_robin_takes_turns_whatever_the_weights() {
+    let mut rig = Rig::new(1, &spec(SchedulerKind::Rr, [1, 100, 5]));
+    assert_eq!(met(&mut rig, 1000..1007), [0, 1, 2, 0, 1, 2, 0]);
+    rig.reload(&spec(SchedulerKind::Rr, [1, 0, 5]));
+    assert_eq!(met(&mut rig, 2000..2004), [2, 0, 2, 0]);
+}
+
+#[test]
+fn weighted_round_robin_gives_each_its_weight() {
+    // As recorded from IPVS for weights 4, 3, 2 added in this order, newest first.
+    let mut rig = Rig::new(1, &spec(SchedulerKind::Wrr, [2, 3, 4]));
+    let first = met(&mut rig, 1000..1012);
+    assert_eq!(first, [0, 1, 2, 2, 1, 2, 0, 1, 2, 0, 1, 2]);
+}
+
+#[test]
+fn least_connection_prefers_whoever_has_the_fewest() {
+    let mut rig = Rig::new(1, &spec(SchedulerKind::Lc, [1, 1, 1]));
+    assert_eq!(met(&mut rig, 1000..1003), [0, 1, 2]);
+    // A finished session weighs less than an open one.
+    let end = from_wan(CLIENT, VIP).tcp(1001, 80).flags(RST | ACK);
+    rig.pass(WAN, &from_wan(CLIENT, VIP).tcp(1001, 80).flags(ACK).build());
+    rig.pass(WAN, &end.build());
+    assert_eq!(met(&mut rig, 2000..2001), [1]);
+}
+
+#[test]
+fn least_connection_counts_the_sessions_of_all_workers() {
+    let mut rig = Rig::new(2, &spec(SchedulerKind::Lc, [1, 1, 1]));
+    let mut receivers = Vec::new();
+    for port in 1000..1006_u16 {
+        let syn = from_wan(CLIENT, VIP).tcp(port, 80).flags(SYN).build();
+        let sent = rig.pass_on(usize::from(port) % 2, WAN, &syn);
+        receivers.push(sent[0].1[5]);
+    }
+    receivers.sort_unstable();
+    assert_eq!(receivers, [11, 11, 12, 12, 13, 13]);
+}
+
+#[test]
+fn another_scheduler_moves_no_session() {
+    let mut rig = Rig::new(1, &spec(SchedulerKind::Rr, [1, 1, 1]));
+    let before = met(&mut rig, 1000..1009);
+    for kind in [SchedulerKind::Wrr, SchedulerKind::Lc, SchedulerKind::Rr] {
+        rig.reload(&spec(kind, [3, 1, 1]));
+        assert_eq!(met(&mut rig, 1000..1009), before);
+    }
+    assert_eq!(rig.sessions().len(), 9);
+}

@@ -1,0 +1,370 @@
+//! The balancer as a host on its links: ARP, neighbour discovery, waiting for MACs, the kernel.
+
+use plimsoll_dataplane::flow::{V4, V6};
+use plimsoll_dataplane::snapshot::id::PortId;
+use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::testing::{PacketBuilder, Rig, arp_frame, neighbour_frame};
+use plimsoll_dataplane::verdict::DropReason;
+use plimsoll_dataplane::wire::{Mac, arp, ndp};
+use plimsoll_dataplane::worker::Command;
+
+use crate::net::*;
+
+const STRANGER: Mac = Mac([2, 0, 0, 0, 9, 9]);
+
+fn v4(text: &str) -> V4 {
+    text.parse::<std::net::Ipv4Addr>().unwrap().into()
+}
+
+fn v6(text: &str) -> V6 {
+    text.parse::<std::net::Ipv6Addr>().unwrap().into()
+}
+
+fn arp_request(mac: Mac, from: &str, target: &str) -> Vec<u8> {
+    arp_frame(
+        Mac::BROADCAST,
+        &arp::Packet::request(mac, v4(from), v4(target)),
+    )
+}
+
+fn arp_reply(mac: Mac, from: &str, to_mac: Mac, to: &str) -> Vec<u8> {
+    let request = arp::Packet::request(to_mac, v4(to), v4(from));
+    arp_frame(to_mac, &arp::Packet::reply_to(&request, mac))
+}
+
+/// Nobody's MAC is known beforehand.
+fn strangers(mut spec: Spec) -> Spec {
+    spec.neighbours.clear();
+    spec
+}
+
+fn syn(builder: PacketBuilder) -> Vec<u8> {
+    builder.tcp(4000, 80).flags(SYN).build()
+}
+
+#[test]
+fn arp_is_answered_for_vips_and_ports_and_for_nobody_else() {
+    let asker = "192.0.2.7";
+    for (target, is_ours) in [
+        (VIP, true),
+        (WAN_ADDRESS, true),
+        (LAN_ADDRESS, true),
+        ("192.0.2.55", false),
+        (CLIENT, false),
+    ] {
+        let mut rig = Rig::new(1, &direct());
+        let mut request = arp_request(STRANGER, asker, target);
+        request.resize(60, 0);
+        let answer = arp_reply(WAN_MAC, target, STRANGER, asker);
+        let expected = if is_ours { vec![(WAN, answer)] } else { vec![] };
+        expect(&rig.pass(WAN, &request), &expected);
+        let stats = rig.stats().next().unwrap();
+        assert_eq!(stats.replied.value(), u64::from(is_ours));
+        assert_eq!(stats.consumed.value(), u64::from(!is_ours));
+        finish(rig);
+    }
+}
+
+#[test]
+fn a_probe_is_answered_and_a_claim_to_our_address_is_not_believed() {
+    let mut rig = Rig::new(1, &direct());
+    let probe = arp_request(STRANGER, "0.0.0.0", VIP);
+    let expected = arp_reply(WAN_MAC, VIP, STRANGER, "0.0.0.0");
+    expect(&rig.pass(WAN, &probe), &[(WAN, expected)]);
+    assert_eq!(rig.pass(WAN, &arp_request(STRANGER, VIP, VIP)), []);
+    assert_eq!(rig.all_drops(), [(DropReason::MartianSource, 1)]);
+    rig.pass(WAN, &arp_request(STRANGER, VIP, VIP)[..30]);
+    assert_eq!(rig.drops(DropReason::ArpInvalid), 1);
+}
+
+#[test]
+fn packets_wait_for_arp_and_leave_in_order() {
+    let mut rig = Rig::new(1, &strangers(direct()));
+    let ask = arp_frame(
+        Mac::BROADCAST,
+        &arp::Packet::request(LAN_MAC, v4(LAN_ADDRESS), v4(REALS[0])),
+    );
+    expect(&rig.pass(WAN, &syn(from_wan(CLIENT, VIP))), &[(LAN, ask)]);
+    let ack = |builder: PacketBuilder| builder.tcp(4000, 80).payload(b"x").build();
+    assert_eq!(rig.pass(WAN, &ack(from_wan(CLIENT, VIP))), []);
+    assert_eq!(rig.waiting(), 2);
+    let answer = arp_reply(mac_of(REALS[0]), REALS[0], LAN_MAC, LAN_ADDRESS);
+    let expected = [
+        (LAN, syn(to_lan(REALS[0], CLIENT, VIP))),
+        (LAN, ack(to_lan(REALS[0], CLIENT, VIP))),
+    ];
+    expect(&rig.pass(LAN, &answer), &expected);
+    assert_eq!(rig.waiting(), 0);
+    finish(rig);
+}
+
+#[test]
+fn packets_wait_for_neighbour_discovery() {
+    let mut rig = Rig::new(1, &strangers(direct()));
+    let ask = ndp::solicitation(LAN_MAC, v6(LAN_ADDRESS6), v6(REALS6[0]));
+    expect(
+        &rig.pass(WAN, &syn(from_wan(CLIENT6, VIP6))),
+        &[(LAN, neighbour_frame(&ask))],
+    );
+    let answer = ndp::reply(mac_of(REALS6[0]), v6(REALS6[0]), v6(LAN_ADDRESS6), LAN_MAC);
+    expect(
+        &rig.pass(LAN, &neighbour_frame(&answer)),
+        &[(LAN, syn(to_lan(REALS6[0], CLIENT6, VIP6)))],
+    );
+    finish(rig);
+}
+
+#[test]
+fn a_silent_neighbour_is_asked_three_times_and_then_given_up() {
+    for (client, vip) in [(CLIENT, VIP), (CLIENT6, VIP6)] {
+        let mut rig = Rig::new(1, &strangers(direct()));
+        let mut questions = rig.pass(WAN, &syn(from_wan(client, vip))).len();
+        questions += rig.wait_ms(2_900).len();
+        assert_eq!((questions, rig.waiting()), (3, 1));
+        questions += rig.wait_ms(200).len();
+        assert_eq!((questions, rig.waiting()), (3, 0));
+        assert_eq!(rig.all_drops(), [(DropReason::NeighbourUnreachable, 1)]);
+        rig.pass(WAN, &from_wan(client, vip).tcp(4000, 80).build());
+        assert_eq!(rig.drops(DropReason::NeighbourUnreachable), 2);
+        finish(rig);
+    }
+}
+
+#[test]
+fn no_more_than_a_queueful_waits_for_one_neighbour() {
+    let mut rig = Rig::new(1, &strangers(direct()));
+    rig.pass(WAN, &syn(from_wan(CLIENT, VIP)));
+    for _ in 0..100 {
+        rig.pass(WAN, &from_wan(CLIENT, VIP).tcp(4000, 80).build());
+    }
+    assert_eq!(rig.waiting(), 64);
+    assert_eq!(rig.all_drops(), [(DropReason::NeighbourQueueFull, 37)]);
+    finish(rig);
+}
+
+#[test]
+fn a_gratuitous_arp_moves_a_known_neighbour_and_enters_no_stranger() {
+    let mut rig = Rig::new(1, &strangers(direct()));
+    rig.pass(WAN, &syn(from_wan(CLIENT, VIP)));
+    rig.pass(
+        LAN,
+        &arp_reply(mac_of(REALS[0]), REALS[0], LAN_MAC, LAN_ADDRESS),
+    );
+    rig.pass(LAN, &arp_request(STRANGER, REALS[0], REALS[0]));
+    let sent = rig.pass(WAN, &from_wan(CLIENT, VIP).tcp(4000, 80).build());
+    let expected = packet(CLIENT, VIP)
+        .mac(LAN_MAC, STRANGER)
+        .ttl(63)
+        .tcp(4000, 80);
+    expect(&sent, &[(LAN, expected.build())]);
+    rig.pass(LAN, &arp_request(STRANGER, REALS[1], REALS[1]));
+    let sent = rig.pass(WAN, &from_wan(CLIENT, VIP).tcp(4001, 80).flags(SYN).build());
+    assert_eq!(sent[0].1[12..14], [8, 6], "the stranger is asked for");
+    finish(rig);
+}
+
+#[test]
+fn who_asks_for_us_need_not_be_asked() {
+    let mut rig = Rig::new(1, &strangers(direct()));
+    rig.pass(LAN, &arp_request(mac_of(REALS[0]), REALS[0], LAN_ADDRESS));
+    let sent = rig.pass(WAN, &syn(from_wan(CLIENT, VIP)));
+    expect(&sent, &[(LAN, syn(to_lan(REALS[0], CLIENT, VIP)))]);
+    let (asker, own) = (v6(REALS6[0]), v6(LAN_ADDRESS6));
+    rig.pass(
+        LAN,
+        &neighbour_frame(&ndp::solicitation(mac_of(REALS6[0]), asker, own)),
+    );
+    let sent = rig.pass(WAN, &syn(from_wan(CLIENT6, VIP6)));
+    expect(&sent, &[(LAN, syn(to_lan(REALS6[0], CLIENT6, VIP6)))]);
+    finish(rig);
+}
+
+#[test]
+fn a_mac_learned_on_the_wrong_link_is_not_used() {
+    let mut rig = Rig::new(1, &strangers(direct()));
+    rig.pass(WAN, &arp_request(STRANGER, REALS[0], WAN_ADDRESS));
+    let sent = rig.pass(WAN, &syn(from_wan(CLIENT, VIP)));
+    assert_eq!(
+        sent[0].1[12..14],
+        [8, 6],
+        "it is asked for where it belongs"
+    );
+    finish(rig);
+}
+
+#[test]
+fn solicitations_are_answered_for_vips_and_ports_and_for_nobody_else() {
+    let asker = "2001:db8:1::7";
+    for (target, is_ours) in [(VIP6, true), (WAN_ADDRESS6, true), ("2001:db8:1::8", false)] {
+        let mut rig = Rig::new(1, &direct());
+        let ask = ndp::solicitation(STRANGER, v6(asker), v6(target));
+        let answer = ndp::reply(WAN_MAC, v6(target), v6(asker), STRANGER);
+        let expected = if is_ours {
+            vec![(WAN, neighbour_frame(&answer))]
+        } else {
+            vec![]
+        };
+        expect(&rig.pass(WAN, &neighbour_frame(&ask)), &expected);
+        finish(rig);
+    }
+}
+
+#[test]
+fn neighbour_discovery_cannot_be_forged_from_afar_nor_in_our_name() {
+    let mut rig = Rig::new(1, &direct());
+    let mut far = neighbour_frame(&ndp::solicitation(STRANGER, v6("2001:db8:1::7"), v6(VIP6)));
+    far[21] = 254;
+    rig.pass(WAN, &far);
+    assert_eq!(rig.all_drops(), [(DropReason::NdpInvalid, 1)]);
+    let ask = ndp::solicitation(STRANGER, v6(WAN_ADDRESS6), v6(VIP6));
+    assert_eq!(rig.pass(WAN, &neighbour_frame(&ask)), []);
+    let claim = ndp::announcement(STRANGER, v6(VIP6));
+    assert_eq!(rig.pass(WAN, &neighbour_frame(&claim)), []);
+    assert_eq!(rig.drops(DropReason::MartianSource), 2);
+}
+
+#[test]
+fn addresses_are_announced_when_asked_to() {
+    let mut rig = Rig::new(1, &direct());
+    let addresses = vec![(PortId(0), ip(VIP)), (PortId(0), ip(VIP6))];
+    rig.command(0, Command::Announce(addresses));
+    let expected = [
+        (WAN, neighbour_frame(&ndp::announcement(WAN_MAC, v6(VIP6)))),
+        (
+            WAN,
+            arp_frame(Mac::BROADCAST, &arp::Packet::announcement(WAN_MAC, v4(VIP))),
+        ),
+    ];
+    expect(&rig.run(), &expected);
+}
+
+#[test]
+fn what_is_not_balanced_but_for_us_goes_to_the_kernel_as_it_came() {
+    let services = || {
+        usual(
+            plimsoll_dataplane::snapshot::model::ForwardMethod::Nat,
+            REALS,
+            REALS6,
+        )
+    };
+    let cases = [
+        (
+            WAN,
+            from_wan(CLIENT, WAN_ADDRESS)
+                .tcp(4000, 22)
+                .flags(SYN)
+                .padded()
+                .build(),
+        ),
+        (LAN, from_lan(REALS[0], LAN_ADDRESS).udp(500, 500).build()),
+        (
+            WAN,
+            from_wan(CLIENT6, WAN_ADDRESS6)
+                .protocol(89)
+                .payload(b"ospf")
+                .build(),
+        ),
+        (
+            WAN,
+            from_wan(CLIENT, "224.0.0.5")
+                .protocol(89)
+                .payload(b"ospf")
+                .build(),
+        ),
+        (WAN, arp_reply(STRANGER, "192.0.2.7", WAN_MAC, WAN_ADDRESS)),
+        (WAN, {
+            let mut frame = vec![0; 60];
+            frame[..6].copy_from_slice(&WAN_MAC.0);
+            frame[12..14].copy_from_slice(&[0x88, 0xcc]);
+            frame
+        }),
+    ];
+    for (port, frame) in cases {
+        let mut rig = Rig::new(1, &with_kernel(services()));
+        expect(&rig.pass(port, &frame), &[(port + 2, frame)]);
+        let stats = rig.stats().next().unwrap();
+        assert_eq!(stats.punted.value(), 1);
+        finish(rig);
+    }
+}
+
+#[test]
+fn what_the_kernel_sends_leaves_as_it_is() {
+    let mut rig = Rig::new(1, &with_kernel(vec![]));
+    let frame = packet(WAN_ADDRESS, CLIENT)
+        .mac(WAN_MAC, GATEWAY_MAC)
+        .tcp(22, 4000)
+        .build();
+    expect(&rig.pass(2, &frame), &[(WAN, frame.clone())]);
+    expect(
+        &rig.pass(3, b"anything at all"),
+        &[(LAN, b"anything at all".to_vec())],
+    );
+    finish(rig);
+}
+
+#[test]
+fn without_a_kernel_there_are_reasons_instead() {
+    let mut rig = Rig::new(1, &nat());
+    rig.pass(
+        WAN,
+        &from_wan(CLIENT, WAN_ADDRESS)
+            .tcp(4000, 22)
+            .flags(SYN)
+            .build(),
+    );
+    rig.pass(WAN, &from_wan(CLIENT, VIP).tcp(4000, 81).flags(SYN).build());
+    rig.pass(
+        WAN,
+        &from_wan(CLIENT, "192.0.2.99")
+            .tcp(4000, 80)
+            .flags(SYN)
+            .build(),
+    );
+    let mut frame = vec![0; 60];
+    frame[..6].copy_from_slice(&WAN_MAC.0);
+    rig.pass(WAN, &frame);
+    let expected = [
+        (DropReason::EtherTypeUnknown, 1),
+        (DropReason::NotLocal, 1),
+        (DropReason::LocalUnhandled, 1),
+        (DropReason::NoService, 1),
+    ];
+    assert_eq!(rig.all_drops(), expected);
+}
+
+#[test]
+fn an_overlong_backlog_is_dropped_and_the_rest_leaves_when_there_is_room() {
+    let mut rig = Rig::new(1, &direct());
+    let wire = rig.wire(0, LAN).unwrap().clone();
+    wire.set_tx_limit(0);
+    for _ in 0..1100 {
+        rig.inject(0, WAN, &from_wan(CLIENT, VIP).udp(4000, 53).build());
+    }
+    while rig.poll(0) > 0 {}
+    assert_eq!(rig.all_drops(), [(DropReason::TxFull, 1100 - 1024)]);
+    wire.set_tx_limit(usize::MAX);
+    assert_eq!(rig.run().len(), 1024);
+    finish(rig);
+}
+
+#[test]
+fn group_traffic_that_nobody_here_listens_to_is_no_drop() {
+    let group = Mac([1, 0x80, 0xc2, 0, 0, 0]);
+    let mut bridges = vec![0; 60];
+    bridges[..6].copy_from_slice(&group.0);
+    bridges[12..14].copy_from_slice(&[0, 38]);
+    let router = PacketBuilder::v6(v6("fe80::1"), v6("ff02::1"))
+        .mac(STRANGER, Mac([0x33, 0x33, 0, 0, 0, 1]));
+    let frames = [
+        bridges,
+        from_wan(CLIENT, "224.0.0.5").protocol(89).build(),
+        router.ttl(255).icmp(134, 0, 0).payload(&[0; 8]).build(),
+    ];
+    let mut rig = Rig::new(1, &direct());
+    for frame in &frames {
+        assert_eq!(rig.pass(WAN, frame), []);
+    }
+    assert_eq!(rig.all_drops(), []);
+    assert_eq!(rig.stats().next().unwrap().consumed.value(), 3);
+}

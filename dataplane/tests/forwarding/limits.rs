@@ -1,0 +1,237 @@
+//! TTL and MTU: who is told what, and what is cut into pieces instead.
+
+use plimsoll_dataplane::testing::{PacketBuilder, Rig};
+use plimsoll_dataplane::verdict::DropReason;
+
+use crate::net::*;
+
+/// The error that goes to the client: TOS 0xc0, TTL 64, from `from`.
+fn error(from: &str, to: &str, kind: u8, code: u8, rest: u32, quoted: &[u8]) -> PacketBuilder {
+    let tos = if to.contains(':') { 0 } else { 0xc0 };
+    let most = if to.contains(':') { 1280 - 48 } else { 548 };
+    packet(from, to)
+        .mac(WAN_MAC, GATEWAY_MAC)
+        .tos(tos)
+        .id(1)
+        .icmp_error(kind, code, rest, &quoted[..quoted.len().min(most)])
+}
+
+#[test]
+fn a_packet_out_of_hops_is_answered_by_the_vip() {
+    for (client, vip, kind) in [(CLIENT, VIP, 11), (CLIENT6, VIP6, 3)] {
+        for spec in [direct(), nat(), tunnel()] {
+            for ttl in [0, 1] {
+                let mut rig = Rig::new(1, &spec);
+                let request = from_wan(client, vip).ttl(ttl).tcp(4000, 80).flags(SYN);
+                let expected = error(vip, client, kind, 0, 0, &request.build_datagram());
+                let sent = rig.pass(WAN, &request.build());
+                expect(&sent, &[(WAN, expected.build())]);
+                assert_eq!(rig.all_drops(), [(DropReason::TtlExceeded, 1)]);
+                // The packet has begun its session nevertheless, as in IPVS.
+                assert_eq!(rig.sessions().len(), 1);
+                finish(rig);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reply_out_of_hops_is_answered_by_our_own_address_on_that_side() {
+    let mut rig = Rig::new(1, &nat());
+    rig.pass(WAN, &from_wan(CLIENT, VIP).tcp(4000, 80).flags(SYN).build());
+    let reply = from_lan(REALS[0], CLIENT)
+        .ttl(1)
+        .tcp(8080, 4000)
+        .flags(SYN_ACK);
+    let expected = packet(LAN_ADDRESS, REALS[0])
+        .mac(LAN_MAC, mac_of(REALS[0]))
+        .tos(0xc0)
+        .id(1)
+        .icmp_error(11, 0, 0, &reply.build_datagram());
+    expect(&rig.pass(LAN, &reply.build()), &[(LAN, expected.build())]);
+    finish(rig);
+}
+
+/// A spec whose LAN takes packets of `mtu` bytes.
+fn narrow(
+    mut spec: plimsoll_dataplane::snapshot::spec::Spec,
+    mtu: u16,
+) -> plimsoll_dataplane::snapshot::spec::Spec {
+    spec.ports[1].mtu = mtu;
+    spec
+}
+
+#[test]
+fn what_is_too_large_and_must_not_be_fragmented_is_answered_with_what_would_fit() {
+    let payload = [7; 1460];
+    // Of a 1400-byte way, a tunnel in IPv4 leaves 1380 and one in IPv6 1360.
+    let cases = [
+        (direct(), CLIENT, VIP, 1400, 1400),
+        (nat(), CLIENT, VIP, 1400, 1400),
+        (tunnel(), CLIENT, VIP, 1400, 1380),
+        (direct(), CLIENT6, VIP6, 1400, 1400),
+        (nat(), CLIENT6, VIP6, 1400, 1400),
+        (tunnel(), CLIENT6, VIP6, 1400, 1360),
+        (tunnel(), CLIENT, VIP, 1500, 1480),
+        (tunnel(), CLIENT6, VIP6, 1500, 1460),
+    ];
+    for (spec, client, vip, mtu, told) in cases {
+        let mut rig = Rig::new(1, &narrow(spec, mtu));
+        rig.pass(WAN, &from_wan(client, vip).tcp(4000, 80).flags(SYN).build());
+        let v6 = client.contains(':');
+        let payload = if v6 { &payload[..1440] } else { &payload[..] };
+        let request = from_wan(client, vip).df().tcp(4000, 80).payload(payload);
+        let quoted = request.clone().ttl(63).build_datagram();
+        let (kind, code) = if v6 { (2, 0) } else { (3, 4) };
+        let sent = rig.pass(WAN, &request.build());
+        // A tunnel took an identification for its SYN.
+        let [(WAN, frame)] = &sent[..] else {
+            panic!("{sent:?}")
+        };
+        let id = if v6 {
+            1
+        } else {
+            u32::from(frame[18]) << 8 | u32::from(frame[19])
+        };
+        let expected = error(vip, client, kind, code, told, &quoted).id(id);
+        expect(&sent, &[(WAN, expected.build())]);
+        assert_eq!(rig.all_drops(), [(DropReason::MtuExceeded, 1)]);
+        finish(rig);
+    }
+}
+
+#[test]
+fn what_just_fits_passes() {
+    for (spec, fits) in [(direct(), 1400), (nat(), 1400), (tunnel(), 1380)] {
+        let mut rig = Rig::new(1, &narrow(spec, 1400));
+        for (bytes, drops) in [(fits, 0), (fits + 1, 1)] {
+            let request = from_wan(CLIENT, VIP)
+                .df()
+                .udp(4000, 53)
+                .payload(&vec![1; bytes - 28]);
+            rig.pass(WAN, &request.build());
+            assert_eq!(rig.drops(DropReason::MtuExceeded), drops, "{bytes}");
+        }
+        finish(rig);
+    }
+}
+
+#[test]
+fn what_may_be_fragmented_is_cut_for_direct_routing_and_nat() {
+    let payload: Vec<u8> = (0..=250).cycle().take(1400).collect();
+    for (spec, to, port) in [(direct(), VIP, 53), (nat(), REALS[0], 8053)] {
+        let mut rig = Rig::new(1, &narrow(spec, 600));
+        let request = from_wan(CLIENT, VIP).id(99).udp(4000, 53).payload(&payload);
+        // 576 is the greatest multiple of 8 that leaves room for a header in 600 bytes.
+        let expected: Vec<_> = to_lan(REALS[0], CLIENT, to)
+            .id(99)
+            .udp(4000, port)
+            .payload(&payload)
+            .build_fragments(576)
+            .into_iter()
+            .map(|frame| (LAN, frame))
+            .collect();
+        assert_eq!(expected.len(), 3);
+        expect(&rig.pass(WAN, &request.build()), &expected);
+        finish(rig);
+    }
+}
+
+#[test]
+fn replies_are_cut_on_their_way_back() {
+    let mut spec = nat();
+    spec.ports[0].mtu = 600;
+    let mut rig = Rig::new(1, &spec);
+    rig.pass(WAN, &from_wan(CLIENT, VIP).udp(4000, 53).build());
+    let reply = from_lan(REALS[0], CLIENT)
+        .id(5)
+        .udp(8053, 4000)
+        .payload(&[9; 1000]);
+    let expected: Vec<_> = to_wan(VIP, CLIENT)
+        .id(5)
+        .udp(53, 4000)
+        .payload(&[9; 1000])
+        .build_fragments(576)
+        .into_iter()
+        .map(|frame| (WAN, frame))
+        .collect();
+    expect(&rig.pass(LAN, &reply.build()), &expected);
+    let reply = reply.df();
+    let expected = packet(LAN_ADDRESS, REALS[0])
+        .mac(LAN_MAC, mac_of(REALS[0]))
+        .tos(0xc0)
+        .id(1)
+        .icmp_error(3, 4, 600, &reply.clone().ttl(63).build_datagram()[..548]);
+    expect(&rig.pass(LAN, &reply.build()), &[(LAN, expected.build())]);
+    finish(rig);
+}
+
+#[test]
+fn a_tunnel_is_cut_outside_so_that_both_ends_see_whole_packets() {
+    let inner = packet(CLIENT, VIP).udp(4000, 53).payload(&[3; 1460]);
+    let mut rig = Rig::new(1, &tunnel());
+    let outer = to_lan(REALS[0], LAN_ADDRESS, REALS[0])
+        .id(1)
+        .protocol(4)
+        .payload(&inner.clone().ttl(63).build_datagram());
+    let expected: Vec<_> = outer
+        .build_fragments(1480)
+        .into_iter()
+        .map(|frame| (LAN, frame))
+        .collect();
+    assert_eq!(expected.len(), 2);
+    let request = inner.mac(GATEWAY_MAC, WAN_MAC).build();
+    expect(&rig.pass(WAN, &request), &expected);
+    finish(rig);
+    let reals = usual(
+        plimsoll_dataplane::snapshot::model::ForwardMethod::Tunnel,
+        REALS6,
+        REALS6,
+    );
+    let mut rig = Rig::new(1, &two_armed(reals));
+    let inner = packet(CLIENT, VIP).udp(4000, 53).payload(&[3; 1460]);
+    let outer = to_lan(REALS6[0], LAN_ADDRESS6, REALS6[0])
+        .id(1)
+        .protocol(4)
+        .payload(&inner.ttl(63).build_datagram());
+    let expected: Vec<_> = outer
+        .build_fragments(1448)
+        .into_iter()
+        .map(|frame| (LAN, frame))
+        .collect();
+    expect(&rig.pass(WAN, &request), &expected);
+    finish(rig);
+}
+
+#[test]
+fn errors_are_limited_to_a_thousand_at_once_and_a_thousand_a_second() {
+    let mut rig = Rig::new(1, &direct());
+    let request = from_wan(CLIENT, VIP).ttl(1).udp(4000, 53).build();
+    let mut errors = 0;
+    for _ in 0..1100 {
+        errors += rig.pass(WAN, &request).len();
+    }
+    assert_eq!(errors, 1000);
+    rig.wait_ms(50);
+    for _ in 0..100 {
+        errors += rig.pass(WAN, &request).len();
+    }
+    assert_eq!(errors, 1050);
+    finish(rig);
+}
+
+#[test]
+fn an_offloaded_giant_is_told_from_a_cut_frame() {
+    let mut rig = Rig::new(1, &direct());
+    let giant = from_wan(CLIENT, VIP).df().tcp(4000, 80).payload(&[0; 4000]);
+    rig.pass(WAN, &giant.build());
+    rig.pass(WAN, &giant.build()[..2000]);
+    assert_eq!(rig.all_drops(), [(DropReason::OversizeFrame, 2)]);
+    let small = from_wan(CLIENT, VIP)
+        .tcp(4000, 80)
+        .payload(&[0; 40])
+        .build();
+    rig.pass(WAN, &small[..60]);
+    assert_eq!(rig.drops(DropReason::Truncated), 1);
+    finish(rig);
+}

@@ -1,0 +1,190 @@
+//! Several workers: whatever queue a packet lands in, it is handled as if there were one worker.
+
+use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::testing::{Rig, Rng, arp_frame};
+use plimsoll_dataplane::verdict::DropReason;
+use plimsoll_dataplane::wire::arp;
+
+use crate::net::*;
+
+#[test]
+fn nat_finds_its_session_from_any_queue() {
+    for workers in [2, 3] {
+        let mut rig = Rig::new(workers, &nat());
+        let mut rng = Rng::new(42);
+        for (client, vip, reals) in [(CLIENT, VIP, REALS), (CLIENT6, VIP6, REALS6)] {
+            for port in 4000..4060 {
+                let mut any = || rng.below(workers);
+                let request = |flags| from_wan(client, vip).tcp(port, 80).flags(flags).build();
+                let sent = rig.pass_on(any(), WAN, &request(SYN));
+                assert_eq!(sent.len(), 1);
+                let to = destination(&sent[0].1).to_string();
+                let real = reals.iter().find(|real| **real == to).unwrap();
+                let expected = to_lan(real, client, real).tcp(port, 8080);
+                expect(&sent, &[(LAN, expected.clone().flags(SYN).build())]);
+                for _ in 0..3 {
+                    let reply = from_lan(real, client).tcp(8080, port).flags(SYN_ACK);
+                    let back = to_wan(vip, client).tcp(80, port).flags(SYN_ACK);
+                    expect(
+                        &rig.pass_on(any(), LAN, &reply.build()),
+                        &[(WAN, back.build())],
+                    );
+                    let forth = rig.pass_on(any(), WAN, &request(ACK));
+                    expect(&forth, &[(LAN, expected.build())]);
+                }
+            }
+        }
+        assert_eq!(rig.all_drops(), []);
+        assert_eq!(rig.sessions().len(), 120);
+        let handed: Vec<u64> = rig.stats().map(|stats| stats.handed_over.value()).collect();
+        assert!(handed.iter().all(|count| *count > 0), "{handed:?}");
+        finish(rig);
+    }
+}
+
+#[test]
+fn one_way_sessions_stay_on_the_worker_that_their_packets_land_on() {
+    let mut rig = Rig::new(3, &direct());
+    for worker in 0..3 {
+        for flags in [SYN, ACK] {
+            let port = 4000 + u16::try_from(worker).unwrap();
+            let request = from_wan(CLIENT, VIP).tcp(port, 80).flags(flags);
+            assert_eq!(rig.pass_on(worker, WAN, &request.build()).len(), 1);
+        }
+    }
+    let handed: u64 = rig.stats().map(|stats| stats.handed_over.value()).sum();
+    assert_eq!(handed, 0);
+    // Each worker begins at its share of the list, so that not all begin at the same real server.
+    for real in REALS {
+        assert_eq!(rig.totals(ip(real)).sessions, 1);
+    }
+}
+
+#[test]
+fn errors_find_their_session_on_any_worker() {
+    for workers in [2, 3] {
+        for spec in [direct(), nat()] {
+            let mut rig = Rig::new(workers, &spec);
+            for port in 4000..4012 {
+                let ask = from_wan(CLIENT, VIP).udp(port, 53).build();
+                assert_eq!(rig.pass_on(usize::from(port) % workers, WAN, &ask).len(), 1);
+                let seen = packet(VIP, CLIENT).udp(53, port).build_datagram();
+                let error = from_wan(CLIENT, VIP).icmp_error(3, 3, 0, &seen).build();
+                for worker in 0..workers {
+                    let sent = rig.pass_on(worker, WAN, &error);
+                    assert_eq!((sent.len(), sent[0].0), (1, LAN));
+                }
+            }
+            let seen = packet(VIP, CLIENT).udp(53, 9999).build_datagram();
+            let error = from_wan(CLIENT, VIP).icmp_error(3, 3, 0, &seen).build();
+            for worker in 0..workers {
+                assert_eq!(rig.pass_on(worker, WAN, &error), []);
+            }
+            assert_eq!(
+                rig.all_drops(),
+                [(DropReason::IcmpNoSession, workers as u64)]
+            );
+        }
+    }
+}
+
+#[test]
+fn errors_in_fragments_come_to_an_end_on_any_number_of_workers() {
+    for workers in 1..=4 {
+        let mut rig = Rig::new(workers, &nat());
+        for port in 0..8 {
+            let seen = packet(VIP, CLIENT).udp(53, 9000 + port).payload(&[1; 100]);
+            let error =
+                from_wan(CLIENT, VIP)
+                    .id(port.into())
+                    .icmp_error(3, 3, 0, &seen.build_datagram());
+            for (index, piece) in error.build_fragments(64).iter().enumerate() {
+                rig.inject(index % workers, WAN, piece);
+            }
+            assert_eq!(rig.run(), []);
+        }
+        assert_eq!(rig.all_drops(), [(DropReason::IcmpNoSession, 8 * 3)]);
+        finish(rig);
+    }
+}
+
+#[test]
+fn fragments_meet_wherever_they_land() {
+    for workers in [2, 3] {
+        for spec in [direct(), nat()] {
+            let mut rig = Rig::new(workers, &spec);
+            for port in 4000..4020 {
+                let ask = from_wan(CLIENT, VIP)
+                    .id(port.into())
+                    .udp(port, 53)
+                    .payload(&[5; 2000]);
+                for (index, piece) in ask.build_fragments(1000).iter().enumerate() {
+                    rig.inject((index + usize::from(port)) % workers, WAN, piece);
+                }
+                let sent = rig.run();
+                assert_eq!(sent.len(), 3);
+                assert!(
+                    sent.iter()
+                        .all(|(out, frame)| *out == LAN && frame.len() <= 1034)
+                );
+            }
+            assert_eq!(rig.all_drops(), []);
+            assert_eq!(rig.sessions().len(), 20);
+            finish(rig);
+        }
+    }
+}
+
+#[test]
+fn what_one_worker_learns_about_a_neighbour_all_know() {
+    let spec = Spec {
+        neighbours: Vec::new(),
+        ..direct()
+    };
+    let mut rig = Rig::new(3, &spec);
+    let own = LAN_ADDRESS.parse::<std::net::Ipv4Addr>().unwrap().into();
+    let real = REALS[0].parse::<std::net::Ipv4Addr>().unwrap().into();
+    let question = arp::Packet::request(mac_of(REALS[0]), real, own);
+    let answered = rig.pass_on(1, LAN, &arp_frame(LAN_MAC, &question));
+    assert_eq!(answered.len(), 1);
+    // The first of three workers begins at the first real server.
+    let request = from_wan(CLIENT, VIP).tcp(4000, 80).flags(SYN).build();
+    let expected = to_lan(REALS[0], CLIENT, VIP)
+        .tcp(4000, 80)
+        .flags(SYN)
+        .build();
+    expect(&rig.pass_on(0, WAN, &request), &[(LAN, expected)]);
+}
+
+#[test]
+fn a_full_inbox_drops_and_counts() {
+    let mut rig = Rig::new(2, &nat());
+    let frames: Vec<Vec<u8>> = (1000..6000)
+        .map(|port| from_wan(CLIENT, VIP).udp(port, 53).build())
+        .collect();
+    for frame in &frames {
+        rig.inject(0, WAN, frame);
+    }
+    while rig.poll(0) > 0 {}
+    let full = rig.drops(DropReason::HandoverFull);
+    assert!(full > 0);
+    assert_eq!(rig.run().len() as u64 + full, 5000);
+    finish(rig);
+}
+
+#[test]
+fn workers_number_what_they_make_so_that_no_receiver_confuses_them() {
+    let mut rig = Rig::new(3, &tunnel());
+    let mut ids = Vec::new();
+    for round in 0..5 {
+        for worker in 0..3 {
+            let port = 4000 + round;
+            let ask = from_wan(CLIENT, VIP).udp(port, 53).build();
+            let sent = rig.pass_on(worker, WAN, &ask);
+            ids.push(u16::from_be_bytes([sent[0].1[18], sent[0].1[19]]));
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 15);
+}

@@ -1,0 +1,377 @@
+//! What holds for every packet, however mad: no panic, one verdict, no buffer lost, right checksums.
+//! Which packet goes where is in `forwarding.rs`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "all of this crate is tests, where a panic is a verdict"
+)]
+
+#[path = "forwarding/net.rs"]
+mod net;
+
+use etherparse::{NetSlice, SlicedPacket, TcpHeader, TransportSlice, UdpHeader};
+use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::snapshot::model::ForwardMethod;
+use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::testing::{FaultInjector, Faults, PacketBuilder, Rig, Rng, Sent};
+use proptest::prelude::*;
+
+use net::*;
+
+/// Every method and both families at once: TCP 80 direct, 81 NAT, 82 tunnel in either family;
+/// UDP 53 NAT, 54 direct, 55 tunnel. The LAN is narrower than the WAN.
+fn everything() -> Spec {
+    use ForwardMethod::{Direct, Nat, Tunnel};
+    let mut services = Vec::new();
+    for (vip, reals) in [(VIP, REALS), (VIP6, REALS6)] {
+        let mixed = vec![
+            real(REALS[0], 82, Tunnel),
+            real(REALS6[0], 82, Tunnel),
+            weighted(REALS[1], 82, Tunnel, 0),
+        ];
+        for (protocol, port, forward) in [
+            (Protocol::Tcp, 80, Direct),
+            (Protocol::Tcp, 81, Nat),
+            (Protocol::Udp, 53, Nat),
+            (Protocol::Udp, 54, Direct),
+        ] {
+            let port_there = if forward == Nat { port + 8000 } else { port };
+            let reals = reals.map(|address| real(address, port_there, forward));
+            services.push(service(protocol, vip, port, reals.to_vec()));
+        }
+        services.push(service(Protocol::Tcp, vip, 82, mixed.clone()));
+        services.push(service(Protocol::Udp, vip, 55, mixed));
+        services.push(service(Protocol::Udp, vip, 56, vec![]));
+    }
+    let mut spec = with_kernel(services);
+    spec.ports[1].mtu = 1400;
+    // One real server's MAC has to be asked for.
+    spec.neighbours
+        .retain(|(address, _)| *address != ip(REALS[2]));
+    spec
+}
+
+/// A frame, and where it arrives.
+#[derive(Debug, Clone)]
+struct Arrival {
+    worker: usize,
+    port: u16,
+    frame: Vec<u8>,
+}
+
+/// Who sends to whom, by which ports.
+type Flow = ((&'static str, &'static str), (u16, u16));
+
+/// Mostly requests to services and replies to them, so that sessions come about.
+fn some_flow() -> impl Strategy<Value = Flow> {
+    let pair =
+        |of: [[&'static str; 2]; 2]| prop::sample::select(of.map(|[from, to]| (from, to)).to_vec());
+    let requests = (
+        pair([[CLIENT, VIP], [CLIENT6, VIP6]]),
+        (4000..4003_u16, some_service()),
+    );
+    let replies = (
+        pair([[REALS[0], CLIENT], [REALS6[0], CLIENT6]]),
+        (prop_oneof![Just(8081_u16), Just(8053)], 4000..4003_u16),
+    );
+    let others = (pair_of_one_family(), (any::<u16>(), some_service()));
+    prop_oneof![6 => requests, 3 => replies, 2 => others]
+}
+
+fn some_service() -> impl Strategy<Value = u16> {
+    prop_oneof![80..83_u16, 53..57_u16]
+}
+
+fn pair_of_one_family() -> impl Strategy<Value = (&'static str, &'static str)> {
+    let v4 = [
+        CLIENT,
+        VIP,
+        WAN_ADDRESS,
+        LAN_ADDRESS,
+        REALS[0],
+        REALS[2],
+        "224.0.0.5",
+        "0.0.0.0",
+    ];
+    let v6 = [
+        CLIENT6,
+        VIP6,
+        WAN_ADDRESS6,
+        REALS6[0],
+        "ff02::1",
+        "::",
+        "fe80::1",
+    ];
+    let v4 = || prop::sample::select(v4.to_vec());
+    let v6 = || prop::sample::select(v6.to_vec());
+    prop_oneof![(v4(), v4()), (v6(), v6())]
+}
+
+fn some_length() -> impl Strategy<Value = usize> {
+    prop_oneof![4 => 0..64_usize, 1 => 1300..1500_usize, 1 => 0..3000_usize]
+}
+
+/// A well-formed packet of any kind, perhaps in fragments.
+fn sound_frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let kind = prop_oneof![4 => Just(0), 4 => Just(1), 2 => Just(2), 1 => Just(3), 1 => Just(4)];
+    let dress = (
+        prop_oneof![9 => Just(64_u8), 1 => 0..3_u8],
+        any::<bool>(),
+        any::<u8>(),
+        prop_oneof![6 => Just(None), 1 => (600..1400_usize).prop_map(Some)],
+        prop_oneof![9 => Just(None), 1 => Just(Some(0_u16)), 1 => Just(Some(7))],
+    );
+    let flags = prop_oneof![3 => Just(SYN), 3 => Just(ACK), 1 => Just(FIN_ACK), 1 => Just(RST), 1 => any::<u8>()];
+    let upper = (kind, flags, any::<u8>(), some_length());
+    (some_flow(), upper, dress, 0..8_u8).prop_map(
+        |(flow, (kind, flags, byte, length), dress, checksum)| {
+            let ((from, to), (source, destination)) = flow;
+            let (ttl, df, tos, pieces, vlan) = dress;
+            let to_mac = if REALS.contains(&from) || REALS6.contains(&from) {
+                LAN_MAC
+            } else {
+                WAN_MAC
+            };
+            let mut builder = packet(from, to).mac(GATEWAY_MAC, to_mac).ttl(ttl).tos(tos);
+            builder = builder.id(source.into());
+            if df {
+                builder = builder.df();
+            }
+            if let Some(id) = vlan {
+                builder = builder.vlan(id);
+            }
+            let payload = vec![byte; length];
+            builder = match kind {
+                0 => builder
+                    .tcp(source, destination)
+                    .flags(flags)
+                    .payload(&payload),
+                1 => builder.udp(source, destination).payload(&payload),
+                2 => {
+                    let about = packet(to, from).udp(destination, source).payload(&payload);
+                    let quoted = about.build_datagram();
+                    let kinds = [1, 2, 3, 4, 5, 11, 12];
+                    let kind = kinds[usize::from(byte) % kinds.len()];
+                    builder.icmp_error(kind, byte & 7, 0, &quoted[..quoted.len().min(500)])
+                }
+                3 => builder.echo_request(source, destination).payload(&payload),
+                _ => builder.protocol(byte).payload(&payload),
+            };
+            builder = match checksum {
+                0 => builder.no_udp_checksum(),
+                1 => builder.bad_checksum(),
+                _ => builder,
+            };
+            match pieces {
+                Some(bytes) => builder.build_fragments(bytes),
+                None => vec![builder.build()],
+            }
+        },
+    )
+}
+
+/// Frames as they might arrive: sound, damaged, or noise with our MAC in front.
+fn arrivals(workers: usize) -> impl Strategy<Value = Vec<Arrival>> {
+    let damage = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4);
+    let damaged = (
+        sound_frames(),
+        damage,
+        any::<prop::sample::Index>(),
+        any::<bool>(),
+    )
+        .prop_map(|(mut frames, damage, end, cut)| {
+            for frame in &mut frames {
+                for (at, value) in &damage {
+                    let at = at.index(frame.len());
+                    frame[at] = *value;
+                }
+                if cut {
+                    frame.truncate(end.index(frame.len()));
+                }
+            }
+            frames
+        });
+    let kinds = prop_oneof![
+        Just([0x08, 0x00]),
+        Just([0x08, 0x06]),
+        Just([0x86, 0xdd]),
+        any::<[u8; 2]>()
+    ];
+    let noise = (kinds, prop::collection::vec(any::<u8>(), 0..200)).prop_map(|(kind, noise)| {
+        let frame = [&WAN_MAC.0[..], &GATEWAY_MAC.0, &kind, &noise].concat();
+        vec![frame]
+    });
+    let frames = prop_oneof![4 => sound_frames(), 2 => damaged, 1 => noise];
+    let arrival = (0..workers, 0..4_u16, frames).prop_map(|(worker, port, frames)| {
+        let arrive = |frame: Vec<u8>| {
+            // The kernel's ports are rarely meant.
+            let port = match frame.get(..6) {
+                Some(mac) if mac == LAN_MAC.0 => LAN,
+                _ if port == 3 => port,
+                _ => WAN,
+            };
+            Arrival {
+                worker,
+                port,
+                frame,
+            }
+        };
+        frames.into_iter().map(arrive).collect::<Vec<_>>()
+    });
+    prop::collection::vec(arrival, 1..40).prop_map(|all| all.concat())
+}
+
+fn play(workers: usize, arrivals: &[Arrival]) -> (Vec<Sent>, Rig) {
+    let mut rig = Rig::with_sessions(workers, 64, &everything());
+    let mut sent = Vec::new();
+    for (index, arrival) in arrivals.iter().enumerate() {
+        rig.inject(arrival.worker, arrival.port, &arrival.frame);
+        if index % 3 == 0 {
+            sent.extend(rig.run());
+        }
+        if index % 16 == 15 {
+            sent.extend(rig.wait_ms(700));
+        }
+    }
+    sent.extend(rig.run());
+    (sent, rig)
+}
+
+/// Whether an IPv4 frame's header checksum is right; true for anything else.
+fn ip_checksum_is_right(frame: &[u8]) -> bool {
+    if frame.get(12..14) != Some(&[8, 0]) {
+        return true;
+    }
+    etherparse::Ipv4Header::from_slice(&frame[14..])
+        .is_ok_and(|(header, _)| header.calc_header_checksum() == header.header_checksum)
+}
+
+/// Whether a frame's TCP or UDP checksum is right; `None` if it has none.
+fn transport_checksum_is_right(frame: &[u8]) -> Option<bool> {
+    let sliced = SlicedPacket::from_ethernet(frame).ok()?;
+    match (sliced.net?, sliced.transport?) {
+        (NetSlice::Ipv4(ip), TransportSlice::Tcp(tcp)) => {
+            let (header, payload): (TcpHeader, _) = (tcp.to_header(), tcp.payload());
+            let ip = ip.header().to_header();
+            Some(header.calc_checksum_ipv4(&ip, payload).ok()? == header.checksum)
+        }
+        (NetSlice::Ipv6(ip), TransportSlice::Tcp(tcp)) => {
+            let (header, payload): (TcpHeader, _) = (tcp.to_header(), tcp.payload());
+            let ip = ip.header().to_header();
+            Some(header.calc_checksum_ipv6(&ip, payload).ok()? == header.checksum)
+        }
+        (NetSlice::Ipv4(ip), TransportSlice::Udp(udp)) => {
+            let (header, payload): (UdpHeader, _) = (udp.to_header(), udp.payload());
+            let ip = ip.header().to_header();
+            Some(header.calc_checksum_ipv4(&ip, payload).ok()? == header.checksum)
+        }
+        (NetSlice::Ipv6(ip), TransportSlice::Udp(udp)) => {
+            let (header, payload): (UdpHeader, _) = (udp.to_header(), udp.payload());
+            let ip = ip.header().to_header();
+            Some(header.calc_checksum_ipv6(&ip, payload).ok()? == header.checksum)
+        }
+        _ => None,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn whatever_arrives_has_one_verdict_and_no_buffer_is_lost(
+        (workers, arrivals) in (1..=3_usize).prop_flat_map(|workers| (Just(workers), arrivals(workers))),
+    ) {
+        // `Rig` itself holds the books against each other after every step.
+        let (sent, rig) = play(workers, &arrivals);
+        for (port, frame) in &sent {
+            // What a kernel sends or gets is as it came.
+            let from_kernel = arrivals.iter().any(|arrival| arrival.port > LAN && arrival.frame == *frame);
+            if *port <= LAN && !from_kernel {
+                prop_assert!(ip_checksum_is_right(frame), "{frame:02x?}");
+                let most = if *port == WAN { 1514 } else { 1414 };
+                prop_assert!(frame.len() <= most, "{} bytes", frame.len());
+            }
+        }
+        finish(rig);
+    }
+
+    #[test]
+    fn the_same_packets_give_the_same_frames(
+        (workers, arrivals) in (1..=3_usize).prop_flat_map(|workers| (Just(workers), arrivals(workers))),
+    ) {
+        let (first, _) = play(workers, &arrivals);
+        let (second, _) = play(workers, &arrivals);
+        prop_assert!(first == second);
+    }
+
+    #[test]
+    fn checksums_after_nat_are_those_of_a_new_packet(
+        payload in prop::collection::vec(any::<u8>(), 0..300),
+        client in 1024..u16::MAX,
+        tcp in any::<bool>(),
+        is_v6 in any::<bool>(),
+        no_checksum in any::<bool>(),
+        numbers in any::<(u32, u32)>(),
+        host in 1..u16::MAX,
+    ) {
+        let mut rig = Rig::new(1, &everything());
+        let [high, low] = host.to_be_bytes();
+        let (from, vip, reals) = if is_v6 {
+            (format!("2001:db8:c::{host:x}"), VIP6, REALS6)
+        } else {
+            (format!("198.51.{high}.{low}"), VIP, REALS)
+        };
+        let dress = |builder: PacketBuilder, flags, source, destination| {
+            let builder = if tcp {
+                builder.tcp(source, destination).flags(flags).numbers(numbers.0, numbers.1)
+            } else {
+                builder.udp(source, destination)
+            };
+            let builder = builder.payload(&payload);
+            if no_checksum && !is_v6 { builder.no_udp_checksum() } else { builder }
+        };
+        let vport = if tcp { 81 } else { 53 };
+        let request = dress(from_wan(&from, vip), SYN, client, vport);
+        let reply = dress(from_lan(reals[0], &from), SYN_ACK, vport + 8000, client);
+        let mut sent = rig.pass(WAN, &request.build());
+        sent.extend(rig.pass(LAN, &reply.build()));
+        prop_assert_eq!(sent.len(), 2);
+        for (_, frame) in &sent {
+            prop_assert!(ip_checksum_is_right(frame));
+            prop_assert_eq!(transport_checksum_is_right(frame), Some(true), "{:02x?}", frame);
+        }
+    }
+}
+
+#[test]
+fn a_bad_network_harms_no_buffer_and_no_book() {
+    let faults = Faults {
+        lose: 10,
+        truncate: 5,
+        flip: 10,
+        duplicate: 10,
+        reorder: 20,
+    };
+    for seed in 0..4 {
+        let mut rng = Rng::new(seed);
+        let mut frames = Vec::new();
+        for port in 4000..4200 {
+            for flags in [SYN, ACK, FIN_ACK] {
+                let vport = [80, 81, 82][rng.below(3)];
+                frames.push(from_wan(CLIENT, VIP).tcp(port, vport).flags(flags).build());
+            }
+            let ask = from_wan(CLIENT6, VIP6).id(port.into()).udp(port, 53);
+            frames.extend(ask.payload(&[1; 2500]).build_fragments(1000));
+        }
+        let mut rig = Rig::with_sessions(2, 128, &everything());
+        for frame in FaultInjector::new(seed, faults).pass_all(frames) {
+            rig.inject(rng.below(2), WAN, &frame);
+            if rng.chance(30) {
+                rig.run();
+            }
+        }
+        rig.run();
+        finish(rig);
+    }
+}
