@@ -177,7 +177,10 @@ fn it_answers_while_it_runs_and_leaves_nothing_behind() {
     );
     assert!(place.answer(&["list", "--stats"]).contains("InPkts"));
     assert_eq!(place.answer(&["list", "--sessions"]).lines().count(), 2);
-    assert_eq!(place.json(&["list"])["services"][0]["reals"][1]["weight"], 3);
+    assert_eq!(
+        place.json(&["list"])["services"][0]["reals"][1]["weight"],
+        3
+    );
     assert_eq!(
         place.json(&["list", "--sessions"])["sessions"],
         Value::Array(Vec::new())
@@ -239,7 +242,10 @@ fn a_reload_is_all_or_nothing_and_says_what_it_did() {
     let reload: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(reload["result"], "restart_needed");
     assert_eq!(reload["restart"][0], "dataplane.sessions 1024 -> 2048");
-    assert_eq!(place.json(&["list"])["services"][0]["reals"][1]["weight"], 0);
+    assert_eq!(
+        place.json(&["list"])["services"][0]["reals"][1]["weight"],
+        0
+    );
 
     place.write(&good);
     place.signal(Signal::HUP);
@@ -280,8 +286,18 @@ fn what_is_wrong_at_the_start_is_said_with_what_to_do() {
     for (from, to, code, words) in [
         ("scheduler: rr", "scheduler: fastest", 3, "fastest"),
         ("cpus: [0]", "cpus: [999]", 1, "change dataplane.cpus"),
-        ("net_null1,no-rx=1", "net_af_packet1,iface=nope", 1, "ip link"),
-        ("size: 64MiB", "size: 16MiB", 1, "raise dataplane.memory.size"),
+        (
+            "net_null1,no-rx=1",
+            "net_af_packet1,iface=nope",
+            1,
+            "ip link",
+        ),
+        (
+            "size: 64MiB",
+            "size: 16MiB",
+            1,
+            "raise dataplane.memory.size",
+        ),
     ] {
         place.write(&good.replace(from, to));
         let status = wait(&mut place.spawn());
