@@ -1,1 +1,309 @@
+//! The daemon from start to end, on ports that lead nowhere: no root and no NIC.
+//! What it does with packets is tested elsewhere.
 
+#![cfg(test)]
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// A daemon's files, and the daemon if one runs.
+struct Place {
+    directory: tempfile::TempDir,
+    http: u16,
+    daemon: Option<Child>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+}
+
+impl Place {
+    fn new() -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = Self {
+            directory: tempfile::tempdir().unwrap(),
+            http: free.local_addr().unwrap().port(),
+            daemon: None,
+        };
+        place.write(&place.config());
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn config(&self) -> String {
+        let socket = self.path("run/control.sock");
+        let (socket, http) = (socket.display(), self.http);
+        format!(
+            r#"version: 1
+dataplane:
+  cpus: [0]
+  sessions: 1024
+  memory: {{ hugepages: off, size: 64MiB }}
+  ports:
+    - {{ name: wan, device: "net_null0,no-rx=1", addresses: [192.0.2.2/24] }}
+    - {{ name: lan, device: "net_null1,no-rx=1", addresses: [10.0.0.2/24, "2001:db8::2/64"] }}
+control: {{ socket: {socket}, http: "127.0.0.1:{http}" }}
+services:
+  - name: web
+    vip: 192.0.2.10:80
+    protocol: tcp
+    scheduler: rr
+    forward: dr
+    reals: [{{ address: "10.0.0.21:80" }}, {{ address: "10.0.0.22:80", weight: 3 }}]
+"#
+        )
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(self.path("config.yaml"), text).unwrap();
+    }
+
+    fn spawn(&self) -> Child {
+        let log = fs::File::create(self.path("log")).unwrap();
+        Command::new(env!("CARGO_BIN_EXE_plimsolld"))
+            .arg("--config")
+            .arg(self.path("config.yaml"))
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// Starts the daemon and waits until it answers.
+    fn start(&mut self) {
+        self.daemon = Some(self.spawn());
+        let end = Instant::now() + Duration::from_secs(20);
+        while !self.ask(&["list"]).status.success() {
+            let ended = self.daemon.as_mut().unwrap().try_wait().unwrap();
+            assert!(
+                ended.is_none() && Instant::now() < end,
+                "{ended:?}: {}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn ask(&self, words: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_plimsoll"))
+            .arg("--socket")
+            .arg(self.path("run/control.sock"))
+            .args(words)
+            .output()
+            .unwrap()
+    }
+
+    fn answer(&self, words: &[&str]) -> String {
+        let output = self.ask(words);
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn json(&self, words: &[&str]) -> Value {
+        serde_json::from_str(&self.answer(&[words, &["-o", "json"]].concat())).unwrap()
+    }
+
+    fn http(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.http)).unwrap();
+        let head = "HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        write!(stream, "{request} {head}").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.daemon.as_ref().unwrap().id();
+        kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), signal).unwrap();
+    }
+
+    fn end(&mut self) -> ExitStatus {
+        wait(&mut self.daemon.take().unwrap())
+    }
+}
+
+fn wait(daemon: &mut Child) -> ExitStatus {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(status) = daemon.try_wait().unwrap() {
+            return status;
+        }
+        assert!(Instant::now() < end, "it does not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn it_answers_while_it_runs_and_leaves_nothing_behind() {
+    let mut place = Place::new();
+    place.start();
+    let socket = place.path("run/control.sock");
+    assert_eq!(
+        fs::metadata(&socket).unwrap().permissions().mode() & 0o777,
+        0o660
+    );
+    assert_eq!(
+        place.answer(&["list"]),
+        "IP Virtual Server version 1.2.1 (size=1024)\n\
+         Prot LocalAddress:Port Scheduler Flags\n  \
+         -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n\
+         TCP  192.0.2.10:80 rr\n  \
+         -> 10.0.0.21:80                 Route   1      0          0         \n  \
+         -> 10.0.0.22:80                 Route   3      0          0         \n"
+    );
+    assert!(place.answer(&["list", "--stats"]).contains("InPkts"));
+    assert_eq!(place.answer(&["list", "--sessions"]).lines().count(), 2);
+    assert_eq!(
+        place.json(&["list"])["services"][0]["reals"][1]["weight"],
+        3
+    );
+    assert_eq!(
+        place.json(&["list", "--sessions"])["sessions"],
+        Value::Array(Vec::new())
+    );
+    assert_eq!(place.json(&["drops"])["drops"], serde_json::json!({}));
+    assert!(place.answer(&["drops", "--all"]).contains("no_session"));
+    let page = place.http("GET /metrics");
+    assert!(page.contains("plimsoll_snapshot_generation 1\n"), "{page}");
+    assert!(
+        place
+            .http("POST /api/v1/reload")
+            .starts_with("HTTP/1.1 403"),
+        "changes are for the control socket"
+    );
+
+    place.signal(Signal::TERM);
+    assert!(place.end().success(), "{}", place.log());
+    assert!(!socket.exists());
+    let output = place.ask(&["list"]);
+    assert_eq!(output.status.code(), Some(5));
+    assert!(
+        errors(&output).contains("plimsolld --config"),
+        "{}",
+        errors(&output)
+    );
+}
+
+#[test]
+fn a_reload_is_all_or_nothing_and_says_what_it_did() {
+    let mut place = Place::new();
+    place.start();
+    let good = place.config();
+    assert!(place.answer(&["reload"]).contains("in force already"));
+
+    place.write(&good.replace("weight: 3", "weight: 0"));
+    let said = place.answer(&["reload"]);
+    assert!(
+        said.contains("weight of 10.0.0.22:80 3 -> 0") && said.contains("generation 2"),
+        "{said}"
+    );
+
+    place.write(&good.replace("scheduler: rr", "scheduler: fastest"));
+    let output = place.ask(&["reload"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let check = Command::new(env!("CARGO_BIN_EXE_plimsoll"))
+        .arg("check")
+        .arg(place.path("config.yaml"))
+        .output()
+        .unwrap();
+    assert!(
+        errors(&output).starts_with(&errors(&check)),
+        "{}",
+        errors(&output)
+    );
+
+    place.write(&good.replace("sessions: 1024", "sessions: 2048"));
+    let output = place.ask(&["reload", "-o", "json"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let reload: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(reload["result"], "restart_needed");
+    assert_eq!(reload["restart"][0], "dataplane.sessions 1024 -> 2048");
+    assert_eq!(
+        place.json(&["list"])["services"][0]["reals"][1]["weight"],
+        0
+    );
+
+    place.write(&good);
+    place.signal(Signal::HUP);
+    let end = Instant::now() + Duration::from_secs(5);
+    while place.json(&["list"])["services"][0]["reals"][1]["weight"] != 3 {
+        assert!(Instant::now() < end, "{}", place.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let page = place.http("GET /metrics");
+    for (result, count) in [("applied", 2), ("unchanged", 1), ("invalid", 1)] {
+        let line = format!("plimsoll_reloads_total{{result=\"{result}\"}} {count}\n");
+        assert!(page.contains(&line), "{line}{page}");
+    }
+    assert!(place.log().contains("configuration reloaded"));
+}
+
+#[test]
+fn one_daemon_for_one_socket_and_a_killed_one_is_no_obstacle() {
+    let mut place = Place::new();
+    place.start();
+    let mut second = place.spawn();
+    assert_eq!(wait(&mut second).code(), Some(1));
+    assert!(place.log().contains("already running"), "{}", place.log());
+    assert!(place.ask(&["list"]).status.success());
+
+    place.signal(Signal::KILL);
+    place.end();
+    assert!(place.path("run/control.sock").exists());
+    place.start();
+    place.signal(Signal::INT);
+    assert!(place.end().success(), "{}", place.log());
+}
+
+#[test]
+fn what_is_wrong_at_the_start_is_said_with_what_to_do() {
+    let place = Place::new();
+    let good = place.config();
+    for (from, to, code, words) in [
+        ("scheduler: rr", "scheduler: fastest", 3, "fastest"),
+        ("cpus: [0]", "cpus: [999]", 1, "change dataplane.cpus"),
+        (
+            "net_null1,no-rx=1",
+            "net_af_packet1,iface=nope",
+            1,
+            "ip link",
+        ),
+        (
+            "size: 64MiB",
+            "size: 16MiB",
+            1,
+            "raise dataplane.memory.size",
+        ),
+    ] {
+        place.write(&good.replace(from, to));
+        let status = wait(&mut place.spawn());
+        let log = place.log();
+        assert_eq!(status.code(), Some(code), "{to}: {log}");
+        assert!(log.contains(words), "{to}: {log}");
+        assert!(!place.path("run/control.sock").exists());
+    }
+}

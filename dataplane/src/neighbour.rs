@@ -27,6 +27,9 @@ const REACHABLE_MS: u64 = 30_000;
 const HOLD_DOWN_MS: u64 = 1_000;
 /// How long an unused entry is kept.
 const UNUSED_MS: u64 = 600_000;
+/// How long what is known already is not told to other workers again: less than the time between two
+/// questions, since another worker's question may be answered here.
+const TOLD_MS: u64 = RETRY_MS / 2;
 /// Entries that one tick looks at, at most.
 const TICK_BUDGET: usize = 64;
 
@@ -52,6 +55,8 @@ struct Entry<B> {
     mac: Mac,
     state: State,
     used_at: Time,
+    /// When the other workers were last told, or told this one.
+    told_at: Time,
     /// When the state has something to do.
     due_at: Time,
     waiting: Vec<B>,
@@ -168,7 +173,8 @@ impl<B> Neighbours<B> {
     }
 
     /// Takes note that `address` has `mac`. Returns the packets that waited for it, and whether
-    /// this was news. An address that nobody asked for is entered only if `create`.
+    /// other workers should hear of it: it is news here, or may be there, since they have not been
+    /// told lately. An address that nobody asked for is entered only if `create`.
     pub fn learn(
         &mut self,
         port: PortId,
@@ -188,7 +194,12 @@ impl<B> Neighbours<B> {
         let Some(entry) = self.entries.get_mut(slot).and_then(Option::as_mut) else {
             return (Vec::new(), false);
         };
-        let news = entry.state != State::Reachable || entry.mac != mac;
+        let news = entry.state != State::Reachable
+            || entry.mac != mac
+            || now.ms_since(entry.told_at) >= TOLD_MS;
+        if news {
+            entry.told_at = now;
+        }
         entry.mac = mac;
         entry.state = State::Reachable;
         entry.due_at = now.plus_ms(REACHABLE_MS);
@@ -253,6 +264,7 @@ impl<B> Neighbours<B> {
             mac: Mac([0; 6]),
             state: State::Incomplete { tries: 0 },
             used_at: now,
+            told_at: now,
             due_at: now,
             waiting: Vec::new(),
         });

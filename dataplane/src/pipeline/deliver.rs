@@ -199,7 +199,7 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// The same without telling anybody; says whether it was news.
+    /// The same without telling anybody; says whether the others should be told.
     pub(crate) fn learn_quietly(
         &mut self,
         snapshot: &Snapshot,

@@ -37,8 +37,12 @@ impl<P: Pool> Engine<P> {
             // Somebody claims one of our addresses; believing it would only help an attacker.
             return Action::Drop(DropReason::MartianSource);
         }
+        // The answer to a question of ours, if not of this worker: the queue that it lands in is not
+        // always the asker's.
+        let answered = heard.operation == arp::Operation::Reply && heard.target_mac == own.mac;
         if is_on_link(snapshot, port, sender) {
-            self.learn(snapshot, port, sender, heard.sender_mac, asked, now);
+            let create = asked || answered;
+            self.learn(snapshot, port, sender, heard.sender_mac, create, now);
         }
         if !asked {
             return punt(snapshot, port).unwrap_or(Action::Consume);
@@ -109,14 +113,19 @@ impl<P: Pool> Engine<P> {
                 }
             }
             ndp::Message::Advertisement {
-                target, target_mac, ..
+                target,
+                target_mac,
+                solicited,
+                ..
             } => {
                 if snapshot.is_ours(target.into()) && target_mac.is_some_and(|mac| mac != own.mac) {
                     return Action::Drop(DropReason::MartianSource);
                 }
                 if is_on_link(snapshot, port, target.into()) {
                     let mac = target_mac.unwrap_or(asker_mac);
-                    self.learn(snapshot, port, target.into(), mac, false, now);
+                    // As with ARP: an answer to one of us is an answer to all of us.
+                    let answered = solicited && snapshot.is_ours(destination.into());
+                    self.learn(snapshot, port, target.into(), mac, answered, now);
                 }
                 punt(snapshot, port).unwrap_or(Action::Consume)
             }

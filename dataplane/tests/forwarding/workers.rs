@@ -1,9 +1,9 @@
 //! Several workers: whatever queue a packet lands in, it is handled as if there were one worker.
 
 use plimsoll_dataplane::snapshot::spec::Spec;
-use plimsoll_dataplane::testing::{Rig, Rng, arp_frame};
+use plimsoll_dataplane::testing::{Rig, Rng, arp_frame, neighbour_frame};
 use plimsoll_dataplane::verdict::DropReason;
-use plimsoll_dataplane::wire::arp;
+use plimsoll_dataplane::wire::{arp, ndp};
 
 use crate::net::*;
 
@@ -154,6 +154,76 @@ fn what_one_worker_learns_about_a_neighbour_all_know() {
         .flags(SYN)
         .build();
     expect(&rig.pass_on(0, WAN, &request), &[(LAN, expected)]);
+}
+
+/// Three seconds of questions, each answered on the other worker. Gives what is sent to the real server.
+fn answered_elsewhere(rig: &mut Rig, family: usize, answer: bool) -> usize {
+    let mut forwarded = 0;
+    for _ in 0..30 {
+        for (_, frame) in rig.wait_ms(100) {
+            let asks = match frame[12..14] {
+                [0x08, 0x06] => frame[21] == 1,
+                [0x86, 0xdd] => frame[20] == 58 && frame[54] == 135,
+                _ => false,
+            };
+            forwarded += usize::from(!asks);
+            if asks && answer {
+                rig.inject(1, LAN, &answer_to(&frame, family));
+            }
+        }
+        forwarded += rig.run().len();
+    }
+    forwarded
+}
+
+fn answer_to(question: &[u8], family: usize) -> Vec<u8> {
+    if family == 4 {
+        let heard = arp::parse(&question[14..]).unwrap();
+        let mac = mac_of(&std::net::Ipv4Addr::from(heard.target.0).to_string());
+        return arp_frame(LAN_MAC, &arp::Packet::reply_to(&heard, mac));
+    }
+    let address = |at: usize| {
+        let bytes: [u8; 16] = question[at..at + 16].try_into().unwrap();
+        std::net::Ipv6Addr::from(bytes)
+    };
+    let (asker, target) = (address(22), address(62));
+    let mac = mac_of(&target.to_string());
+    neighbour_frame(&ndp::reply(mac, target.into(), asker.into(), LAN_MAC))
+}
+
+#[test]
+fn an_answer_that_lands_on_another_worker_reaches_the_one_that_asked() {
+    for (family, client, vip) in [(4, CLIENT, VIP), (6, CLIENT6, VIP6)] {
+        let spec = Spec {
+            neighbours: Vec::new(),
+            ..direct()
+        };
+        let mut rig = Rig::new(2, &spec);
+        rig.inject(
+            0,
+            WAN,
+            &from_wan(client, vip).tcp(4000, 80).flags(SYN).build(),
+        );
+        assert_eq!(answered_elsewhere(&mut rig, family, true), 1);
+
+        // Long after, the asker probes what it knows; the other worker has heard from the neighbour in
+        // between, so that the answer is no news to it.
+        let request = from_wan(client, vip).tcp(4000, 80).build();
+        for round in 0..6 {
+            rig.wait_ms(12_000);
+            let (asker, own) = match (family, LAN_ADDRESS.parse::<std::net::Ipv4Addr>()) {
+                (4, Ok(own)) => (mac_of(REALS[0]), own),
+                _ => break,
+            };
+            let real = REALS[0].parse::<std::net::Ipv4Addr>().unwrap().into();
+            let question = arp::Packet::request(asker, real, own.into());
+            rig.inject(1, LAN, &arp_frame(LAN_MAC, &question));
+            rig.inject(0, WAN, &request);
+            assert_eq!(answered_elsewhere(&mut rig, family, true), 2, "{round}");
+        }
+        assert_eq!(rig.all_drops(), []);
+        finish(rig);
+    }
 }
 
 #[test]
