@@ -1,6 +1,8 @@
 //! Replays recordings of a real kernel's IPVS through the simulator and compares every frame, the
 //! counters and the sessions. `pktgen-tests/recordings/README.md` tells the format.
 
+#![cfg(test)]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};

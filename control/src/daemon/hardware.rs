@@ -81,7 +81,7 @@ impl Hardware {
                 mtu: port.mtu_bytes,
                 ..PortConfig::new(&port.name, &port.device)
             };
-            opened.push(open(&eal, &config, &pool)?);
+            opened.push(open(&eal, &config, &pool, false)?);
         }
         let macs: Vec<Mac> = opened.iter().map(|(port, _)| Mac(port.mac())).collect();
         let specs = compile::ports(start, &macs);
@@ -94,7 +94,7 @@ impl Hardware {
                     mtu: spec.mtu.min(TAP_MTU),
                     ..PortConfig::new(&spec.name, &device::tap(&spec.name, spec.mac.0))
                 };
-                opened.push(open(&eal, &config, &pool)?);
+                opened.push(open(&eal, &config, &pool, true)?);
             }
         }
 
@@ -116,11 +116,17 @@ impl Hardware {
     }
 }
 
-fn open(eal: &Eal, config: &PortConfig, pool: &Mempool) -> Result<(Port, Queues), DaemonError> {
+fn open(
+    eal: &Eal,
+    config: &PortConfig,
+    pool: &Mempool,
+    kernel: bool,
+) -> Result<(Port, Queues), DaemonError> {
     let (port, queues) = Port::open(eal, config, pool)?;
     let capabilities = port.capabilities();
     info!(
         port = port.name(),
+        kernel,
         device = config.device,
         driver = port.driver(),
         mac = %Mac(port.mac()),

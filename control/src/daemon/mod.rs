@@ -129,6 +129,8 @@ pub fn main() -> ExitCode {
 
 /// Everything from the first CPU to the last packet, in order.
 fn run(file: &Path, loaded: Loaded) -> Result<(), DaemonError> {
+    // As it is told to those who ask from elsewhere.
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let start = loaded.valid.start().clone();
     let placement = cpus::place(start.cpus.as_deref(), &cpus::usable())?;
     let sockets = socket::Sockets::bind(&start.socket, start.http)?;
@@ -166,7 +168,7 @@ fn run(file: &Path, loaded: Loaded) -> Result<(), DaemonError> {
     })?;
     let services = loaded.valid.reload().services.len();
     let running = Arc::new(Mutex::new(Running::new(Parts {
-        file: file.to_owned(),
+        file,
         loaded,
         ports: specs,
         devices,

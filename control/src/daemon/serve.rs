@@ -182,7 +182,7 @@ impl Care {
 
     fn round(&mut self, eal: &Eal) {
         for message in eal.take_messages() {
-            warn!(target: "dpdk", "{message}");
+            warn!(source = "dpdk", "{}", message.trim_end());
         }
         let mut running = lock(&self.running);
         running.collect();
