@@ -63,7 +63,7 @@ unit: deps ## Tests that need no root
 	$(CARGO) test -p plimsoll-pktgen-tests --lib --bins --test recordings
 
 .PHONY: conformance
-conformance: deps ## Replay the recordings of LVS; needs no root
+conformance: ## Replay the recordings of LVS; needs no root and no DPDK
 	@$(CARGO) run --quiet -p plimsoll-pktgen-tests --bin replay -- pktgen-tests/recordings
 
 # Namespaces and two workers that poll do not get faster side by side: one test at a time.

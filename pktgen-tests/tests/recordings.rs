@@ -21,3 +21,62 @@ fn every_recording_is_matched_or_its_deviation_documented() {
         .collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
+
+/// A recording with one change is not matched; says what differs.
+fn changed(change: impl FnOnce(&mut serde_json::Value)) -> String {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(here.join("recordings/nat-udp.json")).unwrap();
+    let mut recording = serde_json::from_str(&text).unwrap();
+    change(&mut recording);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("changed.json");
+    std::fs::write(path, recording.to_string()).unwrap();
+    replay::replay(folder.path(), "changed", &Deviations::default())
+        .unwrap()
+        .to_string()
+}
+
+#[test]
+fn whatever_differs_is_told() {
+    assert_eq!(changed(|_| {}), "match");
+    let byte = changed(|recording| {
+        let hex = &mut recording["steps"][0]["out"][0]["hex"];
+        let text = hex.as_str().unwrap();
+        *hex = format!("{}ff", &text[..text.len() - 2]).into();
+    });
+    assert!(
+        byte.starts_with("differs: step 0, eth1: LVS sent"),
+        "{byte}"
+    );
+    let missing = changed(|recording| {
+        recording["steps"][0]["out"] = serde_json::json!([]);
+    });
+    assert!(
+        missing.contains("LVS sent nothing, here came 02"),
+        "{missing}"
+    );
+    let replace = |listing: &'static str, from: &'static str, to: &'static str| {
+        changed(move |recording| {
+            let text = recording["after"][listing].as_str().unwrap();
+            assert!(text.contains(from), "{text}");
+            recording["after"][listing] = text.replace(from, to).into();
+        })
+    };
+    let session = replace("ipvsadm -Lnc", "198.51.100.7:", "198.51.100.8:");
+    assert!(
+        session.starts_with("differs: session: LVS has"),
+        "{session}"
+    );
+    let inactive = replace("ipvsadm -Ln", "Masq    1      0", "Masq    1      7");
+    assert!(
+        inactive.contains("active and inactive of 10.1.0.11:5353"),
+        "{inactive}"
+    );
+    let unsupported = changed(|recording| {
+        recording["sysctl"] = serde_json::json!({ "net.ipv4.vs.sloppy_tcp": 1 });
+    });
+    assert_eq!(
+        unsupported,
+        "not supported: sysctl net.ipv4.vs.sloppy_tcp=1"
+    );
+}

@@ -71,6 +71,13 @@ fn not_carried(table: &Table, yaml: &str, whole: bool, problems: &mut Problems) 
         Ok(Loaded { warnings, .. }) => warnings,
         Err(errors) => errors,
     };
+    let told = diagnostics.items().len();
+    let more = (diagnostics.errors() + diagnostics.warnings()).saturating_sub(told);
+    if more > 0 {
+        let mut problem = Problem::unplaced(format!("{more} more of what is not carried"));
+        problem.severity = Severity::Warning;
+        problems.add(problem.help("`plimsoll check` tells the rest when these are mended"));
+    }
     for item in diagnostics.items() {
         let place = place_of(table, &item.path);
         if !whole && place.is_none() {

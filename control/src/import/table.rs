@@ -1,6 +1,7 @@
 //! The table that the kernel would have after the rules: services, and their real servers newest first.
 //! Which errors there are and what order results is IPVS's; how rules are written is not known here.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::rule::{Rule, What};
@@ -127,13 +128,23 @@ pub struct Timeouts {
 }
 
 /// Services and real servers in the kernel's order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Table {
     /// In the order of adding.
-    pub services: Vec<Service>,
+    pub(super) services: Vec<Service>,
     /// All zero if nobody set them.
     pub timeouts: Timeouts,
+    /// Where each service is.
+    index: HashMap<Key, usize>,
 }
+
+impl PartialEq for Table {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.services, self.timeouts) == (&other.services, other.timeouts)
+    }
+}
+
+impl Eq for Table {}
 
 /// ipvsadm's words for what the kernel refuses.
 #[derive(Debug, Clone, Copy)]
@@ -151,8 +162,25 @@ impl Table {
         self.services.iter().filter(has_address)
     }
 
+    /// All services, in the order of adding.
+    #[must_use]
+    pub fn services(&self) -> &[Service] {
+        &self.services
+    }
+
+    pub(super) fn push(&mut self, service: Service) {
+        self.index.insert(service.key, self.services.len());
+        self.services.push(service);
+    }
+
     fn find(&self, key: Key) -> Option<usize> {
-        self.services.iter().position(|service| service.key == key)
+        self.index.get(&key).copied()
+    }
+
+    fn remove(&mut self, at: usize) {
+        self.services.remove(at);
+        let keys = self.services.iter().map(|service| service.key);
+        self.index = keys.zip(0..).collect();
     }
 
     /// Does what a rule says, or tells why the kernel would not.
@@ -165,6 +193,7 @@ impl Table {
         let done = match what {
             What::Clear => {
                 self.services.clear();
+                self.index.clear();
                 Ok(())
             }
             What::Timeouts(timeouts) => {
@@ -175,7 +204,7 @@ impl Table {
             What::EditService(new) => self.edit_service(*new),
             What::DeleteService(key) => match self.find(key) {
                 Some(at) => {
-                    self.services.remove(at);
+                    self.remove(at);
                     Ok(())
                 }
                 None => Err(Refusal::NoService),
@@ -222,7 +251,7 @@ impl Table {
             problem.severity = Severity::Warning;
             problems.add(problem);
         }
-        self.services.push(service);
+        self.push(service);
         Ok(())
     }
 

@@ -226,6 +226,23 @@ fn a_wrong_line_changes_nothing_and_the_lines_after_it_are_read() {
 }
 
 #[test]
+fn what_was_deleted_can_be_added_again_and_only_then() {
+    let rules = "-A -t 10.0.0.1:80\n-A -t 10.0.0.2:80\n-A -t 10.0.0.3:80\n-D -t 10.0.0.1:80\n";
+    assert_eq!(error(&format!("{rules}-A -t 10.0.0.3:80")).0, 5);
+    assert_eq!(error(&format!("{rules}-a -t 10.0.0.1:80 -r 10.1.0.1")).0, 5);
+    let again = table(&format!(
+        "{rules}-A -t 10.0.0.1:80\n-a -t 10.0.0.3:80 -r 10.1.0.1"
+    ));
+    let vips = again.services().iter().map(|service| match service.key {
+        Key::Address { vip, .. } => (vip.address.to_string(), service.reals.len()),
+        Key::Mark { .. } => panic!(),
+    });
+    let expected = [("10.0.0.2", 0), ("10.0.0.3", 1), ("10.0.0.1", 0)];
+    assert!(vips.eq(expected.map(|(vip, reals)| (vip.to_owned(), reals))));
+    assert!(table(&format!("{rules}-C")).services().is_empty());
+}
+
+#[test]
 fn what_is_not_carried_is_told_at_its_rule() {
     let imported = import(
         "rules",
@@ -416,10 +433,9 @@ fn any_table() -> impl Strategy<Value = Table> {
     proptest::collection::vec(service(), 0..5).prop_map(|mut services| {
         let mut seen = std::collections::HashSet::new();
         services.retain(|service| seen.insert(service.key));
-        Table {
-            services,
-            timeouts: Timeouts::default(),
-        }
+        let mut table = Table::default();
+        services.into_iter().for_each(|service| table.push(service));
+        table
     })
 }
 

@@ -297,7 +297,7 @@ pub(super) fn table_of(text: &str, problems: &mut Problems) -> Result<Table, ser
         });
         let mut flags = written.scheduler_flags;
         flags.sort();
-        table.services.push(Service {
+        table.push(Service {
             key: Key::Address {
                 protocol: written.protocol,
                 vip,

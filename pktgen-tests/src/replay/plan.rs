@@ -147,7 +147,7 @@ fn apply(table: &mut Table, rule: &str) -> Result<(), Unsupported> {
         let what = first_error(&diagnostics);
         return Err(Unsupported(format!("`{rule}`: {what}")));
     }
-    if table.carried().count() < table.services.len() {
+    if table.carried().count() < table.services().len() {
         return Err(Unsupported("services of firewall marks".to_owned()));
     }
     Ok(())
@@ -190,7 +190,7 @@ impl Machine {
         let asked: BTreeSet<IpAddr> = outs()
             .filter_map(|frame| arp_target(&frame.bytes))
             .collect();
-        let reals = changes.iter().flat_map(|(_, table)| &table.services);
+        let reals = changes.iter().flat_map(|(_, table)| table.services());
         let reals = reals.flat_map(|service| &service.reals);
         let hosts = reals.map(|real| real.address.ip());
         let hosts = hosts.chain(outs().filter_map(|frame| frame.to.parse().ok()));
