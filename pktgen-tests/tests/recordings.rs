@@ -1,5 +1,10 @@
 //! Every recording of LVS in `recordings/` is matched, or its deviation documented. Needs no root.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failing test says where; clippy.toml knows only #[test] functions"
+)]
+
 use std::path::Path;
 
 use plimsoll_pktgen_tests::replay::{self, Deviations};
