@@ -42,10 +42,7 @@ async fn everybody_may_ask_and_only_the_control_socket_may_change() {
             assert!(!body.is_empty(), "{path}");
         }
     }
-    assert_eq!(
-        ask(public, "POST", RELOAD).await.0,
-        StatusCode::FORBIDDEN
-    );
+    assert_eq!(ask(public, "POST", RELOAD).await.0, StatusCode::FORBIDDEN);
     assert!(reloads.try_recv().is_err());
     assert_eq!(
         ask(control.clone(), "GET", RELOAD).await.0,

@@ -72,7 +72,7 @@ fn what_workers_count_is_summed_when_it_is_asked_for() {
     }
     let text = metrics.text().unwrap();
     assert!(text.contains("plimsoll_drops_total{reason=\"no_session\"} 3\n"));
-    assert!(text.contains(
-        "plimsoll_port_rx_bytes_total{port=\"wan\",side=\"network\"} 1000000007\n"
-    ));
+    assert!(
+        text.contains("plimsoll_port_rx_bytes_total{port=\"wan\",side=\"network\"} 1000000007\n")
+    );
 }
