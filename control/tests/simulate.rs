@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a failing test says where; clippy.toml knows only #[test] functions"
 )]
 
@@ -200,9 +201,10 @@ fn interface(link: u8, resolution: Option<u8>, offset: Option<i64>) -> Vec<u8> {
 
 fn enhanced(interface: u32, count: u64, frame: &[u8]) -> Vec<u8> {
     let length = u32::try_from(frame.len()).unwrap();
-    let (high, low) = ((count >> 32) as u32, count as u32);
-    let words = [interface, high, low, length, length];
-    let mut body: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    // The high half comes first.
+    let count = count.rotate_left(32).to_le_bytes();
+    let lengths = [length.to_le_bytes(), length.to_le_bytes()].concat();
+    let mut body = [&interface.to_le_bytes(), &count[..], &lengths].concat();
     body.extend(frame);
     block(6, &body)
 }

@@ -102,6 +102,8 @@ fn timed_file(text: &str) -> Result<(Duration, PathBuf), String> {
     let at = number.and_then(|number| Duration::try_from_secs_f64(number).ok());
     match at {
         Some(at) => Ok((at, file)),
-        None => Err(format!("`{seconds}` is no number of seconds from 0 to {MOST}")),
+        None => Err(format!(
+            "`{seconds}` is no number of seconds from 0 to {MOST}"
+        )),
     }
 }
