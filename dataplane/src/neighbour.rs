@@ -210,6 +210,12 @@ impl<B> Neighbours<B> {
         (released, news)
     }
 
+    /// When `tick` next has something to do; as long as it has not passed, `tick` is not done.
+    #[must_use]
+    pub fn next_due(&self) -> Time {
+        self.next_due
+    }
+
     /// Carries on what is due and hands each request to `act`. Looks at a bounded number of
     /// entries; costs one comparison when nothing is due.
     pub fn tick(&mut self, now: Time, mut act: impl FnMut(Request<B>)) {

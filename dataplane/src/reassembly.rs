@@ -134,6 +134,12 @@ impl Reassembly {
         })
     }
 
+    /// When `expire` next has something to forget.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Time> {
+        self.partials.iter().map(|partial| partial.deadline).min()
+    }
+
     /// Forgets datagrams that took too long; returns how many frames had waited for them.
     pub fn expire(&mut self, now: Time) -> u32 {
         let mut frames = 0;

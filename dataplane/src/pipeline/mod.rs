@@ -482,6 +482,18 @@ impl<P: Pool> Engine<P> {
         self.sessions.v4.is_behind(now) || self.sessions.v6.is_behind(now)
     }
 
+    /// When `tick` next has something to do, if that is by `until`.
+    pub(crate) fn next_due(&self, until: Time) -> Option<Time> {
+        let Sessions { v4, v6 } = &self.sessions;
+        let others = [Some(self.neighbours.next_due()), self.reassembly.next_due()];
+        [v4.next_due(until), v6.next_due(until)]
+            .into_iter()
+            .chain(others)
+            .flatten()
+            .filter(|due| *due <= until)
+            .min()
+    }
+
     /// This worker's counters of a real server.
     #[inline]
     fn counters<'a>(&self, snapshot: &'a Snapshot, real: RealId) -> Option<&'a RealCounters> {
