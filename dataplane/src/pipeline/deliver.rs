@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{Cut, Engine, Message, Waiting};
 use crate::io::{PacketBuf, Pool};
-use crate::neighbour::Request;
+use crate::neighbour::{Claim, Request};
 use crate::rewrite::fragment::{PieceHeader, split_v4, split_v6};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::PortId;
@@ -170,42 +170,58 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// Takes note of a neighbour's MAC, sends what waited for it, and tells the other workers.
+    /// Takes note of what is said about a neighbour's MAC, sends what waited for it, and tells the
+    /// other workers if they have to know.
     pub(super) fn learn(
         &mut self,
         snapshot: &Snapshot,
         port: PortId,
         address: IpAddr,
-        mac: Mac,
+        claim: Claim,
         create: bool,
         now: Time,
     ) {
-        if self.learn_quietly(snapshot, port, address, mac, create, now) {
-            let me = self.start.worker;
-            for (_, inbox) in self.inboxes.iter().enumerate().filter(|(to, _)| *to != me) {
-                // A full inbox only makes that worker ask for itself.
-                let _ = inbox.push(Message::Neighbour { port, address, mac });
-            }
+        if let Some(claim) = self.learn_quietly(snapshot, port, address, claim, create, now) {
+            self.tell_others(|| Message::Neighbour {
+                port,
+                address,
+                claim,
+            });
         }
     }
 
-    /// The same without telling anybody; says whether it was news.
+    /// The same without telling anybody; returns what there is to tell.
     pub(crate) fn learn_quietly(
         &mut self,
         snapshot: &Snapshot,
         port: PortId,
         address: IpAddr,
-        mac: Mac,
+        claim: Claim,
         create: bool,
         now: Time,
-    ) -> bool {
-        let (released, news) = self.neighbours.learn(port, address, mac, create, now);
-        for Waiting { mut frame, verdict } in released {
-            self.no_longer_waits(verdict);
-            write_ethernet(snapshot, &mut frame, port, mac);
-            self.emit(frame, port, verdict);
+    ) -> Option<Claim> {
+        let learned = self.neighbours.learn(port, address, claim, create, now);
+        if let Some((mac, released)) = learned.released {
+            for Waiting { mut frame, verdict } in released {
+                self.no_longer_waits(verdict);
+                write_ethernet(snapshot, &mut frame, port, mac);
+                self.emit(frame, port, verdict);
+            }
         }
-        news
+        learned.tell
+    }
+
+    /// Another worker asks for a neighbour; a NIC may bring the answer here.
+    pub(crate) fn expect_neighbour(&mut self, port: PortId, address: IpAddr, now: Time) {
+        self.neighbours.expect(port, address, now);
+    }
+
+    fn tell_others(&self, message: impl Fn() -> Message<P::Buf>) {
+        let me = self.start.worker;
+        for (_, inbox) in self.inboxes.iter().enumerate().filter(|(to, _)| *to != me) {
+            // A full inbox only makes that worker ask for itself.
+            let _ = inbox.push(message());
+        }
     }
 
     fn no_longer_waits(&self, verdict: Option<Verdict>) {
@@ -225,6 +241,8 @@ impl<P: Pool> Engine<P> {
                     address,
                     known,
                 } => {
+                    // Before the question leaves: no answer overtakes it.
+                    self.tell_others(|| Message::Asked { port, address });
                     self.solicit(snapshot, port, address, known);
                 }
                 Request::GiveUp { packets } => {

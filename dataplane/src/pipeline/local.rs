@@ -7,6 +7,7 @@ use super::classify::punt;
 use super::{Action, Engine};
 use crate::flow::{V4, V6};
 use crate::io::{PacketBuf, Pool};
+use crate::neighbour::Claim;
 use crate::parse::Packet;
 use crate::rewrite::family::Family;
 use crate::snapshot::Snapshot;
@@ -38,7 +39,16 @@ impl<P: Pool> Engine<P> {
             return Action::Drop(DropReason::MartianSource);
         }
         if is_on_link(snapshot, port, sender) {
-            self.learn(snapshot, port, sender, heard.sender_mac, asked, now);
+            // A reply to us; one to everybody or to somebody else proves as little as a question.
+            let answers = heard.operation == arp::Operation::Reply
+                && heard.target_mac == own.mac
+                && snapshot.is_ours(target);
+            let claim = if answers {
+                Claim::answer(heard.sender_mac)
+            } else {
+                Claim::unasked(heard.sender_mac)
+            };
+            self.learn(snapshot, port, sender, claim, asked, now);
         }
         if !asked {
             return punt(snapshot, port).unwrap_or(Action::Consume);
@@ -93,7 +103,8 @@ impl<P: Pool> Engine<P> {
                 if let Some(mac) = source_mac
                     && is_on_link(snapshot, port, source.into())
                 {
-                    self.learn(snapshot, port, source.into(), mac, true, now);
+                    let claim = Claim::unasked(mac);
+                    self.learn(snapshot, port, source.into(), claim, true, now);
                 }
                 let answer = ndp::reply(own.mac, target, source, source_mac.unwrap_or(asker_mac));
                 if frame.set_len(ndp::MAX_FRAME_BYTES).is_err() {
@@ -109,14 +120,22 @@ impl<P: Pool> Engine<P> {
                 }
             }
             ndp::Message::Advertisement {
-                target, target_mac, ..
+                target,
+                target_mac,
+                solicited,
+                overrides,
+                ..
             } => {
                 if snapshot.is_ours(target.into()) && target_mac.is_some_and(|mac| mac != own.mac) {
                     return Action::Drop(DropReason::MartianSource);
                 }
                 if is_on_link(snapshot, port, target.into()) {
-                    let mac = target_mac.unwrap_or(asker_mac);
-                    self.learn(snapshot, port, target.into(), mac, false, now);
+                    let claim = Claim {
+                        mac: target_mac,
+                        solicited,
+                        overrides,
+                    };
+                    self.learn(snapshot, port, target.into(), claim, false, now);
                 }
                 punt(snapshot, port).unwrap_or(Action::Consume)
             }

@@ -17,7 +17,7 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::io::{BURST, PacketBuf, Pool};
-use crate::neighbour::Neighbours;
+use crate::neighbour::{Claim, Neighbours};
 use crate::parse::{Addresses, Packet, Parse, parse};
 use crate::reassembly::Reassembly;
 use crate::rewrite::family::Family;
@@ -30,7 +30,6 @@ use crate::stats::{RealCounters, WorkerStats};
 use crate::testing::HeapBuf;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::Mac;
 
 /// What one worker is told at its start.
 #[derive(Debug, Clone)]
@@ -71,7 +70,14 @@ pub enum Message<B> {
         /// Whose.
         address: IpAddr,
         /// Which.
-        mac: Mac,
+        claim: Claim,
+    },
+    /// A worker asked for somebody's MAC, and is to be told the answer.
+    Asked {
+        /// On which port.
+        port: PortId,
+        /// Whose.
+        address: IpAddr,
     },
 }
 
