@@ -248,7 +248,7 @@ impl<P: Pool> Engine<P> {
                 v6: SessionTable::new(config.sessions, config.keys),
             },
             neighbours: Neighbours::new(hasher.clone()),
-            reassembly: Reassembly::default(),
+            reassembly: Reassembly::new(hasher.clone()),
             pool,
             out: (0..ports)
                 .map(|_| Vec::with_capacity(deliver::BACKLOG))
