@@ -73,7 +73,12 @@ impl<P: Pool> Engine<P> {
                 Action::Drop(DropReason::NoSession)
             };
         }
-        self.classify_local(snapshot, packet, origin.port)
+        let action = self.classify_local(snapshot, packet, origin.port);
+        let is_dropped = matches!(action, Action::Drop(_));
+        if is_dropped && snapshot.is_vip(address) {
+            self.refuse_as_host(snapshot, frame.bytes(), packet, now);
+        }
+        action
     }
 
     /// A packet of the client in a session. `None` if the packet begins a new one in its place.
@@ -147,6 +152,7 @@ impl<P: Pool> Engine<P> {
             }
         }
         if key.protocol == Protocol::Tcp && !opens {
+            self.refuse_as_host(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoSession);
         }
         if snapshot.is_ours(key.client.into()) {
@@ -316,6 +322,7 @@ impl<P: Pool> Engine<P> {
             return Action::Drop(DropReason::TtlExceeded);
         }
         let Some(egress) = real.egress else {
+            self.host_unreachable(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoRoute);
         };
         let Some(packet) = &self.prepare::<A, F>(frame, packet) else {

@@ -75,7 +75,7 @@ impl<P: Pool> Engine<P> {
         if is_neighbour_discovery(frame.bytes(), packet) {
             // RFC 6980: none of it comes in fragments, nor behind a fragment header. Nobody puts
             // other headers before it either.
-            if origin.cut.is_some() || packet.l4 != packet.l3 + ipv6::HEADER_BYTES as u16 {
+            if origin.cut.is_some() || usize::from(packet.l4 - packet.l3) != ipv6::HEADER_BYTES {
                 return Action::Drop(DropReason::NdpInvalid);
             }
             return self.classify_ndp(snapshot, frame, packet, origin.port, now);

@@ -246,6 +246,12 @@ impl<P: Pool> Engine<P> {
                     self.solicit(snapshot, port, address, known);
                 }
                 Request::GiveUp { packets } => {
+                    let first = packets.first();
+                    if let Some(Waiting { frame, .. }) =
+                        first.filter(|first| first.verdict == Some(Verdict::Forwarded))
+                    {
+                        self.neighbour_unreachable(snapshot, frame.bytes(), now);
+                    }
                     for Waiting { verdict, .. } in packets {
                         self.no_longer_waits(verdict);
                         let unreachable = Verdict::Dropped(DropReason::NeighbourUnreachable);

@@ -16,6 +16,11 @@ use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::{Mac, arp, ethernet, ipv6, ndp};
 
+/// Between two defences of an address (RFC 5227 section 1.1: `DEFEND_INTERVAL`).
+const DEFEND_INTERVAL_MS: u64 = 10_000;
+/// Addresses that are defended within that time at most.
+const DEFENDED: usize = 4096;
+
 impl<P: Pool> Engine<P> {
     /// Answers for our addresses and listens to answers (RFC 826).
     pub(super) fn classify_arp<F: PacketBuf>(
@@ -36,6 +41,7 @@ impl<P: Pool> Engine<P> {
         let asked = heard.operation == arp::Operation::Request && snapshot.is_ours(target);
         if snapshot.is_ours(sender) && heard.sender_mac != own.mac {
             // Somebody claims one of our addresses; believing it would only help an attacker.
+            self.defend(snapshot, port, sender, heard.sender_mac, now);
             return Action::Drop(DropReason::MartianSource);
         }
         if is_on_link(snapshot, port, sender) {
@@ -98,6 +104,7 @@ impl<P: Pool> Engine<P> {
                     return punt(snapshot, port).unwrap_or(Action::Consume);
                 }
                 if snapshot.is_ours(source.into()) && asker_mac != own.mac {
+                    self.defend(snapshot, port, source.into(), asker_mac, now);
                     return Action::Drop(DropReason::MartianSource);
                 }
                 if let Some(mac) = source_mac
@@ -126,7 +133,10 @@ impl<P: Pool> Engine<P> {
                 overrides,
                 ..
             } => {
-                if snapshot.is_ours(target.into()) && target_mac.is_some_and(|mac| mac != own.mac) {
+                if let Some(mac) = target_mac.filter(|mac| *mac != own.mac)
+                    && snapshot.is_ours(target.into())
+                {
+                    self.defend(snapshot, port, target.into(), mac, now);
                     return Action::Drop(DropReason::MartianSource);
                 }
                 if is_on_link(snapshot, port, target.into()) {
@@ -139,6 +149,26 @@ impl<P: Pool> Engine<P> {
                 }
                 punt(snapshot, port).unwrap_or(Action::Consume)
             }
+        }
+    }
+
+    /// Somebody else, at `mac`, claims our `address`: the link is told where it is, but not in every
+    /// turn of a quarrel (RFC 5227 section 2.4 (b)).
+    fn defend(&mut self, snapshot: &Snapshot, port: PortId, address: IpAddr, mac: Mac, now: Time) {
+        // Two of our ports on one link hear each other.
+        if snapshot.ports.iter().any(|own| own.mac == mac) {
+            return;
+        }
+        // Addresses that are ours no longer need no place here.
+        if self.defended.len() >= DEFENDED {
+            self.defended
+                .retain(|_, at| now.ms_since(*at) < DEFEND_INTERVAL_MS);
+        }
+        let last = self.defended.get(&(port, address));
+        let is_due = last.is_none_or(|last| now.ms_since(*last) >= DEFEND_INTERVAL_MS);
+        if is_due && self.defended.len() < DEFENDED {
+            self.defended.insert((port, address), now);
+            self.announce(snapshot, port, address);
         }
     }
 

@@ -7,6 +7,7 @@ mod deliver;
 mod fragments;
 mod icmp;
 mod local;
+mod refuse;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use ahash::RandomState;
 use arrayvec::ArrayVec;
 use crossbeam::queue::ArrayQueue;
+use hashbrown::HashMap;
 
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::io::{BURST, PacketBuf, Pool};
@@ -228,6 +230,8 @@ pub(crate) struct Engine<P: Pool> {
     owners: RandomState,
     next_id: u16,
     errors: icmp::ErrorLimit,
+    /// When each of our addresses was last defended.
+    defended: HashMap<(PortId, IpAddr), Time, RandomState>,
 }
 
 impl<P: Pool> Engine<P> {
@@ -254,6 +258,7 @@ impl<P: Pool> Engine<P> {
                 .map(|_| Vec::with_capacity(deliver::BACKLOG))
                 .collect(),
             inboxes,
+            defended: HashMap::with_hasher(hasher.clone()),
             owners: hasher,
             next_id: u16::try_from(config.start.worker).unwrap_or(0),
             errors: icmp::ErrorLimit::default(),

@@ -71,8 +71,17 @@ fn a_probe_is_answered_and_a_claim_to_our_address_is_not_believed() {
     let probe = arp_request(STRANGER, "0.0.0.0", VIP);
     let expected = arp_reply(WAN_MAC, VIP, STRANGER, "0.0.0.0");
     expect(&rig.pass(WAN, &probe), &[(WAN, expected)]);
-    assert_eq!(rig.pass(WAN, &arp_request(STRANGER, VIP, VIP)), []);
-    assert_eq!(rig.all_drops(), [(DropReason::MartianSource, 1)]);
+    let claim = arp_request(STRANGER, VIP, VIP);
+    let defence = arp_frame(Mac::BROADCAST, &arp::Packet::announcement(WAN_MAC, v4(VIP)));
+    expect(&rig.pass(WAN, &claim), &[(WAN, defence.clone())]);
+    assert_eq!(rig.pass(WAN, &claim), [], "once in ten seconds");
+    rig.wait_ms(9_900);
+    assert_eq!(rig.pass(WAN, &claim), []);
+    rig.wait_ms(100);
+    expect(&rig.pass(WAN, &claim), &[(WAN, defence)]);
+    assert_eq!(rig.all_drops(), [(DropReason::MartianSource, 4)]);
+    let ours = arp_request(LAN_MAC, VIP, VIP);
+    assert_eq!(rig.pass(WAN, &ours), [], "our other port on the same link");
     rig.pass(WAN, &arp_request(STRANGER, VIP, VIP)[..30]);
     assert_eq!(rig.drops(DropReason::ArpInvalid), 1);
 }
@@ -121,7 +130,9 @@ fn a_silent_neighbour_is_asked_three_times_and_then_given_up() {
         let mut questions = rig.pass(WAN, &syn(from_wan(client, vip))).len();
         questions += rig.wait_ms(2_900).len();
         assert_eq!((questions, rig.waiting()), (3, 1));
-        questions += rig.wait_ms(200).len();
+        // The gateway is asked for as well: the client is to be told.
+        let sent = rig.wait_ms(200);
+        assert!(sent.iter().all(|(port, _)| *port == WAN), "{sent:?}");
         assert_eq!((questions, rig.waiting()), (3, 0));
         assert_eq!(rig.all_drops(), [(DropReason::NeighbourUnreachable, 1)]);
         rig.pass(WAN, &from_wan(client, vip).tcp(4000, 80).build());
@@ -233,9 +244,18 @@ fn neighbour_discovery_cannot_be_forged_from_afar_nor_in_our_name() {
     rig.pass(WAN, &far);
     assert_eq!(rig.all_drops(), [(DropReason::NdpInvalid, 1)]);
     let ask = ndp::solicitation(STRANGER, v6(WAN_ADDRESS6), v6(VIP6));
-    assert_eq!(rig.pass(WAN, &neighbour_frame(&ask)), []);
+    let defence = |address| {
+        (
+            WAN,
+            neighbour_frame(&ndp::announcement(WAN_MAC, v6(address))),
+        )
+    };
+    expect(
+        &rig.pass(WAN, &neighbour_frame(&ask)),
+        &[defence(WAN_ADDRESS6)],
+    );
     let claim = ndp::announcement(STRANGER, v6(VIP6));
-    assert_eq!(rig.pass(WAN, &neighbour_frame(&claim)), []);
+    expect(&rig.pass(WAN, &neighbour_frame(&claim)), &[defence(VIP6)]);
     assert_eq!(rig.drops(DropReason::MartianSource), 2);
 }
 
