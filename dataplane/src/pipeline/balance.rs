@@ -76,6 +76,13 @@ impl<P: Pool> Engine<P> {
         let action = self.classify_local(snapshot, packet, origin.port);
         let is_dropped = matches!(action, Action::Drop(_));
         if is_dropped && snapshot.is_vip(address) {
+            // A reset must not end a session that outlived its service on the worker that owns it.
+            let is_later = protocol == Protocol::Tcp && packet.tcp_flags & tcp::SYN == 0;
+            let owner = self.owner(source, packet.source_port);
+            let may_own = is_later && snapshot.has_nat() && origin.hops == 0;
+            if may_own && owner != self.start.worker {
+                return Action::HandOver { to: owner };
+            }
             self.refuse_as_host(snapshot, frame.bytes(), packet, now);
         }
         action

@@ -190,6 +190,34 @@ fn a_neighbour_that_only_asks_us_is_no_news() {
 }
 
 #[test]
+fn a_session_that_outlives_its_service_is_found_from_any_queue_and_not_reset() {
+    let mut spec = nat();
+    let first = REALS.map(|address| {
+        let method = plimsoll_dataplane::snapshot::model::ForwardMethod::Nat;
+        real(address, 8081, method)
+    });
+    let tcp = plimsoll_dataplane::flow::Protocol::Tcp;
+    spec.services.push(service(tcp, VIP, 81, first.to_vec()));
+    let mut rig = Rig::new(3, &spec);
+    let segment = |port, flags| from_wan(CLIENT, VIP).tcp(port, 81).flags(flags).build();
+    for port in 4000..4010 {
+        assert_eq!(rig.pass(WAN, &segment(port, SYN))[0].0, LAN);
+    }
+    spec.services.pop();
+    rig.reload(&spec);
+    for worker in 0..3 {
+        for port in 4000..4010 {
+            let sent = rig.pass_on(worker, WAN, &segment(port, ACK));
+            assert_eq!((sent.len(), sent[0].0), (1, LAN), "forwarded");
+            let stray = rig.pass_on(worker, WAN, &segment(port + 1000, ACK));
+            assert_eq!((stray.len(), stray[0].0), (1, WAN), "reset");
+        }
+    }
+    assert_eq!(rig.all_drops(), [(DropReason::NoService, 30)]);
+    finish(rig);
+}
+
+#[test]
 fn a_full_inbox_drops_and_counts() {
     let mut rig = Rig::new(2, &nat());
     let frames: Vec<Vec<u8>> = (1000..6000)
