@@ -251,10 +251,17 @@ where
                     self.engine
                         .datagram(self.reader.current(), whole, port, hops, now);
                 }
-                Message::Neighbour { port, address, mac } => {
+                Message::Neighbour {
+                    port,
+                    address,
+                    claim,
+                } => {
                     let snapshot = self.reader.current();
                     self.engine
-                        .learn_quietly(snapshot, port, address, mac, true, now);
+                        .learn_quietly(snapshot, port, address, claim, true, now);
+                }
+                Message::Asked { port, address } => {
+                    self.engine.expect_neighbour(port, address, now);
                 }
             }
         }
