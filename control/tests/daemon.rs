@@ -293,8 +293,8 @@ fn what_is_wrong_at_the_start_is_said_with_what_to_do() {
             "ip link",
         ),
         (
-            "size: 64MiB",
-            "size: 16MiB",
+            "addresses: [192.0.2.2/24]",
+            "addresses: [192.0.2.2/24], mtu: 60000",
             1,
             "raise dataplane.memory.size",
         ),
