@@ -230,9 +230,9 @@ const OF_WORKERS: [OfWorker; 11] = [
         |stats| &stats.originated,
     ),
     (
-        "lost_fragments_total",
-        "Datagrams of which a fragment could not be made for want of a buffer.",
-        |stats| &stats.lost_fragments,
+        "lost_packets_total",
+        "Packets made by the worker that could not be sent.",
+        |stats| &stats.lost,
     ),
     (
         "evicted_sessions_total",

@@ -79,6 +79,38 @@ pub struct RealCounters {
     pub active: Gauge,
     /// All other sessions (`InActConn`).
     pub inactive: Gauge,
+    /// All sessions. Moves only when one is entered or leaves, so that it is never 0 in between.
+    pub live: Gauge,
+}
+
+impl RealCounters {
+    /// A session has been entered.
+    #[inline]
+    pub fn enter(&self, active: bool) {
+        self.live.increase();
+        self.gauge(active).increase();
+    }
+
+    /// A session has left.
+    #[inline]
+    pub fn leave(&self, active: bool) {
+        self.live.decrease();
+        self.gauge(active).decrease();
+    }
+
+    /// A session's state has changed.
+    #[inline]
+    pub fn shift(&self, was_active: bool, active: bool) {
+        if was_active != active {
+            self.gauge(was_active).decrease();
+            self.gauge(active).increase();
+        }
+    }
+
+    #[inline]
+    fn gauge(&self, active: bool) -> &Gauge {
+        if active { &self.active } else { &self.inactive }
+    }
 }
 
 /// One worker's counters of one port.
@@ -118,8 +150,8 @@ pub struct WorkerStats {
     pub waiting: Gauge,
     /// Frames made here: ARP, NDP, ICMP, resets. Not part of the sum above.
     pub originated: Counter,
-    /// Datagrams of which a fragment could not be made, for want of a buffer.
-    pub lost_fragments: Counter,
+    /// Frames made here that could not be sent. Not part of the sum above.
+    pub lost: Counter,
     /// Live sessions.
     pub sessions: Gauge,
     /// Sessions that gave way because the table was full.
@@ -145,7 +177,7 @@ impl WorkerStats {
             consumed: Counter::default(),
             waiting: Gauge::default(),
             originated: Counter::default(),
-            lost_fragments: Counter::default(),
+            lost: Counter::default(),
             sessions: Gauge::default(),
             evicted: Counter::default(),
             busy_polls: Counter::default(),

@@ -224,14 +224,16 @@ where
     fn take_messages(&mut self, now: Time) -> usize {
         let mut from = (PortId(0), 0);
         let mut total = 0;
-        while total < BURST {
+        // As many as this worker can be handed while it takes a burst from each port.
+        let budget = BURST * (self.ports.len() + 1);
+        while total < budget {
             let Some(message) = self.engine.inboxes.get(self.id).and_then(ArrayQueue::pop) else {
                 break;
             };
             total += 1;
             match message {
                 Message::Frame { frame, port, hops } => {
-                    if (port, hops) != from {
+                    if (port, hops) != from || self.frames.len() == BURST {
                         self.flush_messages(from, now);
                         from = (port, hops);
                     }

@@ -76,3 +76,22 @@ fn what_workers_count_is_summed_when_it_is_asked_for() {
         text.contains("plimsoll_port_rx_bytes_total{port=\"wan\",side=\"network\"} 1000000007\n")
     );
 }
+
+#[test]
+fn the_readme_lists_every_metric_and_no_other() {
+    let readme = include_str!("../../../README.md");
+    let mut listed: Vec<&str> = readme
+        .split('`')
+        .filter(|word| word.starts_with("plimsoll_") && !word.contains(' '))
+        .collect();
+    let (_shared, metrics, _file) = page();
+    let text = metrics.text().unwrap();
+    let mut there: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    listed.sort_unstable();
+    listed.dedup();
+    there.sort_unstable();
+    assert_eq!(listed, there);
+}

@@ -61,10 +61,12 @@ impl<P: Pool> Engine<P> {
             }
         }
         let address: IpAddr = destination.into();
-        if let Some(service) = snapshot.service_at(protocol, address, packet.destination_port) {
+        let service = snapshot.service_at(protocol, address, packet.destination_port);
+        if let Some(service) = service.filter(|service| service.configured || service.owned) {
             return self.begin_session(snapshot, frame, packet, service, &key, origin, now);
         }
-        if snapshot.is_nat_socket(protocol, source.into(), packet.source_port) {
+        let local = snapshot.locals.contains_key(&address);
+        if !local && snapshot.is_nat_socket(protocol, source.into(), packet.source_port) {
             // A reply whose session is on another worker, or nowhere.
             let owner = self.owner(destination, packet.destination_port);
             return if owner != self.start.worker && origin.hops == 0 {
@@ -112,7 +114,7 @@ impl<P: Pool> Engine<P> {
                 counters.in_packets.add(1);
                 counters.in_bytes.add(u64::from(packet.datagram_bytes()));
             }
-            move_state(counters, session.state(), state);
+            counters.shift(session.state().is_active(), state.is_active());
         }
         let method = method_of(session.flags());
         let socket = session
@@ -145,6 +147,13 @@ impl<P: Pool> Engine<P> {
                     _ => Action::Drop(DropReason::HandoverLoop),
                 };
             }
+        }
+        if origin.cut.is_some() && !service.owned && self.has_next(origin) {
+            // The flow's other packets may have begun its session on the worker that the NIC chose.
+            return self.pass_on();
+        }
+        if !service.configured {
+            return self.classify_local(snapshot, packet, origin.port);
         }
         if key.protocol == Protocol::Tcp && !opens {
             return Action::Drop(DropReason::NoSession);
@@ -204,13 +213,9 @@ impl<P: Pool> Engine<P> {
         table.get_mut(index).count_in();
         if let Some(counters) = own.and_then(|own| own.reals.get(real.id.0)) {
             counters.sessions.add(1);
+            counters.enter(state.is_active());
             counters.in_packets.add(1);
             counters.in_bytes.add(u64::from(packet.datagram_bytes()));
-            if state.is_active() {
-                counters.active.increase();
-            } else {
-                counters.inactive.increase();
-            }
         }
         self.forward::<A, F>(
             snapshot,
@@ -254,7 +259,7 @@ impl<P: Pool> Engine<P> {
                 counters.out_packets.add(1);
                 counters.out_bytes.add(u64::from(packet.datagram_bytes()));
             }
-            move_state(counters, session.state(), state);
+            counters.shift(session.state().is_active(), state.is_active());
         }
         if packet.ttl <= 1 {
             self.time_exceeded(snapshot, frame.bytes(), packet, None, now);
@@ -480,22 +485,6 @@ fn is_over<A: Address>(session: &Session<A>, configured: bool, tcp_flags: u8) ->
         State::Tcp(TcpState::TimeWait | TcpState::Close) => true,
         State::Tcp(TcpState::FinWait) if session.flags().contains(Flags::ONE_WAY) => true,
         State::Tcp(_) => !configured,
-    }
-}
-
-/// Counts a session over from inactive to active, or back.
-#[inline]
-fn move_state(counters: &crate::stats::RealCounters, old: State, new: State) {
-    match (old.is_active(), new.is_active()) {
-        (false, true) => {
-            counters.inactive.decrease();
-            counters.active.increase();
-        }
-        (true, false) => {
-            counters.active.decrease();
-            counters.inactive.increase();
-        }
-        _ => {}
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::{Cut, Engine, Message, Waiting};
+use super::{Cut, Engine, Fate, Message, Waiting};
 use crate::io::{PacketBuf, Pool};
 use crate::neighbour::Request;
 use crate::rewrite::fragment::{PieceHeader, split_v4, split_v6};
@@ -20,23 +20,27 @@ pub(super) const BACKLOG: usize = 1024;
 impl<P: Pool> Engine<P> {
     /// Puts the frame into the port's queue as it is. Frames made here have no verdict.
     #[inline]
-    pub(super) fn emit(&mut self, frame: P::Buf, port: PortId, verdict: Option<Verdict>) {
+    pub(super) fn emit(&mut self, frame: P::Buf, port: PortId, fate: Option<Fate>) {
         let Some(queue) = self.out.get_mut(usize::from(port.0)) else {
-            self.conclude(verdict.map(|_| Verdict::Dropped(DropReason::NoRoute)));
+            self.drop_frame(fate, DropReason::NoRoute);
             return;
         };
         if queue.len() >= BACKLOG {
-            self.conclude(verdict.map(|_| Verdict::Dropped(DropReason::TxFull)));
+            self.drop_frame(fate, DropReason::TxFull);
             return;
         }
         queue.push(frame);
-        self.conclude(verdict);
+        if let Some(Fate { verdict, frames }) = fate {
+            self.stats.count(verdict, u64::from(frames));
+        }
     }
 
-    #[inline]
-    fn conclude(&self, verdict: Option<Verdict>) {
-        if let Some(verdict) = verdict {
-            self.stats.count(verdict, 1);
+    fn drop_frame(&self, fate: Option<Fate>, reason: DropReason) {
+        match fate {
+            Some(fate) => self
+                .stats
+                .count(Verdict::Dropped(reason), u64::from(fate.frames)),
+            None => self.stats.lost.add(1),
         }
     }
 
@@ -49,22 +53,22 @@ impl<P: Pool> Engine<P> {
         mut frame: P::Buf,
         port: PortId,
         next_hop: IpAddr,
-        verdict: Option<Verdict>,
+        fate: Option<Fate>,
         now: Time,
     ) {
         let fixed = snapshot.neighbours.get(&next_hop).copied();
         if let Some(mac) = fixed.or_else(|| self.neighbours.lookup(port, next_hop, now)) {
             write_ethernet(snapshot, &mut frame, port, mac);
-            self.emit(frame, port, verdict);
+            self.emit(frame, port, fate);
             return;
         }
-        let waits = u32::from(verdict.is_some());
+        let waits = fate.map_or(0, |fate| fate.frames);
         match self
             .neighbours
-            .wait(port, next_hop, Waiting { frame, verdict }, now)
+            .wait(port, next_hop, Waiting { frame, fate }, now)
         {
             Ok(()) => self.stats.waiting.set(self.stats.waiting.value() + waits),
-            Err((_, reason)) => self.conclude(verdict.map(|_| Verdict::Dropped(reason))),
+            Err((_, reason)) => self.drop_frame(fate, reason),
         }
     }
 
@@ -77,6 +81,7 @@ impl<P: Pool> Engine<P> {
         port: PortId,
         next_hop: IpAddr,
         cut: Cut,
+        fate: Fate,
         now: Time,
     ) {
         let datagram = frame.get(ETHERNET..).unwrap_or_default();
@@ -96,15 +101,20 @@ impl<P: Pool> Engine<P> {
         } else {
             split_v4(datagram, cut.size, &mut emit)
         };
-        if done.is_none() || !complete {
-            // A datagram without one of its pieces is useless to its receiver.
-            self.stats.lost_fragments.add(1);
-            return;
+        // A datagram without one of its pieces is useless to its receiver, so none is sent.
+        if done.is_none() {
+            return self.drop_frame(Some(fate), DropReason::MtuExceeded);
         }
+        if !complete {
+            return self.drop_frame(Some(fate), DropReason::NoBuffer);
+        }
+        // The last piece stands for the whole.
+        let Some(last) = pieces.pop() else { return };
         for piece in pieces {
             self.stats.originated.add(1);
             self.send(snapshot, piece, port, next_hop, None, now);
         }
+        self.send(snapshot, last, port, next_hop, Some(fate), now);
     }
 
     /// Gives frames that this worker does not own, `count` of them, to another one.
@@ -200,17 +210,18 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) -> bool {
         let (released, news) = self.neighbours.learn(port, address, mac, create, now);
-        for Waiting { mut frame, verdict } in released {
-            self.no_longer_waits(verdict);
+        for Waiting { mut frame, fate } in released {
+            self.no_longer_waits(fate);
             write_ethernet(snapshot, &mut frame, port, mac);
-            self.emit(frame, port, verdict);
+            self.emit(frame, port, fate);
         }
         news
     }
 
-    fn no_longer_waits(&self, verdict: Option<Verdict>) {
-        if verdict.is_some() {
-            self.stats.waiting.decrease();
+    fn no_longer_waits(&self, fate: Option<Fate>) {
+        if let Some(fate) = fate {
+            let waiting = self.stats.waiting.value();
+            self.stats.waiting.set(waiting.saturating_sub(fate.frames));
         }
     }
 
@@ -228,10 +239,9 @@ impl<P: Pool> Engine<P> {
                     self.solicit(snapshot, port, address, known);
                 }
                 Request::GiveUp { packets } => {
-                    for Waiting { verdict, .. } in packets {
-                        self.no_longer_waits(verdict);
-                        let unreachable = Verdict::Dropped(DropReason::NeighbourUnreachable);
-                        self.conclude(verdict.map(|_| unreachable));
+                    for Waiting { fate, .. } in packets {
+                        self.no_longer_waits(fate);
+                        self.drop_frame(fate, DropReason::NeighbourUnreachable);
                     }
                 }
             }

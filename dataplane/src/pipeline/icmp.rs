@@ -199,11 +199,12 @@ impl<P: Pool> Engine<P> {
         if let Some(index) = table.find_reply(hash, &key, now) {
             return self.relay_to_client::<A, F>(snapshot, frame, packet, index, origin);
         }
-        // The session may be any other worker's; each looks once.
-        if usize::from(origin.hops) + 1 < self.start.workers {
-            return Action::HandOver {
-                to: (self.start.worker + 1) % self.start.workers,
-            };
+        // The session may be any other worker's; each looks once. What cannot be a session's is not
+        // worth their time.
+        let concerns_us = snapshot.is_ours(from.into())
+            || snapshot.is_nat_socket(protocol, to.into(), quoted.destination_port);
+        if concerns_us && self.has_next(origin) {
+            return self.pass_on();
         }
         match self.classify_local(snapshot, packet, origin.port) {
             Action::Drop(DropReason::LocalUnhandled | DropReason::NoService) => {

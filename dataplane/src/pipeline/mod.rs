@@ -150,11 +150,19 @@ enum Action {
     Consume,
 }
 
-/// A packet on its way, with what its verdict will be; frames made here have none.
+/// The verdict that received frames get once the frame that stands for them has left.
+#[derive(Debug, Clone, Copy)]
+struct Fate {
+    verdict: Verdict,
+    /// How many were received for it: a datagram's fragments, else 1.
+    frames: u32,
+}
+
+/// A frame on its way; those made here have no fate.
 #[derive(Debug)]
 pub(crate) struct Waiting<B> {
     frame: B,
-    verdict: Option<Verdict>,
+    fate: Option<Fate>,
 }
 
 /// The session tables of both families.
@@ -269,7 +277,8 @@ impl<P: Pool> Engine<P> {
             .map(|port| port.role);
         if let Some(PortRole::Kernel { network }) = role {
             for frame in frames.drain(..) {
-                self.emit(frame, network, Some(Verdict::Forwarded));
+                let verdict = Verdict::Forwarded;
+                self.emit(frame, network, Some(Fate { verdict, frames: 1 }));
             }
             return;
         }
@@ -365,7 +374,8 @@ impl<P: Pool> Engine<P> {
                 cut: None,
                 verdict,
             } => {
-                self.send(snapshot, frame, port, next_hop, Some(verdict), now);
+                let fate = Some(Fate { verdict, frames: 1 });
+                self.send(snapshot, frame, port, next_hop, fate, now);
             }
             Action::Route {
                 port,
@@ -373,10 +383,12 @@ impl<P: Pool> Engine<P> {
                 cut: Some(cut),
                 verdict,
             } => {
-                self.stats.count(verdict, 1);
-                self.send_cut(snapshot, frame.bytes(), port, next_hop, cut, now);
+                let fate = Fate { verdict, frames: 1 };
+                self.send_cut(snapshot, frame.bytes(), port, next_hop, cut, fate, now);
             }
-            Action::Emit { port, verdict } => self.emit(frame, port, Some(verdict)),
+            Action::Emit { port, verdict } => {
+                self.emit(frame, port, Some(Fate { verdict, frames: 1 }));
+            }
             Action::HandOver { to } => {
                 let (port, hops) = (origin.port, origin.hops.saturating_add(1));
                 self.hand_over(to, Message::Frame { frame, port, hops }, 1);
@@ -414,12 +426,23 @@ impl<P: Pool> Engine<P> {
                 cut,
                 verdict,
             } => {
-                self.stats.count(verdict, count);
+                let fate = Fate {
+                    verdict,
+                    frames: whole.frames,
+                };
                 let cut = cut.unwrap_or(Cut {
                     size: usize::MAX,
                     ..whole.cut
                 });
-                self.send_cut(snapshot, whole.frame.bytes(), port, next_hop, cut, now);
+                self.send_cut(
+                    snapshot,
+                    whole.frame.bytes(),
+                    port,
+                    next_hop,
+                    cut,
+                    fate,
+                    now,
+                );
             }
             Action::HandOver { to } => {
                 let hops = hops.saturating_add(1);
@@ -438,21 +461,13 @@ impl<P: Pool> Engine<P> {
     pub(crate) fn tick(&mut self, snapshot: &Snapshot, now: Time) {
         const EXPIRY_BUDGET: usize = 64;
         let counters = snapshot.workers.get(self.start.worker);
-        let end = |real: RealId, active: bool| {
-            if let Some(counters) = counters.and_then(|table| table.reals.get(real.0)) {
-                if active {
-                    counters.active.decrease()
-                } else {
-                    counters.inactive.decrease()
-                }
-            }
-        };
+        let of = |real: RealId| counters.and_then(|table| table.reals.get(real.0));
         let Sessions { v4, v6 } = &mut self.sessions;
         v4.expire(now, EXPIRY_BUDGET, |session| {
-            end(session.real(), session.state().is_active())
+            Self::uncount(of(session.real()), session);
         });
         v6.expire(now, EXPIRY_BUDGET, |session| {
-            end(session.real(), session.state().is_active())
+            Self::uncount(of(session.real()), session);
         });
         let live = self.sessions.v4.len() + self.sessions.v6.len();
         self.stats
@@ -476,11 +491,7 @@ impl<P: Pool> Engine<P> {
     /// Takes the session's place in the numbers of its real server back.
     fn uncount<A: Address>(counters: Option<&RealCounters>, session: &Session<A>) {
         if let Some(counters) = counters {
-            if session.state().is_active() {
-                counters.active.decrease();
-            } else {
-                counters.inactive.decrease();
-            }
+            counters.leave(session.state().is_active());
         }
     }
 
@@ -488,6 +499,18 @@ impl<P: Pool> Engine<P> {
     #[inline]
     fn owner<A: Family>(&self, client: A, port: u16) -> usize {
         self.choose_worker((client.words(), port))
+    }
+
+    /// Whether a packet that must look for its session has not been to every worker.
+    fn has_next(&self, origin: Origin) -> bool {
+        usize::from(origin.hops) + 1 < self.start.workers
+    }
+
+    /// The packet looks for its session on the next worker.
+    fn pass_on(&self) -> Action {
+        Action::HandOver {
+            to: (self.start.worker + 1) % self.start.workers.max(1),
+        }
     }
 
     /// A worker for `key`, the same one on every worker.

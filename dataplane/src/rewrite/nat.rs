@@ -82,6 +82,12 @@ fn fill_udp_checksum(frame: &mut [u8], packet: &Packet) {
         return;
     };
     let upper = packet.upper(frame);
+    // What lies behind the datagram's own length is not under its checksum (RFC 768).
+    let length = udp::Header::new(upper).map_or(0, |header| usize::from(header.length()));
+    let upper = upper
+        .get(..length)
+        .filter(|_| length >= udp::HEADER_BYTES)
+        .unwrap_or(upper);
     let checksum = now
         .addresses
         .pseudo_header(packet.protocol, upper.len())
@@ -167,6 +173,12 @@ fn fill_icmp_checksum<A: Family>(
 #[must_use]
 pub fn is_checksum_unfinished(frame: &[u8], packet: &Packet, protocol: Protocol) -> bool {
     let upper = packet.upper(frame);
+    // What lies behind the datagram's own length is not under its checksum (RFC 768).
+    let length = udp::Header::new(upper).map_or(0, |header| usize::from(header.length()));
+    let upper = upper
+        .get(..length)
+        .filter(|_| length >= udp::HEADER_BYTES)
+        .unwrap_or(upper);
     let checksum = match protocol {
         Protocol::Tcp => tcp::Header::new(upper).map(|header| header.checksum()),
         Protocol::Udp => udp::Header::new(upper).map(|header| header.checksum()),

@@ -146,8 +146,12 @@ impl Builder {
         };
         let revived = self.removed_services.remove(&id);
         if revived {
-            next.lookup.insert(key, id);
             next.vips.retain_key(spec.address);
+            // Its scheduler begins anew, as IPVS's does.
+            let born = self.next_revision;
+            if let Some(service) = next.services.get_mut(id.0) {
+                service.born = born;
+            }
         }
         let candidates: Vec<Candidate> = spec
             .reals
@@ -318,10 +322,7 @@ impl Builder {
         let Some(service) = next.service(id) else {
             return;
         };
-        let (key, address) = (
-            (service.protocol, service.address, service.port),
-            service.address,
-        );
+        let address = service.address;
         let candidates = Arc::clone(&service.candidates);
         let former: Vec<RealId> = service
             .former
@@ -340,7 +341,6 @@ impl Builder {
             service.removed = Arc::from([]);
             service.revision = revision;
         }
-        next.lookup.remove(&key);
         next.vips.release_key(&address);
         self.removed_services.insert(id);
     }
@@ -359,10 +359,7 @@ impl Builder {
             .removed_reals
             .iter()
             .copied()
-            .filter(|id| {
-                let load = next.load(*id);
-                load.active == 0 && load.inactive == 0
-            })
+            .filter(|id| next.live_sessions(*id) == 0)
             .collect();
         for id in quiet {
             self.removed_reals.remove(&id);
@@ -400,8 +397,9 @@ impl Builder {
             self.removed_services.remove(&id);
             self.free_services.push(id);
             if let Some(service) = next.service(id) {
-                self.service_ids
-                    .remove(&(service.protocol, service.address, service.port));
+                let key = (service.protocol, service.address, service.port);
+                self.service_ids.remove(&key);
+                next.lookup.remove(&key);
             }
         }
     }

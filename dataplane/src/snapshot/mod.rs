@@ -57,7 +57,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The service on this virtual socket.
+    /// The service on this virtual socket: configured, or removed while sessions refer to it.
     #[inline]
     #[must_use]
     pub fn service_at(
@@ -129,6 +129,16 @@ impl Snapshot {
             load.inactive += u64::from(counters.inactive.value());
         }
         load
+    }
+
+    /// Sessions that refer to a real server, over all workers.
+    #[must_use]
+    pub fn live_sessions(&self, id: RealId) -> u64 {
+        self.workers
+            .iter()
+            .filter_map(|worker| worker.reals.get(id.0))
+            .map(|counters| u64::from(counters.live.value()))
+            .sum()
     }
 
     /// What all workers counted for a real server since it was configured.

@@ -2,7 +2,7 @@
 
 use plimsoll_dataplane::flow::{V4, V6};
 use plimsoll_dataplane::snapshot::id::PortId;
-use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::snapshot::spec::{PortRole, Spec};
 use plimsoll_dataplane::testing::{PacketBuilder, Rig, arp_frame, neighbour_frame};
 use plimsoll_dataplane::verdict::DropReason;
 use plimsoll_dataplane::wire::{Mac, arp, ndp};
@@ -367,4 +367,27 @@ fn group_traffic_that_nobody_here_listens_to_is_no_drop() {
     }
     assert_eq!(rig.all_drops(), []);
     assert_eq!(rig.stats().next().unwrap().consumed.value(), 3);
+}
+
+#[test]
+fn the_kernel_may_talk_to_the_socket_of_a_nat_real_server() {
+    let mut spec = nat();
+    let kernel = PortId(u16::try_from(spec.ports.len()).unwrap());
+    let network = PortId(LAN);
+    let mut tap = spec.ports[usize::from(LAN)].clone();
+    tap.addresses.clear();
+    tap.role = PortRole::Kernel { network };
+    spec.ports[usize::from(LAN)].role = PortRole::Network {
+        kernel: Some(kernel),
+    };
+    spec.ports.push(tap);
+    let mut rig = Rig::new(2, &spec);
+    let answer = from_lan(REALS[0], LAN_ADDRESS).tcp(8080, 40_000).build();
+    for worker in 0..2 {
+        expect(
+            &rig.pass_on(worker, LAN, &answer),
+            &[(kernel.0, answer.clone())],
+        );
+    }
+    assert_eq!(rig.all_drops(), []);
 }

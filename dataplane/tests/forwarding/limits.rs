@@ -1,5 +1,6 @@
 //! TTL and MTU: who is told what, and what is cut into pieces instead.
 
+use plimsoll_dataplane::snapshot::spec::Spec;
 use plimsoll_dataplane::testing::{PacketBuilder, Rig};
 use plimsoll_dataplane::verdict::DropReason;
 
@@ -233,5 +234,32 @@ fn an_offloaded_giant_is_told_from_a_cut_frame() {
         .build();
     rig.pass(WAN, &small[..60]);
     assert_eq!(rig.drops(DropReason::Truncated), 1);
+    finish(rig);
+}
+
+#[test]
+fn pieces_that_find_no_room_are_no_forwarded_packet() {
+    let spec = Spec {
+        neighbours: Vec::new(),
+        ..direct()
+    };
+    let mut rig = Rig::new(1, &spec);
+    let large = from_wan(CLIENT, VIP)
+        .id(7)
+        .udp(4000, 53)
+        .payload(&[5; 2000]);
+    for piece in large.build_fragments(1000) {
+        rig.inject(0, WAN, &piece);
+    }
+    rig.run();
+    assert_eq!(rig.waiting(), 3, "the datagram waits for a MAC");
+    rig.wait_ms(5000);
+    assert_eq!(rig.drops(DropReason::NeighbourUnreachable), 3);
+    assert_eq!(
+        rig.stats()
+            .map(|stats| stats.forwarded.value())
+            .sum::<u64>(),
+        0
+    );
     finish(rig);
 }

@@ -258,3 +258,54 @@ fn workers_number_what_they_make_so_that_no_receiver_confuses_them() {
     ids.dedup();
     assert_eq!(ids.len(), 15);
 }
+
+#[test]
+fn a_fragmented_datagram_follows_its_flow_whichever_worker_has_the_session() {
+    for worker in 0..3 {
+        let mut rig = Rig::new(3, &direct());
+        let small = from_wan(CLIENT, VIP).udp(4000, 53).build();
+        let first = rig.pass_on(worker, WAN, &small);
+        let mac = first[0].1[..6].to_vec();
+        let large = from_wan(CLIENT, VIP)
+            .id(7)
+            .udp(4000, 53)
+            .payload(&[5; 2000]);
+        for piece in large.build_fragments(1000) {
+            rig.inject(0, WAN, &piece);
+        }
+        let sent = rig.run();
+        assert_eq!(sent.len(), 3);
+        assert!(sent.iter().all(|(_, frame)| frame[..6] == mac));
+        assert_eq!(rig.sessions().len(), 1);
+        assert_eq!(rig.all_drops(), []);
+        finish(rig);
+    }
+}
+
+#[test]
+fn a_nat_session_of_a_removed_service_is_found_from_any_queue() {
+    let mut rig = Rig::new(3, &nat());
+    let request = |flags| from_wan(CLIENT, VIP).tcp(4000, 80).flags(flags).build();
+    let first = rig.pass_on(0, WAN, &request(SYN));
+    let real = destination(&first[0].1).to_string();
+    rig.pass_on(0, WAN, &request(ACK));
+    rig.reload(&two_armed(vec![]));
+    for worker in 0..3 {
+        let expected = to_lan(&real, CLIENT, &real).tcp(4000, 8080).build();
+        expect(&rig.pass_on(worker, WAN, &request(ACK)), &[(LAN, expected)]);
+        let other = from_wan(CLIENT, VIP).tcp(4001, 80).flags(SYN).build();
+        assert_eq!(rig.pass_on(worker, WAN, &other), []);
+    }
+    assert_eq!(rig.drops(DropReason::NotLocal), 3);
+    finish(rig);
+}
+
+#[test]
+fn errors_that_cannot_be_about_a_session_bother_no_other_worker() {
+    let mut rig = Rig::new(3, &nat());
+    let seen = packet("203.0.113.9", CLIENT).udp(53, 4000).build_datagram();
+    let error = from_wan(CLIENT, VIP).icmp_error(3, 3, 0, &seen).build();
+    assert_eq!(rig.pass_on(0, WAN, &error), []);
+    let handed: u64 = rig.stats().map(|stats| stats.handed_over.value()).sum();
+    assert_eq!(handed, 0);
+}

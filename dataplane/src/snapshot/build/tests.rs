@@ -55,7 +55,8 @@ fn builder() -> Builder {
 }
 
 fn service_of(snapshot: &Snapshot, port: u16) -> Option<&VirtualService> {
-    snapshot.service_at(Protocol::Tcp, [192, 0, 2, 100].into(), port)
+    let service = snapshot.service_at(Protocol::Tcp, [192, 0, 2, 100].into(), port);
+    service.filter(|service| service.configured)
 }
 
 /// The slots of the service's real servers in scheduling order.
@@ -107,7 +108,7 @@ fn a_removed_real_server_keeps_its_slot_while_it_has_sessions() {
     let one = spec(&[service(80, &[real(2, 1, DIRECT)])]);
     let first = builder.build(&both, true);
     let slot = slots(&first, 80)[0];
-    counters(&first, 1, slot).inactive.increase();
+    counters(&first, 1, slot).enter(false);
     counters(&first, 1, slot).sessions.add(3);
     for _ in 0..3 {
         let snapshot = builder.build(&one, true);
@@ -171,7 +172,7 @@ fn a_removed_service_keeps_its_slot_while_its_real_servers_have_sessions() {
     let mut builder = builder();
     let first = builder.build(&spec(&[service(80, &[real(1, 1, DIRECT)])]), true);
     let (id, slot) = (service_of(&first, 80).unwrap().id, slots(&first, 80)[0]);
-    counters(&first, 0, slot).active.increase();
+    counters(&first, 0, slot).enter(true);
     counters(&first, 0, slot).sessions.add(1);
     for _ in 0..2 {
         let without = builder.build(&spec(&[service(81, &[])]), true);
@@ -281,14 +282,14 @@ fn nat_sockets_are_known_while_sessions_may_live() {
     let first = builder.build(&spec(&[service(80, &[real(1, 1, NAT)])]), true);
     let slot = slots(&first, 80)[0];
     assert!(is_known(&first) && first.has_nat());
-    counters(&first, 0, slot).active.increase();
+    counters(&first, 0, slot).enter(true);
     // Edited to another method: replies of older sessions still come.
     let edited = builder.build(&spec(&[service(80, &[real(1, 1, DIRECT)])]), true);
     assert!(is_known(&edited) && service_of(&edited, 80).unwrap().owned);
     let removed = builder.build(&spec(&[service(80, &[])]), true);
     assert!(is_known(&removed));
     assert!(is_known(&builder.build(&spec(&[]), true)));
-    counters(&first, 0, slot).active.decrease();
+    counters(&first, 0, slot).leave(true);
     let quiet = builder.build(&spec(&[]), true);
     assert!(!is_known(&quiet) && !quiet.has_nat());
 }
@@ -346,7 +347,7 @@ fn a_removed_real_server_with_sessions_follows_changed_routes() {
     spec.routes = vec![way(254)];
     let first = builder.build(&spec, true);
     let slot = slots(&first, 80)[0];
-    counters(&first, 0, slot).active.increase();
+    counters(&first, 0, slot).enter(true);
     spec.services.clear();
     builder.build(&spec, true);
     spec.routes = vec![way(253)];
