@@ -57,7 +57,7 @@ dataplane:
   memory: {{ hugepages: off, size: 64MiB }}
   ports:
     - {{ name: wan, device: "net_null0,no-rx=1", addresses: [192.0.2.2/24] }}
-    - {{ name: lan, device: "net_null1,no-rx=1", addresses: [10.0.0.2/24, "2001:db8::2/64"] }}
+    - {{ name: lan, device: "net_null1,no-rx=1", addresses: [10.0.0.2/24, "2001:db8::2/64"], mtu: 9000 }}
 control: {{ socket: {socket}, http: "127.0.0.1:{http}" }}
 services:
   - name: web
@@ -293,8 +293,8 @@ fn what_is_wrong_at_the_start_is_said_with_what_to_do() {
             "ip link",
         ),
         (
-            "addresses: [192.0.2.2/24]",
-            "addresses: [192.0.2.2/24], mtu: 60000",
+            "size: 64MiB",
+            "size: 16MiB",
             1,
             "raise dataplane.memory.size",
         ),
