@@ -77,15 +77,13 @@ impl<P: Pool> Engine<P> {
         }
         let local = snapshot.locals.contains_key(&address);
         if !local && snapshot.is_nat_socket(protocol, source.into(), packet.source_port) {
-            // A reply whose session is on another worker, or nowhere.
+            // Perhaps a reply, whose session is on another worker.
             let owner = self.owner(destination, packet.destination_port);
-            return if owner != self.start.worker && origin.hops == 0 {
-                Action::HandOver { to: owner }
-            } else {
-                Action::Drop(DropReason::NoSession)
-            };
+            if owner != self.start.worker && origin.hops == 0 {
+                return Action::HandOver { to: owner };
+            }
         }
-        let action = self.classify_local(snapshot, packet, origin.port);
+        let action = self.classify_rest(snapshot, frame, packet, origin, now);
         if matches!(action, Action::Drop(_)) && snapshot.is_vip(address) {
             self.refuse_as_host(snapshot, frame.bytes(), packet, now);
         }

@@ -125,7 +125,7 @@ impl<P: Pool> Engine<P> {
             (Addresses::V6 { .. }, None) if packet.is_icmp() => {
                 self.classify_icmp::<V6, F>(snapshot, frame, packet, origin, now)
             }
-            (_, None) => self.classify_local(snapshot, packet, origin.port),
+            (_, None) => self.classify_rest(snapshot, frame, packet, origin, now),
         }
     }
 

@@ -85,7 +85,7 @@ impl<P: Pool> Engine<P> {
         if is_error {
             return self.relay_error::<A, F>(snapshot, frame, packet, origin, now);
         }
-        match self.classify_local(snapshot, packet, origin.port) {
+        match self.classify_rest(snapshot, frame, packet, origin, now) {
             Action::Drop(DropReason::LocalUnhandled | DropReason::NoService) => {
                 Action::Drop(DropReason::IcmpIgnored)
             }
@@ -170,7 +170,7 @@ impl<P: Pool> Engine<P> {
             A::pair(quoted.addresses),
             Protocol::from_number(quoted.protocol),
         ) else {
-            return self.classify_local(snapshot, packet, origin.port);
+            return self.classify_rest(snapshot, frame, packet, origin, now);
         };
         if packet.addresses.destination() != from.into() {
             // An error goes to the sender of what it is about; this one is made up.
@@ -207,7 +207,7 @@ impl<P: Pool> Engine<P> {
         if concerns_us && self.has_next(origin) {
             return self.pass_on();
         }
-        match self.classify_local(snapshot, packet, origin.port) {
+        match self.classify_rest(snapshot, frame, packet, origin, now) {
             Action::Drop(DropReason::LocalUnhandled | DropReason::NoService) => {
                 Action::Drop(DropReason::IcmpNoSession)
             }

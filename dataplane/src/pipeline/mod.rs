@@ -8,6 +8,7 @@ mod fragments;
 mod icmp;
 mod local;
 mod refuse;
+mod transit;
 
 use std::net::IpAddr;
 use std::sync::Arc;

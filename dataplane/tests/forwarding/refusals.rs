@@ -326,10 +326,28 @@ fn without_a_route_nothing_is_sent() {
 }
 
 #[test]
-fn a_reply_of_no_session_is_refused() {
+fn a_nat_real_server_is_routed_and_nobody_else() {
+    for (real, client) in [(REALS[0], CLIENT), (REALS6[0], CLIENT6)] {
+        for workers in [1, 2] {
+            let mut rig = Rig::new(workers, &nat());
+            // A reply of no session, and what has nothing to do with a service.
+            for port in [8080, 22] {
+                let out = from_lan(real, client).tcp(port, 4000).build();
+                let routed = to_wan(real, client).tcp(port, 4000).build();
+                expect(&rig.pass_on(workers - 1, LAN, &out), &[(WAN, routed)]);
+            }
+            let ping = from_wan(client, real).echo_request(1, 2).build();
+            let routed = to_lan(real, client, real).echo_request(1, 2).build();
+            expect(&rig.pass_on(workers - 1, WAN, &ping), &[(LAN, routed)]);
+            let spent = from_lan(real, client).tcp(22, 4000).ttl(1).build();
+            assert_eq!(rig.pass_on(0, LAN, &spent)[0].0, LAN, "time exceeded");
+            finish(rig);
+        }
+    }
     let mut rig = Rig::new(1, &nat());
-    rig.pass(LAN, &from_lan(REALS[0], CLIENT).tcp(8080, 4000).build());
-    assert_eq!(rig.all_drops(), [(DropReason::NoSession, 1)]);
+    rig.pass(LAN, &from_lan("10.1.0.99", CLIENT).tcp(22, 4000).build());
+    assert_eq!(rig.all_drops(), [(DropReason::NotLocal, 1)]);
+    let mut rig = Rig::new(1, &direct());
     rig.pass(LAN, &from_lan(REALS[0], CLIENT).tcp(22, 4000).build());
-    assert_eq!(rig.drops(DropReason::NotLocal), 1);
+    assert_eq!(rig.all_drops(), [(DropReason::NotLocal, 1)]);
 }
