@@ -60,7 +60,11 @@ lint: deps ## rustfmt, clippy and rustdoc, warnings denied
 .PHONY: unit
 unit: deps ## Tests that need no root
 	$(CARGO) test --workspace --all-features --exclude plimsoll-pktgen-tests
-	$(CARGO) test -p plimsoll-pktgen-tests --lib --bins
+	$(CARGO) test -p plimsoll-pktgen-tests --lib --bins --test recordings
+
+.PHONY: conformance
+conformance: deps ## Replay the recordings of LVS; needs no root
+	@$(CARGO) run --quiet -p plimsoll-pktgen-tests --bin replay -- pktgen-tests/recordings
 
 # Namespaces and two workers that poll do not get faster side by side: one test at a time.
 .PHONY: e2e

@@ -7,6 +7,7 @@ pub mod compile;
 pub mod config;
 #[cfg(feature = "dpdk")]
 pub mod daemon;
+pub mod import;
 pub mod metrics;
 pub mod report;
 pub mod running;

@@ -1,10 +1,11 @@
 //! Network namespaces, real servers and real traffic around a running Plimsoll.
 //!
 //! This crate must not know the inside of the daemon: it starts `plimsolld`, speaks to it by `plimsoll` and by
-//! packets, and judges what comes out of the other end.
+//! packets, and judges what comes out of the other end. `replay` does the same to the simulator.
 
 pub mod daemon;
 pub mod endpoint;
+pub mod replay;
 pub mod topology;
 pub mod traffic;
 

@@ -5,6 +5,8 @@ mod check;
 mod client;
 mod completion;
 mod drops;
+mod export;
+mod import;
 mod list;
 mod output;
 mod reload;
@@ -52,6 +54,8 @@ enum Command {
     Schema(schema::Args),
     Completion(completion::Args),
     Simulate(simulate::Args),
+    Import(import::Args),
+    Export(export::Args),
 }
 
 impl Command {
@@ -64,6 +68,8 @@ impl Command {
             Self::Schema(args) => args.run(terminal),
             Self::Completion(args) => args.run(terminal),
             Self::Simulate(args) => args.run(terminal),
+            Self::Import(args) => args.run(terminal),
+            Self::Export(args) => args.run(terminal),
         }
     }
 }

@@ -23,14 +23,14 @@ pub enum Severity {
 
 /// A stretch of one line. Lines and columns count from 1, columns and length in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) line: u32,
-    pub(super) column: u32,
-    pub(super) length: u32,
+pub(crate) struct Place {
+    pub(crate) line: u32,
+    pub(crate) column: u32,
+    pub(crate) length: u32,
 }
 
 impl Place {
-    pub(super) fn at(marker: &Marker, length: usize) -> Self {
+    pub(crate) fn at(marker: &Marker, length: usize) -> Self {
         let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Self {
             line: narrow(marker.line()),
@@ -39,7 +39,7 @@ impl Place {
         }
     }
 
-    pub(super) fn of(span: &Span) -> Self {
+    pub(crate) fn of(span: &Span) -> Self {
         let same_line = span.start.line() == span.end.line();
         let length = if same_line {
             span.end.col().saturating_sub(span.start.col())
@@ -49,7 +49,7 @@ impl Place {
         Self::at(&span.start, length.max(1))
     }
 
-    pub(super) fn limit(self, length: usize) -> Self {
+    pub(crate) fn limit(self, length: usize) -> Self {
         let length = u32::try_from(length).unwrap_or(u32::MAX).max(1);
         Self {
             length: self.length.min(length),
@@ -60,17 +60,17 @@ impl Place {
 
 /// One mistake, before the text around it is looked up.
 #[derive(Debug, Clone)]
-pub(super) struct Problem {
-    pub(super) severity: Severity,
-    pub(super) place: Option<Place>,
-    pub(super) path: String,
-    pub(super) message: String,
-    pub(super) help: Option<String>,
-    pub(super) also: Vec<(Place, String)>,
+pub(crate) struct Problem {
+    pub(crate) severity: Severity,
+    pub(crate) place: Option<Place>,
+    pub(crate) path: String,
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+    pub(crate) also: Vec<(Place, String)>,
 }
 
 impl Problem {
-    pub(super) fn new(place: Place, message: impl Into<String>) -> Self {
+    pub(crate) fn new(place: Place, message: impl Into<String>) -> Self {
         Self {
             place: Some(place),
             ..Self::unplaced(message)
@@ -78,7 +78,7 @@ impl Problem {
     }
 
     /// About the file as a whole.
-    pub(super) fn unplaced(message: impl Into<String>) -> Self {
+    pub(crate) fn unplaced(message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
             place: None,
@@ -89,22 +89,22 @@ impl Problem {
         }
     }
 
-    pub(super) fn help(self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(self, help: impl Into<String>) -> Self {
         self.maybe_help(Some(help.into()))
     }
 
-    pub(super) fn maybe_help(mut self, help: Option<String>) -> Self {
+    pub(crate) fn maybe_help(mut self, help: Option<String>) -> Self {
         self.help = self.help.or(help);
         self
     }
 
-    pub(super) fn path(mut self, path: &str) -> Self {
+    pub(crate) fn path(mut self, path: &str) -> Self {
         path.clone_into(&mut self.path);
         self
     }
 
     /// Another place that has to do with it.
-    pub(super) fn also(mut self, place: Place, what: impl Into<String>) -> Self {
+    pub(crate) fn also(mut self, place: Place, what: impl Into<String>) -> Self {
         self.also.push((place, what.into()));
         self
     }
@@ -112,14 +112,14 @@ impl Problem {
 
 /// The mistakes found so far; keeps the first few hundred and counts the rest.
 #[derive(Debug, Default)]
-pub(super) struct Problems {
+pub(crate) struct Problems {
     kept: Vec<Problem>,
     errors: usize,
     warnings: usize,
 }
 
 impl Problems {
-    pub(super) fn add(&mut self, problem: Problem) {
+    pub(crate) fn add(&mut self, problem: Problem) {
         match problem.severity {
             Severity::Error => self.errors += 1,
             Severity::Warning => self.warnings += 1,
@@ -129,12 +129,12 @@ impl Problems {
         }
     }
 
-    pub(super) const fn errors(&self) -> usize {
+    pub(crate) const fn errors(&self) -> usize {
         self.errors
     }
 
     /// Whether some mistake is in one of these parts of the file, in what holds them, or in the file as a whole.
-    pub(super) fn concern(&self, part: &str) -> bool {
+    pub(crate) fn concern(&self, part: &str) -> bool {
         let concerns = |problem: &Problem| {
             problem.path.is_empty()
                 || problem.path.starts_with(part)
@@ -146,7 +146,7 @@ impl Problems {
     }
 
     /// Looks up the lines around each mistake.
-    pub(super) fn finish(mut self, name: &str, text: &str) -> Diagnostics {
+    pub(crate) fn finish(mut self, name: &str, text: &str) -> Diagnostics {
         self.kept.sort_by_key(|problem| problem.place);
         let lines = if self.kept.is_empty() {
             Lines::default()

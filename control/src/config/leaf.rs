@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use address::{HashKey, MacAddr, RealAddr, Vip};
 pub use quantity::ByteSize;
-pub(super) use quantity::print_duration;
+pub(crate) use quantity::print_duration;
 
 /// Why a text is not a value: what is wrong with it, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]

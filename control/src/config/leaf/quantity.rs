@@ -76,7 +76,7 @@ impl Leaf for Duration {
 }
 
 /// A duration as the file writes it, to the millisecond.
-pub(in crate::config) fn print_duration(duration: Duration) -> String {
+pub(crate) fn print_duration(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut text = String::new();
     for (unit, unit_ms) in MILLISECONDS {

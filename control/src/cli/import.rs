@@ -1,0 +1,101 @@
+//! `plimsoll import`: another load balancer's rules as Plimsoll's configuration.
+//! Asks no daemon and changes nothing; the work is done by `import/`.
+
+use std::io::{self, Read as _};
+use std::path::PathBuf;
+
+use super::{Exit, Terminal};
+use crate::config;
+use crate::import::{self, Base};
+
+/// More than the rules of some million services take.
+const MAX_BYTES: u64 = 512 << 20;
+
+/// Turn another load balancer's rules into a configuration.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    from: From,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum From {
+    /// Rules of LVS as `ipvsadm -Sn` writes them: YAML on stdout, exit 1 if lines could not be read.
+    ///
+    /// What could be read is written all the same. What this version does not carry yet is in the YAML too,
+    /// and told on stderr.
+    Ipvsadm {
+        /// The rules; `-` for stdin.
+        file: PathBuf,
+        /// A configuration whose services are replaced, so that the result is a whole one.
+        #[arg(long, value_name = "FILE.yaml")]
+        base: Option<PathBuf>,
+    },
+}
+
+impl Args {
+    pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+        let From::Ipvsadm { file, base } = self.from;
+        let base = match base.map(|base| config::load(&base)).transpose() {
+            Ok(base) => base,
+            Err(diagnostics) => {
+                super::check::complain(&diagnostics, terminal);
+                return Ok(Exit::InvalidConfig);
+            }
+        };
+        let base = match base.as_ref().map(Base::of).transpose() {
+            Ok(base) => base,
+            Err(error) => {
+                writeln!(terminal.err, "plimsoll: {error}")?;
+                return Ok(Exit::InvalidConfig);
+            }
+        };
+        let (name, text) = match read(&file) {
+            Ok(read) => read,
+            Err(error) => {
+                writeln!(
+                    terminal.err,
+                    "plimsoll: {} cannot be read: {error}",
+                    file.display()
+                )?;
+                return Ok(Exit::Failed);
+            }
+        };
+        let imported = import::import(&name, &text, base.as_ref());
+        if !imported.diagnostics.items().is_empty() {
+            super::check::complain(&imported.diagnostics, terminal);
+        }
+        terminal.out.write_all(imported.yaml.as_bytes())?;
+        Ok(if imported.diagnostics.errors() == 0 {
+            Exit::Ok
+        } else {
+            Exit::Failed
+        })
+    }
+}
+
+/// A name for messages, and the text. A pipe will do: `plimsoll import ipvsadm <(ipvsadm -Sn)`.
+fn read(path: &PathBuf) -> io::Result<(String, String)> {
+    let (name, input): (_, Box<dyn io::Read>) = if path.as_os_str() == "-" {
+        ("stdin".to_owned(), Box::new(io::stdin().lock()))
+    } else {
+        let file = std::fs::File::open(path)?;
+        (path.display().to_string(), Box::new(file))
+    };
+    let mut bytes = Vec::new();
+    input.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_BYTES) {
+        let message = "it is larger than 512 MiB, which no rules are";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok((name, text)),
+        Err(error) => {
+            let good = error.utf8_error().valid_up_to();
+            let lines = error.as_bytes().iter().take(good);
+            let line = 1 + lines.filter(|byte| **byte == b'\n').count();
+            let message = format!("line {line} is not UTF-8");
+            Err(io::Error::new(io::ErrorKind::InvalidData, message))
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A configuration's services as lines for `ipvsadm -R`.
+//! Writes what LVS has words for and tells what it has not.
+
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+
+use super::table::{Checksum, Key, Real, Service, Table};
+use super::yaml;
+use crate::config::diagnostics::Problems;
+use crate::config::file::{Forward, Protocol, TunnelType};
+use crate::config::leaf::Leaf as _;
+use crate::config::{Diagnostics, Loaded};
+
+/// What came of an export.
+#[derive(Debug)]
+pub struct Exported {
+    /// What could be written, line by line.
+    pub lines: String,
+    /// Errors are services that LVS cannot have, warnings what it does without.
+    pub diagnostics: Diagnostics,
+}
+
+/// Writes the services of a configuration; `name` is what diagnostics call it.
+///
+/// # Errors
+/// When the text cannot be read, which a loaded configuration's always can.
+pub fn export(name: &str, loaded: &Loaded) -> Result<Exported, serde_yaml::Error> {
+    let mut problems = Problems::default();
+    let table = yaml::table_of(&loaded.text, &mut problems)?;
+    Ok(Exported {
+        lines: write(&table),
+        diagnostics: problems.finish(name, &loaded.text),
+    })
+}
+
+/// Lines from which ipvsadm makes the very same table.
+pub(super) fn write(table: &Table) -> String {
+    let mut text = String::new();
+    for service in &table.services {
+        let key = selector(service.key);
+        let _ = write!(text, "-A {key} -s {}", service.scheduler);
+        write_options(&mut text, service);
+        text.push('\n');
+        // The kernel puts each new one in front of the others.
+        for real in service.reals.iter().rev() {
+            let _ = write!(text, "-a {key} -r {}", real.address);
+            write_real(&mut text, real);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn selector(key: Key) -> String {
+    match key {
+        Key::Address { protocol, vip } => {
+            let option = match protocol {
+                Protocol::Tcp => "-t",
+                Protocol::Udp => "-u",
+                Protocol::Sctp => "--sctp-service",
+            };
+            format!("{option} {}", vip.print())
+        }
+        Key::Mark { mark, v6: false } => format!("-f {mark}"),
+        Key::Mark { mark, v6: true } => format!("-f {mark} -6"),
+    }
+}
+
+fn write_options(text: &mut String, service: &Service) {
+    if let Some(persistence) = &service.persistence {
+        if let Some(engine) = &persistence.engine {
+            let _ = write!(text, " --pe {engine}");
+        }
+        let _ = write!(text, " -p {}", persistence.timeout_s);
+        if let Some(mask) = persistence.mask {
+            // ipvsadm reads a number as an IPv4 address of one part, so a mask is written out.
+            let _ = if service.key.is_v6() {
+                write!(text, " -M {mask}")
+            } else {
+                let mask = u32::MAX.checked_shl(32_u32.saturating_sub(mask.into()));
+                write!(text, " -M {}", Ipv4Addr::from_bits(mask.unwrap_or(0)))
+            };
+        }
+    }
+    if service.one_packet {
+        text.push_str(" -o");
+    }
+    if !service.flags.is_empty() {
+        let _ = write!(text, " -b {}", service.flags.join(","));
+    }
+}
+
+fn write_real(text: &mut String, real: &Real) {
+    text.push_str(match real.forward {
+        Forward::Dr => " -g",
+        Forward::Nat | Forward::FullNat => " -m",
+        Forward::Tunnel => " -i",
+    });
+    let _ = write!(text, " -w {}", real.weight);
+    // Unlike `ipvsadm -S`, which forgets them.
+    for (option, value) in [("-x", real.upper), ("-y", real.lower)] {
+        if value != 0 {
+            let _ = write!(text, " {option} {value}");
+        }
+    }
+    let tunnel = real.tunnel;
+    if real.forward != Forward::Tunnel || tunnel == Default::default() {
+        return;
+    }
+    text.push_str(match tunnel.kind {
+        TunnelType::Ipip => " --tun-type ipip",
+        TunnelType::Gre => " --tun-type gre",
+        TunnelType::Gue => " --tun-type gue",
+    });
+    if tunnel.port != 0 {
+        let _ = write!(text, " --tun-port {}", tunnel.port);
+    }
+    text.push_str(match tunnel.checksum {
+        Checksum::None => " --tun-nocsum",
+        Checksum::Full => " --tun-csum",
+        Checksum::Remote => " --tun-remcsum",
+    });
+}

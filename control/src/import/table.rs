@@ -1,0 +1,298 @@
+//! The table that the kernel would have after the rules: services, and their real servers newest first.
+//! Which errors there are and what order results is IPVS's; how rules are written is not known here.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::rule::{Rule, What};
+use crate::config::diagnostics::{Place, Problem, Problems, Severity};
+use crate::config::file::{Forward, Protocol, TunnelType};
+use crate::config::leaf::Vip;
+
+/// What names a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// A virtual address and port of a protocol.
+    Address {
+        /// The protocol.
+        protocol: Protocol,
+        /// The address and port.
+        vip: Vip,
+    },
+    /// Packets that a firewall marked.
+    Mark {
+        /// The mark.
+        mark: u32,
+        /// Whether it is for IPv6.
+        v6: bool,
+    },
+}
+
+impl Key {
+    pub(super) const fn is_v6(self) -> bool {
+        match self {
+            Self::Address { vip, .. } => vip.address.is_ipv6(),
+            Self::Mark { v6, .. } => v6,
+        }
+    }
+
+    /// The port; a mark has none.
+    pub(super) const fn port(self) -> u16 {
+        match self {
+            Self::Address { vip, .. } => vip.port,
+            Self::Mark { .. } => 0,
+        }
+    }
+}
+
+/// What keeps clients at their real server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Persistence {
+    /// For how many seconds.
+    pub timeout_s: u32,
+    /// The prefix length by which clients are told apart; the whole address if `None`.
+    pub mask: Option<u8>,
+    /// A persistence engine's name.
+    pub engine: Option<String>,
+}
+
+/// A virtual service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// What names it.
+    pub key: Key,
+    /// Its scheduler's name; any, also one that nobody knows.
+    pub scheduler: String,
+    /// Its scheduler's flags.
+    pub flags: Vec<String>,
+    /// Whether clients stay.
+    pub persistence: Option<Persistence>,
+    /// Whether every datagram is scheduled by itself.
+    pub one_packet: bool,
+    /// In the kernel's order: newest first.
+    pub reals: Vec<Real>,
+    pub(super) place: Place,
+}
+
+/// How a tunnel encapsulates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Encapsulation {
+    /// IP in IP, GRE or GUE.
+    pub kind: TunnelType,
+    /// GUE's UDP port; 0 if there is none.
+    pub port: u16,
+    /// What is summed.
+    pub checksum: Checksum,
+}
+
+/// A tunnel's checksum.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Checksum {
+    /// None.
+    #[default]
+    None,
+    /// Over the whole packet.
+    Full,
+    /// Remote checksum offload.
+    Remote,
+}
+
+/// A real server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Real {
+    /// Its address and port.
+    pub address: SocketAddr,
+    /// How packets get to it.
+    pub forward: Forward,
+    /// Its share of new sessions.
+    pub weight: u32,
+    /// No new sessions from this many on; 0 is no limit.
+    pub upper: u32,
+    /// New sessions again below this many; 0 is IPVS's default.
+    pub lower: u32,
+    /// Of any meaning for tunnels only.
+    pub tunnel: Encapsulation,
+    pub(super) place: Place,
+}
+
+/// What `ipvsadm --set` sets, in seconds; 0 is as it was.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// An established TCP session.
+    pub tcp_s: u32,
+    /// A TCP session after a FIN.
+    pub tcp_fin_s: u32,
+    /// A UDP session.
+    pub udp_s: u32,
+}
+
+/// Services and real servers in the kernel's order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Table {
+    /// In the order of adding.
+    pub services: Vec<Service>,
+    /// All zero if nobody set them.
+    pub timeouts: Timeouts,
+}
+
+/// ipvsadm's words for what the kernel refuses.
+#[derive(Debug, Clone, Copy)]
+enum Refusal {
+    ServiceExists,
+    NoService,
+    ServerExists,
+    NoServer,
+}
+
+impl Table {
+    /// The services that a configuration has a place for, in order.
+    pub fn carried(&self) -> impl Iterator<Item = &Service> {
+        let has_address = |service: &&Service| matches!(service.key, Key::Address { .. });
+        self.services.iter().filter(has_address)
+    }
+
+    fn find(&self, key: Key) -> Option<usize> {
+        self.services.iter().position(|service| service.key == key)
+    }
+
+    /// Does what a rule says, or tells why the kernel would not.
+    pub(super) fn apply(&mut self, rule: Rule, problems: &mut Problems) {
+        let Rule {
+            what,
+            service,
+            server,
+        } = rule;
+        let done = match what {
+            What::Clear => {
+                self.services.clear();
+                Ok(())
+            }
+            What::Timeouts(timeouts) => {
+                self.timeouts.set(timeouts);
+                Ok(())
+            }
+            What::AddService(new) => self.add_service(*new, problems),
+            What::EditService(new) => self.edit_service(*new),
+            What::DeleteService(key) => match self.find(key) {
+                Some(at) => {
+                    self.services.remove(at);
+                    Ok(())
+                }
+                None => Err(Refusal::NoService),
+            },
+            What::AddServer(key, real) => self.with(key, |reals| {
+                if reals.iter().any(|other| other.address == real.address) {
+                    return Err(Refusal::ServerExists);
+                }
+                // IPVS inserts at the head, so the newest is visited first.
+                reals.insert(0, real);
+                Ok(())
+            }),
+            What::EditServer(key, real) => self.with(key, |reals| {
+                let old = reals.iter_mut().find(|old| old.address == real.address);
+                *old.ok_or(Refusal::NoServer)? = real;
+                Ok(())
+            }),
+            What::DeleteServer(key, address) => self.with(key, |reals| {
+                let at = reals.iter().position(|real| real.address == address);
+                reals.remove(at.ok_or(Refusal::NoServer)?);
+                Ok(())
+            }),
+        };
+        if let Err(refusal) = done {
+            let (message, help) = refusal.words();
+            let place = match refusal {
+                Refusal::ServiceExists | Refusal::NoService => service,
+                Refusal::ServerExists | Refusal::NoServer => server,
+            };
+            problems.add(Problem::new(place, message).help(help));
+        }
+    }
+
+    fn add_service(&mut self, service: Service, problems: &mut Problems) -> Result<(), Refusal> {
+        if self.find(service.key).is_some() {
+            return Err(Refusal::ServiceExists);
+        }
+        if let Key::Mark { mark, .. } = service.key {
+            let mut problem = Problem::new(
+                service.place,
+                format!("the service of firewall mark {mark} is not carried over"),
+            )
+            .help("packets are not marked here: write a service for each of its addresses");
+            problem.severity = Severity::Warning;
+            problems.add(problem);
+        }
+        self.services.push(service);
+        Ok(())
+    }
+
+    fn edit_service(&mut self, service: Service) -> Result<(), Refusal> {
+        let at = self.find(service.key).ok_or(Refusal::NoService)?;
+        let old = self.services.get_mut(at).ok_or(Refusal::NoService)?;
+        let reals = std::mem::take(&mut old.reals);
+        *old = Service { reals, ..service };
+        Ok(())
+    }
+
+    fn with(
+        &mut self,
+        key: Key,
+        change: impl FnOnce(&mut Vec<Real>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let at = self.find(key).ok_or(Refusal::NoService)?;
+        let service = self.services.get_mut(at).ok_or(Refusal::NoService)?;
+        change(&mut service.reals)
+    }
+}
+
+impl Timeouts {
+    fn set(&mut self, new: Self) {
+        for (old, new) in [
+            (&mut self.tcp_s, new.tcp_s),
+            (&mut self.tcp_fin_s, new.tcp_fin_s),
+            (&mut self.udp_s, new.udp_s),
+        ] {
+            if new != 0 {
+                *old = new;
+            }
+        }
+    }
+}
+
+impl Refusal {
+    const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::ServiceExists => (
+                "Service already exists",
+                "expected a service that no earlier line adds; -E edits one",
+            ),
+            Self::NoService => (
+                "Service not defined",
+                "expected a service that an earlier line adds with -A",
+            ),
+            Self::ServerExists => (
+                "Destination already exists",
+                "expected a real server that no earlier line adds; -e edits one",
+            ),
+            Self::NoServer => (
+                "No such destination",
+                "expected a real server that an earlier line adds with -a",
+            ),
+        }
+    }
+}
+
+/// The real server's port: the service's, where packets reach it unchanged.
+pub(super) const fn server(
+    key: Key,
+    host: IpAddr,
+    port: Option<u16>,
+    unchanged: bool,
+) -> SocketAddr {
+    let port = match (port, key) {
+        (Some(port), Key::Mark { .. }) => port,
+        (Some(port), Key::Address { .. }) if !unchanged => port,
+        _ => key.port(),
+    };
+    SocketAddr::new(host, port)
+}

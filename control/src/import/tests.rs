@@ -1,0 +1,442 @@
+//! Rules in, services out, and back.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::file::{Forward, Protocol, TunnelType};
+use crate::config::leaf::Vip;
+
+fn table(text: &str) -> Table {
+    let mut table = Table::default();
+    let diagnostics = apply(&mut table, "rules", text);
+    assert_eq!(diagnostics.errors(), 0, "{}", diagnostics.report(false));
+    table
+}
+
+/// The first error's line, column and message.
+fn error(text: &str) -> (u32, u32, String) {
+    let mut table = Table::default();
+    let diagnostics = apply(&mut table, "rules", text);
+    let item = diagnostics
+        .items()
+        .iter()
+        .find(|item| item.severity == Severity::Error)
+        .unwrap_or_else(|| panic!("{text} is taken"));
+    assert!(item.help.is_some() || !item.related.is_empty());
+    (
+        item.line.unwrap(),
+        item.column.unwrap(),
+        item.message.clone(),
+    )
+}
+
+fn order(table: &Table) -> Vec<String> {
+    let reals = table.services.iter().flat_map(|service| &service.reals);
+    reals
+        .map(|real| format!("{} {}", real.address, real.weight))
+        .collect()
+}
+
+#[test]
+fn a_new_real_is_first_an_edited_one_stays_and_a_returning_one_is_first_again() {
+    let rules = "-A -t 10.0.0.1:80 -s rr\n\
+                 -a -t 10.0.0.1:80 -r 10.1.0.11\n\
+                 -a -t 10.0.0.1:80 -r 10.1.0.12 -w 7\n\
+                 -a -t 10.0.0.1:80 -r 10.1.0.13\n\
+                 -e -t 10.0.0.1:80 -r 10.1.0.12:80 -w 5\n";
+    assert_eq!(
+        order(&table(rules)),
+        ["10.1.0.13:80 1", "10.1.0.12:80 5", "10.1.0.11:80 1"]
+    );
+    let again = format!(
+        "{rules}-d -t 10.0.0.1:80 -r 10.1.0.11:80\n-a -t 10.0.0.1:80 -r 10.1.0.11:80\n-E -t 10.0.0.1:80 -s lc"
+    );
+    let table = table(&again);
+    assert_eq!(
+        order(&table),
+        ["10.1.0.11:80 1", "10.1.0.13:80 1", "10.1.0.12:80 5"]
+    );
+    assert_eq!(table.services[0].scheduler, "lc");
+}
+
+#[test]
+fn all_ways_to_write_an_option_mean_the_same() {
+    let plain = services(&table(
+        "-A -t 10.0.0.1:80 -s sh -p 300 -M 255.255.255.0 -b sh-port\n\
+         -a -t 10.0.0.1:80 -r 10.1.0.11:8080 -m -w 3 -x 9 -y 4",
+    ));
+    for other in [
+        "ipvsadm --add-service --tcp-service 10.0.0.1:80 --scheduler sh --persistent 300 --netmask 24 --sched-flags flag-2\n\
+         ipvsadm --add-server --tcp-service=10.0.0.1:80 --real-server=10.1.0.11:8080 --masquerading --weight=3 \
+         --u-threshold 9 --l-threshold 4",
+        "# a comment\n\n/sbin/ipvsadm -At 10.0.0.1:http -ssh -p300 -M=24 -b sh-port,sh-port # another\n\
+         \t-amt  10.0.0.1:80 -r10.1.0.11:8080 -w3 -x9 -y4",
+    ] {
+        assert_eq!(services(&table(other)), plain);
+    }
+    let defaults = table("-A -t 10.0.0.1:80 -p\n-a -t 10.0.0.1:80 -r 10.1.0.11");
+    let service = &defaults.services[0];
+    assert_eq!(service.scheduler, "wlc");
+    assert_eq!(service.persistence.as_ref().unwrap().timeout_s, 360);
+    assert_eq!(service.reals[0].forward, Forward::Dr);
+}
+
+#[test]
+fn every_mistake_has_a_line_a_column_and_what_was_expected() {
+    let with = |line: &str| format!("-A -t 10.0.0.1:80\n-a -t 10.0.0.1:80 -r 10.1.0.11\n{line}");
+    for (line, column, message) in [
+        ("-A -t 10.0.0.1:80", 7, "Service already exists"),
+        ("-a -t 10.0.0.1:81 -r 10.1.0.1", 7, "Service not defined"),
+        ("-E -u 10.0.0.1:80", 7, "Service not defined"),
+        ("-d -t 10.0.0.1:80 -r 10.1.0.12", 22, "No such destination"),
+        (
+            "-a -t 10.0.0.1:80 -r 10.1.0.11:80",
+            22,
+            "Destination already exists",
+        ),
+        (
+            "-A -t 10.0.0.2",
+            7,
+            "Zero port specified for non-persistent service",
+        ),
+        ("-A -t 10.0.0.2:65536", 7, "`65536` is not a port"),
+        ("-A -t web:80", 7, "`web:80` is not an address"),
+        (
+            "-A -t 2001:db8::1:80:",
+            7,
+            "`2001:db8::1:80:` is not an address",
+        ),
+        (
+            "-A -t [2001:db8::1:80",
+            7,
+            "`[2001:db8::1:80` is not an address",
+        ),
+        ("-A -t 10.0.0.2:80 -s", 19, "`-s` lacks its value"),
+        (
+            "-A -t 10.0.0.2:80 -p 0",
+            22,
+            "`0` is not a number of seconds",
+        ),
+        (
+            "-A -t 10.0.0.2:80 -p -M 255.0.255.0",
+            25,
+            "`255.0.255.0` is not a mask",
+        ),
+        (
+            "-A -t 10.0.0.2:80 -o",
+            19,
+            "one-packet scheduling is for UDP only",
+        ),
+        (
+            "-A -t 10.0.0.2:80 -s rr -b sh-port",
+            28,
+            "`sh-port` is not a flag of the scheduler `rr`",
+        ),
+        ("-A -t 10.0.0.2:80 -w 1", 19, "`-w` does not go with `-A`"),
+        ("-A -t 10.0.0.2:80 -t 10.0.0.3:80", 19, "`-t` is here twice"),
+        (
+            "-A -t 10.0.0.2:80 -u 10.0.0.3:80",
+            19,
+            "a line is about one service",
+        ),
+        (
+            "-A -a -t 10.0.0.2:80",
+            4,
+            "a line has one command, this is its second",
+        ),
+        ("-A", 1, "`-A` lacks its service"),
+        ("-t 10.0.0.2:80", 1, "this line has no command"),
+        ("ipvsadm", 1, "this line has no command"),
+        ("-L", 1, "`-L` makes no rule"),
+        (
+            "-A -t 10.0.0.2:80 --wibble",
+            19,
+            "`--wibble` is no option of ipvsadm",
+        ),
+        (
+            "-A -t 10.0.0.2:80 stray",
+            19,
+            "`stray` belongs to no option",
+        ),
+        ("-C --ops=1", 10, "`--ops` takes no value"),
+        ("-a -t 10.0.0.1:80", 1, "`-a` lacks its real server"),
+        (
+            "-e -t 10.0.0.1:80 -r 10.1.0.11 -w -1",
+            35,
+            "`-1` is not a weight",
+        ),
+        (
+            "-e -t 10.0.0.1:80 -r 10.1.0.11 -w 2147483648",
+            35,
+            "`2147483648` is not a weight",
+        ),
+        (
+            "-e -t 10.0.0.1:80 -r 10.1.0.11 -x 1 -y 2",
+            40,
+            "the lower threshold 2 is above the upper one, 1",
+        ),
+        (
+            "-e -t 10.0.0.1:80 -r 10.1.0.11 -g -m",
+            35,
+            "a real server has one forwarding method",
+        ),
+        (
+            "-e -t 10.0.0.1:80 -r 10.1.0.11 -i --tun-type vxlan",
+            46,
+            "`vxlan` is not a tunnel type",
+        ),
+        (
+            "-e -t 10.0.0.1:80 -r 10.1.0.11 -i --tun-type gue",
+            46,
+            "a GUE tunnel lacks its UDP port",
+        ),
+        (
+            "-a -t 10.0.0.1:80 -r [2001:db8::1]:80",
+            22,
+            "Different address family is allowed only for tunneling servers",
+        ),
+        ("-A -f 0", 7, "`0` is not a firewall mark"),
+        ("-A -t 10.0.0.2:80 -6", 19, "`-6` goes with `-f` only"),
+        ("--set 1 2", 1, "`--set` takes three times"),
+    ] {
+        assert_eq!(
+            error(&with(line)),
+            (3, column, message.to_owned()),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_wrong_line_changes_nothing_and_the_lines_after_it_are_read() {
+    let imported = import(
+        "rules",
+        "-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.1.0.11 -w x\n-a -t 10.0.0.1:80 -r 10.1.0.12 -q\n\
+         -a -t 10.0.0.1:80 -r 10.1.0.13",
+        None,
+    );
+    assert_eq!(imported.diagnostics.errors(), 2);
+    assert!(imported.yaml.ends_with(
+        "services:\n  - name: tcp-10.0.0.1-80\n    vip: 10.0.0.1:80\n    protocol: tcp\n    scheduler: rr\n    \
+         forward: dr\n    reals:\n      - { address: 10.1.0.13:80, weight: 1 }\n"
+    ));
+}
+
+#[test]
+fn what_is_not_carried_is_told_at_its_rule() {
+    let imported = import(
+        "rules",
+        "-A -f 9 -s rr\n-A -t 10.0.0.1:80 -s twos\n-a -t 10.0.0.1:80 -r 10.1.0.11\n\
+         -a -t 10.0.0.1:80 -r 10.1.0.12:81 -g\n",
+        None,
+    );
+    let told: Vec<_> = imported
+        .diagnostics
+        .items()
+        .iter()
+        .map(|item| (item.line.unwrap(), item.severity))
+        .collect();
+    let warning = Severity::Warning;
+    assert_eq!(told, [(1, warning), (2, warning), (4, warning)]);
+    assert!(!imported.yaml.contains("mark"));
+    assert!(imported.yaml.contains("scheduler: twos"));
+}
+
+#[test]
+fn services_take_the_place_of_the_bases() {
+    let base = "version: 1\n\
+                dataplane: { ports: [{ name: lan, device: net_null0, addresses: [10.1.0.1/24] }] }\n\
+                timeouts: { tcp: 10m, udp: 1m }\n\
+                services: [{ name: old, vip: 10.9.9.9:80 }]\n";
+    let loaded = config::parse("base", base).unwrap();
+    let base = Base::of(&loaded).unwrap();
+    let rules = "-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.1.0.11\n--set 0 0 30";
+    let imported = import("rules", rules, Some(&base));
+    assert!(imported.diagnostics.items().is_empty());
+    let loaded = config::parse("result", imported.yaml).unwrap();
+    let reload = loaded.valid.reload();
+    assert_eq!(reload.services.len(), 1);
+    assert_eq!(reload.services[0].vip.to_string(), "10.0.0.1:80");
+    assert_eq!(reload.timeouts.tcp.as_secs(), 600);
+    assert_eq!(reload.timeouts.udp.as_secs(), 30);
+}
+
+#[test]
+fn what_ipvsadm_saves_reads_back() {
+    // From the recording `cli-formats`.
+    let saved = "-A -t 10.0.0.100:80 -s wrr -p 300 -M 255.255.255.0\n\
+                 -a -t 10.0.0.100:80 -r 10.1.0.11:80 -g -w 4\n\
+                 -A -t 10.0.0.101:80 -s sh -b sh-fallback,sh-port\n\
+                 -a -t 10.0.0.101:80 -r 172.16.0.11:80 -i -w 1\n\
+                 -A -t 10.0.0.102:80 -s rr\n\
+                 -a -t 10.0.0.102:80 -r 172.16.0.11:80 -i -w 1 --tun-type gue --tun-port 6080 --tun-nocsum\n\
+                 -A -u 10.0.0.100:53 -s rr -o\n\
+                 -a -u 10.0.0.100:53 -r 10.1.0.11:53 -m -w 1\n\
+                 -A -t [2001:db8::100]:80 -s rr -p 360 -M 64\n\
+                 -a -t [2001:db8::100]:80 -r [2001:db8:1::11]:80 -g -w 1\n\
+                 -A -f 9 -s mh -b mh-port\n\
+                 -a -f 9 -r 10.1.0.11:0 -g -w 1\n";
+    assert_eq!(lines::write(&table(saved)), saved);
+}
+
+fn address(v6: bool) -> BoxedStrategy<IpAddr> {
+    if v6 {
+        (1..99_u16)
+            .prop_map(|host| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host).into())
+            .boxed()
+    } else {
+        (1..99_u8)
+            .prop_map(|host| Ipv4Addr::new(192, 0, 2, host).into())
+            .boxed()
+    }
+}
+
+fn real(v6: bool, port: u16) -> impl Strategy<Value = Real> {
+    let forward = prop_oneof![Just(Forward::Dr), Just(Forward::Nat), Just(Forward::Tunnel)];
+    let tunnel = prop_oneof![
+        Just((TunnelType::Ipip, 0)),
+        Just((TunnelType::Gre, 0)),
+        Just((TunnelType::Gue, 6080))
+    ];
+    let sum = prop_oneof![
+        Just(Checksum::None),
+        Just(Checksum::Full),
+        Just(Checksum::Remote)
+    ];
+    let limits = (0..5_u32, 0..5_u32);
+    (
+        address(v6),
+        forward,
+        0..1000_u32,
+        limits,
+        tunnel,
+        sum,
+        1..9_u16,
+    )
+        .prop_map(
+            move |(host, forward, weight, (upper, lower), (kind, tun_port), checksum, own)| {
+                let own = if forward == Forward::Nat && port != 0 {
+                    own
+                } else {
+                    port
+                };
+                let mut tunnel = Encapsulation::default();
+                if forward == Forward::Tunnel {
+                    tunnel = Encapsulation {
+                        kind,
+                        port: tun_port,
+                        checksum,
+                    };
+                }
+                Real {
+                    address: (host, own).into(),
+                    forward,
+                    weight,
+                    upper,
+                    lower: lower.min(upper),
+                    tunnel,
+                    place: Place {
+                        line: 0,
+                        column: 0,
+                        length: 0,
+                    },
+                }
+            },
+        )
+}
+
+fn service() -> impl Strategy<Value = Service> {
+    let key = (any::<bool>(), 0..4_u16).prop_flat_map(|(v6, port)| {
+        let protocol = prop_oneof![
+            Just(Protocol::Tcp),
+            Just(Protocol::Udp),
+            Just(Protocol::Sctp)
+        ];
+        let key = (address(v6), protocol).prop_map(move |(address, protocol)| Key::Address {
+            protocol,
+            vip: Vip {
+                address,
+                prefix: None,
+                port,
+            },
+        });
+        (key, proptest::collection::vec(real(v6, port), 0..5))
+    });
+    let scheduler = prop_oneof![
+        Just(("rr", vec![])),
+        Just(("sh", vec!["sh-fallback", "sh-port"])),
+        Just(("mh", vec!["mh-port"])),
+        Just(("wlc", vec!["flag-3"]))
+    ];
+    let mask = proptest::option::of(1..=32_u8);
+    let engine = proptest::option::of(Just("sip".to_owned()));
+    let persistence = proptest::option::of((1..9999_u32, mask, engine));
+    (key, scheduler, persistence, any::<bool>()).prop_map(
+        |((key, mut reals), (scheduler, flags), persistence, one_packet)| {
+            let mut seen = BTreeSet::new();
+            reals.retain(|real| seen.insert(real.address));
+            let persistence = persistence.map(|(timeout_s, mask, engine)| Persistence {
+                timeout_s,
+                mask,
+                engine,
+            });
+            let whole = || Persistence {
+                timeout_s: 360,
+                mask: None,
+                engine: None,
+            };
+            let udp = matches!(
+                key,
+                Key::Address {
+                    protocol: Protocol::Udp,
+                    ..
+                }
+            );
+            Service {
+                key,
+                scheduler: scheduler.to_owned(),
+                flags: flags.into_iter().map(str::to_owned).collect(),
+                persistence: persistence.or_else(|| (key.port() == 0).then(whole)),
+                one_packet: one_packet && udp,
+                reals,
+                place: Place {
+                    line: 0,
+                    column: 0,
+                    length: 0,
+                },
+            }
+        },
+    )
+}
+
+fn any_table() -> impl Strategy<Value = Table> {
+    proptest::collection::vec(service(), 0..5).prop_map(|mut services| {
+        let mut seen = std::collections::HashSet::new();
+        services.retain(|service| seen.insert(service.key));
+        Table {
+            services,
+            timeouts: Timeouts::default(),
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_exported_imports_as_the_same_services(written in any_table()) {
+        let config = services(&written);
+        let mut problems = Problems::default();
+        let read = yaml::table_of(&config, &mut problems).unwrap();
+        prop_assert_eq!(problems.errors(), 0);
+        prop_assert_eq!(&read, &written);
+        prop_assert_eq!(services(&table(&lines::write(&read))), config);
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "(-[A-Za-z] |--[a-z]{1,8}[= ]|[\\[\\]0-9.:a-f/#é]{0,9} |\n|\\PC){0,30}") {
+        let imported = import("rules", &text, None);
+        let _ = imported.diagnostics.report(false);
+    }
+}

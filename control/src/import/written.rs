@@ -1,0 +1,89 @@
+//! Services as the configuration writes them, with the keys of the whole format.
+//! More lenient than `config::file`: what a version does not carry yet is read all the same.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::table::Checksum;
+use crate::config::file::{self, Forward, Protocol, TunnelType};
+use crate::config::leaf::{RealAddr, Vip, Written};
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct File {
+    #[serde(default)]
+    pub(super) services: Vec<Service>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Service {
+    pub(super) name: String,
+    pub(super) vip: Written<Vip>,
+    #[serde(default)]
+    pub(super) protocol: Protocol,
+    #[serde(default = "default_scheduler")]
+    pub(super) scheduler: String,
+    #[serde(default)]
+    pub(super) scheduler_flags: Vec<String>,
+    #[serde(default)]
+    pub(super) forward: Forward,
+    #[serde(default)]
+    pub(super) reals: Vec<Real>,
+    #[serde(default)]
+    pub(super) persistence: Option<Persistence>,
+    #[serde(default)]
+    pub(super) one_packet: bool,
+    #[serde(default)]
+    pub(super) tunnel: Tunnel,
+    #[serde(default)]
+    pub(super) health: Option<serde_yaml::Value>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Real {
+    pub(super) address: Written<RealAddr>,
+    #[serde(default = "default_weight")]
+    pub(super) weight: u32,
+    #[serde(default)]
+    pub(super) upper: u32,
+    #[serde(default)]
+    pub(super) lower: u32,
+    #[serde(default)]
+    pub(super) forward: Option<Forward>,
+    #[serde(default)]
+    pub(super) tunnel: Option<Tunnel>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub(super) struct Tunnel {
+    #[serde(default, rename = "type")]
+    pub(super) kind: TunnelType,
+    #[serde(default)]
+    pub(super) port: u16,
+    #[serde(default)]
+    pub(super) checksum: Checksum,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Persistence {
+    #[serde(default = "default_persistence")]
+    pub(super) timeout: Written<Duration>,
+    #[serde(default)]
+    pub(super) mask: Option<u8>,
+    #[serde(default)]
+    pub(super) engine: Option<String>,
+}
+
+const fn default_weight() -> u32 {
+    1
+}
+
+const fn default_persistence() -> Written<Duration> {
+    Written(Duration::from_secs(6 * 60))
+}
+
+fn default_scheduler() -> String {
+    let name = serde_json::to_value(file::Scheduler::default());
+    let name = name.ok().and_then(|name| name.as_str().map(str::to_owned));
+    name.unwrap_or_default()
+}

@@ -1,0 +1,314 @@
+//! A table as YAML, and a configuration's services as a table.
+//! Writes all that the format has a key for, whether this version carries it or not.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_yaml::{Mapping, Value};
+
+use super::table::{Checksum, Encapsulation, Key, Real, Service, Table, Timeouts};
+use crate::config::Loaded;
+use crate::config::diagnostics::{Place, Problem, Problems, Severity};
+use crate::config::file::{Forward, Protocol, TunnelType};
+use crate::config::leaf::{Leaf as _, print_duration};
+
+/// A configuration whose services are to be replaced.
+#[derive(Debug, Clone)]
+pub struct Base(Mapping);
+
+impl Base {
+    /// The sections of a configuration that was found valid.
+    ///
+    /// # Errors
+    /// When it is not one mapping, which a valid configuration always is.
+    pub fn of(loaded: &Loaded) -> Result<Self, serde_yaml::Error> {
+        let mut sections: Mapping = serde_yaml::from_str(&loaded.text)?;
+        sections.remove("services");
+        Ok(Self(sections))
+    }
+}
+
+/// The whole output of an import.
+pub(super) fn whole(table: &Table, name: &str, base: Option<&Base>) -> String {
+    let name = name.escape_debug();
+    let (mut text, times) = match base {
+        Some(Base(sections)) => {
+            let mut sections = sections.clone();
+            let times = sections
+                .entry("timeouts".into())
+                .or_insert_with(|| Value::Mapping(Mapping::new()));
+            if let Value::Mapping(times) = times {
+                for (key, value) in table.timeouts.given() {
+                    times.insert(key.into(), value.into());
+                }
+            }
+            sections.retain(|_, section| *section != Value::Mapping(Mapping::new()));
+            let sections = serde_yaml::to_string(&sections).unwrap_or_default();
+            (sections, String::new())
+        }
+        None => (
+            "# Only services: a whole configuration has `version: 1` and `dataplane:` with its ports too, and\n\
+             # `network:` where routes are needed. `plimsoll import ipvsadm FILE --base BASE.yaml` takes them\n\
+             # from a configuration that has them; conf/reference.yaml shows every key.\n"
+                .to_owned(),
+            timeouts(table.timeouts),
+        ),
+    };
+    let _ = writeln!(text, "# The services are from the ipvsadm rules in {name}.");
+    text + &times + &services(table)
+}
+
+impl Timeouts {
+    fn given(self) -> impl Iterator<Item = (&'static str, String)> {
+        [
+            ("tcp", self.tcp_s),
+            ("tcp_fin", self.tcp_fin_s),
+            ("udp", self.udp_s),
+        ]
+        .into_iter()
+        .filter(|(_, seconds)| *seconds != 0)
+        .map(|(key, seconds)| (key, self::seconds(seconds)))
+    }
+}
+
+/// The section `timeouts:`, empty if none was set.
+#[must_use]
+pub fn timeouts(timeouts: Timeouts) -> String {
+    let given: Vec<String> = timeouts
+        .given()
+        .map(|(key, value)| format!("{key}: {value}"))
+        .collect();
+    if given.is_empty() {
+        return String::new();
+    }
+    format!("timeouts: {{ {} }}\n", given.join(", "))
+}
+
+/// The section `services:`.
+#[must_use]
+pub fn services(table: &Table) -> String {
+    let mut text = String::new();
+    for service in table.carried() {
+        if let Key::Address { protocol, vip } = service.key {
+            let (protocol, vip) = (protocol_name(protocol), vip.print());
+            // Of what names it, so that the next import gives the same names.
+            let name = vip.replace(['[', ']'], "").replace(['/'], "_");
+            let name = match name.rsplit_once(':') {
+                Some((address, port)) => format!("{protocol}-{address}-{port}"),
+                None => name,
+            };
+            let (name, vip) = (scalar(&name), scalar(&vip));
+            let _ = writeln!(
+                text,
+                "  - name: {name}\n    vip: {vip}\n    protocol: {protocol}"
+            );
+            write_service(&mut text, service);
+        }
+    }
+    if text.is_empty() {
+        "services: []\n".to_owned()
+    } else {
+        format!("services:\n{text}")
+    }
+}
+
+fn write_service(text: &mut String, service: &Service) {
+    let _ = writeln!(text, "    scheduler: {}", scalar(&service.scheduler));
+    if !service.flags.is_empty() {
+        let flags: Vec<String> = service.flags.iter().map(|flag| scalar(flag)).collect();
+        let _ = writeln!(text, "    scheduler_flags: [{}]", flags.join(", "));
+    }
+    if let Some(persistence) = &service.persistence {
+        let mut keys = format!("timeout: {}", seconds(persistence.timeout_s));
+        if let Some(mask) = persistence.mask {
+            let _ = write!(keys, ", mask: {mask}");
+        }
+        if let Some(engine) = &persistence.engine {
+            let _ = write!(keys, ", engine: {}", scalar(engine));
+        }
+        let _ = writeln!(text, "    persistence: {{ {keys} }}");
+    }
+    if service.one_packet {
+        text.push_str("    one_packet: true\n");
+    }
+    let forward = service.reals.first().map(|real| real.forward);
+    let forward = forward.unwrap_or_default();
+    let _ = writeln!(text, "    forward: {}", forward_name(forward));
+    let mut tunnels = service
+        .reals
+        .iter()
+        .filter(|real| real.forward == Forward::Tunnel)
+        .map(|real| real.tunnel);
+    let tunnel = tunnels.next().unwrap_or_default();
+    if tunnel != Encapsulation::default() {
+        let _ = writeln!(text, "    tunnel: {}", tunnel_keys(tunnel));
+    }
+    if service.reals.is_empty() {
+        text.push_str("    reals: []\n");
+        return;
+    }
+    text.push_str("    reals:\n");
+    for real in &service.reals {
+        let address = match real.address.port() {
+            0 => real.address.ip().to_string(),
+            _ => real.address.to_string(),
+        };
+        let (address, weight) = (scalar(&address), real.weight);
+        let _ = write!(text, "      - {{ address: {address}, weight: {weight}");
+        for (key, value) in [("upper", real.upper), ("lower", real.lower)] {
+            if value != 0 {
+                let _ = write!(text, ", {key}: {value}");
+            }
+        }
+        if real.forward != forward {
+            let _ = write!(text, ", forward: {}", forward_name(real.forward));
+        }
+        if real.forward == Forward::Tunnel && real.tunnel != tunnel {
+            let _ = write!(text, ", tunnel: {}", tunnel_keys(real.tunnel));
+        }
+        text.push_str(" }\n");
+    }
+}
+
+fn tunnel_keys(tunnel: Encapsulation) -> String {
+    let kind = match tunnel.kind {
+        TunnelType::Ipip => "ipip",
+        TunnelType::Gre => "gre",
+        TunnelType::Gue => "gue",
+    };
+    let mut keys = format!("{{ type: {kind}");
+    if tunnel.port != 0 {
+        let _ = write!(keys, ", port: {}", tunnel.port);
+    }
+    match tunnel.checksum {
+        Checksum::None => {}
+        Checksum::Full => keys.push_str(", checksum: full"),
+        Checksum::Remote => keys.push_str(", checksum: remote"),
+    }
+    keys + " }"
+}
+
+pub(super) const fn protocol_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+        Protocol::Sctp => "sctp",
+    }
+}
+
+const fn forward_name(forward: Forward) -> &'static str {
+    match forward {
+        Forward::Dr => "dr",
+        Forward::Nat => "nat",
+        Forward::Tunnel => "tunnel",
+        Forward::FullNat => "fullnat",
+    }
+}
+
+fn seconds(seconds: u32) -> String {
+    print_duration(Duration::from_secs(seconds.into()))
+}
+
+/// A text as YAML takes it for one, with quotes where it needs them.
+fn scalar(text: &str) -> String {
+    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/');
+    // Words and numbers that some YAML reader takes for something else.
+    let begins = text.starts_with(|c: char| c.is_ascii_lowercase());
+    let reserved = ["true", "false", "yes", "no", "on", "off", "null", "y", "n"].contains(&text);
+    let address = text.parse::<std::net::SocketAddrV4>().is_ok()
+        || text.parse::<std::net::Ipv4Addr>().is_ok();
+    if address || (begins && !reserved && text.chars().all(word)) {
+        text.to_owned()
+    } else {
+        // JSON's strings are YAML's quoted ones.
+        serde_json::Value::from(text).to_string()
+    }
+}
+
+/// The services of a configuration that was found valid, and what of them has no place in a table.
+///
+/// # Errors
+/// When the text is not a configuration.
+pub(super) fn table_of(text: &str, problems: &mut Problems) -> Result<Table, serde_yaml::Error> {
+    let file: super::written::File = serde_yaml::from_str(text)?;
+    let mut table = Table::default();
+    for (index, written) in file.services.into_iter().enumerate() {
+        let place = Place {
+            line: 0,
+            column: 0,
+            length: 0,
+        };
+        let path = format!("services[{index}]");
+        let mut lost = |severity, what: String| {
+            let mut problem = Problem::unplaced(format!("{path}: {what}")).path(&path);
+            problem.severity = severity;
+            problems.add(problem);
+        };
+        let name = written.name.escape_debug();
+        if written.health.is_some() {
+            let what = format!("`{name}` has health checks, which ipvsadm has not");
+            lost(Severity::Warning, what);
+        }
+        let vip = written.vip.0;
+        if vip.prefix.is_some() {
+            let what = format!("`{name}` has a prefix as virtual address, which ipvsadm has not");
+            lost(Severity::Error, what);
+            continue;
+        }
+        let mut reals = Vec::new();
+        for real in written.reals {
+            let forward = real.forward.unwrap_or(written.forward);
+            let address = real.address.0;
+            let tunnel = match forward {
+                Forward::Tunnel => real.tunnel.unwrap_or(written.tunnel),
+                Forward::FullNat => {
+                    let what = format!("`{name}` uses `fullnat`, which ipvsadm has not");
+                    lost(Severity::Error, what);
+                    continue;
+                }
+                Forward::Dr | Forward::Nat => super::written::Tunnel::default(),
+            };
+            reals.push(Real {
+                address: (address.address, address.port.unwrap_or(vip.port)).into(),
+                forward,
+                weight: real.weight,
+                upper: real.upper,
+                lower: real.lower,
+                tunnel: Encapsulation {
+                    kind: tunnel.kind,
+                    port: tunnel.port,
+                    checksum: tunnel.checksum,
+                },
+                place,
+            });
+        }
+        let persistence = written.persistence.map(|written| {
+            let timeout = written.timeout.0;
+            let whole = timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0);
+            if timeout.subsec_nanos() > 0 {
+                let what = format!("`{name}`: ipvsadm takes whole seconds, so {whole}");
+                lost(Severity::Warning, what);
+            }
+            super::table::Persistence {
+                timeout_s: u32::try_from(whole.max(1)).unwrap_or(u32::MAX),
+                mask: written.mask,
+                engine: written.engine,
+            }
+        });
+        let mut flags = written.scheduler_flags;
+        flags.sort();
+        table.services.push(Service {
+            key: Key::Address {
+                protocol: written.protocol,
+                vip,
+            },
+            scheduler: written.scheduler,
+            flags,
+            persistence,
+            one_packet: written.one_packet,
+            reals,
+            place,
+        });
+    }
+    Ok(table)
+}

@@ -1,0 +1,127 @@
+//! Recordings of a real kernel's IPVS, played to the simulator and compared frame by frame.
+//! Knows no packet's meaning beyond what two kernels would not agree on either; `recordings/README.md` has the format.
+
+mod compare;
+mod deviations;
+mod figures;
+mod mask;
+mod plan;
+mod recording;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+pub use deviations::Deviations;
+use plan::{Prepared, Unsupported};
+use recording::Recording;
+
+/// What came of one recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every frame, session and counter is as LVS had it.
+    Match,
+    /// Something is not, and `docs/DEVIATIONS.md` says so.
+    Documented(String),
+    /// Something is not; this is the first of it.
+    Differs(String),
+    /// It needs what Plimsoll does not have; this is the first of it.
+    NotSupported(String),
+}
+
+impl Outcome {
+    /// Whether it counts as a failure.
+    #[must_use]
+    pub const fn is_failure(&self) -> bool {
+        matches!(self, Self::Differs(_) | Self::NotSupported(_))
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Match => f.write_str("match"),
+            Self::Documented(_) => f.write_str("deviates (documented)"),
+            Self::Differs(what) => write!(f, "differs: {what}"),
+            Self::NotSupported(what) => write!(f, "not supported: {what}"),
+        }
+    }
+}
+
+/// Why a recording could not be played.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file is no recording.
+    #[error("{}: {what}", path.display())]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A capture could not be read or written.
+    #[error("a capture: {0}")]
+    Capture(#[from] pcap_file::PcapError),
+    /// The simulator gave up.
+    #[error(transparent)]
+    Simulator(#[from] plimsoll_control::simulate::SimulateError),
+}
+
+impl ReplayError {
+    pub(crate) fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { path, source }
+    }
+}
+
+/// The names of the recordings in a folder, sorted.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn names(folder: &Path) -> Result<Vec<String>, ReplayError> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(ReplayError::file(folder))? {
+        let entry = entry.map_err(ReplayError::file(folder))?;
+        let name = entry.file_name();
+        let name = name.to_str().and_then(|name| name.strip_suffix(".json"));
+        names.extend(name.map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Plays one recording.
+///
+/// # Errors
+/// When it cannot be played at all, which says nothing about LVS or Plimsoll.
+pub fn replay(folder: &Path, name: &str, known: &Deviations) -> Result<Outcome, ReplayError> {
+    let outcome = play(&folder.join(format!("{name}.json")))?;
+    Ok(match outcome {
+        Outcome::Differs(what) | Outcome::NotSupported(what) if known.names(name) => {
+            Outcome::Documented(what)
+        }
+        outcome => outcome,
+    })
+}
+
+fn play(path: &Path) -> Result<Outcome, ReplayError> {
+    let recording = Recording::read(path)?;
+    let folder = tempfile::tempdir().map_err(ReplayError::file(&std::env::temp_dir()))?;
+    let prepared = match Prepared::new(&recording, folder.path())? {
+        Ok(prepared) => prepared,
+        Err(Unsupported(what)) => return Ok(Outcome::NotSupported(what)),
+    };
+    let report = plimsoll_control::simulate::run(&prepared.plan)?;
+    let difference = match compare::frames(&recording, &prepared)? {
+        Some(difference) => Some(difference),
+        None => figures::compare(&recording, &report),
+    };
+    Ok(difference.map_or(Outcome::Match, Outcome::Differs))
+}

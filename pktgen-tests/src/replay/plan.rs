@@ -1,0 +1,295 @@
+//! From a recording to what the simulator takes: a configuration, captures, and reloads at their times.
+//! What LVS was told that Plimsoll cannot be told makes a recording unsupported; nothing is left out silently.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::BufWriter;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pcap_file::DataLink;
+use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
+use plimsoll_control::config::{self, Diagnostics, Severity};
+use plimsoll_control::import::{self, Table};
+use plimsoll_control::simulate::Plan;
+
+use super::ReplayError;
+use super::recording::Recording;
+
+/// The machine's ports.
+pub(super) const PORTS: [&str; 2] = ["eth0", "eth1"];
+/// The time of the first step; any will do.
+pub(super) const EPOCH: Duration = Duration::from_secs(1_000_000);
+/// About how long the recorder took from one step to the next.
+const STEP: Duration = Duration::from_millis(20);
+/// Between two frames of one step.
+const FRAME: Duration = Duration::from_micros(1);
+
+/// What a recording asks for and Plimsoll does not have.
+#[derive(Debug)]
+pub(super) struct Unsupported(pub(super) String);
+
+/// All that a run needs.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) plan: Plan,
+    /// When each step begins, after [`EPOCH`]; one more for the end.
+    pub(super) starts: Vec<Duration>,
+}
+
+impl Prepared {
+    /// Writes the files of a run into `folder`.
+    pub(super) fn new(
+        recording: &Recording,
+        folder: &Path,
+    ) -> Result<Result<Self, Unsupported>, ReplayError> {
+        let starts = starts(recording);
+        let changes = match changes(recording, &starts) {
+            Ok(changes) => changes,
+            Err(unsupported) => return Ok(Err(unsupported)),
+        };
+        let machine = Machine::new(recording, &changes);
+        let mut files = Vec::new();
+        for (number, (at, table)) in changes.iter().enumerate() {
+            let text = machine.config(table);
+            if let Err(diagnostics) = config::parse("", text.as_str()) {
+                return Ok(Err(Unsupported(first_error(&diagnostics))));
+            }
+            let path = folder.join(format!("{number}.yaml"));
+            std::fs::write(&path, text).map_err(ReplayError::file(&path))?;
+            files.push((*at, path));
+        }
+        let mut files = files.into_iter();
+        let (_, config) = files.next().unwrap_or_default();
+        let output = |port: &str| folder.join(format!("{port}.out.pcap"));
+        let plan = Plan {
+            config,
+            inputs: captures(recording, &starts, folder)?,
+            outputs: PORTS
+                .iter()
+                .map(|port| ((*port).to_owned(), output(port)))
+                .collect(),
+            reloads: files.collect(),
+            sessions_per_worker: None,
+            workers: 1,
+        };
+        Ok(Ok(Self { plan, starts }))
+    }
+}
+
+/// Time begins with the first frame: what is before it takes none.
+fn starts(recording: &Recording) -> Vec<Duration> {
+    let (mut now, mut begun) = (Duration::ZERO, false);
+    let mut starts = Vec::new();
+    for step in &recording.steps {
+        starts.push(now);
+        begun |= !step.input.is_empty();
+        if begun {
+            let slept = Duration::try_from_secs_f64(step.sleep.unwrap_or(0.0));
+            now += slept.unwrap_or_default().max(STEP);
+        }
+    }
+    starts.push(now);
+    starts
+}
+
+/// The rules at the start, and after each command that changes them.
+fn changes(
+    recording: &Recording,
+    starts: &[Duration],
+) -> Result<Vec<(Duration, Table)>, Unsupported> {
+    if let Some((key, value)) = recording.sysctl.iter().next() {
+        return Err(Unsupported(format!("sysctl {key}={value}")));
+    }
+    for command in &recording.setup {
+        if mtu(command).is_none() {
+            return Err(Unsupported(format!("setup `{command}`")));
+        }
+    }
+    let mut table = Table::default();
+    for rule in &recording.rules {
+        apply(&mut table, rule)?;
+    }
+    let mut changes = vec![(Duration::ZERO, table.clone())];
+    for (step, at) in recording.steps.iter().zip(starts) {
+        let before = table.clone();
+        for command in step.cmd.iter().flat_map(|command| command.split(';')) {
+            let command = command.trim();
+            if command.contains("> /proc/sys/") {
+                return Err(Unsupported(format!("`{command}`")));
+            }
+            if let Some(what) = rule(command) {
+                match apply(&mut table, what) {
+                    // The kernel refused it too.
+                    Err(_) if step.output.contains("rc=") => {}
+                    result => result?,
+                }
+            }
+        }
+        if table != before {
+            changes.push((*at, table.clone()));
+        }
+    }
+    // Time runs on to the last event: where the recording ends with waiting, there has to be one.
+    if let (Some(end), Some(last)) = (starts.last(), recording.steps.last())
+        && last.sleep.is_some()
+    {
+        changes.push((*end, table.clone()));
+    }
+    Ok(changes)
+}
+
+fn apply(table: &mut Table, rule: &str) -> Result<(), Unsupported> {
+    let diagnostics = import::apply(table, "rules", rule);
+    if diagnostics.errors() > 0 {
+        let what = first_error(&diagnostics);
+        return Err(Unsupported(format!("`{rule}`: {what}")));
+    }
+    if table.carried().count() < table.services.len() {
+        return Err(Unsupported("services of firewall marks".to_owned()));
+    }
+    Ok(())
+}
+
+fn first_error(diagnostics: &Diagnostics) -> String {
+    let mut errors = diagnostics.items().iter();
+    let first = errors.find(|item| item.severity == Severity::Error);
+    first.map_or_else(String::new, |item| item.message.clone())
+}
+
+/// A command that changes rules; others only print something.
+fn rule(command: &str) -> Option<&str> {
+    let rest = command.strip_prefix("ipvsadm ")?;
+    let prints = ["-L", "-l", "-S", "-Z", "--help", "--version", "-h"];
+    let changes = !prints.iter().any(|print| rest.starts_with(print));
+    changes.then_some(rest)
+}
+
+/// `ip link set eth1 mtu 1000`.
+fn mtu(command: &str) -> Option<(&str, &str)> {
+    match command.split_whitespace().collect::<Vec<_>>().as_slice() {
+        ["ip", "link", "set", port, "mtu", mtu] => Some((port, mtu)),
+        _ => None,
+    }
+}
+
+/// The machine around the rules.
+struct Machine {
+    mtu: BTreeMap<String, String>,
+    /// Addresses on its networks with their MAC addresses.
+    neighbors: BTreeMap<IpAddr, String>,
+}
+
+impl Machine {
+    fn new(recording: &Recording, changes: &[(Duration, Table)]) -> Self {
+        let mtus = recording.setup.iter().filter_map(|command| mtu(command));
+        let outs = || recording.steps.iter().flat_map(|step| &step.out);
+        // LVS asks only for what it does not know.
+        let asked: BTreeSet<IpAddr> = outs()
+            .filter_map(|frame| arp_target(&frame.bytes))
+            .collect();
+        let reals = changes.iter().flat_map(|(_, table)| &table.services);
+        let reals = reals.flat_map(|service| &service.reals);
+        let hosts = reals.map(|real| real.address.ip());
+        let hosts = hosts.chain(outs().filter_map(|frame| frame.to.parse().ok()));
+        let gateways = ["10.0.0.254", "10.1.0.254", "2001:db8::fe"];
+        let hosts = hosts.chain(gateways.iter().filter_map(|gateway| gateway.parse().ok()));
+        Self {
+            mtu: mtus
+                .map(|(port, mtu)| (port.to_owned(), mtu.to_owned()))
+                .collect(),
+            neighbors: hosts
+                .filter(|host| !asked.contains(host))
+                .filter_map(|host| Some((host, mac(host)?)))
+                .collect(),
+        }
+    }
+
+    fn config(&self, table: &Table) -> String {
+        let mut text = "version: 1\ndataplane:\n  sessions: 4096\n  ports:\n".to_owned();
+        let addresses = [
+            ("10.0.0.1/24", "2001:db8::1/64"),
+            ("10.1.0.1/24", "2001:db8:1::1/64"),
+        ];
+        for (number, (port, (v4, v6))) in PORTS.iter().zip(addresses).enumerate() {
+            let mtu = self.mtu.get(*port).map_or("1500", String::as_str);
+            // As in Linux, a link of less than 1280 bytes has no IPv6 (RFC 8200, section 5).
+            let v6 = if mtu.parse().is_ok_and(|mtu: u32| mtu < 1280) {
+                String::new()
+            } else {
+                format!(", \"{v6}\"")
+            };
+            let _ = writeln!(
+                text,
+                "    - {{ name: {port}, device: net_null{number}, mtu: {mtu}, addresses: [{v4}{v6}] }}"
+            );
+        }
+        text.push_str(
+            "network:\n  routes:\n    - { to: 0.0.0.0/0, via: 10.0.0.254 }\n    - { to: \"::/0\", via: \"2001:db8::fe\" }\n    \
+             - { to: 172.16.0.0/16, via: 10.1.0.254 }\n  neighbors:\n",
+        );
+        for (address, mac) in &self.neighbors {
+            let _ = writeln!(text, "    - {{ address: \"{address}\", mac: \"{mac}\" }}");
+        }
+        text + &import::timeouts(table.timeouts) + &import::services(table)
+    }
+}
+
+/// The MAC address of a host on one of the machine's networks: its number is the address's last part.
+fn mac(host: IpAddr) -> Option<String> {
+    let (network, number) = match host {
+        IpAddr::V4(host) => match host.octets() {
+            [10, network @ (0 | 1), 0, number] if number > 1 => (network, number),
+            _ => return None,
+        },
+        IpAddr::V6(host) => match host.segments() {
+            [0x2001, 0xdb8, network @ (0 | 1), 0, 0, 0, 0, number] if number > 1 => {
+                // `::11` is host 11, `::fe` the router.
+                let number = format!("{number:x}");
+                let number = number.parse().or_else(|_| u8::from_str_radix(&number, 16));
+                (u8::from(network == 1), number.ok()?)
+            }
+            _ => return None,
+        },
+    };
+    Some(format!("02:00:00:00:{network:02x}:{number:02x}"))
+}
+
+/// Whom an ARP request asks for.
+fn arp_target(frame: &[u8]) -> Option<IpAddr> {
+    let request = frame.get(12..14)? == [8, 6] && frame.get(20..22)? == [0, 1];
+    let target: [u8; 4] = frame.get(38..42)?.try_into().ok()?;
+    request.then_some(target.into())
+}
+
+fn captures(
+    recording: &Recording,
+    starts: &[Duration],
+    folder: &Path,
+) -> Result<Vec<(String, PathBuf)>, ReplayError> {
+    let mut captures = Vec::new();
+    for port in PORTS {
+        let path = folder.join(format!("{port}.in.pcap"));
+        let file = File::create(&path).map_err(ReplayError::file(&path))?;
+        let header = PcapHeader {
+            datalink: DataLink::ETHERNET,
+            ..PcapHeader::default()
+        };
+        let mut writer = PcapWriter::with_header(BufWriter::new(file), header)?;
+        for (step, start) in recording.steps.iter().zip(starts) {
+            for (frame, number) in step.input.iter().zip(0..) {
+                if frame.dev == port {
+                    let at = EPOCH + *start + FRAME * number;
+                    let length = u32::try_from(frame.bytes.len()).unwrap_or(u32::MAX);
+                    writer.write_packet(&PcapPacket::new(at, length, &frame.bytes))?;
+                }
+            }
+        }
+        let mut file = writer.into_writer();
+        std::io::Write::flush(&mut file).map_err(ReplayError::file(&path))?;
+        captures.push((port.to_owned(), path));
+    }
+    Ok(captures)
+}
