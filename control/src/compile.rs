@@ -3,6 +3,7 @@
 
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::schedule::SchedulerKind;
+use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::session::Timeouts;
 use plimsoll_dataplane::snapshot::id::PortId;
 use plimsoll_dataplane::snapshot::model::ForwardMethod;
@@ -99,6 +100,7 @@ fn service(service: &valid::Service) -> ServiceSpec {
                 address: real.address.ip(),
                 port: real.address.port(),
                 weight: real.weight,
+                limits: Limits::default(),
                 forward: match real.forward {
                     valid::Forward::Direct => ForwardMethod::Direct,
                     valid::Forward::Nat => ForwardMethod::Nat,

@@ -74,6 +74,10 @@ impl<P: Pool> Engine<P> {
 
     /// Cuts the datagram behind the Ethernet header of `frame` into pieces and sends them.
     #[cold]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the packet's facts, in registers"
+    )]
     pub(super) fn send_cut(
         &mut self,
         snapshot: &Snapshot,

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::schedule::SchedulerKind;
+use crate::schedule::threshold::Limits;
 use crate::snapshot::chunked::Chunked;
 use crate::snapshot::spec::{PortRole, PortSpec};
 use crate::stats::RealCounters;
@@ -21,6 +22,7 @@ fn real(last: u8, weight: u32, forward: ForwardMethod) -> RealSpec {
         address: ip(last),
         port: 80,
         weight,
+        limits: Limits::default(),
         forward,
     }
 }
