@@ -76,6 +76,12 @@ impl Plan {
         self.flags
     }
 
+    /// The table: places in the list of candidates. Snapshots share it while nothing changes.
+    #[must_use]
+    pub fn places(&self) -> &[u16] {
+        &self.places
+    }
+
     fn at<'c>(&self, candidates: &'c [Candidate], value: u32) -> (u32, Option<&'c Candidate>) {
         let place = hash(value, KEYS[0]) % PLACES;
         let stored = self.places.get(place as usize);
