@@ -428,6 +428,8 @@ replays! {
     dr_mh_port "dr-mh-port";
     dr_mh_weights "dr-mh-weights";
     dr_fo "dr-fo";
+    dr_ovf "dr-ovf";
+    dr_thresholds "dr-thresholds";
     dr_lc_inact "dr-lc-inact";
     dr_lc_udp "dr-lc-udp";
 }

@@ -62,8 +62,18 @@ impl<P: Pool> Engine<P> {
         }
         let address: IpAddr = destination.into();
         let service = snapshot.service_at(protocol, address, packet.destination_port);
-        if let Some(service) = service.filter(|service| service.configured || service.owned) {
-            return self.begin_session(snapshot, frame, packet, service, &key, origin, now);
+        if let Some(service) = service {
+            // Of a removed one too: its sessions live on, on their owners.
+            let owner = self.owner(source, packet.source_port);
+            if service.owned && owner != self.start.worker {
+                return match origin.hops {
+                    0 => Action::HandOver { to: owner },
+                    _ => Action::Drop(DropReason::HandoverLoop),
+                };
+            }
+            if service.configured {
+                return self.begin_session(snapshot, frame, packet, service, &key, origin, now);
+            }
         }
         let local = snapshot.locals.contains_key(&address);
         if !local && snapshot.is_nat_socket(protocol, source.into(), packet.source_port) {
@@ -75,7 +85,11 @@ impl<P: Pool> Engine<P> {
                 Action::Drop(DropReason::NoSession)
             };
         }
-        self.classify_local(snapshot, packet, origin.port)
+        let action = self.classify_local(snapshot, packet, origin.port);
+        if matches!(action, Action::Drop(_)) && snapshot.is_vip(address) {
+            self.refuse_as_host(snapshot, frame.bytes(), packet, now);
+        }
+        action
     }
 
     /// A packet of the client in a session. `None` if the packet begins a new one in its place.
@@ -139,23 +153,12 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) -> Action {
         let opens = packet.tcp_flags & tcp::SYN != 0 && packet.tcp_flags & tcp::RST == 0;
-        if service.owned {
-            let owner = self.owner(key.client, key.client_port);
-            if owner != self.start.worker {
-                return match origin.hops {
-                    0 => Action::HandOver { to: owner },
-                    _ => Action::Drop(DropReason::HandoverLoop),
-                };
-            }
-        }
         if origin.cut.is_some() && !service.owned && self.has_next(origin) {
             // The flow's other packets may have begun its session on the worker that the NIC chose.
             return self.pass_on();
         }
-        if !service.configured {
-            return self.classify_local(snapshot, packet, origin.port);
-        }
         if key.protocol == Protocol::Tcp && !opens {
+            self.refuse_as_host(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoSession);
         }
         if snapshot.is_ours(key.client.into()) {
@@ -329,6 +332,7 @@ impl<P: Pool> Engine<P> {
             return Action::Drop(DropReason::TtlExceeded);
         }
         let Some(egress) = real.egress else {
+            self.host_unreachable(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoRoute);
         };
         let Some(packet) = &self.prepare::<A, F>(frame, packet) else {

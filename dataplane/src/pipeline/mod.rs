@@ -7,6 +7,7 @@ mod deliver;
 mod fragments;
 mod icmp;
 mod local;
+mod refuse;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,10 +15,11 @@ use std::sync::Arc;
 use ahash::RandomState;
 use arrayvec::ArrayVec;
 use crossbeam::queue::ArrayQueue;
+use hashbrown::HashMap;
 
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::io::{BURST, PacketBuf, Pool};
-use crate::neighbour::Neighbours;
+use crate::neighbour::{Claim, Neighbours};
 use crate::parse::{Addresses, Packet, Parse, parse};
 use crate::reassembly::Reassembly;
 use crate::rewrite::family::Family;
@@ -31,7 +33,6 @@ use crate::stats::{RealCounters, WorkerStats};
 use crate::testing::HeapBuf;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::Mac;
 
 /// What one worker is told at its start.
 #[derive(Debug, Clone)]
@@ -72,7 +73,14 @@ pub enum Message<B> {
         /// Whose.
         address: IpAddr,
         /// Which.
-        mac: Mac,
+        claim: Claim,
+    },
+    /// A worker asked for somebody's MAC, and is to be told the answer.
+    Asked {
+        /// On which port.
+        port: PortId,
+        /// Whose.
+        address: IpAddr,
     },
 }
 
@@ -232,6 +240,8 @@ pub(crate) struct Engine<P: Pool> {
     destinations: Destinations,
     next_id: u16,
     errors: icmp::ErrorLimit,
+    /// When each of our addresses was last defended.
+    defended: HashMap<(PortId, IpAddr), Time, RandomState>,
 }
 
 impl<P: Pool> Engine<P> {
@@ -252,13 +262,14 @@ impl<P: Pool> Engine<P> {
                 v6: SessionTable::new(config.sessions, config.keys),
             },
             neighbours: Neighbours::new(hasher.clone()),
-            reassembly: Reassembly::default(),
+            reassembly: Reassembly::new(hasher.clone()),
             pool,
             out: (0..ports)
                 .map(|_| Vec::with_capacity(deliver::BACKLOG))
                 .collect(),
             inboxes,
             destinations: Destinations::new(hasher.clone()),
+            defended: HashMap::with_hasher(hasher.clone()),
             owners: hasher,
             next_id: u16::try_from(config.start.worker).unwrap_or(0),
             errors: icmp::ErrorLimit::default(),
@@ -482,6 +493,18 @@ impl<P: Pool> Engine<P> {
     /// Whether `tick` has sessions left to reap at `now`.
     pub(crate) fn is_behind(&self, now: Time) -> bool {
         self.sessions.v4.is_behind(now) || self.sessions.v6.is_behind(now)
+    }
+
+    /// When `tick` next has something to do, if that is by `until`.
+    pub(crate) fn next_due(&self, until: Time) -> Option<Time> {
+        let Sessions { v4, v6 } = &self.sessions;
+        let others = [Some(self.neighbours.next_due()), self.reassembly.next_due()];
+        [v4.next_due(until), v6.next_due(until)]
+            .into_iter()
+            .chain(others)
+            .flatten()
+            .filter(|due| *due <= until)
+            .min()
     }
 
     /// This worker's counters of a real server.

@@ -55,6 +55,7 @@ impl Builder {
             lookup: Sharded::new(hasher.clone()),
             vips: Sharded::new(hasher.clone()),
             nat_sockets: Sharded::new(hasher.clone()),
+            nat_reals: Sharded::new(hasher.clone()),
         };
         Self {
             last: Arc::new(empty),
@@ -294,6 +295,7 @@ impl Builder {
             if reaches_by_nat {
                 next.nat_sockets
                     .retain_key((protocol, spec.address, spec.port));
+                next.nat_reals.retain_key(spec.address);
             }
         }
         id
@@ -392,6 +394,7 @@ impl Builder {
                 if real.replies_come_back {
                     let socket = (service.protocol, real.address, real.port);
                     next.nat_sockets.release_key(&socket);
+                    next.nat_reals.release_key(&real.address);
                 }
                 service.past.add(&totals);
                 service.former = service

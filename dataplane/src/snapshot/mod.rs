@@ -57,6 +57,8 @@ pub struct Snapshot {
     vips: Sharded<IpAddr, u32>,
     /// Sockets that NAT packets come back from, with the number of real servers behind each.
     nat_sockets: Sharded<SocketKey, u32>,
+    /// Their addresses, with the number of real servers on each.
+    nat_reals: Sharded<IpAddr, u32>,
 }
 
 impl Snapshot {
@@ -105,6 +107,13 @@ impl Snapshot {
     #[must_use]
     pub fn is_nat_socket(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
         self.nat_sockets.get(&(protocol, address, port)).is_some()
+    }
+
+    /// Whether a NAT real server has this address.
+    #[inline]
+    #[must_use]
+    pub fn is_nat_real(&self, address: IpAddr) -> bool {
+        self.nat_reals.get(&address).is_some()
     }
 
     /// Whether any real server is reached by NAT, so that replies pass through here.
