@@ -407,6 +407,9 @@ replays! {
     dr_rr_weights "dr-rr-weights";
     dr_wrr_432 "dr-wrr-432";
     dr_wrr_gcd "dr-wrr-gcd";
+    dr_wrr_1_1000 "dr-wrr-1-1000";
+    dr_all_w0 "dr-all-w0";
+    dr_w0_existing "dr-w0-existing";
     dr_lc "dr-lc";
     dr_udp "dr-udp";
     nat_rr "nat-rr";
