@@ -9,7 +9,7 @@ use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::rewrite::nat::{self, Side, Socket};
 use crate::rewrite::tunnel;
-use crate::schedule;
+use crate::schedule::{self, Moving};
 use crate::session::{Direction, Flags, NewSession, Session, SessionIndex, State, TcpState};
 use crate::snapshot::Snapshot;
 use crate::snapshot::model::{Egress, ForwardMethod, RealServer, VirtualService};
@@ -108,7 +108,7 @@ impl<P: Pool> Engine<P> {
         let counters = self.counters(snapshot, session.real());
         if is_over(&session, real.configured, packet.tcp_flags) {
             A::table(&mut self.sessions).remove(index);
-            Self::uncount(counters, &session);
+            Self::uncount(snapshot, self.start.worker, &session);
             return None;
         }
         let one_way = session.flags().contains(Flags::ONE_WAY);
@@ -165,13 +165,20 @@ impl<P: Pool> Engine<P> {
         if nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
             return Action::Drop(DropReason::UnfinishedChecksum);
         }
-        let chosen = snapshot
-            .workers
-            .get(self.start.worker)
-            .and_then(|worker| worker.cursors.get(service.id.0))
-            .and_then(|cursor| {
-                schedule::choose(service, cursor, self.start, |real| snapshot.load(real))
-            });
+        let own = snapshot.workers.get(self.start.worker);
+        let cursor = own.and_then(|own| own.cursors.get(service.id.0));
+        let chosen = cursor.and_then(|cursor| {
+            let moving = Moving {
+                cursor,
+                destinations: &mut self.destinations,
+            };
+            let flow = schedule::Flow {
+                client: key.client.into(),
+                client_port: key.client_port,
+                virtual_address: key.virtual_address.into(),
+            };
+            schedule::choose(service, moving, self.start, flow, snapshot, now)
+        });
         let Some(real) = chosen.and_then(|real| snapshot.real(real)) else {
             self.refuse(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoReal);
@@ -198,7 +205,7 @@ impl<P: Pool> Engine<P> {
             state,
             deadline: snapshot.timeouts.deadline(state, now),
         };
-        let own = snapshot.workers.get(self.start.worker);
+        let worker = self.start.worker;
         let stats = &self.stats;
         let table = A::table(&mut self.sessions);
         let hash = table.hash(key);
@@ -206,7 +213,7 @@ impl<P: Pool> Engine<P> {
             if why == crate::session::Gone::Evicted {
                 stats.evicted.add(1);
             }
-            Self::uncount(own.and_then(|own| own.reals.get(session.real().0)), session);
+            Self::uncount(snapshot, worker, session);
         });
         let Ok(index) = entered else {
             return Action::Drop(DropReason::SessionTableFull);
@@ -215,6 +222,7 @@ impl<P: Pool> Engine<P> {
         if let Some(counters) = own.and_then(|own| own.reals.get(real.id.0)) {
             counters.sessions.add(1);
             counters.enter(state.is_active());
+            snapshot.settle(real.id);
             counters.in_packets.add(1);
             counters.in_bytes.add(u64::from(packet.datagram_bytes()));
         }

@@ -25,6 +25,7 @@ use crate::parse::{Addresses, Packet, Parse, parse};
 use crate::reassembly::Reassembly;
 use crate::rewrite::family::Family;
 use crate::schedule::Start;
+use crate::schedule::destinations::Destinations;
 use crate::session::{Hint, KeyHash, ReplyHash, Session, SessionTable};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::{PortId, RealId};
@@ -237,6 +238,7 @@ pub(crate) struct Engine<P: Pool> {
     /// Every worker's inbox, this one's included.
     pub(crate) inboxes: Inboxes<P::Buf>,
     owners: RandomState,
+    destinations: Destinations,
     next_id: u16,
     errors: icmp::ErrorLimit,
     /// When each of our addresses was last defended.
@@ -267,6 +269,7 @@ impl<P: Pool> Engine<P> {
                 .map(|_| Vec::with_capacity(deliver::BACKLOG))
                 .collect(),
             inboxes,
+            destinations: Destinations::new(hasher.clone()),
             defended: HashMap::with_hasher(hasher.clone()),
             owners: hasher,
             next_id: u16::try_from(config.start.worker).unwrap_or(0),
@@ -472,14 +475,13 @@ impl<P: Pool> Engine<P> {
     /// Housekeeping between bursts, bounded in work: expiry, neighbours, reassembly.
     pub(crate) fn tick(&mut self, snapshot: &Snapshot, now: Time) {
         const EXPIRY_BUDGET: usize = 64;
-        let counters = snapshot.workers.get(self.start.worker);
-        let of = |real: RealId| counters.and_then(|table| table.reals.get(real.0));
+        let worker = self.start.worker;
         let Sessions { v4, v6 } = &mut self.sessions;
         v4.expire(now, EXPIRY_BUDGET, |session| {
-            Self::uncount(of(session.real()), session);
+            Self::uncount(snapshot, worker, session);
         });
         v6.expire(now, EXPIRY_BUDGET, |session| {
-            Self::uncount(of(session.real()), session);
+            Self::uncount(snapshot, worker, session);
         });
         let live = self.sessions.v4.len() + self.sessions.v6.len();
         self.stats
@@ -513,9 +515,12 @@ impl<P: Pool> Engine<P> {
     }
 
     /// Takes the session's place in the numbers of its real server back.
-    fn uncount<A: Address>(counters: Option<&RealCounters>, session: &Session<A>) {
-        if let Some(counters) = counters {
+    fn uncount<A: Address>(snapshot: &Snapshot, worker: usize, session: &Session<A>) {
+        let real = session.real();
+        let own = snapshot.workers.get(worker);
+        if let Some(counters) = own.and_then(|own| own.reals.get(real.0)) {
             counters.leave(session.state().is_active());
+            snapshot.settle(real);
         }
     }
 
