@@ -47,7 +47,7 @@ impl Changes {
                 changes.added.push(format!(
                     "{}, {}, {} real server{}",
                     title(service),
-                    service.scheduler.name(),
+                    service.scheduler,
                     service.reals.len(),
                     if service.reals.len() == 1 { "" } else { "s" }
                 ));
@@ -107,12 +107,7 @@ fn title(service: &Service) -> String {
 fn service_changes(old: &Service, new: &Service) -> Vec<String> {
     let mut what = Vec::new();
     differ(&mut what, "name", &old.name, &new.name);
-    differ(
-        &mut what,
-        "scheduler",
-        &old.scheduler.name(),
-        &new.scheduler.name(),
-    );
+    differ(&mut what, "scheduler", &old.scheduler, &new.scheduler);
     let mut before: HashMap<SocketAddr, &Real> =
         old.reals.iter().map(|real| (real.address, real)).collect();
     for real in &new.reals {
@@ -125,6 +120,8 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
         };
         let label = |key: &str| format!("{key} of {}", real.address);
         differ(&mut what, &label("weight"), &former.weight, &real.weight);
+        differ(&mut what, &label("upper"), &former.upper, &real.upper);
+        differ(&mut what, &label("lower"), &former.lower, &real.lower);
         differ(
             &mut what,
             &label("forward"),
@@ -300,7 +297,7 @@ services:
         let (lines, restarts) = changes(&[
             (
                 "scheduler: rr\n    forward: dr\n    reals: [{ address: \"192.0.2.21:80\" }, { address: \"192.0.2.22:80\" }]",
-                "scheduler: wrr\n    forward: dr\n    reals: [{ address: \"192.0.2.22:80\", weight: 0 }, { address: \"192.0.2.23:80\" }]",
+                "scheduler: sh\n    scheduler_flags: [sh-port]\n    forward: dr\n    reals: [{ address: \"192.0.2.22:80\", weight: 0, upper: 9 }, { address: \"192.0.2.23:80\" }]",
             ),
             ("vip: 192.0.2.10:53", "vip: 192.0.2.11:53"),
             (
@@ -314,8 +311,9 @@ services:
             [
                 "+ service dns (udp 192.0.2.11:53), rr, 0 real servers",
                 "- service dns (udp 192.0.2.10:53)",
-                "~ service web (tcp 192.0.2.10:80): scheduler rr -> wrr",
+                "~ service web (tcp 192.0.2.10:80): scheduler rr -> sh (sh-port)",
                 "~ service web (tcp 192.0.2.10:80): weight of 192.0.2.22:80 1 -> 0",
+                "~ service web (tcp 192.0.2.10:80): upper of 192.0.2.22:80 0 -> 9",
                 "~ service web (tcp 192.0.2.10:80): real 192.0.2.23:80 added, weight 1",
                 "~ service web (tcp 192.0.2.10:80): real 192.0.2.21:80 removed",
                 "~ route 0.0.0.0/0 via 192.0.2.1 added",

@@ -2,7 +2,8 @@
 //! Nothing is validated again here, and no slot is given out.
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::schedule::SchedulerKind;
+use plimsoll_dataplane::schedule::threshold::Limits;
+use plimsoll_dataplane::schedule::{HashFlags, SchedulerKind};
 use plimsoll_dataplane::session::Timeouts;
 use plimsoll_dataplane::snapshot::id::PortId;
 use plimsoll_dataplane::snapshot::model::ForwardMethod;
@@ -87,11 +88,7 @@ fn service(service: &valid::Service) -> ServiceSpec {
             valid::Protocol::Tcp => Protocol::Tcp,
             valid::Protocol::Udp => Protocol::Udp,
         },
-        scheduler: match service.scheduler {
-            valid::Scheduler::Rr => SchedulerKind::Rr,
-            valid::Scheduler::Wrr => SchedulerKind::Wrr,
-            valid::Scheduler::Lc => SchedulerKind::Lc,
-        },
+        scheduler: scheduler(service.scheduler),
         reals: service
             .reals
             .iter()
@@ -99,6 +96,10 @@ fn service(service: &valid::Service) -> ServiceSpec {
                 address: real.address.ip(),
                 port: real.address.port(),
                 weight: real.weight,
+                limits: Limits {
+                    upper: real.upper,
+                    lower: real.lower,
+                },
                 forward: match real.forward {
                     valid::Forward::Direct => ForwardMethod::Direct,
                     valid::Forward::Nat => ForwardMethod::Nat,
@@ -106,5 +107,27 @@ fn service(service: &valid::Service) -> ServiceSpec {
                 },
             })
             .collect(),
+    }
+}
+
+fn scheduler(scheduler: valid::Scheduler) -> SchedulerKind {
+    let flags = |flags: valid::HashFlags| HashFlags {
+        fallback: flags.fallback,
+        port: flags.port,
+    };
+    match scheduler {
+        valid::Scheduler::Rr => SchedulerKind::Rr,
+        valid::Scheduler::Wrr => SchedulerKind::Wrr,
+        valid::Scheduler::Lc => SchedulerKind::Lc,
+        valid::Scheduler::Wlc => SchedulerKind::Wlc,
+        valid::Scheduler::Sed => SchedulerKind::Sed,
+        valid::Scheduler::Nq => SchedulerKind::Nq,
+        valid::Scheduler::Sh(set) => SchedulerKind::Sh(flags(set)),
+        valid::Scheduler::Dh => SchedulerKind::Dh,
+        valid::Scheduler::Mh(set) => SchedulerKind::Mh(flags(set)),
+        valid::Scheduler::Lblc => SchedulerKind::Lblc,
+        valid::Scheduler::Lblcr => SchedulerKind::Lblcr,
+        valid::Scheduler::Fo => SchedulerKind::Fo,
+        valid::Scheduler::Ovf => SchedulerKind::Ovf,
     }
 }

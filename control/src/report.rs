@@ -124,6 +124,9 @@ pub struct Service {
     pub protocol: Protocol,
     /// Its scheduler's name.
     pub scheduler: String,
+    /// Its settings by the names that `ipvsadm -b` takes; left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scheduler_flags: Vec<Cow<'static, str>>,
     /// What was counted for it; real servers that were removed since are in it too.
     #[serde(flatten)]
     pub counters: Counters,
@@ -256,11 +259,13 @@ fn service(snapshot: &Snapshot, service: &VirtualService) -> Service {
             })
         })
         .collect();
+    let scheduler = service.scheduler.kind();
     Service {
         name: service.name.to_string(),
         vip: SocketAddr::new(service.address, service.port),
         protocol: service.protocol.into(),
-        scheduler: service.scheduler.kind().to_string(),
+        scheduler: scheduler.to_string(),
+        scheduler_flags: scheduler.flags().into_iter().map(Cow::from).collect(),
         counters: snapshot.service_totals(service).into(),
         reals,
     }
@@ -309,6 +314,7 @@ mod tests {
             vip: "192.0.2.1:80".parse().unwrap(),
             protocol: Protocol::Tcp,
             scheduler: "rr".into(),
+            scheduler_flags: Vec::new(),
             counters: Counters {
                 conns: 1,
                 ..Counters::default()
@@ -336,6 +342,12 @@ mod tests {
             })
         );
         assert_eq!(serde_json::from_value::<Service>(json).unwrap(), service);
+        let hashed = Service {
+            scheduler_flags: vec!["sh-port".into()],
+            ..service
+        };
+        let json = serde_json::to_value(&hashed).unwrap();
+        assert_eq!(json["scheduler_flags"], serde_json::json!(["sh-port"]));
     }
 
     #[test]

@@ -98,7 +98,9 @@ fn reference_yaml_names_every_key_of_the_schema() {
 fn the_schema_offers_what_this_version_carries_and_no_more() {
     let schema = config::schema();
     let names = |definition: &str| schema["$defs"][definition]["enum"].clone();
-    assert_eq!(names("Scheduler"), serde_json::json!(["rr", "wrr", "lc"]));
+    let schedulers = "rr wrr lc wlc sed nq sh dh mh lblc lblcr fo ovf";
+    let schedulers: Vec<&str> = schedulers.split(' ').collect();
+    assert_eq!(names("Scheduler"), serde_json::json!(schedulers));
     assert_eq!(names("Forward"), serde_json::json!(["dr", "nat", "tunnel"]));
     assert_eq!(names("Protocol"), serde_json::json!(["tcp", "udp"]));
     assert_eq!(names("TunnelType"), serde_json::json!(["ipip"]));
@@ -135,6 +137,37 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(service.protocol, valid::Protocol::Tcp);
     assert_eq!(service.scheduler, valid::Scheduler::Rr);
     assert_eq!(service.forward, valid::Forward::Direct);
+}
+
+#[test]
+fn schedulers_have_their_flags_and_real_servers_their_thresholds() {
+    let text = SMALL.replace(
+        "    reals: [{ address: 192.0.2.22 }",
+        "    scheduler: mh\n    scheduler_flags: [mh-fallback, mh-port]\n    reals: [{ address: 192.0.2.22, upper: 9, lower: 8 }",
+    );
+    let config = valid(&text);
+    let service = &config.reload().services[0];
+    assert_eq!(service.scheduler.to_string(), "mh (mh-fallback,mh-port)");
+    let limits: Vec<_> = service
+        .reals
+        .iter()
+        .map(|real| (real.upper, real.lower))
+        .collect();
+    assert_eq!(limits, [(9, 8), (0, 0), (0, 0)]);
+    for (flags, shown) in [
+        ("", "sh"),
+        ("sh-port", "sh (sh-port)"),
+        ("sh-fallback", "sh (sh-fallback)"),
+    ] {
+        let text = SMALL.replace(
+            "    reals:",
+            &format!("    scheduler: sh\n    scheduler_flags: [{flags}]\n    reals:"),
+        );
+        assert_eq!(
+            valid(&text).reload().services[0].scheduler.to_string(),
+            shown
+        );
+    }
 }
 
 #[test]

@@ -57,7 +57,7 @@ dataplane:
   memory: {{ hugepages: off, size: 64MiB }}
   ports:
     - {{ name: wan, device: "net_null0,no-rx=1", addresses: [192.0.2.2/24] }}
-    - {{ name: lan, device: "net_null1,no-rx=1", addresses: [10.0.0.2/24, "2001:db8::2/64"] }}
+    - {{ name: lan, device: "net_null1,no-rx=1", addresses: [10.0.0.2/24, "2001:db8::2/64"], mtu: 9000 }}
 control: {{ socket: {socket}, http: "127.0.0.1:{http}" }}
 services:
   - name: web

@@ -40,6 +40,7 @@ network:
     - { address: 10.1.0.13, mac: "02:00:00:00:01:0d" }
     - { address: "2001:db8:1::11", mac: "02:00:00:00:01:0b" }
     - { address: "2001:db8:1::12", mac: "02:00:00:00:01:0c" }
+    - { address: "2001:db8:1::13", mac: "02:00:00:00:01:0d" }
 "#;
 
 /// One service of a recording's rules.
@@ -47,54 +48,78 @@ struct Service {
     protocol: &'static str,
     vip: String,
     scheduler: String,
-    /// In the order of the rules: oldest first.
-    reals: Vec<String>,
+    flags: String,
+    /// As `ipvsadm` has them: the newest first.
+    reals: Vec<Real>,
 }
 
-/// The rules that the recordings here use: -A and -a with -t, -u, -s, -r, -g, -m, -i and -w.
-fn services(rules: &Value) -> Vec<Service> {
-    let mut services: Vec<Service> = Vec::new();
-    for rule in rules.as_array().unwrap() {
-        let words: Vec<&str> = rule.as_str().unwrap().split(' ').collect();
-        let value = |flag: &str| {
-            let at = words.iter().position(|word| *word == flag)?;
-            words.get(at + 1).copied()
-        };
-        let (protocol, vip) = match (value("-t"), value("-u")) {
-            (Some(vip), _) => ("tcp", vip),
-            (_, Some(vip)) => ("udp", vip),
-            _ => panic!("{rule}"),
-        };
-        if words[0] == "-A" {
-            services.push(Service {
-                protocol,
-                vip: vip.to_owned(),
-                scheduler: value("-s").unwrap().to_owned(),
-                reals: Vec::new(),
-            });
-            continue;
-        }
-        let forward = match () {
-            () if words.contains(&"-m") => "nat",
-            () if words.contains(&"-i") => "tunnel",
-            () => "dr",
-        };
-        let (real, weight) = (value("-r").unwrap(), value("-w").unwrap());
-        services.last_mut().unwrap().reals.push(format!(
-            "{{ address: \"{real}\", weight: {weight}, forward: {forward} }}"
-        ));
+struct Real {
+    address: String,
+    /// The rest of its mapping.
+    settings: String,
+}
+
+/// One rule of `ipvsadm`: -A, -a, -e or -d, with -t, -u, -s, -b, -r, -g, -m, -i, -w, -x and -y.
+fn apply(rule: &str, services: &mut Vec<Service>) {
+    let words: Vec<&str> = rule.split(' ').collect();
+    let value = |flag: &str| {
+        let at = words.iter().position(|word| *word == flag)?;
+        words.get(at + 1).copied()
+    };
+    let (protocol, vip) = match (value("-t"), value("-u")) {
+        (Some(vip), _) => ("tcp", vip),
+        (_, Some(vip)) => ("udp", vip),
+        _ => panic!("{rule}"),
+    };
+    if words[0] == "-A" {
+        services.push(Service {
+            protocol,
+            vip: vip.to_owned(),
+            scheduler: value("-s").unwrap().to_owned(),
+            flags: value("-b").unwrap_or_default().to_owned(),
+            reals: Vec::new(),
+        });
+        return;
     }
-    services
+    let service = services
+        .iter_mut()
+        .find(|service| service.protocol == protocol && service.vip == vip)
+        .unwrap();
+    let forward = match () {
+        () if words.contains(&"-m") => "nat",
+        () if words.contains(&"-i") => "tunnel",
+        () => "dr",
+    };
+    let address = value("-r").unwrap().to_owned();
+    let number = |flag: &str, default| value(flag).unwrap_or(default);
+    let settings = format!(
+        "weight: {}, upper: {}, lower: {}, forward: {forward}",
+        number("-w", "1"),
+        number("-x", "0"),
+        number("-y", "0"),
+    );
+    let place = service
+        .reals
+        .iter()
+        .position(|real| real.address == address);
+    let real = Real { address, settings };
+    match (words[0], place) {
+        ("-a", None) => service.reals.insert(0, real),
+        ("-e", Some(place)) => service.reals[place] = real,
+        ("-d", Some(place)) => drop(service.reals.remove(place)),
+        _ => panic!("{rule}"),
+    }
 }
 
-fn config(rules: &Value) -> String {
+fn config(services: &[Service]) -> String {
     let mut text = NETWORK.to_owned();
     text.push_str("services:\n");
-    for (index, service) in services(rules).iter().enumerate() {
+    for (index, service) in services.iter().enumerate() {
         let Service {
             protocol,
             vip,
             scheduler,
+            flags,
             reals,
         } = service;
         writeln!(
@@ -102,13 +127,61 @@ fn config(rules: &Value) -> String {
             "  - name: s{index}\n    vip: \"{vip}\"\n    protocol: {protocol}"
         )
         .unwrap();
-        writeln!(text, "    scheduler: {scheduler}\n    reals:").unwrap();
-        // LVS lists the newest first.
-        for real in reals.iter().rev() {
-            writeln!(text, "      - {real}").unwrap();
+        writeln!(
+            text,
+            "    scheduler: {scheduler}\n    scheduler_flags: [{flags}]\n    reals:"
+        )
+        .unwrap();
+        for Real { address, settings } in reals {
+            writeln!(text, "      - {{ address: \"{address}\", {settings} }}").unwrap();
         }
     }
     text
+}
+
+/// When each step happens, after the first.
+fn times(steps: &[Value]) -> Vec<Duration> {
+    let mut now = Duration::ZERO;
+    let mut times = Vec::new();
+    for step in steps {
+        times.push(now);
+        now += STEP + Duration::from_secs_f64(step["sleep"].as_f64().unwrap_or(0.0));
+    }
+    times
+}
+
+/// The steps that change rules, as configurations to be loaded at their times.
+fn reloads(
+    folder: &Path,
+    steps: &[Value],
+    times: &[Duration],
+    services: &mut Vec<Service>,
+) -> Vec<(Duration, PathBuf)> {
+    let first = first_frame(steps, times);
+    let mut reloads = Vec::new();
+    for (step, at) in steps.iter().zip(times) {
+        let Some(rule) = step["cmd"]
+            .as_str()
+            .and_then(|cmd| cmd.strip_prefix("ipvsadm "))
+        else {
+            continue;
+        };
+        if rule.starts_with("-L") {
+            continue;
+        }
+        apply(rule, services);
+        let path = folder.join(format!("reload-{}.yaml", reloads.len()));
+        fs::write(&path, config(services)).unwrap();
+        reloads.push((at.saturating_sub(first), path));
+    }
+    reloads
+}
+
+/// The simulator counts from the first frame.
+fn first_frame(steps: &[Value], times: &[Duration]) -> Duration {
+    let mut both = steps.iter().zip(times);
+    let first = both.find(|(step, _)| step["in"].is_array());
+    first.map_or(Duration::ZERO, |(_, at)| *at)
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -145,7 +218,7 @@ fn frames(step: &Value, key: &str) -> Frames {
     frames
 }
 
-fn write_captures(folder: &Path, steps: &[Value]) -> Vec<(String, PathBuf)> {
+fn write_captures(folder: &Path, steps: &[Value], times: &[Duration]) -> Vec<(String, PathBuf)> {
     let mut inputs = Vec::new();
     for port in PORTS {
         let path = folder.join(format!("{port}.in.pcap"));
@@ -154,10 +227,10 @@ fn write_captures(folder: &Path, steps: &[Value]) -> Vec<(String, PathBuf)> {
             ..PcapHeader::default()
         };
         let mut writer = PcapWriter::with_header(File::create(&path).unwrap(), header).unwrap();
-        for (step, number) in steps.iter().zip(0_u32..) {
+        for (step, at) in steps.iter().zip(times) {
             for frame in frames(step, "in").remove(port).unwrap_or_default() {
                 let length = frame.len().try_into().unwrap();
-                let packet = PcapPacket::new(EPOCH + STEP * number, length, &frame);
+                let packet = PcapPacket::new(EPOCH + *at, length, &frame);
                 writer.write_packet(&packet).unwrap();
             }
         }
@@ -166,12 +239,12 @@ fn write_captures(folder: &Path, steps: &[Value]) -> Vec<(String, PathBuf)> {
     inputs
 }
 
-fn read_capture(path: &Path, step: u32) -> Vec<Vec<u8>> {
+fn read_capture(path: &Path, at: Duration) -> Vec<Vec<u8>> {
     let mut reader = PcapReader::new(File::open(path).unwrap()).unwrap();
     let mut frames = Vec::new();
     while let Some(packet) = reader.next_packet() {
         let packet = packet.unwrap();
-        if packet.timestamp == EPOCH + STEP * step {
+        if packet.timestamp == EPOCH + at {
             frames.push(packet.data.into_owned());
         }
     }
@@ -274,24 +347,29 @@ fn replay(name: &str) {
     let steps = recording["steps"].as_array().unwrap();
     let temporary = tempfile::tempdir().unwrap();
     let config_path = temporary.path().join("config.yaml");
-    fs::write(&config_path, config(&recording["rules"])).unwrap();
+    let mut services = Vec::new();
+    for rule in recording["rules"].as_array().unwrap() {
+        apply(rule.as_str().unwrap(), &mut services);
+    }
+    fs::write(&config_path, config(&services)).unwrap();
+    let times = times(steps);
     let output = |port: &str| temporary.path().join(format!("{port}.out.pcap"));
     let plan = Plan {
         config: config_path,
-        inputs: write_captures(temporary.path(), steps),
+        inputs: write_captures(temporary.path(), steps, &times),
         outputs: PORTS
             .iter()
             .map(|port| ((*port).to_owned(), output(port)))
             .collect(),
-        reloads: Vec::new(),
+        reloads: reloads(temporary.path(), steps, &times, &mut services),
         sessions_per_worker: None,
         workers: 1,
     };
     let report = run(&plan).unwrap_or_else(|error| panic!("{name}: {error}"));
-    for (step, number) in steps.iter().zip(0..) {
+    for (number, (step, at)) in steps.iter().zip(&times).enumerate() {
         let expected = frames(step, "out");
         for port in PORTS {
-            let sent = read_capture(&output(port), number);
+            let sent = read_capture(&output(port), *at);
             let expected = expected.get(port).cloned().unwrap_or_default();
             let masked = |frames: Vec<Vec<u8>>| frames.into_iter().map(mask).collect::<Vec<_>>();
             let (sent, expected) = (masked(sent), masked(expected));
@@ -329,6 +407,9 @@ replays! {
     dr_rr_weights "dr-rr-weights";
     dr_wrr_432 "dr-wrr-432";
     dr_wrr_gcd "dr-wrr-gcd";
+    dr_wrr_1_1000 "dr-wrr-1-1000";
+    dr_all_w0 "dr-all-w0";
+    dr_w0_existing "dr-w0-existing";
     dr_lc "dr-lc";
     dr_udp "dr-udp";
     nat_rr "nat-rr";
@@ -338,4 +419,20 @@ replays! {
     tun_udp "tun-udp";
     v6_dr_rr "v6-dr-rr";
     v6_nat "v6-nat";
+    dr_wlc_132 "dr-wlc-132";
+    dr_sed "dr-sed";
+    dr_nq "dr-nq";
+    dr_sh "dr-sh";
+    dr_sh_port "dr-sh-port";
+    dr_sh_fallback "dr-sh-fallback";
+    dr_sh_weights "dr-sh-weights";
+    v6_sh "v6-sh";
+    dr_mh "dr-mh";
+    dr_mh_port "dr-mh-port";
+    dr_mh_weights "dr-mh-weights";
+    dr_fo "dr-fo";
+    dr_ovf "dr-ovf";
+    dr_thresholds "dr-thresholds";
+    dr_lc_inact "dr-lc-inact";
+    dr_lc_udp "dr-lc-udp";
 }

@@ -27,11 +27,18 @@ const REACHABLE_MS: u64 = 30_000;
 const HOLD_DOWN_MS: u64 = 1_000;
 /// How long an unused entry is kept.
 const UNUSED_MS: u64 = 600_000;
-/// How long what is known already is not told to other workers again: less than the time between two
-/// questions, since another worker's question may be answered here.
-const TOLD_MS: u64 = RETRY_MS / 2;
 /// Entries that one tick looks at, at most.
 const TICK_BUDGET: usize = 64;
+/// Entries among which one is chosen to give way to a newcomer.
+const CANDIDATES: usize = 64;
+/// An entry that was used within this time gives way to nobody.
+const KEEP_MS: u64 = 5_000;
+/// How long a search of the whole table that found nothing is not repeated.
+const BARREN_MS: u64 = 100;
+/// How long another worker's question may take until its answer comes here.
+const AWAITED_MS: u64 = 3_000;
+/// How often at most the others are told that a neighbour moved unasked (Linux: `locktime`).
+const TELL_MS: u64 = 1_000;
 
 /// What an entry is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +53,59 @@ enum State {
     Probing { tries: u8 },
     /// Nobody answered.
     Failed,
+    /// Another worker asked; the answer may come to this one.
+    Awaited,
+}
+
+/// What somebody says about a MAC: a neighbour advertisement with its flags (RFC 4861 section 4.4),
+/// or what says as much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// The MAC; absent in some answers to a unicast question.
+    pub mac: Option<Mac>,
+    /// Whether it answers a question of ours, and so proves that its sender hears us.
+    pub solicited: bool,
+    /// Whether it replaces another MAC.
+    pub overrides: bool,
+}
+
+impl Claim {
+    /// An answer: an ARP reply to us.
+    #[must_use]
+    pub const fn answer(mac: Mac) -> Self {
+        Self {
+            mac: Some(mac),
+            solicited: true,
+            overrides: true,
+        }
+    }
+
+    /// What a question or an announcement says about its sender (RFC 4861 section 7.2.3). It moves
+    /// a neighbour, but does not prove that our packets reach it.
+    #[must_use]
+    pub const fn unasked(mac: Mac) -> Self {
+        Self {
+            mac: Some(mac),
+            solicited: false,
+            overrides: true,
+        }
+    }
+}
+
+/// What came of a [`Claim`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct Learned<B> {
+    /// The packets that waited, and the MAC to send them to.
+    pub released: Option<(Mac, Vec<B>)>,
+    /// What the other workers have to be told.
+    pub tell: Option<Claim>,
+}
+
+impl<B> Learned<B> {
+    const NOTHING: Self = Self {
+        released: None,
+        tell: None,
+    };
 }
 
 #[derive(Debug)]
@@ -54,9 +114,13 @@ struct Entry<B> {
     address: IpAddr,
     mac: Mac,
     state: State,
-    used_at: Time,
-    /// When the other workers were last told, or told this one.
-    told_at: Time,
+    /// When a packet last needed it; `None` if none did.
+    used_at: Option<Time>,
+    entered_at: Time,
+    /// Another worker asked, so it has to be told the answer.
+    wanted: bool,
+    /// When the others were last told unasked.
+    told_at: Option<Time>,
     /// When the state has something to do.
     due_at: Time,
     waiting: Vec<B>,
@@ -89,6 +153,10 @@ pub struct Neighbours<B> {
     free: Vec<usize>,
     waiting: usize,
     cursor: usize,
+    /// Where the search for an entry that may give way goes on.
+    hand: usize,
+    /// Until when no search of the whole table is worth while.
+    barren_until: Time,
     /// No entry is due earlier, unless a scan is under way.
     next_due: Time,
     /// The earliest due time that the scan under way has seen.
@@ -107,6 +175,8 @@ impl<B> Neighbours<B> {
             free: Vec::with_capacity(CAPACITY),
             waiting: 0,
             cursor: 0,
+            hand: 0,
+            barren_until: Time::default(),
             next_due: NEVER,
             scan_due: NEVER,
         }
@@ -123,7 +193,7 @@ impl<B> Neighbours<B> {
     pub fn lookup(&mut self, port: PortId, address: IpAddr, now: Time) -> Option<Mac> {
         let slot = *self.index.get(&(port, address))?;
         let entry = self.entries.get_mut(slot)?.as_mut()?;
-        entry.used_at = now;
+        entry.used_at = Some(now);
         match entry.state {
             State::Reachable | State::Probing { .. } => Some(entry.mac),
             State::Stale => {
@@ -133,7 +203,7 @@ impl<B> Neighbours<B> {
                 self.wake(now);
                 Some(mac)
             }
-            State::Incomplete { .. } | State::Failed => None,
+            State::Incomplete { .. } | State::Failed | State::Awaited => None,
         }
     }
 
@@ -153,7 +223,7 @@ impl<B> Neighbours<B> {
         }
         let slot = match self.index.get(&(port, address)) {
             Some(slot) => *slot,
-            None => match self.add(port, address, now) {
+            None => match self.add(port, address, true, now) {
                 Some(slot) => slot,
                 None => return Err((packet, DropReason::NeighbourQueueFull)),
             },
@@ -168,46 +238,70 @@ impl<B> Neighbours<B> {
             return Err((packet, DropReason::NeighbourQueueFull));
         }
         entry.waiting.push(packet);
+        entry.used_at = Some(now);
         self.waiting += 1;
+        if entry.state == State::Awaited {
+            // The other worker's answer may never come here.
+            entry.state = State::Incomplete { tries: 0 };
+            entry.due_at = now;
+            self.wake(now);
+        }
         Ok(())
     }
 
-    /// Takes note that `address` has `mac`. Returns the packets that waited for it, and whether
-    /// other workers should hear of it: it is news here, or may be there, since they have not been
-    /// told lately. An address that nobody asked for is entered only if `create`.
+    /// Another worker asks for `address`: it is told the answer if that comes here.
+    pub fn expect(&mut self, port: PortId, address: IpAddr, now: Time) {
+        let known = self.index.get(&(port, address)).copied();
+        let slot = known.or_else(|| self.add(port, address, false, now));
+        let Some(entry) = slot
+            .and_then(|slot| self.entries.get_mut(slot))
+            .and_then(Option::as_mut)
+        else {
+            return;
+        };
+        entry.wanted = true;
+        if known.is_none() || matches!(entry.state, State::Failed | State::Awaited) {
+            entry.state = State::Awaited;
+            entry.due_at = now.plus_ms(AWAITED_MS);
+            let due_at = entry.due_at;
+            self.wake(due_at);
+        }
+    }
+
+    /// Takes note of what is said about `address`, as RFC 4861 section 7.2.5 has it. An address that
+    /// nobody asked for is entered only if `create`.
     pub fn learn(
         &mut self,
         port: PortId,
         address: IpAddr,
-        mac: Mac,
+        claim: Claim,
         create: bool,
         now: Time,
-    ) -> (Vec<B>, bool) {
+    ) -> Learned<B> {
         let slot = match self.index.get(&(port, address)) {
             Some(slot) => *slot,
-            None if create => match self.add(port, address, now) {
+            None if create && claim.mac.is_some() => match self.add(port, address, false, now) {
                 Some(slot) => slot,
-                None => return (Vec::new(), false),
+                None => return Learned::NOTHING,
             },
-            None => return (Vec::new(), false),
+            None => return Learned::NOTHING,
         };
         let Some(entry) = self.entries.get_mut(slot).and_then(Option::as_mut) else {
-            return (Vec::new(), false);
+            return Learned::NOTHING;
         };
-        let news = entry.state != State::Reachable
-            || entry.mac != mac
-            || now.ms_since(entry.told_at) >= TOLD_MS;
-        if news {
-            entry.told_at = now;
-        }
-        entry.mac = mac;
-        entry.state = State::Reachable;
-        entry.due_at = now.plus_ms(REACHABLE_MS);
+        let learned = entry.learn(claim, now);
         let due_at = entry.due_at;
-        let released = std::mem::take(&mut entry.waiting);
         self.wake(due_at);
-        self.waiting -= released.len();
-        (released, news)
+        if let Some((_, released)) = &learned.released {
+            self.waiting -= released.len();
+        }
+        learned
+    }
+
+    /// When `tick` next has something to do; as long as it has not passed, `tick` is not done.
+    #[must_use]
+    pub fn next_due(&self) -> Time {
+        self.next_due
     }
 
     /// Carries on what is due and hands each request to `act`. Looks at a bounded number of
@@ -249,22 +343,26 @@ impl<B> Neighbours<B> {
         self.scan_due = self.scan_due.min(at);
     }
 
-    fn add(&mut self, port: PortId, address: IpAddr, now: Time) -> Option<usize> {
+    /// A new entry. One that is `needed` by a packet finds a place while there is an entry that is
+    /// not; any other only if one is found at once.
+    fn add(&mut self, port: PortId, address: IpAddr, needed: bool, now: Time) -> Option<usize> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None if self.entries.len() < CAPACITY => {
                 self.entries.push(None);
                 self.entries.len() - 1
             }
-            None => self.displace()?,
+            None => self.displace(needed, now)?,
         };
         *self.entries.get_mut(slot)? = Some(Entry {
             port,
             address,
             mac: Mac([0; 6]),
             state: State::Incomplete { tries: 0 },
-            used_at: now,
-            told_at: now,
+            used_at: None,
+            entered_at: now,
+            wanted: false,
+            told_at: None,
             due_at: now,
             waiting: Vec::new(),
         });
@@ -273,27 +371,117 @@ impl<B> Neighbours<B> {
         Some(slot)
     }
 
-    /// Takes the place of an entry that nobody needs at once, among a few candidates.
-    fn displace(&mut self) -> Option<usize> {
-        let slot = (self.cursor..self.cursor + TICK_BUDGET).find(|slot| {
-            self.entries
-                .get(*slot)
-                .and_then(Option::as_ref)
-                .is_some_and(|entry| {
-                    entry.waiting.is_empty()
-                        && matches!(
-                            entry.state,
-                            State::Stale | State::Failed | State::Incomplete { .. }
-                        )
-                })
-        })?;
-        let old = self.entries.get_mut(slot)?.take()?;
+    /// Takes the place of an entry that nobody needs at present.
+    fn displace(&mut self, needed: bool, now: Time) -> Option<usize> {
+        let mut slot = self.turn_hand(now);
+        if slot.is_none() && needed && self.barren_until <= now {
+            // Seldom: thousands of neighbours are in use at once. Then once in a while.
+            slot = (1..CAPACITY.div_ceil(CANDIDATES)).find_map(|_| self.turn_hand(now));
+            if slot.is_none() {
+                self.barren_until = now.plus_ms(BARREN_MS);
+            }
+        }
+        let old = self.entries.get_mut(slot?)?.take()?;
         self.index.remove(&(old.port, old.address));
-        Some(slot)
+        slot
+    }
+
+    /// Among the next few slots, the one whose entry was unused for the longest and may go.
+    fn turn_hand(&mut self, now: Time) -> Option<usize> {
+        let length = self.entries.len().max(1);
+        let start = self.hand;
+        self.hand = (start + CANDIDATES) % length;
+        (start..start + CANDIDATES)
+            .map(|slot| slot % length)
+            .filter_map(|slot| Some((slot, self.entries.get(slot)?.as_ref()?)))
+            .filter(|(_, entry)| !entry.is_needed(now))
+            .min_by_key(|(_, entry)| (entry.used_at, entry.entered_at))
+            .map(|(slot, _)| slot)
     }
 }
 
 impl<B> Entry<B> {
+    /// Whether packets wait for it, or were sent to it a moment ago.
+    fn is_needed(&self, now: Time) -> bool {
+        let has_mac = matches!(
+            self.state,
+            State::Reachable | State::Stale | State::Probing { .. }
+        );
+        !self.waiting.is_empty() || has_mac && self.used_within(KEEP_MS, now)
+    }
+
+    fn used_within(&self, ms: u64, now: Time) -> bool {
+        self.used_at
+            .is_some_and(|used_at| now.ms_since(used_at) < ms)
+    }
+
+    /// When it was last good for anything.
+    fn last_needed(&self) -> Time {
+        self.used_at.unwrap_or(self.entered_at)
+    }
+
+    /// RFC 4861 section 7.2.5; for questions section 7.2.3, which comes to the same with
+    /// [`Claim::unasked`].
+    fn learn(&mut self, claim: Claim, now: Time) -> Learned<B> {
+        let is_resolved = matches!(
+            self.state,
+            State::Reachable | State::Stale | State::Probing { .. }
+        );
+        let was_probing = matches!(self.state, State::Probing { .. });
+        let mac = match claim.mac {
+            Some(mac) => mac,
+            None if is_resolved => self.mac,
+            // An answer without a MAC helps nobody who has none.
+            None => return Learned::NOTHING,
+        };
+        let moves = is_resolved && mac != self.mac;
+        if moves && !claim.overrides {
+            if self.state == State::Reachable {
+                self.become_stale(now);
+            }
+            return Learned::NOTHING;
+        }
+        self.mac = mac;
+        if claim.solicited {
+            self.state = State::Reachable;
+            self.due_at = now.plus_ms(REACHABLE_MS);
+        } else if moves || !is_resolved {
+            self.become_stale(now);
+        }
+        let changes = claim.solicited || moves;
+        let may_tell = self
+            .told_at
+            .is_none_or(|told_at| now.ms_since(told_at) >= TELL_MS);
+        // Whoever claims one address after another, or one address with ever other MACs, must not
+        // fill the other workers' inboxes.
+        let asked_for =
+            self.wanted && (changes || !is_resolved) || !is_resolved && self.used_at.is_some();
+        let in_use = self.used_within(REACHABLE_MS, now);
+        let is_news = asked_for || may_tell && (was_probing && changes || moves && in_use);
+        if is_news {
+            self.told_at = Some(now);
+            self.wanted = false;
+        }
+        let tell = is_news.then_some(Claim {
+            mac: Some(mac),
+            solicited: claim.solicited,
+            overrides: true,
+        });
+        let released = std::mem::take(&mut self.waiting);
+        Learned {
+            released: (!released.is_empty()).then_some((mac, released)),
+            tell,
+        }
+    }
+
+    fn become_stale(&mut self, now: Time) {
+        self.state = State::Stale;
+        self.due_at = self
+            .last_needed()
+            .plus_ms(UNUSED_MS)
+            .max(now.plus_ms(RETRY_MS));
+    }
+
     /// Does what is due; `due_at == NEVER` afterwards means that the entry may go. Returns how many
     /// packets were given up.
     fn advance(&mut self, now: Time, act: &mut impl FnMut(Request<B>)) -> usize {
@@ -317,10 +505,7 @@ impl<B> Entry<B> {
                 }
                 return count;
             }
-            State::Reachable => {
-                self.state = State::Stale;
-                self.due_at = self.used_at.plus_ms(UNUSED_MS).max(now.plus_ms(RETRY_MS));
-            }
+            State::Reachable => self.become_stale(now),
             State::Probing { tries } if tries < TRIES => {
                 self.state = State::Probing { tries: tries + 1 };
                 self.due_at = now.plus_ms(RETRY_MS);
@@ -335,10 +520,10 @@ impl<B> Entry<B> {
                 self.due_at = now;
                 return self.advance(now, act);
             }
-            State::Stale if now.ms_since(self.used_at) < UNUSED_MS => {
-                self.due_at = self.used_at.plus_ms(UNUSED_MS);
+            State::Stale if now.ms_since(self.last_needed()) < UNUSED_MS => {
+                self.due_at = self.last_needed().plus_ms(UNUSED_MS);
             }
-            State::Stale | State::Failed => self.due_at = NEVER,
+            State::Stale | State::Failed | State::Awaited => self.due_at = NEVER,
         }
         0
     }

@@ -1,12 +1,29 @@
 //! Puts the fragments of an IP datagram together, since only the whole tells its ports.
 //! Bounded in datagrams, bytes, fragments and time; it does not parse and does not send.
 
+use std::net::IpAddr;
+
+use ahash::RandomState;
+use hashbrown::HashMap;
+
 use crate::flow::{V4, V6};
 use crate::time::Time;
 use crate::verdict::DropReason;
 
+mod chain;
+#[cfg(test)]
+mod tests;
+
+use chain::{Chain, Link, Linked};
+
 /// Datagrams under way at once.
-const DATAGRAMS: usize = 64;
+const DATAGRAMS: usize = 1024;
+/// Bytes of all of them (Linux: `ipfrag_high_thresh`).
+const BYTES: usize = 4 << 20;
+/// The part of both that one source may have.
+const SHARE: usize = 4;
+/// What a fragment takes besides its bytes, about.
+const OVERHEAD_BYTES: usize = 64;
 /// Fragments of one datagram: 65,535 bytes in fragments of the least IPv4 MTU that Linux allows.
 const FRAGMENTS: usize = 128;
 /// How long the others are waited for (Linux: `ipfrag_time`; RFC 8200 section 4.5 says 60 s).
@@ -15,7 +32,7 @@ const TIMEOUT_MS: u64 = 30_000;
 const MAX_PAYLOAD: usize = 65_535;
 
 /// What the fragments of one datagram have in common (RFC 791 section 3.2, RFC 8200 section 4.5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DatagramKey {
     /// Source, destination, identification, protocol.
     V4(V4, V4, u32, u8),
@@ -55,19 +72,40 @@ struct Partial {
     key: DatagramKey,
     deadline: Time,
     header: Option<Vec<u8>>,
-    payload: Vec<u8>,
-    /// Byte ranges received, in order, neither overlapping nor touching.
-    ranges: Vec<(usize, usize)>,
+    /// What came, in the order of the datagram, without overlaps.
+    pieces: Vec<(usize, Vec<u8>)>,
+    /// How much of the payload came.
+    received: usize,
     /// Known once the last fragment came.
     total: Option<usize>,
     largest_fragment: usize,
     frames: u32,
+    /// What it costs of the budgets.
+    bytes: usize,
+    /// Its neighbours by age among all, and among its source's.
+    by_age: Link,
+    by_source: Link,
+}
+
+/// What one source has under way.
+#[derive(Debug, Default)]
+struct Source {
+    datagrams: Chain,
+    count: usize,
+    bytes: usize,
 }
 
 /// One worker's datagrams under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reassembly {
-    partials: Vec<Partial>,
+    partials: Vec<Option<Partial>>,
+    index: HashMap<DatagramKey, usize, RandomState>,
+    sources: HashMap<IpAddr, Source, RandomState>,
+    free: Vec<usize>,
+    by_age: Chain,
+    bytes: usize,
+    /// Frames of datagrams that gave way since somebody asked.
+    evicted: u32,
 }
 
 /// What became of a fragment.
@@ -86,65 +124,185 @@ pub enum Outcome {
     },
 }
 
+impl DatagramKey {
+    fn source(&self) -> IpAddr {
+        match *self {
+            Self::V4(source, ..) => source.into(),
+            Self::V6(source, ..) => source.into(),
+        }
+    }
+}
+
 impl Reassembly {
-    /// Adds a fragment.
+    /// Nothing under way; tables keyed by `hasher`.
+    #[must_use]
+    pub fn new(hasher: RandomState) -> Self {
+        Self {
+            partials: Vec::new(),
+            index: HashMap::with_hasher(hasher.clone()),
+            sources: HashMap::with_hasher(hasher),
+            free: Vec::new(),
+            by_age: Chain::default(),
+            bytes: 0,
+            evicted: 0,
+        }
+    }
+
+    /// Adds a fragment. Others may give way to it: see [`Self::take_evicted`].
     pub fn add(&mut self, key: DatagramKey, piece: Piece<'_>, now: Time) -> Outcome {
-        let place = self.partials.iter().position(|partial| partial.key == key);
-        let place = match place {
-            Some(place) => place,
-            None if self.partials.len() < DATAGRAMS => {
-                self.partials
-                    .push(Partial::new(key, now.plus_ms(TIMEOUT_MS)));
-                self.partials.len() - 1
-            }
-            None => {
+        let invalid = |frames| Outcome::Dropped {
+            reason: DropReason::FragmentInvalid,
+            frames,
+        };
+        let known = self.index.get(&key).copied();
+        let cost = piece.header.len() + piece.payload.len() + OVERHEAD_BYTES;
+        if let Some(partial) = known.and_then(|place| self.partial(place))
+            && partial.repeats(&piece)
+        {
+            return invalid(1);
+        }
+        self.make_room(key.source(), cost, known.is_none());
+        // Its own datagram may have been the one that gave way; then nothing is left to wait for.
+        let place = match known {
+            Some(place) if self.index.get(&key) == Some(&place) => place,
+            Some(_) => {
                 return Outcome::Dropped {
                     reason: DropReason::FragmentTableFull,
                     frames: 1,
                 };
             }
+            None => self.enter(key, now.plus_ms(TIMEOUT_MS)),
         };
-        let Some(partial) = self.partials.get_mut(place) else {
-            return Outcome::Waits;
+        let Some(partial) = self.partials.get_mut(place).and_then(Option::as_mut) else {
+            return invalid(1);
         };
-        if partial.repeats(&piece) {
-            return Outcome::Dropped {
-                reason: DropReason::FragmentInvalid,
-                frames: 1,
-            };
-        }
         partial.frames += 1;
-        if partial.put(piece).is_none() {
-            // Overlaps are attacks (RFC 5722); the whole datagram goes.
-            let frames = self.partials.swap_remove(place).frames;
-            return Outcome::Dropped {
-                reason: DropReason::FragmentInvalid,
-                frames,
-            };
+        partial.bytes += cost;
+        let fits = partial.put(piece).is_some();
+        let is_complete = partial.is_complete();
+        self.bytes += cost;
+        if let Some(source) = self.sources.get_mut(&key.source()) {
+            source.bytes += cost;
         }
-        if !partial.is_complete() {
+        if fits && !is_complete {
             return Outcome::Waits;
         }
-        let partial = self.partials.swap_remove(place);
-        Outcome::Complete(Datagram {
-            header: partial.header.unwrap_or_default(),
-            payload: partial.payload,
-            largest_fragment: partial.largest_fragment,
-            frames: partial.frames,
-        })
+        match self.remove(place) {
+            Some(partial) if fits => Outcome::Complete(partial.finish()),
+            // Overlaps are attacks (RFC 5722); the whole datagram goes.
+            partial => invalid(partial.map_or(1, |partial| partial.frames)),
+        }
+    }
+
+    /// How many waiting frames gave way to others since this was last asked.
+    pub fn take_evicted(&mut self) -> u32 {
+        std::mem::take(&mut self.evicted)
+    }
+
+    /// When `expire` next has something to forget.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Time> {
+        // All wait equally long.
+        let oldest = self.by_age.first()?;
+        self.partial(oldest).map(|partial| partial.deadline)
     }
 
     /// Forgets datagrams that took too long; returns how many frames had waited for them.
     pub fn expire(&mut self, now: Time) -> u32 {
         let mut frames = 0;
-        self.partials.retain(|partial| {
-            let keep = partial.deadline > now;
-            if !keep {
-                frames += partial.frames;
+        while let Some(place) = self.by_age.first() {
+            // All wait equally long, so the oldest is the first to be due.
+            if self
+                .partial(place)
+                .is_some_and(|partial| partial.deadline > now)
+            {
+                break;
             }
-            keep
-        });
+            let Some(partial) = self.remove(place) else {
+                break;
+            };
+            frames += partial.frames;
+        }
         frames
+    }
+
+    fn partial(&self, place: usize) -> Option<&Partial> {
+        self.partials.get(place)?.as_ref()
+    }
+
+    /// Lets the oldest go until `cost` more bytes fit, and one more datagram if `is_new`: a source's
+    /// own where it has more than its share, so that nobody takes all of the table.
+    fn make_room(&mut self, source: IpAddr, cost: usize, is_new: bool) {
+        let more = usize::from(is_new);
+        loop {
+            let own = self.sources.get(&source).filter(|own| {
+                own.count + more > DATAGRAMS / SHARE || own.bytes + cost > BYTES / SHARE
+            });
+            let is_full = self.index.len() + more > DATAGRAMS || self.bytes + cost > BYTES;
+            let oldest = match own {
+                Some(own) => own.datagrams.first(),
+                None if is_full => self.by_age.first(),
+                None => None,
+            };
+            let Some(gone) = oldest.and_then(|place| self.remove(place)) else {
+                return;
+            };
+            self.evicted += gone.frames;
+        }
+    }
+
+    fn enter(&mut self, key: DatagramKey, deadline: Time) -> usize {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.partials.push(None);
+            self.partials.len() - 1
+        });
+        if let Some(slot) = self.partials.get_mut(place) {
+            *slot = Some(Partial::new(key, deadline));
+        }
+        self.index.insert(key, place);
+        self.by_age.push(&mut self.partials, place, by_age);
+        let source = self.sources.entry(key.source()).or_default();
+        source.count += 1;
+        source.datagrams.push(&mut self.partials, place, by_source);
+        place
+    }
+
+    fn remove(&mut self, place: usize) -> Option<Partial> {
+        self.by_age.unlink(&mut self.partials, place, by_age);
+        let key = self.partial(place)?.key;
+        if let Some(source) = self.sources.get_mut(&key.source()) {
+            source
+                .datagrams
+                .unlink(&mut self.partials, place, by_source);
+        }
+        let partial = self.partials.get_mut(place)?.take()?;
+        self.free.push(place);
+        self.index.remove(&key);
+        self.bytes -= partial.bytes;
+        if let Some(source) = self.sources.get_mut(&key.source()) {
+            source.count -= 1;
+            source.bytes -= partial.bytes;
+            if source.count == 0 {
+                self.sources.remove(&key.source());
+            }
+        }
+        Some(partial)
+    }
+}
+
+fn by_age(partial: &mut Partial) -> &mut Link {
+    &mut partial.by_age
+}
+
+fn by_source(partial: &mut Partial) -> &mut Link {
+    &mut partial.by_source
+}
+
+impl Linked for Vec<Option<Partial>> {
+    type Item = Partial;
+
+    fn item(&mut self, place: usize) -> Option<&mut Partial> {
+        self.get_mut(place)?.as_mut()
     }
 }
 
@@ -154,25 +312,27 @@ impl Partial {
             key,
             deadline,
             header: None,
-            payload: Vec::new(),
-            ranges: Vec::new(),
+            pieces: Vec::new(),
+            received: 0,
             total: None,
             largest_fragment: 0,
             frames: 0,
+            bytes: 0,
+            by_age: Link::default(),
+            by_source: Link::default(),
         }
     }
 
     /// Whether the piece was received before, byte for byte: networks repeat frames, and that is
     /// no attack (RFC 8200 section 4.5).
     fn repeats(&self, piece: &Piece<'_>) -> bool {
-        let (start, end) = (piece.offset, piece.offset + piece.payload.len());
+        let end = piece.offset + piece.payload.len();
         !piece.payload.is_empty()
             && (piece.more || self.total == Some(end))
             && self
-                .ranges
+                .pieces
                 .iter()
-                .any(|&(from, to)| from <= start && end <= to)
-            && self.payload.get(start..end) == Some(piece.payload)
+                .any(|(offset, bytes)| *offset == piece.offset && bytes == piece.payload)
     }
 
     /// Enters the piece; `None` if it does not fit.
@@ -188,13 +348,14 @@ impl Partial {
         {
             return None;
         }
-        let place = self.ranges.partition_point(|(from, _)| *from < start);
+        let place = self.pieces.partition_point(|(from, _)| *from < start);
         let before = place
             .checked_sub(1)
-            .and_then(|before| self.ranges.get(before))
-            .copied();
-        let after = self.ranges.get(place).copied();
-        if before.is_some_and(|(_, to)| to > start) || after.is_some_and(|(from, _)| from < end) {
+            .and_then(|before| self.pieces.get(before));
+        let after = self.pieces.get(place);
+        if before.is_some_and(|(from, bytes)| from + bytes.len() > start)
+            || after.is_some_and(|(from, _)| *from < end)
+        {
             return None;
         }
         if !piece.more {
@@ -203,17 +364,11 @@ impl Partial {
             }
             self.total = Some(end);
         }
-        if self.ranges.len() >= FRAGMENTS {
+        if self.pieces.len() >= FRAGMENTS {
             return None;
         }
-        self.ranges.insert(place, (start, end));
-        self.merge(place);
-        if self.payload.len() < end {
-            self.payload.resize(end, 0);
-        }
-        self.payload
-            .get_mut(start..end)?
-            .copy_from_slice(piece.payload);
+        self.pieces.insert(place, (start, piece.payload.to_vec()));
+        self.received += piece.payload.len();
         if start == 0 {
             self.header = Some(piece.header.to_vec());
         }
@@ -223,144 +378,21 @@ impl Partial {
         Some(())
     }
 
-    /// Joins the range at `place` with its neighbours where they touch.
-    fn merge(&mut self, place: usize) {
-        for left in [place, place.wrapping_sub(1)] {
-            let right = left.wrapping_add(1);
-            if let (Some(&(from, middle)), Some(&(next, to))) =
-                (self.ranges.get(left), self.ranges.get(right))
-                && middle == next
-            {
-                self.ranges.remove(right);
-                if let Some(range) = self.ranges.get_mut(left) {
-                    *range = (from, to);
-                }
-            }
-        }
-    }
-
+    /// Without overlaps, as many bytes as there are in all leave no gap.
     fn is_complete(&self) -> bool {
-        self.header.is_some() && self.total.is_some_and(|total| self.ranges == [(0, total)])
+        self.header.is_some() && self.total == Some(self.received)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KEY: DatagramKey = DatagramKey::V4(V4(1), V4(2), 3, 17);
-
-    fn piece(payload: &[u8], offset: usize, more: bool) -> Piece<'_> {
-        Piece {
-            header: b"header",
+    fn finish(self) -> Datagram {
+        let mut payload = Vec::with_capacity(self.received);
+        for (_, bytes) in &self.pieces {
+            payload.extend(bytes);
+        }
+        Datagram {
+            header: self.header.unwrap_or_default(),
             payload,
-            offset,
-            more,
+            largest_fragment: self.largest_fragment,
+            frames: self.frames,
         }
-    }
-
-    #[test]
-    fn fragments_in_any_order_make_the_datagram() {
-        let pieces = [
-            (&b"aaaaaaaa"[..], 0, true),
-            (b"bbbbbbbbcccccccc", 8, true),
-            (b"dd", 24, false),
-        ];
-        for order in [
-            [0, 1, 2],
-            [0, 2, 1],
-            [1, 0, 2],
-            [1, 2, 0],
-            [2, 0, 1],
-            [2, 1, 0],
-        ] {
-            let mut table = Reassembly::default();
-            let mut outcome = Outcome::Waits;
-            for index in order {
-                assert_eq!(outcome, Outcome::Waits);
-                let (payload, offset, more) = pieces[index];
-                outcome = table.add(KEY, piece(payload, offset, more), Time::default());
-            }
-            let Outcome::Complete(datagram) = outcome else {
-                panic!("{order:?}: {outcome:?}")
-            };
-            assert_eq!(datagram.payload, b"aaaaaaaabbbbbbbbccccccccdd");
-            assert_eq!((datagram.frames, datagram.largest_fragment), (3, 22));
-        }
-    }
-
-    #[test]
-    fn overlaps_and_lies_about_the_end_drop_the_whole_datagram() {
-        let bad = [
-            piece(b"xxxxxxxy", 0, true),
-            piece(b"xxxxxxxx", 0, false),
-            piece(b"yyyyyyyyyyyyyyyy", 0, true),
-            piece(b"z", 8, true),
-            piece(b"", 16, false),
-            piece(b"wwwwwwww", 65_528, true),
-        ];
-        for case in bad {
-            let mut table = Reassembly::default();
-            assert_eq!(
-                table.add(KEY, piece(b"xxxxxxxx", 0, true), Time::default()),
-                Outcome::Waits
-            );
-            let outcome = table.add(KEY, case, Time::default());
-            let dropped = Outcome::Dropped {
-                reason: DropReason::FragmentInvalid,
-                frames: 2,
-            };
-            assert_eq!(outcome, dropped, "{case:?}");
-            assert!(table.partials.is_empty());
-        }
-    }
-
-    #[test]
-    fn a_piece_that_the_network_repeats_is_dropped_alone() {
-        let mut table = Reassembly::default();
-        let dropped = Outcome::Dropped {
-            reason: DropReason::FragmentInvalid,
-            frames: 1,
-        };
-        let now = Time::default();
-        for case in [piece(b"z", 16, false), piece(b"aaaaaaaa", 0, true)] {
-            assert_eq!(table.add(KEY, case, now), Outcome::Waits);
-            assert_eq!(table.add(KEY, case, now), dropped);
-        }
-        let Outcome::Complete(datagram) = table.add(KEY, piece(b"bbbbbbbb", 8, true), now) else {
-            panic!("not complete")
-        };
-        assert_eq!(datagram.payload, b"aaaaaaaabbbbbbbbz");
-        assert_eq!(datagram.frames, 3);
-    }
-
-    #[test]
-    fn a_lone_fragment_is_forgotten_in_time() {
-        let mut table = Reassembly::default();
-        table.add(KEY, piece(b"xxxxxxxx", 8, true), Time::default());
-        assert_eq!(table.expire(Time::from_ms(29_999)), 0);
-        assert_eq!(table.expire(Time::from_ms(30_000)), 1);
-        assert!(table.partials.is_empty());
-    }
-
-    #[test]
-    fn the_number_of_datagrams_is_bounded() {
-        let mut table = Reassembly::default();
-        for id in 0..u32::try_from(DATAGRAMS).unwrap() {
-            let key = DatagramKey::V4(V4(1), V4(2), id, 17);
-            assert_eq!(
-                table.add(key, piece(b"xxxxxxxx", 0, true), Time::default()),
-                Outcome::Waits
-            );
-        }
-        let full = Outcome::Dropped {
-            reason: DropReason::FragmentTableFull,
-            frames: 1,
-        };
-        let other = DatagramKey::V4(V4(9), V4(2), 3, 17);
-        assert_eq!(
-            table.add(other, piece(b"xxxxxxxx", 0, true), Time::default()),
-            full
-        );
     }
 }

@@ -46,7 +46,7 @@ drop_reasons! {
     L4Header "l4_header" "A transport header that does not fit into the packet.";
     MartianSource "martian_source" "A source address that cannot be: loopback, multicast, broadcast, unspecified, or one of ours (LAND).";
     MartianDestination "martian_destination" "A destination address that cannot be: loopback or unspecified.";
-    NotLocal "not_local" "The destination is neither a VIP, an address of ours, nor a reply of a NAT real server.";
+    NotLocal "not_local" "The packet is neither for a VIP or an address of ours, nor to or from a NAT real server.";
     LocalUnhandled "local_unhandled" "For an address of ours, but nothing listens and there is no kernel port.";
     NoService "no_service" "For a VIP, but no service has this protocol and port.";
     NoSession "no_session" "A TCP packet that belongs to no session and does not begin one.";

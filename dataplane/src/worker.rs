@@ -197,6 +197,13 @@ where
                 .is_some_and(|inbox| !inbox.is_empty())
     }
 
+    /// When housekeeping next has something to do, if that is by `until`: polls before that change
+    /// nothing unless something comes in. So a simulator may jump.
+    #[must_use]
+    pub fn next_due(&self, until: Time) -> Option<Time> {
+        self.engine.next_due(until)
+    }
+
     fn receive(&mut self, now: Time) -> usize {
         let mut total = 0;
         for (index, queues) in (0_u16..).zip(&mut self.ports) {
@@ -244,10 +251,17 @@ where
                     self.engine
                         .datagram(self.reader.current(), whole, port, hops, now);
                 }
-                Message::Neighbour { port, address, mac } => {
+                Message::Neighbour {
+                    port,
+                    address,
+                    claim,
+                } => {
                     let snapshot = self.reader.current();
                     self.engine
-                        .learn_quietly(snapshot, port, address, mac, true, now);
+                        .learn_quietly(snapshot, port, address, claim, true, now);
+                }
+                Message::Asked { port, address } => {
+                    self.engine.expect_neighbour(port, address, now);
                 }
             }
         }

@@ -10,7 +10,8 @@ use crate::simulate::{self, Plan, SimulateError};
 
 /// Run the daemon's pipeline over captures, without DPDK or root.
 ///
-/// Timestamps are the clock. A port's MAC is the one in its device string (`mac=...`), else
+/// Timestamps are the clock; where they run backwards, it stands still. Inputs are pcap or pcapng,
+/// outputs are pcap with times in microseconds. A port's MAC is the one in its device string (`mac=...`), else
 /// 02:00:00:00:II:01 with II its place in the configuration, from 00.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -94,9 +95,15 @@ fn named_file(text: &str) -> Result<(String, PathBuf), String> {
 
 fn timed_file(text: &str) -> Result<(Duration, PathBuf), String> {
     let (seconds, file) = named_file(text).map_err(|_| "expected SECONDS=FILE".to_owned())?;
-    let seconds: f64 = seconds
-        .parse()
-        .map_err(|_| format!("`{seconds}` is no number of seconds"))?;
-    let at = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
-    Ok((at, file))
+    // Captures reach no further either.
+    const MOST: f64 = u32::MAX as f64;
+    let number = seconds.parse().ok();
+    let number = number.filter(|number: &f64| (0.0..=MOST).contains(number));
+    let at = number.and_then(|number| Duration::try_from_secs_f64(number).ok());
+    match at {
+        Some(at) => Ok((at, file)),
+        None => Err(format!(
+            "`{seconds}` is no number of seconds from 0 to {MOST}"
+        )),
+    }
 }

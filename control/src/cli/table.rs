@@ -17,9 +17,10 @@ pub(super) fn services(list: &Services) -> String {
         line(
             &mut text,
             format_args!(
-                "{} {}",
+                "{} {}{}",
                 name(service.protocol, service.vip),
-                service.scheduler
+                service.scheduler,
+                flags(service)
             ),
         );
         for real in by_address(&service.reals) {
@@ -119,6 +120,13 @@ fn keyword(protocol: Protocol) -> &'static str {
 
 fn name(protocol: Protocol, address: SocketAddr) -> String {
     format!("{}  {address}", keyword(protocol))
+}
+
+fn flags(service: &Service) -> String {
+    if service.scheduler_flags.is_empty() {
+        return String::new();
+    }
+    format!(" ({})", service.scheduler_flags.join(","))
 }
 
 fn numbers(counts: &Counters, exact: bool) -> String {

@@ -185,6 +185,9 @@ pub struct Service {
     /// How a real server is chosen for a new session.
     #[serde(default)]
     pub scheduler: Scheduler,
+    /// Settings of a scheduler by hash.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scheduler_flags: Vec<SchedulerFlag>,
     /// How packets get to the real server.
     #[serde(default)]
     pub forward: Forward,
@@ -308,6 +311,17 @@ pub enum Scheduler {
     Lblcr,
     Fo,
     Ovf,
+}
+
+/// The format's settings of schedulers, by their IPVS names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "IPVS's names")]
+pub enum SchedulerFlag {
+    ShFallback,
+    ShPort,
+    MhFallback,
+    MhPort,
 }
 
 /// The format's forwarding methods.

@@ -18,7 +18,7 @@ pub(super) enum Feature {
 }
 
 /// The features that work.
-const FEATURES: &[Feature] = &[];
+const FEATURES: &[Feature] = &[Feature::Thresholds];
 
 impl Feature {
     pub(super) fn works(self) -> bool {
@@ -90,21 +90,22 @@ impl Offered for Scheduler {
     ];
 
     fn works(self) -> Option<valid::Scheduler> {
-        match self {
-            Self::Rr => Some(valid::Scheduler::Rr),
-            Self::Wrr => Some(valid::Scheduler::Wrr),
-            Self::Lc => Some(valid::Scheduler::Lc),
-            Self::Wlc
-            | Self::Sed
-            | Self::Nq
-            | Self::Sh
-            | Self::Dh
-            | Self::Mh
-            | Self::Lblc
-            | Self::Lblcr
-            | Self::Fo
-            | Self::Ovf => None,
-        }
+        Some(match self {
+            Self::Rr => valid::Scheduler::Rr,
+            Self::Wrr => valid::Scheduler::Wrr,
+            Self::Lc => valid::Scheduler::Lc,
+            Self::Wlc => valid::Scheduler::Wlc,
+            Self::Sed => valid::Scheduler::Sed,
+            Self::Nq => valid::Scheduler::Nq,
+            // Their flags have a key of their own.
+            Self::Sh => valid::Scheduler::Sh(valid::HashFlags::default()),
+            Self::Dh => valid::Scheduler::Dh,
+            Self::Mh => valid::Scheduler::Mh(valid::HashFlags::default()),
+            Self::Lblc => valid::Scheduler::Lblc,
+            Self::Lblcr => valid::Scheduler::Lblcr,
+            Self::Fo => valid::Scheduler::Fo,
+            Self::Ovf => valid::Scheduler::Ovf,
+        })
     }
 }
 

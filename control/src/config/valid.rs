@@ -1,6 +1,7 @@
 //! The configuration after it was checked, in the types that the rest of the program works with.
 //! Only `validate` makes a [`ValidConfig`], so that who holds one need not check again.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -143,6 +144,10 @@ pub struct Real {
     pub address: SocketAddr,
     /// 0 to 2147483647; 0 gets no new sessions.
     pub weight: u32,
+    /// With this many sessions it gets no new ones; 0 is no limit.
+    pub upper: u32,
+    /// Below this many it gets new ones again; at most `upper`, and 0 is three quarters of it.
+    pub lower: u32,
     /// How packets get to it.
     pub forward: Forward,
 }
@@ -156,6 +161,35 @@ pub enum Scheduler {
     Wrr,
     /// Least connections.
     Lc,
+    /// Weighted least connections.
+    Wlc,
+    /// Shortest expected delay.
+    Sed,
+    /// Never queue.
+    Nq,
+    /// By a hash of the client.
+    Sh(HashFlags),
+    /// By a hash of the virtual address.
+    Dh,
+    /// By a consistent hash of the client (Maglev).
+    Mh(HashFlags),
+    /// Weighted least connections, but a virtual address stays where it is.
+    Lblc,
+    /// As [`Scheduler::Lblc`], with several real servers for a busy virtual address.
+    Lblcr,
+    /// The greatest weight takes all.
+    Fo,
+    /// The greatest weight takes all until it has as many sessions.
+    Ovf,
+}
+
+/// Settings of a scheduler by hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct HashFlags {
+    /// `sh-fallback`, `mh-fallback`: another real server takes over for one that takes no sessions.
+    pub fallback: bool,
+    /// `sh-port`, `mh-port`: the client's port is hashed too.
+    pub port: bool,
 }
 
 /// How packets get to a real server.
@@ -197,6 +231,32 @@ impl Scheduler {
             Self::Rr => "rr",
             Self::Wrr => "wrr",
             Self::Lc => "lc",
+            Self::Wlc => "wlc",
+            Self::Sed => "sed",
+            Self::Nq => "nq",
+            Self::Sh(_) => "sh",
+            Self::Dh => "dh",
+            Self::Mh(_) => "mh",
+            Self::Lblc => "lblc",
+            Self::Lblcr => "lblcr",
+            Self::Fo => "fo",
+            Self::Ovf => "ovf",
+        }
+    }
+}
+
+/// The name, and the flags as `ipvsadm` shows them.
+impl fmt::Display for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name();
+        let (Self::Sh(flags) | Self::Mh(flags)) = self else {
+            return f.write_str(name);
+        };
+        match (flags.fallback, flags.port) {
+            (false, false) => f.write_str(name),
+            (true, false) => write!(f, "{name} ({name}-fallback)"),
+            (false, true) => write!(f, "{name} ({name}-port)"),
+            (true, true) => write!(f, "{name} ({name}-fallback,{name}-port)"),
         }
     }
 }

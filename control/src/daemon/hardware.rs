@@ -41,6 +41,8 @@ const CACHED: u32 = 384;
 const BACKLOG: u32 = 1024;
 /// Frames that may wait for neighbours, on one worker.
 const WAITING: u32 = 1024;
+/// What a buffer takes beyond its data room, or a little less.
+const BUFFER_OVERHEAD_BYTES: u64 = 256;
 /// Frames that one worker's inbox may hold.
 const INBOX: u32 = 2048;
 
@@ -65,12 +67,19 @@ impl Hardware {
         };
         info!(version = %eal.version(), memory, mib = eal.memory_mib(), "DPDK runs");
         let mtu = start.ports.iter().map(|port| port.mtu_bytes).max();
-        let pool = Mempool::new(
-            &eal,
-            "plimsoll",
-            buffers(start, u32::from(workers)),
-            device::data_room(mtu.unwrap_or(TAP_MTU).max(TAP_MTU)),
-        )?;
+        let data_room = device::data_room(mtu.unwrap_or(TAP_MTU).max(TAP_MTU));
+        let buffers = Buffers::of(start, u32::from(workers));
+        let each = bytes_of_buffer(data_room, eal.memory_kind());
+        let count = buffers.in_memory(start.memory_bytes, each);
+        let pool = Mempool::new(&eal, "plimsoll", count, data_room)?;
+        if count < buffers.best {
+            let mib = (u64::from(buffers.best) * each) >> 20;
+            info!(
+                buffers = count,
+                "a raised dataplane.memory.size, up to {} MiB, would help under overload",
+                mib / 7 * 8 + 8
+            );
+        }
 
         let mut opened = Vec::new();
         for port in &start.ports {
@@ -149,19 +158,53 @@ fn open(
     Ok((port, queues))
 }
 
-/// Buffers that can be in use at one time, if everything is full.
-fn buffers(start: &StartConfig, workers: u32) -> u32 {
-    let ports = u32::try_from(start.ports.len()).unwrap_or(u32::MAX);
-    let kernel_ports = start.ports.iter().filter(|port| port.kernel).count();
-    let kernel_ports = u32::try_from(kernel_ports).unwrap_or(u32::MAX);
-    let rings = ports
-        .saturating_mul(2 * u32::from(DESCRIPTORS))
-        .saturating_add(kernel_ports.saturating_mul(2 * u32::from(KERNEL_DESCRIPTORS)));
-    let backlogs = ports.saturating_add(kernel_ports).saturating_mul(BACKLOG);
-    let of_worker = rings
-        .saturating_add(backlogs)
-        .saturating_add(WAITING + INBOX + CACHED);
-    of_worker.saturating_mul(workers).saturating_add(CACHED)
+/// What a buffer takes. DPDK lets none cross the end of a page, so that of an ordinary page the rest is
+/// lost; of a hugepage it is next to nothing.
+fn bytes_of_buffer(data_room: usize, memory: MemoryKind) -> u64 {
+    const ORDINARY_PAGE: u64 = 4096;
+    let bytes = u64::try_from(data_room).unwrap_or(u64::MAX) + BUFFER_OVERHEAD_BYTES;
+    match memory {
+        MemoryKind::Hugepages => bytes,
+        MemoryKind::Ordinary => bytes.next_multiple_of(ORDINARY_PAGE),
+    }
+}
+
+/// How many buffers there should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Buffers {
+    /// With fewer the ports' rings cannot be filled.
+    least: u32,
+    /// With so many there is always one, even if everything that can hold some is full.
+    best: u32,
+}
+
+impl Buffers {
+    fn of(start: &StartConfig, workers: u32) -> Self {
+        let count = |ports: usize| u32::try_from(ports).unwrap_or(u32::MAX);
+        let ports = count(start.ports.len());
+        let kernel_ports = count(start.ports.iter().filter(|port| port.kernel).count());
+        let rings = ports
+            .saturating_mul(2 * u32::from(DESCRIPTORS))
+            .saturating_add(kernel_ports.saturating_mul(2 * u32::from(KERNEL_DESCRIPTORS)));
+        let backlogs = ports.saturating_add(kernel_ports).saturating_mul(BACKLOG);
+        let all = |of_worker: u32| of_worker.saturating_mul(workers).saturating_add(CACHED);
+        let least = rings.saturating_add(CACHED);
+        Self {
+            least: all(least),
+            best: all(least
+                .saturating_add(backlogs)
+                .saturating_add(WAITING + INBOX)),
+        }
+    }
+
+    /// As many as fit into the memory, at so many bytes each, but not fewer than needed and not more than good for anything.
+    fn in_memory(self, memory_bytes: u64, each: u64) -> u32 {
+        // The rest is for rings and for what drivers need.
+        let fit = memory_bytes / 8 * 7 / each;
+        u32::try_from(fit)
+            .unwrap_or(u32::MAX)
+            .clamp(self.least, self.best.max(self.least))
+    }
 }
 
 impl Device for Port {
@@ -182,5 +225,38 @@ impl Device for Port {
             rx_no_buffer: stats.rx_no_buffer,
             rx_too_long: stats.rx_too_long,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    fn start(ports: &str) -> StartConfig {
+        let text = format!("version: 1\ndataplane:\n  ports:\n{ports}services: []\n");
+        let loaded = config::parse("x", text).unwrap_or_else(|e| panic!("{}", e.report(false)));
+        loaded.valid.start().clone()
+    }
+
+    #[test]
+    fn a_small_machine_has_a_buffer_for_every_place() {
+        let start = start("    - { name: wan, device: net_null0, kernel: true }\n");
+        let buffers = Buffers::of(&start, 1);
+        assert_eq!(buffers.least, 2 * 512 + 2 * 64 + 2 * 384);
+        assert_eq!(buffers.best, buffers.least + 2 * 1024 + 1024 + 2048);
+        assert_eq!(buffers.in_memory(512 << 20, 2432), buffers.best);
+    }
+
+    #[test]
+    fn many_workers_share_the_memory_that_there_is() {
+        let start = start(
+            "    - { name: wan, device: net_null0 }\n    - { name: lan, device: net_null1 }\n",
+        );
+        let buffers = Buffers::of(&start, 63);
+        let count = buffers.in_memory(512 << 20, 2432);
+        assert!(buffers.least < count && count < buffers.best, "{count}");
+        assert!(u64::from(count) * 2432 < 512 << 20);
+        assert_eq!(buffers.in_memory(16 << 20, 2432), buffers.least);
     }
 }

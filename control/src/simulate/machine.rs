@@ -1,7 +1,7 @@
 //! The simulated machine: the daemon's workers on ports in memory, and a clock that is moved.
 //! It differs from the daemon only in what the queues are and where time comes from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hasher as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,16 +17,19 @@ use plimsoll_dataplane::snapshot::spec::PortSpec;
 use plimsoll_dataplane::testing::{MemoryPool, MemoryRx, MemoryTx, MemoryWire, memory_port};
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::Mac;
-use plimsoll_dataplane::worker::{self, Command, Commands, Listing, Parts, Worker};
+use plimsoll_dataplane::worker::{self, Command, Commands, Listing, Parts, SessionRecord, Worker};
 
 use super::SimulateError;
-use super::captures::Output;
+use super::output::Output;
 use crate::config::ValidConfig;
 use crate::config::valid::Port;
 use crate::{compile, report};
 
-/// How far the clock moves at once while nothing arrives; housekeeping is finer than this nowhere.
-const STEP_MS: u64 = 50;
+/// After a silence this long, the workers are polled once before anything arrives, as they would
+/// have been all the time.
+const SILENCE_MS: u64 = 50;
+/// The clock stops here, far from where times overflow.
+const LAST_MS: u64 = 1 << 62;
 /// The keys of all tables: the same in every run, so that runs can be compared.
 const KEYS: [u64; 4] = [0x706c_696d, 0x736f_6c6c, 0x7369_6d75, 0x6c61_7465];
 
@@ -44,6 +47,8 @@ pub(super) struct Machine {
     builder: Builder,
     publisher: Publisher<Snapshot>,
     ports: Vec<PortSpec>,
+    /// How many of the ports are configured; those to the kernel follow.
+    networks: usize,
     places: Vec<Place>,
     now_ms: u64,
 }
@@ -102,6 +107,7 @@ impl Machine {
             builder,
             publisher,
             ports,
+            networks: macs.len(),
             places,
             now_ms: 0,
         }
@@ -126,22 +132,27 @@ impl Machine {
         }
     }
 
-    /// Moves the clock to `at` after the first frame, step by step, with all that falls due on the
-    /// way. Returns how many frames left.
+    /// Moves the clock to `at` after the first frame, and never back. On the way it stops wherever
+    /// housekeeping has something to do, and nowhere else: a silence costs what falls due in it,
+    /// however long it is. Returns how many frames left.
     pub(super) fn advance(
         &mut self,
         at: Duration,
         first: Duration,
         outputs: &mut [Output],
     ) -> Result<u64, SimulateError> {
-        let target = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        let target = u64::try_from(at.as_millis()).unwrap_or(LAST_MS);
+        let target = target.min(LAST_MS).max(self.now_ms);
+        let silence = target - self.now_ms > SILENCE_MS;
         let mut left = 0;
-        while self.now_ms + STEP_MS < target {
-            self.now_ms += STEP_MS;
-            let at = Duration::from_millis(self.now_ms);
+        while let Some(due) = self.next_due(Time::from_ms(target)) {
+            self.now_ms = self.now_ms.max(due.as_ms());
+            left += self.settle(Duration::from_millis(self.now_ms), first, outputs)?;
+        }
+        self.now_ms = target;
+        if silence {
             left += self.settle(at, first, outputs)?;
         }
-        self.now_ms = self.now_ms.max(target);
         Ok(left)
     }
 
@@ -154,75 +165,115 @@ impl Machine {
         outputs: &mut [Output],
     ) -> Result<u64, SimulateError> {
         let now = Time::from_ms(self.now_ms);
+        let networks = self.networks;
         let mut left = 0;
         loop {
             let mut busy = false;
             for place in &mut self.places {
-                busy |= place.worker.poll(now) > 0 || place.worker.is_behind(now);
-                left += place.collect(first + at, outputs)?;
+                busy |= place.worker.poll(now) > 0;
+                left += place.collect(first.saturating_add(at), networks, outputs)?;
             }
-            if !busy {
+            busy |= self.places.iter().any(|place| place.worker.is_behind(now));
+            if !busy && self.next_due(now).is_none() {
                 return Ok(left);
             }
         }
     }
 
-    /// What the tables and counters show now.
+    /// When housekeeping next has something to do, if that is by `until`.
+    fn next_due(&self, until: Time) -> Option<Time> {
+        let dues = self.places.iter();
+        dues.filter_map(|place| place.worker.next_due(until)).min()
+    }
+
+    /// What the tables and counters show now. Workers reap a session within 64 ms of its end; here
+    /// it is gone at once, from the sessions and from the numbers of its real server.
     pub(super) fn report(&mut self) -> Figures {
         let now = Time::from_ms(self.now_ms);
         let snapshot = Arc::clone(self.publisher.current());
-        let mut sessions = Vec::new();
-        for place in &mut self.places {
-            let listing = Arc::new(Listing::default());
-            if place
-                .commands
-                .push(Command::List(Arc::clone(&listing)))
-                .is_err()
-            {
-                continue;
-            }
-            while !listing.is_done() {
-                place.worker.poll(now);
-                while let Some(record) = listing.take() {
-                    if record.deadline > now {
-                        sessions.push(report::session(&snapshot, &record, now));
-                    }
-                }
-            }
-            while let Some(record) = listing.take() {
-                if record.deadline > now {
-                    sessions.push(report::session(&snapshot, &record, now));
-                }
-            }
-        }
-        sessions.sort_by_key(|session: &report::Session| {
-            (session.protocol, session.virtual_, session.client)
-        });
+        let records: Vec<_> = self
+            .places
+            .iter_mut()
+            .flat_map(|place| place.records(now))
+            .collect();
+        let (live, ended): (Vec<_>, Vec<_>) = records
+            .into_iter()
+            .partition(|record| record.deadline > now);
+        let mut sessions: Vec<_> = live
+            .iter()
+            .map(|record| report::session(&snapshot, record, now))
+            .collect();
+        sessions.sort_by_key(|session| (session.protocol, session.virtual_, session.client));
+        let mut services = report::services(&snapshot);
+        uncount(&snapshot, &mut services, &ended);
         let stats: Vec<_> = self
             .places
             .iter()
             .map(|place| Arc::clone(place.worker.stats()))
             .collect();
-        (
-            report::services(&snapshot),
-            sessions,
-            report::drops(stats.iter().map(|stats| &**stats), false),
-        )
+        let drops = report::drops(stats.iter().map(|stats| &**stats), false);
+        (services, sessions, drops)
+    }
+}
+
+/// Takes sessions that have ended off the numbers of their real servers.
+fn uncount(snapshot: &Snapshot, services: &mut [report::Service], ended: &[SessionRecord]) {
+    let mut numbers = HashMap::<_, (u64, u64)>::new();
+    for record in ended {
+        let (active, inactive) = numbers.entry(record.real).or_default();
+        *(if record.state.is_active() {
+            active
+        } else {
+            inactive
+        }) += 1;
+    }
+    for (service, shown) in snapshot.configured_services().zip(services) {
+        let reals = service.candidates.iter();
+        let reals = reals.filter_map(|candidate| snapshot.real(candidate.real));
+        for (real, shown) in reals.zip(&mut shown.reals) {
+            let (active, inactive) = numbers.get(&real.id).copied().unwrap_or_default();
+            shown.active = shown.active.saturating_sub(active);
+            shown.inactive = shown.inactive.saturating_sub(inactive);
+        }
     }
 }
 
 impl Place {
-    fn collect(&self, at: Duration, outputs: &mut [Output]) -> Result<u64, SimulateError> {
+    /// Writes what the worker sent, and returns how many frames left through the first `networks`
+    /// ports. What goes to the kernel's ports stays in this machine.
+    fn collect(
+        &self,
+        at: Duration,
+        networks: usize,
+        outputs: &mut [Output],
+    ) -> Result<u64, SimulateError> {
         let mut left = 0;
-        for (port, wire) in (0_u16..).zip(&self.wires) {
+        for ((index, port), wire) in (0..).zip(0_u16..).zip(&self.wires) {
             for frame in wire.drain() {
-                left += 1;
+                left += u64::from(index < networks);
                 for output in outputs.iter_mut().filter(|output| output.port == port) {
                     output.write(at, &frame)?;
                 }
             }
         }
         Ok(left)
+    }
+
+    /// All sessions in the worker's tables.
+    fn records(&mut self, now: Time) -> Vec<SessionRecord> {
+        let listing = Arc::new(Listing::default());
+        let mut records = Vec::new();
+        if self
+            .commands
+            .push(Command::List(Arc::clone(&listing)))
+            .is_ok()
+        {
+            while !listing.is_done() {
+                self.worker.poll(now);
+                records.extend(std::iter::from_fn(|| listing.take()));
+            }
+        }
+        records
     }
 }
 

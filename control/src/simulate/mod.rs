@@ -1,11 +1,13 @@
 //! The daemon's pipeline over pcaps, whose timestamps are the clock: no DPDK, no root.
 //! Nothing here decides about packets; the workers are the daemon's.
 
-mod captures;
+mod input;
 mod machine;
+mod output;
 
 use std::fs::File;
 use std::io::BufWriter;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,15 +15,17 @@ use serde::Serialize;
 
 use crate::config::{self, Diagnostics, Loaded, ValidConfig};
 use crate::report;
-use captures::{Capture, Input, Output};
+use input::{Capture, Input};
 use machine::Machine;
+use output::Output;
 
 /// What to simulate.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The configuration at the start.
     pub config: PathBuf,
-    /// What arrives on which port. Frames due at one time keep this order.
+    /// What arrives on which port. Frames due at one time keep this order. In each capture, a frame
+    /// whose time is before that of the frame before arrives together with it.
     pub inputs: Vec<(String, PathBuf)>,
     /// Where to write what leaves which port.
     pub outputs: Vec<(String, PathBuf)>,
@@ -55,6 +59,12 @@ pub enum SimulateError {
         /// The names there are.
         known: String,
     },
+    /// Two captures are to be written for one port.
+    #[error("port `{0}` has two outputs; one is enough")]
+    TwoOutputs(String),
+    /// A file that was to be written is another one of this run.
+    #[error("{}: writing it would destroy another input or output of this run", .0.display())]
+    SameFile(PathBuf),
     /// A capture cannot be read.
     #[error("{}: {why}", .path.display())]
     Read {
@@ -78,13 +88,13 @@ pub enum SimulateError {
 pub struct Report {
     /// The configured services with their real servers.
     pub services: Vec<report::Service>,
-    /// The sessions, in order of client and virtual address.
+    /// The sessions that have not ended, in the order of protocol, virtual address and client.
     pub sessions: Vec<report::Session>,
     /// Packets dropped, by reason.
     pub drops: std::collections::BTreeMap<String, u64>,
     /// Frames that went in.
     pub frames_in: u64,
-    /// Frames that came out.
+    /// Frames that left through configured ports; what goes to the kernel does not leave.
     pub frames_out: u64,
 }
 
@@ -111,17 +121,14 @@ pub fn run(plan: &Plan) -> Result<Report, SimulateError> {
     for (name, path) in &plan.inputs {
         inputs.push(Input::open(port(&start, name)?, path)?);
     }
-    let mut outputs = Vec::new();
-    for (name, path) in &plan.outputs {
-        outputs.push(Output::create(port(&start, name)?, path)?);
-    }
+    let mut outputs = create(&start, plan)?;
     let capacity = start.start().sessions_per_worker;
     let capacity = u32::try_from(capacity).unwrap_or(u32::MAX);
     let sessions = plan.sessions_per_worker.unwrap_or(capacity);
     let mut machine = Machine::new(&start, plan.workers.max(1), sessions);
     let (mut frames_in, mut frames_out) = (0, 0);
     let mut reloads = reloads.into_iter().peekable();
-    let mut captures = captures::merge(inputs).peekable();
+    let mut captures = input::merge(inputs).peekable();
     let first = match captures.peek() {
         Some(Ok(capture)) => capture.at,
         _ => Duration::ZERO,
@@ -161,6 +168,33 @@ pub fn run(plan: &Plan) -> Result<Report, SimulateError> {
         frames_in,
         frames_out,
     })
+}
+
+/// Begins the captures to be written, unless that would overwrite what is read or written already.
+fn create(config: &ValidConfig, plan: &Plan) -> Result<Vec<Output>, SimulateError> {
+    let mut outputs: Vec<Output> = Vec::new();
+    let reloads = plan.reloads.iter().map(|(_, path)| path);
+    let inputs = plan.inputs.iter().map(|(_, path)| path);
+    let read = std::iter::once(&plan.config).chain(reloads).chain(inputs);
+    let mut used: Vec<_> = read.filter_map(|path| identity(path)).collect();
+    for (name, path) in &plan.outputs {
+        let port = port(config, name)?;
+        if outputs.iter().any(|output| output.port == port) {
+            return Err(SimulateError::TwoOutputs(name.clone()));
+        }
+        if identity(path).is_some_and(|file| used.contains(&file)) {
+            return Err(SimulateError::SameFile(path.clone()));
+        }
+        outputs.push(Output::create(port, path)?);
+        used.extend(identity(path));
+    }
+    Ok(outputs)
+}
+
+/// What tells a regular file from all others, whatever it is called.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = path.metadata().ok()?;
+    metadata.is_file().then(|| (metadata.dev(), metadata.ino()))
 }
 
 /// Writes the report as JSON.

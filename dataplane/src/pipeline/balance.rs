@@ -9,7 +9,7 @@ use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::rewrite::nat::{self, Side, Socket};
 use crate::rewrite::tunnel;
-use crate::schedule;
+use crate::schedule::{self, Moving};
 use crate::session::{Direction, Flags, NewSession, Session, SessionIndex, State, TcpState};
 use crate::snapshot::Snapshot;
 use crate::snapshot::model::{Egress, ForwardMethod, RealServer, VirtualService};
@@ -62,20 +62,32 @@ impl<P: Pool> Engine<P> {
         }
         let address: IpAddr = destination.into();
         let service = snapshot.service_at(protocol, address, packet.destination_port);
-        if let Some(service) = service.filter(|service| service.configured || service.owned) {
-            return self.begin_session(snapshot, frame, packet, service, &key, origin, now);
+        if let Some(service) = service {
+            // Of a removed one too: its sessions live on, on their owners.
+            let owner = self.owner(source, packet.source_port);
+            if service.owned && owner != self.start.worker {
+                return match origin.hops {
+                    0 => Action::HandOver { to: owner },
+                    _ => Action::Drop(DropReason::HandoverLoop),
+                };
+            }
+            if service.configured {
+                return self.begin_session(snapshot, frame, packet, service, &key, origin, now);
+            }
         }
         let local = snapshot.locals.contains_key(&address);
         if !local && snapshot.is_nat_socket(protocol, source.into(), packet.source_port) {
-            // A reply whose session is on another worker, or nowhere.
+            // Perhaps a reply, whose session is on another worker.
             let owner = self.owner(destination, packet.destination_port);
-            return if owner != self.start.worker && origin.hops == 0 {
-                Action::HandOver { to: owner }
-            } else {
-                Action::Drop(DropReason::NoSession)
-            };
+            if owner != self.start.worker && origin.hops == 0 {
+                return Action::HandOver { to: owner };
+            }
         }
-        self.classify_local(snapshot, packet, origin.port)
+        let action = self.classify_rest(snapshot, frame, packet, origin, now);
+        if matches!(action, Action::Drop(_)) && snapshot.is_vip(address) {
+            self.refuse_as_host(snapshot, frame.bytes(), packet, now);
+        }
+        action
     }
 
     /// A packet of the client in a session. `None` if the packet begins a new one in its place.
@@ -96,7 +108,7 @@ impl<P: Pool> Engine<P> {
         let counters = self.counters(snapshot, session.real());
         if is_over(&session, real.configured, packet.tcp_flags) {
             A::table(&mut self.sessions).remove(index);
-            Self::uncount(counters, &session);
+            Self::uncount(snapshot, self.start.worker, &session);
             return None;
         }
         let one_way = session.flags().contains(Flags::ONE_WAY);
@@ -139,23 +151,12 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) -> Action {
         let opens = packet.tcp_flags & tcp::SYN != 0 && packet.tcp_flags & tcp::RST == 0;
-        if service.owned {
-            let owner = self.owner(key.client, key.client_port);
-            if owner != self.start.worker {
-                return match origin.hops {
-                    0 => Action::HandOver { to: owner },
-                    _ => Action::Drop(DropReason::HandoverLoop),
-                };
-            }
-        }
         if origin.cut.is_some() && !service.owned && self.has_next(origin) {
             // The flow's other packets may have begun its session on the worker that the NIC chose.
             return self.pass_on();
         }
-        if !service.configured {
-            return self.classify_local(snapshot, packet, origin.port);
-        }
         if key.protocol == Protocol::Tcp && !opens {
+            self.refuse_as_host(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoSession);
         }
         if snapshot.is_ours(key.client.into()) {
@@ -164,13 +165,20 @@ impl<P: Pool> Engine<P> {
         if nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
             return Action::Drop(DropReason::UnfinishedChecksum);
         }
-        let chosen = snapshot
-            .workers
-            .get(self.start.worker)
-            .and_then(|worker| worker.cursors.get(service.id.0))
-            .and_then(|cursor| {
-                schedule::choose(service, cursor, self.start, |real| snapshot.load(real))
-            });
+        let own = snapshot.workers.get(self.start.worker);
+        let cursor = own.and_then(|own| own.cursors.get(service.id.0));
+        let chosen = cursor.and_then(|cursor| {
+            let moving = Moving {
+                cursor,
+                destinations: &mut self.destinations,
+            };
+            let flow = schedule::Flow {
+                client: key.client.into(),
+                client_port: key.client_port,
+                virtual_address: key.virtual_address.into(),
+            };
+            schedule::choose(service, moving, self.start, flow, snapshot, now)
+        });
         let Some(real) = chosen.and_then(|real| snapshot.real(real)) else {
             self.refuse(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoReal);
@@ -197,7 +205,7 @@ impl<P: Pool> Engine<P> {
             state,
             deadline: snapshot.timeouts.deadline(state, now),
         };
-        let own = snapshot.workers.get(self.start.worker);
+        let worker = self.start.worker;
         let stats = &self.stats;
         let table = A::table(&mut self.sessions);
         let hash = table.hash(key);
@@ -205,7 +213,7 @@ impl<P: Pool> Engine<P> {
             if why == crate::session::Gone::Evicted {
                 stats.evicted.add(1);
             }
-            Self::uncount(own.and_then(|own| own.reals.get(session.real().0)), session);
+            Self::uncount(snapshot, worker, session);
         });
         let Ok(index) = entered else {
             return Action::Drop(DropReason::SessionTableFull);
@@ -214,6 +222,7 @@ impl<P: Pool> Engine<P> {
         if let Some(counters) = own.and_then(|own| own.reals.get(real.id.0)) {
             counters.sessions.add(1);
             counters.enter(state.is_active());
+            snapshot.settle(real.id);
             counters.in_packets.add(1);
             counters.in_bytes.add(u64::from(packet.datagram_bytes()));
         }
@@ -321,6 +330,7 @@ impl<P: Pool> Engine<P> {
             return Action::Drop(DropReason::TtlExceeded);
         }
         let Some(egress) = real.egress else {
+            self.host_unreachable(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoRoute);
         };
         let Some(packet) = &self.prepare::<A, F>(frame, packet) else {

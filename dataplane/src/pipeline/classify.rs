@@ -11,7 +11,7 @@ use crate::snapshot::id::PortId;
 use crate::snapshot::spec::PortRole;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::{ethernet, icmpv6, ipv4};
+use crate::wire::{ethernet, icmpv6, ipv4, ipv6};
 
 impl<P: Pool> Engine<P> {
     /// Decides what happens to the frame, and rewrites it accordingly.
@@ -73,6 +73,11 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) -> Action {
         if is_neighbour_discovery(frame.bytes(), packet) {
+            // RFC 6980: none of it comes in fragments, nor behind a fragment header. Nobody puts
+            // other headers before it either.
+            if origin.cut.is_some() || usize::from(packet.l4 - packet.l3) != ipv6::HEADER_BYTES {
+                return Action::Drop(DropReason::NdpInvalid);
+            }
             return self.classify_ndp(snapshot, frame, packet, origin.port, now);
         }
         if let Some(reason) = packet.addresses.martian() {
@@ -120,7 +125,7 @@ impl<P: Pool> Engine<P> {
             (Addresses::V6 { .. }, None) if packet.is_icmp() => {
                 self.classify_icmp::<V6, F>(snapshot, frame, packet, origin, now)
             }
-            (_, None) => self.classify_local(snapshot, packet, origin.port),
+            (_, None) => self.classify_rest(snapshot, frame, packet, origin, now),
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{Cut, Engine, Fate, Message, Waiting};
 use crate::io::{PacketBuf, Pool};
-use crate::neighbour::Request;
+use crate::neighbour::{Claim, Request};
 use crate::rewrite::fragment::{PieceHeader, split_v4, split_v6};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::PortId;
@@ -74,6 +74,7 @@ impl<P: Pool> Engine<P> {
 
     /// Cuts the datagram behind the Ethernet header of `frame` into pieces and sends them.
     #[cold]
+    #[expect(clippy::too_many_arguments, reason = "the frame, its way and its fate")]
     pub(super) fn send_cut(
         &mut self,
         snapshot: &Snapshot,
@@ -180,42 +181,58 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// Takes note of a neighbour's MAC, sends what waited for it, and tells the other workers.
+    /// Takes note of what is said about a neighbour's MAC, sends what waited for it, and tells the
+    /// other workers if they have to know.
     pub(super) fn learn(
         &mut self,
         snapshot: &Snapshot,
         port: PortId,
         address: IpAddr,
-        mac: Mac,
+        claim: Claim,
         create: bool,
         now: Time,
     ) {
-        if self.learn_quietly(snapshot, port, address, mac, create, now) {
-            let me = self.start.worker;
-            for (_, inbox) in self.inboxes.iter().enumerate().filter(|(to, _)| *to != me) {
-                // A full inbox only makes that worker ask for itself.
-                let _ = inbox.push(Message::Neighbour { port, address, mac });
-            }
+        if let Some(claim) = self.learn_quietly(snapshot, port, address, claim, create, now) {
+            self.tell_others(|| Message::Neighbour {
+                port,
+                address,
+                claim,
+            });
         }
     }
 
-    /// The same without telling anybody; says whether the others should be told.
+    /// The same without telling anybody; returns what there is to tell.
     pub(crate) fn learn_quietly(
         &mut self,
         snapshot: &Snapshot,
         port: PortId,
         address: IpAddr,
-        mac: Mac,
+        claim: Claim,
         create: bool,
         now: Time,
-    ) -> bool {
-        let (released, news) = self.neighbours.learn(port, address, mac, create, now);
-        for Waiting { mut frame, fate } in released {
-            self.no_longer_waits(fate);
-            write_ethernet(snapshot, &mut frame, port, mac);
-            self.emit(frame, port, fate);
+    ) -> Option<Claim> {
+        let learned = self.neighbours.learn(port, address, claim, create, now);
+        if let Some((mac, released)) = learned.released {
+            for Waiting { mut frame, fate } in released {
+                self.no_longer_waits(fate);
+                write_ethernet(snapshot, &mut frame, port, mac);
+                self.emit(frame, port, fate);
+            }
         }
-        news
+        learned.tell
+    }
+
+    /// Another worker asks for a neighbour; a NIC may bring the answer here.
+    pub(crate) fn expect_neighbour(&mut self, port: PortId, address: IpAddr, now: Time) {
+        self.neighbours.expect(port, address, now);
+    }
+
+    fn tell_others(&self, message: impl Fn() -> Message<P::Buf>) {
+        let me = self.start.worker;
+        for (_, inbox) in self.inboxes.iter().enumerate().filter(|(to, _)| *to != me) {
+            // A full inbox only makes that worker ask for itself.
+            let _ = inbox.push(message());
+        }
     }
 
     fn no_longer_waits(&self, fate: Option<Fate>) {
@@ -236,9 +253,17 @@ impl<P: Pool> Engine<P> {
                     address,
                     known,
                 } => {
+                    // Before the question leaves: no answer overtakes it.
+                    self.tell_others(|| Message::Asked { port, address });
                     self.solicit(snapshot, port, address, known);
                 }
                 Request::GiveUp { packets } => {
+                    let first = packets.first();
+                    if let Some(Waiting { frame, .. }) =
+                        first.filter(|first| first.fate.is_some_and(is_whole_packet))
+                    {
+                        self.neighbour_unreachable(snapshot, frame.bytes(), now);
+                    }
                     for Waiting { fate, .. } in packets {
                         self.no_longer_waits(fate);
                         self.drop_frame(fate, DropReason::NeighbourUnreachable);
@@ -273,6 +298,11 @@ impl<P: Pool> Engine<P> {
             _ => {}
         }
     }
+}
+
+/// Whether the frame is a packet on its way through, and not a piece of one.
+fn is_whole_packet(fate: Fate) -> bool {
+    fate.verdict == Verdict::Forwarded && fate.frames == 1
 }
 
 fn piece<P: Pool>(pool: &mut P, header: &PieceHeader, payload: &[u8]) -> Option<P::Buf> {

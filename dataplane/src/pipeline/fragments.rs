@@ -25,7 +25,8 @@ impl<P: Pool> Engine<P> {
         origin: Origin,
     ) -> Action {
         let destination = packet.addresses.destination();
-        if !snapshot.is_ours(destination) && !snapshot.has_nat() {
+        // What passes by is nobody's here, and must not take the place of what does concern us.
+        if !snapshot.is_ours(destination) && !snapshot.is_nat_real(packet.addresses.source()) {
             return self.classify_local(snapshot, packet, origin.port);
         }
         if snapshot.locals.contains_key(&destination)
@@ -65,7 +66,16 @@ impl<P: Pool> Engine<P> {
                 .count(Verdict::Dropped(DropReason::FragmentInvalid), 1);
             return;
         };
-        match self.reassembly.add(key, piece, now) {
+        let outcome = self.reassembly.add(key, piece, now);
+        let evicted = self.reassembly.take_evicted();
+        if evicted > 0 {
+            self.stop_waiting(evicted);
+            self.stats.count(
+                Verdict::Dropped(DropReason::FragmentTableFull),
+                u64::from(evicted),
+            );
+        }
+        match outcome {
             Outcome::Waits => self.stats.waiting.increase(),
             Outcome::Dropped { reason, frames } => {
                 self.stop_waiting(frames - 1);

@@ -37,7 +37,7 @@ impl Default for ErrorLimit {
 }
 
 impl ErrorLimit {
-    fn allow(&mut self, now: Time) -> bool {
+    pub(super) fn allow(&mut self, now: Time) -> bool {
         // One token a millisecond.
         let earned = now.ms_since(self.filled_at) * ERRORS_PER_SECOND / 1000;
         self.tokens = (self.tokens + earned).min(ERRORS_PER_SECOND);
@@ -50,8 +50,9 @@ impl ErrorLimit {
 
 /// The errors that a forwarder makes, in both families' words.
 #[derive(Debug, Clone, Copy)]
-enum Error {
+pub(super) enum Error {
     PortUnreachable,
+    HostUnreachable,
     TimeExceeded,
     TooBig { mtu: usize },
 }
@@ -84,7 +85,7 @@ impl<P: Pool> Engine<P> {
         if is_error {
             return self.relay_error::<A, F>(snapshot, frame, packet, origin, now);
         }
-        match self.classify_local(snapshot, packet, origin.port) {
+        match self.classify_rest(snapshot, frame, packet, origin, now) {
             Action::Drop(DropReason::LocalUnhandled | DropReason::NoService) => {
                 Action::Drop(DropReason::IcmpIgnored)
             }
@@ -169,7 +170,7 @@ impl<P: Pool> Engine<P> {
             A::pair(quoted.addresses),
             Protocol::from_number(quoted.protocol),
         ) else {
-            return self.classify_local(snapshot, packet, origin.port);
+            return self.classify_rest(snapshot, frame, packet, origin, now);
         };
         if packet.addresses.destination() != from.into() {
             // An error goes to the sender of what it is about; this one is made up.
@@ -206,7 +207,7 @@ impl<P: Pool> Engine<P> {
         if concerns_us && self.has_next(origin) {
             return self.pass_on();
         }
-        match self.classify_local(snapshot, packet, origin.port) {
+        match self.classify_rest(snapshot, frame, packet, origin, now) {
             Action::Drop(DropReason::LocalUnhandled | DropReason::NoService) => {
                 Action::Drop(DropReason::IcmpNoSession)
             }
@@ -374,7 +375,7 @@ impl<P: Pool> Engine<P> {
         );
     }
 
-    fn report(
+    pub(super) fn report(
         &mut self,
         snapshot: &Snapshot,
         datagram: &[u8],
@@ -416,6 +417,9 @@ impl Error {
             Self::PortUnreachable => icmpv4::ErrorMessage::DestinationUnreachable {
                 code: icmpv4::PORT_UNREACHABLE,
             },
+            Self::HostUnreachable => icmpv4::ErrorMessage::DestinationUnreachable {
+                code: icmpv4::HOST_UNREACHABLE,
+            },
             Self::TimeExceeded => icmpv4::ErrorMessage::TimeExceeded,
             Self::TooBig { mtu } => icmpv4::ErrorMessage::FragmentationNeeded {
                 mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
@@ -427,6 +431,9 @@ impl Error {
         match self {
             Self::PortUnreachable => icmpv6::ErrorMessage::DestinationUnreachable {
                 code: icmpv6::PORT_UNREACHABLE,
+            },
+            Self::HostUnreachable => icmpv6::ErrorMessage::DestinationUnreachable {
+                code: icmpv6::ADDRESS_UNREACHABLE,
             },
             Self::TimeExceeded => icmpv6::ErrorMessage::TimeExceeded,
             Self::TooBig { mtu } => icmpv6::ErrorMessage::PacketTooBig {

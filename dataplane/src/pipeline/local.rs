@@ -7,6 +7,7 @@ use super::classify::punt;
 use super::{Action, Engine};
 use crate::flow::{V4, V6};
 use crate::io::{PacketBuf, Pool};
+use crate::neighbour::Claim;
 use crate::parse::Packet;
 use crate::rewrite::family::Family;
 use crate::snapshot::Snapshot;
@@ -14,6 +15,11 @@ use crate::snapshot::id::PortId;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::{Mac, arp, ethernet, ipv6, ndp};
+
+/// Between two defences of an address (RFC 5227 section 1.1: `DEFEND_INTERVAL`).
+const DEFEND_INTERVAL_MS: u64 = 10_000;
+/// Addresses that are defended within that time at most.
+const DEFENDED: usize = 4096;
 
 impl<P: Pool> Engine<P> {
     /// Answers for our addresses and listens to answers (RFC 826).
@@ -35,14 +41,20 @@ impl<P: Pool> Engine<P> {
         let asked = heard.operation == arp::Operation::Request && snapshot.is_ours(target);
         if snapshot.is_ours(sender) && heard.sender_mac != own.mac {
             // Somebody claims one of our addresses; believing it would only help an attacker.
+            self.defend(snapshot, port, sender, heard.sender_mac, now);
             return Action::Drop(DropReason::MartianSource);
         }
-        // The answer to a question of ours, if not of this worker: the queue that it lands in is not
-        // always the asker's.
-        let answered = heard.operation == arp::Operation::Reply && heard.target_mac == own.mac;
         if is_on_link(snapshot, port, sender) {
-            let create = asked || answered;
-            self.learn(snapshot, port, sender, heard.sender_mac, create, now);
+            // A reply to us; one to everybody or to somebody else proves as little as a question.
+            let answers = heard.operation == arp::Operation::Reply
+                && heard.target_mac == own.mac
+                && snapshot.is_ours(target);
+            let claim = if answers {
+                Claim::answer(heard.sender_mac)
+            } else {
+                Claim::unasked(heard.sender_mac)
+            };
+            self.learn(snapshot, port, sender, claim, asked, now);
         }
         if !asked {
             return punt(snapshot, port).unwrap_or(Action::Consume);
@@ -92,12 +104,14 @@ impl<P: Pool> Engine<P> {
                     return punt(snapshot, port).unwrap_or(Action::Consume);
                 }
                 if snapshot.is_ours(source.into()) && asker_mac != own.mac {
+                    self.defend(snapshot, port, source.into(), asker_mac, now);
                     return Action::Drop(DropReason::MartianSource);
                 }
                 if let Some(mac) = source_mac
                     && is_on_link(snapshot, port, source.into())
                 {
-                    self.learn(snapshot, port, source.into(), mac, true, now);
+                    let claim = Claim::unasked(mac);
+                    self.learn(snapshot, port, source.into(), claim, true, now);
                 }
                 let answer = ndp::reply(own.mac, target, source, source_mac.unwrap_or(asker_mac));
                 if frame.set_len(ndp::MAX_FRAME_BYTES).is_err() {
@@ -116,19 +130,45 @@ impl<P: Pool> Engine<P> {
                 target,
                 target_mac,
                 solicited,
+                overrides,
                 ..
             } => {
-                if snapshot.is_ours(target.into()) && target_mac.is_some_and(|mac| mac != own.mac) {
+                if let Some(mac) = target_mac.filter(|mac| *mac != own.mac)
+                    && snapshot.is_ours(target.into())
+                {
+                    self.defend(snapshot, port, target.into(), mac, now);
                     return Action::Drop(DropReason::MartianSource);
                 }
                 if is_on_link(snapshot, port, target.into()) {
-                    let mac = target_mac.unwrap_or(asker_mac);
-                    // As with ARP: an answer to one of us is an answer to all of us.
-                    let answered = solicited && snapshot.is_ours(destination.into());
-                    self.learn(snapshot, port, target.into(), mac, answered, now);
+                    let claim = Claim {
+                        mac: target_mac,
+                        solicited,
+                        overrides,
+                    };
+                    self.learn(snapshot, port, target.into(), claim, false, now);
                 }
                 punt(snapshot, port).unwrap_or(Action::Consume)
             }
+        }
+    }
+
+    /// Somebody else, at `mac`, claims our `address`: the link is told where it is, but not in every
+    /// turn of a quarrel (RFC 5227 section 2.4 (b)).
+    fn defend(&mut self, snapshot: &Snapshot, port: PortId, address: IpAddr, mac: Mac, now: Time) {
+        // Two of our ports on one link hear each other.
+        if snapshot.ports.iter().any(|own| own.mac == mac) {
+            return;
+        }
+        // Addresses that are ours no longer need no place here.
+        if self.defended.len() >= DEFENDED {
+            self.defended
+                .retain(|_, at| now.ms_since(*at) < DEFEND_INTERVAL_MS);
+        }
+        let last = self.defended.get(&(port, address));
+        let is_due = last.is_none_or(|last| now.ms_since(*last) >= DEFEND_INTERVAL_MS);
+        if is_due && self.defended.len() < DEFENDED {
+            self.defended.insert((port, address), now);
+            self.announce(snapshot, port, address);
         }
     }
 

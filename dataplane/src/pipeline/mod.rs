@@ -7,6 +7,8 @@ mod deliver;
 mod fragments;
 mod icmp;
 mod local;
+mod refuse;
+mod transit;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,14 +16,16 @@ use std::sync::Arc;
 use ahash::RandomState;
 use arrayvec::ArrayVec;
 use crossbeam::queue::ArrayQueue;
+use hashbrown::HashMap;
 
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::io::{BURST, PacketBuf, Pool};
-use crate::neighbour::Neighbours;
+use crate::neighbour::{Claim, Neighbours};
 use crate::parse::{Addresses, Packet, Parse, parse};
 use crate::reassembly::Reassembly;
 use crate::rewrite::family::Family;
 use crate::schedule::Start;
+use crate::schedule::destinations::Destinations;
 use crate::session::{Hint, KeyHash, ReplyHash, Session, SessionTable};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::{PortId, RealId};
@@ -30,7 +34,6 @@ use crate::stats::{RealCounters, WorkerStats};
 use crate::testing::HeapBuf;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::Mac;
 
 /// What one worker is told at its start.
 #[derive(Debug, Clone)]
@@ -71,7 +74,14 @@ pub enum Message<B> {
         /// Whose.
         address: IpAddr,
         /// Which.
-        mac: Mac,
+        claim: Claim,
+    },
+    /// A worker asked for somebody's MAC, and is to be told the answer.
+    Asked {
+        /// On which port.
+        port: PortId,
+        /// Whose.
+        address: IpAddr,
     },
 }
 
@@ -228,8 +238,11 @@ pub(crate) struct Engine<P: Pool> {
     /// Every worker's inbox, this one's included.
     pub(crate) inboxes: Inboxes<P::Buf>,
     owners: RandomState,
+    destinations: Destinations,
     next_id: u16,
     errors: icmp::ErrorLimit,
+    /// When each of our addresses was last defended.
+    defended: HashMap<(PortId, IpAddr), Time, RandomState>,
 }
 
 impl<P: Pool> Engine<P> {
@@ -250,12 +263,14 @@ impl<P: Pool> Engine<P> {
                 v6: SessionTable::new(config.sessions, config.keys),
             },
             neighbours: Neighbours::new(hasher.clone()),
-            reassembly: Reassembly::default(),
+            reassembly: Reassembly::new(hasher.clone()),
             pool,
             out: (0..ports)
                 .map(|_| Vec::with_capacity(deliver::BACKLOG))
                 .collect(),
             inboxes,
+            destinations: Destinations::new(hasher.clone()),
+            defended: HashMap::with_hasher(hasher.clone()),
             owners: hasher,
             next_id: u16::try_from(config.start.worker).unwrap_or(0),
             errors: icmp::ErrorLimit::default(),
@@ -460,14 +475,13 @@ impl<P: Pool> Engine<P> {
     /// Housekeeping between bursts, bounded in work: expiry, neighbours, reassembly.
     pub(crate) fn tick(&mut self, snapshot: &Snapshot, now: Time) {
         const EXPIRY_BUDGET: usize = 64;
-        let counters = snapshot.workers.get(self.start.worker);
-        let of = |real: RealId| counters.and_then(|table| table.reals.get(real.0));
+        let worker = self.start.worker;
         let Sessions { v4, v6 } = &mut self.sessions;
         v4.expire(now, EXPIRY_BUDGET, |session| {
-            Self::uncount(of(session.real()), session);
+            Self::uncount(snapshot, worker, session);
         });
         v6.expire(now, EXPIRY_BUDGET, |session| {
-            Self::uncount(of(session.real()), session);
+            Self::uncount(snapshot, worker, session);
         });
         let live = self.sessions.v4.len() + self.sessions.v6.len();
         self.stats
@@ -482,6 +496,18 @@ impl<P: Pool> Engine<P> {
         self.sessions.v4.is_behind(now) || self.sessions.v6.is_behind(now)
     }
 
+    /// When `tick` next has something to do, if that is by `until`.
+    pub(crate) fn next_due(&self, until: Time) -> Option<Time> {
+        let Sessions { v4, v6 } = &self.sessions;
+        let others = [Some(self.neighbours.next_due()), self.reassembly.next_due()];
+        [v4.next_due(until), v6.next_due(until)]
+            .into_iter()
+            .chain(others)
+            .flatten()
+            .filter(|due| *due <= until)
+            .min()
+    }
+
     /// This worker's counters of a real server.
     #[inline]
     fn counters<'a>(&self, snapshot: &'a Snapshot, real: RealId) -> Option<&'a RealCounters> {
@@ -489,9 +515,12 @@ impl<P: Pool> Engine<P> {
     }
 
     /// Takes the session's place in the numbers of its real server back.
-    fn uncount<A: Address>(counters: Option<&RealCounters>, session: &Session<A>) {
-        if let Some(counters) = counters {
+    fn uncount<A: Address>(snapshot: &Snapshot, worker: usize, session: &Session<A>) {
+        let real = session.real();
+        let own = snapshot.workers.get(worker);
+        if let Some(counters) = own.and_then(|own| own.reals.get(real.0)) {
             counters.leave(session.state().is_active());
+            snapshot.settle(real);
         }
     }
 

@@ -1,18 +1,22 @@
 //! Round robin: the next real server in the list that takes sessions.
 //! Weights above 0 are ignored (IPVS `rr`).
 
-use super::{Candidate, Cursor, Start};
+use super::{Candidate, Cursor, Loads, Start, takes_sessions};
 use crate::snapshot::id::RealId;
 use crate::snapshot::model::VirtualService;
 
 /// The first one after the one used last, around the list once.
-pub(super) fn choose(cursor: &Cursor, candidates: &[Candidate]) -> Option<RealId> {
+pub(super) fn choose(
+    cursor: &Cursor,
+    candidates: &[Candidate],
+    loads: &impl Loads,
+) -> Option<RealId> {
     let next = cursor.next().min(candidates.len());
     let (before, after) = candidates.split_at(next);
     let in_turn = (next..).zip(after).chain((0..).zip(before));
     let (place, chosen) = in_turn
         .into_iter()
-        .find(|(_, candidate)| candidate.weight > 0)?;
+        .find(|(_, candidate)| takes_sessions(candidate, loads))?;
     cursor.used(place, chosen.real);
     Some(chosen.real)
 }

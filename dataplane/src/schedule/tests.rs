@@ -1,9 +1,14 @@
 //! The schedulers against recorded sequences, and against a second reading of the same rules.
 
+mod hashing;
+mod locality;
+mod weighted;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ahash::RandomState;
-use hashbrown::HashMap;
 use proptest::prelude::*;
 
 use super::*;
@@ -20,8 +25,49 @@ const ALONE: Start = Start {
 struct Bench {
     service: VirtualService,
     cursor: Cursor,
+    destinations: RefCell<Destinations>,
     start: Start,
-    loads: HashMap<RealId, Load, RandomState>,
+    loads: Sessions,
+    flow: Flow,
+    now: Time,
+    last_weights: BTreeMap<u32, u32>,
+}
+
+/// The sessions of each real server.
+#[derive(Default)]
+struct Sessions {
+    loads: BTreeMap<RealId, Load>,
+}
+
+impl Sessions {
+    fn insert(&mut self, real: RealId, load: Load) {
+        self.loads.insert(real, load);
+    }
+
+    fn extend(&mut self, loads: impl IntoIterator<Item = (RealId, Load)>) {
+        self.loads.extend(loads);
+    }
+}
+
+impl Loads for Sessions {
+    fn load(&self, real: RealId) -> Load {
+        self.loads.get(&real).copied().unwrap_or_default()
+    }
+
+    fn is_overloaded(&self, candidate: &Candidate) -> bool {
+        let load = self.load(candidate.real);
+        candidate.limits.is_overloaded(false, load)
+    }
+}
+
+/// Real servers by number with their weights, without limits.
+fn unlimited(reals: &[(u32, u32)]) -> Vec<Candidate> {
+    let candidate = |&(real, weight): &(u32, u32)| Candidate {
+        real: RealId(real),
+        weight,
+        limits: Limits::default(),
+    };
+    reals.iter().map(candidate).collect()
 }
 
 impl Bench {
@@ -49,8 +95,16 @@ impl Bench {
         let mut bench = Self {
             service,
             cursor: Cursor::default(),
+            destinations: RefCell::new(Destinations::new(RandomState::with_seeds(1, 2, 3, 4))),
             start,
-            loads: HashMap::with_hasher(RandomState::with_seeds(1, 2, 3, 4)),
+            loads: Sessions::default(),
+            flow: Flow {
+                client: [198, 51, 100, 7].into(),
+                client_port: 1000,
+                virtual_address: [10, 0, 0, 100].into(),
+            },
+            now: Time::default(),
+            last_weights: BTreeMap::default(),
         };
         bench.change(kind, reals);
         bench
@@ -58,11 +112,24 @@ impl Bench {
 
     /// Another list, of real servers by number with their weights.
     fn change(&mut self, kind: SchedulerKind, reals: &[(u32, u32)]) {
-        let candidates: Vec<_> = reals
+        self.replace(kind, unlimited(reals));
+    }
+
+    /// Another list. Real server 11 is 10.1.0.11:80.
+    fn replace(&mut self, kind: SchedulerKind, candidates: Vec<Candidate>) {
+        let servers: Vec<Server> = candidates
             .iter()
-            .map(|&(real, weight)| Candidate {
-                real: RealId(real),
-                weight,
+            .map(|candidate| {
+                let last_weight = self.last_weights.entry(candidate.real.0).or_default();
+                if candidate.weight > 0 {
+                    *last_weight = candidate.weight;
+                }
+                Server {
+                    candidate: *candidate,
+                    address: IpAddr::V4((0x0a01_0000 + candidate.real.0).into()),
+                    port: 80,
+                    last_weight: *last_weight,
+                }
             })
             .collect();
         let mut heir = None;
@@ -74,15 +141,36 @@ impl Bench {
                 removed.push((old.real, heir));
             }
         }
-        self.service.scheduler = Scheduler::new(kind, &candidates);
+        self.service.scheduler = Scheduler::new(kind, &servers);
         self.service.candidates = candidates.into();
         self.service.removed = removed.into();
         self.service.revision += 1;
     }
 
     fn next(&self) -> Option<u32> {
-        let load = |real| self.loads.get(&real).copied().unwrap_or_default();
-        choose(&self.service, &self.cursor, self.start, load).map(|real| real.0)
+        let mut destinations = self.destinations.borrow_mut();
+        let moving = Moving {
+            cursor: &self.cursor,
+            destinations: &mut destinations,
+        };
+        let (service, loads) = (&self.service, &self.loads);
+        choose(service, moving, self.start, self.flow, loads, self.now).map(|real| real.0)
+    }
+
+    /// These have too many sessions, and the others have none.
+    fn overload(&mut self, reals: &[u32]) {
+        let load = Load {
+            active: 1,
+            inactive: 0,
+        };
+        self.loads = Sessions::default();
+        self.loads
+            .extend(reals.iter().map(|real| (RealId(*real), load)));
+        let mut candidates = self.service.candidates.to_vec();
+        for candidate in &mut candidates {
+            candidate.limits.upper = 1;
+        }
+        self.service.candidates = candidates.into();
     }
 
     fn take(&self, count: usize) -> Vec<u32> {
@@ -90,7 +178,37 @@ impl Bench {
     }
 }
 
-use SchedulerKind::{Lc, Rr, Wrr};
+use SchedulerKind::{Dh, Fo, Lblc, Lblcr, Lc, Mh, Nq, Ovf, Rr, Sed, Sh, Wlc, Wrr};
+
+const PLAIN: HashFlags = HashFlags {
+    fallback: false,
+    port: false,
+};
+const FALLBACK: HashFlags = HashFlags {
+    fallback: true,
+    ..PLAIN
+};
+const PORT: HashFlags = HashFlags {
+    port: true,
+    ..PLAIN
+};
+
+/// Every scheduler; those by hash find somebody as long as somebody takes sessions.
+const ALL: [SchedulerKind; 13] = [
+    Rr,
+    Wrr,
+    Lc,
+    Wlc,
+    Sed,
+    Nq,
+    Sh(FALLBACK),
+    Dh,
+    Mh(FALLBACK),
+    Lblc,
+    Lblcr,
+    Fo,
+    Ovf,
+];
 
 #[test]
 fn round_robin_takes_turns_and_ignores_weights() {
@@ -245,12 +363,26 @@ fn least_connection_takes_the_first_of_the_least() {
 
 #[test]
 fn schedulers_have_the_names_that_ipvsadm_takes() {
-    assert_eq!(
-        [Rr, Wrr, Lc].map(|kind| kind.to_string()),
-        ["rr", "wrr", "lc"]
-    );
-    for kind in [Rr, Wrr, Lc] {
+    let names = "rr wrr lc wlc sed nq sh dh mh lblc lblcr fo ovf";
+    assert_eq!(ALL.map(|kind| kind.to_string()).join(" "), names);
+    for kind in ALL {
         assert_eq!(Scheduler::new(kind, &[]).kind(), kind);
+    }
+    let both = HashFlags {
+        fallback: true,
+        port: true,
+    };
+    assert_eq!(Sh(both).flags(), ["sh-fallback", "sh-port"]);
+    assert_eq!(Mh(PORT).flags(), ["mh-port"]);
+    assert_eq!(Mh(PLAIN).flags(), Vec::<&str>::new());
+    assert_eq!(Wlc.flags(), Vec::<&str>::new());
+}
+
+#[test]
+fn no_scheduler_finds_anybody_in_an_empty_list_or_among_the_drained() {
+    for kind in ALL {
+        assert_eq!(Bench::new(kind, &[]).next(), None, "{kind}");
+        assert_eq!(Bench::new(kind, &[(1, 0), (2, 0)]).next(), None, "{kind}");
     }
 }
 
@@ -292,29 +424,38 @@ impl Model {
         }
     }
 
-    fn next(&mut self) -> Option<u32> {
+    fn next(&mut self, overloaded: &[u32]) -> Option<u32> {
         if self.greatest == 0 {
             return None;
         }
         let begin = (self.last, self.current);
+        // Begun inside the lowest pass, it ends where it began; else at the end of the lowest pass.
+        let begun_in_lowest = self.last != 0 && self.current <= self.step;
         let mut is_first = true;
         loop {
-            if !is_first && (self.last, self.current) == begin {
-                return None;
-            }
-            is_first = false;
             if self.last == self.list.len() {
+                let was_lowest = self.current <= self.step;
                 self.last = 0;
                 self.current -= self.step;
                 if self.current <= 0 {
                     self.current = self.greatest;
                 }
-                continue;
+                if was_lowest && !begun_in_lowest {
+                    self.last = begin.0;
+                    return None;
+                }
             }
+            if begun_in_lowest && !is_first && (self.last, self.current) == begin {
+                return None;
+            }
+            is_first = false;
             self.last += 1;
             let (real, weight) = self.list[self.last - 1];
-            if weight >= self.current {
+            if weight >= self.current && !overloaded.contains(&real) {
                 return Some(real);
+            }
+            if begun_in_lowest && (self.last, self.current) == begin {
+                return None;
             }
         }
     }
@@ -342,6 +483,7 @@ proptest! {
     #[test]
     fn weighted_round_robin_does_what_its_description_says(
         changes in prop::collection::vec((lists(), 0..400_usize), 1..6),
+        overloaded in prop::collection::vec(prop::collection::vec(0..8_u32, 0..8), 1..20),
     ) {
         let mut model = Model::default();
         let mut bench: Option<Bench> = None;
@@ -356,7 +498,9 @@ proptest! {
             };
             // The cursor fits itself to a change when it is first asked after it.
             for turn in 0..count.max(1) {
-                prop_assert_eq!(bench.next(), model.next(), "turn {} of {:?}", turn, &list);
+                let overloaded = &overloaded[turn % overloaded.len()];
+                bench.overload(overloaded);
+                prop_assert_eq!(bench.next(), model.next(overloaded), "turn {} of {:?}", turn, &list);
             }
         }
     }
@@ -379,14 +523,34 @@ proptest! {
     }
 
     #[test]
-    fn nobody_with_weight_zero_is_ever_chosen(list in lists(), loads in prop::collection::vec((0..3_u64, 0..3_u64), 8)) {
-        for kind in [Rr, Wrr, Lc] {
-            let mut bench = Bench::new(kind, &list);
+    fn nobody_drained_or_overloaded_is_ever_chosen_and_somebody_is_if_anybody_can(
+        list in lists(),
+        loads in prop::collection::vec((0..3_u64, 0..3_u64), 8),
+        uppers in prop::collection::vec(0..4_u32, 8),
+        clients in prop::collection::vec(any::<u32>(), 20),
+    ) {
+        let mut candidates = unlimited(&list);
+        for (candidate, upper) in candidates.iter_mut().zip(uppers) {
+            candidate.limits.upper = upper;
+        }
+        for kind in ALL {
+            let mut bench = Bench::new(kind, &[]);
+            bench.replace(kind, candidates.clone());
             bench.loads.extend((0..).map(RealId).zip(loads.iter().map(|&(active, inactive)| Load { active, inactive })));
-            let chosen = bench.take(50);
-            let can = list.iter().any(|(_, weight)| *weight > 0);
-            prop_assert_eq!(chosen.len(), if can { 50 } else { 0 });
-            prop_assert!(chosen.iter().all(|real| list[*real as usize].1 > 0));
+            let can: Vec<u32> = candidates
+                .iter()
+                .filter(|one| takes_sessions(one, &bench.loads))
+                .map(|one| one.real.0)
+                .collect();
+            for client in &clients {
+                bench.flow.client = IpAddr::V4((*client).into());
+                bench.flow.virtual_address = IpAddr::V4((!*client).into());
+                match bench.next() {
+                    Some(chosen) => prop_assert!(can.contains(&chosen), "{} chose {}", kind, chosen),
+                    // These look at one place, or at more than the weight.
+                    None => prop_assert!(can.is_empty() || matches!(kind, Dh | Ovf | Sh(_)), "{}", kind),
+                }
+            }
         }
     }
 }

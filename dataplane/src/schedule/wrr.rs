@@ -1,7 +1,7 @@
 //! Weighted round robin: passes over the list with a falling threshold of weight.
 //! The same sequence as IPVS `wrr`, which comes in bursts for heavy real servers.
 
-use super::{Candidate, Cursor};
+use super::{Candidate, Cursor, Loads, Server, takes_sessions};
 use crate::snapshot::id::RealId;
 
 /// What the weights amount to.
@@ -15,50 +15,72 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan for `candidates`.
+    /// The plan for `servers`.
     #[must_use]
-    pub fn new(candidates: &[Candidate]) -> Self {
-        let step = candidates
-            .iter()
-            .fold(0, |divisor, one| gcd(divisor, one.weight))
-            .max(1);
-        let greatest = candidates
-            .iter()
-            .map(|candidate| candidate.weight)
-            .max()
-            .unwrap_or(0);
+    pub fn new(servers: &[Server]) -> Self {
+        let weights = || servers.iter().map(|server| server.candidate.weight);
+        let step = weights().fold(0, gcd).max(1);
+        let greatest = weights().max().unwrap_or(0);
         Self {
             step,
             top: greatest.saturating_sub(step - 1),
         }
     }
+
+    /// The threshold of the pass after the one with `threshold` in which somebody with weight
+    /// `most` is chosen. Passes between them find nobody, and there may be billions.
+    fn next_pass(self, threshold: u32, most: u32) -> u32 {
+        let lower = match threshold.saturating_sub(self.step) {
+            0 => self.top,
+            lower => lower,
+        };
+        let passes = lower.saturating_sub(most).div_ceil(self.step);
+        lower.saturating_sub(passes * self.step).max(1)
+    }
 }
 
-fn gcd(a: u32, b: u32) -> u32 {
+/// Greatest common divisor; 0 has every divisor.
+pub(super) fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// The next one in this pass; at the list's end the next pass begins with a lower threshold.
-pub(super) fn choose(cursor: &Cursor, plan: Plan, candidates: &[Candidate]) -> Option<RealId> {
+pub(super) fn choose(
+    cursor: &Cursor,
+    plan: Plan,
+    candidates: &[Candidate],
+    loads: &impl Loads,
+) -> Option<RealId> {
     if plan.top == 0 {
         return None;
     }
-    // The greatest weight reaches every threshold, so a whole pass always finds one.
-    for _ in 0..2 {
-        let next = cursor.next();
-        let threshold = cursor.pass_weight();
-        let found = (next..)
-            .zip(candidates.get(next..).unwrap_or_default())
-            .find(|(_, candidate)| candidate.weight >= threshold);
-        if let Some((place, chosen)) = found {
-            cursor.used(place, chosen.real);
-            return Some(chosen.real);
-        }
-        cursor.rewind();
-        let lower = threshold.saturating_sub(plan.step);
-        cursor.set_pass_weight(if lower == 0 { plan.top } else { lower });
+    let search = |from: usize, threshold: u32| {
+        let (place, chosen) = (from..)
+            .zip(candidates.get(from..).unwrap_or_default())
+            .find(|(_, one)| one.weight >= threshold && takes_sessions(one, loads))?;
+        cursor.used(place, chosen.real);
+        Some(chosen.real)
+    };
+    let (next, threshold) = (cursor.next(), cursor.pass_weight());
+    if let Some(chosen) = search(next, threshold) {
+        return Some(chosen);
     }
-    None
+    let most = candidates
+        .iter()
+        .filter(|candidate| takes_sessions(candidate, loads))
+        .map(|candidate| candidate.weight)
+        .max();
+    let Some(most) = most else {
+        // IPVS gives up once everybody was asked with the lowest threshold, and stands there.
+        if next == 0 || threshold > plan.step {
+            cursor.set_pass_weight(plan.top);
+        }
+        return None;
+    };
+    let threshold = plan.next_pass(threshold, most);
+    cursor.rewind();
+    cursor.set_pass_weight(threshold);
+    search(0, threshold)
 }
 
 /// On any change of the list the pointer goes back to its head; the threshold is cut to the new

@@ -480,6 +480,12 @@ impl<A: Address> SessionTable<A> {
         self.len > 0 && self.wheel.is_behind(now)
     }
 
+    /// When `expire` next has a session to look at, if that is by `until`.
+    #[must_use]
+    pub fn next_due(&self, until: Time) -> Option<Time> {
+        (self.len > 0).then(|| self.wheel.next_due(until)).flatten()
+    }
+
     /// Shows `visit` the sessions in at most `max_slots` slots from `cursor` on (0 to begin), and
     /// returns the next cursor, or `None` at the end. Sessions that have ended but were not yet
     /// reaped are shown too. A session that stays in the table is shown exactly once.

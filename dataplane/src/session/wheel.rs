@@ -108,6 +108,14 @@ impl Wheel {
         self.cursor < tick(now)
     }
 
+    /// When the turn of the next session comes, if that is by `until`.
+    pub(super) fn next_due(&self, until: Time) -> Option<Time> {
+        let end = tick(until).min(self.cursor + SLOTS as u64);
+        let mut ticks = self.cursor..end;
+        let tick = ticks.find(|tick| self.heads[(tick & MASK) as usize] != [NONE; WAYS])?;
+        Some(Time::from_ms((tick + 1) << TICK_SHIFT))
+    }
+
     /// With nothing filed: goes on to `now` at once.
     pub(super) fn skip_to(&mut self, now: Time) {
         self.cursor = self.cursor.max(tick(now));

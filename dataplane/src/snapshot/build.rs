@@ -13,7 +13,8 @@ use super::route::Routes;
 use super::spec::{RealSpec, RouteSpec, ServiceSpec, Spec};
 use super::{Snapshot, SocketKey};
 use crate::flow::Protocol;
-use crate::schedule::{Candidate, Cursor, Scheduler};
+use crate::schedule::threshold::Overload;
+use crate::schedule::{Candidate, Cursor, Scheduler, Server};
 
 /// What makes a real server the same one across reloads.
 type RealKey = (ServiceId, std::net::IpAddr, u16);
@@ -49,10 +50,12 @@ impl Builder {
             timeouts: Arc::default(),
             services: Chunked::default(),
             reals: Chunked::default(),
+            overloads: Chunked::default(),
             workers: (0..workers).map(|_| WorkerTable::default()).collect(),
             lookup: Sharded::new(hasher.clone()),
             vips: Sharded::new(hasher.clone()),
             nat_sockets: Sharded::new(hasher.clone()),
+            nat_reals: Sharded::new(hasher.clone()),
         };
         Self {
             last: Arc::new(empty),
@@ -159,9 +162,9 @@ impl Builder {
             .map(|real| Candidate {
                 real: self.configure_real(next, id, spec.protocol, real, moved),
                 weight: real.weight,
+                limits: real.limits,
             })
             .collect();
-        let scheduler = Scheduler::new(spec.scheduler, &candidates);
         let Some(old) = next.service(id) else {
             return id;
         };
@@ -174,14 +177,17 @@ impl Builder {
         if old.configured
             && old.name == spec.name
             && old.owned == owned
-            && old.scheduler == scheduler
+            && old.scheduler.kind() == spec.scheduler
             && *old.candidates == *candidates
         {
             return id;
         }
         // A new name or owner leaves the schedulers of the workers where they are.
-        let reschedules =
-            !old.configured || old.scheduler != scheduler || *old.candidates != *candidates;
+        let reschedules = !old.configured
+            || old.scheduler.kind() != spec.scheduler
+            || *old.candidates != *candidates;
+        // A scheduler's tables take time, so they are filled for what has changed only.
+        let scheduler = reschedules.then(|| scheduler(next, spec, &candidates));
         let dropped = dropped_candidates(&old.candidates, &candidates, self.real_ids.hasher());
         let former: Vec<RealId> = old
             .former
@@ -200,7 +206,7 @@ impl Builder {
             service.configured = true;
             service.owned = owned;
             service.former = former.into();
-            if let Some(revision) = revision {
+            if let (Some(revision), Some(scheduler)) = (revision, scheduler) {
                 service.scheduler = scheduler;
                 service.candidates = candidates.into();
                 service.revision = revision;
@@ -268,12 +274,19 @@ impl Builder {
         self.removed_reals.remove(&id);
         let Some(old) = next.real(id) else { return id };
         let reaches_by_nat = spec.forward == ForwardMethod::Nat && !old.replies_come_back;
-        let changed =
-            !old.configured || old.weight != spec.weight || old.forward != spec.forward || moved;
+        let changed = !old.configured
+            || old.weight != spec.weight
+            || old.limits != spec.limits
+            || old.forward != spec.forward
+            || moved;
         if changed {
             let egress = next.routes.egress(spec.address);
             if let Some(real) = next.reals.get_mut(id.0) {
                 real.weight = spec.weight;
+                if spec.weight > 0 {
+                    real.last_weight = spec.weight;
+                }
+                real.limits = spec.limits;
                 real.forward = spec.forward;
                 real.configured = true;
                 real.egress = egress;
@@ -282,6 +295,7 @@ impl Builder {
             if reaches_by_nat {
                 next.nat_sockets
                     .retain_key((protocol, spec.address, spec.port));
+                next.nat_reals.retain_key(spec.address);
             }
         }
         id
@@ -298,6 +312,8 @@ impl Builder {
             address: spec.address,
             port: spec.port,
             weight: spec.weight,
+            last_weight: 0,
+            limits: spec.limits,
             forward: spec.forward,
             configured: false,
             replies_come_back: false,
@@ -310,6 +326,10 @@ impl Builder {
         });
         for worker in &mut next.workers {
             worker.reals.grow(id.0 as usize + 1, Default::default);
+        }
+        next.overloads.grow(id.0 as usize + 1, Overload::default);
+        if let Some(overload) = next.overloads.get(id.0) {
+            overload.clear();
         }
         if let Some(place) = next.reals.get_mut(id.0) {
             *place = real;
@@ -374,6 +394,7 @@ impl Builder {
                 if real.replies_come_back {
                     let socket = (service.protocol, real.address, real.port);
                     next.nat_sockets.release_key(&socket);
+                    next.nat_reals.release_key(&real.address);
                 }
                 service.past.add(&totals);
                 service.former = service
@@ -409,6 +430,22 @@ impl Builder {
         self.next_revision += 1;
         revision
     }
+}
+
+/// The scheduler that `spec` asks for.
+fn scheduler(next: &Snapshot, spec: &ServiceSpec, candidates: &[Candidate]) -> Scheduler {
+    let servers: Vec<Server> = spec
+        .reals
+        .iter()
+        .zip(candidates)
+        .map(|(real, candidate)| Server {
+            candidate: *candidate,
+            address: real.address,
+            port: real.port,
+            last_weight: next.real(candidate.real).map_or(0, |real| real.last_weight),
+        })
+        .collect();
+    Scheduler::new(spec.scheduler, &servers)
 }
 
 /// The candidates of `old` that `new` lacks, each with the nearest one before it that stays.

@@ -16,7 +16,8 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 
 use crate::flow::Protocol;
-use crate::schedule::Load;
+use crate::schedule::threshold::Overload;
+use crate::schedule::{Candidate, Load, Loads};
 use crate::session::Timeouts;
 use crate::wire::ethernet::Mac;
 use chunked::{Chunked, Sharded};
@@ -47,6 +48,8 @@ pub struct Snapshot {
     pub services: Chunked<VirtualService>,
     /// By [`RealId`]; holes are real servers that are no longer configured.
     pub reals: Chunked<RealServer>,
+    /// Which real servers have reached their upper threshold, by [`RealId`]; what workers share.
+    pub overloads: Chunked<Overload>,
     /// What one worker keeps per slot, by worker.
     pub workers: Vec<WorkerTable>,
     lookup: Sharded<SocketKey, ServiceId>,
@@ -54,6 +57,8 @@ pub struct Snapshot {
     vips: Sharded<IpAddr, u32>,
     /// Sockets that NAT packets come back from, with the number of real servers behind each.
     nat_sockets: Sharded<SocketKey, u32>,
+    /// Their addresses, with the number of real servers on each.
+    nat_reals: Sharded<IpAddr, u32>,
 }
 
 impl Snapshot {
@@ -104,6 +109,13 @@ impl Snapshot {
         self.nat_sockets.get(&(protocol, address, port)).is_some()
     }
 
+    /// Whether a NAT real server has this address.
+    #[inline]
+    #[must_use]
+    pub fn is_nat_real(&self, address: IpAddr) -> bool {
+        self.nat_reals.get(&address).is_some()
+    }
+
     /// Whether any real server is reached by NAT, so that replies pass through here.
     #[inline]
     #[must_use]
@@ -129,6 +141,17 @@ impl Snapshot {
             load.inactive += u64::from(counters.inactive.value());
         }
         load
+    }
+
+    /// Has a real server's thresholds take notice of a session that has come or gone.
+    #[inline]
+    pub fn settle(&self, id: RealId) {
+        let Some(real) = self.real(id).filter(|real| real.limits.is_set()) else {
+            return;
+        };
+        if let Some(overload) = self.overloads.get(id.0) {
+            overload.update(real.limits, self.load(id));
+        }
     }
 
     /// Sessions that refer to a real server, over all workers.
@@ -173,5 +196,20 @@ impl Snapshot {
             totals.add_counters(counters);
         }
         totals
+    }
+}
+
+impl Loads for Snapshot {
+    fn load(&self, real: RealId) -> Load {
+        self.load(real)
+    }
+
+    #[inline]
+    fn is_overloaded(&self, candidate: &Candidate) -> bool {
+        candidate.limits.is_set()
+            && self
+                .overloads
+                .get(candidate.real.0)
+                .is_some_and(|one| one.update(candidate.limits, self.load(candidate.real)))
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::chunked::Chunked;
 use super::id::{PortId, RealId, ServiceId};
 use crate::flow::Protocol;
+use crate::schedule::threshold::Limits;
 use crate::schedule::{Candidate, Cursor, Scheduler};
 use crate::stats::RealCounters;
 
@@ -83,6 +84,10 @@ pub struct RealServer {
     pub port: u16,
     /// Its share; 0 takes no new sessions.
     pub weight: u32,
+    /// Its latest weight that was not 0; 0 if there was none.
+    pub last_weight: u32,
+    /// How many sessions it shall have.
+    pub limits: Limits,
     /// How packets of new sessions get there.
     pub forward: ForwardMethod,
     /// False once it was removed; the slot then waits for its last session.

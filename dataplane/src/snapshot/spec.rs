@@ -10,6 +10,7 @@ use super::id::PortId;
 use super::model::ForwardMethod;
 use crate::flow::Protocol;
 use crate::schedule::SchedulerKind;
+use crate::schedule::threshold::Limits;
 use crate::session::Timeouts;
 use crate::wire::ethernet::Mac;
 
@@ -93,6 +94,8 @@ pub struct RealSpec {
     pub port: u16,
     /// Its share; 0 takes no new sessions.
     pub weight: u32,
+    /// How many sessions it shall have.
+    pub limits: Limits,
     /// How packets get there.
     pub forward: ForwardMethod,
 }

@@ -50,6 +50,7 @@ enum Upper {
         flags: u8,
         sequence: u32,
         acknowledgement: u32,
+        window: u16,
         options: Vec<u8>,
     },
     Udp {
@@ -188,6 +189,7 @@ impl PacketBuilder {
             flags: tcp::ACK,
             sequence: 1,
             acknowledgement: 0,
+            window: u16::MAX,
             options: Vec::new(),
         };
         self
@@ -198,6 +200,15 @@ impl PacketBuilder {
     pub const fn flags(mut self, new: u8) -> Self {
         if let Upper::Tcp { flags, .. } = &mut self.upper {
             *flags = new;
+        }
+        self
+    }
+
+    /// With this TCP window, instead of the largest.
+    #[must_use]
+    pub const fn window(mut self, new: u16) -> Self {
+        if let Upper::Tcp { window, .. } = &mut self.upper {
+            *window = new;
         }
         self
     }

@@ -149,10 +149,50 @@ fn a_lone_fragment_is_given_up_after_thirty_seconds() {
 
 #[test]
 fn fragments_for_nobody_are_not_collected() {
+    for spec in [direct(), nat()] {
+        let mut rig = Rig::new(1, &spec);
+        let pieces = ask(from_wan(CLIENT, "192.0.2.9"), 53).build_fragments(1480);
+        rig.pass(WAN, &pieces[0]);
+        assert_eq!(rig.all_drops(), [(DropReason::NotLocal, 1)]);
+        finish(rig);
+    }
+}
+
+#[test]
+fn a_nat_real_servers_answer_comes_back_in_fragments() {
+    let mut rig = Rig::new(1, &nat());
+    rig.pass(WAN, &from_wan(CLIENT, VIP).udp(4000, 53).build());
+    let answer = |builder: PacketBuilder, port| builder.id(9).udp(port, 4000).payload(&DATA);
+    let pieces = answer(from_lan(REALS[0], CLIENT), 8053).build_fragments(1480);
+    let expected: Vec<_> = answer(to_wan(VIP, CLIENT), 53)
+        .build_fragments(1480)
+        .into_iter()
+        .map(|frame| (WAN, frame))
+        .collect();
+    let mut sent = Vec::new();
+    for piece in &pieces {
+        sent.extend(rig.pass(LAN, piece));
+    }
+    expect(&sent, &expected);
+    finish(rig);
+}
+
+#[test]
+fn a_flood_of_lone_fragments_stops_nobody() {
     let mut rig = Rig::new(1, &direct());
-    let pieces = ask(from_wan(CLIENT, "192.0.2.9"), 53).build_fragments(1480);
-    rig.pass(WAN, &pieces[0]);
-    assert_eq!(rig.all_drops(), [(DropReason::NotLocal, 1)]);
+    let flood = |rig: &mut Rig| {
+        for number in 0..3000_u32 {
+            let from = std::net::Ipv4Addr::from(0xcb00_7100 + number).to_string();
+            let lone = from_wan(&from, VIP).id(number).protocol(17);
+            rig.inject(0, WAN, &lone.fragment(8, true).payload(&[0; 16]).build());
+        }
+        assert_eq!(rig.run(), []);
+    };
+    flood(&mut rig);
+    let pieces = ask(from_wan(CLIENT, VIP), 53).build_fragments(1480);
+    let expected = out(&ask(to_lan(REALS[0], CLIENT, VIP), 53), 1480);
+    expect(&send_all(&mut rig, &pieces, &[2, 0, 1]), &expected);
+    assert!(rig.drops(DropReason::FragmentTableFull) >= 3000 - 1024);
     finish(rig);
 }
 

@@ -71,8 +71,17 @@ fn a_probe_is_answered_and_a_claim_to_our_address_is_not_believed() {
     let probe = arp_request(STRANGER, "0.0.0.0", VIP);
     let expected = arp_reply(WAN_MAC, VIP, STRANGER, "0.0.0.0");
     expect(&rig.pass(WAN, &probe), &[(WAN, expected)]);
-    assert_eq!(rig.pass(WAN, &arp_request(STRANGER, VIP, VIP)), []);
-    assert_eq!(rig.all_drops(), [(DropReason::MartianSource, 1)]);
+    let claim = arp_request(STRANGER, VIP, VIP);
+    let defence = arp_frame(Mac::BROADCAST, &arp::Packet::announcement(WAN_MAC, v4(VIP)));
+    expect(&rig.pass(WAN, &claim), &[(WAN, defence.clone())]);
+    assert_eq!(rig.pass(WAN, &claim), [], "once in ten seconds");
+    rig.wait_ms(9_900);
+    assert_eq!(rig.pass(WAN, &claim), []);
+    rig.wait_ms(100);
+    expect(&rig.pass(WAN, &claim), &[(WAN, defence)]);
+    assert_eq!(rig.all_drops(), [(DropReason::MartianSource, 4)]);
+    let ours = arp_request(LAN_MAC, VIP, VIP);
+    assert_eq!(rig.pass(WAN, &ours), [], "our other port on the same link");
     rig.pass(WAN, &arp_request(STRANGER, VIP, VIP)[..30]);
     assert_eq!(rig.drops(DropReason::ArpInvalid), 1);
 }
@@ -121,7 +130,9 @@ fn a_silent_neighbour_is_asked_three_times_and_then_given_up() {
         let mut questions = rig.pass(WAN, &syn(from_wan(client, vip))).len();
         questions += rig.wait_ms(2_900).len();
         assert_eq!((questions, rig.waiting()), (3, 1));
-        questions += rig.wait_ms(200).len();
+        // The gateway is asked for as well: the client is to be told.
+        let sent = rig.wait_ms(200);
+        assert!(sent.iter().all(|(port, _)| *port == WAN), "{sent:?}");
         assert_eq!((questions, rig.waiting()), (3, 0));
         assert_eq!(rig.all_drops(), [(DropReason::NeighbourUnreachable, 1)]);
         rig.pass(WAN, &from_wan(client, vip).tcp(4000, 80).build());
@@ -156,7 +167,12 @@ fn a_gratuitous_arp_moves_a_known_neighbour_and_enters_no_stranger() {
         .mac(LAN_MAC, STRANGER)
         .ttl(63)
         .tcp(4000, 80);
-    expect(&sent, &[(LAN, expected.build())]);
+    let question = arp::Packet::request(LAN_MAC, v4(LAN_ADDRESS), v4(REALS[0]));
+    let expected = [
+        (LAN, expected.build()),
+        (LAN, arp_frame(STRANGER, &question)),
+    ];
+    expect(&sent, &expected);
     rig.pass(LAN, &arp_request(STRANGER, REALS[1], REALS[1]));
     let sent = rig.pass(WAN, &from_wan(CLIENT, VIP).tcp(4001, 80).flags(SYN).build());
     assert_eq!(sent[0].1[12..14], [8, 6], "the stranger is asked for");
@@ -167,15 +183,26 @@ fn a_gratuitous_arp_moves_a_known_neighbour_and_enters_no_stranger() {
 fn who_asks_for_us_need_not_be_asked() {
     let mut rig = Rig::new(1, &strangers(direct()));
     rig.pass(LAN, &arp_request(mac_of(REALS[0]), REALS[0], LAN_ADDRESS));
+    // The packet leaves at once; that its receiver is still there is asked meanwhile.
     let sent = rig.pass(WAN, &syn(from_wan(CLIENT, VIP)));
-    expect(&sent, &[(LAN, syn(to_lan(REALS[0], CLIENT, VIP)))]);
+    let question = arp::Packet::request(LAN_MAC, v4(LAN_ADDRESS), v4(REALS[0]));
+    let expected = [
+        (LAN, syn(to_lan(REALS[0], CLIENT, VIP))),
+        (LAN, arp_frame(mac_of(REALS[0]), &question)),
+    ];
+    expect(&sent, &expected);
     let (asker, own) = (v6(REALS6[0]), v6(LAN_ADDRESS6));
     rig.pass(
         LAN,
         &neighbour_frame(&ndp::solicitation(mac_of(REALS6[0]), asker, own)),
     );
     let sent = rig.pass(WAN, &syn(from_wan(CLIENT6, VIP6)));
-    expect(&sent, &[(LAN, syn(to_lan(REALS6[0], CLIENT6, VIP6)))]);
+    let question = ndp::probe(LAN_MAC, own, asker, mac_of(REALS6[0]));
+    let expected = [
+        (LAN, syn(to_lan(REALS6[0], CLIENT6, VIP6))),
+        (LAN, neighbour_frame(&question)),
+    ];
+    expect(&sent, &expected);
     finish(rig);
 }
 
@@ -217,10 +244,49 @@ fn neighbour_discovery_cannot_be_forged_from_afar_nor_in_our_name() {
     rig.pass(WAN, &far);
     assert_eq!(rig.all_drops(), [(DropReason::NdpInvalid, 1)]);
     let ask = ndp::solicitation(STRANGER, v6(WAN_ADDRESS6), v6(VIP6));
-    assert_eq!(rig.pass(WAN, &neighbour_frame(&ask)), []);
+    let defence = |address| {
+        (
+            WAN,
+            neighbour_frame(&ndp::announcement(WAN_MAC, v6(address))),
+        )
+    };
+    expect(
+        &rig.pass(WAN, &neighbour_frame(&ask)),
+        &[defence(WAN_ADDRESS6)],
+    );
     let claim = ndp::announcement(STRANGER, v6(VIP6));
-    assert_eq!(rig.pass(WAN, &neighbour_frame(&claim)), []);
+    expect(&rig.pass(WAN, &neighbour_frame(&claim)), &[defence(VIP6)]);
     assert_eq!(rig.drops(DropReason::MartianSource), 2);
+}
+
+#[test]
+fn neighbour_discovery_in_fragments_or_behind_other_headers_is_ignored() {
+    let message = neighbour_frame(&ndp::solicitation(
+        STRANGER,
+        v6("2001:db8:1::7"),
+        v6(WAN_ADDRESS6),
+    ));
+    // Sent to the address itself, so that its fragments are collected at all.
+    let solicitation = |pad: usize| {
+        let body = &message[14 + 40 + 8..];
+        let padding = [14, 1, 0, 0, 0, 0, 0, 0].repeat(pad);
+        from_wan("2001:db8:1::7", WAN_ADDRESS6)
+            .ttl(255)
+            .icmp(135, 0, 0)
+            .payload(&[body, &padding].concat())
+    };
+    let mut rig = Rig::new(1, &direct());
+    assert_eq!(rig.pass(WAN, &solicitation(9).build()).len(), 1);
+    assert_eq!(rig.all_drops(), []);
+    let pieces = solicitation(9).build_fragments(64);
+    for piece in &pieces {
+        assert_eq!(rig.pass(WAN, piece), []);
+    }
+    assert_eq!(rig.drops(DropReason::NdpInvalid), pieces.len() as u64);
+    let atomic = solicitation(0).extension(44, &[0; 6]).build();
+    assert_eq!(rig.pass(WAN, &atomic), []);
+    assert_eq!(rig.drops(DropReason::NdpInvalid), pieces.len() as u64 + 1);
+    finish(rig);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::parse::{Addresses, Parse, parse};
 use plimsoll_dataplane::schedule::SchedulerKind;
+use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::snapshot::model::ForwardMethod;
 use plimsoll_dataplane::snapshot::spec::{
     PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
@@ -93,6 +94,7 @@ pub(crate) fn real(address: &str, port: u16, forward: ForwardMethod) -> RealSpec
         address: ip(address),
         port,
         weight: 1,
+        limits: Limits::default(),
         forward,
     }
 }

@@ -110,8 +110,154 @@ fn tags_are_refused_unless_they_are_priorities() {
 #[test]
 fn a_stray_segment_begins_no_session() {
     for flags in [0, ACK, FIN_ACK, RST, RST | SYN, RST | ACK] {
-        let stray = from_wan(CLIENT, VIP).tcp(4000, 80).flags(flags);
-        refused(&stray.build(), DropReason::NoSession);
+        for (client, vip) in [(CLIENT, VIP), (CLIENT6, VIP6)] {
+            let stray = from_wan(client, vip).tcp(4000, 80).flags(flags);
+            let stray = stray.numbers(1000, 2000).payload(b"four");
+            let answer = packet(vip, client).mac(WAN_MAC, GATEWAY_MAC).df();
+            let answer = answer.id(0).tcp(80, 4000).window(0);
+            let answer = if flags & ACK != 0 {
+                answer.flags(RST).numbers(2000, 0)
+            } else {
+                answer.flags(RST | ACK).numbers(0, 1004)
+            };
+            let expected = match flags & RST {
+                0 => vec![(WAN, answer.build())],
+                _ => vec![],
+            };
+            for spec in [direct(), nat(), tunnel()] {
+                let mut rig = Rig::new(1, &spec);
+                expect(&rig.pass(WAN, &stray.build()), &expected);
+                assert_eq!(rig.all_drops(), [(DropReason::NoSession, 1)]);
+                assert!(rig.sessions().is_empty());
+                finish(rig);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_port_without_service_answers_as_a_host_does() {
+    for (client, vip, kind, code, tos) in [(CLIENT, VIP, 3, 3, 0xc0), (CLIENT6, VIP6, 1, 4, 0)] {
+        let mut rig = Rig::new(1, &direct());
+        let request = from_wan(client, vip).tcp(4000, 81).flags(SYN);
+        let reset = packet(vip, client)
+            .mac(WAN_MAC, GATEWAY_MAC)
+            .df()
+            .id(0)
+            .tcp(81, 4000)
+            .flags(RST | ACK)
+            .numbers(0, 1)
+            .window(0);
+        // Numbers wrap around.
+        let request = request.numbers(0, 7).build();
+        expect(&rig.pass(WAN, &request), &[(WAN, reset.build())]);
+        let last = from_wan(client, vip).tcp(4000, 81).flags(SYN);
+        let sent = rig.pass(WAN, &last.numbers(u32::MAX, 0).build());
+        expect(&sent, &[(WAN, reset.numbers(0, 0).build())]);
+        let ask = from_wan(client, vip).udp(4000, 54).payload(b"ask");
+        let error = packet(vip, client)
+            .mac(WAN_MAC, GATEWAY_MAC)
+            .tos(tos)
+            .id(1)
+            .icmp_error(kind, code, 0, &ask.build_datagram());
+        expect(&rig.pass(WAN, &ask.build()), &[(WAN, error.build())]);
+        assert_eq!(rig.all_drops(), [(DropReason::NoService, 3)]);
+        finish(rig);
+    }
+}
+
+#[test]
+fn what_no_host_would_look_at_is_not_answered() {
+    for (client, vip) in [(CLIENT, VIP), (CLIENT6, VIP6)] {
+        let mut rig = Rig::new(1, &direct());
+        let mut short = from_wan(client, vip).udp(4000, 54).payload(b"ask").build();
+        let length = short.len() - 11 + 4;
+        short[length..length + 2].copy_from_slice(&[0, 7]);
+        for frame in [
+            syn(from_wan(client, vip)).tcp(1, 81).bad_checksum().build(),
+            from_wan(client, vip).udp(1, 54).bad_checksum().build(),
+            short,
+            from_wan(client, vip).tcp(1, 81).flags(RST).build(),
+            from_wan(vip, vip).tcp(1, 81).flags(ACK).build(),
+            from_wan(vip, vip).tcp(1, 80).flags(ACK).build(),
+        ] {
+            assert_eq!(rig.pass(WAN, &frame), []);
+        }
+        finish(rig);
+    }
+}
+
+#[test]
+fn refusals_are_limited() {
+    let mut rig = Rig::new(1, &direct());
+    let mut answers = 0;
+    for port in 0..1100 {
+        answers += rig
+            .pass(WAN, &from_wan(CLIENT, VIP).tcp(4000, 1000 + port).build())
+            .len();
+    }
+    assert_eq!(answers, 1000);
+    finish(rig);
+}
+
+#[test]
+fn an_unreachable_real_server_is_told_to_the_client() {
+    use plimsoll_dataplane::snapshot::spec::Spec;
+    for (client, vip, own, real, kind, code, tos) in [
+        (CLIENT, VIP, WAN_ADDRESS, "10.1.0.99", 3, 1, 0xc0),
+        (CLIENT6, VIP6, WAN_ADDRESS6, "2001:db8:2::99", 1, 3, 0),
+    ] {
+        let nowhere = if client.contains(':') {
+            "2001:db9::1"
+        } else {
+            "203.0.113.9"
+        };
+        let spec = |method, real: &str| -> Spec {
+            two_armed(vec![service(
+                Protocol::Tcp,
+                vip,
+                80,
+                vec![crate::net::real(real, 80, method)],
+            )])
+        };
+        let error = |quoted: &PacketBuilder| {
+            let error = packet(own, client).mac(WAN_MAC, GATEWAY_MAC).tos(tos).id(1);
+            error
+                .icmp_error(kind, code, 0, &quoted.build_datagram())
+                .build()
+        };
+        let request = syn(from_wan(client, vip));
+        // It does not answer: what would have been forwarded is quoted.
+        let mut rig = Rig::new(1, &spec(ForwardMethod::Direct, real));
+        assert_eq!(rig.pass(WAN, &request.build()).len(), 1);
+        rig.pass(WAN, &from_wan(client, vip).tcp(4000, 80).build());
+        rig.wait_ms(2_900);
+        let forwarded = request.clone().ttl(63);
+        expect(&rig.wait_ms(200), &[(WAN, error(&forwarded))]);
+        assert_eq!(rig.drops(DropReason::NeighbourUnreachable), 2);
+        finish(rig);
+        // Its sender would not know the packet again.
+        for method in [ForwardMethod::Nat, ForwardMethod::Tunnel] {
+            let mut rig = Rig::new(1, &spec(method, real));
+            assert_eq!(rig.pass(WAN, &request.build()).len(), 1);
+            rig.wait_ms(2_900);
+            assert_eq!(rig.wait_ms(200), []);
+            finish(rig);
+        }
+        // No way leads there at all.
+        let mut other = spec(ForwardMethod::Direct, nowhere);
+        for route in &mut other.routes {
+            let client_net = if route.via.is_ipv6() {
+                "2001:db8:c::/48"
+            } else {
+                "198.51.100.0/24"
+            };
+            route.to = client_net.parse().unwrap();
+        }
+        let mut rig = Rig::new(1, &other);
+        expect(&rig.pass(WAN, &request.build()), &[(WAN, error(&request))]);
+        assert_eq!(rig.all_drops(), [(DropReason::NoRoute, 1)]);
+        finish(rig);
     }
 }
 
@@ -180,10 +326,28 @@ fn without_a_route_nothing_is_sent() {
 }
 
 #[test]
-fn a_reply_of_no_session_is_refused() {
+fn a_nat_real_server_is_routed_and_nobody_else() {
+    for (real, client) in [(REALS[0], CLIENT), (REALS6[0], CLIENT6)] {
+        for workers in [1, 2] {
+            let mut rig = Rig::new(workers, &nat());
+            // A reply of no session, and what has nothing to do with a service.
+            for port in [8080, 22] {
+                let out = from_lan(real, client).tcp(port, 4000).build();
+                let routed = to_wan(real, client).tcp(port, 4000).build();
+                expect(&rig.pass_on(workers - 1, LAN, &out), &[(WAN, routed)]);
+            }
+            let ping = from_wan(client, real).echo_request(1, 2).build();
+            let routed = to_lan(real, client, real).echo_request(1, 2).build();
+            expect(&rig.pass_on(workers - 1, WAN, &ping), &[(LAN, routed)]);
+            let spent = from_lan(real, client).tcp(22, 4000).ttl(1).build();
+            assert_eq!(rig.pass_on(0, LAN, &spent)[0].0, LAN, "time exceeded");
+            finish(rig);
+        }
+    }
     let mut rig = Rig::new(1, &nat());
-    rig.pass(LAN, &from_lan(REALS[0], CLIENT).tcp(8080, 4000).build());
-    assert_eq!(rig.all_drops(), [(DropReason::NoSession, 1)]);
+    rig.pass(LAN, &from_lan("10.1.0.99", CLIENT).tcp(22, 4000).build());
+    assert_eq!(rig.all_drops(), [(DropReason::NotLocal, 1)]);
+    let mut rig = Rig::new(1, &direct());
     rig.pass(LAN, &from_lan(REALS[0], CLIENT).tcp(22, 4000).build());
-    assert_eq!(rig.drops(DropReason::NotLocal), 1);
+    assert_eq!(rig.all_drops(), [(DropReason::NotLocal, 1)]);
 }

@@ -141,19 +141,80 @@ fn what_one_worker_learns_about_a_neighbour_all_know() {
         neighbours: Vec::new(),
         ..direct()
     };
-    let mut rig = Rig::new(3, &spec);
+    // Any worker may be the one whose queue the NIC chooses for the answer.
+    for (asks, hears) in [(1, 0), (0, 1), (0, 0), (2, 2)] {
+        let mut rig = Rig::new(3, &spec);
+        let own = LAN_ADDRESS.parse::<std::net::Ipv4Addr>().unwrap().into();
+        let request = |port| from_wan(CLIENT, VIP).tcp(port, 80).flags(SYN).build();
+        let asked = rig.pass_on(asks, WAN, &request(4000));
+        assert_eq!(asked.len(), 1);
+        let real: [u8; 4] = asked[0].1[38..42].try_into().unwrap();
+        let name = std::net::Ipv4Addr::from(real).to_string();
+        let question = arp::Packet::request(LAN_MAC, own, std::net::Ipv4Addr::from(real).into());
+        let answer = arp::Packet::reply_to(&question, mac_of(&name));
+        let expected = |port| to_lan(&name, CLIENT, VIP).tcp(port, 80).flags(SYN).build();
+        expect(
+            &rig.pass_on(hears, LAN, &arp_frame(LAN_MAC, &answer)),
+            &[(LAN, expected(4000))],
+        );
+        // Each worker begins at another real server.
+        let mut knows = 0;
+        for worker in 0..3 {
+            for port in 5000..5003 {
+                let sent = rig.pass_on(worker, WAN, &request(port));
+                knows += usize::from(sent == [(LAN, expected(port))]);
+            }
+        }
+        assert_eq!(knows, 3);
+        rig.wait_ms(5_000);
+        finish(rig);
+    }
+}
+
+#[test]
+fn a_neighbour_that_only_asks_us_is_no_news() {
+    let spec = Spec {
+        neighbours: Vec::new(),
+        ..direct()
+    };
+    let mut rig = Rig::new(2, &spec);
     let own = LAN_ADDRESS.parse::<std::net::Ipv4Addr>().unwrap().into();
-    let real = REALS[0].parse::<std::net::Ipv4Addr>().unwrap().into();
-    let question = arp::Packet::request(mac_of(REALS[0]), real, own);
-    let answered = rig.pass_on(1, LAN, &arp_frame(LAN_MAC, &question));
-    assert_eq!(answered.len(), 1);
-    // The first of three workers begins at the first real server.
-    let request = from_wan(CLIENT, VIP).tcp(4000, 80).flags(SYN).build();
-    let expected = to_lan(REALS[0], CLIENT, VIP)
-        .tcp(4000, 80)
-        .flags(SYN)
-        .build();
-    expect(&rig.pass_on(0, WAN, &request), &[(LAN, expected)]);
+    for last in 20..120 {
+        let stranger = std::net::Ipv4Addr::new(10, 1, 0, last);
+        let question = arp::Packet::request(mac_of(REALS[0]), stranger.into(), own);
+        rig.inject(0, LAN, &arp_frame(LAN_MAC, &question));
+    }
+    while rig.poll(0) > 0 {}
+    assert_eq!(rig.poll(1), 0, "nothing came in");
+    rig.run();
+}
+
+#[test]
+fn a_session_that_outlives_its_service_is_found_from_any_queue_and_not_reset() {
+    let mut spec = nat();
+    let first = REALS.map(|address| {
+        let method = plimsoll_dataplane::snapshot::model::ForwardMethod::Nat;
+        real(address, 8081, method)
+    });
+    let tcp = plimsoll_dataplane::flow::Protocol::Tcp;
+    spec.services.push(service(tcp, VIP, 81, first.to_vec()));
+    let mut rig = Rig::new(3, &spec);
+    let segment = |port, flags| from_wan(CLIENT, VIP).tcp(port, 81).flags(flags).build();
+    for port in 4000..4010 {
+        assert_eq!(rig.pass(WAN, &segment(port, SYN))[0].0, LAN);
+    }
+    spec.services.pop();
+    rig.reload(&spec);
+    for worker in 0..3 {
+        for port in 4000..4010 {
+            let sent = rig.pass_on(worker, WAN, &segment(port, ACK));
+            assert_eq!((sent.len(), sent[0].0), (1, LAN), "forwarded");
+            let stray = rig.pass_on(worker, WAN, &segment(port + 1000, ACK));
+            assert_eq!((stray.len(), stray[0].0), (1, WAN), "reset");
+        }
+    }
+    assert_eq!(rig.all_drops(), [(DropReason::NoService, 30)]);
+    finish(rig);
 }
 
 /// Three seconds of questions, each answered on the other worker. Gives what is sent to the real server.

@@ -234,8 +234,7 @@ fn percent(part: u64, whole: u64) -> String {
 
 fn print_hints(topology: &Topology, daemon: &Daemon<'_>) {
     let plan = topology.plan;
-    let (vip, client) = (plan.virtual_http(Family::V4), plan.client(Family::V4));
-    let real = SocketAddr::new(plan.server(Family::V4, 11), plan.http_port());
+    let vip = plan.virtual_http(Family::V4);
     let plimsoll = daemon.command_line();
     let inside = |name: &str| format!("ip netns exec {name}");
     let (from, lb, switch) = (
@@ -250,11 +249,8 @@ fn print_hints(topology: &Topology, daemon: &Daemon<'_>) {
   many requests          {from} wrk -c 16 -d 10 -H 'Connection: close' http://{vip}/
   the table              {plimsoll} list --stats
   the sessions           {plimsoll} list --sessions
-  take a server out      {plimsoll} drain {real}
-  and in again           {plimsoll} undrain {real}
   why packets dropped    {plimsoll} drops
-  what would happen      {plimsoll} explain \"tcp {client}:40000 > {vip}\"
-  change something       $EDITOR {config} && {plimsoll} reload
+  take a server out      give it `weight: 0` in {config}, then {plimsoll} reload
   metrics                {lb} curl -s http://127.0.0.1:9142/metrics
   frames on the wire     {switch} tcpdump -nei lan-lb
 

@@ -3,7 +3,8 @@
 use super::*;
 use crate::report::Session;
 
-const LISTS: [&str; 3] = [
+const LISTS: [&str; 4] = [
+    include_str!("../../../tests/ipvsadm/list-sh.txt"),
     include_str!("../../../tests/ipvsadm/list.txt"),
     include_str!("../../../tests/ipvsadm/list-nat.txt"),
     include_str!("../../../tests/ipvsadm/list-udp.txt"),
@@ -35,6 +36,12 @@ fn counts(words: &[&str]) -> Counters {
         in_bytes: number(3),
         out_bytes: number(4),
     }
+}
+
+fn flags(word: Option<&&str>) -> Vec<std::borrow::Cow<'static, str>> {
+    let flags = word.map_or("", |word| word.trim_matches(['(', ')']));
+    let flags = flags.split(',').filter(|flag| !flag.is_empty());
+    flags.map(|flag| flag.to_owned().into()).collect()
 }
 
 fn read(text: &str, stats: bool) -> Services {
@@ -80,6 +87,7 @@ fn read(text: &str, stats: bool) -> Services {
                 } else {
                     words[2].to_owned()
                 },
+                scheduler_flags: flags(words.get(3).filter(|_| !stats)),
                 counters: counted(2),
                 reals: Vec::new(),
             }),

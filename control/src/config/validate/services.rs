@@ -5,11 +5,12 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::super::file::{
-    Config, Forward as WrittenForward, Real as WrittenReal, Service as WrittenService,
+    Config, Forward as WrittenForward, Real as WrittenReal, SchedulerFlag,
+    Service as WrittenService,
 };
 use super::super::supported::{Feature, Offered};
 use super::super::tree::Step;
-use super::super::valid::{Forward, Protocol, Real, Route, Service};
+use super::super::valid::{Forward, HashFlags, Protocol, Real, Route, Scheduler, Service};
 use super::network::{Net, Reach};
 use super::{Finding, Findings, family, not_a_host, steps};
 
@@ -121,6 +122,42 @@ fn offered<E: Offered + PartialEq>(
     works
 }
 
+/// The scheduler with its flags. IPVS takes any flag for any scheduler and ignores what it cannot use.
+fn with_flags(
+    scheduler: Scheduler,
+    at: usize,
+    written: &WrittenService,
+    findings: &mut Findings<'_, '_>,
+) -> Scheduler {
+    let mut flags = HashFlags::default();
+    for (nth, flag) in written.scheduler_flags.iter().enumerate() {
+        let (owner, set) = match flag {
+            SchedulerFlag::ShFallback => ("sh", &mut flags.fallback),
+            SchedulerFlag::ShPort => ("sh", &mut flags.port),
+            SchedulerFlag::MhFallback => ("mh", &mut flags.fallback),
+            SchedulerFlag::MhPort => ("mh", &mut flags.port),
+        };
+        *set = true;
+        if owner != scheduler.name() {
+            findings.add(
+                Finding::error(
+                    steps!["services", at, "scheduler_flags", nth],
+                    format!(
+                        "this flag is for the scheduler `{owner}`; the service's is `{}`",
+                        scheduler.name()
+                    ),
+                )
+                .help("remove the flag, or choose the other scheduler"),
+            );
+        }
+    }
+    match scheduler {
+        Scheduler::Sh(_) => Scheduler::Sh(flags),
+        Scheduler::Mh(_) => Scheduler::Mh(flags),
+        other => other,
+    }
+}
+
 fn refuse(
     feature: Feature,
     wanted: bool,
@@ -145,7 +182,8 @@ impl Context<'_> {
     ) -> Option<Service> {
         let here = |key| steps!["services", at, key];
         let vip = written.vip.0;
-        let scheduler = offered(written.scheduler, here("scheduler"), findings);
+        let scheduler = offered(written.scheduler, here("scheduler"), findings)
+            .map(|scheduler| with_flags(scheduler, at, written, findings));
         let protocol = offered(written.protocol, here("protocol"), findings);
         let forward = offered(written.forward, here("forward"), findings);
         if let Some(tunnel) = &written.tunnel {
@@ -255,6 +293,8 @@ impl Context<'_> {
                 reals.push(Real {
                     address,
                     weight: real.weight,
+                    upper: real.upper.unwrap_or(0),
+                    lower: real.lower.unwrap_or(0),
                     forward,
                 });
             }

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::schedule::SchedulerKind;
+use crate::schedule::threshold::Limits;
+use crate::schedule::{HashFlags, Loads, SchedulerKind};
 use crate::snapshot::chunked::Chunked;
 use crate::snapshot::spec::{PortRole, PortSpec};
 use crate::stats::RealCounters;
@@ -21,6 +22,7 @@ fn real(last: u8, weight: u32, forward: ForwardMethod) -> RealSpec {
         address: ip(last),
         port: 80,
         weight,
+        limits: Limits::default(),
         forward,
     }
 }
@@ -402,4 +404,77 @@ fn neighbours_and_addresses_of_ports_are_compiled() {
     assert_eq!(snapshot.locals.get(&ip(1)), Some(&PortId(0)));
     spec.neighbours.clear();
     assert!(builder.build(&spec, true).neighbours.is_empty());
+}
+
+/// Where the table is that the service's Maglev scheduler keeps.
+fn table(snapshot: &Snapshot, port: u16) -> Option<*const u16> {
+    match &service_of(snapshot, port)?.scheduler {
+        Scheduler::Mh(plan) => Some(plan.places().as_ptr()),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_table_is_filled_anew_only_for_a_service_that_changed() {
+    let mut builder = builder();
+    let hashed = |port, weight| ServiceSpec {
+        scheduler: SchedulerKind::Mh(HashFlags::default()),
+        ..service(port, &[real(1, weight, DIRECT), real(2, 1, DIRECT)])
+    };
+    let old = builder.build(&spec(&[hashed(80, 1), hashed(81, 1)]), true);
+    let new = builder.build(&spec(&[hashed(80, 1), hashed(81, 2)]), true);
+    assert!(table(&old, 80).is_some());
+    assert_eq!(table(&old, 80), table(&new, 80));
+    assert_ne!(table(&old, 81), table(&new, 81));
+}
+
+#[test]
+fn a_drained_real_server_remembers_its_weight_until_it_is_forgotten() {
+    let mut builder = builder();
+    let mut last_weight = |reals: &[RealSpec]| {
+        let snapshot = builder.build(&spec(&[service(80, reals)]), true);
+        let slot = slots(&snapshot, 80).first().copied();
+        slot.and_then(|slot| snapshot.real(RealId(slot)).map(|real| real.last_weight))
+    };
+    assert_eq!(last_weight(&[real(1, 0, DIRECT)]), Some(0));
+    assert_eq!(last_weight(&[real(1, 7, DIRECT)]), Some(7));
+    assert_eq!(last_weight(&[real(1, 0, DIRECT)]), Some(7));
+    assert_eq!(last_weight(&[]), None);
+    assert_eq!(last_weight(&[]), None);
+    assert_eq!(last_weight(&[real(1, 0, DIRECT)]), Some(0));
+}
+
+#[test]
+fn a_slot_that_is_used_again_is_not_overloaded_and_another_limit_counts_at_once() {
+    let mut builder = builder();
+    let limited = |last, upper, lower| RealSpec {
+        limits: Limits { upper, lower },
+        ..real(last, 1, DIRECT)
+    };
+    let mut build = |one: RealSpec| {
+        let snapshot = builder.build(&spec(&[service(80, &[one])]), true);
+        let candidate = service_of(&snapshot, 80).unwrap().candidates[0];
+        (snapshot, candidate)
+    };
+    let (first, candidate) = build(limited(1, 2, 1));
+    let slot = candidate.real;
+    for expected in [false, true] {
+        counters(&first, 0, slot.0).enter(true);
+        first.settle(slot);
+        assert_eq!(first.is_overloaded(&candidate), expected);
+    }
+    counters(&first, 0, slot.0).leave(true);
+    first.settle(slot);
+    assert!(first.is_overloaded(&candidate), "1 is not below 1");
+    let (more, candidate) = build(limited(1, 9, 2));
+    assert!(!more.is_overloaded(&candidate), "1 is below 2");
+    let (less, candidate) = build(limited(1, 1, 1));
+    assert!(less.is_overloaded(&candidate), "1 reaches 1");
+    counters(&first, 0, slot.0).leave(true);
+    build(limited(2, 5, 1));
+    // The slot is free now.
+    let (other, candidate) = build(limited(3, 5, 1));
+    assert_eq!(candidate.real, slot);
+    counters(&other, 1, slot.0).enter(false);
+    assert!(!other.is_overloaded(&candidate));
 }

@@ -194,6 +194,7 @@ impl PacketBuilder {
                 flags,
                 sequence,
                 acknowledgement,
+                window,
                 options,
             } => {
                 if let Some(mut header) = tcp::Header::new_mut(bytes) {
@@ -203,7 +204,7 @@ impl PacketBuilder {
                     header.set_acknowledgement(*acknowledgement);
                     header.set_header_bytes(u8::try_from(header_bytes).unwrap_or(u8::MAX));
                     header.set_flags(*flags);
-                    header.set_window(0xffff);
+                    header.set_window(*window);
                 }
                 if let Some(place) = bytes.get_mut(tcp::HEADER_BYTES..header_bytes) {
                     place.copy_from_slice(options);

@@ -1,0 +1,73 @@
+//! Captures to be written, one per port: classic pcap with times in microseconds.
+//! Formats are the `pcap-file` crate's business.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pcap_file::DataLink;
+use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
+
+use super::SimulateError;
+
+/// More than any frame has, as tcpdump writes it.
+const SNAPLEN: u32 = 262_144;
+
+/// One capture to be written.
+pub(super) struct Output {
+    /// The port that it shows.
+    pub(super) port: u16,
+    path: PathBuf,
+    writer: PcapWriter<BufWriter<File>>,
+}
+
+impl Output {
+    /// Begins a capture.
+    pub(super) fn create(port: u16, path: &Path) -> Result<Self, SimulateError> {
+        let error = |why: String| SimulateError::Write {
+            path: path.to_owned(),
+            why,
+        };
+        let file = File::create(path).map_err(|why| error(why.to_string()))?;
+        let header = PcapHeader {
+            datalink: DataLink::ETHERNET,
+            snaplen: SNAPLEN,
+            ..PcapHeader::default()
+        };
+        let writer = PcapWriter::with_header(BufWriter::new(file), header);
+        let writer = writer.map_err(|why| error(why.to_string()))?;
+        Ok(Self {
+            port,
+            path: path.to_owned(),
+            writer,
+        })
+    }
+
+    /// Adds a frame that left at `at` since the epoch.
+    pub(super) fn write(&mut self, at: Duration, frame: &[u8]) -> Result<(), SimulateError> {
+        let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        let written = self
+            .writer
+            .write_packet(&PcapPacket::new(at, length, frame));
+        written.map_err(|why| self.error(&why.to_string()))?;
+        Ok(())
+    }
+
+    /// Writes what is still buffered.
+    pub(super) fn finish(self) -> Result<(), SimulateError> {
+        let path = self.path;
+        let mut writer = self.writer.into_writer();
+        std::io::Write::flush(&mut writer).map_err(|why| SimulateError::Write {
+            path,
+            why: why.to_string(),
+        })
+    }
+
+    fn error(&self, why: &str) -> SimulateError {
+        SimulateError::Write {
+            path: self.path.clone(),
+            why: why.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Plain routing for NAT's real servers, whose gateway this machine is: what they send besides the
+//! replies of sessions, and what comes back for it. Nobody else's packets are routed.
+
+use super::balance::{fit, route};
+use super::{Action, Engine, Origin};
+use crate::flow::{V4, V6};
+use crate::io::{PacketBuf, Pool};
+use crate::parse::{Addresses, Packet};
+use crate::snapshot::Snapshot;
+use crate::time::Time;
+use crate::verdict::{DropReason, Verdict};
+
+impl<P: Pool> Engine<P> {
+    /// A packet that is no session's, no service's and no error about one: it is routed if it comes
+    /// from or goes to a NAT real server (as an LVS director does), else it is the kernel's or
+    /// nobody's.
+    pub(super) fn classify_rest<F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        let (source, destination) = (packet.addresses.source(), packet.addresses.destination());
+        match self.classify_local(snapshot, packet, origin.port) {
+            Action::Drop(DropReason::NotLocal)
+                if snapshot.is_nat_real(source) || snapshot.is_nat_real(destination) =>
+            {
+                self.route_on(snapshot, frame, packet, origin, now)
+            }
+            action => action,
+        }
+    }
+
+    /// One hop, as a router makes it (RFC 1812 section 5.2).
+    fn route_on<F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        if snapshot.is_ours(packet.addresses.source()) {
+            return Action::Drop(DropReason::MartianSource);
+        }
+        if packet.ttl <= 1 {
+            self.time_exceeded(snapshot, frame.bytes(), packet, None, now);
+            return Action::Drop(DropReason::TtlExceeded);
+        }
+        let Some(egress) = snapshot.routes.egress(packet.addresses.destination()) else {
+            self.host_unreachable(snapshot, frame.bytes(), packet, now);
+            return Action::Drop(DropReason::NoRoute);
+        };
+        let prepared = match packet.addresses {
+            Addresses::V4 { .. } => self.prepare::<V4, F>(frame, packet),
+            Addresses::V6 { .. } => self.prepare::<V6, F>(frame, packet),
+        };
+        let Some(packet) = &prepared else {
+            return Action::Drop(DropReason::Truncated);
+        };
+        match fit(packet, egress.mtu, origin.cut) {
+            Ok(cut) => route(egress, cut, Verdict::Forwarded),
+            Err(mtu) => {
+                self.too_big(snapshot, frame.bytes(), packet, None, mtu, now);
+                Action::Drop(DropReason::MtuExceeded)
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Overflow: the real server with the greatest weight takes sessions until it has more active ones
+//! than its weight, then the next. When all have, nobody does (IPVS `ovf`).
+
+use super::{Candidate, Loads, fo, takes_sessions};
+use crate::snapshot::id::RealId;
+
+/// The heaviest one with no more active sessions than its weight: it takes one more than that.
+pub(super) fn choose(candidates: &[Candidate], loads: &impl Loads) -> Option<RealId> {
+    fo::heaviest(candidates, |candidate| {
+        takes_sessions(candidate, loads)
+            && loads.load(candidate.real).active <= u64::from(candidate.weight)
+    })
+}
