@@ -133,7 +133,8 @@ impl<P: Pool> Engine<P> {
     }
 
     /// Sends the datagram that `write` puts behind the Ethernet header of a new frame of at most
-    /// `room` bytes; `write` returns its length. Without a buffer or a way nothing is sent.
+    /// `room` bytes; `write` returns its length. Returns that length, or 0 if nothing is sent for want of
+    /// a buffer or a way.
     pub(super) fn originate(
         &mut self,
         snapshot: &Snapshot,
@@ -141,22 +142,24 @@ impl<P: Pool> Engine<P> {
         room: usize,
         write: impl FnOnce(&mut [u8]) -> Option<usize>,
         now: Time,
-    ) {
+    ) -> usize {
         let Some(egress) = snapshot.routes.egress(to) else {
-            return;
+            return 0;
         };
         let Some(mut frame) = self.pool.allocate() else {
-            return;
+            return 0;
         };
         if frame.set_len(ETHERNET + room).is_err() {
-            return;
+            return 0;
         }
         let length = frame.bytes_mut().get_mut(ETHERNET..).and_then(write);
-        let Some(length) = length else { return };
-        if frame.set_len(ETHERNET + length).is_ok() {
-            self.stats.originated.add(1);
-            self.send(snapshot, frame, egress.port, egress.next_hop, None, now);
+        let Some(length) = length else { return 0 };
+        if frame.set_len(ETHERNET + length).is_err() {
+            return 0;
         }
+        self.stats.originated.add(1);
+        self.send(snapshot, frame, egress.port, egress.next_hop, None, now);
+        length
     }
 
     /// Sends the whole frame that `write` makes.

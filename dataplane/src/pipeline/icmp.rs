@@ -4,13 +4,14 @@
 use std::net::IpAddr;
 
 use super::balance::{fit, method_of, route, strip};
-use super::{Action, Engine, Origin, Tabled};
+use super::{Action, Engine, Origin, Tabled, flow_key};
 use crate::flow::{FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::{Addresses, Packet, Quoted, parse_quoted};
 use crate::rewrite::nat::{self, Side, Socket};
 use crate::session::{Flags, SessionIndex};
 use crate::snapshot::Snapshot;
+use crate::snapshot::id::RealId;
 use crate::snapshot::model::ForwardMethod;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
@@ -390,24 +391,51 @@ impl<P: Pool> Engine<P> {
         }
         let to = packet.addresses.source();
         let from = from.or_else(|| snapshot.routes.egress(to).and_then(|egress| egress.source));
-        match (from, to) {
+        let length = match (from, to) {
             (Some(IpAddr::V4(from)), IpAddr::V4(to)) => {
                 let id = self.take_id();
                 let (from, to): (V4, V4) = (from.into(), to.into());
                 let room = icmpv4::MAX_ERROR_BYTES;
                 let write =
                     |out: &mut [u8]| icmpv4::write_error(out, error.v4(), from, to, id, datagram);
-                self.originate(snapshot, to.into(), room, write, now);
+                self.originate(snapshot, to.into(), room, write, now)
             }
             (Some(IpAddr::V6(from)), IpAddr::V6(to)) => {
                 let (from, to): (V6, V6) = (from.into(), to.into());
                 let room = icmpv6::MAX_ERROR_BYTES;
                 let write =
                     |out: &mut [u8]| icmpv6::write_error(out, error.v6(), from, to, datagram);
-                self.originate(snapshot, to.into(), room, write, now);
+                self.originate(snapshot, to.into(), room, write, now)
             }
-            _ => {}
+            _ => 0,
+        };
+        if length > 0 {
+            self.count_error(snapshot, packet, length, now);
         }
+    }
+
+    /// An error about a packet of a one-way session counts as its real server's, as in IPVS, which
+    /// takes it for a reply that the director forwards.
+    fn count_error(&mut self, snapshot: &Snapshot, packet: &Packet, length: usize, now: Time) {
+        let real = match packet.addresses {
+            Addresses::V4 { .. } => self.real_of::<V4>(packet, now),
+            Addresses::V6 { .. } => self.real_of::<V6>(packet, now),
+        };
+        if let Some(counters) = real.and_then(|real| self.counters(snapshot, real)) {
+            counters.out_packets.add(1);
+            counters.out_bytes.add(length as u64);
+        }
+    }
+
+    /// The real server of the one-way session that a client's packet belongs to.
+    fn real_of<A: Tabled>(&mut self, packet: &Packet, now: Time) -> Option<RealId> {
+        let (source, destination) = A::pair(packet.addresses)?;
+        let table = A::table(&mut self.sessions);
+        let key = flow_key(packet, packet.balanced_protocol()?, source, destination);
+        let index = table.find(table.hash(&key), &key, now)?;
+        let session = table.get(index);
+        let one_way = session.flags().contains(Flags::ONE_WAY);
+        one_way.then(|| session.real())
     }
 }
 

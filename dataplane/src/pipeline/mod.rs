@@ -7,6 +7,7 @@ mod deliver;
 mod fragments;
 mod icmp;
 mod local;
+mod message;
 mod refuse;
 mod transit;
 
@@ -15,12 +16,11 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use arrayvec::ArrayVec;
-use crossbeam::queue::ArrayQueue;
 use hashbrown::HashMap;
 
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::io::{BURST, PacketBuf, Pool};
-use crate::neighbour::{Claim, Neighbours};
+use crate::neighbour::Neighbours;
 use crate::parse::{Addresses, Packet, Parse, parse};
 use crate::reassembly::Reassembly;
 use crate::rewrite::family::Family;
@@ -31,9 +31,12 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::id::{PortId, RealId};
 use crate::snapshot::spec::PortRole;
 use crate::stats::{RealCounters, WorkerStats};
-use crate::testing::HeapBuf;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
+
+pub use message::{Inboxes, Message, Whole, inboxes};
+
+use message::Cut;
 
 /// What one worker is told at its start.
 #[derive(Debug, Clone)]
@@ -44,85 +47,6 @@ pub struct Config {
     pub sessions: u32,
     /// Keys of the session tables and of the choice of a flow's owner. The same for all workers.
     pub keys: [u64; 4],
-}
-
-/// What travels from one worker to another.
-#[derive(Debug)]
-pub enum Message<B> {
-    /// A frame that this worker cannot handle alone.
-    Frame {
-        /// The frame, as it was received.
-        frame: B,
-        /// Where it was received.
-        port: PortId,
-        /// How many workers passed it on.
-        hops: u8,
-    },
-    /// A datagram put together from fragments.
-    Datagram {
-        /// The whole datagram.
-        whole: Whole,
-        /// Where its fragments were received.
-        port: PortId,
-        /// How many workers passed it on.
-        hops: u8,
-    },
-    /// Somebody's MAC.
-    Neighbour {
-        /// On which port.
-        port: PortId,
-        /// Whose.
-        address: IpAddr,
-        /// Which.
-        claim: Claim,
-    },
-    /// A worker asked for somebody's MAC, and is to be told the answer.
-    Asked {
-        /// On which port.
-        port: PortId,
-        /// Whose.
-        address: IpAddr,
-    },
-}
-
-/// Every worker's inbox, by worker: bounded, lock-free, many writers, one reader.
-pub type Inboxes<B> = Arc<[ArrayQueue<Message<B>>]>;
-
-/// Messages that one inbox holds at most.
-const INBOX: usize = 2048;
-
-/// Empty inboxes for `workers` workers.
-#[must_use]
-pub fn inboxes<B>(workers: usize) -> Inboxes<B> {
-    (0..workers).map(|_| ArrayQueue::new(INBOX)).collect()
-}
-
-/// A datagram put together from fragments, and what it takes to fragment it again.
-#[derive(Debug)]
-pub struct Whole {
-    /// Ethernet header and datagram.
-    frame: HeapBuf,
-    cut: Cut,
-    /// How many frames it came in.
-    frames: u32,
-}
-
-impl Whole {
-    /// How many frames it came in.
-    pub(crate) fn frames(&self) -> u64 {
-        u64::from(self.frames)
-    }
-}
-
-/// How a datagram was fragmented, and will be again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Cut {
-    /// The largest fragment's IP length.
-    size: usize,
-    /// The part that every IPv6 fragment repeats, in bytes.
-    header_bytes: usize,
-    /// IPv6's identification.
-    id: u32,
 }
 
 /// How a packet came here.

@@ -263,3 +263,17 @@ fn pieces_that_find_no_room_are_no_forwarded_packet() {
     );
     finish(rig);
 }
+
+#[test]
+fn an_error_about_a_one_way_session_counts_as_its_real_servers() {
+    for (spec, counted) in [(direct(), 1), (tunnel(), 1), (nat(), 0)] {
+        let mut rig = Rig::new(1, &spec);
+        let request = from_wan(CLIENT, VIP).tcp(4000, 80);
+        rig.pass(WAN, &request.clone().flags(SYN).build());
+        rig.pass(WAN, &request.ttl(1).build());
+        let totals = REALS.map(|real| rig.totals(ip(real)));
+        let packets: u64 = totals.iter().map(|one| one.out_packets).sum();
+        let bytes: u64 = totals.iter().map(|one| one.out_bytes).sum();
+        assert_eq!((packets, bytes), (counted, counted * 68));
+    }
+}
