@@ -51,6 +51,8 @@ struct Service {
     flags: String,
     /// As `ipvsadm` has them: the newest first.
     reals: Vec<Real>,
+    /// The keys of `tunnel:`.
+    tunnel: String,
 }
 
 struct Real {
@@ -59,7 +61,8 @@ struct Real {
     settings: String,
 }
 
-/// One rule of `ipvsadm`: -A, -a, -e or -d, with -t, -u, -s, -b, -r, -g, -m, -i, -w, -x and -y.
+/// One rule of `ipvsadm`: -A, -a, -e or -d, with -t, -u, -s, -b, -r, -g, -m, -i, -w, -x,
+/// -y, --tun-type and --tun-port; one type of tunnel for each service.
 fn apply(rule: &str, services: &mut Vec<Service>) {
     let words: Vec<&str> = rule.split(' ').collect();
     let value = |flag: &str| {
@@ -78,6 +81,7 @@ fn apply(rule: &str, services: &mut Vec<Service>) {
             scheduler: value("-s").unwrap().to_owned(),
             flags: value("-b").unwrap_or_default().to_owned(),
             reals: Vec::new(),
+            tunnel: String::new(),
         });
         return;
     }
@@ -90,6 +94,12 @@ fn apply(rule: &str, services: &mut Vec<Service>) {
         () if words.contains(&"-i") => "tunnel",
         () => "dr",
     };
+    if let Some(kind) = value("--tun-type") {
+        service.tunnel = format!("type: {kind}");
+        if let Some(port) = value("--tun-port") {
+            write!(service.tunnel, ", port: {port}").unwrap();
+        }
+    }
     let address = value("-r").unwrap().to_owned();
     let number = |flag: &str, default| value(flag).unwrap_or(default);
     let settings = format!(
@@ -121,6 +131,7 @@ fn config(services: &[Service]) -> String {
             scheduler,
             flags,
             reals,
+            tunnel,
         } = service;
         writeln!(
             text,
@@ -129,7 +140,7 @@ fn config(services: &[Service]) -> String {
         .unwrap();
         writeln!(
             text,
-            "    scheduler: {scheduler}\n    scheduler_flags: [{flags}]\n    reals:"
+            "    scheduler: {scheduler}\n    scheduler_flags: [{flags}]\n    tunnel: {{ {tunnel} }}\n    reals:"
         )
         .unwrap();
         for Real { address, settings } in reals {
@@ -192,13 +203,18 @@ fn bytes(hex: &str) -> Vec<u8> {
 }
 
 /// Blanks what LVS makes up: identification and header checksum of the ICMP errors it sends, and
-/// of tunnels' outer headers.
+/// of tunnels' outer headers, and GUE's source port.
 fn mask(mut frame: Vec<u8>) -> Vec<u8> {
     let made_up = frame.get(12..14) == Some(&[8, 0]) && matches!(frame[23], 1 | 4);
     if made_up && frame[20] & 0x40 == 0 {
         for at in [18, 19, 24, 25] {
             frame[at] = 0;
         }
+    }
+    // From our own address to GUE's port.
+    let ours = frame.get(26..30) == Some(&[10, 1, 0, 1]);
+    if ours && frame[23] == 17 && frame.get(36..38) == Some(&6080_u16.to_be_bytes()) {
+        frame[34..36].fill(0);
     }
     frame
 }
@@ -417,6 +433,8 @@ replays! {
     nat_udp "nat-udp";
     tun_rr "tun-rr";
     tun_udp "tun-udp";
+    tun_gre "tun-gre";
+    tun_gue "tun-gue";
     v6_dr_rr "v6-dr-rr";
     v6_nat "v6-nat";
     dr_wlc_132 "dr-wlc-132";
