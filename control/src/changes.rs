@@ -128,6 +128,7 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
             &former.forward.name(),
             &real.forward.name(),
         );
+        differ(&mut what, &label("tunnel"), &former.tunnel, &real.tunnel);
     }
     let gone = old
         .reals
@@ -319,6 +320,23 @@ services:
                 "~ route 0.0.0.0/0 via 192.0.2.1 added",
                 "~ neighbor 192.0.2.21 at 02:00:00:00:00:0b added",
                 "~ timeouts.udp 300s -> 60s",
+            ]
+        );
+    }
+
+    #[test]
+    fn another_tunnel_is_named() {
+        let (lines, _) = changes(&[(
+            "scheduler: rr\n    forward: dr\n    reals: [{ address: \"192.0.2.21:80\" }, { address: \"192.0.2.22:80\" }]",
+            "forward: tunnel\n    tunnel: { type: gue }\n    reals: [{ address: 192.0.2.21 }]",
+        )]);
+        let web = "~ service web (tcp 192.0.2.10:80):";
+        assert_eq!(
+            lines,
+            [
+                format!("{web} forward of 192.0.2.21:80 dr -> tunnel"),
+                format!("{web} tunnel of 192.0.2.21:80 ipip -> gue to port 6080"),
+                format!("{web} real 192.0.2.22:80 removed"),
             ]
         );
     }

@@ -6,7 +6,7 @@ use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::schedule::{HashFlags, SchedulerKind};
 use plimsoll_dataplane::session::Timeouts;
 use plimsoll_dataplane::snapshot::id::PortId;
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
+use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
 use plimsoll_dataplane::snapshot::spec::{
     PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
 };
@@ -104,6 +104,11 @@ fn service(service: &valid::Service) -> ServiceSpec {
                     valid::Forward::Direct => ForwardMethod::Direct,
                     valid::Forward::Nat => ForwardMethod::Nat,
                     valid::Forward::Tunnel => ForwardMethod::Tunnel,
+                },
+                tunnel: match real.tunnel {
+                    valid::Tunnel::Ipip => TunnelKind::Ipip,
+                    valid::Tunnel::Gre => TunnelKind::Gre,
+                    valid::Tunnel::Gue { port } => TunnelKind::Gue { port },
                 },
             })
             .collect(),

@@ -103,7 +103,10 @@ fn the_schema_offers_what_this_version_carries_and_no_more() {
     assert_eq!(names("Scheduler"), serde_json::json!(schedulers));
     assert_eq!(names("Forward"), serde_json::json!(["dr", "nat", "tunnel"]));
     assert_eq!(names("Protocol"), serde_json::json!(["tcp", "udp"]));
-    assert_eq!(names("TunnelType"), serde_json::json!(["ipip"]));
+    assert_eq!(
+        names("TunnelType"),
+        serde_json::json!(["ipip", "gre", "gue"])
+    );
     for key in ["persistence", "one_packet", "health"] {
         assert!(
             schema["$defs"]["Service"]["properties"].get(key).is_none(),
@@ -237,6 +240,28 @@ fn off_is_accepted_for_what_this_version_does_not_carry() {
         "weight: 0, upper: 0, lower: 0, forward: tunnel",
     );
     assert_eq!(valid(&text).reload().services.len(), 1);
+}
+
+#[test]
+fn a_services_tunnel_is_that_of_its_real_servers_and_gue_has_a_port() {
+    for (written, tunnel) in [
+        ("{ type: ipip }", valid::Tunnel::Ipip),
+        ("{ type: gre }", valid::Tunnel::Gre),
+        ("{ type: gue }", valid::Tunnel::Gue { port: 6080 }),
+        (
+            "{ type: gue, port: 5555 }",
+            valid::Tunnel::Gue { port: 5555 },
+        ),
+    ] {
+        let text = SMALL.replace(
+            "    reals:",
+            &format!("    forward: tunnel\n    tunnel: {written}\n    reals:"),
+        );
+        let config = valid(&text);
+        let reals = &config.reload().services[0].reals;
+        assert!(!reals.is_empty());
+        assert!(reals.iter().all(|real| real.tunnel == tunnel), "{written}");
+    }
 }
 
 #[test]

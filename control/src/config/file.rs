@@ -249,7 +249,14 @@ pub struct Tunnel {
     /// The encapsulation.
     #[serde(default, rename = "type")]
     pub kind: TunnelType,
+    /// The real servers' UDP port for `type: gue`; 6080 if omitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<u16>,
 }
+
+/// `services[].tunnel.port` if it is omitted.
+pub const DEFAULT_GUE_PORT: u16 = 6080;
 
 /// `services[].health`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

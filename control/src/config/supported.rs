@@ -3,7 +3,7 @@
 
 use serde_json::Value as Json;
 
-use super::file::{Forward, Protocol, Scheduler, TunnelType};
+use super::file::{DEFAULT_GUE_PORT, Forward, Protocol, Scheduler, TunnelType};
 use super::valid;
 
 /// Keys and values of the format that a version may not carry yet, beyond the enumerations.
@@ -149,15 +149,19 @@ impl Offered for Protocol {
 impl Offered for TunnelType {
     const WHAT: &'static str = "tunnel type";
     const DEFINITION: &'static str = "TunnelType";
-    type Works = ();
+    type Works = valid::Tunnel;
     const ALL: &'static [(&'static str, Self)] =
         &[("ipip", Self::Ipip), ("gre", Self::Gre), ("gue", Self::Gue)];
 
-    fn works(self) -> Option<()> {
-        match self {
-            Self::Ipip => Some(()),
-            Self::Gre | Self::Gue => None,
-        }
+    fn works(self) -> Option<valid::Tunnel> {
+        Some(match self {
+            Self::Ipip => valid::Tunnel::Ipip,
+            Self::Gre => valid::Tunnel::Gre,
+            // Its port has a key of its own.
+            Self::Gue => valid::Tunnel::Gue {
+                port: DEFAULT_GUE_PORT,
+            },
+        })
     }
 }
 

@@ -150,6 +150,8 @@ pub struct Real {
     pub lower: u32,
     /// How packets get to it.
     pub forward: Forward,
+    /// How [`Forward::Tunnel`] encapsulates.
+    pub tunnel: Tunnel,
 }
 
 /// How a real server is chosen.
@@ -199,8 +201,23 @@ pub enum Forward {
     Direct,
     /// Address translation, both ways through Plimsoll.
     Nat,
-    /// IP in IP.
+    /// Inside another packet, as [`Tunnel`] says.
     Tunnel,
+}
+
+/// How a tunnel encapsulates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Tunnel {
+    /// IP in IP.
+    #[default]
+    Ipip,
+    /// GRE without a checksum.
+    Gre,
+    /// Generic UDP encapsulation without a checksum.
+    Gue {
+        /// The real servers' UDP port; not 0.
+        port: u16,
+    },
 }
 
 /// A transport protocol.
@@ -269,6 +286,17 @@ impl Forward {
             Self::Direct => "dr",
             Self::Nat => "nat",
             Self::Tunnel => "tunnel",
+        }
+    }
+}
+
+/// As a report of changes names it.
+impl fmt::Display for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ipip => f.write_str("ipip"),
+            Self::Gre => f.write_str("gre"),
+            Self::Gue { port } => write!(f, "gue to port {port}"),
         }
     }
 }

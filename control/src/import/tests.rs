@@ -299,6 +299,35 @@ fn what_ipvsadm_saves_reads_back() {
     assert_eq!(lines::write(&table(saved)), saved);
 }
 
+#[test]
+fn a_tunnels_type_is_the_services_and_another_at_one_real_server_is_told() {
+    let base = "version: 1\n\
+                dataplane: { ports: [{ name: lan, device: net_null0, addresses: [10.1.0.1/24], mtu: 1600 }] }\n";
+    let base = Base::of(&config::parse("base", base).unwrap()).unwrap();
+    let rules = "-A -t 10.0.0.1:80 -s rr\n\
+                 -a -t 10.0.0.1:80 -r 10.1.0.11 -i --tun-type gue --tun-port 5555\n\
+                 -a -t 10.0.0.1:80 -r 10.1.0.12 -i --tun-type gue --tun-port 5555 --tun-nocsum\n";
+    let imported = import("rules", rules, Some(&base));
+    assert!(imported.diagnostics.items().is_empty());
+    let loaded = config::parse("result", imported.yaml).unwrap();
+    let gue = config::valid::Tunnel::Gue { port: 5555 };
+    let reals = &loaded.valid.reload().services[0].reals;
+    assert_eq!(
+        reals.iter().map(|real| real.tunnel).collect::<Vec<_>>(),
+        [gue, gue]
+    );
+    let other = format!("{rules}-a -t 10.0.0.1:80 -r 10.1.0.13 -i --tun-type gre\n");
+    let imported = import("rules", &other, Some(&base));
+    assert!(!imported.diagnostics.items().is_empty());
+    assert_eq!(imported.diagnostics.errors(), 0);
+    assert!(imported.yaml.contains("    tunnel: { type: gre }\n"));
+    assert!(
+        imported
+            .yaml
+            .contains("weight: 1, tunnel: { type: gue, port: 5555 } }")
+    );
+}
+
 fn address(v6: bool) -> BoxedStrategy<IpAddr> {
     if v6 {
         (1..99_u16)

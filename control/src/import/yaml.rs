@@ -9,7 +9,7 @@ use serde_yaml::{Mapping, Value};
 use super::table::{Checksum, Encapsulation, Key, Real, Service, Table, Timeouts};
 use crate::config::Loaded;
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
-use crate::config::file::{Forward, Protocol, TunnelType};
+use crate::config::file::{DEFAULT_GUE_PORT, Forward, Protocol, TunnelType};
 use crate::config::leaf::{Leaf as _, print_duration};
 
 /// A configuration whose services are to be replaced.
@@ -276,7 +276,11 @@ pub(super) fn table_of(text: &str, problems: &mut Problems) -> Result<Table, ser
                 lower: real.lower,
                 tunnel: Encapsulation {
                     kind: tunnel.kind,
-                    port: tunnel.port,
+                    port: match (tunnel.kind, tunnel.port) {
+                        // ipvsadm has no default.
+                        (TunnelType::Gue, 0) => DEFAULT_GUE_PORT,
+                        (_, port) => port,
+                    },
                     checksum: tunnel.checksum,
                 },
                 place,

@@ -12,7 +12,7 @@ use crate::rewrite::tunnel;
 use crate::schedule::{self, Moving};
 use crate::session::{Direction, Flags, NewSession, Session, SessionIndex, State, TcpState};
 use crate::snapshot::Snapshot;
-use crate::snapshot::model::{Egress, ForwardMethod, RealServer, VirtualService};
+use crate::snapshot::model::{Egress, ForwardMethod, RealServer, TunnelKind, VirtualService};
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
@@ -371,7 +371,7 @@ impl<P: Pool> Engine<P> {
         origin: Origin,
         now: Time,
     ) -> Action {
-        let overhead = tunnel::overhead(real.address);
+        let overhead = tunnel::overhead(real.tunnel, real.address);
         let inner_mtu = usize::from(egress.mtu).saturating_sub(overhead);
         let length = packet.datagram_bytes() as usize;
         let piece = origin.cut.map_or(length, |cut| cut.size.min(length));
@@ -382,8 +382,18 @@ impl<P: Pool> Engine<P> {
         }
         let id = self.take_id();
         let will_be_cut = length > inner_mtu;
-        let (source, to) = (egress.source, real.address);
-        if let Err(reason) = tunnel::encapsulate(frame, source, to, id, will_be_cut) {
+        let outer = tunnel::Outer {
+            source: egress.source,
+            real: real.address,
+            kind: real.tunnel,
+            flow: match real.tunnel {
+                TunnelKind::Gue { .. } => tunnel::flow_hash(packet),
+                TunnelKind::Ipip | TunnelKind::Gre => 0,
+            },
+            id,
+            will_be_cut,
+        };
+        if let Err(reason) = tunnel::encapsulate(frame, &outer) {
             return Action::Drop(reason);
         }
         // What may be fragmented is fragmented outside: the tunnel is invisible to both ends.

@@ -278,6 +278,7 @@ impl Builder {
             || old.weight != spec.weight
             || old.limits != spec.limits
             || old.forward != spec.forward
+            || old.tunnel != spec.tunnel
             || moved;
         if changed {
             let egress = next.routes.egress(spec.address);
@@ -288,6 +289,7 @@ impl Builder {
                 }
                 real.limits = spec.limits;
                 real.forward = spec.forward;
+                real.tunnel = spec.tunnel;
                 real.configured = true;
                 real.egress = egress;
                 real.replies_come_back |= reaches_by_nat;
@@ -315,6 +317,7 @@ impl Builder {
             last_weight: 0,
             limits: spec.limits,
             forward: spec.forward,
+            tunnel: spec.tunnel,
             configured: false,
             replies_come_back: false,
             egress: None,

@@ -18,8 +18,23 @@ pub enum ForwardMethod {
     Direct,
     /// Address and port are rewritten, in both directions (IPVS: Masq).
     Nat,
-    /// The packet travels inside another IP packet (IPVS: Tunnel).
+    /// The packet travels inside another IP packet, as [`TunnelKind`] says (IPVS: Tunnel).
     Tunnel,
+}
+
+/// What stands between the outer IP header of a tunnel and the packet inside. None has a checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TunnelKind {
+    /// Nothing: IP in IP.
+    #[default]
+    Ipip,
+    /// A GRE header.
+    Gre,
+    /// A UDP header and a GUE header.
+    Gue {
+        /// The UDP port of the real server's end.
+        port: u16,
+    },
 }
 
 /// The way to an address.
@@ -90,6 +105,8 @@ pub struct RealServer {
     pub limits: Limits,
     /// How packets of new sessions get there.
     pub forward: ForwardMethod,
+    /// How sessions by [`ForwardMethod::Tunnel`] encapsulate.
+    pub tunnel: TunnelKind,
     /// False once it was removed; the slot then waits for its last session.
     pub configured: bool,
     /// Whether sessions may exist that reach it by NAT, so that its replies are looked up.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::id::PortId;
-use super::model::ForwardMethod;
+use super::model::{ForwardMethod, TunnelKind};
 use crate::flow::Protocol;
 use crate::schedule::SchedulerKind;
 use crate::schedule::threshold::Limits;
@@ -98,4 +98,6 @@ pub struct RealSpec {
     pub limits: Limits,
     /// How packets get there.
     pub forward: ForwardMethod,
+    /// How a tunnel to it encapsulates.
+    pub tunnel: TunnelKind,
 }

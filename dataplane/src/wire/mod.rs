@@ -8,6 +8,8 @@ pub mod arp;
 pub mod checksum;
 pub mod ethernet;
 mod field;
+pub mod gre;
+pub mod gue;
 pub mod icmpv4;
 pub mod icmpv6;
 pub mod ipv4;

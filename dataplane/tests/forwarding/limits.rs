@@ -1,5 +1,6 @@
 //! TTL and MTU: who is told what, and what is cut into pieces instead.
 
+use plimsoll_dataplane::snapshot::model::TunnelKind;
 use plimsoll_dataplane::snapshot::spec::Spec;
 use plimsoll_dataplane::testing::{PacketBuilder, Rig};
 use plimsoll_dataplane::verdict::DropReason;
@@ -65,7 +66,9 @@ fn narrow(
 #[test]
 fn what_is_too_large_and_must_not_be_fragmented_is_answered_with_what_would_fit() {
     let payload = [7; 1460];
-    // Of a 1400-byte way, a tunnel in IPv4 leaves 1380 and one in IPv6 1360.
+    let gre = || tunnel_of(TunnelKind::Gre, REALS, REALS6);
+    let gue = || tunnel_of(TunnelKind::Gue { port: 6080 }, REALS, REALS6);
+    // Of a 1400-byte way, IP in IP leaves 1380 in IPv4 and 1360 in IPv6; GRE takes 4 more, GUE 12.
     let cases = [
         (direct(), CLIENT, VIP, 1400, 1400),
         (nat(), CLIENT, VIP, 1400, 1400),
@@ -75,6 +78,10 @@ fn what_is_too_large_and_must_not_be_fragmented_is_answered_with_what_would_fit(
         (tunnel(), CLIENT6, VIP6, 1400, 1360),
         (tunnel(), CLIENT, VIP, 1500, 1480),
         (tunnel(), CLIENT6, VIP6, 1500, 1460),
+        (gre(), CLIENT, VIP, 1400, 1376),
+        (gre(), CLIENT6, VIP6, 1400, 1356),
+        (gue(), CLIENT, VIP, 1400, 1368),
+        (gue(), CLIENT6, VIP6, 1400, 1348),
     ];
     for (spec, client, vip, mtu, told) in cases {
         let mut rig = Rig::new(1, &narrow(spec, mtu));
@@ -103,7 +110,14 @@ fn what_is_too_large_and_must_not_be_fragmented_is_answered_with_what_would_fit(
 
 #[test]
 fn what_just_fits_passes() {
-    for (spec, fits) in [(direct(), 1400), (nat(), 1400), (tunnel(), 1380)] {
+    let gue = TunnelKind::Gue { port: 6080 };
+    for (spec, fits) in [
+        (direct(), 1400),
+        (nat(), 1400),
+        (tunnel(), 1380),
+        (tunnel_of(TunnelKind::Gre, REALS, REALS6), 1376),
+        (tunnel_of(gue, REALS, REALS6), 1368),
+    ] {
         let mut rig = Rig::new(1, &narrow(spec, 1400));
         for (bytes, drops) in [(fits, 0), (fits + 1, 1)] {
             let request = from_wan(CLIENT, VIP)
@@ -202,6 +216,25 @@ fn a_tunnel_is_cut_outside_so_that_both_ends_see_whole_packets() {
         .collect();
     expect(&rig.pass(WAN, &request), &expected);
     finish(rig);
+}
+
+#[test]
+fn gre_and_gue_are_cut_outside_too() {
+    for (kind, header) in [(TunnelKind::Gre, 4), (TunnelKind::Gue { port: 6080 }, 12)] {
+        let mut rig = Rig::new(1, &tunnel_of(kind, REALS, REALS6));
+        let inner = packet(CLIENT, VIP).udp(4000, 53).payload(&[3; 1460]);
+        let request = inner.clone().mac(GATEWAY_MAC, WAN_MAC).build();
+        let sent = rig.pass(WAN, &request);
+        assert_eq!(sent.len(), 2);
+        let pieces: Vec<u8> = sent
+            .iter()
+            .flat_map(|(_, frame)| &frame[34..])
+            .copied()
+            .collect();
+        assert_eq!(pieces[header..], inner.ttl(63).build_datagram());
+        assert!(sent.iter().all(|(_, frame)| frame.len() <= 1514));
+        finish(rig);
+    }
 }
 
 #[test]

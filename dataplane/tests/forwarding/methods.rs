@@ -1,7 +1,7 @@
 //! Each forwarding method on each family and protocol: what it changes, and what it leaves alone.
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
+use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
 use plimsoll_dataplane::testing::{PacketBuilder, Rig};
 
 use crate::net::*;
@@ -80,6 +80,75 @@ fn a_tunnel_wraps_the_packet_in_either_family() {
                 finish(rig);
             }
         }
+    }
+}
+
+/// The UDP source port of the datagram in a frame without IP options.
+fn source_port(frame: &[u8]) -> u16 {
+    let at = if frame[12..14] == [8, 0] { 34 } else { 54 };
+    u16::from_be_bytes([frame[at], frame[at + 1]])
+}
+
+#[test]
+fn gre_and_gue_wrap_the_packet_in_either_family() {
+    for (client, vip, ..) in FAMILIES {
+        let v6 = client.contains(':');
+        for (_, _, reals, source) in FAMILIES {
+            for (protocol, port) in KINDS {
+                for kind in [TunnelKind::Gre, TunnelKind::Gue { port: 6080 }] {
+                    let mut rig = Rig::new(1, &tunnel_of(kind, reals, reals));
+                    let inner = packet(client, vip).ttl(33).tos(0x28).df();
+                    let request = first(
+                        inner.clone().mac(GATEWAY_MAC, WAN_MAC),
+                        protocol,
+                        (4000, port),
+                    );
+                    let inner = first(inner.ttl(32), protocol, (4000, port)).build_datagram();
+                    let sent = rig.pass(WAN, &request.build());
+                    let outer = to_lan(reals[0], source, reals[0]).ttl(32).tos(0x28).df();
+                    let expected = match kind {
+                        TunnelKind::Gue { port } => {
+                            let number = if v6 { 41 } else { 4 };
+                            let flow = source_port(&sent[0].1);
+                            assert!(flow >= 49_152, "{flow}");
+                            outer
+                                .udp(flow, port)
+                                .payload(&[&[0, number, 0, 0], &inner[..]].concat())
+                                .no_udp_checksum()
+                        }
+                        _ => {
+                            let ether_type = if v6 { [0x86, 0xdd] } else { [8, 0] };
+                            outer
+                                .protocol(47)
+                                .payload(&[&[0, 0], &ether_type[..], &inner[..]].concat())
+                        }
+                    };
+                    expect(&sent, &[(LAN, expected.build())]);
+                    finish(rig);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_source_port_of_gue_is_the_flows() {
+    for (client, vip, ..) in FAMILIES {
+        let gue = TunnelKind::Gue { port: 6080 };
+        let mut rig = Rig::new(1, &tunnel_of(gue, REALS, REALS6));
+        let mut ports = std::collections::BTreeSet::new();
+        for from in 4000..4256 {
+            let request = from_wan(client, vip).udp(from, 53);
+            let [one, other] = [&b"one"[..], b"another"].map(|payload| {
+                let sent = rig.pass(WAN, &request.clone().payload(payload).build());
+                source_port(&sent[0].1)
+            });
+            assert_eq!(one, other);
+            ports.insert(one);
+        }
+        // Of 256 flows in 16384 ports, two are expected to meet another.
+        assert!(ports.len() > 240, "{}", ports.len());
+        finish(rig);
     }
 }
 

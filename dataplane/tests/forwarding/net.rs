@@ -12,7 +12,7 @@ use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::parse::{Addresses, Parse, parse};
 use plimsoll_dataplane::schedule::SchedulerKind;
 use plimsoll_dataplane::schedule::threshold::Limits;
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
+use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
 use plimsoll_dataplane::snapshot::spec::{
     PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
 };
@@ -96,6 +96,7 @@ pub(crate) fn real(address: &str, port: u16, forward: ForwardMethod) -> RealSpec
         weight: 1,
         limits: Limits::default(),
         forward,
+        tunnel: TunnelKind::Ipip,
     }
 }
 
@@ -228,6 +229,15 @@ pub(crate) fn nat() -> Spec {
 
 pub(crate) fn tunnel() -> Spec {
     two_armed(usual(ForwardMethod::Tunnel, REALS, REALS6))
+}
+
+/// As `tunnel`, with tunnels of `kind`.
+pub(crate) fn tunnel_of(kind: TunnelKind, reals4: [&str; 3], reals6: [&str; 3]) -> Spec {
+    let mut services = usual(ForwardMethod::Tunnel, reals4, reals6);
+    for real in services.iter_mut().flat_map(|service| &mut service.reals) {
+        real.tunnel = kind;
+    }
+    two_armed(services)
 }
 
 /// Fails with both frames as `etherparse` reads them, which a dump of bytes does not say.

@@ -6,18 +6,23 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::super::file::{
     Config, Forward as WrittenForward, Real as WrittenReal, SchedulerFlag,
-    Service as WrittenService,
+    Service as WrittenService, Tunnel as WrittenTunnel,
 };
 use super::super::supported::{Feature, Offered};
 use super::super::tree::Step;
-use super::super::valid::{Forward, HashFlags, Protocol, Real, Route, Scheduler, Service};
+use super::super::valid::{Forward, HashFlags, Protocol, Real, Route, Scheduler, Service, Tunnel};
 use super::network::{Net, Reach};
 use super::{Finding, Findings, family, not_a_host, steps};
 
 const MAX_SERVICE_NAME: usize = 128;
-/// What the outer IPv4 or IPv6 header of IP in IP adds.
-const fn tunnel_overhead_bytes(outer: IpAddr) -> u16 {
-    if outer.is_ipv4() { 20 } else { 40 }
+/// What the outer IPv4 or IPv6 header and what follows it add.
+const fn tunnel_overhead_bytes(tunnel: Tunnel, outer: IpAddr) -> u16 {
+    let between = match tunnel {
+        Tunnel::Ipip => 0,
+        Tunnel::Gre => 4,
+        Tunnel::Gue { .. } => 12,
+    };
+    between + if outer.is_ipv4() { 20 } else { 40 }
 }
 
 /// What is known across services.
@@ -158,6 +163,26 @@ fn with_flags(
     }
 }
 
+/// How a service's tunnels encapsulate. As in IPVS, a port means nothing to other types than GUE.
+fn encapsulation(
+    written: &WrittenTunnel,
+    place: &[Step],
+    findings: &mut Findings<'_, '_>,
+) -> Tunnel {
+    let kind = offered(written.kind, with(place, "type"), findings).unwrap_or_default();
+    match (kind, written.port) {
+        (Tunnel::Gue { .. }, Some(port)) => Tunnel::Gue { port },
+        (_, Some(_)) => {
+            findings.add(
+                Finding::warning(with(place, "port"), "only `type: gue` has a port")
+                    .help("remove the port, or choose that type"),
+            );
+            kind
+        }
+        (_, None) => kind,
+    }
+}
+
 fn refuse(
     feature: Feature,
     wanted: bool,
@@ -186,12 +211,9 @@ impl Context<'_> {
             .map(|scheduler| with_flags(scheduler, at, written, findings));
         let protocol = offered(written.protocol, here("protocol"), findings);
         let forward = offered(written.forward, here("forward"), findings);
-        if let Some(tunnel) = &written.tunnel {
-            offered(
-                tunnel.kind,
-                steps!["services", at, "tunnel", "type"],
-                findings,
-            );
+        let mut tunnel = Tunnel::default();
+        if let Some(written_tunnel) = &written.tunnel {
+            tunnel = encapsulation(written_tunnel, &here("tunnel"), findings);
             let tunnels = |forward: WrittenForward| forward == WrittenForward::Tunnel;
             if !tunnels(written.forward)
                 && !written
@@ -289,13 +311,14 @@ impl Context<'_> {
             }
             thresholds(real, &place, findings);
             if let Some(forward) = method {
-                self.real(vip, address, forward, &place, findings);
+                self.real(vip, address, (forward, tunnel), &place, findings);
                 reals.push(Real {
                     address,
                     weight: real.weight,
                     upper: real.upper.unwrap_or(0),
                     lower: real.lower.unwrap_or(0),
                     forward,
+                    tunnel,
                 });
             }
         }
@@ -313,7 +336,7 @@ impl Context<'_> {
         &mut self,
         vip: SocketAddr,
         address: SocketAddr,
-        forward: Forward,
+        (forward, tunnel): (Forward, Tunnel),
         place: &[Step],
         findings: &mut Findings<'_, '_>,
     ) {
@@ -403,7 +426,7 @@ impl Context<'_> {
             Reach::OnLink(port) | Reach::Routed(Route { port, .. })
                 if forward == Forward::Tunnel =>
             {
-                self.tunnel_mtu(port, ip, place, findings);
+                self.tunnel_mtu(port, (tunnel, ip), place, findings);
             }
             Reach::OnLink(_) | Reach::Routed(_) | Reach::Unknown => {}
         }
@@ -413,14 +436,14 @@ impl Context<'_> {
     fn tunnel_mtu(
         &mut self,
         port: usize,
-        real: IpAddr,
+        (tunnel, real): (Tunnel, IpAddr),
         place: &[Step],
         findings: &mut Findings<'_, '_>,
     ) {
         let Some(written) = self.config.dataplane.ports.get(port) else {
             return;
         };
-        let needed = 1500 + tunnel_overhead_bytes(real);
+        let needed = 1500 + tunnel_overhead_bytes(tunnel, real);
         if written.mtu < needed && self.narrow.insert(port) {
             findings.add(
                 Finding::warning(

@@ -6,6 +6,7 @@ use super::*;
 use crate::schedule::threshold::Limits;
 use crate::schedule::{HashFlags, Loads, SchedulerKind};
 use crate::snapshot::chunked::Chunked;
+use crate::snapshot::model::TunnelKind;
 use crate::snapshot::spec::{PortRole, PortSpec};
 use crate::stats::RealCounters;
 use crate::wire::Mac;
@@ -24,6 +25,7 @@ fn real(last: u8, weight: u32, forward: ForwardMethod) -> RealSpec {
         weight,
         limits: Limits::default(),
         forward,
+        tunnel: TunnelKind::Ipip,
     }
 }
 
@@ -442,6 +444,24 @@ fn a_drained_real_server_remembers_its_weight_until_it_is_forgotten() {
     assert_eq!(last_weight(&[]), None);
     assert_eq!(last_weight(&[]), None);
     assert_eq!(last_weight(&[real(1, 0, DIRECT)]), Some(0));
+}
+
+#[test]
+fn another_kind_of_tunnel_counts_at_once_and_keeps_the_slot() {
+    let mut builder = builder();
+    let mut build = |kind| {
+        let one = RealSpec {
+            tunnel: kind,
+            ..real(1, 1, ForwardMethod::Tunnel)
+        };
+        let snapshot = builder.build(&spec(&[service(80, &[one])]), true);
+        let id = service_of(&snapshot, 80).unwrap().candidates[0].real;
+        (id, snapshot.real(id).unwrap().tunnel)
+    };
+    let (slot, _) = build(TunnelKind::Ipip);
+    for kind in [TunnelKind::Gre, TunnelKind::Gue { port: 6080 }] {
+        assert_eq!(build(kind), (slot, kind));
+    }
 }
 
 #[test]
