@@ -27,6 +27,30 @@ fn every_recording_is_matched_or_its_deviation_documented() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// No deviation is ever documented for what every user of LVS sees first.
+#[test]
+fn the_first_things_that_users_of_lvs_see_are_the_same() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings");
+    for name in [
+        "dr-lc",
+        "dr-rr",
+        "dr-rr-weights",
+        "dr-udp",
+        "dr-wrr-432",
+        "dr-wrr-gcd",
+        "nat-rr",
+        "nat-udp",
+        "nat-wrr",
+        "tun-rr",
+        "tun-udp",
+        "v6-dr-rr",
+        "v6-nat",
+    ] {
+        let outcome = replay::replay(&folder, name, &Deviations::default()).unwrap();
+        assert_eq!(outcome.to_string(), "match", "{name}");
+    }
+}
+
 /// A recording with one change is not matched; says what differs.
 fn changed(change: impl FnOnce(&mut serde_json::Value)) -> String {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
