@@ -2,8 +2,10 @@
 //! Each stage's own decisions are in the files beside this one and in the rooms they use.
 
 mod balance;
+mod begin;
 mod classify;
 mod deliver;
+mod forward;
 mod fragments;
 mod icmp;
 mod local;
