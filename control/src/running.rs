@@ -11,7 +11,7 @@ use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::id::PortId;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
-use plimsoll_dataplane::snapshot::spec::{PortRole, PortSpec};
+use plimsoll_dataplane::snapshot::spec::{PortRole, PortSpec, Spec};
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::worker::{Command, Commands, Listing};
@@ -208,7 +208,11 @@ impl Running {
             ReloadResult::Unchanged
         } else {
             let before = self.announcements();
-            let spec = compile::spec(&self.parts.ports, new.reload());
+            let now = self.now();
+            let spec = Spec {
+                now,
+                ..compile::spec(&self.parts.ports, new.reload())
+            };
             let settled = self.parts.publisher.settled();
             let snapshot = self.parts.builder.build(&spec, settled);
             self.parts.publisher.publish(snapshot);

@@ -330,6 +330,34 @@ fn a_tunnels_type_is_the_services_and_another_at_one_real_server_is_told() {
     );
 }
 
+#[test]
+fn what_lvs_has_not_is_told_and_not_written() {
+    let text = "
+services:
+  - { name: smooth, vip: '10.0.0.1:80', scheduler: swrr }
+  - { name: drawn, vip: '10.0.0.1:81', scheduler: p2c }
+  - { name: ramp, vip: '10.0.0.1:82', scheduler: wlc, slow_start: 60s }
+  - { name: table, vip: '10.0.0.1:83', scheduler: mh, maglev: { size: 65521 } }
+";
+    let mut problems = Problems::default();
+    let table = yaml::table_of(text, &mut problems).unwrap();
+    assert_eq!(
+        lines::write(&table),
+        "-A -t 10.0.0.1:82 -s wlc\n-A -t 10.0.0.1:83 -s mh\n"
+    );
+    let diagnostics = problems.finish("test", text);
+    assert_eq!((diagnostics.errors(), diagnostics.warnings()), (2, 2));
+    let report = diagnostics.report(false);
+    for what in [
+        "`smooth` has the scheduler `swrr`, which LVS has not",
+        "`drawn` has the scheduler `p2c`, which LVS has not",
+        "`ramp` has slow start, which ipvsadm has not",
+        "`table` has a Maglev table of its own, which ipvsadm has not",
+    ] {
+        assert!(report.contains(what), "{report}");
+    }
+}
+
 fn address(v6: bool) -> BoxedStrategy<IpAddr> {
     if v6 {
         (1..99_u16)

@@ -233,6 +233,9 @@ fn scalar(text: &str) -> String {
     }
 }
 
+/// Schedulers that `ipvsadm -R` would refuse.
+const NOT_IN_LVS: [&str; 2] = ["swrr", "p2c"];
+
 /// The services of a configuration that was found valid, and what of them has no place in a table.
 ///
 /// # Errors
@@ -256,6 +259,20 @@ pub(super) fn table_of(text: &str, problems: &mut Problems) -> Result<Table, ser
         if written.health.is_some() {
             let what = format!("`{name}` has health checks, which ipvsadm has not");
             lost(Severity::Warning, what);
+        }
+        if written.slow_start.is_some() {
+            let what = format!("`{name}` has slow start, which ipvsadm has not");
+            lost(Severity::Warning, what);
+        }
+        if written.maglev.is_some() {
+            let what = format!("`{name}` has a Maglev table of its own, which ipvsadm has not");
+            lost(Severity::Warning, what);
+        }
+        if NOT_IN_LVS.contains(&written.scheduler.as_str()) {
+            let scheduler = &written.scheduler;
+            let what = format!("`{name}` has the scheduler `{scheduler}`, which LVS has not");
+            lost(Severity::Error, what);
+            continue;
         }
         let vip = written.vip.0;
         if vip.prefix.is_some() {

@@ -120,6 +120,7 @@ pub(crate) fn service(
         port,
         protocol,
         scheduler: SchedulerKind::Rr,
+        slow_start_ms: 0,
         policy: Policy::default(),
         reals,
     }
