@@ -1,8 +1,10 @@
 //! `plimsoll import`: another load balancer's rules as Plimsoll's configuration.
 //! Asks no daemon and changes nothing; the work is done by `import/`.
 
+mod keepalived;
+
 use std::io::{self, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Exit, Terminal};
 use crate::config;
@@ -31,35 +33,18 @@ enum From {
         #[arg(long, value_name = "FILE.yaml")]
         base: Option<PathBuf>,
     },
+    Keepalived(keepalived::Args),
 }
 
 impl Args {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-        let From::Ipvsadm { file, base } = self.from;
-        let base = match base.map(|base| config::load(&base)).transpose() {
-            Ok(base) => base,
-            Err(diagnostics) => {
-                super::check::complain(&diagnostics, terminal);
-                return Ok(Exit::InvalidConfig);
-            }
+        let (file, base) = match self.from {
+            From::Ipvsadm { file, base } => (file, base),
+            From::Keepalived(args) => return args.run(terminal),
         };
-        let base = match base.as_ref().map(Base::of).transpose() {
-            Ok(base) => base,
-            Err(error) => {
-                writeln!(terminal.err, "plimsoll: {error}")?;
-                return Ok(Exit::InvalidConfig);
-            }
-        };
-        let (name, text) = match read(&file) {
-            Ok(read) => read,
-            Err(error) => {
-                writeln!(
-                    terminal.err,
-                    "plimsoll: {} cannot be read: {error}",
-                    file.display()
-                )?;
-                return Ok(Exit::Failed);
-            }
+        let (base, (name, text)) = match inputs(base.as_deref(), &file, terminal)? {
+            Ok(inputs) => inputs,
+            Err(exit) => return Ok(exit),
         };
         let imported = import::import(&name, &text, base.as_ref());
         if !imported.diagnostics.items().is_empty() {
@@ -74,8 +59,41 @@ impl Args {
     }
 }
 
+/// What an import reads.
+type Inputs = (Option<Base>, (String, String));
+
+/// The base, and the file with its name; or how the program ends without them, which was told.
+fn inputs(
+    base: Option<&Path>,
+    file: &Path,
+    terminal: &mut Terminal<'_>,
+) -> io::Result<Result<Inputs, Exit>> {
+    let base = match base.map(config::load).transpose() {
+        Ok(base) => base,
+        Err(diagnostics) => {
+            super::check::complain(&diagnostics, terminal);
+            return Ok(Err(Exit::InvalidConfig));
+        }
+    };
+    let base = match base.as_ref().map(Base::of).transpose() {
+        Ok(base) => base,
+        Err(error) => {
+            writeln!(terminal.err, "plimsoll: {error}")?;
+            return Ok(Err(Exit::InvalidConfig));
+        }
+    };
+    match read(file) {
+        Ok(read) => Ok(Ok((base, read))),
+        Err(error) => {
+            let file = file.display();
+            writeln!(terminal.err, "plimsoll: {file} cannot be read: {error}")?;
+            Ok(Err(Exit::Failed))
+        }
+    }
+}
+
 /// A name for messages, and the text. A pipe will do: `plimsoll import ipvsadm <(ipvsadm -Sn)`.
-fn read(path: &PathBuf) -> io::Result<(String, String)> {
+fn read(path: &Path) -> io::Result<(String, String)> {
     let (name, input): (_, Box<dyn io::Read>) = if path.as_os_str() == "-" {
         ("stdin".to_owned(), Box::new(io::stdin().lock()))
     } else {

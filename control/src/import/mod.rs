@@ -1,6 +1,7 @@
-//! Rules of `ipvsadm -S` into Plimsoll's services, and back.
-//! Reads and writes text only: no daemon is asked, no name resolved, and no kernel's table touched.
+//! Rules of `ipvsadm -S` and keepalived.conf into Plimsoll's services, and back to rules.
+//! No daemon is asked, no name resolved, and no kernel's table touched.
 
+pub mod keepalived;
 mod line;
 mod lines;
 mod rule;
@@ -11,12 +12,21 @@ mod value;
 mod written;
 mod yaml;
 
+use std::collections::HashMap;
+
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use crate::config::{self, Diagnostics, Loaded};
 
 pub use lines::{Exported, export};
 pub use table::{Checksum, Encapsulation, Key, Persistence, Real, Service, Table, Timeouts};
 pub use yaml::{Base, services, timeouts};
+
+/// What is imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Ipvsadm,
+    Keepalived,
+}
 
 /// What came of reading rules.
 #[derive(Debug)]
@@ -34,7 +44,7 @@ pub fn import(name: &str, text: &str, base: Option<&Base>) -> Imported {
     let mut table = Table::default();
     let mut problems = Problems::default();
     read(&mut table, text, &mut problems);
-    let yaml = yaml::whole(&table, name, base);
+    let yaml = yaml::whole(&table, name, Kind::Ipvsadm, base, &HashMap::new());
     not_carried(&table, &yaml, base.is_some(), &mut problems);
     Imported {
         yaml,
