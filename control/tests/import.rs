@@ -177,7 +177,12 @@ fn every_recordings_rules_become_a_valid_configuration() {
             .map(|rule| rule.as_str().unwrap())
             .collect();
         let name = path.display().to_string();
-        let imported = plimsoll_control::import::import(&name, &rules.join("\n"), Some(&base));
+        let imported = plimsoll_control::import::import(
+            &name,
+            &rules.join("\n"),
+            Default::default(),
+            Some(&base),
+        );
         assert!(
             imported.diagnostics.items().is_empty(),
             "{}",

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Exit, Terminal};
 use crate::config;
-use crate::import::{self, Base};
+use crate::import::{self, Base, Sysctls};
 
 /// More than the rules of some million services take.
 const MAX_BYTES: u64 = 512 << 20;
@@ -32,62 +32,102 @@ enum From {
         /// A configuration whose services are replaced, so that the result is a whole one.
         #[arg(long, value_name = "FILE.yaml")]
         base: Option<PathBuf>,
+        /// Sysctls of IPVS (`net.ipv4.vs.*`) as sysctl.conf has them, which become the section `ipvs`.
+        #[arg(long, value_name = "FILE")]
+        sysctl: Option<PathBuf>,
     },
     Keepalived(keepalived::Args),
 }
 
 impl Args {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-        let (file, base) = match self.from {
-            From::Ipvsadm { file, base } => (file, base),
+        let (file, base, sysctl) = match self.from {
+            From::Ipvsadm { file, base, sysctl } => (file, base, sysctl),
             From::Keepalived(args) => return args.run(terminal),
         };
-        let (base, (name, text)) = match inputs(base.as_deref(), &file, terminal)? {
+        let inputs = match Inputs::read(&file, base.as_deref(), sysctl.as_deref(), terminal)? {
             Ok(inputs) => inputs,
             Err(exit) => return Ok(exit),
         };
-        let imported = import::import(&name, &text, base.as_ref());
+        let Inputs {
+            name,
+            text,
+            base,
+            sysctls,
+            mut errors,
+        } = inputs;
+        let imported = import::import(&name, &text, sysctls, base.as_ref());
         if !imported.diagnostics.items().is_empty() {
             super::check::complain(&imported.diagnostics, terminal);
         }
         terminal.out.write_all(imported.yaml.as_bytes())?;
-        Ok(if imported.diagnostics.errors() == 0 {
-            Exit::Ok
-        } else {
-            Exit::Failed
-        })
+        errors += imported.diagnostics.errors();
+        Ok(if errors == 0 { Exit::Ok } else { Exit::Failed })
     }
 }
 
 /// What an import reads.
-type Inputs = (Option<Base>, (String, String));
+struct Inputs {
+    name: String,
+    text: String,
+    base: Option<Base>,
+    sysctls: Sysctls,
+    /// What is wrong with the sysctls, which was told.
+    errors: usize,
+}
 
-/// The base, and the file with its name; or how the program ends without them, which was told.
-fn inputs(
-    base: Option<&Path>,
-    file: &Path,
-    terminal: &mut Terminal<'_>,
-) -> io::Result<Result<Inputs, Exit>> {
-    let base = match base.map(config::load).transpose() {
-        Ok(base) => base,
-        Err(diagnostics) => {
+impl Inputs {
+    /// Reads them; or how the program ends without them, which was told.
+    fn read(
+        file: &Path,
+        base: Option<&Path>,
+        sysctl: Option<&Path>,
+        terminal: &mut Terminal<'_>,
+    ) -> io::Result<Result<Self, Exit>> {
+        let base = match base.map(config::load).transpose() {
+            Ok(base) => base,
+            Err(diagnostics) => {
+                super::check::complain(&diagnostics, terminal);
+                return Ok(Err(Exit::InvalidConfig));
+            }
+        };
+        let base = match base.as_ref().map(Base::of).transpose() {
+            Ok(base) => base,
+            Err(error) => {
+                writeln!(terminal.err, "plimsoll: {error}")?;
+                return Ok(Err(Exit::InvalidConfig));
+            }
+        };
+        let Some((name, text)) = read_or_tell(file, terminal)? else {
+            return Ok(Err(Exit::Failed));
+        };
+        let (mut errors, mut sysctls) = (0, Sysctls::default());
+        if let Some(path) = sysctl {
+            let Some((name, text)) = read_or_tell(path, terminal)? else {
+                return Ok(Err(Exit::Failed));
+            };
+            let diagnostics;
+            (sysctls, diagnostics) = Sysctls::read(&name, &text);
             super::check::complain(&diagnostics, terminal);
-            return Ok(Err(Exit::InvalidConfig));
+            errors = diagnostics.errors();
         }
-    };
-    let base = match base.as_ref().map(Base::of).transpose() {
-        Ok(base) => base,
+        Ok(Ok(Self {
+            name,
+            text,
+            base,
+            sysctls,
+            errors,
+        }))
+    }
+}
+
+fn read_or_tell(path: &Path, terminal: &mut Terminal<'_>) -> io::Result<Option<(String, String)>> {
+    match read(path) {
+        Ok(read) => Ok(Some(read)),
         Err(error) => {
-            writeln!(terminal.err, "plimsoll: {error}")?;
-            return Ok(Err(Exit::InvalidConfig));
-        }
-    };
-    match read(file) {
-        Ok(read) => Ok(Ok((base, read))),
-        Err(error) => {
-            let file = file.display();
-            writeln!(terminal.err, "plimsoll: {file} cannot be read: {error}")?;
-            Ok(Err(Exit::Failed))
+            let path = path.display();
+            writeln!(terminal.err, "plimsoll: {path} cannot be read: {error}")?;
+            Ok(None)
         }
     }
 }

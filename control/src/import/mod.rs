@@ -5,6 +5,7 @@ pub mod keepalived;
 mod line;
 mod lines;
 mod rule;
+mod sysctl;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -12,12 +13,13 @@ mod value;
 mod written;
 mod yaml;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use crate::config::{self, Diagnostics, Loaded};
 
 pub use lines::{Exported, export};
+pub use sysctl::{SysctlError, Sysctls};
 pub use table::{Checksum, Encapsulation, Key, Persistence, Real, Service, Table, Timeouts};
 pub use yaml::{Base, services, timeouts};
 
@@ -40,8 +42,9 @@ pub struct Imported {
 
 /// Makes a configuration of the rules in `text`; `name` is what diagnostics call them.
 #[must_use]
-pub fn import(name: &str, text: &str, base: Option<&Base>) -> Imported {
+pub fn import(name: &str, text: &str, sysctls: Sysctls, base: Option<&Base>) -> Imported {
     let mut table = Table::default();
+    table.sysctls = sysctls;
     let mut problems = Problems::default();
     read(&mut table, text, &mut problems);
     let yaml = yaml::whole(&table, name, Kind::Ipvsadm, base, &HashMap::new());
@@ -88,9 +91,11 @@ fn not_carried(table: &Table, yaml: &str, whole: bool, problems: &mut Problems) 
         problem.severity = Severity::Warning;
         problems.add(problem.help("`plimsoll check` tells the rest when these are mended"));
     }
+    let mut seen = HashSet::new();
     for item in diagnostics.items() {
         let place = place_of(table, &item.path);
-        if !whole && place.is_none() {
+        // One rule of keepalived may make many services.
+        if !whole && place.is_none() || !seen.insert((place, &item.message)) {
             continue;
         }
         let mut problem = match place {

@@ -139,7 +139,13 @@ impl<'t> Reader<'t, '_> {
                 self.warn(problem.help("there is no sync daemon here"));
                 What::Daemon
             }
-            Command::Zero if self.line.given.iter().all(|one| one.flag == Flag::Numeric) => {
+            Command::Zero
+                if !self
+                    .line
+                    .given
+                    .iter()
+                    .any(|one| SERVICE.contains(&one.flag)) =>
+            {
                 What::Zero(None)
             }
             Command::Zero => {

@@ -3,7 +3,8 @@
 
 use std::net::IpAddr;
 
-use super::balance::{fit, method_of, route, strip};
+use super::balance::method_of;
+use super::forward::{fit, route, strip};
 use super::{Action, Engine, Origin, Tabled, flow_key};
 use crate::flow::{FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::io::{PacketBuf, Pool};

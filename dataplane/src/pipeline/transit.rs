@@ -1,7 +1,7 @@
 //! Plain routing for NAT's real servers, whose gateway this machine is: what they send besides the
 //! replies of sessions, and what comes back for it. Nobody else's packets are routed.
 
-use super::balance::{fit, route};
+use super::forward::{fit, route};
 use super::{Action, Engine, Origin};
 use crate::flow::{V4, V6};
 use crate::io::{PacketBuf, Pool};

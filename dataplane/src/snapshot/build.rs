@@ -12,7 +12,6 @@ use super::model::{ForwardMethod, RealServer, Totals, VirtualService, WorkerTabl
 use super::route::Routes;
 use super::spec::{RealSpec, RouteSpec, ServiceSpec, Spec};
 use super::{Snapshot, SocketKey};
-use crate::flow::Protocol;
 use crate::schedule::threshold::Overload;
 use crate::schedule::{Candidate, Cursor, Scheduler, Server};
 
@@ -48,6 +47,7 @@ impl Builder {
             locals: Arc::new(map()),
             neighbours: Arc::new(HashMap::with_hasher(hasher.clone())),
             timeouts: Arc::default(),
+            refuses_replies: false,
             services: Chunked::default(),
             reals: Chunked::default(),
             overloads: Chunked::default(),
@@ -107,6 +107,7 @@ impl Builder {
     /// Ports, routes and neighbours. Says whether the ways to real servers may have changed.
     fn rebuild_network(&mut self, next: &mut Snapshot, spec: &Spec) -> bool {
         next.timeouts = Arc::new(spec.timeouts);
+        next.refuses_replies = spec.refuses_replies;
         let mut neighbours = HashMap::with_hasher(next.neighbours.hasher().clone());
         neighbours.extend(spec.neighbours.iter().copied());
         next.neighbours = Arc::new(neighbours);
@@ -160,7 +161,7 @@ impl Builder {
             .reals
             .iter()
             .map(|real| Candidate {
-                real: self.configure_real(next, id, spec.protocol, real, moved),
+                real: self.configure_real(next, id, spec, real, moved),
                 weight: real.weight,
                 limits: real.limits,
             })
@@ -177,12 +178,13 @@ impl Builder {
         if old.configured
             && old.name == spec.name
             && old.owned == owned
+            && old.policy == spec.policy
             && old.scheduler.kind() == spec.scheduler
             && *old.candidates == *candidates
         {
             return id;
         }
-        // A new name or owner leaves the schedulers of the workers where they are.
+        // A new name, owner or policy leaves the schedulers of the workers where they are.
         let reschedules = !old.configured
             || old.scheduler.kind() != spec.scheduler
             || *old.candidates != *candidates;
@@ -197,6 +199,11 @@ impl Builder {
             .filter(|real| !candidates.iter().any(|candidate| candidate.real == *real))
             .collect();
         let carried = carried_removals(&old.removed, &dropped, &former);
+        for real in &former {
+            if let Some(real) = next.reals.get_mut(real.0) {
+                real.policy = spec.policy;
+            }
+        }
         for (real, _) in &dropped {
             self.remove_real(next, *real);
         }
@@ -205,6 +212,7 @@ impl Builder {
             service.name = Arc::clone(&spec.name);
             service.configured = true;
             service.owned = owned;
+            service.policy = spec.policy;
             service.former = former.into();
             if let (Some(revision), Some(scheduler)) = (revision, scheduler) {
                 service.scheduler = scheduler;
@@ -234,6 +242,7 @@ impl Builder {
             protocol: spec.protocol,
             configured: false,
             owned: false,
+            policy: spec.policy,
             scheduler: Scheduler::new(spec.scheduler, &[]),
             candidates: Arc::from([]),
             revision: 0,
@@ -262,14 +271,14 @@ impl Builder {
         &mut self,
         next: &mut Snapshot,
         service: ServiceId,
-        protocol: Protocol,
+        owner: &ServiceSpec,
         spec: &RealSpec,
         moved: bool,
     ) -> RealId {
         let key = (service, spec.address, spec.port);
         let id = match self.real_ids.get(&key) {
             Some(id) => *id,
-            None => self.add_real(next, key, spec),
+            None => self.add_real(next, key, owner, spec),
         };
         self.removed_reals.remove(&id);
         let Some(old) = next.real(id) else { return id };
@@ -279,6 +288,7 @@ impl Builder {
             || old.limits != spec.limits
             || old.forward != spec.forward
             || old.tunnel != spec.tunnel
+            || old.policy != owner.policy
             || moved;
         if changed {
             let egress = next.routes.egress(spec.address);
@@ -290,20 +300,27 @@ impl Builder {
                 real.limits = spec.limits;
                 real.forward = spec.forward;
                 real.tunnel = spec.tunnel;
+                real.policy = owner.policy;
                 real.configured = true;
                 real.egress = egress;
                 real.replies_come_back |= reaches_by_nat;
             }
             if reaches_by_nat {
                 next.nat_sockets
-                    .retain_key((protocol, spec.address, spec.port));
+                    .retain_key((owner.protocol, spec.address, spec.port));
                 next.nat_reals.retain_key(spec.address);
             }
         }
         id
     }
 
-    fn add_real(&mut self, next: &mut Snapshot, key: RealKey, spec: &RealSpec) -> RealId {
+    fn add_real(
+        &mut self,
+        next: &mut Snapshot,
+        key: RealKey,
+        owner: &ServiceSpec,
+        spec: &RealSpec,
+    ) -> RealId {
         let id = self
             .free_reals
             .pop()
@@ -318,6 +335,7 @@ impl Builder {
             limits: spec.limits,
             forward: spec.forward,
             tunnel: spec.tunnel,
+            policy: owner.policy,
             configured: false,
             replies_come_back: false,
             egress: None,

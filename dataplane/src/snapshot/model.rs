@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::chunked::Chunked;
 use super::id::{PortId, RealId, ServiceId};
+use super::policy::Policy;
 use crate::flow::Protocol;
 use crate::schedule::threshold::Limits;
 use crate::schedule::{Candidate, Cursor, Scheduler};
@@ -69,6 +70,8 @@ pub struct VirtualService {
     /// Whether a flow must be handled by one certain worker, since its packets come from both
     /// sides (NAT).
     pub owned: bool,
+    /// Where it does as IPVS does, and where not.
+    pub policy: Policy,
     /// The immutable half of the scheduler.
     pub scheduler: Scheduler,
     /// The real servers in scheduling order.
@@ -107,6 +110,8 @@ pub struct RealServer {
     pub forward: ForwardMethod,
     /// How sessions by [`ForwardMethod::Tunnel`] encapsulate.
     pub tunnel: TunnelKind,
+    /// Its service's, also after it was removed.
+    pub policy: Policy,
     /// False once it was removed; the slot then waits for its last session.
     pub configured: bool,
     /// Whether sessions may exist that reach it by NAT, so that its replies are looked up.

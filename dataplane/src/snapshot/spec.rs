@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::id::PortId;
 use super::model::{ForwardMethod, TunnelKind};
+use super::policy::Policy;
 use crate::flow::Protocol;
 use crate::schedule::SchedulerKind;
 use crate::schedule::threshold::Limits;
@@ -25,6 +26,9 @@ pub struct Spec {
     pub neighbours: Vec<(IpAddr, Mac)>,
     /// How long idle sessions live.
     pub timeouts: Timeouts,
+    /// A NAT real server is told that what it sends from its service's port belongs to no session
+    /// (IPVS: `nat_icmp_send`).
+    pub refuses_replies: bool,
     /// What is balanced.
     pub services: Vec<ServiceSpec>,
 }
@@ -81,6 +85,8 @@ pub struct ServiceSpec {
     pub protocol: Protocol,
     /// How a real server is chosen.
     pub scheduler: SchedulerKind,
+    /// Where it does as IPVS does, and where not.
+    pub policy: Policy,
     /// In scheduling order.
     pub reals: Vec<RealSpec>,
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::inputs;
+use super::Inputs;
 use crate::cli::{Exit, Terminal};
 use crate::import::keepalived::{self, Files};
 
@@ -26,6 +26,9 @@ pub(super) struct Args {
     /// A configuration whose services are replaced, so that the result is a whole one.
     #[arg(long, value_name = "FILE.yaml")]
     base: Option<PathBuf>,
+    /// Sysctls of IPVS (`net.ipv4.vs.*`) as sysctl.conf has them, which become the section `ipvs`.
+    #[arg(long, value_name = "FILE")]
+    sysctl: Option<PathBuf>,
     /// As keepalived's: whose `@ID` lines to read. Without it none are, and those of `@^ID` are.
     #[arg(short = 'i', long, value_name = "ID")]
     config_id: Option<String>,
@@ -33,18 +36,24 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-        let (base, (name, text)) = match inputs(self.base.as_deref(), &self.file, terminal)? {
+        let (base, sysctl) = (self.base.as_deref(), self.sysctl.as_deref());
+        let inputs = match Inputs::read(&self.file, base, sysctl, terminal)? {
             Ok(inputs) => inputs,
             Err(exit) => return Ok(exit),
         };
+        let Inputs {
+            name,
+            text,
+            base,
+            sysctls,
+            mut errors,
+        } = inputs;
         let id = self.config_id.as_deref();
-        let imported = keepalived::import(Path::new(&name), &text, &Disk, id, base.as_ref());
-        let mut exit = Exit::Ok;
+        let imported =
+            keepalived::import(Path::new(&name), &text, &Disk, id, sysctls, base.as_ref());
         for diagnostics in &imported.diagnostics {
             crate::cli::check::complain(diagnostics, terminal);
-            if diagnostics.errors() > 0 {
-                exit = Exit::Failed;
-            }
+            errors += diagnostics.errors();
         }
         match &self.output {
             None => terminal.out.write_all(imported.yaml.as_bytes())?,
@@ -52,11 +61,11 @@ impl Args {
                 if let Err(error) = fs::write(path, &imported.yaml) {
                     let path = path.display();
                     writeln!(terminal.err, "plimsoll: {path} cannot be written: {error}")?;
-                    exit = Exit::Failed;
+                    return Ok(Exit::Failed);
                 }
             }
         }
-        Ok(exit)
+        Ok(if errors == 0 { Exit::Ok } else { Exit::Failed })
     }
 }
 

@@ -17,7 +17,7 @@ use std::path::Path;
 
 use super::rule::{self, Rule, What};
 use super::table::{self, Key, Persistence, Real, Service, Table, Timeouts};
-use super::{Base, Kind, value, yaml};
+use super::{Base, Kind, Sysctls, value, yaml};
 use crate::config::Diagnostics;
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use crate::config::file::{Forward, Protocol};
@@ -77,6 +77,7 @@ pub fn import(
     text: &str,
     files: &dyn Files,
     id: Option<&str>,
+    sysctls: Sysctls,
     base: Option<&Base>,
 ) -> Imported {
     let name = path.display().to_string();
@@ -96,6 +97,7 @@ pub fn import(
         problems,
         ..Importer::default()
     };
+    importer.table.sysctls = sysctls;
     importer.all(&statements);
     let Importer {
         table,

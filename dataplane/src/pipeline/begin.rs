@@ -1,0 +1,140 @@
+//! The first packet of a session: the scheduler's choice, and the entry in the table.
+//! Sends nothing itself; `forward.rs` does.
+
+use super::{Action, Engine, Origin, Tabled};
+use crate::flow::{FlowKey, Protocol};
+use crate::io::{PacketBuf, Pool};
+use crate::parse::Packet;
+use crate::rewrite::nat::{self, Socket};
+use crate::schedule::{self, Moving};
+use crate::session::{Direction, Flags, NewSession, State};
+use crate::snapshot::Snapshot;
+use crate::snapshot::model::{ForwardMethod, VirtualService};
+use crate::time::Time;
+use crate::verdict::DropReason;
+use crate::wire::tcp;
+
+impl<P: Pool> Engine<P> {
+    /// The first packet of a session; `moves` says that it may be any packet.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the packet's facts, in registers"
+    )]
+    pub(super) fn begin_session<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        service: &VirtualService,
+        key: &FlowKey<A>,
+        moves: bool,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        let taken = if moves || service.policy.sloppy_tcp {
+            0
+        } else {
+            tcp::SYN
+        };
+        let opens = packet.tcp_flags & (taken | tcp::RST) == taken;
+        if origin.cut.is_some() && !service.owned && self.has_next(origin) {
+            // The flow's other packets may have begun its session on the worker that the NIC chose.
+            return self.pass_on();
+        }
+        if key.protocol == Protocol::Tcp && !opens {
+            self.refuse_as_host(snapshot, frame.bytes(), packet, now);
+            return Action::Drop(DropReason::NoSession);
+        }
+        if snapshot.is_ours(key.client.into()) {
+            return Action::Drop(DropReason::MartianSource);
+        }
+        if nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
+            return Action::Drop(DropReason::UnfinishedChecksum);
+        }
+        let table = A::table(&mut self.sessions);
+        let (free, capacity) = (table.capacity() - table.len(), table.capacity());
+        if self.shedder.sheds(&service.policy, free, capacity) {
+            return Action::Drop(DropReason::Shed);
+        }
+        let own = snapshot.workers.get(self.start.worker);
+        let cursor = own.and_then(|own| own.cursors.get(service.id.0));
+        let chosen = cursor.and_then(|cursor| {
+            let moving = Moving {
+                cursor,
+                destinations: &mut self.destinations,
+            };
+            let flow = schedule::Flow {
+                client: key.client.into(),
+                client_port: key.client_port,
+                virtual_address: key.virtual_address.into(),
+            };
+            schedule::choose(service, moving, self.start, flow, snapshot, now)
+        });
+        let Some(real) = chosen.and_then(|real| snapshot.real(real)) else {
+            self.refuse(snapshot, frame.bytes(), packet, now);
+            return Action::Drop(DropReason::NoReal);
+        };
+        let socket = match real.forward {
+            ForwardMethod::Nat => A::of(real.address).map(|address| Socket {
+                address,
+                port: real.port,
+            }),
+            ForwardMethod::Direct | ForwardMethod::Tunnel => None,
+        };
+        let flags = flags_of(real.forward);
+        let direction = if flags.contains(Flags::ONE_WAY) {
+            Direction::InputOnly
+        } else {
+            Direction::Input
+        };
+        let state = State::first(key.protocol, direction, packet.tcp_flags);
+        let new = NewSession {
+            key: *key,
+            real: real.id,
+            real_address: socket.map(|socket| (socket.address, socket.port)),
+            flags,
+            state,
+            deadline: snapshot.timeouts.deadline(state, now),
+        };
+        let worker = self.start.worker;
+        let stats = &self.stats;
+        let table = A::table(&mut self.sessions);
+        let hash = table.hash(key);
+        let entered = table.insert(hash, &new, now, |session, why| {
+            if why == crate::session::Gone::Evicted {
+                stats.evicted.add(1);
+            }
+            Self::uncount(snapshot, worker, session);
+        });
+        let Ok(index) = entered else {
+            return Action::Drop(DropReason::SessionTableFull);
+        };
+        table.get_mut(index).count_in();
+        if let Some(counters) = own.and_then(|own| own.reals.get(real.id.0)) {
+            counters.sessions.add(1);
+            counters.enter(state.is_active());
+            snapshot.settle(real.id);
+            counters.in_packets.add(1);
+            counters.in_bytes.add(u64::from(packet.datagram_bytes()));
+        }
+        self.forward::<A, F>(
+            snapshot,
+            frame,
+            packet,
+            real,
+            real.forward,
+            socket,
+            origin,
+            now,
+        )
+    }
+}
+
+#[inline]
+fn flags_of(method: ForwardMethod) -> Flags {
+    match method {
+        ForwardMethod::Direct => Flags::ONE_WAY,
+        ForwardMethod::Nat => Flags::NAT,
+        ForwardMethod::Tunnel => Flags::ONE_WAY.with(Flags::TUNNEL),
+    }
+}
