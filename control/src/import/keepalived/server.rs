@@ -234,7 +234,7 @@ impl<'p> Reader<'p> {
     fn of_real(&mut self, statement: &Statement, real: &mut RealServer) -> Read<()> {
         let Statement { keyword, words, .. } = statement;
         let first = || words.first().ok_or_else(|| lacks_value(keyword));
-        let number = |what| Ok::<_, Problem>(address::number(first()?, 0, MAX_INT, what)?);
+        let number = |what| first().and_then(|word| address::number(word, 0, MAX_INT, what));
         if let Some(done) = real.timing.take(statement) {
             return Ok(done?);
         }

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 
+use super::super::table::{Key, Real, Service};
 use super::*;
 use crate::config;
+use crate::config::diagnostics::Severity;
 
 /// Files in memory, by their whole paths; patterns may end in `*`.
 #[derive(Default)]
@@ -523,6 +525,8 @@ proptest! {
                  [A-Z]{1,2}|10\\.0\\.0\\.[0-9]|::[0-9]|[-/][0-9]|[a-z_]{1,9} |(HTTP_GET|url|weight|retry|lvs_method|TUN) |\n|\\PC){0,40}",
     ) {
         let imported = read(&text);
-        let _ = imported.diagnostics.iter().map(|file| file.report(false)).count();
+        for file in &imported.diagnostics {
+            prop_assert!(!file.report(false).is_empty());
+        }
     }
 }
