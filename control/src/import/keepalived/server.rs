@@ -155,13 +155,33 @@ impl<'p> Reader<'p> {
         self.lost.entry(key).or_insert_with(first).1 += 1;
     }
 
+    /// Tells what is behind the last word that a keyword takes.
+    fn surplus(&mut self, statement: &Statement, taken: usize) {
+        if let Some(word) = statement.words.get(taken) {
+            let (word_shown, keyword) = (word.shown(), statement.keyword.shown());
+            let message = format!("`{word_shown}` is ignored, as keepalived does");
+            let help = format!("expected a new line after `{keyword}` and its value");
+            let mut problem = word.problem(message).help(help);
+            problem.severity = Severity::Warning;
+            self.problems.add(problem);
+        }
+    }
+
     fn of_server(&mut self, statement: &Statement, server: &mut VirtualServer) -> Read<()> {
         let Statement { keyword, words, .. } = statement;
         let first = || words.first().ok_or_else(|| lacks_value(keyword));
         if let Some(done) = server.timing.take(statement) {
+            self.surplus(statement, 1);
             return Ok(done?);
         }
         let name = keyword.text.as_str();
+        match name {
+            "lvs_method" | "lb_kind" => {}
+            "real_server" => self.surplus(statement, 2),
+            _ if LOST_OF_SERVER.contains(&name) => {}
+            _ if name == "ops" || FLAGS.contains(&name) => self.surplus(statement, 0),
+            _ => self.surplus(statement, 1),
+        }
         match name {
             "lvs_sched" | "lb_algo" => server.scheduler = Some(first()?.clone()),
             "lvs_method" | "lb_kind" => server.method = Some(method(keyword, words)?),
@@ -236,9 +256,13 @@ impl<'p> Reader<'p> {
         let first = || words.first().ok_or_else(|| lacks_value(keyword));
         let number = |what| first().and_then(|word| address::number(word, 0, MAX_INT, what));
         if let Some(done) = real.timing.take(statement) {
+            self.surplus(statement, 1);
             return Ok(done?);
         }
         let name = keyword.text.as_str();
+        if matches!(name, "weight" | "uthreshold" | "lthreshold") {
+            self.surplus(statement, 1);
+        }
         match name {
             "weight" => real.weight = number("a weight")?,
             "uthreshold" => real.upper = number("a threshold")?,

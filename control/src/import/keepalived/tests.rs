@@ -291,6 +291,43 @@ fn lines_for_one_machine_are_read_for_it_only() {
 }
 
 #[test]
+fn a_definition_of_several_lines_may_be_for_one_machine() {
+    let text = "@one $A=\\\n  lvs_sched sh \\\n  sh-port\n@two $A=\\\n  lvs_sched lc \\\n  lvs_method DR\n\
+                virtual_server 10.0.0.1 80 {\n $A\n}\n";
+    for (id, expected) in [
+        (
+            "one",
+            "scheduler: sh\n    scheduler_flags: [sh-port]\n    forward: dr",
+        ),
+        ("two", "scheduler: lc\n    forward: dr"),
+    ] {
+        let (path, files) = (Path::new("k"), Memory::default());
+        let imported = import(path, text, &files, Some(id), Sysctls::default(), None);
+        assert!(
+            services(&imported).contains(expected),
+            "{}",
+            services(&imported)
+        );
+    }
+}
+
+#[test]
+fn words_that_keepalived_ignores_are_told() {
+    let text = "virtual_server 10.0.0.1 80 {\n protocol TCP\n lvs_sched rr lvs_method DR\n lvs_method NAT\n sh-port\n\
+                real_server 10.1.0.1 80 tcp {\n weight 1 2\n }\n}\n";
+    let told = told(&read(text)).into_iter();
+    let ignored: Vec<String> = told.filter(|line| line.contains("ignored")).collect();
+    assert_eq!(
+        ignored,
+        [
+            "k.conf:3:15 warning `lvs_method` is ignored, as keepalived does",
+            "k.conf:6:25 warning `tcp` is ignored, as keepalived does",
+            "k.conf:7:11 warning `2` is ignored, as keepalived does",
+        ]
+    );
+}
+
+#[test]
 fn sequences_and_lists_repeat_their_line() {
     for (line, expected) in [
         (

@@ -103,7 +103,14 @@ impl<'a> Reader<'a> {
                 length: narrow(text.trim().chars().count()).max(1),
             };
             let text = text.trim();
-            let Some((name, value)) = definition(text).filter(|(_, value)| value.ends_with('\\'))
+            let (guard, body) = match text.strip_prefix('@') {
+                Some(condition) => {
+                    let (id, rest) = split(condition);
+                    (Some(id), rest)
+                }
+                None => (None, text),
+            };
+            let Some((name, value)) = definition(body).filter(|(_, value)| value.ends_with('\\'))
             else {
                 let line = Line {
                     text,
@@ -125,10 +132,20 @@ impl<'a> Reader<'a> {
                 }
             }
             value.retain(|line| !line.is_empty());
-            self.parameters.insert(name.to_owned(), value);
+            if guard.is_none_or(|id| self.applies(id)) {
+                self.parameters.insert(name.to_owned(), value);
+            }
         }
         self.folders.pop();
         true
+    }
+
+    /// Whether lines that begin with `@` and this are read.
+    fn applies(&self, id: &str) -> bool {
+        match id.strip_prefix('^') {
+            Some(id) => self.id != Some(id),
+            None => self.id == Some(id),
+        }
     }
 
     /// Whether the line is an `include`, which then is done. It sees neither `@id` nor parameters.
@@ -206,11 +223,7 @@ impl<'a> Reader<'a> {
         }
         if let Some(condition) = text.strip_prefix('@') {
             let (id, rest) = split(condition);
-            let (id, negated) = match id.strip_prefix('^') {
-                Some(id) => (id, true),
-                None => (id, false),
-            };
-            if (self.id == Some(id)) != negated {
+            if self.applies(id) {
                 let line = Line {
                     text: rest,
                     place: line.place,
