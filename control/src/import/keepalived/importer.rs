@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
+use super::super::Sysctls;
 use super::super::rule::{self, Rule, What};
 use super::super::table::{self, Key, Persistence, Real, Service, Table, Timeouts};
 use super::super::value;
@@ -72,6 +73,17 @@ pub(super) struct Importer {
 }
 
 impl Importer {
+    /// Nothing is read yet, but for sysctls, and what is wrong with the text.
+    pub(super) fn new(problems: Problems, sysctls: Sysctls) -> Self {
+        let mut table = Table::default();
+        table.sysctls = sysctls;
+        Self {
+            table,
+            problems,
+            ..Self::default()
+        }
+    }
+
     fn add(&mut self, severity: Severity, mut problem: Problem) {
         problem.severity = severity;
         if self.told.insert((problem.place, problem.message.clone())) {

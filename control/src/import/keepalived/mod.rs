@@ -55,11 +55,7 @@ pub fn import(
         problems.add(Problem::unplaced("this is more than can be read"));
     }
     let statements = tree::read(tokens, &mut problems);
-    let mut importer = Importer {
-        problems,
-        ..Importer::default()
-    };
-    importer.table.sysctls = sysctls;
+    let mut importer = Importer::new(problems, sysctls);
     importer.all(&statements);
     let Importer {
         table,

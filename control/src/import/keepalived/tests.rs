@@ -140,7 +140,7 @@ fn table(text: &str) -> Vec<(String, Vec<String>)> {
     assert!(reader.file(Path::new("k"), "k", text));
     let mut problems = Problems::default();
     let statements = tree::read(reader.tokens, &mut problems);
-    let mut importer = Importer::default();
+    let mut importer = Importer::new(problems, Sysctls::default());
     importer.all(&statements);
     let service = |service: &Service| {
         let name = match service.key {
