@@ -19,6 +19,7 @@ use plimsoll_dataplane::worker::{Command, Commands, Listing};
 use crate::changes::{self, Changes};
 use crate::compile;
 use crate::config::{self, Diagnostics, Loaded};
+use crate::rate::Rates;
 use crate::report::{Reload, ReloadResult};
 
 /// What the control thread keeps of one worker.
@@ -82,6 +83,7 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Running {
     parts: Parts,
+    rates: Rates,
     started: SystemTime,
     reloads: [u64; ReloadResult::ALL.len()],
 }
@@ -101,6 +103,7 @@ impl Running {
     pub fn new(parts: Parts) -> Self {
         Self {
             parts,
+            rates: Rates::new(Time::default()),
             started: SystemTime::now(),
             reloads: [0; ReloadResult::ALL.len()],
         }
@@ -145,6 +148,18 @@ impl Running {
     #[must_use]
     pub fn now(&self) -> Time {
         Time::from_ms(0) + self.parts.start.elapsed()
+    }
+
+    /// The rates of services and real servers, as of the last [`Self::estimate`].
+    #[must_use]
+    pub fn rates(&self) -> &Rates {
+        &self.rates
+    }
+
+    /// Brings the rates up to date; to be called once a second or so.
+    pub fn estimate(&mut self) {
+        let now = self.now();
+        self.rates.advance(now, self.parts.publisher.current());
     }
 
     /// When the daemon was started.

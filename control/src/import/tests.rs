@@ -91,6 +91,16 @@ fn every_mistake_has_a_line_a_column_and_what_was_expected() {
         ("-A -t 10.0.0.1:80", 7, "Service already exists"),
         ("-a -t 10.0.0.1:81 -r 10.1.0.1", 7, "Service not defined"),
         ("-E -u 10.0.0.1:80", 7, "Service not defined"),
+        ("-Z -u 10.0.0.1:80", 7, "Service not defined"),
+        ("-Z -s rr", 4, "`-s` does not go with `-Z`"),
+        ("-Z --stats", 4, "`--stats` does not go with `-Z`"),
+        ("--start-daemon", 1, "`--start-daemon` lacks its value"),
+        (
+            "-A -t 10.0.0.2:80 --syncid 1",
+            19,
+            "`--syncid` does not go with `-A`",
+        ),
+        ("-L -n --stats --exact", 1, "`-L` makes no rule"),
         ("-d -t 10.0.0.1:80 -r 10.1.0.12", 22, "No such destination"),
         (
             "-a -t 10.0.0.1:80 -r 10.1.0.11:80",
@@ -224,6 +234,30 @@ fn a_wrong_line_changes_nothing_and_the_lines_after_it_are_read() {
         "services:\n  - name: tcp-10.0.0.1-80\n    vip: 10.0.0.1:80\n    protocol: tcp\n    scheduler: rr\n    \
          forward: dr\n    reals:\n      - { address: 10.1.0.13:80, weight: 1 }\n"
     ));
+}
+
+#[test]
+fn lines_that_change_no_rule_are_read_all_the_same() {
+    let rules = "-A -t 10.0.0.1:80\n";
+    let expected = services(&table(rules));
+    for (line, told) in [
+        ("-Z", 0),
+        ("ipvsadm --zero -n -t 10.0.0.1:80", 0),
+        (
+            "--start-daemon=master --mcast-interface eth0 --syncid 7 --sync-maxlen 1400",
+            1,
+        ),
+        ("--stop-daemon backup", 1),
+    ] {
+        let mut table = Table::default();
+        let diagnostics = apply(&mut table, "rules", &format!("{rules}{line}"));
+        assert_eq!(services(&table), expected);
+        assert_eq!(
+            (diagnostics.errors(), diagnostics.warnings()),
+            (0, told),
+            "{line}"
+        );
+    }
 }
 
 #[test]

@@ -207,7 +207,7 @@ impl Machine {
             .map(|record| report::session(&snapshot, record, now))
             .collect();
         sessions.sort_by_key(|session| (session.protocol, session.virtual_, session.client));
-        let mut services = report::services(&snapshot);
+        let mut services = report::services(&snapshot, None);
         uncount(&snapshot, &mut services, &ended);
         let stats: Vec<_> = self
             .places
