@@ -129,6 +129,16 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
             &real.forward.name(),
         );
         differ(&mut what, &label("tunnel"), &former.tunnel, &real.tunnel);
+        let source = |real: &Real| match real.tunnel_source {
+            Some(source) => source.to_string(),
+            None => "the port's".to_owned(),
+        };
+        differ(
+            &mut what,
+            &label("tunnel source"),
+            &source(former),
+            &source(real),
+        );
     }
     let gone = old
         .reals

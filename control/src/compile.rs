@@ -107,9 +107,10 @@ fn service(service: &valid::Service) -> ServiceSpec {
                 },
                 tunnel: match real.tunnel {
                     valid::Tunnel::Ipip => TunnelKind::Ipip,
-                    valid::Tunnel::Gre => TunnelKind::Gre,
-                    valid::Tunnel::Gue { port } => TunnelKind::Gue { port },
+                    valid::Tunnel::Gre { checksum } => TunnelKind::Gre { checksum },
+                    valid::Tunnel::Gue { port, checksum } => TunnelKind::Gue { port, checksum },
                 },
+                tunnel_source: real.tunnel_source,
             })
             .collect(),
     }

@@ -227,6 +227,9 @@ pub struct Real {
     /// Overrides the service's `forward`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward: Option<Forward>,
+    /// Overrides the service's `tunnel`, as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Tunnel>,
 }
 
 /// `services[].persistence`.
@@ -242,7 +245,7 @@ pub struct Persistence {
     pub mask: Option<u8>,
 }
 
-/// `services[].tunnel`.
+/// `services[].tunnel`, and a real server's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tunnel {
@@ -253,6 +256,12 @@ pub struct Tunnel {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
+    /// What is summed for `type: gre` and `type: gue`.
+    #[serde(default)]
+    pub checksum: TunnelChecksum,
+    /// The outer source, one of Plimsoll's own addresses; that of the port on the way if omitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Written<IpAddr>>,
 }
 
 /// `services[].tunnel.port` if it is omitted.
@@ -352,6 +361,19 @@ pub enum TunnelType {
     Ipip,
     Gre,
     Gue,
+}
+
+/// The format's checksums of tunnels, by the names of `ipvsadm --tun-csum` and its like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TunnelChecksum {
+    /// None.
+    #[default]
+    None,
+    /// GRE's checksum, or UDP's for GUE.
+    Csum,
+    /// Remote checksum offload, for GUE.
+    Remcsum,
 }
 
 /// The format's health checks.

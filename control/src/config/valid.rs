@@ -152,6 +152,8 @@ pub struct Real {
     pub forward: Forward,
     /// How [`Forward::Tunnel`] encapsulates.
     pub tunnel: Tunnel,
+    /// Our end of the tunnel, of the real server's family, if it is not the address of the port on the way.
+    pub tunnel_source: Option<IpAddr>,
 }
 
 /// How a real server is chosen.
@@ -211,12 +213,17 @@ pub enum Tunnel {
     /// IP in IP.
     #[default]
     Ipip,
-    /// GRE without a checksum.
-    Gre,
-    /// Generic UDP encapsulation without a checksum.
+    /// GRE.
+    Gre {
+        /// Whether with a checksum.
+        checksum: bool,
+    },
+    /// Generic UDP encapsulation.
     Gue {
         /// The real servers' UDP port; not 0.
         port: u16,
+        /// Whether with UDP's checksum.
+        checksum: bool,
     },
 }
 
@@ -295,8 +302,16 @@ impl fmt::Display for Tunnel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ipip => f.write_str("ipip"),
-            Self::Gre => f.write_str("gre"),
-            Self::Gue { port } => write!(f, "gue to port {port}"),
+            Self::Gre { checksum: false } => f.write_str("gre"),
+            Self::Gre { checksum: true } => f.write_str("gre with checksum"),
+            Self::Gue {
+                port,
+                checksum: false,
+            } => write!(f, "gue to port {port}"),
+            Self::Gue {
+                port,
+                checksum: true,
+            } => write!(f, "gue to port {port} with checksum"),
         }
     }
 }

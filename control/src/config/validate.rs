@@ -4,6 +4,7 @@
 mod dataplane;
 mod network;
 mod services;
+mod tunnel;
 
 use std::net::IpAddr;
 

@@ -15,7 +15,7 @@ use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use crate::config::{self, Diagnostics, Loaded};
 
 pub use lines::{Exported, export};
-pub use table::{Checksum, Encapsulation, Key, Persistence, Real, Service, Table, Timeouts};
+pub use table::{Encapsulation, Key, Persistence, Real, Service, Table, Timeouts};
 pub use yaml::{Base, services, timeouts};
 
 /// What came of reading rules.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{Action, Cut, Engine, Origin, Tabled};
 use crate::io::{PacketBuf, Pool};
-use crate::parse::Packet;
+use crate::parse::{Addresses, Packet};
 use crate::rewrite::nat::{self, Side, Socket};
 use crate::rewrite::tunnel;
 use crate::snapshot::Snapshot;
@@ -37,11 +37,14 @@ impl<P: Pool> Engine<P> {
             return Action::Drop(DropReason::NoRoute);
         };
         let vip: IpAddr = destination.into();
-        if packet.ttl <= 1 {
+        if packet.ttl <= 1 && !snapshot.is_this_machine(real) {
             self.time_exceeded(snapshot, frame.bytes(), packet, Some(vip), now);
             return Action::Drop(DropReason::TtlExceeded);
         }
         let Some(egress) = real.egress else {
+            if snapshot.is_this_machine(real) {
+                return self.deliver_here::<A>(snapshot, frame.bytes(), packet, origin, now);
+            }
             self.host_unreachable(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoRoute);
         };
@@ -83,13 +86,17 @@ impl<P: Pool> Engine<P> {
         origin: Origin,
         now: Time,
     ) -> Action {
-        let overhead = tunnel::overhead(real.tunnel, real.address);
-        let inner_mtu = usize::from(egress.mtu).saturating_sub(overhead);
+        let inner_mtu = self.inner_mtu(real, now);
         let length = packet.datagram_bytes() as usize;
         let piece = origin.cut.map_or(length, |cut| cut.size.min(length));
-        if piece > inner_mtu && packet.dont_fragment {
+        // Of IPv6, what every link carries is never refused (RFC 2473 section 7.1 (b)).
+        let told = match packet.addresses {
+            Addresses::V4 { .. } => inner_mtu,
+            Addresses::V6 { .. } => inner_mtu.max(ipv6::MIN_MTU_BYTES),
+        };
+        if piece > told && packet.dont_fragment {
             let vip = packet.addresses.destination();
-            self.too_big(snapshot, frame.bytes(), packet, Some(vip), inner_mtu, now);
+            self.too_big(snapshot, frame.bytes(), packet, Some(vip), told, now);
             return Action::Drop(DropReason::MtuExceeded);
         }
         let id = self.take_id();
@@ -100,7 +107,7 @@ impl<P: Pool> Engine<P> {
             kind: real.tunnel,
             flow: match real.tunnel {
                 TunnelKind::Gue { .. } => tunnel::flow_hash(packet),
-                TunnelKind::Ipip | TunnelKind::Gre => 0,
+                TunnelKind::Ipip | TunnelKind::Gre { .. } => 0,
             },
             id,
             will_be_cut,
@@ -110,7 +117,7 @@ impl<P: Pool> Engine<P> {
         }
         // What may be fragmented is fragmented outside: the tunnel is invisible to both ends.
         let cut = will_be_cut.then_some(Cut {
-            size: usize::from(egress.mtu),
+            size: inner_mtu + tunnel::overhead(real.tunnel, real.address),
             header_bytes: ipv6::HEADER_BYTES,
             id: u32::from(id),
         });

@@ -1,6 +1,7 @@
 //! From a [`Spec`] to the next [`Snapshot`]: gives out slots, keeps them while sessions refer to
 //! them, and copies only what changed. Runs on the control thread; nothing here sees a packet.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -8,7 +9,7 @@ use hashbrown::{HashMap, HashSet};
 
 use super::chunked::{Chunked, Sharded};
 use super::id::{PortId, RealId, ServiceId};
-use super::model::{ForwardMethod, RealServer, Totals, VirtualService, WorkerTable};
+use super::model::{Egress, ForwardMethod, RealServer, Totals, VirtualService, WorkerTable};
 use super::route::Routes;
 use super::spec::{RealSpec, RouteSpec, ServiceSpec, Spec};
 use super::{Snapshot, SocketKey};
@@ -17,7 +18,7 @@ use crate::schedule::threshold::Overload;
 use crate::schedule::{Candidate, Cursor, Scheduler, Server};
 
 /// What makes a real server the same one across reloads.
-type RealKey = (ServiceId, std::net::IpAddr, u16);
+type RealKey = (ServiceId, IpAddr, u16);
 
 /// Makes each snapshot from the one before it.
 #[derive(Debug)]
@@ -56,6 +57,7 @@ impl Builder {
             vips: Sharded::new(hasher.clone()),
             nat_sockets: Sharded::new(hasher.clone()),
             nat_reals: Sharded::new(hasher.clone()),
+            tunnel_ends: Sharded::new(hasher.clone()),
         };
         Self {
             last: Arc::new(empty),
@@ -129,7 +131,7 @@ impl Builder {
         for id in &self.removed_reals {
             let egress = next
                 .real(*id)
-                .and_then(|real| next.routes.egress(real.address));
+                .and_then(|real| way(next, real.address, real.tunnel_source));
             if let Some(real) = next.reals.get_mut(id.0) {
                 real.egress = egress;
             }
@@ -279,9 +281,11 @@ impl Builder {
             || old.limits != spec.limits
             || old.forward != spec.forward
             || old.tunnel != spec.tunnel
+            || old.tunnel_source != spec.tunnel_source
             || moved;
+        let former_end = old.errors_come_back;
         if changed {
-            let egress = next.routes.egress(spec.address);
+            let egress = way(next, spec.address, spec.tunnel_source);
             if let Some(real) = next.reals.get_mut(id.0) {
                 real.weight = spec.weight;
                 if spec.weight > 0 {
@@ -290,6 +294,7 @@ impl Builder {
                 real.limits = spec.limits;
                 real.forward = spec.forward;
                 real.tunnel = spec.tunnel;
+                real.tunnel_source = spec.tunnel_source;
                 real.configured = true;
                 real.egress = egress;
                 real.replies_come_back |= reaches_by_nat;
@@ -298,6 +303,16 @@ impl Builder {
                 next.nat_sockets
                     .retain_key((protocol, spec.address, spec.port));
                 next.nat_reals.retain_key(spec.address);
+            }
+            let end = spec.tunnel.end();
+            if spec.forward == ForwardMethod::Tunnel && former_end != Some(end) {
+                if let Some(former) = former_end {
+                    next.tunnel_ends.release_key(&(spec.address, former));
+                }
+                next.tunnel_ends.retain_key((spec.address, end));
+                if let Some(real) = next.reals.get_mut(id.0) {
+                    real.errors_come_back = Some(end);
+                }
             }
         }
         id
@@ -318,6 +333,8 @@ impl Builder {
             limits: spec.limits,
             forward: spec.forward,
             tunnel: spec.tunnel,
+            tunnel_source: spec.tunnel_source,
+            errors_come_back: None,
             configured: false,
             replies_come_back: false,
             egress: None,
@@ -399,6 +416,9 @@ impl Builder {
                     next.nat_sockets.release_key(&socket);
                     next.nat_reals.release_key(&real.address);
                 }
+                if let Some(end) = real.errors_come_back {
+                    next.tunnel_ends.release_key(&(real.address, end));
+                }
                 service.past.add(&totals);
                 service.former = service
                     .former
@@ -433,6 +453,15 @@ impl Builder {
         self.next_revision += 1;
         revision
     }
+}
+
+/// The way to a real server; none to one that is this machine itself.
+fn way(next: &Snapshot, real: IpAddr, source: Option<IpAddr>) -> Option<Egress> {
+    let egress = next.routes.egress(real)?;
+    (!next.locals.contains_key(&real)).then_some(Egress {
+        source: source.or(egress.source),
+        ..egress
+    })
 }
 
 /// The scheduler that `spec` asks for.

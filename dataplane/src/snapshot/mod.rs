@@ -22,7 +22,7 @@ use crate::session::Timeouts;
 use crate::wire::ethernet::Mac;
 use chunked::{Chunked, Sharded};
 use id::{PortId, RealId, ServiceId};
-use model::{RealServer, Totals, VirtualService, WorkerTable};
+use model::{RealServer, Totals, TunnelKind, VirtualService, WorkerTable};
 use route::Routes;
 use spec::PortSpec;
 
@@ -59,6 +59,8 @@ pub struct Snapshot {
     nat_sockets: Sharded<SocketKey, u32>,
     /// Their addresses, with the number of real servers on each.
     nat_reals: Sharded<IpAddr, u32>,
+    /// The far ends of tunnels, with the number of real servers behind each.
+    tunnel_ends: Sharded<(IpAddr, TunnelKind), u32>,
 }
 
 impl Snapshot {
@@ -102,6 +104,12 @@ impl Snapshot {
         self.locals.contains_key(&address) || self.is_vip(address)
     }
 
+    /// Whether the real server is this machine itself: its address is a port's.
+    #[must_use]
+    pub fn is_this_machine(&self, real: &RealServer) -> bool {
+        real.egress.is_none() && self.locals.contains_key(&real.address)
+    }
+
     /// Whether a NAT real server answers from this socket.
     #[inline]
     #[must_use]
@@ -114,6 +122,13 @@ impl Snapshot {
     #[must_use]
     pub fn is_nat_real(&self, address: IpAddr) -> bool {
         self.nat_reals.get(&address).is_some()
+    }
+
+    /// Whether a tunnel of this kind leads to a real server with this address.
+    #[inline]
+    #[must_use]
+    pub fn is_tunnel_end(&self, address: IpAddr, kind: TunnelKind) -> bool {
+        self.tunnel_ends.get(&(address, kind.end())).is_some()
     }
 
     /// Whether any real server is reached by NAT, so that replies pass through here.

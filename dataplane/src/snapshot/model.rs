@@ -22,19 +22,39 @@ pub enum ForwardMethod {
     Tunnel,
 }
 
-/// What stands between the outer IP header of a tunnel and the packet inside. None has a checksum.
+/// What stands between the outer IP header of a tunnel and the packet inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum TunnelKind {
     /// Nothing: IP in IP.
     #[default]
     Ipip,
     /// A GRE header.
-    Gre,
+    Gre {
+        /// Whether it has a checksum.
+        checksum: bool,
+    },
     /// A UDP header and a GUE header.
     Gue {
         /// The UDP port of the real server's end.
         port: u16,
+        /// Whether UDP's checksum is there.
+        checksum: bool,
     },
+}
+
+impl TunnelKind {
+    /// The same without checksums: by this, errors about a tunnel's packets tell whose they are.
+    #[must_use]
+    pub const fn end(self) -> Self {
+        match self {
+            Self::Ipip => Self::Ipip,
+            Self::Gre { .. } => Self::Gre { checksum: false },
+            Self::Gue { port, .. } => Self::Gue {
+                port,
+                checksum: false,
+            },
+        }
+    }
 }
 
 /// The way to an address.
@@ -44,8 +64,8 @@ pub struct Egress {
     pub port: PortId,
     /// Whose MAC it bears: the address itself, or a gateway.
     pub next_hop: IpAddr,
-    /// Our own address on that port, of the same family (a tunnel's outer source, the sender of
-    /// ICMP errors); `None` if the port has none.
+    /// Our own address on that port, of the same family (a tunnel's outer source unless it has one of
+    /// its own, the sender of ICMP errors); `None` if the port has none.
     pub source: Option<IpAddr>,
     /// Largest IP packet, in bytes.
     pub mtu: u16,
@@ -107,11 +127,15 @@ pub struct RealServer {
     pub forward: ForwardMethod,
     /// How sessions by [`ForwardMethod::Tunnel`] encapsulate.
     pub tunnel: TunnelKind,
+    /// Our end of the tunnel, if it is not the address of the port on the way.
+    pub tunnel_source: Option<IpAddr>,
+    /// The tunnel about whose packets errors come back, if there is one.
+    pub errors_come_back: Option<TunnelKind>,
     /// False once it was removed; the slot then waits for its last session.
     pub configured: bool,
     /// Whether sessions may exist that reach it by NAT, so that its replies are looked up.
     pub replies_come_back: bool,
-    /// The way there; `None` when no route leads to it.
+    /// The way there; `None` when no route leads to it, or it is this machine itself.
     pub egress: Option<Egress>,
     /// What the slot's counters stood at when it began to mean this real server.
     pub baseline: Totals,

@@ -100,4 +100,6 @@ pub struct RealSpec {
     pub forward: ForwardMethod,
     /// How a tunnel to it encapsulates.
     pub tunnel: TunnelKind,
+    /// Our end of a tunnel to it, one of our own addresses; else that of the port on the way.
+    pub tunnel_source: Option<IpAddr>,
 }

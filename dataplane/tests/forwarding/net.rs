@@ -44,6 +44,12 @@ pub(crate) const SYN_ACK: u8 = 0x12;
 pub(crate) const FIN_ACK: u8 = 0x11;
 pub(crate) const RST: u8 = 0x04;
 
+pub(crate) const GRE: TunnelKind = TunnelKind::Gre { checksum: false };
+pub(crate) const GUE: TunnelKind = TunnelKind::Gue {
+    port: 6080,
+    checksum: false,
+};
+
 pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
@@ -97,6 +103,7 @@ pub(crate) fn real(address: &str, port: u16, forward: ForwardMethod) -> RealSpec
         limits: Limits::default(),
         forward,
         tunnel: TunnelKind::Ipip,
+        tunnel_source: None,
     }
 }
 

@@ -6,25 +6,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::super::file::{
     Config, Forward as WrittenForward, Real as WrittenReal, SchedulerFlag,
-    Service as WrittenService, Tunnel as WrittenTunnel,
+    Service as WrittenService,
 };
 use super::super::supported::{Feature, Offered};
 use super::super::tree::Step;
 use super::super::valid::{Forward, HashFlags, Protocol, Real, Route, Scheduler, Service, Tunnel};
 use super::network::{Net, Reach};
+use super::tunnel::{self, Encapsulation, encapsulation};
 use super::{Finding, Findings, family, not_a_host, steps};
 
 const MAX_SERVICE_NAME: usize = 128;
-/// What the outer IPv4 or IPv6 header and what follows it add.
-const fn tunnel_overhead_bytes(tunnel: Tunnel, outer: IpAddr) -> u16 {
-    let between = match tunnel {
-        Tunnel::Ipip => 0,
-        Tunnel::Gre => 4,
-        Tunnel::Gue { .. } => 12,
-    };
-    between + if outer.is_ipv4() { 20 } else { 40 }
-}
-
 /// What is known across services.
 struct Context<'c> {
     config: &'c Config,
@@ -105,7 +96,7 @@ fn check_name(at: usize, name: &str, findings: &mut Findings<'_, '_>) {
 }
 
 /// The data plane's value for one of the format's, or an error that names those that there are.
-fn offered<E: Offered + PartialEq>(
+pub(super) fn offered<E: Offered + PartialEq>(
     value: E,
     steps: Vec<Step>,
     findings: &mut Findings<'_, '_>,
@@ -163,26 +154,6 @@ fn with_flags(
     }
 }
 
-/// How a service's tunnels encapsulate. As in IPVS, a port means nothing to other types than GUE.
-fn encapsulation(
-    written: &WrittenTunnel,
-    place: &[Step],
-    findings: &mut Findings<'_, '_>,
-) -> Tunnel {
-    let kind = offered(written.kind, with(place, "type"), findings).unwrap_or_default();
-    match (kind, written.port) {
-        (Tunnel::Gue { .. }, Some(port)) => Tunnel::Gue { port },
-        (_, Some(_)) => {
-            findings.add(
-                Finding::warning(with(place, "port"), "only `type: gue` has a port")
-                    .help("remove the port, or choose that type"),
-            );
-            kind
-        }
-        (_, None) => kind,
-    }
-}
-
 fn refuse(
     feature: Feature,
     wanted: bool,
@@ -211,9 +182,9 @@ impl Context<'_> {
             .map(|scheduler| with_flags(scheduler, at, written, findings));
         let protocol = offered(written.protocol, here("protocol"), findings);
         let forward = offered(written.forward, here("forward"), findings);
-        let mut tunnel = Tunnel::default();
+        let mut tunnel = Encapsulation::default();
         if let Some(written_tunnel) = &written.tunnel {
-            tunnel = encapsulation(written_tunnel, &here("tunnel"), findings);
+            tunnel = encapsulation(written_tunnel, self.net, &here("tunnel"), findings);
             let tunnels = |forward: WrittenForward| forward == WrittenForward::Tunnel;
             if !tunnels(written.forward)
                 && !written
@@ -310,6 +281,15 @@ impl Context<'_> {
                 );
             }
             thresholds(real, &place, findings);
+            let own = real.tunnel.as_ref().map(|own| {
+                let place = with(&place, "tunnel");
+                if method.is_some_and(|method| method != Forward::Tunnel) {
+                    let what = "this real server is not reached by a tunnel";
+                    findings.add(Finding::warning(place.clone(), what));
+                }
+                encapsulation(own, self.net, &place, findings)
+            });
+            let tunnel = own.unwrap_or(tunnel);
             if let Some(forward) = method {
                 self.real(vip, address, (forward, tunnel), &place, findings);
                 reals.push(Real {
@@ -318,7 +298,8 @@ impl Context<'_> {
                     upper: real.upper.unwrap_or(0),
                     lower: real.lower.unwrap_or(0),
                     forward,
-                    tunnel,
+                    tunnel: tunnel.tunnel,
+                    tunnel_source: tunnel.source,
                 });
             }
         }
@@ -336,7 +317,7 @@ impl Context<'_> {
         &mut self,
         vip: SocketAddr,
         address: SocketAddr,
-        (forward, tunnel): (Forward, Tunnel),
+        (forward, tunnel): (Forward, Encapsulation),
         place: &[Step],
         findings: &mut Findings<'_, '_>,
     ) {
@@ -358,19 +339,7 @@ impl Context<'_> {
             return;
         }
         if let Some(port) = self.net.own(ip) {
-            let port = self
-                .config
-                .dataplane
-                .ports
-                .get(port)
-                .map_or("", |port| port.name.as_str());
-            findings.add(Finding::error(
-                here,
-                format!(
-                    "{ip} is Plimsoll's own address on port `{}`",
-                    port.escape_debug()
-                ),
-            ));
+            self.own_real(ip, port, forward, here, findings);
             return;
         }
         if self.vips.contains(&ip) {
@@ -426,9 +395,44 @@ impl Context<'_> {
             Reach::OnLink(port) | Reach::Routed(Route { port, .. })
                 if forward == Forward::Tunnel =>
             {
-                self.tunnel_mtu(port, (tunnel, ip), place, findings);
+                if let Some(source) = tunnel.source
+                    && source.is_ipv4() != ip.is_ipv4()
+                {
+                    findings.add(Finding::error(
+                        with(place, "address"),
+                        format!("the tunnel's source {source} is not of the family of {ip}"),
+                    ));
+                }
+                self.tunnel_mtu(port, (tunnel.tunnel, ip), place, findings);
             }
             Reach::OnLink(_) | Reach::Routed(_) | Reach::Unknown => {}
+        }
+    }
+
+    /// A real server that is this machine: its kernel gets the packets as they are, if there is a way.
+    fn own_real(
+        &self,
+        ip: IpAddr,
+        port: usize,
+        forward: Forward,
+        here: Vec<Step>,
+        findings: &mut Findings<'_, '_>,
+    ) {
+        let Some(port) = self.config.dataplane.ports.get(port) else {
+            return;
+        };
+        let what = format!(
+            "{ip} is Plimsoll's own address on port `{}`",
+            port.name.escape_debug()
+        );
+        if forward == Forward::Nat {
+            findings.add(Finding::error(here, what).help(
+                "packets for this machine itself are not translated; use `forward: dr`, and give its Linux the virtual address",
+            ));
+        } else if !port.kernel {
+            findings.add(Finding::warning(here, what).help(
+                "nothing listens there, so clients are refused; with `kernel: true` on the port this machine's Linux gets the packets",
+            ));
         }
     }
 
@@ -443,7 +447,7 @@ impl Context<'_> {
         let Some(written) = self.config.dataplane.ports.get(port) else {
             return;
         };
-        let needed = 1500 + tunnel_overhead_bytes(tunnel, real);
+        let needed = 1500 + tunnel::overhead_bytes(tunnel, real);
         if written.mtu < needed && self.narrow.insert(port) {
             findings.add(
                 Finding::warning(
@@ -502,7 +506,7 @@ fn thresholds(real: &WrittenReal, place: &[Step], findings: &mut Findings<'_, '_
     }
 }
 
-fn with(place: &[Step], key: &'static str) -> Vec<Step> {
+pub(super) fn with(place: &[Step], key: &'static str) -> Vec<Step> {
     let mut steps = place.to_vec();
     steps.push(Step::Key(key));
     steps
