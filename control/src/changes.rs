@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::valid::{Protocol, Real, ReloadConfig, Service, StartConfig};
+use crate::config::valid::{MssClamp, Protocol, Real, ReloadConfig, Service, StartConfig};
 
 /// What a reload changes. Words are for people; which list they are in is for programs too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +108,14 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
     let mut what = Vec::new();
     differ(&mut what, "name", &old.name, &new.name);
     differ(&mut what, "scheduler", &old.scheduler, &new.scheduler);
+    let clamp =
+        |clamp: Option<MssClamp>| clamp.map_or_else(|| "none".to_owned(), |it| it.to_string());
+    differ(
+        &mut what,
+        "mss_clamp",
+        &clamp(old.mss_clamp),
+        &clamp(new.mss_clamp),
+    );
     let mut before: HashMap<SocketAddr, &Real> =
         old.reals.iter().map(|real| (real.address, real)).collect();
     for real in &new.reals {
@@ -163,6 +171,7 @@ fn other_changes(old: &ReloadConfig, new: &ReloadConfig) -> Vec<String> {
         &new.neighbors,
         |neighbor| format!("{} at {}", neighbor.address, mac(neighbor.mac)),
     );
+    differ(&mut what, "forwarding", &old.forwarding, &new.forwarding);
     let (before, after) = (old.timeouts, new.timeouts);
     for (name, before, after) in [
         ("timeouts.tcp", before.tcp, after.tcp),

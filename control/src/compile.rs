@@ -6,7 +6,7 @@ use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::schedule::{HashFlags, SchedulerKind};
 use plimsoll_dataplane::session::Timeouts;
 use plimsoll_dataplane::snapshot::id::PortId;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::snapshot::model::{ForwardMethod, MssClamp, TunnelKind};
 use plimsoll_dataplane::snapshot::spec::{
     PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
 };
@@ -70,6 +70,7 @@ pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
             .iter()
             .map(|neighbor| (neighbor.address, Mac(neighbor.mac)))
             .collect(),
+        forwarding: reload.forwarding,
         timeouts: Timeouts::new(
             reload.timeouts.tcp,
             reload.timeouts.tcp_fin,
@@ -89,6 +90,10 @@ fn service(service: &valid::Service) -> ServiceSpec {
             valid::Protocol::Udp => Protocol::Udp,
         },
         scheduler: scheduler(service.scheduler),
+        mss_clamp: service.mss_clamp.map(|clamp| match clamp {
+            valid::MssClamp::Auto => MssClamp::Auto,
+            valid::MssClamp::Bytes(bytes) => MssClamp::Bytes(bytes),
+        }),
         reals: service
             .reals
             .iter()

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::leaf::{ByteSize, HashKey, MacAddr, RealAddr, Vip, Written};
+use super::leaf::{ByteSize, HashKey, MacAddr, MssClamp, RealAddr, Vip, Written};
 
 /// A whole configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -125,6 +125,9 @@ pub struct Network {
     /// Fixed MAC addresses; all others are learnt by ARP or NDP.
     #[serde(default)]
     pub neighbors: Vec<Neighbor>,
+    /// Whether packets that are for nobody here are routed, as Linux does with `ip_forward`.
+    #[serde(default)]
+    pub forwarding: bool,
 }
 
 /// One item of `network.routes`.
@@ -203,6 +206,9 @@ pub struct Service {
     /// How `forward: tunnel` encapsulates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<Tunnel>,
+    /// The largest TCP segments that the ends may offer each other; `auto` is what fits the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mss_clamp: Option<MssClamp>,
     /// How the real servers are checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,

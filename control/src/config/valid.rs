@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use super::file::Hugepages;
+pub use super::leaf::MssClamp;
 
 /// A configuration that was found valid: what is fixed until a restart, and what reloads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +79,8 @@ pub struct ReloadConfig {
     pub routes: Vec<Route>,
     /// No two for one address; in the order of the file.
     pub neighbors: Vec<Neighbor>,
+    /// Whether packets that are for nobody here are routed.
+    pub forwarding: bool,
     /// How long idle sessions live.
     pub timeouts: Timeouts,
     /// `None` is a random one at each start.
@@ -132,6 +135,8 @@ pub struct Service {
     pub scheduler: Scheduler,
     /// What the service says; each real server holds its own.
     pub forward: Forward,
+    /// The largest TCP segments that the ends may offer each other.
+    pub mss_clamp: Option<MssClamp>,
     /// In scheduling order, which is that of the file. None twice, perhaps none at all.
     pub reals: Vec<Real>,
 }

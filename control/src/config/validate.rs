@@ -107,6 +107,7 @@ pub(super) fn validate(
             super::valid::ReloadConfig {
                 routes: net.routes,
                 neighbors: net.neighbors,
+                forwarding: config.network.forwarding,
                 timeouts,
                 hash_key: config.hash.key.map(|key| key.0.0),
                 services,

@@ -9,11 +9,11 @@ use crate::parse::{Addresses, Packet};
 use crate::rewrite::nat::{self, Side, Socket};
 use crate::rewrite::tunnel;
 use crate::snapshot::Snapshot;
-use crate::snapshot::model::{Egress, ForwardMethod, RealServer, TunnelKind};
+use crate::snapshot::model::{Egress, ForwardMethod, MssClamp, RealServer, TunnelKind};
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
-use crate::wire::ipv6;
+use crate::wire::{ipv4, ipv6, tcp};
 
 impl<P: Pool> Engine<P> {
     /// Sends a client's packet to its real server. Order as in IPVS: TTL, MTU, rewriting.
@@ -51,6 +51,13 @@ impl<P: Pool> Engine<P> {
         let Some(packet) = &self.prepare::<A, F>(frame, packet) else {
             return Action::Drop(DropReason::Truncated);
         };
+        if packet.tcp_flags & tcp::SYN != 0 {
+            let way = match method {
+                ForwardMethod::Tunnel => self.inner_mtu(real, now),
+                ForwardMethod::Direct | ForwardMethod::Nat => usize::from(egress.mtu),
+            };
+            self.clamp_mss(snapshot, frame.bytes_mut(), packet, (real, method), way);
+        }
         if method == ForwardMethod::Tunnel {
             return self.forward_by_tunnel(snapshot, frame, packet, real, egress, origin, now);
         }
@@ -132,6 +139,42 @@ impl<P: Pool> Engine<P> {
                 Verdict::Forwarded,
             ),
         }
+    }
+
+    /// Has a SYN, of the client or in answer to it, offer no larger segments than the service allows.
+    /// `way` is what fits between here and the real server, in bytes. Under NAT both ends send through
+    /// here, so what fits the way to the client counts too.
+    #[cold]
+    pub(super) fn clamp_mss(
+        &self,
+        snapshot: &Snapshot,
+        frame: &mut [u8],
+        packet: &Packet,
+        (real, method): (&RealServer, ForwardMethod),
+        way: usize,
+    ) {
+        let service = snapshot.service(real.service);
+        let most = match service.and_then(|service| service.mss_clamp) {
+            None => return,
+            Some(MssClamp::Bytes(bytes)) => bytes,
+            Some(MssClamp::Auto) => {
+                let ends = [packet.addresses.source(), packet.addresses.destination()];
+                let through_here = ends
+                    .into_iter()
+                    .filter(|_| method == ForwardMethod::Nat)
+                    .filter(|end| !snapshot.is_ours(*end))
+                    .filter_map(|end| snapshot.routes.egress(end))
+                    .map(|egress| usize::from(egress.mtu));
+                let headers = tcp::HEADER_BYTES
+                    + match packet.addresses {
+                        Addresses::V4 { .. } => ipv4::HEADER_BYTES,
+                        Addresses::V6 { .. } => ipv6::HEADER_BYTES,
+                    };
+                let fits = through_here.fold(way, usize::min).saturating_sub(headers);
+                u16::try_from(fits).unwrap_or(u16::MAX)
+            }
+        };
+        tcp::clamp_mss(packet.upper_mut(frame), most);
     }
 
     /// Brings the frame into the form that rewriting expects: a plain Ethernet header, no padding,

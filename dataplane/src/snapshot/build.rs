@@ -48,6 +48,7 @@ impl Builder {
             routes: Arc::new(Routes::default()),
             locals: Arc::new(map()),
             neighbours: Arc::new(HashMap::with_hasher(hasher.clone())),
+            forwarding: false,
             timeouts: Arc::default(),
             services: Chunked::default(),
             reals: Chunked::default(),
@@ -109,6 +110,7 @@ impl Builder {
     /// Ports, routes and neighbours. Says whether the ways to real servers may have changed.
     fn rebuild_network(&mut self, next: &mut Snapshot, spec: &Spec) -> bool {
         next.timeouts = Arc::new(spec.timeouts);
+        next.forwarding = spec.forwarding;
         let mut neighbours = HashMap::with_hasher(next.neighbours.hasher().clone());
         neighbours.extend(spec.neighbours.iter().copied());
         next.neighbours = Arc::new(neighbours);
@@ -179,6 +181,7 @@ impl Builder {
         if old.configured
             && old.name == spec.name
             && old.owned == owned
+            && old.mss_clamp == spec.mss_clamp
             && old.scheduler.kind() == spec.scheduler
             && *old.candidates == *candidates
         {
@@ -207,6 +210,7 @@ impl Builder {
             service.name = Arc::clone(&spec.name);
             service.configured = true;
             service.owned = owned;
+            service.mss_clamp = spec.mss_clamp;
             service.former = former.into();
             if let (Some(revision), Some(scheduler)) = (revision, scheduler) {
                 service.scheduler = scheduler;
@@ -234,6 +238,7 @@ impl Builder {
             address: spec.address,
             port: spec.port,
             protocol: spec.protocol,
+            mss_clamp: None,
             configured: false,
             owned: false,
             scheduler: Scheduler::new(spec.scheduler, &[]),

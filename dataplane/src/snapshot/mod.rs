@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub locals: Arc<HashMap<IpAddr, PortId, RandomState>>,
     /// Neighbours that need no ARP or NDP.
     pub neighbours: Arc<HashMap<IpAddr, Mac, RandomState>>,
+    /// Whether packets that are for nobody here are routed.
+    pub forwarding: bool,
     /// How long idle sessions live.
     pub timeouts: Arc<Timeouts>,
     /// By [`ServiceId`]; holes are services that are no longer configured.

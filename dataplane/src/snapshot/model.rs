@@ -57,6 +57,15 @@ impl TunnelKind {
     }
 }
 
+/// How large TCP's segments may be that the two ends of a service's sessions send each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MssClamp {
+    /// As large as fits into one packet on the way that is known here.
+    Auto,
+    /// So many bytes.
+    Bytes(u16),
+}
+
 /// The way to an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Egress {
@@ -84,6 +93,8 @@ pub struct VirtualService {
     pub port: u16,
     /// TCP or UDP.
     pub protocol: Protocol,
+    /// Up to which size TCP's ends may offer segments; `None` leaves it to them.
+    pub mss_clamp: Option<MssClamp>,
     /// False once it was removed; the slot then waits for its last session.
     pub configured: bool,
     /// Whether a flow must be handled by one certain worker, since its packets come from both

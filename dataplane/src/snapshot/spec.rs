@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::id::PortId;
-use super::model::{ForwardMethod, TunnelKind};
+use super::model::{ForwardMethod, MssClamp, TunnelKind};
 use crate::flow::Protocol;
 use crate::schedule::SchedulerKind;
 use crate::schedule::threshold::Limits;
@@ -23,6 +23,8 @@ pub struct Spec {
     pub routes: Vec<RouteSpec>,
     /// Neighbours that need no ARP or NDP.
     pub neighbours: Vec<(IpAddr, Mac)>,
+    /// Whether packets that are for nobody here are routed, as a Linux host does with `ip_forward`.
+    pub forwarding: bool,
     /// How long idle sessions live.
     pub timeouts: Timeouts,
     /// What is balanced.
@@ -81,6 +83,8 @@ pub struct ServiceSpec {
     pub protocol: Protocol,
     /// How a real server is chosen.
     pub scheduler: SchedulerKind,
+    /// Up to which size TCP's ends may offer segments; `None` leaves it to them.
+    pub mss_clamp: Option<MssClamp>,
     /// In scheduling order.
     pub reals: Vec<RealSpec>,
 }

@@ -126,6 +126,7 @@ pub(crate) fn service(
         port,
         protocol,
         scheduler: SchedulerKind::Rr,
+        mss_clamp: None,
         reals,
     }
 }

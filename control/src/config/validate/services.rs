@@ -229,6 +229,10 @@ impl Context<'_> {
                 "one-packet scheduling is for UDP only",
             ));
         }
+        if written.mss_clamp.is_some() && protocol.is_some_and(|protocol| protocol != Protocol::Tcp)
+        {
+            findings.add(Finding::warning(here("mss_clamp"), "only TCP has segments").help(remove));
+        }
         let one = format!("write one address: {}:{}", vip.address, vip.port);
         refuse(
             Feature::PrefixVip,
@@ -309,6 +313,7 @@ impl Context<'_> {
             protocol: protocol?,
             scheduler: scheduler?,
             forward: forward?,
+            mss_clamp: written.mss_clamp,
             reals,
         })
     }

@@ -37,6 +37,7 @@ fn service(port: u16, reals: &[RealSpec]) -> ServiceSpec {
         port,
         protocol: Protocol::Tcp,
         scheduler: SchedulerKind::Wrr,
+        mss_clamp: None,
         reals: reals.to_vec(),
     }
 }
