@@ -76,6 +76,7 @@ pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
             reload.timeouts.tcp_fin,
             reload.timeouts.udp,
         ),
+        refuses_replies: reload.refuses_replies,
         services: reload.services.iter().map(service).collect(),
     }
 }
@@ -94,6 +95,7 @@ fn service(service: &valid::Service) -> ServiceSpec {
             valid::MssClamp::Auto => MssClamp::Auto,
             valid::MssClamp::Bytes(bytes) => MssClamp::Bytes(bytes),
         }),
+        policy: service.policy,
         reals: service
             .reals
             .iter()

@@ -23,6 +23,8 @@ mod limits;
 mod methods;
 #[path = "forwarding/net.rs"]
 mod net;
+#[path = "forwarding/policy.rs"]
+mod policy;
 #[path = "forwarding/refusals.rs"]
 mod refusals;
 #[path = "forwarding/sessions.rs"]

@@ -101,7 +101,8 @@ impl<P: Pool> Engine<P> {
             Addresses::V4 { .. } => inner_mtu,
             Addresses::V6 { .. } => inner_mtu.max(ipv6::MIN_MTU_BYTES),
         };
-        if piece > told && packet.dont_fragment {
+        let is_told = real.policy.path_mtu || packet.addresses.is_v6();
+        if piece > told && packet.dont_fragment && is_told {
             let vip = packet.addresses.destination();
             self.too_big(snapshot, frame.bytes(), packet, Some(vip), told, now);
             return Action::Drop(DropReason::MtuExceeded);
@@ -117,7 +118,7 @@ impl<P: Pool> Engine<P> {
                 TunnelKind::Ipip | TunnelKind::Gre { .. } => 0,
             },
             id,
-            will_be_cut,
+            may_be_cut: will_be_cut || !is_told,
         };
         if let Err(reason) = tunnel::encapsulate(frame, &outer) {
             return Action::Drop(reason);

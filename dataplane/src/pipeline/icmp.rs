@@ -64,6 +64,18 @@ impl<P: Pool> Engine<P> {
         if is_error {
             return self.relay_error::<A, F>(snapshot, frame, packet, origin, now);
         }
+        self.leave_alone(snapshot, frame, packet, origin, now)
+    }
+
+    /// A message that is none of the balancer's.
+    fn leave_alone<F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
         match self.classify_rest(snapshot, frame, packet, origin, now) {
             Action::Drop(DropReason::LocalUnhandled | DropReason::NoService) => {
                 Action::Drop(DropReason::IcmpIgnored)
@@ -141,12 +153,14 @@ impl<P: Pool> Engine<P> {
         origin: Origin,
         now: Time,
     ) -> Action {
-        let quote = packet.upper(frame.bytes()).get(icmpv4::HEADER_BYTES..);
+        let upper = packet.upper(frame.bytes());
+        let kind = upper.first().copied();
+        let quote = upper.get(icmpv4::HEADER_BYTES..);
         let Some(quoted) = quote.and_then(parse_quoted) else {
             return Action::Drop(DropReason::IcmpInvalid);
         };
-        if let Some(kind) = tunnel_of(snapshot, &quoted) {
-            return self.tunnel_error(snapshot, frame.bytes(), packet, kind, origin, now);
+        if let Some(tunnel) = tunnel_of(snapshot, &quoted) {
+            return self.tunnel_error(snapshot, frame.bytes(), packet, tunnel, origin, now);
         }
         let (Some((from, to)), Some(protocol)) = (
             A::pair(quoted.addresses),
@@ -168,6 +182,9 @@ impl<P: Pool> Engine<P> {
         };
         let hash = table.hash(&key);
         if let Some(index) = table.find(hash, &key, now) {
+            if is_left_alone(snapshot, table.get(index).real(), packet, kind.as_ref()) {
+                return self.leave_alone(snapshot, frame, packet, origin, now);
+            }
             if !self.relayed.allow(now) {
                 return Action::Drop(DropReason::IcmpLimited);
             }
@@ -183,6 +200,9 @@ impl<P: Pool> Engine<P> {
         };
         let hash = table.reply_hash(&key);
         if let Some(index) = table.find_reply(hash, &key, now) {
+            if is_left_alone(snapshot, table.get(index).real(), packet, kind.as_ref()) {
+                return self.leave_alone(snapshot, frame, packet, origin, now);
+            }
             if !self.relayed.allow(now) {
                 return Action::Drop(DropReason::IcmpLimited);
             }
@@ -483,13 +503,24 @@ impl Error {
     }
 }
 
-/// The errors that IPVS passes on. A redirect is about the link that it came by, and a parameter
-/// problem is left to our own kernel.
+/// The errors that are passed on. A redirect is about the link that it came by.
 const fn is_relayed_v4(kind: u8) -> bool {
     matches!(
         kind,
-        icmpv4::DESTINATION_UNREACHABLE | icmpv4::SOURCE_QUENCH | icmpv4::TIME_EXCEEDED
+        icmpv4::DESTINATION_UNREACHABLE
+            | icmpv4::SOURCE_QUENCH
+            | icmpv4::TIME_EXCEEDED
+            | icmpv4::PARAMETER_PROBLEM
     )
+}
+
+/// Whether errors of this kind about sessions with the real server are none of the balancer's.
+fn is_left_alone(snapshot: &Snapshot, real: RealId, packet: &Packet, kind: Option<&u8>) -> bool {
+    kind == Some(&icmpv4::PARAMETER_PROBLEM)
+        && !packet.addresses.is_v6()
+        && snapshot
+            .real(real)
+            .is_some_and(|real| !real.policy.relays_parameter_problems)
 }
 
 pub(super) fn is_icmp_checksum_valid(frame: &[u8], packet: &Packet) -> bool {

@@ -5,6 +5,7 @@ mod balance;
 mod begin;
 mod classify;
 mod deliver;
+mod flush;
 mod forward;
 mod fragments;
 mod icmp;
@@ -34,6 +35,7 @@ use crate::schedule::destinations::Destinations;
 use crate::session::{Hint, KeyHash, ReplyHash, Session, SessionTable};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::{PortId, RealId};
+use crate::snapshot::policy::Shedder;
 use crate::snapshot::spec::PortRole;
 use crate::stats::{RealCounters, WorkerStats};
 use crate::time::Time;
@@ -168,6 +170,8 @@ pub(crate) struct Engine<P: Pool> {
     pub(crate) inboxes: Inboxes<P::Buf>,
     owners: RandomState,
     destinations: Destinations,
+    shedder: Shedder,
+    flush: flush::Flush,
     next_id: u16,
     /// Over the errors and resets made here.
     errors: limit::ErrorLimit,
@@ -205,6 +209,8 @@ impl<P: Pool> Engine<P> {
                 .collect(),
             inboxes,
             destinations: Destinations::new(hasher.clone()),
+            shedder: Shedder::default(),
+            flush: flush::Flush::default(),
             defended: HashMap::with_hasher(hasher.clone()),
             path_mtus: path_mtu::PathMtus::new(hasher.clone()),
             owners: hasher,
@@ -421,6 +427,7 @@ impl<P: Pool> Engine<P> {
         v6.expire(now, EXPIRY_BUDGET, |session| {
             Self::uncount(snapshot, worker, session);
         });
+        self.flush(snapshot);
         let live = self.sessions.v4.len() + self.sessions.v6.len();
         self.stats
             .sessions
@@ -429,9 +436,10 @@ impl<P: Pool> Engine<P> {
         self.expire_fragments(now);
     }
 
-    /// Whether `tick` has sessions left to reap at `now`.
+    /// Whether `tick` has sessions left to end at `now`.
     pub(crate) fn is_behind(&self, now: Time) -> bool {
-        self.sessions.v4.is_behind(now) || self.sessions.v6.is_behind(now)
+        let Sessions { v4, v6 } = &self.sessions;
+        v4.is_behind(now) || v6.is_behind(now) || self.flush.is_under_way()
     }
 
     /// When `tick` next has something to do, if that is by `until`.

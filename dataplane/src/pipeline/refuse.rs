@@ -5,7 +5,7 @@ use super::classify::punt;
 use super::icmp::Error;
 use super::{Action, Engine, Origin, Tabled, flow_key};
 use crate::flow::Protocol;
-use crate::io::Pool;
+use crate::io::{PacketBuf, Pool};
 use crate::parse::{Addresses, Packet, parse_ip};
 use crate::session::Direction;
 use crate::snapshot::Snapshot;
@@ -110,6 +110,30 @@ impl<P: Pool> Engine<P> {
             write,
             now,
         )
+    }
+
+    /// A NAT real server's packet belongs to no session. As in IPVS it is quoted one hop older than it
+    /// came.
+    #[cold]
+    pub(super) fn refuse_reply<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        now: Time,
+    ) -> Action {
+        if let Some(packet) = &self.prepare::<A, F>(frame, packet) {
+            let datagram = packet.datagram(frame.bytes());
+            self.report(
+                snapshot,
+                datagram,
+                packet,
+                None,
+                Error::PortUnreachable,
+                now,
+            );
+        }
+        Action::Drop(DropReason::NoSession)
     }
 
     /// No way leads to the real server.

@@ -45,8 +45,8 @@ pub struct Outer {
     pub flow: u64,
     /// Identifies the outer datagram should it be fragmented.
     pub id: u16,
-    /// Whether it will be, since the inner one came in fragments itself or is too long.
-    pub will_be_cut: bool,
+    /// Whether anybody may, whatever the inner one says: it is too long, or nobody looks at that.
+    pub may_be_cut: bool,
 }
 
 /// A hash of the packet's addresses, ports and protocol, the same on every node and after a restart.
@@ -128,7 +128,7 @@ const fn outer_tos(tos: u8) -> u8 {
 pub fn encapsulate<F: PacketBuf>(frame: &mut F, tunnel: &Outer) -> Result<(), DropReason> {
     let datagram = frame.bytes().get(ETHERNET..).unwrap_or_default();
     let mut inner = inner(datagram).ok_or(DropReason::Truncated)?;
-    inner.dont_fragment &= !tunnel.will_be_cut;
+    inner.dont_fragment &= !tunnel.may_be_cut;
     let overhead = overhead(tunnel.kind, tunnel.real);
     frame
         .prepend(overhead)

@@ -10,10 +10,10 @@ use hashbrown::{HashMap, HashSet};
 use super::chunked::{Chunked, Sharded};
 use super::id::{PortId, RealId, ServiceId};
 use super::model::{Egress, ForwardMethod, RealServer, Totals, VirtualService, WorkerTable};
+use super::policy::OnDown;
 use super::route::Routes;
 use super::spec::{RealSpec, RouteSpec, ServiceSpec, Spec};
 use super::{Snapshot, SocketKey};
-use crate::flow::Protocol;
 use crate::schedule::threshold::Overload;
 use crate::schedule::{Candidate, Cursor, Scheduler, Server};
 
@@ -50,6 +50,8 @@ impl Builder {
             neighbours: Arc::new(HashMap::with_hasher(hasher.clone())),
             forwarding: false,
             timeouts: Arc::default(),
+            refuses_replies: false,
+            flushes: false,
             services: Chunked::default(),
             reals: Chunked::default(),
             overloads: Chunked::default(),
@@ -103,6 +105,10 @@ impl Builder {
         for id in gone {
             self.remove_service(&mut next, id);
         }
+        next.flushes = self.removed_reals.iter().any(|id| {
+            let real = next.real(*id);
+            real.is_some_and(|real| real.policy.on_down == OnDown::Reset)
+        });
         self.last = Arc::new(next);
         Arc::clone(&self.last)
     }
@@ -111,6 +117,7 @@ impl Builder {
     fn rebuild_network(&mut self, next: &mut Snapshot, spec: &Spec) -> bool {
         next.timeouts = Arc::new(spec.timeouts);
         next.forwarding = spec.forwarding;
+        next.refuses_replies = spec.refuses_replies;
         let mut neighbours = HashMap::with_hasher(next.neighbours.hasher().clone());
         neighbours.extend(spec.neighbours.iter().copied());
         next.neighbours = Arc::new(neighbours);
@@ -164,7 +171,7 @@ impl Builder {
             .reals
             .iter()
             .map(|real| Candidate {
-                real: self.configure_real(next, id, spec.protocol, real, moved),
+                real: self.configure_real(next, id, spec, real, moved),
                 weight: real.weight,
                 limits: real.limits,
             })
@@ -182,12 +189,13 @@ impl Builder {
             && old.name == spec.name
             && old.owned == owned
             && old.mss_clamp == spec.mss_clamp
+            && old.policy == spec.policy
             && old.scheduler.kind() == spec.scheduler
             && *old.candidates == *candidates
         {
             return id;
         }
-        // A new name or owner leaves the schedulers of the workers where they are.
+        // A new name, owner or policy leaves the schedulers of the workers where they are.
         let reschedules = !old.configured
             || old.scheduler.kind() != spec.scheduler
             || *old.candidates != *candidates;
@@ -202,6 +210,11 @@ impl Builder {
             .filter(|real| !candidates.iter().any(|candidate| candidate.real == *real))
             .collect();
         let carried = carried_removals(&old.removed, &dropped, &former);
+        for real in &former {
+            if let Some(real) = next.reals.get_mut(real.0) {
+                real.policy = spec.policy;
+            }
+        }
         for (real, _) in &dropped {
             self.remove_real(next, *real);
         }
@@ -211,6 +224,7 @@ impl Builder {
             service.configured = true;
             service.owned = owned;
             service.mss_clamp = spec.mss_clamp;
+            service.policy = spec.policy;
             service.former = former.into();
             if let (Some(revision), Some(scheduler)) = (revision, scheduler) {
                 service.scheduler = scheduler;
@@ -241,6 +255,7 @@ impl Builder {
             mss_clamp: None,
             configured: false,
             owned: false,
+            policy: spec.policy,
             scheduler: Scheduler::new(spec.scheduler, &[]),
             candidates: Arc::from([]),
             revision: 0,
@@ -269,14 +284,14 @@ impl Builder {
         &mut self,
         next: &mut Snapshot,
         service: ServiceId,
-        protocol: Protocol,
+        owner: &ServiceSpec,
         spec: &RealSpec,
         moved: bool,
     ) -> RealId {
         let key = (service, spec.address, spec.port);
         let id = match self.real_ids.get(&key) {
             Some(id) => *id,
-            None => self.add_real(next, key, spec),
+            None => self.add_real(next, key, owner, spec),
         };
         self.removed_reals.remove(&id);
         let Some(old) = next.real(id) else { return id };
@@ -287,6 +302,7 @@ impl Builder {
             || old.forward != spec.forward
             || old.tunnel != spec.tunnel
             || old.tunnel_source != spec.tunnel_source
+            || old.policy != owner.policy
             || moved;
         let former_end = old.errors_come_back;
         if changed {
@@ -300,13 +316,14 @@ impl Builder {
                 real.forward = spec.forward;
                 real.tunnel = spec.tunnel;
                 real.tunnel_source = spec.tunnel_source;
+                real.policy = owner.policy;
                 real.configured = true;
                 real.egress = egress;
                 real.replies_come_back |= reaches_by_nat;
             }
             if reaches_by_nat {
                 next.nat_sockets
-                    .retain_key((protocol, spec.address, spec.port));
+                    .retain_key((owner.protocol, spec.address, spec.port));
                 next.nat_reals.retain_key(spec.address);
             }
             let end = spec.tunnel.end();
@@ -323,7 +340,13 @@ impl Builder {
         id
     }
 
-    fn add_real(&mut self, next: &mut Snapshot, key: RealKey, spec: &RealSpec) -> RealId {
+    fn add_real(
+        &mut self,
+        next: &mut Snapshot,
+        key: RealKey,
+        owner: &ServiceSpec,
+        spec: &RealSpec,
+    ) -> RealId {
         let id = self
             .free_reals
             .pop()
@@ -340,6 +363,7 @@ impl Builder {
             tunnel: spec.tunnel,
             tunnel_source: spec.tunnel_source,
             errors_come_back: None,
+            policy: owner.policy,
             configured: false,
             replies_come_back: false,
             egress: None,

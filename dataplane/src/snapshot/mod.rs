@@ -5,6 +5,7 @@ pub mod build;
 pub mod chunked;
 pub mod id;
 pub mod model;
+pub mod policy;
 pub mod rcu;
 pub mod route;
 pub mod spec;
@@ -46,6 +47,10 @@ pub struct Snapshot {
     pub forwarding: bool,
     /// How long idle sessions live.
     pub timeouts: Arc<Timeouts>,
+    /// See [`spec::Spec::refuses_replies`].
+    pub refuses_replies: bool,
+    /// Whether there are removed real servers whose sessions end ([`policy::OnDown::Reset`]).
+    pub flushes: bool,
     /// By [`ServiceId`]; holes are services that are no longer configured.
     pub services: Chunked<VirtualService>,
     /// By [`RealId`]; holes are real servers that are no longer configured.
@@ -131,6 +136,12 @@ impl Snapshot {
     #[must_use]
     pub fn is_tunnel_end(&self, address: IpAddr, kind: TunnelKind) -> bool {
         self.tunnel_ends.get(&(address, kind.end())).is_some()
+    }
+
+    /// Whether any service is configured.
+    #[must_use]
+    pub fn has_services(&self) -> bool {
+        !self.vips.is_empty()
     }
 
     /// Whether any real server is reached by NAT, so that replies pass through here.

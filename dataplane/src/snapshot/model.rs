@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::chunked::Chunked;
 use super::id::{PortId, RealId, ServiceId};
+use super::policy::Policy;
 use crate::flow::Protocol;
 use crate::schedule::threshold::Limits;
 use crate::schedule::{Candidate, Cursor, Scheduler};
@@ -100,6 +101,8 @@ pub struct VirtualService {
     /// Whether a flow must be handled by one certain worker, since its packets come from both
     /// sides (NAT).
     pub owned: bool,
+    /// Where it does as IPVS does, and where not.
+    pub policy: Policy,
     /// The immutable half of the scheduler.
     pub scheduler: Scheduler,
     /// The real servers in scheduling order.
@@ -142,6 +145,8 @@ pub struct RealServer {
     pub tunnel_source: Option<IpAddr>,
     /// The tunnel about whose packets errors come back, if there is one.
     pub errors_come_back: Option<TunnelKind>,
+    /// Its service's, also after it was removed.
+    pub policy: Policy,
     /// False once it was removed; the slot then waits for its last session.
     pub configured: bool,
     /// Whether sessions may exist that reach it by NAT, so that its replies are looked up.

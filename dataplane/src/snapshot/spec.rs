@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::id::PortId;
 use super::model::{ForwardMethod, MssClamp, TunnelKind};
+use super::policy::Policy;
 use crate::flow::Protocol;
 use crate::schedule::SchedulerKind;
 use crate::schedule::threshold::Limits;
@@ -27,6 +28,9 @@ pub struct Spec {
     pub forwarding: bool,
     /// How long idle sessions live.
     pub timeouts: Timeouts,
+    /// A NAT real server is told that what it sends from its service's port belongs to no session
+    /// (IPVS: `nat_icmp_send`).
+    pub refuses_replies: bool,
     /// What is balanced.
     pub services: Vec<ServiceSpec>,
 }
@@ -85,6 +89,8 @@ pub struct ServiceSpec {
     pub scheduler: SchedulerKind,
     /// Up to which size TCP's ends may offer segments; `None` leaves it to them.
     pub mss_clamp: Option<MssClamp>,
+    /// Where it does as IPVS does, and where not.
+    pub policy: Policy,
     /// In scheduling order.
     pub reals: Vec<RealSpec>,
 }

@@ -13,7 +13,7 @@ use super::super::tree::Step;
 use super::super::valid::{Forward, HashFlags, Protocol, Real, Route, Scheduler, Service, Tunnel};
 use super::network::{Net, Reach};
 use super::tunnel::{self, Encapsulation, encapsulation};
-use super::{Finding, Findings, family, not_a_host, steps};
+use super::{Finding, Findings, family, not_a_host, policy, steps};
 
 const MAX_SERVICE_NAME: usize = 128;
 /// What is known across services.
@@ -314,6 +314,7 @@ impl Context<'_> {
             scheduler: scheduler?,
             forward: forward?,
             mss_clamp: written.mss_clamp,
+            policy: policy::of(self.config, written),
             reals,
         })
     }

@@ -17,18 +17,18 @@ const OUTER: Outer = Outer {
     kind: TunnelKind::Ipip,
     flow: 0,
     id: 77,
-    will_be_cut: false,
+    may_be_cut: false,
 };
 
 fn packet() -> PacketBuilder {
     PacketBuilder::v4(A, B).udp(1, 2).payload(b"data")
 }
 
-fn wrap(frame: &mut HeapBuf, will_be_cut: bool) -> Result<(), DropReason> {
+fn wrap(frame: &mut HeapBuf, may_be_cut: bool) -> Result<(), DropReason> {
     encapsulate(
         frame,
         &Outer {
-            will_be_cut,
+            may_be_cut,
             ..OUTER
         },
     )
@@ -36,7 +36,7 @@ fn wrap(frame: &mut HeapBuf, will_be_cut: bool) -> Result<(), DropReason> {
 
 #[test]
 fn whoever_must_not_be_fragmented_needs_no_identification() {
-    for (df, will_be_cut, flags, id) in [
+    for (df, may_be_cut, flags, id) in [
         (false, false, 0, 77),
         (true, false, ipv4::DONT_FRAGMENT, 0),
         (false, true, 0, 77),
@@ -44,12 +44,12 @@ fn whoever_must_not_be_fragmented_needs_no_identification() {
     ] {
         let builder = if df { packet().df() } else { packet() };
         let mut frame = HeapBuf::from_frame(&builder.build());
-        wrap(&mut frame, will_be_cut).unwrap();
+        wrap(&mut frame, may_be_cut).unwrap();
         let outer = ipv4::Header::at(frame.bytes(), ETHERNET).unwrap();
         assert_eq!(
             (outer.flags(), outer.id()),
             (flags, id),
-            "{df} {will_be_cut}"
+            "{df} {may_be_cut}"
         );
         assert!(outer.sum().is_valid());
         assert_eq!(frame.bytes()[34..], builder.build_datagram());
