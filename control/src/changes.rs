@@ -356,14 +356,16 @@ services:
     fn another_tunnel_is_named() {
         let (lines, _) = changes(&[(
             "scheduler: rr\n    forward: dr\n    reals: [{ address: \"192.0.2.21:80\" }, { address: \"192.0.2.22:80\" }]",
-            "forward: tunnel\n    tunnel: { type: gue }\n    reals: [{ address: 192.0.2.21 }]",
+            "forward: tunnel\n    mss_clamp: auto\n    tunnel: { type: gue, checksum: csum, source: 192.0.2.2 }\n    reals: [{ address: 192.0.2.21 }]",
         )]);
         let web = "~ service web (tcp 192.0.2.10:80):";
         assert_eq!(
             lines,
             [
+                format!("{web} mss_clamp none -> auto"),
                 format!("{web} forward of 192.0.2.21:80 dr -> tunnel"),
-                format!("{web} tunnel of 192.0.2.21:80 ipip -> gue to port 6080"),
+                format!("{web} tunnel of 192.0.2.21:80 ipip -> gue to port 6080 with checksum"),
+                format!("{web} tunnel source of 192.0.2.21:80 the port's -> 192.0.2.2"),
                 format!("{web} real 192.0.2.22:80 removed"),
             ]
         );

@@ -299,6 +299,35 @@ fn a_real_servers_tunnel_overrides_the_services_as_a_whole() {
 }
 
 #[test]
+fn others_packets_are_routed_where_that_is_said_or_lvs_is_followed() {
+    for (written, routed) in [
+        ("", false),
+        ("compat: lvs\n", true),
+        ("network: { forwarding: true }\n", true),
+        ("compat: lvs\nnetwork: { forwarding: false }\n", false),
+    ] {
+        let text = SMALL.replace("services:", &format!("{written}services:"));
+        assert_eq!(valid(&text).reload().forwarding, routed, "{written}");
+    }
+}
+
+#[test]
+fn a_segment_size_is_auto_or_a_number() {
+    use valid::MssClamp::{Auto, Bytes};
+    for (written, clamp) in [
+        ("", None),
+        ("    mss_clamp: auto\n", Some(Auto)),
+        ("    mss_clamp: 1360\n", Some(Bytes(1360))),
+    ] {
+        let text = SMALL.replace("    reals:", &format!("{written}    reals:"));
+        let config = valid(&text);
+        assert_eq!(config.reload().services[0].mss_clamp, clamp);
+    }
+    let text = SMALL.replace("    reals:", "    mss_clamp: 99\n    reals:");
+    assert_eq!(config::parse("test", text).unwrap_err().errors(), 1);
+}
+
+#[test]
 fn a_byte_order_mark_and_windows_line_ends_are_read() {
     let text = format!("\u{feff}{}", SMALL.trim_start().replace('\n', "\r\n"));
     assert_eq!(valid(&text), valid(SMALL));
