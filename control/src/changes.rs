@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::config::leaf::print_duration;
-use crate::config::valid::{Protocol, Real, ReloadConfig, Service, StartConfig};
+use crate::config::valid::{MssClamp, Protocol, Real, ReloadConfig, Service, StartConfig};
 
 /// What a reload changes. Words are for people; which list they are in is for programs too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +111,14 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
     differ(&mut what, "scheduler", &old.scheduler, &new.scheduler);
     let slow_start = |service: &Service| print_duration(service.slow_start);
     differ(&mut what, "slow_start", &slow_start(old), &slow_start(new));
+    let clamp =
+        |clamp: Option<MssClamp>| clamp.map_or_else(|| "none".to_owned(), |it| it.to_string());
+    differ(
+        &mut what,
+        "mss_clamp",
+        &clamp(old.mss_clamp),
+        &clamp(new.mss_clamp),
+    );
     if old.policy != new.policy {
         what.push("compat, ipvs or on_down".to_owned());
     }
@@ -135,6 +143,16 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
             &real.forward.name(),
         );
         differ(&mut what, &label("tunnel"), &former.tunnel, &real.tunnel);
+        let source = |real: &Real| match real.tunnel_source {
+            Some(source) => source.to_string(),
+            None => "the port's".to_owned(),
+        };
+        differ(
+            &mut what,
+            &label("tunnel source"),
+            &source(former),
+            &source(real),
+        );
     }
     let gone = old
         .reals
@@ -159,6 +177,7 @@ fn other_changes(old: &ReloadConfig, new: &ReloadConfig) -> Vec<String> {
         &new.neighbors,
         |neighbor| format!("{} at {}", neighbor.address, mac(neighbor.mac)),
     );
+    differ(&mut what, "forwarding", &old.forwarding, &new.forwarding);
     let (before, after) = (old.timeouts, new.timeouts);
     for (name, before, after) in [
         ("timeouts.tcp", before.tcp, after.tcp),
@@ -341,14 +360,16 @@ services:
     fn another_tunnel_is_named() {
         let (lines, _) = changes(&[(
             "scheduler: rr\n    forward: dr\n    reals: [{ address: \"192.0.2.21:80\" }, { address: \"192.0.2.22:80\" }]",
-            "forward: tunnel\n    tunnel: { type: gue }\n    reals: [{ address: 192.0.2.21 }]",
+            "forward: tunnel\n    mss_clamp: auto\n    tunnel: { type: gue, checksum: csum, source: 192.0.2.2 }\n    reals: [{ address: 192.0.2.21 }]",
         )]);
         let web = "~ service web (tcp 192.0.2.10:80):";
         assert_eq!(
             lines,
             [
+                format!("{web} mss_clamp none -> auto"),
                 format!("{web} forward of 192.0.2.21:80 dr -> tunnel"),
-                format!("{web} tunnel of 192.0.2.21:80 ipip -> gue to port 6080"),
+                format!("{web} tunnel of 192.0.2.21:80 ipip -> gue to port 6080 with checksum"),
+                format!("{web} tunnel source of 192.0.2.21:80 the port's -> 192.0.2.2"),
                 format!("{web} real 192.0.2.22:80 removed"),
             ]
         );

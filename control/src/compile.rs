@@ -7,7 +7,7 @@ use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::schedule::{HashFlags, SchedulerKind};
 use plimsoll_dataplane::session::Timeouts;
 use plimsoll_dataplane::snapshot::id::PortId;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::snapshot::model::{ForwardMethod, MssClamp, TunnelKind};
 use plimsoll_dataplane::snapshot::spec::{
     PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
 };
@@ -71,6 +71,7 @@ pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
             .iter()
             .map(|neighbor| (neighbor.address, Mac(neighbor.mac)))
             .collect(),
+        forwarding: reload.forwarding,
         timeouts: Timeouts::new(
             reload.timeouts.tcp,
             reload.timeouts.tcp_fin,
@@ -97,6 +98,10 @@ fn service(service: &valid::Service, hash_key: Option<[u8; 16]>) -> ServiceSpec 
         },
         scheduler: scheduler(service.scheduler, hash_key),
         slow_start_ms: u32::try_from(service.slow_start.as_millis()).unwrap_or(u32::MAX),
+        mss_clamp: service.mss_clamp.map(|clamp| match clamp {
+            valid::MssClamp::Auto => MssClamp::Auto,
+            valid::MssClamp::Bytes(bytes) => MssClamp::Bytes(bytes),
+        }),
         policy: service.policy,
         reals: service
             .reals
@@ -116,9 +121,10 @@ fn service(service: &valid::Service, hash_key: Option<[u8; 16]>) -> ServiceSpec 
                 },
                 tunnel: match real.tunnel {
                     valid::Tunnel::Ipip => TunnelKind::Ipip,
-                    valid::Tunnel::Gre => TunnelKind::Gre,
-                    valid::Tunnel::Gue { port } => TunnelKind::Gue { port },
+                    valid::Tunnel::Gre { checksum } => TunnelKind::Gre { checksum },
+                    valid::Tunnel::Gue { port, checksum } => TunnelKind::Gue { port, checksum },
                 },
+                tunnel_source: real.tunnel_source,
             })
             .collect(),
     }

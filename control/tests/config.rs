@@ -308,14 +308,18 @@ fn off_is_accepted_for_what_this_version_does_not_carry() {
 
 #[test]
 fn a_services_tunnel_is_that_of_its_real_servers_and_gue_has_a_port() {
+    let gre = |checksum| valid::Tunnel::Gre { checksum };
+    let gue = |port, checksum| valid::Tunnel::Gue { port, checksum };
     for (written, tunnel) in [
         ("{ type: ipip }", valid::Tunnel::Ipip),
-        ("{ type: gre }", valid::Tunnel::Gre),
-        ("{ type: gue }", valid::Tunnel::Gue { port: 6080 }),
-        (
-            "{ type: gue, port: 5555 }",
-            valid::Tunnel::Gue { port: 5555 },
-        ),
+        ("{ type: ipip, checksum: csum }", valid::Tunnel::Ipip),
+        ("{ type: gre }", gre(false)),
+        ("{ type: gre, checksum: csum }", gre(true)),
+        ("{ type: gre, checksum: remcsum }", gre(false)),
+        ("{ type: gue }", gue(6080, false)),
+        ("{ type: gue, port: 5555 }", gue(5555, false)),
+        ("{ type: gue, checksum: csum }", gue(6080, true)),
+        ("{ type: gue, checksum: remcsum }", gue(6080, true)),
     ] {
         let text = SMALL.replace(
             "    reals:",
@@ -325,7 +329,66 @@ fn a_services_tunnel_is_that_of_its_real_servers_and_gue_has_a_port() {
         let reals = &config.reload().services[0].reals;
         assert!(!reals.is_empty());
         assert!(reals.iter().all(|real| real.tunnel == tunnel), "{written}");
+        assert!(reals.iter().all(|real| real.tunnel_source.is_none()));
     }
+}
+
+#[test]
+fn a_real_servers_tunnel_overrides_the_services_as_a_whole() {
+    let text = SMALL
+        .replace(
+            "    reals:",
+            "    forward: tunnel\n    tunnel: { type: gue, port: 5555, source: 192.0.2.10 }\n    reals:",
+        )
+        .replace("weight: 0", "weight: 0, tunnel: { type: gue }");
+    let config = valid(&text);
+    let reals = &config.reload().services[0].reals;
+    let gue = |port| valid::Tunnel::Gue {
+        port,
+        checksum: false,
+    };
+    let of = |weight| {
+        reals
+            .iter()
+            .find(|real| (real.weight == 0) == weight)
+            .unwrap()
+    };
+    let (own, services) = (of(true), of(false));
+    assert_eq!((own.tunnel, own.tunnel_source), (gue(6080), None));
+    let source = "192.0.2.10".parse().ok();
+    assert_eq!(
+        (services.tunnel, services.tunnel_source),
+        (gue(5555), source)
+    );
+}
+
+#[test]
+fn others_packets_are_routed_where_that_is_said_or_lvs_is_followed() {
+    for (written, routed) in [
+        ("", false),
+        ("compat: lvs\n", true),
+        ("network: { forwarding: true }\n", true),
+        ("compat: lvs\nnetwork: { forwarding: false }\n", false),
+    ] {
+        let text = SMALL.replace("services:", &format!("{written}services:"));
+        assert_eq!(valid(&text).reload().forwarding, routed, "{written}");
+    }
+}
+
+#[test]
+fn a_segment_size_is_auto_or_a_number() {
+    use valid::MssClamp::{Auto, Bytes};
+    for (written, clamp) in [
+        ("", None),
+        ("    mss_clamp: auto\n", Some(Auto)),
+        ("    mss_clamp: 1360\n", Some(Bytes(1360))),
+    ] {
+        let text = SMALL.replace("    reals:", &format!("{written}    reals:"));
+        let config = valid(&text);
+        assert_eq!(config.reload().services[0].mss_clamp, clamp);
+    }
+    let text = SMALL.replace("    reals:", "    mss_clamp: 99\n    reals:");
+    assert_eq!(config::parse("test", text).unwrap_err().errors(), 1);
 }
 
 #[test]

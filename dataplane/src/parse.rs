@@ -170,6 +170,13 @@ impl Addresses {
         }
     }
 
+    /// Whether they are IPv6's.
+    #[inline]
+    #[must_use]
+    pub const fn is_v6(&self) -> bool {
+        matches!(self, Self::V6 { .. })
+    }
+
     /// The sum of the pseudo header for an upper layer of `length` bytes.
     #[inline]
     #[must_use]

@@ -69,6 +69,7 @@ drop_reasons! {
     FragmentTableFull "fragment_table_full" "Too many datagrams are being reassembled.";
     IcmpIgnored "icmp_ignored" "An ICMP message for one of our addresses that is none of our business.";
     IcmpInvalid "icmp_invalid" "A malformed ICMP message or one with a wrong checksum.";
+    IcmpLimited "icmp_limited" "More ICMP errors about sessions than one worker passes on in a second.";
     IcmpNoSession "icmp_no_session" "An ICMP error about a packet of no known session.";
 }
 
@@ -83,8 +84,8 @@ pub enum Verdict {
     Punted,
     /// Handed to the worker that owns its flow.
     HandedOver,
-    /// Not to be sent anywhere: answers of ARP and NDP, which have been used, and what was sent to a
-    /// group that nobody here listens to.
+    /// Not to be sent anywhere: answers of ARP and NDP and errors from a tunnel's path, which have been
+    /// used, and what was sent to a group that nobody here listens to.
     Consumed,
     /// Dropped.
     Dropped(DropReason),

@@ -29,5 +29,9 @@ mod policy;
 mod refusals;
 #[path = "forwarding/sessions.rs"]
 mod sessions;
+#[path = "forwarding/sizes.rs"]
+mod sizes;
+#[path = "forwarding/tunnels.rs"]
+mod tunnels;
 #[path = "forwarding/workers.rs"]
 mod workers;

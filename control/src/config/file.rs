@@ -9,7 +9,7 @@ use plimsoll_dataplane::snapshot::policy::DEFAULT_SHED_RATE;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::leaf::{ByteSize, HashKey, MacAddr, RealAddr, Vip, Written};
+use super::leaf::{ByteSize, HashKey, MacAddr, MssClamp, RealAddr, Vip, Written};
 
 /// A whole configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -132,6 +132,10 @@ pub struct Network {
     /// Fixed MAC addresses; all others are learnt by ARP or NDP.
     #[serde(default)]
     pub neighbors: Vec<Neighbor>,
+    /// Whether packets that are for nobody here are routed, as Linux does with `ip_forward`; false if
+    /// omitted, with `compat: lvs` true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarding: Option<bool>,
 }
 
 /// One item of `network.routes`.
@@ -205,6 +209,9 @@ pub struct Ipvs {
     /// A NAT real server is told that what it sends from its service's port belongs to no session.
     #[serde(default)]
     pub nat_icmp_send: bool,
+    /// Tunnels fragment no packet that must not be, and tell its sender what fits.
+    #[serde(default = "default_pmtu_disc")]
+    pub pmtu_disc: bool,
 }
 
 /// When a defence against floods is up.
@@ -277,6 +284,9 @@ pub struct Service {
     /// How `forward: tunnel` encapsulates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<Tunnel>,
+    /// The largest TCP segments that the ends may offer each other; `auto` is what fits the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mss_clamp: Option<MssClamp>,
     /// Overrides the file's `compat`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compat: Option<Compat>,
@@ -320,6 +330,9 @@ pub struct Real {
     /// Overrides the service's `forward`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward: Option<Forward>,
+    /// Overrides the service's `tunnel`, as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Tunnel>,
 }
 
 /// `services[].persistence`.
@@ -335,7 +348,7 @@ pub struct Persistence {
     pub mask: Option<u8>,
 }
 
-/// `services[].tunnel`.
+/// `services[].tunnel`, and a real server's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tunnel {
@@ -346,6 +359,12 @@ pub struct Tunnel {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
+    /// What is summed for `type: gre` and `type: gue`.
+    #[serde(default)]
+    pub checksum: TunnelChecksum,
+    /// The outer source, one of Plimsoll's own addresses; that of the port on the way if omitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Written<IpAddr>>,
 }
 
 /// `services[].tunnel.port` if it is omitted.
@@ -449,6 +468,19 @@ pub enum TunnelType {
     Gue,
 }
 
+/// The format's checksums of tunnels, by the names of `ipvsadm --tun-csum` and its like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TunnelChecksum {
+    /// None.
+    #[default]
+    None,
+    /// GRE's checksum, or UDP's for GUE.
+    Csum,
+    /// Remote checksum offload, for GUE.
+    Remcsum,
+}
+
 /// The format's health checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -476,6 +508,10 @@ const fn default_maglev_size() -> u32 {
 
 const fn default_am_droprate() -> u32 {
     DEFAULT_SHED_RATE.get()
+}
+
+const fn default_pmtu_disc() -> bool {
+    true
 }
 
 const fn default_weight() -> u32 {
@@ -531,6 +567,7 @@ impl Default for Ipvs {
             drop_packet: Defence::default(),
             am_droprate: default_am_droprate(),
             nat_icmp_send: false,
+            pmtu_disc: default_pmtu_disc(),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! Each is parsed here from its text alone; what fits together is `validate`'s.
 
 mod address;
+mod mss;
 mod quantity;
 
 use std::borrow::Cow;
@@ -11,6 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use address::{HashKey, MacAddr, RealAddr, Vip};
+pub use mss::MssClamp;
 pub use quantity::ByteSize;
 pub(crate) use quantity::print_duration;
 
@@ -129,4 +131,5 @@ pub(super) const LEAVES: &[LeafKind] = &[
     kind::<HashKey>(),
     kind::<Vip>(),
     kind::<RealAddr>(),
+    kind::<MssClamp>(),
 ];

@@ -160,10 +160,11 @@ impl Offered for TunnelType {
     fn works(self) -> Option<valid::Tunnel> {
         Some(match self {
             Self::Ipip => valid::Tunnel::Ipip,
-            Self::Gre => valid::Tunnel::Gre,
-            // Its port has a key of its own.
+            // Checksums and ports have keys of their own.
+            Self::Gre => valid::Tunnel::Gre { checksum: false },
             Self::Gue => valid::Tunnel::Gue {
                 port: DEFAULT_GUE_PORT,
+                checksum: false,
             },
         })
     }

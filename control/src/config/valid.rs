@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use plimsoll_dataplane::snapshot::policy::Policy;
 
 pub use super::file::Hugepages;
+pub use super::leaf::MssClamp;
 
 /// A configuration that was found valid: what is fixed until a restart, and what reloads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +80,8 @@ pub struct ReloadConfig {
     pub routes: Vec<Route>,
     /// No two for one address; in the order of the file.
     pub neighbors: Vec<Neighbor>,
+    /// Whether packets that are for nobody here are routed.
+    pub forwarding: bool,
     /// How long idle sessions live.
     pub timeouts: Timeouts,
     /// Whether NAT real servers are told that what they send belongs to no session.
@@ -137,6 +140,8 @@ pub struct Service {
     pub slow_start: Duration,
     /// What the service says; each real server holds its own.
     pub forward: Forward,
+    /// The largest TCP segments that the ends may offer each other.
+    pub mss_clamp: Option<MssClamp>,
     /// Where it does as IPVS does, and where not.
     pub policy: Policy,
     /// In scheduling order, which is that of the file. None twice, perhaps none at all.
@@ -159,6 +164,8 @@ pub struct Real {
     pub forward: Forward,
     /// How [`Forward::Tunnel`] encapsulates.
     pub tunnel: Tunnel,
+    /// Our end of the tunnel, of the real server's family, if it is not the address of the port on the way.
+    pub tunnel_source: Option<IpAddr>,
 }
 
 /// How a real server is chosen.
@@ -241,12 +248,17 @@ pub enum Tunnel {
     /// IP in IP.
     #[default]
     Ipip,
-    /// GRE without a checksum.
-    Gre,
-    /// Generic UDP encapsulation without a checksum.
+    /// GRE.
+    Gre {
+        /// Whether with a checksum.
+        checksum: bool,
+    },
+    /// Generic UDP encapsulation.
     Gue {
         /// The real servers' UDP port; not 0.
         port: u16,
+        /// Whether with UDP's checksum.
+        checksum: bool,
     },
 }
 
@@ -334,8 +346,16 @@ impl fmt::Display for Tunnel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ipip => f.write_str("ipip"),
-            Self::Gre => f.write_str("gre"),
-            Self::Gue { port } => write!(f, "gue to port {port}"),
+            Self::Gre { checksum: false } => f.write_str("gre"),
+            Self::Gre { checksum: true } => f.write_str("gre with checksum"),
+            Self::Gue {
+                port,
+                checksum: false,
+            } => write!(f, "gue to port {port}"),
+            Self::Gue {
+                port,
+                checksum: true,
+            } => write!(f, "gue to port {port} with checksum"),
         }
     }
 }

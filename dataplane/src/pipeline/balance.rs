@@ -203,6 +203,13 @@ impl<P: Pool> Engine<P> {
                 return Action::Drop(DropReason::MtuExceeded);
             }
         };
+        if packet.tcp_flags & tcp::SYN != 0
+            && let Some(real) = snapshot.real(session.real())
+        {
+            let way = real.egress.map_or(egress.mtu, |egress| egress.mtu);
+            let nat = (real, ForwardMethod::Nat);
+            self.clamp_mss(snapshot, frame.bytes_mut(), packet, nat, way.into());
+        }
         nat::readdress(
             frame.bytes_mut(),
             packet,

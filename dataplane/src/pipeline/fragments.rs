@@ -18,16 +18,18 @@ use crate::wire::{ipv4, ipv6};
 impl<P: Pool> Engine<P> {
     /// A fragment is collected by the worker that its two addresses choose, since later ones do
     /// not say to which flow they belong.
-    pub(super) fn classify_fragment(
-        &self,
+    pub(super) fn classify_fragment<F: PacketBuf>(
+        &mut self,
         snapshot: &Snapshot,
+        frame: &mut F,
         packet: &Packet,
         origin: Origin,
+        now: Time,
     ) -> Action {
         let destination = packet.addresses.destination();
         // What passes by is nobody's here, and must not take the place of what does concern us.
         if !snapshot.is_ours(destination) && !snapshot.is_nat_real(packet.addresses.source()) {
-            return self.classify_local(snapshot, packet, origin.port);
+            return self.classify_rest(snapshot, frame, packet, origin, now);
         }
         if snapshot.locals.contains_key(&destination)
             && !snapshot.is_vip(destination)

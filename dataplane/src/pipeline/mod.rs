@@ -9,10 +9,13 @@ mod flush;
 mod forward;
 mod fragments;
 mod icmp;
+mod limit;
 mod local;
 mod message;
+mod path_mtu;
 mod refuse;
 mod transit;
+mod tunnel_errors;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -172,7 +175,13 @@ pub(crate) struct Engine<P: Pool> {
     shedder: Shedder,
     flush: flush::Flush,
     next_id: u16,
-    errors: icmp::ErrorLimit,
+    /// Over the errors and resets made here.
+    errors: limit::ErrorLimit,
+    /// Over the errors about sessions that are passed on, so that a flood of them starves no others.
+    relayed: limit::ErrorLimit,
+    /// Over the errors that look for their session on other workers.
+    searched: limit::ErrorLimit,
+    path_mtus: path_mtu::PathMtus,
     /// When each of our addresses was last defended.
     defended: HashMap<(PortId, IpAddr), Time, RandomState>,
 }
@@ -206,9 +215,12 @@ impl<P: Pool> Engine<P> {
             shedder: Shedder::default(),
             flush: flush::Flush::default(),
             defended: HashMap::with_hasher(hasher.clone()),
+            path_mtus: path_mtu::PathMtus::new(hasher.clone()),
             owners: hasher,
             next_id: u16::try_from(config.start.worker).unwrap_or(0),
-            errors: icmp::ErrorLimit::default(),
+            errors: limit::ErrorLimit::default(),
+            relayed: limit::ErrorLimit::default(),
+            searched: limit::ErrorLimit::default(),
         }
     }
 

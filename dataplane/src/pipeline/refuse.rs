@@ -1,11 +1,13 @@
 //! What a client is told when its packet goes nowhere: resets, and ICMP where there is no connection.
 //! Which packets those are was decided before; all of it is limited by the same token bucket.
 
+use super::classify::punt;
 use super::icmp::Error;
-use super::{Action, Engine, Tabled};
+use super::{Action, Engine, Origin, Tabled, flow_key};
 use crate::flow::Protocol;
 use crate::io::{PacketBuf, Pool};
 use crate::parse::{Addresses, Packet, parse_ip};
+use crate::session::Direction;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
 use crate::verdict::DropReason;
@@ -31,7 +33,9 @@ impl<P: Pool> Engine<P> {
             return;
         }
         match packet.balanced_protocol() {
-            Some(Protocol::Tcp) => self.reset(snapshot, frame, packet, now),
+            Some(Protocol::Tcp) => {
+                self.reset(snapshot, frame, packet, now);
+            }
             Some(Protocol::Udp) if is_udp_sound(packet, packet.upper(frame)) => {
                 self.refuse(snapshot, frame, packet, now);
             }
@@ -39,11 +43,65 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// The reset of RFC 9293 section 3.5.2, group 1, and section 3.10.7.1.
-    fn reset(&mut self, snapshot: &Snapshot, frame: &[u8], packet: &Packet, now: Time) {
+    /// The real server is this machine: its kernel gets the packet as it came, if there is a way to it.
+    /// Else nobody listens here, and the session sees the answer to that, as IPVS sees its host's.
+    #[cold]
+    pub(super) fn deliver_here<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &[u8],
+        packet: &Packet,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        if let Some(action) = punt(snapshot, origin.port) {
+            return action;
+        }
+        if packet.balanced_protocol() == Some(Protocol::Tcp) {
+            let length = self.reset(snapshot, frame, packet, now);
+            if length > 0 {
+                self.session_was_reset::<A>(snapshot, packet, length, now);
+            }
+        } else {
+            self.refuse_as_host(snapshot, frame, packet, now);
+        }
+        Action::Drop(DropReason::LocalUnhandled)
+    }
+
+    /// Takes note of a reset of `length` bytes in the name of the session's real server.
+    fn session_was_reset<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        packet: &Packet,
+        length: usize,
+        now: Time,
+    ) {
+        let Some((source, destination)) = A::pair(packet.addresses) else {
+            return;
+        };
+        let key = flow_key(packet, Protocol::Tcp, source, destination);
+        let table = A::table(&mut self.sessions);
+        let Some(index) = table.find(table.hash(&key), &key, now) else {
+            return;
+        };
+        let (real, old) = (table.get(index).real(), table.get(index).state());
+        let state = old.next(Direction::Output, tcp::RST);
+        table.touch(index, state, snapshot.timeouts.deadline(state, now));
+        if let Some(counters) = self.counters(snapshot, real) {
+            counters.out_packets.add(1);
+            counters.out_bytes.add(length as u64);
+            if counters.shift(old.is_active(), state.is_active()) {
+                snapshot.settle(self.start.worker, real);
+            }
+        }
+    }
+
+    /// The reset of RFC 9293 section 3.5.2, group 1, and section 3.10.7.1. Returns its length, 0 for
+    /// none.
+    fn reset(&mut self, snapshot: &Snapshot, frame: &[u8], packet: &Packet, now: Time) -> usize {
         let upper = packet.upper(frame);
         let Some(reset) = reset_of(packet, upper).filter(|_| self.errors.allow(now)) else {
-            return;
+            return 0;
         };
         let to = packet.addresses.source();
         let write = |out: &mut [u8]| write_reset(out, packet.addresses, &reset);
@@ -53,7 +111,7 @@ impl<P: Pool> Engine<P> {
             ipv6::HEADER_BYTES + tcp::HEADER_BYTES,
             write,
             now,
-        );
+        )
     }
 
     /// A NAT real server's packet belongs to no session. As in IPVS it is quoted one hop older than it

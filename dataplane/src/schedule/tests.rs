@@ -93,6 +93,7 @@ impl Bench {
             protocol: Protocol::Tcp,
             configured: true,
             owned: false,
+            mss_clamp: None,
             policy: Policy::default(),
             scheduler: Scheduler::new(kind, &[], 0),
             candidates: Arc::from([]),

@@ -1,6 +1,7 @@
 //! From a [`Spec`] to the next [`Snapshot`]: gives out slots, keeps them while sessions refer to
 //! them, and copies only what changed. Runs on the control thread; nothing here sees a packet.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -8,7 +9,7 @@ use hashbrown::{HashMap, HashSet};
 
 use super::chunked::{Chunked, Sharded};
 use super::id::{PortId, RealId, ServiceId};
-use super::model::{ForwardMethod, RealServer, Totals, VirtualService, WorkerTable};
+use super::model::{Egress, ForwardMethod, RealServer, Totals, VirtualService, WorkerTable};
 use super::policy::OnDown;
 use super::route::Routes;
 use super::spec::{RealSpec, RouteSpec, ServiceSpec, Spec};
@@ -19,7 +20,7 @@ use crate::schedule::{Candidate, Cursor, Scheduler, Server};
 use crate::time::Time;
 
 /// What makes a real server the same one across reloads.
-type RealKey = (ServiceId, std::net::IpAddr, u16);
+type RealKey = (ServiceId, IpAddr, u16);
 
 /// Makes each snapshot from the one before it.
 #[derive(Debug)]
@@ -49,6 +50,7 @@ impl Builder {
             routes: Arc::new(Routes::default()),
             locals: Arc::new(map()),
             neighbours: Arc::new(HashMap::with_hasher(hasher.clone())),
+            forwarding: false,
             timeouts: Arc::default(),
             refuses_replies: false,
             flushes: false,
@@ -60,6 +62,7 @@ impl Builder {
             vips: Sharded::new(hasher.clone()),
             nat_sockets: Sharded::new(hasher.clone()),
             nat_reals: Sharded::new(hasher.clone()),
+            tunnel_ends: Sharded::new(hasher.clone()),
         };
         Self {
             last: Arc::new(empty),
@@ -115,6 +118,7 @@ impl Builder {
     /// Ports, routes and neighbours. Says whether the ways to real servers may have changed.
     fn rebuild_network(&mut self, next: &mut Snapshot, spec: &Spec) -> bool {
         next.timeouts = Arc::new(spec.timeouts);
+        next.forwarding = spec.forwarding;
         next.refuses_replies = spec.refuses_replies;
         let mut neighbours = HashMap::with_hasher(next.neighbours.hasher().clone());
         neighbours.extend(spec.neighbours.iter().copied());
@@ -138,7 +142,7 @@ impl Builder {
         for id in &self.removed_reals {
             let egress = next
                 .real(*id)
-                .and_then(|real| next.routes.egress(real.address));
+                .and_then(|real| way(next, real.address, real.tunnel_source));
             if let Some(real) = next.reals.get_mut(id.0) {
                 real.egress = egress;
             }
@@ -194,6 +198,7 @@ impl Builder {
         if old.configured
             && old.name == spec.name
             && old.owned == owned
+            && old.mss_clamp == spec.mss_clamp
             && old.policy == spec.policy
             && old.scheduler.kind() == spec.scheduler
             && old.ramp == ramp
@@ -233,6 +238,7 @@ impl Builder {
             service.name = Arc::clone(&spec.name);
             service.configured = true;
             service.owned = owned;
+            service.mss_clamp = spec.mss_clamp;
             service.policy = spec.policy;
             service.former = former.into();
             if let (Some(revision), Some(scheduler)) = (revision, scheduler) {
@@ -262,6 +268,7 @@ impl Builder {
             address: spec.address,
             port: spec.port,
             protocol: spec.protocol,
+            mss_clamp: None,
             configured: false,
             owned: false,
             policy: spec.policy,
@@ -313,10 +320,12 @@ impl Builder {
             || old.limits != spec.limits
             || old.forward != spec.forward
             || old.tunnel != spec.tunnel
+            || old.tunnel_source != spec.tunnel_source
             || old.policy != owner.policy
             || moved;
+        let former_end = old.errors_come_back;
         if changed {
-            let egress = next.routes.egress(spec.address);
+            let egress = way(next, spec.address, spec.tunnel_source);
             if let Some(real) = next.reals.get_mut(id.0) {
                 real.weight = spec.weight;
                 if comes {
@@ -328,6 +337,7 @@ impl Builder {
                 real.limits = spec.limits;
                 real.forward = spec.forward;
                 real.tunnel = spec.tunnel;
+                real.tunnel_source = spec.tunnel_source;
                 real.policy = owner.policy;
                 real.configured = true;
                 real.egress = egress;
@@ -337,6 +347,16 @@ impl Builder {
                 next.nat_sockets
                     .retain_key((owner.protocol, spec.address, spec.port));
                 next.nat_reals.retain_key(spec.address);
+            }
+            let end = spec.tunnel.end();
+            if spec.forward == ForwardMethod::Tunnel && former_end != Some(end) {
+                if let Some(former) = former_end {
+                    next.tunnel_ends.release_key(&(spec.address, former));
+                }
+                next.tunnel_ends.retain_key((spec.address, end));
+                if let Some(real) = next.reals.get_mut(id.0) {
+                    real.errors_come_back = Some(end);
+                }
             }
         }
         id
@@ -365,6 +385,8 @@ impl Builder {
             limits: spec.limits,
             forward: spec.forward,
             tunnel: spec.tunnel,
+            tunnel_source: spec.tunnel_source,
+            errors_come_back: None,
             policy: owner.policy,
             configured: false,
             replies_come_back: false,
@@ -448,6 +470,9 @@ impl Builder {
                     next.nat_sockets.release_key(&socket);
                     next.nat_reals.release_key(&real.address);
                 }
+                if let Some(end) = real.errors_come_back {
+                    next.tunnel_ends.release_key(&(real.address, end));
+                }
                 service.past.add(&totals);
                 service.former = service
                     .former
@@ -482,6 +507,15 @@ impl Builder {
         self.next_revision += 1;
         revision
     }
+}
+
+/// The way to a real server; none to one that is this machine itself.
+fn way(next: &Snapshot, real: IpAddr, source: Option<IpAddr>) -> Option<Egress> {
+    let egress = next.routes.egress(real)?;
+    (!next.locals.contains_key(&real)).then_some(Egress {
+        source: source.or(egress.source),
+        ..egress
+    })
 }
 
 /// The scheduler that `spec` asks for.

@@ -19,6 +19,11 @@ pub struct Policy {
     pub shed: Shed,
     /// While sessions are shed, one of so many is (IPVS: `am_droprate`).
     pub shed_rate: NonZeroU32,
+    /// A client whose IPv4 packet must not be fragmented and does not fit into a tunnel is told so, and
+    /// nobody may fragment the outer one either (IPVS: `pmtu_disc`).
+    pub path_mtu: bool,
+    /// The parameter problem of IPv4 is passed on as other errors are; IPVS leaves it to the kernel.
+    pub relays_parameter_problems: bool,
 }
 
 /// Which sessions a SYN begins anew, beside those whose real server is gone (IPVS:
@@ -68,6 +73,8 @@ impl Default for Policy {
             sloppy_tcp: false,
             shed: Shed::Off,
             shed_rate: DEFAULT_SHED_RATE,
+            path_mtu: true,
+            relays_parameter_problems: true,
         }
     }
 }
@@ -79,6 +86,7 @@ impl Policy {
         Self {
             reuse: Reuse::Closed,
             on_down: OnDown::Drop,
+            relays_parameter_problems: false,
             ..Self::default()
         }
     }

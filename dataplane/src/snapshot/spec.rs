@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::id::PortId;
-use super::model::{ForwardMethod, TunnelKind};
+use super::model::{ForwardMethod, MssClamp, TunnelKind};
 use super::policy::Policy;
 use crate::flow::Protocol;
 use crate::schedule::SchedulerKind;
@@ -25,6 +25,8 @@ pub struct Spec {
     pub routes: Vec<RouteSpec>,
     /// Neighbours that need no ARP or NDP.
     pub neighbours: Vec<(IpAddr, Mac)>,
+    /// Whether packets that are for nobody here are routed, as a Linux host does with `ip_forward`.
+    pub forwarding: bool,
     /// How long idle sessions live.
     pub timeouts: Timeouts,
     /// A NAT real server is told that what it sends from its service's port belongs to no session
@@ -90,6 +92,8 @@ pub struct ServiceSpec {
     pub scheduler: SchedulerKind,
     /// How long the share of a new real server grows, in ms; 0 gives it all at once.
     pub slow_start_ms: u32,
+    /// Up to which size TCP's ends may offer segments; `None` leaves it to them.
+    pub mss_clamp: Option<MssClamp>,
     /// Where it does as IPVS does, and where not.
     pub policy: Policy,
     /// In scheduling order.
@@ -111,4 +115,6 @@ pub struct RealSpec {
     pub forward: ForwardMethod,
     /// How a tunnel to it encapsulates.
     pub tunnel: TunnelKind,
+    /// Our end of a tunnel to it, one of our own addresses; else that of the port on the way.
+    pub tunnel_source: Option<IpAddr>,
 }

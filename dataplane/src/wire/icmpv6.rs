@@ -193,6 +193,13 @@ pub enum ErrorMessage {
     },
     /// The hop limit ran out.
     TimeExceeded,
+    /// What somebody else said, without anything in the last four bytes.
+    Relayed {
+        /// The type.
+        kind: u8,
+        /// The code.
+        code: u8,
+    },
     /// The packet's fragments did not arrive in time.
     ReassemblyTimeExceeded,
     /// A header makes no sense.
@@ -210,6 +217,7 @@ impl ErrorMessage {
             Self::DestinationUnreachable { code } => (DESTINATION_UNREACHABLE, code, 0),
             Self::PacketTooBig { mtu } => (PACKET_TOO_BIG, 0, mtu),
             Self::TimeExceeded => (TIME_EXCEEDED, 0, 0),
+            Self::Relayed { kind, code } => (kind, code, 0),
             Self::ReassemblyTimeExceeded => (TIME_EXCEEDED, 1, 0),
             Self::ParameterProblem { code, pointer } => (PARAMETER_PROBLEM, code, pointer),
         }

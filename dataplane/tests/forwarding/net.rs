@@ -45,6 +45,12 @@ pub(crate) const SYN_ACK: u8 = 0x12;
 pub(crate) const FIN_ACK: u8 = 0x11;
 pub(crate) const RST: u8 = 0x04;
 
+pub(crate) const GRE: TunnelKind = TunnelKind::Gre { checksum: false };
+pub(crate) const GUE: TunnelKind = TunnelKind::Gue {
+    port: 6080,
+    checksum: false,
+};
+
 pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
@@ -98,6 +104,7 @@ pub(crate) fn real(address: &str, port: u16, forward: ForwardMethod) -> RealSpec
         limits: Limits::default(),
         forward,
         tunnel: TunnelKind::Ipip,
+        tunnel_source: None,
     }
 }
 
@@ -121,6 +128,7 @@ pub(crate) fn service(
         protocol,
         scheduler: SchedulerKind::Rr,
         slow_start_ms: 0,
+        mss_clamp: None,
         policy: Policy::default(),
         reals,
     }

@@ -357,3 +357,29 @@ fn a_nat_real_server_is_routed_and_nobody_else() {
     rig.pass(LAN, &from_lan(REALS[0], CLIENT).tcp(22, 4000).build());
     assert_eq!(rig.all_drops(), [(DropReason::NotLocal, 1)]);
 }
+
+#[test]
+fn our_own_address_refuses_as_a_vip_does_unless_it_is_the_kernels() {
+    for (client, address) in [(CLIENT, WAN_ADDRESS), (CLIENT6, WAN_ADDRESS6)] {
+        let syn = from_wan(client, address).tcp(4000, 22).flags(SYN).build();
+        let ask = from_wan(client, address).udp(4000, 161).build();
+        let mut rig = Rig::new(1, &direct());
+        let reset = packet(address, client)
+            .mac(WAN_MAC, GATEWAY_MAC)
+            .tcp(22, 4000)
+            .flags(RST | ACK)
+            .numbers(0, 2)
+            .window(0);
+        let reset = if client == CLIENT {
+            reset.df().id(0)
+        } else {
+            reset
+        };
+        expect(&rig.pass(WAN, &syn), &[(WAN, reset.build())]);
+        assert_eq!(rig.pass(WAN, &ask).len(), 1);
+        assert_eq!(rig.all_drops(), [(DropReason::LocalUnhandled, 2)]);
+        let mut rig = Rig::new(1, &with_kernel(vec![]));
+        expect(&rig.pass(WAN, &syn), &[(2, syn.clone())]);
+        expect(&rig.pass(WAN, &ask), &[(2, ask.clone())]);
+    }
+}

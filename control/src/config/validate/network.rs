@@ -23,7 +23,7 @@ pub(super) struct Net {
     /// Longest prefix first.
     on_link: Vec<(IpNet, usize)>,
     own: HashMap<IpAddr, usize>,
-    gaps: Gaps,
+    pub(super) gaps: Gaps,
 }
 
 /// How a host is reached.

@@ -36,5 +36,7 @@ pub(super) fn of(config: &Config, service: &file::Service) -> Policy {
             Defence::Always => Shed::Always,
         },
         shed_rate: NonZeroU32::new(ipvs.am_droprate).unwrap_or(NonZeroU32::MIN),
+        path_mtu: ipvs.pmtu_disc,
+        relays_parameter_problems: base.relays_parameter_problems,
     }
 }

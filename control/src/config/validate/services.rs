@@ -6,25 +6,15 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::super::file::{
     Config, Forward as WrittenForward, Real as WrittenReal, Service as WrittenService,
-    Tunnel as WrittenTunnel,
 };
 use super::super::supported::{Feature, Offered};
 use super::super::tree::Step;
 use super::super::valid::{Forward, Protocol, Real, Route, Service, Tunnel};
 use super::network::{Net, Reach};
+use super::tunnel::{self, Encapsulation, encapsulation};
 use super::{Finding, Findings, family, not_a_host, policy, schedulers, steps};
 
 const MAX_SERVICE_NAME: usize = 128;
-/// What the outer IPv4 or IPv6 header and what follows it add.
-const fn tunnel_overhead_bytes(tunnel: Tunnel, outer: IpAddr) -> u16 {
-    let between = match tunnel {
-        Tunnel::Ipip => 0,
-        Tunnel::Gre => 4,
-        Tunnel::Gue { .. } => 12,
-    };
-    between + if outer.is_ipv4() { 20 } else { 40 }
-}
-
 /// What is known across services.
 struct Context<'c> {
     config: &'c Config,
@@ -105,7 +95,7 @@ fn check_name(at: usize, name: &str, findings: &mut Findings<'_, '_>) {
 }
 
 /// The data plane's value for one of the format's, or an error that names those that there are.
-fn offered<E: Offered + PartialEq>(
+pub(super) fn offered<E: Offered + PartialEq>(
     value: E,
     steps: Vec<Step>,
     findings: &mut Findings<'_, '_>,
@@ -125,26 +115,6 @@ fn offered<E: Offered + PartialEq>(
         );
     }
     works
-}
-
-/// How a service's tunnels encapsulate. As in IPVS, a port means nothing to other types than GUE.
-fn encapsulation(
-    written: &WrittenTunnel,
-    place: &[Step],
-    findings: &mut Findings<'_, '_>,
-) -> Tunnel {
-    let kind = offered(written.kind, with(place, "type"), findings).unwrap_or_default();
-    match (kind, written.port) {
-        (Tunnel::Gue { .. }, Some(port)) => Tunnel::Gue { port },
-        (_, Some(_)) => {
-            findings.add(
-                Finding::warning(with(place, "port"), "only `type: gue` has a port")
-                    .help("remove the port, or choose that type"),
-            );
-            kind
-        }
-        (_, None) => kind,
-    }
 }
 
 fn refuse(
@@ -177,9 +147,9 @@ impl Context<'_> {
         let slow_start = schedulers::slow_start(scheduler, at, written, findings);
         let protocol = offered(written.protocol, here("protocol"), findings);
         let forward = offered(written.forward, here("forward"), findings);
-        let mut tunnel = Tunnel::default();
+        let mut tunnel = Encapsulation::default();
         if let Some(written_tunnel) = &written.tunnel {
-            tunnel = encapsulation(written_tunnel, &here("tunnel"), findings);
+            tunnel = encapsulation(written_tunnel, self.net, &here("tunnel"), findings);
             let tunnels = |forward: WrittenForward| forward == WrittenForward::Tunnel;
             if !tunnels(written.forward)
                 && !written
@@ -223,6 +193,10 @@ impl Context<'_> {
                 here("one_packet"),
                 "one-packet scheduling is for UDP only",
             ));
+        }
+        if written.mss_clamp.is_some() && protocol.is_some_and(|protocol| protocol != Protocol::Tcp)
+        {
+            findings.add(Finding::warning(here("mss_clamp"), "only TCP has segments").help(remove));
         }
         let one = format!("write one address: {}:{}", vip.address, vip.port);
         refuse(
@@ -276,6 +250,15 @@ impl Context<'_> {
                 );
             }
             thresholds(real, &place, findings);
+            let own = real.tunnel.as_ref().map(|own| {
+                let place = with(&place, "tunnel");
+                if method.is_some_and(|method| method != Forward::Tunnel) {
+                    let what = "this real server is not reached by a tunnel";
+                    findings.add(Finding::warning(place.clone(), what));
+                }
+                encapsulation(own, self.net, &place, findings)
+            });
+            let tunnel = own.unwrap_or(tunnel);
             if let Some(forward) = method {
                 self.real(vip, address, (forward, tunnel), &place, findings);
                 reals.push(Real {
@@ -284,7 +267,8 @@ impl Context<'_> {
                     upper: real.upper.unwrap_or(0),
                     lower: real.lower.unwrap_or(0),
                     forward,
-                    tunnel,
+                    tunnel: tunnel.tunnel,
+                    tunnel_source: tunnel.source,
                 });
             }
         }
@@ -295,6 +279,7 @@ impl Context<'_> {
             scheduler: scheduler?,
             slow_start,
             forward: forward?,
+            mss_clamp: written.mss_clamp,
             policy: policy::of(self.config, written),
             reals,
         })
@@ -304,7 +289,7 @@ impl Context<'_> {
         &mut self,
         vip: SocketAddr,
         address: SocketAddr,
-        (forward, tunnel): (Forward, Tunnel),
+        (forward, tunnel): (Forward, Encapsulation),
         place: &[Step],
         findings: &mut Findings<'_, '_>,
     ) {
@@ -326,19 +311,7 @@ impl Context<'_> {
             return;
         }
         if let Some(port) = self.net.own(ip) {
-            let port = self
-                .config
-                .dataplane
-                .ports
-                .get(port)
-                .map_or("", |port| port.name.as_str());
-            findings.add(Finding::error(
-                here,
-                format!(
-                    "{ip} is Plimsoll's own address on port `{}`",
-                    port.escape_debug()
-                ),
-            ));
+            self.own_real(ip, port, forward, here, findings);
             return;
         }
         if self.vips.contains(&ip) {
@@ -394,9 +367,44 @@ impl Context<'_> {
             Reach::OnLink(port) | Reach::Routed(Route { port, .. })
                 if forward == Forward::Tunnel =>
             {
-                self.tunnel_mtu(port, (tunnel, ip), place, findings);
+                if let Some(source) = tunnel.source
+                    && source.is_ipv4() != ip.is_ipv4()
+                {
+                    findings.add(Finding::error(
+                        with(place, "address"),
+                        format!("the tunnel's source {source} is not of the family of {ip}"),
+                    ));
+                }
+                self.tunnel_mtu(port, (tunnel.tunnel, ip), place, findings);
             }
             Reach::OnLink(_) | Reach::Routed(_) | Reach::Unknown => {}
+        }
+    }
+
+    /// A real server that is this machine: its kernel gets the packets as they are, if there is a way.
+    fn own_real(
+        &self,
+        ip: IpAddr,
+        port: usize,
+        forward: Forward,
+        here: Vec<Step>,
+        findings: &mut Findings<'_, '_>,
+    ) {
+        let Some(port) = self.config.dataplane.ports.get(port) else {
+            return;
+        };
+        let what = format!(
+            "{ip} is Plimsoll's own address on port `{}`",
+            port.name.escape_debug()
+        );
+        if forward == Forward::Nat {
+            findings.add(Finding::error(here, what).help(
+                "packets for this machine itself are not translated; use `forward: dr`, and give its Linux the virtual address",
+            ));
+        } else if !port.kernel {
+            findings.add(Finding::warning(here, what).help(
+                "nothing listens there, so clients are refused; with `kernel: true` on the port this machine's Linux gets the packets",
+            ));
         }
     }
 
@@ -411,7 +419,7 @@ impl Context<'_> {
         let Some(written) = self.config.dataplane.ports.get(port) else {
             return;
         };
-        let needed = 1500 + tunnel_overhead_bytes(tunnel, real);
+        let needed = 1500 + tunnel::overhead_bytes(tunnel, real);
         if written.mtu < needed && self.narrow.insert(port) {
             findings.add(
                 Finding::warning(
@@ -470,7 +478,7 @@ fn thresholds(real: &WrittenReal, place: &[Step], findings: &mut Findings<'_, '_
     }
 }
 
-fn with(place: &[Step], key: &'static str) -> Vec<Step> {
+pub(super) fn with(place: &[Step], key: &'static str) -> Vec<Step> {
     let mut steps = place.to_vec();
     steps.push(Step::Key(key));
     steps

@@ -61,6 +61,7 @@ fn real(last: u8) -> RealSpec {
         limits: Limits::default(),
         forward: ForwardMethod::Direct,
         tunnel: TunnelKind::Ipip,
+        tunnel_source: None,
     }
 }
 
@@ -74,6 +75,7 @@ impl World {
             protocol: Protocol::Tcp,
             scheduler: kind,
             slow_start_ms: 30_000,
+            mss_clamp: None,
             policy: Policy::default(),
             reals: (0..reals).map(real).collect(),
         };

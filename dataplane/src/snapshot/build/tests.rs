@@ -29,6 +29,7 @@ fn real(last: u8, weight: u32, forward: ForwardMethod) -> RealSpec {
         limits: Limits::default(),
         forward,
         tunnel: TunnelKind::Ipip,
+        tunnel_source: None,
     }
 }
 
@@ -40,6 +41,7 @@ fn service(port: u16, reals: &[RealSpec]) -> ServiceSpec {
         protocol: Protocol::Tcp,
         scheduler: SchedulerKind::Wrr,
         slow_start_ms: 0,
+        mss_clamp: None,
         policy: Policy::default(),
         reals: reals.to_vec(),
     }
@@ -506,7 +508,13 @@ fn another_kind_of_tunnel_counts_at_once_and_keeps_the_slot() {
         (id, snapshot.real(id).unwrap().tunnel)
     };
     let (slot, _) = build(TunnelKind::Ipip);
-    for kind in [TunnelKind::Gre, TunnelKind::Gue { port: 6080 }] {
+    for kind in [
+        TunnelKind::Gre { checksum: true },
+        TunnelKind::Gue {
+            port: 6080,
+            checksum: false,
+        },
+    ] {
         assert_eq!(build(kind), (slot, kind));
     }
 }
