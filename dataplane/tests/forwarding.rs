@@ -25,6 +25,8 @@ mod methods;
 mod net;
 #[path = "forwarding/refusals.rs"]
 mod refusals;
+#[path = "forwarding/sctp.rs"]
+mod sctp;
 #[path = "forwarding/sessions.rs"]
 mod sessions;
 #[path = "forwarding/workers.rs"]

@@ -9,15 +9,15 @@ use crate::flow::{Address, Protocol};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::rewrite::nat::{self, Side, Socket};
-use crate::session::{Direction, Flags, Session, SessionIndex, State, TcpState};
+use crate::session::{Direction, Flags, SctpState, Session, SessionIndex, State, TcpState};
 use crate::snapshot::Snapshot;
 use crate::snapshot::model::ForwardMethod;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::tcp;
+use crate::wire::{sctp, tcp};
 
 impl<P: Pool> Engine<P> {
-    /// A TCP or UDP packet: of a session, a reply of one, the first of one, or not ours.
+    /// A TCP, UDP or SCTP packet: of a session, a reply of one, the first of one, or not ours.
     #[inline]
     #[expect(
         clippy::too_many_arguments,
@@ -104,7 +104,7 @@ impl<P: Pool> Engine<P> {
             return Some(Action::Drop(DropReason::RealGone));
         };
         let counters = self.counters(snapshot, session.real());
-        if is_over(&session, real.configured, packet.tcp_flags) {
+        if is_over(&session, real.configured, packet) {
             A::table(&mut self.sessions).remove(index);
             Self::uncount(snapshot, self.start.worker, &session);
             return None;
@@ -115,7 +115,7 @@ impl<P: Pool> Engine<P> {
         } else {
             Direction::Input
         };
-        let state = session.state().next(direction, packet.tcp_flags);
+        let state = session.state().next(direction, packet.signal());
         let table = A::table(&mut self.sessions);
         table.touch(index, state, snapshot.timeouts.deadline(state, now));
         table.get_mut(index).count_in();
@@ -147,11 +147,15 @@ impl<P: Pool> Engine<P> {
         let Some((real, real_port)) = session.real_address() else {
             return Action::Drop(DropReason::NoSession);
         };
-        let opens = key.protocol == Protocol::Udp || packet.tcp_flags & tcp::SYN != 0;
+        let opens = match key.protocol {
+            Protocol::Tcp => packet.tcp_flags & tcp::SYN != 0,
+            Protocol::Udp => true,
+            Protocol::Sctp => matches!(packet.sctp_chunk, sctp::INIT | sctp::INIT_ACK),
+        };
         if opens && nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
             return Action::Drop(DropReason::UnfinishedChecksum);
         }
-        let state = session.state().next(Direction::Output, packet.tcp_flags);
+        let state = session.state().next(Direction::Output, packet.signal());
         let deadline = snapshot.timeouts.deadline(state, now);
         A::table(&mut self.sessions).touch(index, state, deadline);
         let configured = snapshot
@@ -201,18 +205,19 @@ impl<P: Pool> Engine<P> {
 
 /// Whether the packet begins a new session in the place of this one.
 ///
-/// A datagram does if the real server was removed. A SYN does too, and if the session has ended:
-/// IPVS's `conn_reuse_mode` 1, and mode 2 for one-way methods, whose sessions never get further than
-/// `FIN_WAIT`. Other packets of a TCP session go on to a removed real server, so that removing one
-/// interrupts nobody; IPVS drops them.
-fn is_over<A: Address>(session: &Session<A>, configured: bool, tcp_flags: u8) -> bool {
-    let opens = tcp_flags & (tcp::SYN | tcp::RST) == tcp::SYN;
+/// A datagram does if the real server was removed. A SYN or INIT does too, and if the session has
+/// ended: IPVS's `conn_reuse_mode` 1, and mode 2 for one-way methods, whose TCP sessions never get
+/// further than `FIN_WAIT`. Other packets of a TCP or SCTP session go on to a removed real server, so
+/// that removing one interrupts nobody; IPVS drops them.
+fn is_over<A: Address>(session: &Session<A>, configured: bool, packet: &Packet) -> bool {
     match session.state() {
         State::Udp | State::UdpNew => !configured,
-        State::Tcp(_) if !opens => false,
+        State::Tcp(_) if packet.tcp_flags & (tcp::SYN | tcp::RST) != tcp::SYN => false,
         State::Tcp(TcpState::TimeWait | TcpState::Close) => true,
         State::Tcp(TcpState::FinWait) if session.flags().contains(Flags::ONE_WAY) => true,
         State::Tcp(_) => !configured,
+        State::Sctp(_) if packet.sctp_chunk != sctp::INIT => false,
+        State::Sctp(state) => state == SctpState::Closed || !configured,
     }
 }
 

@@ -12,7 +12,10 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::model::{ForwardMethod, VirtualService};
 use crate::time::Time;
 use crate::verdict::DropReason;
-use crate::wire::tcp;
+use crate::wire::{sctp, tcp};
+
+/// IANA "ftp-data".
+const FTP_DATA: u16 = 20;
 
 impl<P: Pool> Engine<P> {
     /// The first packet of a session.
@@ -30,12 +33,17 @@ impl<P: Pool> Engine<P> {
         origin: Origin,
         now: Time,
     ) -> Action {
-        let opens = packet.tcp_flags & tcp::SYN != 0 && packet.tcp_flags & tcp::RST == 0;
+        let opens = match key.protocol {
+            Protocol::Tcp => packet.tcp_flags & (tcp::SYN | tcp::RST) == tcp::SYN,
+            Protocol::Udp => true,
+            Protocol::Sctp => packet.sctp_chunk == sctp::INIT,
+        };
         if origin.cut.is_some() && !service.owned && self.has_next(origin) {
             // The flow's other packets may have begun its session on the worker that the NIC chose.
             return self.pass_on();
         }
-        if key.protocol == Protocol::Tcp && !opens {
+        // As in IPVS nothing begins at the port from which FTP servers open data connections.
+        if !opens || key.client_port == FTP_DATA {
             self.refuse_as_host(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoSession);
         }
@@ -76,7 +84,7 @@ impl<P: Pool> Engine<P> {
         } else {
             Direction::Input
         };
-        let state = State::first(key.protocol, direction, packet.tcp_flags);
+        let state = State::first(key.protocol, direction, packet.signal());
         let new = NewSession {
             key: *key,
             real: real.id,

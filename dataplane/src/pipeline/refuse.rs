@@ -34,8 +34,25 @@ impl<P: Pool> Engine<P> {
             Some(Protocol::Udp) if is_udp_sound(packet, packet.upper(frame)) => {
                 self.refuse(snapshot, frame, packet, now);
             }
-            _ => {}
+            Some(Protocol::Sctp) => self.protocol_unreachable(snapshot, frame, packet, now),
+            Some(Protocol::Udp) | None => {}
         }
+    }
+
+    /// A host without SCTP, which is what LVS runs on, does not look behind the IP header.
+    fn protocol_unreachable(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &[u8],
+        packet: &Packet,
+        now: Time,
+    ) {
+        let vip = packet.addresses.destination();
+        let datagram = packet.datagram(frame);
+        let error = Error::ProtocolUnreachable {
+            link: ipv6::walk(datagram).map_or(0, |chain| chain.link),
+        };
+        self.report(snapshot, datagram, packet, Some(vip), error, now);
     }
 
     /// The reset of RFC 9293 section 3.5.2, group 1, and section 3.10.7.1.
