@@ -87,6 +87,7 @@ fn service(service: &valid::Service) -> ServiceSpec {
         protocol: match service.protocol {
             valid::Protocol::Tcp => Protocol::Tcp,
             valid::Protocol::Udp => Protocol::Udp,
+            valid::Protocol::Sctp => Protocol::Sctp,
         },
         scheduler: scheduler(service.scheduler),
         reals: service

@@ -24,6 +24,8 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP.
+    Sctp,
 }
 
 impl Protocol {
@@ -33,6 +35,7 @@ impl Protocol {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Sctp => "sctp",
         }
     }
 }
@@ -42,6 +45,7 @@ impl From<flow::Protocol> for Protocol {
         match protocol {
             flow::Protocol::Tcp => Self::Tcp,
             flow::Protocol::Udp => Self::Udp,
+            flow::Protocol::Sctp => Self::Sctp,
         }
     }
 }

@@ -102,7 +102,7 @@ fn the_schema_offers_what_this_version_carries_and_no_more() {
     let schedulers: Vec<&str> = schedulers.split(' ').collect();
     assert_eq!(names("Scheduler"), serde_json::json!(schedulers));
     assert_eq!(names("Forward"), serde_json::json!(["dr", "nat", "tunnel"]));
-    assert_eq!(names("Protocol"), serde_json::json!(["tcp", "udp"]));
+    assert_eq!(names("Protocol"), serde_json::json!(["tcp", "udp", "sctp"]));
     assert_eq!(
         names("TunnelType"),
         serde_json::json!(["ipip", "gre", "gue"])

@@ -115,11 +115,12 @@ fn keyword(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "TCP",
         Protocol::Udp => "UDP",
+        Protocol::Sctp => "SCTP",
     }
 }
 
 fn name(protocol: Protocol, address: SocketAddr) -> String {
-    format!("{}  {address}", keyword(protocol))
+    format!("{:<4} {address}", keyword(protocol))
 }
 
 fn flags(service: &Service) -> String {
