@@ -75,6 +75,7 @@ pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
             reload.timeouts.tcp_fin,
             reload.timeouts.udp,
         ),
+        refuses_replies: reload.refuses_replies,
         services: reload.services.iter().map(service).collect(),
     }
 }
@@ -90,6 +91,7 @@ fn service(service: &valid::Service) -> ServiceSpec {
             valid::Protocol::Sctp => Protocol::Sctp,
         },
         scheduler: scheduler(service.scheduler),
+        policy: service.policy,
         reals: service
             .reals
             .iter()

@@ -51,6 +51,7 @@ drop_reasons! {
     NoService "no_service" "For a VIP, but no service has this protocol and port.";
     NoSession "no_session" "A packet that belongs to no session and does not begin one: TCP without SYN, SCTP without INIT, or anything from port 20 (FTP data).";
     NoReal "no_real" "The scheduler found no real server that may take a new session.";
+    Shed "shed" "A new session that `drop_packet` sheds.";
     RealGone "real_gone" "The session's real server is no longer known.";
     SessionTableFull "session_table_full" "The session table is full and nothing could give way.";
     TtlExceeded "ttl_exceeded" "TTL or hop limit ran out.";

@@ -17,12 +17,16 @@ mod fragments;
 mod hosts;
 #[path = "forwarding/icmp.rs"]
 mod icmp;
+#[path = "forwarding/idle.rs"]
+mod idle;
 #[path = "forwarding/limits.rs"]
 mod limits;
 #[path = "forwarding/methods.rs"]
 mod methods;
 #[path = "forwarding/net.rs"]
 mod net;
+#[path = "forwarding/policy.rs"]
+mod policy;
 #[path = "forwarding/refusals.rs"]
 mod refusals;
 #[path = "forwarding/sctp.rs"]

@@ -4,6 +4,7 @@
 mod line;
 mod lines;
 mod rule;
+mod sysctl;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use crate::config::{self, Diagnostics, Loaded};
 
 pub use lines::{Exported, export};
+pub use sysctl::{SysctlError, Sysctls};
 pub use table::{Checksum, Encapsulation, Key, Persistence, Real, Service, Table, Timeouts};
 pub use yaml::{Base, services, timeouts};
 
@@ -30,8 +32,9 @@ pub struct Imported {
 
 /// Makes a configuration of the rules in `text`; `name` is what diagnostics call them.
 #[must_use]
-pub fn import(name: &str, text: &str, base: Option<&Base>) -> Imported {
+pub fn import(name: &str, text: &str, sysctls: Sysctls, base: Option<&Base>) -> Imported {
     let mut table = Table::default();
+    table.sysctls = sysctls;
     let mut problems = Problems::default();
     read(&mut table, text, &mut problems);
     let yaml = yaml::whole(&table, name, base);

@@ -34,13 +34,12 @@ pub(super) fn whole(table: &Table, name: &str, base: Option<&Base>) -> String {
     let (mut text, times) = match base {
         Some(Base(sections)) => {
             let mut sections = sections.clone();
-            let times = sections
-                .entry("timeouts".into())
-                .or_insert_with(|| Value::Mapping(Mapping::new()));
-            if let Value::Mapping(times) = times {
-                for (key, value) in table.timeouts.given() {
-                    times.insert(key.into(), value.into());
-                }
+            for (key, value) in table.timeouts.given() {
+                set(&mut sections, "timeouts", key, value.into());
+            }
+            for (key, value) in table.sysctls.given() {
+                let value = serde_yaml::from_str(value).unwrap_or_default();
+                set(&mut sections, "ipvs", key, value);
             }
             sections.retain(|_, section| *section != Value::Mapping(Mapping::new()));
             let sections = serde_yaml::to_string(&sections).unwrap_or_default();
@@ -51,11 +50,20 @@ pub(super) fn whole(table: &Table, name: &str, base: Option<&Base>) -> String {
              # `network:` where routes are needed. `plimsoll import ipvsadm FILE --base BASE.yaml` takes them\n\
              # from a configuration that has them; conf/reference.yaml shows every key.\n"
                 .to_owned(),
-            timeouts(table.timeouts),
+            timeouts(table.timeouts) + &table.sysctls.section(),
         ),
     };
     let _ = writeln!(text, "# The services are from the ipvsadm rules in {name}.");
     text + &times + &services(table)
+}
+
+fn set(sections: &mut Mapping, section: &str, key: &str, value: Value) {
+    let section = sections
+        .entry(section.into())
+        .or_insert_with(|| Value::Mapping(Mapping::new()));
+    if let Value::Mapping(section) = section {
+        section.insert(key.into(), value);
+    }
 }
 
 impl Timeouts {

@@ -3,7 +3,9 @@
 
 use std::net::IpAddr;
 
+use super::begin::opens;
 use super::forward::{fit, route};
+use super::idle::note_numbers;
 use super::{Action, Engine, Look, Origin, Tabled, flow_key, reply_key};
 use crate::flow::{Address, Protocol};
 use crate::io::{PacketBuf, Pool};
@@ -11,7 +13,8 @@ use crate::parse::Packet;
 use crate::rewrite::nat::{self, Side, Socket};
 use crate::session::{Direction, Flags, SctpState, Session, SessionIndex, State, TcpState};
 use crate::snapshot::Snapshot;
-use crate::snapshot::model::ForwardMethod;
+use crate::snapshot::model::{ForwardMethod, RealServer};
+use crate::snapshot::policy::{OnDown, Reuse};
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::{sctp, tcp};
@@ -40,11 +43,12 @@ impl<P: Pool> Engine<P> {
             (Some(hashes), Some(hints)) => table.find_hinted(hints.key, hashes.key, &key, now),
             _ => table.find(table.hash(&key), &key, now),
         };
+        // Whether a packet that ends a session begins another although it opens none.
+        let mut moves = false;
         if let Some(index) = found {
-            if let Some(action) =
-                self.continue_session::<A, F>(snapshot, frame, packet, index, origin, now)
-            {
-                return action;
+            match self.continue_session::<A, F>(snapshot, frame, packet, index, origin, now) {
+                Continued::Done(action) => return action,
+                Continued::Ended { moves: it_does } => moves = it_does,
             }
         } else if snapshot.has_nat() {
             let key = reply_key(packet, protocol, source, destination);
@@ -70,7 +74,8 @@ impl<P: Pool> Engine<P> {
                 };
             }
             if service.configured {
-                return self.begin_session(snapshot, frame, packet, service, &key, origin, now);
+                return self
+                    .begin_session(snapshot, frame, packet, service, &key, moves, origin, now);
             }
         }
         let local = snapshot.locals.contains_key(&address);
@@ -80,6 +85,10 @@ impl<P: Pool> Engine<P> {
             if owner != self.start.worker && origin.hops == 0 {
                 return Action::HandOver { to: owner };
             }
+            let resets = packet.tcp_flags & tcp::RST != 0 || packet.sctp_chunk == sctp::ABORT;
+            if snapshot.refuses_replies && !resets && packet.ttl > 1 {
+                return self.refuse_reply::<A, F>(snapshot, frame, packet, now);
+            }
         }
         let action = self.classify_rest(snapshot, frame, packet, origin, now);
         if matches!(action, Action::Drop(_)) && snapshot.is_vip(address) {
@@ -88,7 +97,7 @@ impl<P: Pool> Engine<P> {
         action
     }
 
-    /// A packet of the client in a session. `None` if the packet begins a new one in its place.
+    /// A packet of the client in a session, which may end by it.
     #[inline]
     fn continue_session<A: Tabled, F: PacketBuf>(
         &mut self,
@@ -98,16 +107,26 @@ impl<P: Pool> Engine<P> {
         index: SessionIndex,
         origin: Origin,
         now: Time,
-    ) -> Option<Action> {
+    ) -> Continued {
         let session = *A::table(&mut self.sessions).get(index);
         let Some(real) = snapshot.real(session.real()) else {
-            return Some(Action::Drop(DropReason::RealGone));
+            return Continued::Done(Action::Drop(DropReason::RealGone));
         };
         let counters = self.counters(snapshot, session.real());
-        if is_over(&session, real.configured, packet) {
-            A::table(&mut self.sessions).remove(index);
-            Self::uncount(snapshot, self.start.worker, &session);
-            return None;
+        match end_of(&session, real, packet) {
+            End::No => {}
+            End::Yes { moves } => {
+                A::table(&mut self.sessions).remove(index);
+                Self::uncount(snapshot, self.start.worker, &session);
+                return Continued::Ended { moves };
+            }
+            End::Stuck => {
+                if !snapshot.has_services() {
+                    // Without any service IPVS sees no packet, and the host answers.
+                    self.refuse_as_host(snapshot, frame.bytes(), packet, now);
+                }
+                return Continued::Done(Action::Drop(DropReason::RealGone));
+            }
         }
         let one_way = session.flags().contains(Flags::ONE_WAY);
         let direction = if one_way {
@@ -115,10 +134,15 @@ impl<P: Pool> Engine<P> {
         } else {
             Direction::Input
         };
-        let state = session.state().next(direction, packet.signal());
+        let secure = real.policy.is_secure(self.pressed);
+        let state = session.state().next(direction, packet.signal(), secure);
         let table = A::table(&mut self.sessions);
-        table.touch(index, state, snapshot.timeouts.deadline(state, now));
-        table.get_mut(index).count_in();
+        table.touch(index, state, real.timeouts.deadline(state, now));
+        let entry = table.get_mut(index);
+        entry.count_in();
+        if real.policy.idle_reset {
+            note_numbers(entry, session.state(), packet, frame.bytes());
+        }
         if let Some(counters) = counters {
             if real.configured {
                 counters.in_packets.add(1);
@@ -130,8 +154,11 @@ impl<P: Pool> Engine<P> {
         let socket = session
             .real_address()
             .map(|(address, port)| Socket { address, port });
-        Some(self.forward::<A, F>(snapshot, frame, packet, real, method, socket, origin, now))
+        Continued::Done(
+            self.forward::<A, F>(snapshot, frame, packet, real, method, socket, origin, now),
+        )
     }
+
     /// A packet of a NAT real server in a session.
     fn reply<A: Tabled, F: PacketBuf>(
         &mut self,
@@ -155,14 +182,15 @@ impl<P: Pool> Engine<P> {
         if opens && nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
             return Action::Drop(DropReason::UnfinishedChecksum);
         }
-        let state = session.state().next(Direction::Output, packet.signal());
-        let deadline = snapshot.timeouts.deadline(state, now);
+        let Some(known) = snapshot.real(session.real()) else {
+            return Action::Drop(DropReason::RealGone);
+        };
+        let secure = known.policy.is_secure(self.pressed);
+        let state = session.state().next(Direction::Output, packet.signal(), secure);
+        let deadline = known.timeouts.deadline(state, now);
         A::table(&mut self.sessions).touch(index, state, deadline);
-        let configured = snapshot
-            .real(session.real())
-            .is_some_and(|real| real.configured);
         if let Some(counters) = self.counters(snapshot, session.real()) {
-            if configured {
+            if known.configured {
                 counters.out_packets.add(1);
                 counters.out_bytes.add(u64::from(packet.datagram_bytes()));
             }
@@ -203,21 +231,60 @@ impl<P: Pool> Engine<P> {
     }
 }
 
-/// Whether the packet begins a new session in the place of this one.
-///
-/// A datagram does if the real server was removed. A SYN or INIT does too, and if the session has
-/// ended: IPVS's `conn_reuse_mode` 1, and mode 2 for one-way methods, whose TCP sessions never get
-/// further than `FIN_WAIT`. Other packets of a TCP or SCTP session go on to a removed real server, so
-/// that removing one interrupts nobody; IPVS drops them.
-fn is_over<A: Address>(session: &Session<A>, configured: bool, packet: &Packet) -> bool {
+/// What a session's packet came to.
+enum Continued {
+    Done(Action),
+    /// The packet is one without a session now.
+    Ended {
+        /// It begins a new one, whatever it is.
+        moves: bool,
+    },
+}
+
+/// Whether a packet ends its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    No,
+    Yes {
+        moves: bool,
+    },
+    /// It has not ended, but its real server is no longer known.
+    Stuck,
+}
+
+/// Whether a packet ends its session, by the policy of the session's service. IPVS first asks whether
+/// a SYN or INIT may use the entry again, then whether the real server is still there.
+#[inline]
+fn end_of<A: Address>(session: &Session<A>, real: &RealServer, packet: &Packet) -> End {
+    let protocol = session.key().protocol;
+    // A datagram opens nothing that has to be closed first.
+    let opens = protocol != Protocol::Udp && opens(protocol, packet, false);
+    if opens && is_reused(session, real) {
+        return End::Yes { moves: false };
+    }
+    if real.configured {
+        return End::No;
+    }
+    match real.policy.on_down {
+        OnDown::Drop => End::Stuck,
+        OnDown::Keep if protocol != Protocol::Udp && !opens => End::No,
+        OnDown::Reschedule => End::Yes { moves: true },
+        OnDown::Keep | OnDown::Reset => End::Yes { moves: false },
+    }
+}
+
+/// Whether a SYN or INIT begins a new session in this one's place (IPVS: port reuse).
+fn is_reused<A: Address>(session: &Session<A>, real: &RealServer) -> bool {
+    if real.policy.leaves_drained && real.weight == 0 {
+        return true;
+    }
     match session.state() {
-        State::Udp | State::UdpNew => !configured,
-        State::Tcp(_) if packet.tcp_flags & (tcp::SYN | tcp::RST) != tcp::SYN => false,
-        State::Tcp(TcpState::TimeWait | TcpState::Close) => true,
-        State::Tcp(TcpState::FinWait) if session.flags().contains(Flags::ONE_WAY) => true,
-        State::Tcp(_) => !configured,
-        State::Sctp(_) if packet.sctp_chunk != sctp::INIT => false,
-        State::Sctp(state) => state == SctpState::Closed || !configured,
+        State::Tcp(TcpState::TimeWait | TcpState::Close) => real.policy.reuse >= Reuse::Closed,
+        State::Tcp(TcpState::FinWait) if session.flags().contains(Flags::ONE_WAY) => {
+            real.policy.reuse >= Reuse::Closing
+        }
+        State::Sctp(SctpState::Closed) => real.policy.reuse >= Reuse::Closed,
+        _ => false,
     }
 }
 

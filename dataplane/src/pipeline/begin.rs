@@ -1,6 +1,7 @@
 //! The first packet of a session: the scheduler's choice, and the entry in the table.
 //! Sends nothing itself; `forward.rs` does.
 
+use super::idle::note_numbers;
 use super::{Action, Engine, Origin, Tabled};
 use crate::flow::{FlowKey, Protocol};
 use crate::io::{PacketBuf, Pool};
@@ -18,7 +19,7 @@ use crate::wire::{sctp, tcp};
 const FTP_DATA: u16 = 20;
 
 impl<P: Pool> Engine<P> {
-    /// The first packet of a session.
+    /// The first packet of a session; `moves` says that it may be any packet.
     #[expect(
         clippy::too_many_arguments,
         reason = "the packet's facts, in registers"
@@ -30,14 +31,12 @@ impl<P: Pool> Engine<P> {
         packet: &Packet,
         service: &VirtualService,
         key: &FlowKey<A>,
+        moves: bool,
         origin: Origin,
         now: Time,
     ) -> Action {
-        let opens = match key.protocol {
-            Protocol::Tcp => packet.tcp_flags & (tcp::SYN | tcp::RST) == tcp::SYN,
-            Protocol::Udp => true,
-            Protocol::Sctp => packet.sctp_chunk == sctp::INIT,
-        };
+        let any = moves || service.policy.is_sloppy(key.protocol);
+        let opens = opens(key.protocol, packet, any);
         if origin.cut.is_some() && !service.owned && self.has_next(origin) {
             // The flow's other packets may have begun its session on the worker that the NIC chose.
             return self.pass_on();
@@ -52,6 +51,11 @@ impl<P: Pool> Engine<P> {
         }
         if nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
             return Action::Drop(DropReason::UnfinishedChecksum);
+        }
+        let table = A::table(&mut self.sessions);
+        let (free, capacity) = (table.capacity() - table.len(), table.capacity());
+        if self.shedder.sheds(&service.policy, free, capacity) {
+            return Action::Drop(DropReason::Shed);
         }
         let own = snapshot.workers.get(self.start.worker);
         let cursor = own.and_then(|own| own.cursors.get(service.id.0));
@@ -84,14 +88,15 @@ impl<P: Pool> Engine<P> {
         } else {
             Direction::Input
         };
-        let state = State::first(key.protocol, direction, packet.signal());
+        let secure = real.policy.is_secure(self.pressed);
+        let state = State::first(key.protocol, direction, packet.signal(), secure);
         let new = NewSession {
             key: *key,
             real: real.id,
             real_address: socket.map(|socket| (socket.address, socket.port)),
             flags,
             state,
-            deadline: snapshot.timeouts.deadline(state, now),
+            deadline: real.timeouts.deadline(state, now),
         };
         let worker = self.start.worker;
         let stats = &self.stats;
@@ -106,7 +111,11 @@ impl<P: Pool> Engine<P> {
         let Ok(index) = entered else {
             return Action::Drop(DropReason::SessionTableFull);
         };
-        table.get_mut(index).count_in();
+        let entry = table.get_mut(index);
+        entry.count_in();
+        if real.policy.idle_reset {
+            note_numbers(entry, state, packet, frame.bytes());
+        }
         if let Some(counters) = own.and_then(|own| own.reals.get(real.id.0)) {
             counters.sessions.add(1);
             counters.enter(state.is_active());
@@ -124,6 +133,20 @@ impl<P: Pool> Engine<P> {
             origin,
             now,
         )
+    }
+}
+
+/// Whether a packet begins a session; with `any`, whatever it is but a reset or ABORT.
+#[inline]
+pub(super) fn opens(protocol: Protocol, packet: &Packet, any: bool) -> bool {
+    match protocol {
+        Protocol::Tcp => {
+            let taken = if any { 0 } else { tcp::SYN };
+            packet.tcp_flags & (taken | tcp::RST) == taken
+        }
+        Protocol::Udp => true,
+        Protocol::Sctp if any => packet.sctp_chunk != sctp::ABORT,
+        Protocol::Sctp => packet.sctp_chunk == sctp::INIT,
     }
 }
 

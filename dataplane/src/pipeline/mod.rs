@@ -8,6 +8,7 @@ mod deliver;
 mod forward;
 mod fragments;
 mod icmp;
+mod idle;
 mod local;
 mod message;
 mod refuse;
@@ -31,6 +32,7 @@ use crate::schedule::destinations::Destinations;
 use crate::session::{Hint, KeyHash, ReplyHash, Session, SessionTable};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::{PortId, RealId};
+use crate::snapshot::policy::Shedder;
 use crate::snapshot::spec::PortRole;
 use crate::stats::{RealCounters, WorkerStats};
 use crate::time::Time;
@@ -165,8 +167,11 @@ pub(crate) struct Engine<P: Pool> {
     pub(crate) inboxes: Inboxes<P::Buf>,
     owners: RandomState,
     destinations: Destinations,
+    shedder: Shedder,
     next_id: u16,
     errors: icmp::ErrorLimit,
+    /// Whether half-open sessions hold too much of a session table.
+    pressed: bool,
     /// When each of our addresses was last defended.
     defended: HashMap<(PortId, IpAddr), Time, RandomState>,
 }
@@ -196,10 +201,12 @@ impl<P: Pool> Engine<P> {
                 .collect(),
             inboxes,
             destinations: Destinations::new(hasher.clone()),
+            shedder: Shedder::default(),
             defended: HashMap::with_hasher(hasher.clone()),
             owners: hasher,
             next_id: u16::try_from(config.start.worker).unwrap_or(0),
             errors: icmp::ErrorLimit::default(),
+            pressed: false,
         }
     }
 
@@ -400,21 +407,33 @@ impl<P: Pool> Engine<P> {
 
     /// Housekeeping between bursts, bounded in work: expiry, neighbours, reassembly.
     pub(crate) fn tick(&mut self, snapshot: &Snapshot, now: Time) {
-        const EXPIRY_BUDGET: usize = 64;
-        let worker = self.start.worker;
-        let Sessions { v4, v6 } = &mut self.sessions;
-        v4.expire(now, EXPIRY_BUDGET, |session| {
-            Self::uncount(snapshot, worker, session);
-        });
-        v6.expire(now, EXPIRY_BUDGET, |session| {
-            Self::uncount(snapshot, worker, session);
-        });
+        self.expire_sessions::<V4>(snapshot, now);
+        self.expire_sessions::<V6>(snapshot, now);
+        let Sessions { v4, v6 } = &self.sessions;
+        self.pressed = is_pressed(v4) || is_pressed(v6);
         let live = self.sessions.v4.len() + self.sessions.v6.len();
         self.stats
             .sessions
             .set(u32::try_from(live).unwrap_or(u32::MAX));
         self.ask_neighbours(snapshot, now);
         self.expire_fragments(now);
+    }
+
+    fn expire_sessions<A: Tabled>(&mut self, snapshot: &Snapshot, now: Time) {
+        /// Sessions that one tick looks at, and so the pairs of resets that it sends at most.
+        const BUDGET: usize = 64;
+        let worker = self.start.worker;
+        let mut told = ArrayVec::<Session<A>, BUDGET>::new();
+        A::table(&mut self.sessions).expire(now, BUDGET, |session| {
+            Self::uncount(snapshot, worker, session);
+            if idle::is_told(snapshot, session) {
+                // No more expire than there is room for.
+                let _ = told.try_push(*session);
+            }
+        });
+        for session in &told {
+            self.reset_both(snapshot, session, now);
+        }
     }
 
     /// Whether `tick` has sessions left to reap at `now`.
@@ -474,6 +493,12 @@ impl<P: Pool> Engine<P> {
         let hash = self.owners.hash_one(key);
         usize::try_from(hash % self.start.workers.max(1) as u64).unwrap_or(0)
     }
+}
+
+/// Whether more than a quarter of the table's places are taken by half-open sessions: no crowd of
+/// clients is that slow with its handshakes, but a flood is.
+fn is_pressed<A: Address>(table: &SessionTable<A>) -> bool {
+    table.half_open() > table.capacity() / 4
 }
 
 #[inline]

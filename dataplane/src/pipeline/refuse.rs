@@ -1,13 +1,14 @@
 //! What a client is told when its packet goes nowhere: resets, and ICMP where there is no connection.
 //! Which packets those are was decided before; all of it is limited by the same token bucket.
 
-use super::Engine;
 use super::icmp::Error;
+use super::{Action, Engine, Tabled};
 use crate::flow::Protocol;
-use crate::io::Pool;
+use crate::io::{PacketBuf, Pool};
 use crate::parse::{Addresses, Packet, parse_ip};
 use crate::snapshot::Snapshot;
 use crate::time::Time;
+use crate::verdict::DropReason;
 use crate::wire::{ipv4, ipv6, tcp, udp};
 
 const TTL: u8 = 64;
@@ -72,6 +73,30 @@ impl<P: Pool> Engine<P> {
         );
     }
 
+    /// A NAT real server's packet belongs to no session. As in IPVS it is quoted one hop older than it
+    /// came.
+    #[cold]
+    pub(super) fn refuse_reply<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        now: Time,
+    ) -> Action {
+        if let Some(packet) = &self.prepare::<A, F>(frame, packet) {
+            let datagram = packet.datagram(frame.bytes());
+            self.report(
+                snapshot,
+                datagram,
+                packet,
+                None,
+                Error::PortUnreachable,
+                now,
+            );
+        }
+        Action::Drop(DropReason::NoSession)
+    }
+
     /// No way leads to the real server.
     #[cold]
     pub(super) fn host_unreachable(
@@ -110,13 +135,13 @@ impl<P: Pool> Engine<P> {
     }
 }
 
-/// What of a reset depends on the segment that it answers.
-struct Reset {
-    source_port: u16,
-    destination_port: u16,
-    sequence: u32,
-    acknowledgement: u32,
-    flags: u8,
+/// What of a reset depends on the segment that it answers, or the session that it ends.
+pub(super) struct Reset {
+    pub(super) source_port: u16,
+    pub(super) destination_port: u16,
+    pub(super) sequence: u32,
+    pub(super) acknowledgement: u32,
+    pub(super) flags: u8,
 }
 
 /// The reset that answers a segment; `None` if none does: to a reset, or a segment that its receiver
@@ -139,11 +164,7 @@ fn reset_of(packet: &Packet, upper: &[u8]) -> Option<Reset> {
     let (sequence, acknowledgement, answer) = if flags & tcp::ACK != 0 {
         (header.acknowledgement(), 0, tcp::RST)
     } else {
-        let opens = u32::from(flags & tcp::SYN != 0);
-        let closes = u32::from(flags & tcp::FIN != 0);
-        let length = u32::try_from(data).ok()? + opens + closes;
-        let next = header.sequence().wrapping_add(length);
-        (0, next, tcp::RST | tcp::ACK)
+        (0, next_sequence(&header, data), tcp::RST | tcp::ACK)
     };
     Some(Reset {
         source_port: header.destination_port(),
@@ -154,8 +175,21 @@ fn reset_of(packet: &Packet, upper: &[u8]) -> Option<Reset> {
     })
 }
 
+/// The number that follows a segment with `data` bytes: SYN and FIN have one each (RFC 9293 section
+/// 3.4).
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "no packet has 2^32 bytes of data"
+)]
+pub(super) fn next_sequence(header: &tcp::Header<&[u8; tcp::HEADER_BYTES]>, data: usize) -> u32 {
+    let opens = u32::from(header.flags() & tcp::SYN != 0);
+    let closes = u32::from(header.flags() & tcp::FIN != 0);
+    let length = data as u32 + opens + closes;
+    header.sequence().wrapping_add(length)
+}
+
 /// Writes a reset back along `addresses`; the datagram's length.
-fn write_reset(out: &mut [u8], addresses: Addresses, reset: &Reset) -> Option<usize> {
+pub(super) fn write_reset(out: &mut [u8], addresses: Addresses, reset: &Reset) -> Option<usize> {
     let (back, header_bytes) = match addresses {
         Addresses::V4 {
             source,

@@ -15,6 +15,7 @@ use super::*;
 use crate::flow::Protocol;
 use crate::snapshot::id::ServiceId;
 use crate::snapshot::model::Totals;
+use crate::snapshot::policy::Policy;
 
 const ALONE: Start = Start {
     worker: 0,
@@ -84,6 +85,7 @@ impl Bench {
             protocol: Protocol::Tcp,
             configured: true,
             owned: false,
+            policy: Policy::default(),
             scheduler: Scheduler::new(kind, &[]),
             candidates: Arc::from([]),
             revision: 0,

@@ -11,7 +11,7 @@ pub mod tcp;
 mod timeout;
 mod wheel;
 
-pub use entry::{Flags, NewSession, Session, SessionIndex};
+pub use entry::{Flags, NewSession, Numbers, Session, SessionIndex};
 pub use sctp::SctpState;
 pub use state::State;
 pub use table::{Gone, Hint, KeyHash, ReplyHash, SessionTable, TableFull};

@@ -20,23 +20,28 @@ pub enum State {
 
 impl State {
     /// The state of a session that its first packet, from the client, has just begun. `signal` is
-    /// [`Packet::signal`](crate::parse::Packet::signal).
+    /// [`Packet::signal`](crate::parse::Packet::signal); `secure` chooses TCP's table for defence.
     #[must_use]
     #[inline]
-    pub const fn first(protocol: Protocol, direction: Direction, signal: u8) -> Self {
+    pub const fn first(
+        protocol: Protocol,
+        direction: Direction,
+        signal: u8,
+        secure: bool,
+    ) -> Self {
         match protocol {
-            Protocol::Tcp => Self::Tcp(TcpState::None.next(direction, signal)),
+            Protocol::Tcp => Self::Tcp(TcpState::None.next(direction, signal, secure)),
             Protocol::Udp => Self::UdpNew,
             Protocol::Sctp => Self::Sctp(SctpState::None.next(direction, signal)),
         }
     }
 
-    /// The state after one more packet. UDP looks at neither argument.
+    /// The state after one more packet. UDP looks at no argument.
     #[must_use]
     #[inline]
-    pub const fn next(self, direction: Direction, signal: u8) -> Self {
+    pub const fn next(self, direction: Direction, signal: u8, secure: bool) -> Self {
         match self {
-            Self::Tcp(state) => Self::Tcp(state.next(direction, signal)),
+            Self::Tcp(state) => Self::Tcp(state.next(direction, signal, secure)),
             Self::UdpNew | Self::Udp => Self::Udp,
             Self::Sctp(state) => Self::Sctp(state.next(direction, signal)),
         }
@@ -101,19 +106,19 @@ mod tests {
 
     #[test]
     fn a_syn_alone_is_active_and_half_open_until_the_ack() {
-        let syn = State::first(Protocol::Tcp, Direction::InputOnly, SYN);
+        let syn = State::first(Protocol::Tcp, Direction::InputOnly, SYN, false);
         assert_eq!(syn.name(), "SYN_RECV");
         assert!(syn.is_active() && syn.is_half_open());
-        let ack = syn.next(Direction::InputOnly, ACK);
+        let ack = syn.next(Direction::InputOnly, ACK, false);
         assert_eq!(ack.name(), "ESTABLISHED");
         assert!(ack.is_active() && !ack.is_half_open());
     }
 
     #[test]
     fn udp_is_never_active_and_half_open_until_the_second_datagram() {
-        let first = State::first(Protocol::Udp, Direction::Input, 0);
+        let first = State::first(Protocol::Udp, Direction::Input, 0, false);
         assert!(first.is_half_open() && !first.is_active());
-        let second = first.next(Direction::Output, 0);
+        let second = first.next(Direction::Output, 0, false);
         assert!(!second.is_half_open() && !second.is_active());
         assert_eq!((first.name(), second.name()), ("UDP", "UDP"));
         assert_eq!(second.protocol(), Protocol::Udp);
@@ -123,9 +128,9 @@ mod tests {
     fn an_association_is_active_once_it_is_open() {
         const INIT: u8 = 1;
         const COOKIE_ECHO: u8 = 10;
-        let init = State::first(Protocol::Sctp, Direction::InputOnly, INIT);
+        let init = State::first(Protocol::Sctp, Direction::InputOnly, INIT, false);
         assert!(!init.is_active() && init.is_half_open());
-        let open = init.next(Direction::InputOnly, COOKIE_ECHO);
+        let open = init.next(Direction::InputOnly, COOKIE_ECHO, false);
         assert!(open.is_active() && !open.is_half_open());
         assert_eq!((init.name(), open.name()), ("INIT1", "ESTABLISHED"));
         assert_eq!(open.protocol(), Protocol::Sctp);

@@ -12,9 +12,9 @@ use super::model::{ForwardMethod, RealServer, Totals, VirtualService, WorkerTabl
 use super::route::Routes;
 use super::spec::{RealSpec, RouteSpec, ServiceSpec, Spec};
 use super::{Snapshot, SocketKey};
-use crate::flow::Protocol;
 use crate::schedule::threshold::Overload;
 use crate::schedule::{Candidate, Cursor, Scheduler, Server};
+use crate::session::Timeouts;
 
 /// What makes a real server the same one across reloads.
 type RealKey = (ServiceId, std::net::IpAddr, u16);
@@ -47,7 +47,7 @@ impl Builder {
             routes: Arc::new(Routes::default()),
             locals: Arc::new(map()),
             neighbours: Arc::new(HashMap::with_hasher(hasher.clone())),
-            timeouts: Arc::default(),
+            refuses_replies: false,
             services: Chunked::default(),
             reals: Chunked::default(),
             overloads: Chunked::default(),
@@ -90,7 +90,11 @@ impl Builder {
         }
         let mut wanted_services = HashSet::with_hasher(self.service_ids.hasher().clone());
         for service in &spec.services {
-            wanted_services.insert(self.configure_service(&mut next, service, moved));
+            let owner = Owner {
+                service,
+                timeouts: service.timeouts.unwrap_or(spec.timeouts),
+            };
+            wanted_services.insert(self.configure_service(&mut next, owner, moved));
         }
         let gone: Vec<ServiceId> = next
             .configured_services()
@@ -106,7 +110,7 @@ impl Builder {
 
     /// Ports, routes and neighbours. Says whether the ways to real servers may have changed.
     fn rebuild_network(&mut self, next: &mut Snapshot, spec: &Spec) -> bool {
-        next.timeouts = Arc::new(spec.timeouts);
+        next.refuses_replies = spec.refuses_replies;
         let mut neighbours = HashMap::with_hasher(next.neighbours.hasher().clone());
         neighbours.extend(spec.neighbours.iter().copied());
         next.neighbours = Arc::new(neighbours);
@@ -139,9 +143,10 @@ impl Builder {
     fn configure_service(
         &mut self,
         next: &mut Snapshot,
-        spec: &ServiceSpec,
+        owner: Owner<'_>,
         moved: bool,
     ) -> ServiceId {
+        let spec = owner.service;
         let key = (spec.protocol, spec.address, spec.port);
         let id = match self.service_ids.get(&key) {
             Some(id) => *id,
@@ -160,11 +165,20 @@ impl Builder {
             .reals
             .iter()
             .map(|real| Candidate {
-                real: self.configure_real(next, id, spec.protocol, real, moved),
+                real: self.configure_real(next, id, owner, real, moved),
                 weight: real.weight,
                 limits: real.limits,
             })
             .collect();
+        let former = next.service(id).map(|old| Arc::clone(&old.former));
+        for real in former.iter().flat_map(|former| former.iter()) {
+            // Sessions live on there.
+            if next.real(*real).is_some_and(|real| real.timeouts != owner.timeouts)
+                && let Some(real) = next.reals.get_mut(real.0)
+            {
+                real.timeouts = owner.timeouts;
+            }
+        }
         let Some(old) = next.service(id) else {
             return id;
         };
@@ -177,12 +191,13 @@ impl Builder {
         if old.configured
             && old.name == spec.name
             && old.owned == owned
+            && old.policy == spec.policy
             && old.scheduler.kind() == spec.scheduler
             && *old.candidates == *candidates
         {
             return id;
         }
-        // A new name or owner leaves the schedulers of the workers where they are.
+        // A new name, owner or policy leaves the schedulers of the workers where they are.
         let reschedules = !old.configured
             || old.scheduler.kind() != spec.scheduler
             || *old.candidates != *candidates;
@@ -197,6 +212,12 @@ impl Builder {
             .filter(|real| !candidates.iter().any(|candidate| candidate.real == *real))
             .collect();
         let carried = carried_removals(&old.removed, &dropped, &former);
+        for real in &former {
+            if let Some(real) = next.reals.get_mut(real.0) {
+                real.policy = spec.policy;
+                real.timeouts = owner.timeouts;
+            }
+        }
         for (real, _) in &dropped {
             self.remove_real(next, *real);
         }
@@ -205,6 +226,7 @@ impl Builder {
             service.name = Arc::clone(&spec.name);
             service.configured = true;
             service.owned = owned;
+            service.policy = spec.policy;
             service.former = former.into();
             if let (Some(revision), Some(scheduler)) = (revision, scheduler) {
                 service.scheduler = scheduler;
@@ -234,6 +256,7 @@ impl Builder {
             protocol: spec.protocol,
             configured: false,
             owned: false,
+            policy: spec.policy,
             scheduler: Scheduler::new(spec.scheduler, &[]),
             candidates: Arc::from([]),
             revision: 0,
@@ -262,14 +285,14 @@ impl Builder {
         &mut self,
         next: &mut Snapshot,
         service: ServiceId,
-        protocol: Protocol,
+        owner: Owner<'_>,
         spec: &RealSpec,
         moved: bool,
     ) -> RealId {
         let key = (service, spec.address, spec.port);
         let id = match self.real_ids.get(&key) {
             Some(id) => *id,
-            None => self.add_real(next, key, spec),
+            None => self.add_real(next, key, owner, spec),
         };
         self.removed_reals.remove(&id);
         let Some(old) = next.real(id) else { return id };
@@ -279,6 +302,8 @@ impl Builder {
             || old.limits != spec.limits
             || old.forward != spec.forward
             || old.tunnel != spec.tunnel
+            || old.policy != owner.service.policy
+            || old.timeouts != owner.timeouts
             || moved;
         if changed {
             let egress = next.routes.egress(spec.address);
@@ -290,20 +315,28 @@ impl Builder {
                 real.limits = spec.limits;
                 real.forward = spec.forward;
                 real.tunnel = spec.tunnel;
+                real.policy = owner.service.policy;
+                real.timeouts = owner.timeouts;
                 real.configured = true;
                 real.egress = egress;
                 real.replies_come_back |= reaches_by_nat;
             }
             if reaches_by_nat {
                 next.nat_sockets
-                    .retain_key((protocol, spec.address, spec.port));
+                    .retain_key((owner.service.protocol, spec.address, spec.port));
                 next.nat_reals.retain_key(spec.address);
             }
         }
         id
     }
 
-    fn add_real(&mut self, next: &mut Snapshot, key: RealKey, spec: &RealSpec) -> RealId {
+    fn add_real(
+        &mut self,
+        next: &mut Snapshot,
+        key: RealKey,
+        owner: Owner<'_>,
+        spec: &RealSpec,
+    ) -> RealId {
         let id = self
             .free_reals
             .pop()
@@ -318,6 +351,8 @@ impl Builder {
             limits: spec.limits,
             forward: spec.forward,
             tunnel: spec.tunnel,
+            policy: owner.service.policy,
+            timeouts: owner.timeouts,
             configured: false,
             replies_come_back: false,
             egress: None,
@@ -433,6 +468,13 @@ impl Builder {
         self.next_revision += 1;
         revision
     }
+}
+
+/// What a real server has from its service.
+#[derive(Debug, Clone, Copy)]
+struct Owner<'a> {
+    service: &'a ServiceSpec,
+    timeouts: Timeouts,
 }
 
 /// The scheduler that `spec` asks for.

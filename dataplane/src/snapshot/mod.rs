@@ -5,6 +5,7 @@ pub mod build;
 pub mod chunked;
 pub mod id;
 pub mod model;
+pub mod policy;
 pub mod rcu;
 pub mod route;
 pub mod spec;
@@ -18,7 +19,6 @@ use hashbrown::HashMap;
 use crate::flow::Protocol;
 use crate::schedule::threshold::Overload;
 use crate::schedule::{Candidate, Load, Loads};
-use crate::session::Timeouts;
 use crate::wire::ethernet::Mac;
 use chunked::{Chunked, Sharded};
 use id::{PortId, RealId, ServiceId};
@@ -42,8 +42,8 @@ pub struct Snapshot {
     pub locals: Arc<HashMap<IpAddr, PortId, RandomState>>,
     /// Neighbours that need no ARP or NDP.
     pub neighbours: Arc<HashMap<IpAddr, Mac, RandomState>>,
-    /// How long idle sessions live.
-    pub timeouts: Arc<Timeouts>,
+    /// See [`spec::Spec::refuses_replies`].
+    pub refuses_replies: bool,
     /// By [`ServiceId`]; holes are services that are no longer configured.
     pub services: Chunked<VirtualService>,
     /// By [`RealId`]; holes are real servers that are no longer configured.
@@ -114,6 +114,12 @@ impl Snapshot {
     #[must_use]
     pub fn is_nat_real(&self, address: IpAddr) -> bool {
         self.nat_reals.get(&address).is_some()
+    }
+
+    /// Whether any service is configured.
+    #[must_use]
+    pub fn has_services(&self) -> bool {
+        !self.vips.is_empty()
     }
 
     /// Whether any real server is reached by NAT, so that replies pass through here.

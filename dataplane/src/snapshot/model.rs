@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use super::chunked::Chunked;
 use super::id::{PortId, RealId, ServiceId};
+use super::policy::Policy;
 use crate::flow::Protocol;
 use crate::schedule::threshold::Limits;
 use crate::schedule::{Candidate, Cursor, Scheduler};
+use crate::session::Timeouts;
 use crate::stats::RealCounters;
 
 /// How a packet gets to its real server.
@@ -62,13 +64,15 @@ pub struct VirtualService {
     pub address: IpAddr,
     /// The virtual port, host order.
     pub port: u16,
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     pub protocol: Protocol,
     /// False once it was removed; the slot then waits for its last session.
     pub configured: bool,
     /// Whether a flow must be handled by one certain worker, since its packets come from both
     /// sides (NAT).
     pub owned: bool,
+    /// Where it does as IPVS does, and where not.
+    pub policy: Policy,
     /// The immutable half of the scheduler.
     pub scheduler: Scheduler,
     /// The real servers in scheduling order.
@@ -107,6 +111,10 @@ pub struct RealServer {
     pub forward: ForwardMethod,
     /// How sessions by [`ForwardMethod::Tunnel`] encapsulate.
     pub tunnel: TunnelKind,
+    /// Its service's, also after it was removed.
+    pub policy: Policy,
+    /// How long idle sessions of its service live. Here, where every packet of a session looks anyway.
+    pub timeouts: Timeouts,
     /// False once it was removed; the slot then waits for its last session.
     pub configured: bool,
     /// Whether sessions may exist that reach it by NAT, so that its replies are looked up.

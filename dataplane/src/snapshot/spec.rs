@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::id::PortId;
 use super::model::{ForwardMethod, TunnelKind};
+use super::policy::Policy;
 use crate::flow::Protocol;
 use crate::schedule::SchedulerKind;
 use crate::schedule::threshold::Limits;
@@ -23,8 +24,11 @@ pub struct Spec {
     pub routes: Vec<RouteSpec>,
     /// Neighbours that need no ARP or NDP.
     pub neighbours: Vec<(IpAddr, Mac)>,
-    /// How long idle sessions live.
+    /// How long idle sessions live, unless their service says otherwise.
     pub timeouts: Timeouts,
+    /// A NAT real server is told that what it sends from its service's port belongs to no session
+    /// (IPVS: `nat_icmp_send`).
+    pub refuses_replies: bool,
     /// What is balanced.
     pub services: Vec<ServiceSpec>,
 }
@@ -77,10 +81,14 @@ pub struct ServiceSpec {
     pub address: IpAddr,
     /// The virtual port, host order.
     pub port: u16,
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     pub protocol: Protocol,
     /// How a real server is chosen.
     pub scheduler: SchedulerKind,
+    /// Where it does as IPVS does, and where not.
+    pub policy: Policy,
+    /// How long its idle sessions live; `None` is [`Spec::timeouts`].
+    pub timeouts: Option<Timeouts>,
     /// In scheduling order.
     pub reals: Vec<RealSpec>,
 }

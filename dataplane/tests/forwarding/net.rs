@@ -13,6 +13,7 @@ use plimsoll_dataplane::parse::{Addresses, Parse, parse};
 use plimsoll_dataplane::schedule::SchedulerKind;
 use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::snapshot::policy::Policy;
 use plimsoll_dataplane::snapshot::spec::{
     PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
 };
@@ -122,6 +123,8 @@ pub(crate) fn service(
         port,
         protocol,
         scheduler: SchedulerKind::Rr,
+        policy: Policy::default(),
+        timeouts: None,
         reals,
     }
 }

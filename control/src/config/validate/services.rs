@@ -12,7 +12,7 @@ use super::super::supported::{Feature, Offered};
 use super::super::tree::Step;
 use super::super::valid::{Forward, HashFlags, Protocol, Real, Route, Scheduler, Service, Tunnel};
 use super::network::{Net, Reach};
-use super::{Finding, Findings, family, not_a_host, steps};
+use super::{Finding, Findings, family, not_a_host, policy, steps};
 
 const MAX_SERVICE_NAME: usize = 128;
 /// What the outer IPv4 or IPv6 header and what follows it add.
@@ -328,6 +328,7 @@ impl Context<'_> {
             protocol: protocol?,
             scheduler: scheduler?,
             forward: forward?,
+            policy: policy::of(self.config, written),
             reals,
         })
     }

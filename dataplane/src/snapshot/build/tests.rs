@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 
 use super::*;
+use crate::flow::Protocol;
 use crate::schedule::threshold::Limits;
 use crate::schedule::{HashFlags, Loads, SchedulerKind};
 use crate::snapshot::chunked::Chunked;
 use crate::snapshot::model::TunnelKind;
+use crate::snapshot::policy::Policy;
 use crate::snapshot::spec::{PortRole, PortSpec};
 use crate::stats::RealCounters;
 use crate::wire::Mac;
@@ -36,6 +38,8 @@ fn service(port: u16, reals: &[RealSpec]) -> ServiceSpec {
         port,
         protocol: Protocol::Tcp,
         scheduler: SchedulerKind::Wrr,
+        policy: Policy::default(),
+        timeouts: None,
         reals: reals.to_vec(),
     }
 }
