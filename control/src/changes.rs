@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -109,7 +110,19 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
     differ(&mut what, "name", &old.name, &new.name);
     differ(&mut what, "scheduler", &old.scheduler, &new.scheduler);
     if old.policy != new.policy {
-        what.push("compat, ipvs or on_down".to_owned());
+        what.push("compat, ipvs, on_down or idle_reset".to_owned());
+    }
+    let (before, after) = (old.timeouts, new.timeouts);
+    for (name, before, after) in [
+        ("timeouts.tcp", before.tcp, after.tcp),
+        ("timeouts.tcp_fin", before.tcp_fin, after.tcp_fin),
+        ("timeouts.udp", before.udp, after.udp),
+        ("timeouts.sctp", before.sctp, after.sctp),
+    ] {
+        let shown = |time: Option<Duration>| {
+            time.map_or_else(|| "the common one".to_owned(), |time| format!("{time:?}"))
+        };
+        differ(&mut what, name, &shown(before), &shown(after));
     }
     let mut before: HashMap<SocketAddr, &Real> =
         old.reals.iter().map(|real| (real.address, real)).collect();
@@ -161,6 +174,7 @@ fn other_changes(old: &ReloadConfig, new: &ReloadConfig) -> Vec<String> {
         ("timeouts.tcp", before.tcp, after.tcp),
         ("timeouts.tcp_fin", before.tcp_fin, after.tcp_fin),
         ("timeouts.udp", before.udp, after.udp),
+        ("timeouts.sctp", before.sctp, after.sctp),
     ] {
         if before != after {
             what.push(format!("{name} {before:?} -> {after:?}"));

@@ -70,17 +70,21 @@ pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
             .iter()
             .map(|neighbor| (neighbor.address, Mac(neighbor.mac)))
             .collect(),
-        timeouts: Timeouts::new(
-            reload.timeouts.tcp,
-            reload.timeouts.tcp_fin,
-            reload.timeouts.udp,
-        ),
+        timeouts: timeouts(reload.timeouts),
         refuses_replies: reload.refuses_replies,
-        services: reload.services.iter().map(service).collect(),
+        services: reload
+            .services
+            .iter()
+            .map(|one| service(one, reload.timeouts))
+            .collect(),
     }
 }
 
-fn service(service: &valid::Service) -> ServiceSpec {
+fn timeouts(times: valid::Timeouts) -> Timeouts {
+    Timeouts::new(times.tcp, times.tcp_fin, times.udp).with_sctp(times.sctp)
+}
+
+fn service(service: &valid::Service, common: valid::Timeouts) -> ServiceSpec {
     ServiceSpec {
         name: service.name.as_str().into(),
         address: service.vip.ip(),
@@ -92,6 +96,7 @@ fn service(service: &valid::Service) -> ServiceSpec {
         },
         scheduler: scheduler(service.scheduler),
         policy: service.policy,
+        timeouts: Some(timeouts(service.timeouts.over(common))),
         reals: service
             .reals
             .iter()

@@ -1,6 +1,9 @@
 //! Idle TCP sessions whose time is over: both ends get a reset, where the service wants it.
 //! When that time is over is the session table's business, and how a frame gets there `forward.rs`'s.
 
+use arrayvec::ArrayVec;
+
+use super::balance::method_of;
 use super::refuse::{Reset, next_sequence, write_reset};
 use super::{Action, Engine, Origin, Tabled};
 use crate::flow::{Address, Protocol};
@@ -13,8 +16,6 @@ use crate::snapshot::id::PortId;
 use crate::time::Time;
 use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
 use crate::wire::{ipv6, tcp};
-
-use super::balance::method_of;
 
 /// An IPv6 header and a TCP header: no reset is longer.
 const ROOM: usize = ipv6::HEADER_BYTES + tcp::HEADER_BYTES;
@@ -50,7 +51,7 @@ pub(super) fn note_numbers<A: Address>(
 }
 
 /// Whether both ends of a session that has expired are told.
-pub(super) fn is_told<A: Address>(snapshot: &Snapshot, session: &Session<A>) -> bool {
+fn is_told<A: Address>(snapshot: &Snapshot, session: &Session<A>) -> bool {
     session.state() == State::Tcp(TcpState::Established)
         && session.numbers().is_some()
         && snapshot
@@ -59,10 +60,28 @@ pub(super) fn is_told<A: Address>(snapshot: &Snapshot, session: &Session<A>) -> 
 }
 
 impl<P: Pool> Engine<P> {
+    /// Takes sessions whose time is over out of the table.
+    pub(super) fn expire_sessions<A: Tabled>(&mut self, snapshot: &Snapshot, now: Time) {
+        /// Sessions that one tick looks at, and so the pairs of resets that it sends at most.
+        const BUDGET: usize = 64;
+        let worker = self.start.worker;
+        let mut told = ArrayVec::<Session<A>, BUDGET>::new();
+        A::table(&mut self.sessions).expire(now, BUDGET, |session| {
+            Self::uncount(snapshot, worker, session);
+            if is_told(snapshot, session) {
+                // No more expire than there is room for.
+                let _ = told.try_push(*session);
+            }
+        });
+        for session in &told {
+            self.reset_both(snapshot, session, now);
+        }
+    }
+
     /// Resets a session that has left the table: its client in the name of the virtual address, its
     /// real server in the client's.
     #[cold]
-    pub(super) fn reset_both<A: Tabled>(
+    fn reset_both<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
         session: &Session<A>,

@@ -5,6 +5,7 @@ mod balance;
 mod begin;
 mod classify;
 mod deliver;
+mod flush;
 mod forward;
 mod fragments;
 mod icmp;
@@ -168,6 +169,7 @@ pub(crate) struct Engine<P: Pool> {
     owners: RandomState,
     destinations: Destinations,
     shedder: Shedder,
+    flush: flush::Flush,
     next_id: u16,
     errors: icmp::ErrorLimit,
     /// Whether half-open sessions hold too much of a session table.
@@ -202,6 +204,7 @@ impl<P: Pool> Engine<P> {
             inboxes,
             destinations: Destinations::new(hasher.clone()),
             shedder: Shedder::default(),
+            flush: flush::Flush::default(),
             defended: HashMap::with_hasher(hasher.clone()),
             owners: hasher,
             next_id: u16::try_from(config.start.worker).unwrap_or(0),
@@ -409,6 +412,7 @@ impl<P: Pool> Engine<P> {
     pub(crate) fn tick(&mut self, snapshot: &Snapshot, now: Time) {
         self.expire_sessions::<V4>(snapshot, now);
         self.expire_sessions::<V6>(snapshot, now);
+        self.flush(snapshot);
         let Sessions { v4, v6 } = &self.sessions;
         self.pressed = is_pressed(v4) || is_pressed(v6);
         let live = self.sessions.v4.len() + self.sessions.v6.len();
@@ -419,26 +423,10 @@ impl<P: Pool> Engine<P> {
         self.expire_fragments(now);
     }
 
-    fn expire_sessions<A: Tabled>(&mut self, snapshot: &Snapshot, now: Time) {
-        /// Sessions that one tick looks at, and so the pairs of resets that it sends at most.
-        const BUDGET: usize = 64;
-        let worker = self.start.worker;
-        let mut told = ArrayVec::<Session<A>, BUDGET>::new();
-        A::table(&mut self.sessions).expire(now, BUDGET, |session| {
-            Self::uncount(snapshot, worker, session);
-            if idle::is_told(snapshot, session) {
-                // No more expire than there is room for.
-                let _ = told.try_push(*session);
-            }
-        });
-        for session in &told {
-            self.reset_both(snapshot, session, now);
-        }
-    }
-
-    /// Whether `tick` has sessions left to reap at `now`.
+    /// Whether `tick` has sessions left to end at `now`.
     pub(crate) fn is_behind(&self, now: Time) -> bool {
-        self.sessions.v4.is_behind(now) || self.sessions.v6.is_behind(now)
+        let Sessions { v4, v6 } = &self.sessions;
+        v4.is_behind(now) || v6.is_behind(now) || self.flush.is_under_way()
     }
 
     /// When `tick` next has something to do, if that is by `until`.

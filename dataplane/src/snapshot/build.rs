@@ -9,6 +9,7 @@ use hashbrown::{HashMap, HashSet};
 use super::chunked::{Chunked, Sharded};
 use super::id::{PortId, RealId, ServiceId};
 use super::model::{ForwardMethod, RealServer, Totals, VirtualService, WorkerTable};
+use super::policy::OnDown;
 use super::route::Routes;
 use super::spec::{RealSpec, RouteSpec, ServiceSpec, Spec};
 use super::{Snapshot, SocketKey};
@@ -48,6 +49,7 @@ impl Builder {
             locals: Arc::new(map()),
             neighbours: Arc::new(HashMap::with_hasher(hasher.clone())),
             refuses_replies: false,
+            flushes: false,
             services: Chunked::default(),
             reals: Chunked::default(),
             overloads: Chunked::default(),
@@ -104,6 +106,10 @@ impl Builder {
         for id in gone {
             self.remove_service(&mut next, id);
         }
+        next.flushes = self.removed_reals.iter().any(|id| {
+            let real = next.real(*id);
+            real.is_some_and(|real| real.policy.on_down == OnDown::Reset)
+        });
         self.last = Arc::new(next);
         Arc::clone(&self.last)
     }

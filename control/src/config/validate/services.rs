@@ -12,7 +12,7 @@ use super::super::supported::{Feature, Offered};
 use super::super::tree::Step;
 use super::super::valid::{Forward, HashFlags, Protocol, Real, Route, Scheduler, Service, Tunnel};
 use super::network::{Net, Reach};
-use super::{Finding, Findings, family, not_a_host, policy, steps};
+use super::{Finding, Findings, family, network, not_a_host, policy, steps};
 
 const MAX_SERVICE_NAME: usize = 128;
 /// What the outer IPv4 or IPv6 header and what follows it add.
@@ -258,6 +258,12 @@ impl Context<'_> {
                 "one-packet scheduling is for UDP only",
             ));
         }
+        if written.idle_reset && protocol.is_some_and(|protocol| protocol != Protocol::Tcp) {
+            findings.add(Finding::error(
+                here("idle_reset"),
+                "only TCP sessions can be reset",
+            ));
+        }
         let one = format!("write one address: {}:{}", vip.address, vip.port);
         refuse(
             Feature::PrefixVip,
@@ -329,6 +335,9 @@ impl Context<'_> {
             scheduler: scheduler?,
             forward: forward?,
             policy: policy::of(self.config, written),
+            timeouts: written.timeouts.as_ref().map_or_else(Default::default, |own| {
+                network::own_timeouts(own, at, findings)
+            }),
             reals,
         })
     }
