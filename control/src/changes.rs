@@ -326,7 +326,7 @@ services:
             ("vip: 192.0.2.10:53", "vip: 192.0.2.11:53"),
             (
                 "services:",
-                "timeouts: { udp: 1m }\nnetwork:\n  routes: [{ to: 0.0.0.0/0, via: 192.0.2.1 }]\n  neighbors: [{ address: 192.0.2.21, mac: \"02:00:00:00:00:0b\" }]\nservices:",
+                "timeouts: { udp: 1m, sctp: 20m }\nnetwork:\n  routes: [{ to: 0.0.0.0/0, via: 192.0.2.1 }]\n  neighbors: [{ address: 192.0.2.21, mac: \"02:00:00:00:00:0b\" }]\nservices:",
             ),
         ]);
         assert_eq!(restarts, Vec::<String>::new());
@@ -343,6 +343,23 @@ services:
                 "~ route 0.0.0.0/0 via 192.0.2.1 added",
                 "~ neighbor 192.0.2.21 at 02:00:00:00:00:0b added",
                 "~ timeouts.udp 300s -> 60s",
+                "~ timeouts.sctp 900s -> 1200s",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_services_own_times_are_named() {
+        let (lines, _) = changes(&[(
+            "protocol: tcp\n",
+            "protocol: tcp\n    timeouts: { tcp: 1m }\n    idle_reset: true\n",
+        )]);
+        let web = "~ service web (tcp 192.0.2.10:80):";
+        assert_eq!(
+            lines,
+            [
+                format!("{web} compat, ipvs, on_down or idle_reset"),
+                format!("{web} timeouts.tcp the common one -> 60s"),
             ]
         );
     }

@@ -265,6 +265,54 @@ fn a_services_tunnel_is_that_of_its_real_servers_and_gue_has_a_port() {
 }
 
 #[test]
+fn a_service_has_the_common_times_where_it_has_none_of_its_own() {
+    let text = SMALL.replace(
+        "    reals:",
+        "    timeouts: { tcp: 1h, sctp: 90s }\n    idle_reset: true\n    reals:",
+    ) + "timeouts: { tcp: 10m, udp: 30s }\n";
+    let config = valid(&text);
+    let reload = config.reload();
+    let service = &reload.services[0];
+    assert!(service.policy.idle_reset);
+    let seconds = |times: valid::Timeouts| {
+        [times.tcp, times.tcp_fin, times.udp, times.sctp].map(|time| time.as_secs())
+    };
+    assert_eq!(seconds(reload.timeouts), [600, 120, 30, 900]);
+    assert_eq!(
+        seconds(service.timeouts.over(reload.timeouts)),
+        [3600, 120, 30, 90]
+    );
+    let plain = valid(SMALL);
+    let common = plain.reload().timeouts;
+    assert_eq!(plain.reload().services[0].timeouts.over(common), common);
+}
+
+#[test]
+fn times_and_resets_of_a_service_are_checked() {
+    for (written, path, message) in [
+        (
+            "timeouts: { udp: 25d }",
+            "services[0].timeouts.udp",
+            "expected a time from 1ms to 24d, found 25d",
+        ),
+        (
+            "protocol: sctp\n    idle_reset: true",
+            "services[0].idle_reset",
+            "only TCP sessions can be reset",
+        ),
+    ] {
+        let text = SMALL.replace("    reals:", &format!("    {written}\n    reals:"));
+        let errors = config::parse("test", text).unwrap_err();
+        let found: Vec<_> = errors
+            .items()
+            .iter()
+            .map(|item| (item.path.as_str(), item.message.as_str()))
+            .collect();
+        assert_eq!(found, [(path, message)]);
+    }
+}
+
+#[test]
 fn a_byte_order_mark_and_windows_line_ends_are_read() {
     let text = format!("\u{feff}{}", SMALL.trim_start().replace('\n', "\r\n"));
     assert_eq!(valid(&text), valid(SMALL));

@@ -186,7 +186,9 @@ impl<P: Pool> Engine<P> {
             return Action::Drop(DropReason::RealGone);
         };
         let secure = known.policy.is_secure(self.pressed);
-        let state = session.state().next(Direction::Output, packet.signal(), secure);
+        let state = session
+            .state()
+            .next(Direction::Output, packet.signal(), secure);
         let deadline = known.timeouts.deadline(state, now);
         A::table(&mut self.sessions).touch(index, state, deadline);
         if let Some(counters) = self.counters(snapshot, session.real()) {

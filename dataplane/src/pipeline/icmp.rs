@@ -60,7 +60,9 @@ pub(super) enum Error {
     },
     HostUnreachable,
     TimeExceeded,
-    TooBig { mtu: usize },
+    TooBig {
+        mtu: usize,
+    },
 }
 
 impl<P: Pool> Engine<P> {

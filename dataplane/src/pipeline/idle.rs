@@ -81,12 +81,7 @@ impl<P: Pool> Engine<P> {
     /// Resets a session that has left the table: its client in the name of the virtual address, its
     /// real server in the client's.
     #[cold]
-    fn reset_both<A: Tabled>(
-        &mut self,
-        snapshot: &Snapshot,
-        session: &Session<A>,
-        now: Time,
-    ) {
+    fn reset_both<A: Tabled>(&mut self, snapshot: &Snapshot, session: &Session<A>, now: Time) {
         let Some(numbers) = session.numbers() else {
             return;
         };
@@ -120,7 +115,10 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) {
         let key = session.key();
-        let Some(real) = snapshot.real(session.real()).filter(|real| real.egress.is_some()) else {
+        let Some(real) = snapshot
+            .real(session.real())
+            .filter(|real| real.egress.is_some())
+        else {
             return;
         };
         let answer = A::addresses(key.virtual_address, key.client);
@@ -136,8 +134,9 @@ impl<P: Pool> Engine<P> {
             hops: 0,
             cut: None,
         };
-        let action = self
-            .forward::<A, P::Buf>(snapshot, &mut frame, &packet, real, method, socket, origin, now);
+        let action = self.forward::<A, P::Buf>(
+            snapshot, &mut frame, &packet, real, method, socket, origin, now,
+        );
         if let Action::Route {
             port,
             next_hop,

@@ -179,7 +179,10 @@ fn fill_icmp_checksum<A: Family>(
 pub fn is_checksum_unfinished(frame: &[u8], packet: &Packet, protocol: Protocol) -> bool {
     let upper = packet.upper(frame);
     let (upper, checksum) = match protocol {
-        Protocol::Tcp => (upper, tcp::Header::new(upper).map(|header| header.checksum())),
+        Protocol::Tcp => (
+            upper,
+            tcp::Header::new(upper).map(|header| header.checksum()),
+        ),
         Protocol::Udp => (
             udp_datagram(upper),
             udp::Header::new(upper).map(|header| header.checksum()),
@@ -329,7 +332,10 @@ mod tests {
         let mut frame = segment.payload(&[7; 30]).build();
         let packet = parsed(&frame);
         let upper = packet.upper(&frame).len();
-        let partial = packet.addresses.pseudo_header(packet.protocol, upper).fold();
+        let partial = packet
+            .addresses
+            .pseudo_header(packet.protocol, upper)
+            .fold();
         let at = usize::from(packet.l4) + 16;
         frame[at..at + 2].copy_from_slice(&partial.to_be_bytes());
         assert!(is_checksum_unfinished(&frame, &packet, Protocol::Tcp));
@@ -345,6 +351,9 @@ mod tests {
         frame[34 + 8..34 + 12].fill(0);
         assert!(is_checksum_unfinished(&frame, &packet, Protocol::Sctp));
         let wrong = builder.bad_checksum().build();
-        assert!(!is_checksum_unfinished(&wrong, &packet, Protocol::Sctp), "wrong, not absent");
+        assert!(
+            !is_checksum_unfinished(&wrong, &packet, Protocol::Sctp),
+            "wrong, not absent"
+        );
     }
 }

@@ -1,9 +1,8 @@
 //! SCTP as seen from the middle: IPVS's states, moved by the rules of RFC 9260, chunk by chunk.
 //! Verification tags are never checked, as in IPVS, and nothing here knows a timeout.
 //!
-//! The states are those of a *path*, not of an endpoint. COOKIE_SENT, COOKIE and ESTABLISHED follow
-//! each other when the client opens the association; COOKIE_WAIT, COOKIE_REPLIED, COOKIE_ECHOED and
-//! ESTABLISHED when the real server does. SHUTDOWN_SENT and SHUTDOWN_RECEIVED are the real server's.
+//! The states are the real server's. COOKIE_SENT and COOKIE_REPLIED precede ESTABLISHED when the client
+//! opens the association; COOKIE_WAIT, COOKIE and COOKIE_ECHOED when the real server does.
 
 #![expect(
     clippy::indexing_slicing,
@@ -31,11 +30,11 @@ pub enum SctpState {
     Init,
     /// The client has asked, the real server has sent a cookie.
     CookieSent,
-    /// The real server has asked, the client has sent a cookie.
+    /// The client has returned the cookie.
     CookieReplied,
     /// The real server has asked.
     CookieWait,
-    /// The client has returned the cookie.
+    /// The real server has asked, the client has sent a cookie.
     Cookie,
     /// The real server has returned the cookie.
     CookieEchoed,
@@ -65,17 +64,17 @@ const INPUT: Table = [
     [ ES, I1, IN, CS, CR, CW, CO, CE, ES, SS, SR, SA, RJ, CL ],
     // INIT: asks, or asks again. It changes nothing where the other side asked too (5.2.1), in an
     // open association before the cookie is back (5.2.2), or in one that closes (9.2).
-    [ I1, IN, IN, IN, CR, CW, IN, CE, ES, SS, SR, SA, I1, I1 ],
+    [ I1, IN, IN, IN, IN, CW, CO, CE, ES, SS, SR, SA, I1, I1 ],
     // INIT ACK: sends the real server a cookie if that has asked; else it is discarded (5.2.3).
-    [ CR, I1, IN, CS, CR, CR, CO, CE, ES, SS, SR, SA, RJ, CL ],
+    [ CO, I1, IN, CS, CR, CO, CO, CE, ES, SS, SR, SA, RJ, CL ],
     // COOKIE ECHO: returns the cookie, also of an association that begins anew while it closes,
     // but not after SHUTDOWN ACK (5.2.4, action A).
-    [ CO, CO, CO, CO, CO, CO, CO, CO, ES, CO, CO, SA, CO, CO ],
+    [ CR, CR, CR, CR, CR, CR, CR, CR, ES, CR, CR, SA, CR, CR ],
     // COOKIE ACK: opens if the real server has returned a cookie, or could have; else it is
     // discarded (5.2.5).
-    [ ES, I1, IN, CS, ES, ES, CO, ES, ES, SS, SR, SA, RJ, CL ],
+    [ ES, I1, IN, CS, CR, ES, ES, ES, ES, SS, SR, SA, RJ, CL ],
     // SHUTDOWN: from one whose association is open; discarded by one whose is not yet (9.2).
-    [ SR, I1, IN, CS, CR, CW, SR, CE, SR, SS, SR, SA, RJ, CL ],
+    [ SR, I1, IN, CS, SR, CW, CO, CE, SR, SS, SR, SA, RJ, CL ],
     // SHUTDOWN ACK: answers SHUTDOWN (9.2).
     [ CL, I1, IN, CS, CR, CW, CO, CE, SA, SA, SA, SA, RJ, CL ],
     // ERROR: reports, and ends nothing (3.3.10).
@@ -93,21 +92,21 @@ const OUTPUT: Table = [
     // DATA and the like, as above.
     [ ES, I1, IN, CS, CR, CW, CO, CE, ES, SS, SR, SA, RJ, CL ],
     // INIT: the real server asks. As above, it changes nothing where the client asked too.
-    [ CW, I1, IN, CS, CW, CW, CO, CW, ES, SS, SR, SA, CW, CW ],
+    [ CW, I1, IN, CS, CR, CW, CW, CW, ES, SS, SR, SA, CW, CW ],
     // INIT ACK: sends the client a cookie.
     [ CS, CS, CS, CS, CR, CW, CO, CE, ES, SS, SR, SA, RJ, CL ],
     // COOKIE ECHO: returns the cookie; where both asked, it is the client's that counts (5.2.4).
-    [ CE, I1, IN, CS, CE, CE, CO, CE, ES, CE, CE, SA, RJ, CE ],
+    [ CE, I1, IN, CS, CR, CE, CE, CE, ES, CE, CE, SA, RJ, CE ],
     // COOKIE ACK: opens if the client has returned a cookie.
-    [ ES, I1, IN, CS, CR, CW, ES, CE, ES, SS, SR, SA, RJ, CL ],
+    [ ES, I1, IN, CS, ES, CW, CO, CE, ES, SS, SR, SA, RJ, CL ],
     // SHUTDOWN: the real server's; it may have opened the association without our seeing it.
-    [ SS, I1, IN, CS, CR, CW, SS, CE, SS, SS, SR, SA, RJ, CL ],
+    [ SS, I1, IN, CS, SS, CW, CO, CE, SS, SS, SR, SA, RJ, CL ],
     // SHUTDOWN ACK: answers SHUTDOWN (9.2).
     [ CL, I1, IN, CS, CR, CW, CO, CE, SA, SA, SA, SA, RJ, CL ],
     // ERROR: reports, and ends nothing.
     [ CL, I1, IN, CS, CR, CW, CO, CE, ES, SS, SR, SA, RJ, CL ],
     // ABORT: refuses a client that asks (5.1), else it ends everything.
-    [ CL, RJ, RJ, RJ, CL, CL, RJ, CL, CL, CL, CL, CL, RJ, CL ],
+    [ CL, RJ, RJ, RJ, RJ, CL, CL, CL, CL, CL, CL, CL, RJ, CL ],
     // SHUTDOWN COMPLETE: accepted while closing only.
     [ CL, I1, IN, CS, CR, CW, CO, CE, ES, CL, CL, CL, RJ, CL ],
 ];
@@ -120,15 +119,15 @@ const INPUT_ONLY: Table = [
     // DATA and the like, as above.
     [ ES, I1, IN, CS, CR, CW, CO, CE, ES, SS, SR, SA, RJ, CL ],
     // INIT: as above.
-    [ I1, IN, IN, IN, CR, CW, IN, CE, ES, SS, SR, SA, I1, I1 ],
+    [ I1, IN, IN, IN, IN, CW, CO, CE, ES, SS, SR, SA, I1, I1 ],
     // INIT ACK: the real server has asked.
-    [ CR, I1, IN, CS, CR, CR, CO, CE, ES, SS, SR, SA, RJ, CL ],
+    [ CO, I1, IN, CS, CR, CO, CO, CE, ES, SS, SR, SA, RJ, CL ],
     // COOKIE ECHO: nobody returns a cookie that it did not get, and the answer opens.
     [ ES, ES, ES, ES, ES, ES, ES, ES, ES, ES, ES, SA, ES, ES ],
     // COOKIE ACK: the real server has returned a cookie, perhaps where both had asked (5.2.1).
     [ ES, ES, ES, ES, ES, ES, ES, ES, ES, SS, SR, SA, RJ, CL ],
     // SHUTDOWN: as above.
-    [ SR, I1, IN, CS, CR, CW, SR, CE, SR, SS, SR, SA, RJ, CL ],
+    [ SR, I1, IN, CS, SR, CW, CO, CE, SR, SS, SR, SA, RJ, CL ],
     // SHUTDOWN ACK: the real server has sent SHUTDOWN and will send SHUTDOWN COMPLETE.
     [ CL, CL, CL, CL, CL, CL, CL, CL, CL, CL, CL, CL, CL, CL ],
     // ERROR: reports, and ends nothing.
@@ -160,9 +159,7 @@ const fn event(chunk: u8) -> usize {
 
 impl SctpState {
     /// Every state, in the order of the tables' columns.
-    pub const ALL: [Self; 14] = [
-        NO, I1, IN, CS, CR, CW, CO, CE, ES, SS, SR, SA, RJ, CL,
-    ];
+    pub const ALL: [Self; 14] = [NO, I1, IN, CS, CR, CW, CO, CE, ES, SS, SR, SA, RJ, CL];
 
     /// The state after a packet whose deciding chunk has this type.
     #[must_use]
@@ -181,7 +178,7 @@ impl SctpState {
     /// loses data with the session.
     #[must_use]
     pub const fn is_half_open(self) -> bool {
-        matches!(self, NO | I1 | IN | CS | CR | CW | RJ)
+        matches!(self, NO | I1 | IN | CS | CW | CO | RJ)
     }
 
     /// The name that `ipvsadm -Lnc` prints.

@@ -23,12 +23,7 @@ impl State {
     /// [`Packet::signal`](crate::parse::Packet::signal); `secure` chooses TCP's table for defence.
     #[must_use]
     #[inline]
-    pub const fn first(
-        protocol: Protocol,
-        direction: Direction,
-        signal: u8,
-        secure: bool,
-    ) -> Self {
+    pub const fn first(protocol: Protocol, direction: Direction, signal: u8, secure: bool) -> Self {
         match protocol {
             Protocol::Tcp => Self::Tcp(TcpState::None.next(direction, signal, secure)),
             Protocol::Udp => Self::UdpNew,

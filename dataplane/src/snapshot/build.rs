@@ -179,7 +179,9 @@ impl Builder {
         let former = next.service(id).map(|old| Arc::clone(&old.former));
         for real in former.iter().flat_map(|former| former.iter()) {
             // Sessions live on there.
-            if next.real(*real).is_some_and(|real| real.timeouts != owner.timeouts)
+            if next
+                .real(*real)
+                .is_some_and(|real| real.timeouts != owner.timeouts)
                 && let Some(real) = next.reals.get_mut(real.0)
             {
                 real.timeouts = owner.timeouts;

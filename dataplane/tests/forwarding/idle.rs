@@ -34,12 +34,21 @@ fn each_service_has_times_of_its_own_or_the_common_ones() {
             for service in &mut spec.services {
                 service.timeouts = own;
             }
-            let both = |dr: u64, nat: u64| if spec.services[0].reals[0].port == 80 { dr } else { nat };
+            let both = |dr: u64, nat: u64| {
+                if spec.services[0].reals[0].port == 80 {
+                    dr
+                } else {
+                    nat
+                }
+            };
             let tcp = [(SYN, 60), (ACK, tcp), (FIN_ACK, both(fin, 60))];
             let sctp = [(INIT, 4), (10, both(sctp, 61)), (0, both(sctp, 61))];
             let mut rig = Rig::new(1, &spec);
             for (flags, expected) in tcp {
-                rig.pass(WAN, &from_wan(CLIENT, VIP).tcp(4000, 80).flags(flags).build());
+                rig.pass(
+                    WAN,
+                    &from_wan(CLIENT, VIP).tcp(4000, 80).flags(flags).build(),
+                );
                 assert_eq!(left(&mut rig), expected);
             }
             let mut rig = Rig::new(1, &spec);

@@ -211,7 +211,13 @@ fn under_defence_a_client_alone_establishes_nothing_with_nat() {
         }
         let mut rig = Rig::new(1, &spec);
         let mut names = Vec::new();
-        for (from_client, flags) in [(true, SYN), (true, ACK), (false, SYN_ACK), (true, ACK), (false, ACK)] {
+        for (from_client, flags) in [
+            (true, SYN),
+            (true, ACK),
+            (false, SYN_ACK),
+            (true, ACK),
+            (false, ACK),
+        ] {
             if from_client {
                 segment(&mut rig, 4000, flags);
             } else {
@@ -223,9 +229,19 @@ fn under_defence_a_client_alone_establishes_nothing_with_nat() {
         finish(rig);
         names
     };
-    let plain = ["SYN_RECV", "ESTABLISHED", "ESTABLISHED", "ESTABLISHED", "ESTABLISHED"];
+    let plain = [
+        "SYN_RECV",
+        "ESTABLISHED",
+        "ESTABLISHED",
+        "ESTABLISHED",
+        "ESTABLISHED",
+    ];
     assert_eq!(run(Secure::Off), plain);
-    assert_eq!(run(Secure::Auto), plain, "as long as the table is not under pressure");
+    assert_eq!(
+        run(Secure::Auto),
+        plain,
+        "as long as the table is not under pressure"
+    );
     let secure = ["SYN_RECV", "SYN_RECV", "SYNACK", "SYNACK", "ESTABLISHED"];
     assert_eq!(run(Secure::Always), secure);
 }
@@ -238,11 +254,20 @@ fn the_defence_goes_up_when_half_open_sessions_take_a_quarter_of_the_table_and_d
     }
     let names = |rig: &mut Rig| {
         let sessions = rig.sessions();
-        sessions.iter().map(|session| session.state.name()).collect::<Vec<_>>()
+        sessions
+            .iter()
+            .map(|session| session.state.name())
+            .collect::<Vec<_>>()
     };
     assert_eq!(names(&mut rig), ["SYN_RECV"; 17]);
     segment(&mut rig, 5000, SYN);
-    assert_eq!(names(&mut rig).iter().filter(|name| **name == "SYNACK").count(), 1);
+    assert_eq!(
+        names(&mut rig)
+            .iter()
+            .filter(|name| **name == "SYNACK")
+            .count(),
+        1
+    );
     rig.wait_ms(60_250);
     segment(&mut rig, 5001, SYN);
     let mut left = names(&mut rig);

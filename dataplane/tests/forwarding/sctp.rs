@@ -70,7 +70,7 @@ fn a_nat_association_is_seen_from_both_sides() {
     let steps: [(bool, u8, &str); 9] = [
         (true, INIT, "INIT1"),
         (false, INIT_ACK, "C-SENT"),
-        (true, COOKIE_ECHO, "COOKIE"),
+        (true, COOKIE_ECHO, "C-REPLIED"),
         (false, COOKIE_ACK, "ESTABLISHED"),
         (true, DATA, "ESTABLISHED"),
         (false, SHUTDOWN, "S-SENT"),
@@ -186,14 +186,18 @@ fn a_fragmented_packet_is_rewritten_as_a_whole() {
     for (client, vip, reals) in FAMILIES {
         let mut rig = Rig::new(1, &nat());
         let data: Vec<u8> = (0..=250).cycle().take(3000).collect();
-        let packet =
-            |builder: PacketBuilder, port, chunk| builder.id(9).sctp(4000, port, chunk).payload(&data);
+        let packet = |builder: PacketBuilder, port, chunk| {
+            builder.id(9).sctp(4000, port, chunk).payload(&data)
+        };
         for chunk in [INIT, DATA] {
             let pieces = packet(from_wan(client, vip), PORT, chunk).build_fragments(1200);
             let expected = packet(to_lan(reals[0], client, reals[0]), REAL_PORT, chunk);
             let expected = expected.build_fragments(1200).into_iter();
             let expected: Vec<Sent> = expected.map(|frame| (LAN, frame)).collect();
-            let sent: Vec<Sent> = pieces.iter().flat_map(|piece| rig.pass(WAN, piece)).collect();
+            let sent: Vec<Sent> = pieces
+                .iter()
+                .flat_map(|piece| rig.pass(WAN, piece))
+                .collect();
             expect(&sent, &expected);
         }
         finish(rig);

@@ -3,26 +3,30 @@
 use super::*;
 use crate::report::Session;
 
-const LISTS: [&str; 4] = [
+const LISTS: [&str; 5] = [
     include_str!("../../../tests/ipvsadm/list-sh.txt"),
     include_str!("../../../tests/ipvsadm/list.txt"),
     include_str!("../../../tests/ipvsadm/list-nat.txt"),
     include_str!("../../../tests/ipvsadm/list-udp.txt"),
+    include_str!("../../../tests/ipvsadm/list-sctp.txt"),
 ];
-const STATS: [&str; 3] = [
+const STATS: [&str; 4] = [
     include_str!("../../../tests/ipvsadm/list-stats.txt"),
     include_str!("../../../tests/ipvsadm/stats-nat.txt"),
     include_str!("../../../tests/ipvsadm/stats-v6.txt"),
+    include_str!("../../../tests/ipvsadm/stats-sctp.txt"),
 ];
-const SESSIONS: [&str; 2] = [
+const SESSIONS: [&str; 3] = [
     include_str!("../../../tests/ipvsadm/sessions.txt"),
     include_str!("../../../tests/ipvsadm/sessions-v6.txt"),
+    include_str!("../../../tests/ipvsadm/sessions-sctp.txt"),
 ];
 
 fn protocol(word: &str) -> Protocol {
     match word {
         "TCP" => Protocol::Tcp,
         "UDP" => Protocol::Udp,
+        "SCTP" => Protocol::Sctp,
         other => panic!("{other}"),
     }
 }

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::super::file::{
-    Config, OwnTimeouts as WrittenOwnTimeouts, Timeouts as WrittenTimeouts,
-};
+use super::super::file::{Config, OwnTimeouts as WrittenOwnTimeouts, Timeouts as WrittenTimeouts};
 use super::super::leaf::Written;
 use super::super::leaf::print_duration;
 use super::super::tree::Step;

@@ -335,9 +335,12 @@ impl Context<'_> {
             scheduler: scheduler?,
             forward: forward?,
             policy: policy::of(self.config, written),
-            timeouts: written.timeouts.as_ref().map_or_else(Default::default, |own| {
-                network::own_timeouts(own, at, findings)
-            }),
+            timeouts: written
+                .timeouts
+                .as_ref()
+                .map_or_else(Default::default, |own| {
+                    network::own_timeouts(own, at, findings)
+                }),
             reals,
         })
     }

@@ -12,29 +12,29 @@ fn expected(from: SctpState, direction: Direction, chunk: u8) -> SctpState {
     let one_way = direction == InputOnly;
     let from_client = direction != Output;
     match (chunk, from) {
-        (sctp::ABORT, I1 | IN | CS | CO | RJ) if !from_client => RJ,
+        (sctp::ABORT, I1 | IN | CS | CR | RJ) if !from_client => RJ,
         (sctp::ABORT, _) => CL,
 
         (sctp::INIT, NO | RJ | CL) if from_client => I1,
-        (sctp::INIT, I1 | IN | CS | CO) if from_client => IN,
-        (sctp::INIT, NO | RJ | CL | CR | CW | CE) if !from_client => CW,
+        (sctp::INIT, I1 | IN | CS | CR) if from_client => IN,
+        (sctp::INIT, NO | RJ | CL | CO | CW | CE) if !from_client => CW,
 
-        (sctp::INIT_ACK, NO | CR | CW) if from_client => CR,
+        (sctp::INIT_ACK, NO | CO | CW) if from_client => CO,
         (sctp::INIT_ACK, NO | I1 | IN | CS) if !from_client => CS,
 
         (sctp::COOKIE_ECHO, SA) => SA,
         (sctp::COOKIE_ECHO, _) if one_way => ES,
         (sctp::COOKIE_ECHO, ES) => ES,
-        (sctp::COOKIE_ECHO, _) if from_client => CO,
-        (sctp::COOKIE_ECHO, NO | CR | CW | SS | SR | CL) => CE,
+        (sctp::COOKIE_ECHO, _) if from_client => CR,
+        (sctp::COOKIE_ECHO, NO | CO | CW | SS | SR | CL) => CE,
 
         (sctp::COOKIE_ACK, NO) => ES,
         (sctp::COOKIE_ACK, state) if one_way && HANDSHAKE.contains(&state) => ES,
-        (sctp::COOKIE_ACK, CR | CW | CE) if from_client => ES,
-        (sctp::COOKIE_ACK, CO) if !from_client => ES,
+        (sctp::COOKIE_ACK, CO | CW | CE) if from_client => ES,
+        (sctp::COOKIE_ACK, CR) if !from_client => ES,
 
-        (sctp::SHUTDOWN, NO | CO | ES) if from_client => SR,
-        (sctp::SHUTDOWN, NO | CO | ES) => SS,
+        (sctp::SHUTDOWN, NO | CR | ES) if from_client => SR,
+        (sctp::SHUTDOWN, NO | CR | ES) => SS,
 
         (sctp::SHUTDOWN_ACK, _) if one_way => CL,
         (sctp::SHUTDOWN_ACK, NO) => CL,
@@ -100,8 +100,15 @@ fn an_association_that_is_seen_from_both_sides_opens_and_closes() {
     assert_eq!(
         story(&opened_by_client),
         [
-            "INIT1", "C-SENT", "COOKIE", "ESTABLISHED", "ESTABLISHED", "ESTABLISHED",
-            "S-RECEIVED", "S-ACK-SENT", "CLOSED"
+            "INIT1",
+            "C-SENT",
+            "C-REPLIED",
+            "ESTABLISHED",
+            "ESTABLISHED",
+            "ESTABLISHED",
+            "S-RECEIVED",
+            "S-ACK-SENT",
+            "CLOSED"
         ]
     );
     let opened_by_server = [
@@ -115,7 +122,15 @@ fn an_association_that_is_seen_from_both_sides_opens_and_closes() {
     ];
     assert_eq!(
         story(&opened_by_server),
-        ["C-WAIT", "C-REPLIED", "C-ECHOED", "ESTABLISHED", "S-SENT", "S-ACK-SENT", "CLOSED"]
+        [
+            "C-WAIT",
+            "COOKIE",
+            "C-ECHOED",
+            "ESTABLISHED",
+            "S-SENT",
+            "S-ACK-SENT",
+            "CLOSED"
+        ]
     );
 }
 
@@ -131,19 +146,29 @@ fn an_association_that_is_seen_from_the_client_alone_opens_and_closes() {
     ];
     assert_eq!(
         story(&closed_by_client),
-        ["INIT1", "INIT", "ESTABLISHED", "S-RECEIVED", "CLOSED", "INIT1"]
+        [
+            "INIT1",
+            "INIT",
+            "ESTABLISHED",
+            "S-RECEIVED",
+            "CLOSED",
+            "INIT1"
+        ]
     );
     let closed_by_server = [
         (InputOnly, sctp::INIT_ACK),
         (InputOnly, sctp::COOKIE_ACK),
         (InputOnly, sctp::SHUTDOWN_ACK),
     ];
-    assert_eq!(story(&closed_by_server), ["C-REPLIED", "ESTABLISHED", "CLOSED"]);
+    assert_eq!(
+        story(&closed_by_server),
+        ["COOKIE", "ESTABLISHED", "CLOSED"]
+    );
 }
 
 #[test]
 fn a_refusal_is_told_apart_from_an_abort() {
-    for asked in [I1, IN, CS, CO] {
+    for asked in [I1, IN, CS, CR] {
         assert_eq!(asked.next(Output, sctp::ABORT), RJ);
         assert_eq!(asked.next(Input, sctp::ABORT), CL);
     }
@@ -175,10 +200,13 @@ fn only_open_associations_are_active() {
 #[test]
 fn a_returned_cookie_ends_being_half_open() {
     for direction in DIRECTIONS {
-        for from in SctpState::ALL.into_iter().filter(|from| !from.is_half_open()) {
+        for from in SctpState::ALL
+            .into_iter()
+            .filter(|from| !from.is_half_open())
+        {
             let after = from.next(direction, sctp::DATA);
             assert!(!after.is_half_open());
         }
     }
-    assert!(CS.is_half_open() && !CO.is_half_open() && !CE.is_half_open());
+    assert!(CS.is_half_open() && !CR.is_half_open() && !CE.is_half_open());
 }

@@ -114,13 +114,19 @@ fn under_defence_the_real_server_is_needed_to_establish() {
     }
     let answered = TcpState::SynRecv.next(Direction::Output, SYN | ACK, true);
     assert_eq!(answered, TcpState::SynAck);
-    assert_eq!(answered.next(Direction::Output, ACK, true), TcpState::Established);
+    assert_eq!(
+        answered.next(Direction::Output, ACK, true),
+        TcpState::Established
+    );
 }
 
 #[test]
 fn rst_beats_syn_beats_fin_beats_ack() {
     for direction in [Direction::Input, Direction::Output, Direction::InputOnly] {
-        for (from, secure) in TcpState::ALL.into_iter().flat_map(|from| [(from, false), (from, true)]) {
+        for (from, secure) in TcpState::ALL
+            .into_iter()
+            .flat_map(|from| [(from, false), (from, true)])
+        {
             for all in 0..=u8::MAX {
                 let strongest = [RST, SYN, FIN, ACK].into_iter().find(|bit| all & bit != 0);
                 let expected = match strongest {

@@ -17,7 +17,9 @@ const ZEROS: [u32; LENGTH_BITS] = zeros();
 /// The CRC-32c of `parts`, one behind the other.
 #[must_use]
 pub fn crc32c(parts: &[&[u8]]) -> u32 {
-    !parts.iter().fold(!0, |remainder, part| add(remainder, part))
+    !parts
+        .iter()
+        .fold(!0, |remainder, part| add(remainder, part))
 }
 
 /// `check` after a 16-bit field under it, with `behind` bytes behind it, changed from `old` to

@@ -20,7 +20,10 @@ fn with_chunks(chunks: &[&[u8]]) -> Vec<u8> {
 fn ports_and_tag_are_where_rfc_9260_has_them() {
     let mut bytes: Vec<u8> = (1..=12).collect();
     let header = Header::new(&bytes).unwrap();
-    assert_eq!((header.source_port(), header.destination_port()), (0x0102, 0x0304));
+    assert_eq!(
+        (header.source_port(), header.destination_port()),
+        (0x0102, 0x0304)
+    );
     assert_eq!(header.verification_tag(), 0x0506_0708);
     assert_eq!(header.checksum(), 0x0c0b_0a09);
     let mut header = Header::new_mut(&mut bytes).unwrap();
