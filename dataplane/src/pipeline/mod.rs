@@ -30,6 +30,7 @@ use crate::reassembly::Reassembly;
 use crate::rewrite::family::Family;
 use crate::schedule::Start;
 use crate::schedule::destinations::Destinations;
+use crate::schedule::random::Random;
 use crate::session::{Hint, KeyHash, ReplyHash, Session, SessionTable};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::{PortId, RealId};
@@ -168,6 +169,7 @@ pub(crate) struct Engine<P: Pool> {
     pub(crate) inboxes: Inboxes<P::Buf>,
     owners: RandomState,
     destinations: Destinations,
+    random: Random,
     shedder: Shedder,
     flush: flush::Flush,
     next_id: u16,
@@ -203,6 +205,7 @@ impl<P: Pool> Engine<P> {
                 .collect(),
             inboxes,
             destinations: Destinations::new(hasher.clone()),
+            random: Random::new(a ^ config.start.worker as u64),
             shedder: Shedder::default(),
             flush: flush::Flush::default(),
             defended: HashMap::with_hasher(hasher.clone()),
@@ -453,7 +456,7 @@ impl<P: Pool> Engine<P> {
         let own = snapshot.workers.get(worker);
         if let Some(counters) = own.and_then(|own| own.reals.get(real.0)) {
             counters.leave(session.state().is_active());
-            snapshot.settle(real);
+            snapshot.settle(worker, real);
         }
     }
 

@@ -13,9 +13,11 @@ use super::policy::OnDown;
 use super::route::Routes;
 use super::spec::{RealSpec, RouteSpec, ServiceSpec, Spec};
 use super::{Snapshot, SocketKey};
+use crate::schedule::ramp::Ramp;
 use crate::schedule::threshold::Overload;
 use crate::schedule::{Candidate, Cursor, Scheduler, Server};
 use crate::session::Timeouts;
+use crate::time::Time;
 
 /// What makes a real server the same one across reloads.
 type RealKey = (ServiceId, std::net::IpAddr, u16);
@@ -96,7 +98,7 @@ impl Builder {
                 service,
                 timeouts: service.timeouts.unwrap_or(spec.timeouts),
             };
-            wanted_services.insert(self.configure_service(&mut next, owner, moved));
+            wanted_services.insert(self.configure_service(&mut next, owner, moved, spec.now));
         }
         let gone: Vec<ServiceId> = next
             .configured_services()
@@ -151,6 +153,7 @@ impl Builder {
         next: &mut Snapshot,
         owner: Owner<'_>,
         moved: bool,
+        now: Time,
     ) -> ServiceId {
         let spec = owner.service;
         let key = (spec.protocol, spec.address, spec.port);
@@ -167,13 +170,19 @@ impl Builder {
                 service.born = born;
             }
         }
+        // Those that a service begins with share what there is from the start.
+        let since = next.service(id).filter(|one| one.configured).map(|_| now);
         let candidates: Vec<Candidate> = spec
             .reals
             .iter()
-            .map(|real| Candidate {
-                real: self.configure_real(next, id, owner, real, moved),
-                weight: real.weight,
-                limits: real.limits,
+            .map(|real| {
+                let id = self.configure_real(next, id, owner, real, moved, since);
+                Candidate {
+                    real: id,
+                    weight: real.weight,
+                    limits: real.limits,
+                    since: next.real(id).and_then(|real| real.since),
+                }
             })
             .collect();
         let former = next.service(id).map(|old| Arc::clone(&old.former));
@@ -187,6 +196,7 @@ impl Builder {
                 real.timeouts = owner.timeouts;
             }
         }
+        let ramp = Ramp::new(spec.slow_start_ms, &candidates);
         let Some(old) = next.service(id) else {
             return id;
         };
@@ -201,6 +211,7 @@ impl Builder {
             && old.owned == owned
             && old.policy == spec.policy
             && old.scheduler.kind() == spec.scheduler
+            && old.ramp == ramp
             && *old.candidates == *candidates
         {
             return id;
@@ -208,6 +219,7 @@ impl Builder {
         // A new name, owner or policy leaves the schedulers of the workers where they are.
         let reschedules = !old.configured
             || old.scheduler.kind() != spec.scheduler
+            || old.ramp != ramp
             || *old.candidates != *candidates;
         // A scheduler's tables take time, so they are filled for what has changed only.
         let scheduler = reschedules.then(|| scheduler(next, spec, &candidates));
@@ -229,6 +241,9 @@ impl Builder {
         for (real, _) in &dropped {
             self.remove_real(next, *real);
         }
+        if let Some(scheduler) = &scheduler {
+            note_places(next, &candidates, scheduler.takes_notice());
+        }
         let revision = reschedules.then(|| self.take_revision());
         if let Some(service) = next.services.get_mut(id.0) {
             service.name = Arc::clone(&spec.name);
@@ -239,6 +254,7 @@ impl Builder {
             if let (Some(revision), Some(scheduler)) = (revision, scheduler) {
                 service.scheduler = scheduler;
                 service.candidates = candidates.into();
+                service.ramp = ramp;
                 service.revision = revision;
                 service.removed = [dropped, carried].concat().into();
             }
@@ -265,8 +281,9 @@ impl Builder {
             configured: false,
             owned: false,
             policy: spec.policy,
-            scheduler: Scheduler::new(spec.scheduler, &[]),
+            scheduler: Scheduler::new(spec.scheduler, &[], 0),
             candidates: Arc::from([]),
+            ramp: Ramp::default(),
             revision: 0,
             born: self.next_revision,
             removed: Arc::from([]),
@@ -296,6 +313,7 @@ impl Builder {
         owner: Owner<'_>,
         spec: &RealSpec,
         moved: bool,
+        since: Option<Time>,
     ) -> RealId {
         let key = (service, spec.address, spec.port);
         let id = match self.real_ids.get(&key) {
@@ -304,6 +322,7 @@ impl Builder {
         };
         self.removed_reals.remove(&id);
         let Some(old) = next.real(id) else { return id };
+        let comes = !old.configured || old.weight == 0 && spec.weight > 0;
         let reaches_by_nat = spec.forward == ForwardMethod::Nat && !old.replies_come_back;
         let changed = !old.configured
             || old.weight != spec.weight
@@ -317,6 +336,9 @@ impl Builder {
             let egress = next.routes.egress(spec.address);
             if let Some(real) = next.reals.get_mut(id.0) {
                 real.weight = spec.weight;
+                if comes {
+                    real.since = since;
+                }
                 if spec.weight > 0 {
                     real.last_weight = spec.weight;
                 }
@@ -356,6 +378,8 @@ impl Builder {
             port: spec.port,
             weight: spec.weight,
             last_weight: 0,
+            since: None,
+            noticed: None,
             limits: spec.limits,
             forward: spec.forward,
             tunnel: spec.tunnel,
@@ -414,6 +438,7 @@ impl Builder {
     fn remove_real(&mut self, next: &mut Snapshot, id: RealId) {
         if let Some(real) = next.reals.get_mut(id.0) {
             real.configured = false;
+            real.noticed = None;
             self.removed_reals.insert(id);
         }
     }
@@ -498,7 +523,20 @@ fn scheduler(next: &Snapshot, spec: &ServiceSpec, candidates: &[Candidate]) -> S
             last_weight: next.real(candidate.real).map_or(0, |real| real.last_weight),
         })
         .collect();
-    Scheduler::new(spec.scheduler, &servers)
+    Scheduler::new(spec.scheduler, &servers, next.workers.len())
+}
+
+/// Has the real servers know their places in the list, or none if nobody asks for them.
+fn note_places(next: &mut Snapshot, candidates: &[Candidate], asked: bool) {
+    for (place, candidate) in (0..).zip(candidates) {
+        let noticed = asked.then_some(place);
+        let differs = |real: &RealServer| real.noticed != noticed;
+        if next.real(candidate.real).is_some_and(differs)
+            && let Some(real) = next.reals.get_mut(candidate.real.0)
+        {
+            real.noticed = noticed;
+        }
+    }
 }
 
 /// The candidates of `old` that `new` lacks, each with the nearest one before it that stays.

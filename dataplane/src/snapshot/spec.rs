@@ -13,6 +13,7 @@ use crate::flow::Protocol;
 use crate::schedule::SchedulerKind;
 use crate::schedule::threshold::Limits;
 use crate::session::Timeouts;
+use crate::time::Time;
 use crate::wire::ethernet::Mac;
 
 /// The whole desired state. Lists keep the configuration's order.
@@ -31,6 +32,8 @@ pub struct Spec {
     pub refuses_replies: bool,
     /// What is balanced.
     pub services: Vec<ServiceSpec>,
+    /// The workers' time, from which a new real server's slow start counts.
+    pub now: Time,
 }
 
 /// One port.
@@ -85,6 +88,8 @@ pub struct ServiceSpec {
     pub protocol: Protocol,
     /// How a real server is chosen.
     pub scheduler: SchedulerKind,
+    /// How long the share of a new real server grows, in ms; 0 gives it all at once.
+    pub slow_start_ms: u32,
     /// Where it does as IPVS does, and where not.
     pub policy: Policy,
     /// How long its idle sessions live; `None` is [`Spec::timeouts`].

@@ -123,6 +123,7 @@ pub(crate) fn service(
         port,
         protocol,
         scheduler: SchedulerKind::Rr,
+        slow_start_ms: 0,
         policy: Policy::default(),
         timeouts: None,
         reals,
