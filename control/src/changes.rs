@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -120,7 +121,19 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
         &clamp(new.mss_clamp),
     );
     if old.policy != new.policy {
-        what.push("compat, ipvs or on_down".to_owned());
+        what.push("compat, ipvs, on_down or idle_reset".to_owned());
+    }
+    let (before, after) = (old.timeouts, new.timeouts);
+    for (name, before, after) in [
+        ("timeouts.tcp", before.tcp, after.tcp),
+        ("timeouts.tcp_fin", before.tcp_fin, after.tcp_fin),
+        ("timeouts.udp", before.udp, after.udp),
+        ("timeouts.sctp", before.sctp, after.sctp),
+    ] {
+        let shown = |time: Option<Duration>| {
+            time.map_or_else(|| "the common one".to_owned(), |time| format!("{time:?}"))
+        };
+        differ(&mut what, name, &shown(before), &shown(after));
     }
     let mut before: HashMap<SocketAddr, &Real> =
         old.reals.iter().map(|real| (real.address, real)).collect();
@@ -183,6 +196,7 @@ fn other_changes(old: &ReloadConfig, new: &ReloadConfig) -> Vec<String> {
         ("timeouts.tcp", before.tcp, after.tcp),
         ("timeouts.tcp_fin", before.tcp_fin, after.tcp_fin),
         ("timeouts.udp", before.udp, after.udp),
+        ("timeouts.sctp", before.sctp, after.sctp),
     ] {
         if before != after {
             what.push(format!("{name} {before:?} -> {after:?}"));
@@ -334,7 +348,7 @@ services:
             ("vip: 192.0.2.10:53", "vip: 192.0.2.11:53"),
             (
                 "services:",
-                "timeouts: { udp: 1m }\nnetwork:\n  routes: [{ to: 0.0.0.0/0, via: 192.0.2.1 }]\n  neighbors: [{ address: 192.0.2.21, mac: \"02:00:00:00:00:0b\" }]\nservices:",
+                "timeouts: { udp: 1m, sctp: 20m }\nnetwork:\n  routes: [{ to: 0.0.0.0/0, via: 192.0.2.1 }]\n  neighbors: [{ address: 192.0.2.21, mac: \"02:00:00:00:00:0b\" }]\nservices:",
             ),
         ]);
         assert_eq!(restarts, Vec::<String>::new());
@@ -352,6 +366,23 @@ services:
                 "~ route 0.0.0.0/0 via 192.0.2.1 added",
                 "~ neighbor 192.0.2.21 at 02:00:00:00:00:0b added",
                 "~ timeouts.udp 300s -> 60s",
+                "~ timeouts.sctp 900s -> 1200s",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_services_own_times_are_named() {
+        let (lines, _) = changes(&[(
+            "protocol: tcp\n",
+            "protocol: tcp\n    timeouts: { tcp: 1m }\n    idle_reset: true\n",
+        )]);
+        let web = "~ service web (tcp 192.0.2.10:80):";
+        assert_eq!(
+            lines,
+            [
+                format!("{web} compat, ipvs, on_down or idle_reset"),
+                format!("{web} timeouts.tcp the common one -> 60s"),
             ]
         );
     }

@@ -72,22 +72,26 @@ pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
             .map(|neighbor| (neighbor.address, Mac(neighbor.mac)))
             .collect(),
         forwarding: reload.forwarding,
-        timeouts: Timeouts::new(
-            reload.timeouts.tcp,
-            reload.timeouts.tcp_fin,
-            reload.timeouts.udp,
-        ),
+        timeouts: timeouts(reload.timeouts),
         refuses_replies: reload.refuses_replies,
         services: reload
             .services
             .iter()
-            .map(|one| service(one, reload.hash_key))
+            .map(|one| service(one, reload.timeouts, reload.hash_key))
             .collect(),
         ..Spec::default()
     }
 }
 
-fn service(service: &valid::Service, hash_key: Option<[u8; 16]>) -> ServiceSpec {
+fn timeouts(times: valid::Timeouts) -> Timeouts {
+    Timeouts::new(times.tcp, times.tcp_fin, times.udp).with_sctp(times.sctp)
+}
+
+fn service(
+    service: &valid::Service,
+    common: valid::Timeouts,
+    hash_key: Option<[u8; 16]>,
+) -> ServiceSpec {
     ServiceSpec {
         name: service.name.as_str().into(),
         address: service.vip.ip(),
@@ -95,6 +99,7 @@ fn service(service: &valid::Service, hash_key: Option<[u8; 16]>) -> ServiceSpec 
         protocol: match service.protocol {
             valid::Protocol::Tcp => Protocol::Tcp,
             valid::Protocol::Udp => Protocol::Udp,
+            valid::Protocol::Sctp => Protocol::Sctp,
         },
         scheduler: scheduler(service.scheduler, hash_key),
         slow_start_ms: u32::try_from(service.slow_start.as_millis()).unwrap_or(u32::MAX),
@@ -103,6 +108,7 @@ fn service(service: &valid::Service, hash_key: Option<[u8; 16]>) -> ServiceSpec 
             valid::MssClamp::Bytes(bytes) => MssClamp::Bytes(bytes),
         }),
         policy: service.policy,
+        timeouts: Some(timeouts(service.timeouts.over(common))),
         reals: service
             .reals
             .iter()

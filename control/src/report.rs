@@ -27,6 +27,8 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP.
+    Sctp,
 }
 
 impl Protocol {
@@ -36,6 +38,7 @@ impl Protocol {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Sctp => "sctp",
         }
     }
 }
@@ -45,6 +48,7 @@ impl From<flow::Protocol> for Protocol {
         match protocol {
             flow::Protocol::Tcp => Self::Tcp,
             flow::Protocol::Udp => Self::Udp,
+            flow::Protocol::Sctp => Self::Sctp,
         }
     }
 }

@@ -56,6 +56,7 @@ impl Bench {
             slow_start_ms: 0,
             mss_clamp: None,
             policy: Policy::default(),
+            timeouts: None,
             reals: (0..reals).map(real).collect(),
         };
         let spec = Spec {

@@ -17,6 +17,8 @@ mod fragments;
 mod hosts;
 #[path = "forwarding/icmp.rs"]
 mod icmp;
+#[path = "forwarding/idle.rs"]
+mod idle;
 #[path = "forwarding/limits.rs"]
 mod limits;
 #[path = "forwarding/methods.rs"]
@@ -27,6 +29,8 @@ mod net;
 mod policy;
 #[path = "forwarding/refusals.rs"]
 mod refusals;
+#[path = "forwarding/sctp.rs"]
+mod sctp;
 #[path = "forwarding/sessions.rs"]
 mod sessions;
 #[path = "forwarding/sizes.rs"]

@@ -194,11 +194,12 @@ fn keyword(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "TCP",
         Protocol::Udp => "UDP",
+        Protocol::Sctp => "SCTP",
     }
 }
 
 fn name(service: &Service) -> String {
-    format!("{}  {}", keyword(service.protocol), service.vip)
+    format!("{:<4} {}", keyword(service.protocol), service.vip)
 }
 
 fn numbers(shown: [u64; 5], exact: bool) -> String {

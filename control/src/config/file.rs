@@ -171,6 +171,27 @@ pub struct Timeouts {
     /// A UDP session.
     #[serde(default = "default_udp")]
     pub udp: Written<Duration>,
+    /// An open SCTP association.
+    #[serde(default = "default_sctp")]
+    pub sctp: Written<Duration>,
+}
+
+/// `services[].timeouts`: those of one service; what is left out is as in the file's `timeouts`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OwnTimeouts {
+    /// An established TCP session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<Written<Duration>>,
+    /// A TCP session after a FIN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_fin: Option<Written<Duration>>,
+    /// A UDP session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub udp: Option<Written<Duration>>,
+    /// An open SCTP association.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sctp: Option<Written<Duration>>,
 }
 
 /// Whose habits a service has where Plimsoll does otherwise than LVS; `docs/DEVIATIONS.md` lists them.
@@ -199,6 +220,13 @@ pub struct Ipvs {
     /// Any TCP segment but a reset may begin a session.
     #[serde(default)]
     pub sloppy_tcp: bool,
+    /// Any SCTP packet but an ABORT may begin a session.
+    #[serde(default)]
+    pub sloppy_sctp: bool,
+    /// When TCP sessions follow the state table for defence: `auto` while half-open sessions take more
+    /// than a quarter of the session table.
+    #[serde(default)]
+    pub secure_tcp: Defence,
     /// When new sessions are shed: `auto` while the session table is nearly full.
     #[serde(default)]
     pub drop_packet: Defence,
@@ -287,6 +315,12 @@ pub struct Service {
     /// The largest TCP segments that the ends may offer each other; `auto` is what fits the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mss_clamp: Option<MssClamp>,
+    /// Overrides the file's `timeouts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<OwnTimeouts>,
+    /// Client and real server get a reset when an established TCP session has been idle for too long.
+    #[serde(default)]
+    pub idle_reset: bool,
     /// Overrides the file's `compat`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compat: Option<Compat>,
@@ -544,6 +578,10 @@ const fn default_udp() -> Written<Duration> {
     Written(Duration::from_secs(5 * 60))
 }
 
+const fn default_sctp() -> Written<Duration> {
+    Written(Duration::from_secs(15 * 60))
+}
+
 // What a bare `ipvsadm -p` sets.
 const fn default_persistence() -> Written<Duration> {
     Written(Duration::from_secs(6 * 60))
@@ -564,6 +602,8 @@ impl Default for Ipvs {
             conn_reuse_mode: None,
             expire_nodest_conn: false,
             sloppy_tcp: false,
+            sloppy_sctp: false,
+            secure_tcp: Defence::default(),
             drop_packet: Defence::default(),
             am_droprate: default_am_droprate(),
             nat_icmp_send: false,
@@ -578,6 +618,7 @@ impl Default for Timeouts {
             tcp: default_tcp(),
             tcp_fin: default_tcp_fin(),
             udp: default_udp(),
+            sctp: default_sctp(),
         }
     }
 }

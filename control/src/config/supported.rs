@@ -142,11 +142,11 @@ impl Offered for Protocol {
         &[("tcp", Self::Tcp), ("udp", Self::Udp), ("sctp", Self::Sctp)];
 
     fn works(self) -> Option<valid::Protocol> {
-        match self {
-            Self::Tcp => Some(valid::Protocol::Tcp),
-            Self::Udp => Some(valid::Protocol::Udp),
-            Self::Sctp => None,
-        }
+        Some(match self {
+            Self::Tcp => valid::Protocol::Tcp,
+            Self::Udp => valid::Protocol::Udp,
+            Self::Sctp => valid::Protocol::Sctp,
+        })
     }
 }
 

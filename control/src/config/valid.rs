@@ -123,6 +123,31 @@ pub struct Timeouts {
     pub tcp_fin: Duration,
     /// A UDP session.
     pub udp: Duration,
+    /// An open SCTP association.
+    pub sctp: Duration,
+}
+
+/// A service's own [`Timeouts`]; `None` is the common one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "those of `Timeouts`")]
+pub struct OwnTimeouts {
+    pub tcp: Option<Duration>,
+    pub tcp_fin: Option<Duration>,
+    pub udp: Option<Duration>,
+    pub sctp: Option<Duration>,
+}
+
+impl OwnTimeouts {
+    /// Those in force, where the common ones are `common`.
+    #[must_use]
+    pub fn over(self, common: Timeouts) -> Timeouts {
+        Timeouts {
+            tcp: self.tcp.unwrap_or(common.tcp),
+            tcp_fin: self.tcp_fin.unwrap_or(common.tcp_fin),
+            udp: self.udp.unwrap_or(common.udp),
+            sctp: self.sctp.unwrap_or(common.sctp),
+        }
+    }
 }
 
 /// A virtual service.
@@ -144,6 +169,8 @@ pub struct Service {
     pub mss_clamp: Option<MssClamp>,
     /// Where it does as IPVS does, and where not.
     pub policy: Policy,
+    /// How long its idle sessions live.
+    pub timeouts: OwnTimeouts,
     /// In scheduling order, which is that of the file. None twice, perhaps none at all.
     pub reals: Vec<Real>,
 }
@@ -269,6 +296,8 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP.
+    Sctp,
 }
 
 impl Protocol {
@@ -278,6 +307,7 @@ impl Protocol {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Sctp => "sctp",
         }
     }
 }

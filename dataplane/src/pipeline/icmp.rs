@@ -24,6 +24,10 @@ use crate::wire::{icmpv4, icmpv6, ipv4, ipv6};
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Error {
     PortUnreachable,
+    /// `link` is where an IPv6 datagram names the protocol above.
+    ProtocolUnreachable {
+        link: u16,
+    },
     HostUnreachable,
     TimeExceeded,
     TooBig {
@@ -475,6 +479,9 @@ impl Error {
             Self::PortUnreachable => icmpv4::ErrorMessage::DestinationUnreachable {
                 code: icmpv4::PORT_UNREACHABLE,
             },
+            Self::ProtocolUnreachable { .. } => icmpv4::ErrorMessage::DestinationUnreachable {
+                code: icmpv4::PROTOCOL_UNREACHABLE,
+            },
             Self::HostUnreachable => icmpv4::ErrorMessage::DestinationUnreachable {
                 code: icmpv4::HOST_UNREACHABLE,
             },
@@ -490,6 +497,11 @@ impl Error {
         match self {
             Self::PortUnreachable => icmpv6::ErrorMessage::DestinationUnreachable {
                 code: icmpv6::PORT_UNREACHABLE,
+            },
+            // RFC 4443 section 3.4: IPv6 has no such code, since it calls every header the next one.
+            Self::ProtocolUnreachable { link } => icmpv6::ErrorMessage::ParameterProblem {
+                code: icmpv6::UNKNOWN_NEXT_HEADER,
+                pointer: u32::from(link),
             },
             Self::HostUnreachable => icmpv6::ErrorMessage::DestinationUnreachable {
                 code: icmpv6::ADDRESS_UNREACHABLE,

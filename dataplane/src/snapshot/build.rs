@@ -17,6 +17,7 @@ use super::{Snapshot, SocketKey};
 use crate::schedule::ramp::Ramp;
 use crate::schedule::threshold::Overload;
 use crate::schedule::{Candidate, Cursor, Scheduler, Server};
+use crate::session::Timeouts;
 use crate::time::Time;
 
 /// What makes a real server the same one across reloads.
@@ -51,7 +52,6 @@ impl Builder {
             locals: Arc::new(map()),
             neighbours: Arc::new(HashMap::with_hasher(hasher.clone())),
             forwarding: false,
-            timeouts: Arc::default(),
             refuses_replies: false,
             flushes: false,
             services: Chunked::default(),
@@ -97,7 +97,11 @@ impl Builder {
         }
         let mut wanted_services = HashSet::with_hasher(self.service_ids.hasher().clone());
         for service in &spec.services {
-            wanted_services.insert(self.configure_service(&mut next, service, moved, spec.now));
+            let owner = Owner {
+                service,
+                timeouts: service.timeouts.unwrap_or(spec.timeouts),
+            };
+            wanted_services.insert(self.configure_service(&mut next, owner, moved, spec.now));
         }
         let gone: Vec<ServiceId> = next
             .configured_services()
@@ -117,7 +121,6 @@ impl Builder {
 
     /// Ports, routes and neighbours. Says whether the ways to real servers may have changed.
     fn rebuild_network(&mut self, next: &mut Snapshot, spec: &Spec) -> bool {
-        next.timeouts = Arc::new(spec.timeouts);
         next.forwarding = spec.forwarding;
         next.refuses_replies = spec.refuses_replies;
         let mut neighbours = HashMap::with_hasher(next.neighbours.hasher().clone());
@@ -152,10 +155,11 @@ impl Builder {
     fn configure_service(
         &mut self,
         next: &mut Snapshot,
-        spec: &ServiceSpec,
+        owner: Owner<'_>,
         moved: bool,
         now: Time,
     ) -> ServiceId {
+        let spec = owner.service;
         let key = (spec.protocol, spec.address, spec.port);
         let id = match self.service_ids.get(&key) {
             Some(id) => *id,
@@ -176,7 +180,7 @@ impl Builder {
             .reals
             .iter()
             .map(|real| {
-                let id = self.configure_real(next, id, spec, real, moved, since);
+                let id = self.configure_real(next, id, owner, real, moved, since);
                 Candidate {
                     real: id,
                     weight: real.weight,
@@ -185,6 +189,17 @@ impl Builder {
                 }
             })
             .collect();
+        let former = next.service(id).map(|old| Arc::clone(&old.former));
+        for real in former.iter().flat_map(|former| former.iter()) {
+            // Sessions live on there.
+            if next
+                .real(*real)
+                .is_some_and(|real| real.timeouts != owner.timeouts)
+                && let Some(real) = next.reals.get_mut(real.0)
+            {
+                real.timeouts = owner.timeouts;
+            }
+        }
         let ramp = Ramp::new(spec.slow_start_ms, &candidates);
         let Some(old) = next.service(id) else {
             return id;
@@ -225,6 +240,7 @@ impl Builder {
         for real in &former {
             if let Some(real) = next.reals.get_mut(real.0) {
                 real.policy = spec.policy;
+                real.timeouts = owner.timeouts;
             }
         }
         for (real, _) in &dropped {
@@ -301,7 +317,7 @@ impl Builder {
         &mut self,
         next: &mut Snapshot,
         service: ServiceId,
-        owner: &ServiceSpec,
+        owner: Owner<'_>,
         spec: &RealSpec,
         moved: bool,
         since: Option<Time>,
@@ -321,7 +337,8 @@ impl Builder {
             || old.forward != spec.forward
             || old.tunnel != spec.tunnel
             || old.tunnel_source != spec.tunnel_source
-            || old.policy != owner.policy
+            || old.policy != owner.service.policy
+            || old.timeouts != owner.timeouts
             || moved;
         let former_end = old.errors_come_back;
         if changed {
@@ -338,14 +355,15 @@ impl Builder {
                 real.forward = spec.forward;
                 real.tunnel = spec.tunnel;
                 real.tunnel_source = spec.tunnel_source;
-                real.policy = owner.policy;
+                real.policy = owner.service.policy;
+                real.timeouts = owner.timeouts;
                 real.configured = true;
                 real.egress = egress;
                 real.replies_come_back |= reaches_by_nat;
             }
             if reaches_by_nat {
                 next.nat_sockets
-                    .retain_key((owner.protocol, spec.address, spec.port));
+                    .retain_key((owner.service.protocol, spec.address, spec.port));
                 next.nat_reals.retain_key(spec.address);
             }
             let end = spec.tunnel.end();
@@ -366,7 +384,7 @@ impl Builder {
         &mut self,
         next: &mut Snapshot,
         key: RealKey,
-        owner: &ServiceSpec,
+        owner: Owner<'_>,
         spec: &RealSpec,
     ) -> RealId {
         let id = self
@@ -387,7 +405,8 @@ impl Builder {
             tunnel: spec.tunnel,
             tunnel_source: spec.tunnel_source,
             errors_come_back: None,
-            policy: owner.policy,
+            policy: owner.service.policy,
+            timeouts: owner.timeouts,
             configured: false,
             replies_come_back: false,
             egress: None,
@@ -516,6 +535,13 @@ fn way(next: &Snapshot, real: IpAddr, source: Option<IpAddr>) -> Option<Egress> 
         source: source.or(egress.source),
         ..egress
     })
+}
+
+/// What a real server has from its service.
+#[derive(Debug, Clone, Copy)]
+struct Owner<'a> {
+    service: &'a ServiceSpec,
+    timeouts: Timeouts,
 }
 
 /// The scheduler that `spec` asks for.

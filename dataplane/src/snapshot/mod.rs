@@ -19,7 +19,6 @@ use hashbrown::HashMap;
 use crate::flow::Protocol;
 use crate::schedule::threshold::Overload;
 use crate::schedule::{self, Candidate, Load, Loads};
-use crate::session::Timeouts;
 use crate::wire::ethernet::Mac;
 use chunked::{Chunked, Sharded};
 use id::{PortId, RealId, ServiceId};
@@ -45,8 +44,6 @@ pub struct Snapshot {
     pub neighbours: Arc<HashMap<IpAddr, Mac, RandomState>>,
     /// Whether packets that are for nobody here are routed.
     pub forwarding: bool,
-    /// How long idle sessions live.
-    pub timeouts: Arc<Timeouts>,
     /// See [`spec::Spec::refuses_replies`].
     pub refuses_replies: bool,
     /// Whether there are removed real servers whose sessions end ([`policy::OnDown::Reset`]).

@@ -11,6 +11,7 @@ use crate::flow::Protocol;
 use crate::schedule::ramp::Ramp;
 use crate::schedule::threshold::Limits;
 use crate::schedule::{Candidate, Cursor, Scheduler};
+use crate::session::Timeouts;
 use crate::stats::RealCounters;
 use crate::time::Time;
 
@@ -94,7 +95,7 @@ pub struct VirtualService {
     pub address: IpAddr,
     /// The virtual port, host order.
     pub port: u16,
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     pub protocol: Protocol,
     /// Up to which size TCP's ends may offer segments; `None` leaves it to them.
     pub mss_clamp: Option<MssClamp>,
@@ -155,6 +156,8 @@ pub struct RealServer {
     pub errors_come_back: Option<TunnelKind>,
     /// Its service's, also after it was removed.
     pub policy: Policy,
+    /// How long idle sessions of its service live. Here, where every packet of a session looks anyway.
+    pub timeouts: Timeouts,
     /// False once it was removed; the slot then waits for its last session.
     pub configured: bool,
     /// Whether sessions may exist that reach it by NAT, so that its replies are looked up.

@@ -27,7 +27,7 @@ pub struct Spec {
     pub neighbours: Vec<(IpAddr, Mac)>,
     /// Whether packets that are for nobody here are routed, as a Linux host does with `ip_forward`.
     pub forwarding: bool,
-    /// How long idle sessions live.
+    /// How long idle sessions live, unless their service says otherwise.
     pub timeouts: Timeouts,
     /// A NAT real server is told that what it sends from its service's port belongs to no session
     /// (IPVS: `nat_icmp_send`).
@@ -86,7 +86,7 @@ pub struct ServiceSpec {
     pub address: IpAddr,
     /// The virtual port, host order.
     pub port: u16,
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     pub protocol: Protocol,
     /// How a real server is chosen.
     pub scheduler: SchedulerKind,
@@ -96,6 +96,8 @@ pub struct ServiceSpec {
     pub mss_clamp: Option<MssClamp>,
     /// Where it does as IPVS does, and where not.
     pub policy: Policy,
+    /// How long its idle sessions live; `None` is [`Spec::timeouts`].
+    pub timeouts: Option<Timeouts>,
     /// In scheduling order.
     pub reals: Vec<RealSpec>,
 }

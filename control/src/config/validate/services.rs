@@ -12,7 +12,7 @@ use super::super::tree::Step;
 use super::super::valid::{Forward, Protocol, Real, Route, Service, Tunnel};
 use super::network::{Net, Reach};
 use super::tunnel::{self, Encapsulation, encapsulation};
-use super::{Finding, Findings, family, not_a_host, policy, schedulers, steps};
+use super::{Finding, Findings, family, network, not_a_host, policy, schedulers, steps};
 
 const MAX_SERVICE_NAME: usize = 128;
 /// What is known across services.
@@ -198,6 +198,12 @@ impl Context<'_> {
         {
             findings.add(Finding::warning(here("mss_clamp"), "only TCP has segments").help(remove));
         }
+        if written.idle_reset && protocol.is_some_and(|protocol| protocol != Protocol::Tcp) {
+            findings.add(Finding::error(
+                here("idle_reset"),
+                "only TCP sessions can be reset",
+            ));
+        }
         let one = format!("write one address: {}:{}", vip.address, vip.port);
         refuse(
             Feature::PrefixVip,
@@ -281,6 +287,12 @@ impl Context<'_> {
             forward: forward?,
             mss_clamp: written.mss_clamp,
             policy: policy::of(self.config, written),
+            timeouts: written
+                .timeouts
+                .as_ref()
+                .map_or_else(Default::default, |own| {
+                    network::own_timeouts(own, at, findings)
+                }),
             reals,
         })
     }

@@ -77,6 +77,7 @@ impl World {
             slow_start_ms: 30_000,
             mss_clamp: None,
             policy: Policy::default(),
+            timeouts: None,
             reals: (0..reals).map(real).collect(),
         };
         let moving = |_| (Destinations::new(hasher.clone()), Random::new(1));
