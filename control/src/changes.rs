@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::leaf::print_duration;
 use crate::config::valid::{MssClamp, Protocol, Real, ReloadConfig, Service, StartConfig};
 
 /// What a reload changes. Words are for people; which list they are in is for programs too.
@@ -116,6 +117,8 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
         &clamp(old.mss_clamp),
         &clamp(new.mss_clamp),
     );
+    let slow_start = |service: &Service| print_duration(service.slow_start);
+    differ(&mut what, "slow_start", &slow_start(old), &slow_start(new));
     if old.policy != new.policy {
         what.push("compat, ipvs or on_down".to_owned());
     }
@@ -326,7 +329,7 @@ services:
         let (lines, restarts) = changes(&[
             (
                 "scheduler: rr\n    forward: dr\n    reals: [{ address: \"192.0.2.21:80\" }, { address: \"192.0.2.22:80\" }]",
-                "scheduler: sh\n    scheduler_flags: [sh-port]\n    forward: dr\n    reals: [{ address: \"192.0.2.22:80\", weight: 0, upper: 9 }, { address: \"192.0.2.23:80\" }]",
+                "scheduler: sh\n    scheduler_flags: [sh-port]\n    slow_start: 60s\n    forward: dr\n    reals: [{ address: \"192.0.2.22:80\", weight: 0, upper: 9 }, { address: \"192.0.2.23:80\" }]",
             ),
             ("vip: 192.0.2.10:53", "vip: 192.0.2.11:53"),
             (
@@ -341,6 +344,7 @@ services:
                 "+ service dns (udp 192.0.2.11:53), rr, 0 real servers",
                 "- service dns (udp 192.0.2.10:53)",
                 "~ service web (tcp 192.0.2.10:80): scheduler rr -> sh (sh-port)",
+                "~ service web (tcp 192.0.2.10:80): slow_start 0s -> 1m",
                 "~ service web (tcp 192.0.2.10:80): weight of 192.0.2.22:80 1 -> 0",
                 "~ service web (tcp 192.0.2.10:80): upper of 192.0.2.22:80 0 -> 9",
                 "~ service web (tcp 192.0.2.10:80): real 192.0.2.23:80 added, weight 1",

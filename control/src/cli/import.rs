@@ -1,8 +1,10 @@
 //! `plimsoll import`: another load balancer's rules as Plimsoll's configuration.
 //! Asks no daemon and changes nothing; the work is done by `import/`.
 
+mod keepalived;
+
 use std::io::{self, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Exit, Terminal};
 use crate::config;
@@ -34,39 +36,26 @@ enum From {
         #[arg(long, value_name = "FILE")]
         sysctl: Option<PathBuf>,
     },
+    Keepalived(keepalived::Args),
 }
 
 impl Args {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-        let From::Ipvsadm { file, base, sysctl } = self.from;
-        let base = match base.map(|base| config::load(&base)).transpose() {
-            Ok(base) => base,
-            Err(diagnostics) => {
-                super::check::complain(&diagnostics, terminal);
-                return Ok(Exit::InvalidConfig);
-            }
+        let (file, base, sysctl) = match self.from {
+            From::Ipvsadm { file, base, sysctl } => (file, base, sysctl),
+            From::Keepalived(args) => return args.run(terminal),
         };
-        let base = match base.as_ref().map(Base::of).transpose() {
-            Ok(base) => base,
-            Err(error) => {
-                writeln!(terminal.err, "plimsoll: {error}")?;
-                return Ok(Exit::InvalidConfig);
-            }
+        let inputs = match Inputs::read(&file, base.as_deref(), sysctl.as_deref(), terminal)? {
+            Ok(inputs) => inputs,
+            Err(exit) => return Ok(exit),
         };
-        let Some((name, text)) = read_or_tell(&file, terminal)? else {
-            return Ok(Exit::Failed);
-        };
-        let mut errors = 0;
-        let mut sysctls = Sysctls::default();
-        if let Some(path) = sysctl {
-            let Some((name, text)) = read_or_tell(&path, terminal)? else {
-                return Ok(Exit::Failed);
-            };
-            let diagnostics;
-            (sysctls, diagnostics) = Sysctls::read(&name, &text);
-            super::check::complain(&diagnostics, terminal);
-            errors += diagnostics.errors();
-        }
+        let Inputs {
+            name,
+            text,
+            base,
+            sysctls,
+            mut errors,
+        } = inputs;
         let imported = import::import(&name, &text, sysctls, base.as_ref());
         if !imported.diagnostics.items().is_empty() {
             super::check::complain(&imported.diagnostics, terminal);
@@ -77,10 +66,62 @@ impl Args {
     }
 }
 
-fn read_or_tell(
-    path: &PathBuf,
-    terminal: &mut Terminal<'_>,
-) -> io::Result<Option<(String, String)>> {
+/// What an import reads.
+struct Inputs {
+    name: String,
+    text: String,
+    base: Option<Base>,
+    sysctls: Sysctls,
+    /// What is wrong with the sysctls, which was told.
+    errors: usize,
+}
+
+impl Inputs {
+    /// Reads them; or how the program ends without them, which was told.
+    fn read(
+        file: &Path,
+        base: Option<&Path>,
+        sysctl: Option<&Path>,
+        terminal: &mut Terminal<'_>,
+    ) -> io::Result<Result<Self, Exit>> {
+        let base = match base.map(config::load).transpose() {
+            Ok(base) => base,
+            Err(diagnostics) => {
+                super::check::complain(&diagnostics, terminal);
+                return Ok(Err(Exit::InvalidConfig));
+            }
+        };
+        let base = match base.as_ref().map(Base::of).transpose() {
+            Ok(base) => base,
+            Err(error) => {
+                writeln!(terminal.err, "plimsoll: {error}")?;
+                return Ok(Err(Exit::InvalidConfig));
+            }
+        };
+        let Some((name, text)) = read_or_tell(file, terminal)? else {
+            return Ok(Err(Exit::Failed));
+        };
+        let (mut errors, mut sysctls) = (0, Sysctls::default());
+        if let Some(path) = sysctl {
+            let Some((name, text)) = read_or_tell(path, terminal)? else {
+                return Ok(Err(Exit::Failed));
+            };
+            let diagnostics;
+            (sysctls, diagnostics) = Sysctls::read(&name, &text);
+            super::check::complain(&diagnostics, terminal);
+            errors = diagnostics.errors();
+        }
+        Ok(Ok(Self {
+            name,
+            text,
+            base,
+            sysctls,
+            errors,
+        }))
+    }
+}
+
+fn read_or_tell(path: &Path, terminal: &mut Terminal<'_>) -> io::Result<Option<(String, String)>> {
     match read(path) {
         Ok(read) => Ok(Some(read)),
         Err(error) => {
@@ -92,7 +133,7 @@ fn read_or_tell(
 }
 
 /// A name for messages, and the text. A pipe will do: `plimsoll import ipvsadm <(ipvsadm -Sn)`.
-fn read(path: &PathBuf) -> io::Result<(String, String)> {
+fn read(path: &Path) -> io::Result<(String, String)> {
     let (name, input): (_, Box<dyn io::Read>) = if path.as_os_str() == "-" {
         ("stdin".to_owned(), Box::new(io::stdin().lock()))
     } else {

@@ -263,6 +263,12 @@ pub struct Service {
     /// Settings of a scheduler by hash.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scheduler_flags: Vec<SchedulerFlag>,
+    /// The table of `scheduler: mh`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maglev: Option<Maglev>,
+    /// How long the share of a new real server grows until it is that of its weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<Written<Duration>>,
     /// How packets get to the real server.
     #[serde(default)]
     pub forward: Forward,
@@ -290,6 +296,19 @@ pub struct Service {
     /// How the real servers are checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+}
+
+/// `services[].maglev`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Maglev {
+    /// The places of the table: a prime.
+    #[serde(default = "default_maglev_size")]
+    #[schemars(range(min = 251, max = 655373))]
+    pub size: u32,
+    /// Whether `hash.key` keys the hashes, instead of the numbers that are fixed in Linux.
+    #[serde(default)]
+    pub keyed: bool,
 }
 
 /// One item of `services[].reals`: a real server.
@@ -392,16 +411,18 @@ pub enum Protocol {
     Sctp,
 }
 
-/// The format's schedulers, by their IPVS names.
+/// The format's schedulers: LVS's by their names there, and `swrr` and `p2c`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "IPVS's names")]
+#[expect(missing_docs, reason = "the users' names")]
 pub enum Scheduler {
     #[default]
     Rr,
     Wrr,
+    Swrr,
     Lc,
     Wlc,
+    P2c,
     Sed,
     Nq,
     Sh,
@@ -478,6 +499,11 @@ const fn default_sessions() -> u64 {
 
 const fn default_mtu() -> u16 {
     1500
+}
+
+// Linux's.
+const fn default_maglev_size() -> u32 {
+    4093
 }
 
 const fn default_am_droprate() -> u32 {

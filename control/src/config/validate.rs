@@ -4,6 +4,7 @@
 mod dataplane;
 mod network;
 mod policy;
+mod schedulers;
 mod services;
 mod tunnel;
 

@@ -164,7 +164,7 @@ impl Table {
         self.services.push(service);
     }
 
-    fn find(&self, key: Key) -> Option<usize> {
+    pub(super) fn find(&self, key: Key) -> Option<usize> {
         self.index.get(&key).copied()
     }
 
@@ -191,6 +191,8 @@ impl Table {
                 self.timeouts.set(timeouts);
                 Ok(())
             }
+            What::Zero(Some(key)) if self.find(key).is_none() => Err(Refusal::NoService),
+            What::Zero(_) | What::Daemon => Ok(()),
             What::AddService(new) => self.add_service(*new, problems),
             What::EditService(new) => self.edit_service(*new),
             What::DeleteService(key) => match self.find(key) {

@@ -91,6 +91,16 @@ fn every_mistake_has_a_line_a_column_and_what_was_expected() {
         ("-A -t 10.0.0.1:80", 7, "Service already exists"),
         ("-a -t 10.0.0.1:81 -r 10.1.0.1", 7, "Service not defined"),
         ("-E -u 10.0.0.1:80", 7, "Service not defined"),
+        ("-Z -u 10.0.0.1:80", 7, "Service not defined"),
+        ("-Z -s rr", 4, "`-s` does not go with `-Z`"),
+        ("-Z --stats", 4, "`--stats` does not go with `-Z`"),
+        ("--start-daemon", 1, "`--start-daemon` lacks its value"),
+        (
+            "-A -t 10.0.0.2:80 --syncid 1",
+            19,
+            "`--syncid` does not go with `-A`",
+        ),
+        ("-L -n --stats --exact", 1, "`-L` makes no rule"),
         ("-d -t 10.0.0.1:80 -r 10.1.0.12", 22, "No such destination"),
         (
             "-a -t 10.0.0.1:80 -r 10.1.0.11:80",
@@ -227,6 +237,30 @@ fn a_wrong_line_changes_nothing_and_the_lines_after_it_are_read() {
 }
 
 #[test]
+fn lines_that_change_no_rule_are_read_all_the_same() {
+    let rules = "-A -t 10.0.0.1:80\n";
+    let expected = services(&table(rules));
+    for (line, told) in [
+        ("-Z", 0),
+        ("ipvsadm --zero -n -t 10.0.0.1:80", 0),
+        (
+            "--start-daemon=master --mcast-interface eth0 --syncid 7 --sync-maxlen 1400",
+            1,
+        ),
+        ("--stop-daemon backup", 1),
+    ] {
+        let mut table = Table::default();
+        let diagnostics = apply(&mut table, "rules", &format!("{rules}{line}"));
+        assert_eq!(services(&table), expected);
+        assert_eq!(
+            (diagnostics.errors(), diagnostics.warnings()),
+            (0, told),
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn what_was_deleted_can_be_added_again_and_only_then() {
     let rules = "-A -t 10.0.0.1:80\n-A -t 10.0.0.2:80\n-A -t 10.0.0.3:80\n-D -t 10.0.0.1:80\n";
     assert_eq!(error(&format!("{rules}-A -t 10.0.0.3:80")).0, 5);
@@ -348,6 +382,34 @@ fn a_tunnels_type_is_the_services_and_another_is_its_real_servers() {
             gue
         ]
     );
+}
+
+#[test]
+fn what_lvs_has_not_is_told_and_not_written() {
+    let text = "
+services:
+  - { name: smooth, vip: '10.0.0.1:80', scheduler: swrr }
+  - { name: drawn, vip: '10.0.0.1:81', scheduler: p2c }
+  - { name: ramp, vip: '10.0.0.1:82', scheduler: wlc, slow_start: 60s }
+  - { name: table, vip: '10.0.0.1:83', scheduler: mh, maglev: { size: 65521 } }
+";
+    let mut problems = Problems::default();
+    let table = yaml::table_of(text, &mut problems).unwrap();
+    assert_eq!(
+        lines::write(&table),
+        "-A -t 10.0.0.1:82 -s wlc\n-A -t 10.0.0.1:83 -s mh\n"
+    );
+    let diagnostics = problems.finish("test", text);
+    assert_eq!((diagnostics.errors(), diagnostics.warnings()), (2, 2));
+    let report = diagnostics.report(false);
+    for what in [
+        "`smooth` has the scheduler `swrr`, which LVS has not",
+        "`drawn` has the scheduler `p2c`, which LVS has not",
+        "`ramp` has slow start, which ipvsadm has not",
+        "`table` has a Maglev table of its own, which ipvsadm has not",
+    ] {
+        assert!(report.contains(what), "{report}");
+    }
 }
 
 fn address(v6: bool) -> BoxedStrategy<IpAddr> {

@@ -140,7 +140,9 @@ impl<P: Pool> Engine<P> {
                 counters.in_packets.add(1);
                 counters.in_bytes.add(u64::from(packet.datagram_bytes()));
             }
-            counters.shift(session.state().is_active(), state.is_active());
+            if counters.shift(session.state().is_active(), state.is_active()) {
+                snapshot.settle(self.start.worker, session.real());
+            }
         }
         let method = method_of(session.flags());
         let socket = session
@@ -180,7 +182,9 @@ impl<P: Pool> Engine<P> {
                 counters.out_packets.add(1);
                 counters.out_bytes.add(u64::from(packet.datagram_bytes()));
             }
-            counters.shift(session.state().is_active(), state.is_active());
+            if counters.shift(session.state().is_active(), state.is_active()) {
+                snapshot.settle(self.start.worker, session.real());
+            }
         }
         if packet.ttl <= 1 {
             self.time_exceeded(snapshot, frame.bytes(), packet, None, now);

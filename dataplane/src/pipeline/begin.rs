@@ -62,6 +62,7 @@ impl<P: Pool> Engine<P> {
             let moving = Moving {
                 cursor,
                 destinations: &mut self.destinations,
+                random: &mut self.random,
             };
             let flow = schedule::Flow {
                 client: key.client.into(),
@@ -113,7 +114,7 @@ impl<P: Pool> Engine<P> {
         if let Some(counters) = own.and_then(|own| own.reals.get(real.id.0)) {
             counters.sessions.add(1);
             counters.enter(state.is_active());
-            snapshot.settle(real.id);
+            snapshot.settle(worker, real.id);
             counters.in_packets.add(1);
             counters.in_bytes.add(u64::from(packet.datagram_bytes()));
         }

@@ -32,6 +32,7 @@ use crate::reassembly::Reassembly;
 use crate::rewrite::family::Family;
 use crate::schedule::Start;
 use crate::schedule::destinations::Destinations;
+use crate::schedule::random::Random;
 use crate::session::{Hint, KeyHash, ReplyHash, Session, SessionTable};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::{PortId, RealId};
@@ -170,6 +171,7 @@ pub(crate) struct Engine<P: Pool> {
     pub(crate) inboxes: Inboxes<P::Buf>,
     owners: RandomState,
     destinations: Destinations,
+    random: Random,
     shedder: Shedder,
     flush: flush::Flush,
     next_id: u16,
@@ -209,6 +211,7 @@ impl<P: Pool> Engine<P> {
                 .collect(),
             inboxes,
             destinations: Destinations::new(hasher.clone()),
+            random: Random::new(a ^ config.start.worker as u64),
             shedder: Shedder::default(),
             flush: flush::Flush::default(),
             defended: HashMap::with_hasher(hasher.clone()),
@@ -466,7 +469,7 @@ impl<P: Pool> Engine<P> {
         let own = snapshot.workers.get(worker);
         if let Some(counters) = own.and_then(|own| own.reals.get(real.0)) {
             counters.leave(session.state().is_active());
-            snapshot.settle(real);
+            snapshot.settle(worker, real);
         }
     }
 

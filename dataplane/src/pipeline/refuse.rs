@@ -90,7 +90,9 @@ impl<P: Pool> Engine<P> {
         if let Some(counters) = self.counters(snapshot, real) {
             counters.out_packets.add(1);
             counters.out_bytes.add(length as u64);
-            counters.shift(old.is_active(), state.is_active());
+            if counters.shift(old.is_active(), state.is_active()) {
+                snapshot.settle(self.start.worker, real);
+            }
         }
     }
 

@@ -14,8 +14,10 @@ use super::policy::OnDown;
 use super::route::Routes;
 use super::spec::{RealSpec, RouteSpec, ServiceSpec, Spec};
 use super::{Snapshot, SocketKey};
+use crate::schedule::ramp::Ramp;
 use crate::schedule::threshold::Overload;
 use crate::schedule::{Candidate, Cursor, Scheduler, Server};
+use crate::time::Time;
 
 /// What makes a real server the same one across reloads.
 type RealKey = (ServiceId, IpAddr, u16);
@@ -95,7 +97,7 @@ impl Builder {
         }
         let mut wanted_services = HashSet::with_hasher(self.service_ids.hasher().clone());
         for service in &spec.services {
-            wanted_services.insert(self.configure_service(&mut next, service, moved));
+            wanted_services.insert(self.configure_service(&mut next, service, moved, spec.now));
         }
         let gone: Vec<ServiceId> = next
             .configured_services()
@@ -152,6 +154,7 @@ impl Builder {
         next: &mut Snapshot,
         spec: &ServiceSpec,
         moved: bool,
+        now: Time,
     ) -> ServiceId {
         let key = (spec.protocol, spec.address, spec.port);
         let id = match self.service_ids.get(&key) {
@@ -167,15 +170,22 @@ impl Builder {
                 service.born = born;
             }
         }
+        // Those that a service begins with share what there is from the start.
+        let since = next.service(id).filter(|one| one.configured).map(|_| now);
         let candidates: Vec<Candidate> = spec
             .reals
             .iter()
-            .map(|real| Candidate {
-                real: self.configure_real(next, id, spec, real, moved),
-                weight: real.weight,
-                limits: real.limits,
+            .map(|real| {
+                let id = self.configure_real(next, id, spec, real, moved, since);
+                Candidate {
+                    real: id,
+                    weight: real.weight,
+                    limits: real.limits,
+                    since: next.real(id).and_then(|real| real.since),
+                }
             })
             .collect();
+        let ramp = Ramp::new(spec.slow_start_ms, &candidates);
         let Some(old) = next.service(id) else {
             return id;
         };
@@ -191,6 +201,7 @@ impl Builder {
             && old.mss_clamp == spec.mss_clamp
             && old.policy == spec.policy
             && old.scheduler.kind() == spec.scheduler
+            && old.ramp == ramp
             && *old.candidates == *candidates
         {
             return id;
@@ -198,6 +209,7 @@ impl Builder {
         // A new name, owner or policy leaves the schedulers of the workers where they are.
         let reschedules = !old.configured
             || old.scheduler.kind() != spec.scheduler
+            || old.ramp != ramp
             || *old.candidates != *candidates;
         // A scheduler's tables take time, so they are filled for what has changed only.
         let scheduler = reschedules.then(|| scheduler(next, spec, &candidates));
@@ -218,6 +230,9 @@ impl Builder {
         for (real, _) in &dropped {
             self.remove_real(next, *real);
         }
+        if let Some(scheduler) = &scheduler {
+            note_places(next, &candidates, scheduler.takes_notice());
+        }
         let revision = reschedules.then(|| self.take_revision());
         if let Some(service) = next.services.get_mut(id.0) {
             service.name = Arc::clone(&spec.name);
@@ -229,6 +244,7 @@ impl Builder {
             if let (Some(revision), Some(scheduler)) = (revision, scheduler) {
                 service.scheduler = scheduler;
                 service.candidates = candidates.into();
+                service.ramp = ramp;
                 service.revision = revision;
                 service.removed = [dropped, carried].concat().into();
             }
@@ -256,8 +272,9 @@ impl Builder {
             configured: false,
             owned: false,
             policy: spec.policy,
-            scheduler: Scheduler::new(spec.scheduler, &[]),
+            scheduler: Scheduler::new(spec.scheduler, &[], 0),
             candidates: Arc::from([]),
+            ramp: Ramp::default(),
             revision: 0,
             born: self.next_revision,
             removed: Arc::from([]),
@@ -287,6 +304,7 @@ impl Builder {
         owner: &ServiceSpec,
         spec: &RealSpec,
         moved: bool,
+        since: Option<Time>,
     ) -> RealId {
         let key = (service, spec.address, spec.port);
         let id = match self.real_ids.get(&key) {
@@ -295,6 +313,7 @@ impl Builder {
         };
         self.removed_reals.remove(&id);
         let Some(old) = next.real(id) else { return id };
+        let comes = !old.configured || old.weight == 0 && spec.weight > 0;
         let reaches_by_nat = spec.forward == ForwardMethod::Nat && !old.replies_come_back;
         let changed = !old.configured
             || old.weight != spec.weight
@@ -309,6 +328,9 @@ impl Builder {
             let egress = way(next, spec.address, spec.tunnel_source);
             if let Some(real) = next.reals.get_mut(id.0) {
                 real.weight = spec.weight;
+                if comes {
+                    real.since = since;
+                }
                 if spec.weight > 0 {
                     real.last_weight = spec.weight;
                 }
@@ -358,6 +380,8 @@ impl Builder {
             port: spec.port,
             weight: spec.weight,
             last_weight: 0,
+            since: None,
+            noticed: None,
             limits: spec.limits,
             forward: spec.forward,
             tunnel: spec.tunnel,
@@ -417,6 +441,7 @@ impl Builder {
     fn remove_real(&mut self, next: &mut Snapshot, id: RealId) {
         if let Some(real) = next.reals.get_mut(id.0) {
             real.configured = false;
+            real.noticed = None;
             self.removed_reals.insert(id);
         }
     }
@@ -506,7 +531,20 @@ fn scheduler(next: &Snapshot, spec: &ServiceSpec, candidates: &[Candidate]) -> S
             last_weight: next.real(candidate.real).map_or(0, |real| real.last_weight),
         })
         .collect();
-    Scheduler::new(spec.scheduler, &servers)
+    Scheduler::new(spec.scheduler, &servers, next.workers.len())
+}
+
+/// Has the real servers know their places in the list, or none if nobody asks for them.
+fn note_places(next: &mut Snapshot, candidates: &[Candidate], asked: bool) {
+    for (place, candidate) in (0..).zip(candidates) {
+        let noticed = asked.then_some(place);
+        let differs = |real: &RealServer| real.noticed != noticed;
+        if next.real(candidate.real).is_some_and(differs)
+            && let Some(real) = next.reals.get_mut(candidate.real.0)
+        {
+            real.noticed = noticed;
+        }
+    }
 }
 
 /// The candidates of `old` that `new` lacks, each with the nearest one before it that stays.

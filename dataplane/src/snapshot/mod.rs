@@ -18,7 +18,7 @@ use hashbrown::HashMap;
 
 use crate::flow::Protocol;
 use crate::schedule::threshold::Overload;
-use crate::schedule::{Candidate, Load, Loads};
+use crate::schedule::{self, Candidate, Load, Loads};
 use crate::session::Timeouts;
 use crate::wire::ethernet::Mac;
 use chunked::{Chunked, Sharded};
@@ -171,14 +171,20 @@ impl Snapshot {
         load
     }
 
-    /// Has a real server's thresholds take notice of a session that has come or gone.
+    /// Has a real server's thresholds, and its service's scheduler, take notice of a session on
+    /// `worker` that has come or gone, or turned active or inactive.
     #[inline]
-    pub fn settle(&self, id: RealId) {
-        let Some(real) = self.real(id).filter(|real| real.limits.is_set()) else {
-            return;
-        };
-        if let Some(overload) = self.overloads.get(id.0) {
+    pub fn settle(&self, worker: usize, id: RealId) {
+        let Some(real) = self.real(id) else { return };
+        if real.limits.is_set()
+            && let Some(overload) = self.overloads.get(id.0)
+        {
             overload.update(real.limits, self.load(id));
+        }
+        if let Some(place) = real.noticed
+            && let Some(service) = self.service(real.service)
+        {
+            schedule::notice(service, worker, place as usize, self);
         }
     }
 

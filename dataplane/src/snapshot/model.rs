@@ -8,9 +8,11 @@ use super::chunked::Chunked;
 use super::id::{PortId, RealId, ServiceId};
 use super::policy::Policy;
 use crate::flow::Protocol;
+use crate::schedule::ramp::Ramp;
 use crate::schedule::threshold::Limits;
 use crate::schedule::{Candidate, Cursor, Scheduler};
 use crate::stats::RealCounters;
+use crate::time::Time;
 
 /// How a packet gets to its real server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -107,6 +109,8 @@ pub struct VirtualService {
     pub scheduler: Scheduler,
     /// The real servers in scheduling order.
     pub candidates: Arc<[Candidate]>,
+    /// How the shares of new ones grow.
+    pub ramp: Ramp,
     /// Changes whenever the scheduler or the candidates change; never used twice.
     pub revision: u32,
     /// The revision at which this slot began to mean this service.
@@ -135,6 +139,10 @@ pub struct RealServer {
     pub weight: u32,
     /// Its latest weight that was not 0; 0 if there was none.
     pub last_weight: u32,
+    /// When it came, or came back from weight 0, while its service was there.
+    pub since: Option<Time>,
+    /// Its place in the list, if the service's scheduler takes notice of its sessions.
+    pub noticed: Option<u32>,
     /// How many sessions it shall have.
     pub limits: Limits,
     /// How packets of new sessions get there.

@@ -13,6 +13,7 @@ use crate::flow::Protocol;
 use crate::schedule::SchedulerKind;
 use crate::schedule::threshold::Limits;
 use crate::session::Timeouts;
+use crate::time::Time;
 use crate::wire::ethernet::Mac;
 
 /// The whole desired state. Lists keep the configuration's order.
@@ -33,6 +34,8 @@ pub struct Spec {
     pub refuses_replies: bool,
     /// What is balanced.
     pub services: Vec<ServiceSpec>,
+    /// The workers' time, from which a new real server's slow start counts.
+    pub now: Time,
 }
 
 /// One port.
@@ -89,6 +92,8 @@ pub struct ServiceSpec {
     pub scheduler: SchedulerKind,
     /// Up to which size TCP's ends may offer segments; `None` leaves it to them.
     pub mss_clamp: Option<MssClamp>,
+    /// How long the share of a new real server grows, in ms; 0 gives it all at once.
+    pub slow_start_ms: u32,
     /// Where it does as IPVS does, and where not.
     pub policy: Policy,
     /// In scheduling order.

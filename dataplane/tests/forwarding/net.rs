@@ -128,6 +128,7 @@ pub(crate) fn service(
         protocol,
         scheduler: SchedulerKind::Rr,
         mss_clamp: None,
+        slow_start_ms: 0,
         policy: Policy::default(),
         reals,
     }

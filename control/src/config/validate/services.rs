@@ -5,15 +5,14 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::super::file::{
-    Config, Forward as WrittenForward, Real as WrittenReal, SchedulerFlag,
-    Service as WrittenService,
+    Config, Forward as WrittenForward, Real as WrittenReal, Service as WrittenService,
 };
 use super::super::supported::{Feature, Offered};
 use super::super::tree::Step;
-use super::super::valid::{Forward, HashFlags, Protocol, Real, Route, Scheduler, Service, Tunnel};
+use super::super::valid::{Forward, Protocol, Real, Route, Service, Tunnel};
 use super::network::{Net, Reach};
 use super::tunnel::{self, Encapsulation, encapsulation};
-use super::{Finding, Findings, family, not_a_host, policy, steps};
+use super::{Finding, Findings, family, not_a_host, policy, schedulers, steps};
 
 const MAX_SERVICE_NAME: usize = 128;
 /// What is known across services.
@@ -118,42 +117,6 @@ pub(super) fn offered<E: Offered + PartialEq>(
     works
 }
 
-/// The scheduler with its flags. IPVS takes any flag for any scheduler and ignores what it cannot use.
-fn with_flags(
-    scheduler: Scheduler,
-    at: usize,
-    written: &WrittenService,
-    findings: &mut Findings<'_, '_>,
-) -> Scheduler {
-    let mut flags = HashFlags::default();
-    for (nth, flag) in written.scheduler_flags.iter().enumerate() {
-        let (owner, set) = match flag {
-            SchedulerFlag::ShFallback => ("sh", &mut flags.fallback),
-            SchedulerFlag::ShPort => ("sh", &mut flags.port),
-            SchedulerFlag::MhFallback => ("mh", &mut flags.fallback),
-            SchedulerFlag::MhPort => ("mh", &mut flags.port),
-        };
-        *set = true;
-        if owner != scheduler.name() {
-            findings.add(
-                Finding::error(
-                    steps!["services", at, "scheduler_flags", nth],
-                    format!(
-                        "this flag is for the scheduler `{owner}`; the service's is `{}`",
-                        scheduler.name()
-                    ),
-                )
-                .help("remove the flag, or choose the other scheduler"),
-            );
-        }
-    }
-    match scheduler {
-        Scheduler::Sh(_) => Scheduler::Sh(flags),
-        Scheduler::Mh(_) => Scheduler::Mh(flags),
-        other => other,
-    }
-}
-
 fn refuse(
     feature: Feature,
     wanted: bool,
@@ -178,8 +141,10 @@ impl Context<'_> {
     ) -> Option<Service> {
         let here = |key| steps!["services", at, key];
         let vip = written.vip.0;
-        let scheduler = offered(written.scheduler, here("scheduler"), findings)
-            .map(|scheduler| with_flags(scheduler, at, written, findings));
+        let scheduler = offered(written.scheduler, here("scheduler"), findings).map(|scheduler| {
+            schedulers::with_settings(scheduler, at, self.config, written, findings)
+        });
+        let slow_start = schedulers::slow_start(scheduler, at, written, findings);
         let protocol = offered(written.protocol, here("protocol"), findings);
         let forward = offered(written.forward, here("forward"), findings);
         let mut tunnel = Encapsulation::default();
@@ -312,6 +277,7 @@ impl Context<'_> {
             vip,
             protocol: protocol?,
             scheduler: scheduler?,
+            slow_start,
             forward: forward?,
             mss_clamp: written.mss_clamp,
             policy: policy::of(self.config, written),
