@@ -2,6 +2,7 @@
 //! How they are put together is in `reassembly.rs`.
 
 use super::classify::punt;
+use super::icmp::Error;
 use super::{Action, Cut, Engine, Origin, Whole};
 use crate::flow::Address;
 use crate::io::{HEADROOM_BYTES, PacketBuf, Pool};
@@ -98,8 +99,22 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    pub(super) fn expire_fragments(&mut self, now: Time) {
-        let frames = self.reassembly.expire(now);
+    pub(super) fn expire_fragments(&mut self, snapshot: &Snapshot, now: Time) {
+        let mut told = Vec::new();
+        let frames = self.reassembly.expire(now, |key, header, payload| {
+            if let DatagramKey::V4(from, to, _, protocol) = key
+                && protocol != ipv4::ICMP
+                && snapshot.is_ours(to.into())
+            {
+                told.push((from, to, [header, payload].concat()));
+            }
+        });
+        for (from, to, first) in told {
+            if self.errors.allow(now) {
+                let way = (to.into(), from.into());
+                self.send_error(snapshot, &first, way, Error::ReassemblyTimeExceeded, now);
+            }
+        }
         if frames > 0 {
             self.stop_waiting(frames);
             self.stats.count(

@@ -30,6 +30,7 @@ pub(super) enum Error {
     },
     HostUnreachable,
     TimeExceeded,
+    ReassemblyTimeExceeded,
     TooBig {
         mtu: usize,
     },
@@ -486,6 +487,7 @@ impl Error {
                 code: icmpv4::HOST_UNREACHABLE,
             },
             Self::TimeExceeded => icmpv4::ErrorMessage::TimeExceeded,
+            Self::ReassemblyTimeExceeded => icmpv4::ErrorMessage::ReassemblyTimeExceeded,
             Self::Relayed { kind, code } => icmpv4::ErrorMessage::Relayed { kind, code },
             Self::TooBig { mtu } => icmpv4::ErrorMessage::FragmentationNeeded {
                 mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
@@ -507,6 +509,7 @@ impl Error {
                 code: icmpv6::ADDRESS_UNREACHABLE,
             },
             Self::TimeExceeded => icmpv6::ErrorMessage::TimeExceeded,
+            Self::ReassemblyTimeExceeded => icmpv6::ErrorMessage::ReassemblyTimeExceeded,
             Self::Relayed { kind, code } => icmpv6::ErrorMessage::Relayed { kind, code },
             Self::TooBig { mtu } => icmpv6::ErrorMessage::PacketTooBig {
                 mtu: u32::try_from(mtu).unwrap_or(u32::MAX),

@@ -435,7 +435,7 @@ impl<P: Pool> Engine<P> {
             .sessions
             .set(u32::try_from(live).unwrap_or(u32::MAX));
         self.ask_neighbours(snapshot, now);
-        self.expire_fragments(now);
+        self.expire_fragments(snapshot, now);
     }
 
     /// Whether `tick` has sessions left to end at `now`.
