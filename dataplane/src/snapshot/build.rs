@@ -8,11 +8,13 @@ use hashbrown::{HashMap, HashSet};
 
 use super::chunked::{Chunked, Sharded};
 use super::id::{PortId, RealId, ServiceId};
+use super::lookup::Lookup;
 use super::model::{ForwardMethod, RealServer, Totals, VirtualService, WorkerTable};
 use super::route::Routes;
+use super::rules::Rules;
 use super::spec::{RealSpec, RouteSpec, ServiceSpec, Spec};
-use super::{Snapshot, SocketKey};
-use crate::flow::Protocol;
+use super::target::{Identity, Target};
+use super::Snapshot;
 use crate::schedule::threshold::Overload;
 use crate::schedule::{Candidate, Cursor, Scheduler, Server};
 
@@ -24,7 +26,7 @@ type RealKey = (ServiceId, std::net::IpAddr, u16);
 pub struct Builder {
     last: Arc<Snapshot>,
     routes: Vec<RouteSpec>,
-    service_ids: HashMap<SocketKey, ServiceId, RandomState>,
+    service_ids: HashMap<Identity, ServiceId, RandomState>,
     real_ids: HashMap<RealKey, RealId, RandomState>,
     /// Slots that nothing refers to.
     free_services: Vec<ServiceId>,
@@ -52,8 +54,7 @@ impl Builder {
             reals: Chunked::default(),
             overloads: Chunked::default(),
             workers: (0..workers).map(|_| WorkerTable::default()).collect(),
-            lookup: Sharded::new(hasher.clone()),
-            vips: Sharded::new(hasher.clone()),
+            lookup: Lookup::new(hasher),
             nat_sockets: Sharded::new(hasher.clone()),
             nat_reals: Sharded::new(hasher.clone()),
         };
@@ -89,9 +90,15 @@ impl Builder {
             self.reroute_removed(&mut next);
         }
         let mut wanted_services = HashSet::with_hasher(self.service_ids.hasher().clone());
+        let mut rules = Rules::default();
         for service in &spec.services {
-            wanted_services.insert(self.configure_service(&mut next, service, moved));
+            let id = self.configure_service(&mut next, service, moved);
+            wanted_services.insert(id);
+            if let Target::Match { mark, rules: own } = &service.target {
+                rules.add(*mark, own, id);
+            }
         }
+        next.lookup.rules = Arc::new(rules);
         let gone: Vec<ServiceId> = next
             .configured_services()
             .map(|service| service.id)
@@ -142,14 +149,14 @@ impl Builder {
         spec: &ServiceSpec,
         moved: bool,
     ) -> ServiceId {
-        let key = (spec.protocol, spec.address, spec.port);
+        let key = spec.target.identity();
         let id = match self.service_ids.get(&key) {
             Some(id) => *id,
             None => self.add_service(next, spec, key),
         };
         let revived = self.removed_services.remove(&id);
         if revived {
-            next.vips.retain_key(spec.address);
+            next.lookup.occupy(&spec.target);
             // Its scheduler begins anew, as IPVS's does.
             let born = self.next_revision;
             if let Some(service) = next.services.get_mut(id.0) {
@@ -160,7 +167,7 @@ impl Builder {
             .reals
             .iter()
             .map(|real| Candidate {
-                real: self.configure_real(next, id, spec.protocol, real, moved),
+                real: self.configure_real(next, id, &spec.target, real, moved),
                 weight: real.weight,
                 limits: real.limits,
             })
@@ -176,13 +183,14 @@ impl Builder {
                 .any(|real| real.forward == ForwardMethod::Nat);
         if old.configured
             && old.name == spec.name
+            && old.target == spec.target
             && old.owned == owned
             && old.scheduler.kind() == spec.scheduler
             && *old.candidates == *candidates
         {
             return id;
         }
-        // A new name or owner leaves the schedulers of the workers where they are.
+        // A new name, owner or rule leaves the schedulers of the workers where they are.
         let reschedules = !old.configured
             || old.scheduler.kind() != spec.scheduler
             || *old.candidates != *candidates;
@@ -203,6 +211,7 @@ impl Builder {
         let revision = reschedules.then(|| self.take_revision());
         if let Some(service) = next.services.get_mut(id.0) {
             service.name = Arc::clone(&spec.name);
+            service.target = spec.target.clone();
             service.configured = true;
             service.owned = owned;
             service.former = former.into();
@@ -220,7 +229,7 @@ impl Builder {
         &mut self,
         next: &mut Snapshot,
         spec: &ServiceSpec,
-        key: SocketKey,
+        key: Identity,
     ) -> ServiceId {
         let id = self
             .free_services
@@ -229,9 +238,7 @@ impl Builder {
         let service = VirtualService {
             id,
             name: Arc::clone(&spec.name),
-            address: spec.address,
-            port: spec.port,
-            protocol: spec.protocol,
+            target: spec.target.clone(),
             configured: false,
             owned: false,
             scheduler: Scheduler::new(spec.scheduler, &[]),
@@ -252,8 +259,8 @@ impl Builder {
         if let Some(place) = next.services.get_mut(id.0) {
             *place = service;
         }
-        next.lookup.insert(key, id);
-        next.vips.retain_key(spec.address);
+        next.lookup.add(&spec.target, id);
+        next.lookup.occupy(&spec.target);
         self.service_ids.insert(key, id);
         id
     }
@@ -262,7 +269,7 @@ impl Builder {
         &mut self,
         next: &mut Snapshot,
         service: ServiceId,
-        protocol: Protocol,
+        target: &Target,
         spec: &RealSpec,
         moved: bool,
     ) -> RealId {
@@ -295,8 +302,10 @@ impl Builder {
                 real.replies_come_back |= reaches_by_nat;
             }
             if reaches_by_nat {
-                next.nat_sockets
-                    .retain_key((protocol, spec.address, spec.port));
+                for protocol in target.protocols() {
+                    next.nat_sockets
+                        .retain_key((*protocol, spec.address, spec.port));
+                }
                 next.nat_reals.retain_key(spec.address);
             }
         }
@@ -345,7 +354,7 @@ impl Builder {
         let Some(service) = next.service(id) else {
             return;
         };
-        let address = service.address;
+        let target = service.target.clone();
         let candidates = Arc::clone(&service.candidates);
         let former: Vec<RealId> = service
             .former
@@ -364,7 +373,7 @@ impl Builder {
             service.removed = Arc::from([]);
             service.revision = revision;
         }
-        next.vips.release_key(&address);
+        next.lookup.leave(&target);
         self.removed_services.insert(id);
     }
 
@@ -395,8 +404,10 @@ impl Builder {
                 .remove(&(real.service, real.address, real.port));
             if let Some(service) = next.services.get_mut(real.service.0) {
                 if real.replies_come_back {
-                    let socket = (service.protocol, real.address, real.port);
-                    next.nat_sockets.release_key(&socket);
+                    for protocol in service.target.protocols() {
+                        let socket = (*protocol, real.address, real.port);
+                        next.nat_sockets.release_key(&socket);
+                    }
                     next.nat_reals.release_key(&real.address);
                 }
                 service.past.add(&totals);
@@ -420,10 +431,9 @@ impl Builder {
         for id in empty {
             self.removed_services.remove(&id);
             self.free_services.push(id);
-            if let Some(service) = next.service(id) {
-                let key = (service.protocol, service.address, service.port);
-                self.service_ids.remove(&key);
-                next.lookup.remove(&key);
+            if let Some(target) = next.service(id).map(|service| service.target.clone()) {
+                self.service_ids.remove(&target.identity());
+                next.lookup.remove(&target);
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::*;
+use crate::flow::Protocol;
 use crate::schedule::threshold::Limits;
 use crate::schedule::{HashFlags, Loads, SchedulerKind};
 use crate::snapshot::chunked::Chunked;
@@ -32,9 +33,7 @@ fn real(last: u8, weight: u32, forward: ForwardMethod) -> RealSpec {
 fn service(port: u16, reals: &[RealSpec]) -> ServiceSpec {
     ServiceSpec {
         name: format!("service {port}").into(),
-        address: [192, 0, 2, 100].into(),
-        port,
-        protocol: Protocol::Tcp,
+        target: Target::vip(Protocol::Tcp, [192, 0, 2, 100].into(), port),
         scheduler: SchedulerKind::Wrr,
         reals: reals.to_vec(),
     }
