@@ -5,8 +5,8 @@ use std::io::{self, Read as _};
 use std::path::PathBuf;
 
 use super::{Exit, Terminal};
-use crate::config;
-use crate::import::{self, Base};
+use crate::config::{self, Diagnostics};
+use crate::import::{self, Base, Marks};
 
 /// More than the rules of some million services take.
 const MAX_BYTES: u64 = 512 << 20;
@@ -30,12 +30,15 @@ enum From {
         /// A configuration whose services are replaced, so that the result is a whole one.
         #[arg(long, value_name = "FILE.yaml")]
         base: Option<PathBuf>,
+        /// What firewall marks mean, for services by mark: lines of nft, or of iptables-save.
+        #[arg(long, value_name = "FILE")]
+        marks: Option<PathBuf>,
     },
 }
 
 impl Args {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-        let From::Ipvsadm { file, base } = self.from;
+        let From::Ipvsadm { file, base, marks } = self.from;
         let base = match base.map(|base| config::load(&base)).transpose() {
             Ok(base) => base,
             Err(diagnostics) => {
@@ -50,27 +53,47 @@ impl Args {
                 return Ok(Exit::InvalidConfig);
             }
         };
-        let (name, text) = match read(&file) {
-            Ok(read) => read,
-            Err(error) => {
-                writeln!(
-                    terminal.err,
-                    "plimsoll: {} cannot be read: {error}",
-                    file.display()
-                )?;
+        let (mut meaning, mut errors) = (Marks::default(), 0);
+        if let Some(marks) = marks {
+            let Some((name, text)) = read_or_tell(&marks, terminal)? else {
                 return Ok(Exit::Failed);
-            }
-        };
-        let imported = import::import(&name, &text, base.as_ref());
-        if !imported.diagnostics.items().is_empty() {
-            super::check::complain(&imported.diagnostics, terminal);
+            };
+            let (read, diagnostics) = Marks::read(&name, &text);
+            tell(&diagnostics, terminal);
+            (meaning, errors) = (read, diagnostics.errors());
         }
+        let Some((name, text)) = read_or_tell(&file, terminal)? else {
+            return Ok(Exit::Failed);
+        };
+        let imported = import::import(&name, &text, base.as_ref(), meaning);
+        tell(&imported.diagnostics, terminal);
         terminal.out.write_all(imported.yaml.as_bytes())?;
-        Ok(if imported.diagnostics.errors() == 0 {
+        Ok(if imported.diagnostics.errors() + errors == 0 {
             Exit::Ok
         } else {
             Exit::Failed
         })
+    }
+}
+
+fn tell(diagnostics: &Diagnostics, terminal: &mut Terminal<'_>) {
+    if !diagnostics.items().is_empty() {
+        super::check::complain(diagnostics, terminal);
+    }
+}
+
+/// A file's name and text; `None` if it cannot be read, which is told.
+fn read_or_tell(
+    path: &PathBuf,
+    terminal: &mut Terminal<'_>,
+) -> io::Result<Option<(String, String)>> {
+    match read(path) {
+        Ok(read) => Ok(Some(read)),
+        Err(error) => {
+            let path = path.display();
+            writeln!(terminal.err, "plimsoll: {path} cannot be read: {error}")?;
+            Ok(None)
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod line;
 mod lines;
+mod marks;
 mod rule;
 mod table;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use crate::config::{self, Diagnostics, Loaded};
 
 pub use lines::{Exported, export};
+pub use marks::Marks;
 pub use table::{Checksum, Encapsulation, Key, Persistence, Real, Service, Table, Timeouts};
 pub use yaml::{Base, services, timeouts};
 
@@ -28,10 +30,12 @@ pub struct Imported {
     pub diagnostics: Diagnostics,
 }
 
-/// Makes a configuration of the rules in `text`; `name` is what diagnostics call them.
+/// Makes a configuration of the rules in `text`; `name` is what diagnostics call them, and `marks` what
+/// services by mark take.
 #[must_use]
-pub fn import(name: &str, text: &str, base: Option<&Base>) -> Imported {
+pub fn import(name: &str, text: &str, base: Option<&Base>, marks: Marks) -> Imported {
     let mut table = Table::default();
+    table.marks = marks;
     let mut problems = Problems::default();
     read(&mut table, text, &mut problems);
     let yaml = yaml::whole(&table, name, base);

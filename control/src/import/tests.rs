@@ -40,6 +40,11 @@ fn order(table: &Table) -> Vec<String> {
         .collect()
 }
 
+/// Without the meaning of any mark.
+fn import(name: &str, text: &str, base: Option<&Base>) -> Imported {
+    super::import(name, text, base, Marks::default())
+}
+
 #[test]
 fn a_new_real_is_first_an_edited_one_stays_and_a_returning_one_is_first_again() {
     let rules = "-A -t 10.0.0.1:80 -s rr\n\
@@ -276,7 +281,10 @@ fn services_take_the_place_of_the_bases() {
     let loaded = config::parse("result", imported.yaml).unwrap();
     let reload = loaded.valid.reload();
     assert_eq!(reload.services.len(), 1);
-    assert_eq!(reload.services[0].vip.to_string(), "10.0.0.1:80");
+    assert_eq!(
+        reload.services[0].target.identity().to_string(),
+        "tcp 10.0.0.1:80"
+    );
     assert_eq!(reload.timeouts.tcp.as_secs(), 600);
     assert_eq!(reload.timeouts.udp.as_secs(), 30);
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ahash::RandomState;
 use hashbrown::{HashMap, HashSet};
 
+use super::Snapshot;
 use super::chunked::{Chunked, Sharded};
 use super::id::{PortId, RealId, ServiceId};
 use super::lookup::Lookup;
@@ -14,7 +15,6 @@ use super::route::Routes;
 use super::rules::Rules;
 use super::spec::{RealSpec, RouteSpec, ServiceSpec, Spec};
 use super::target::{Identity, Target};
-use super::Snapshot;
 use crate::schedule::threshold::Overload;
 use crate::schedule::{Candidate, Cursor, Scheduler, Server};
 
@@ -225,12 +225,7 @@ impl Builder {
         id
     }
 
-    fn add_service(
-        &mut self,
-        next: &mut Snapshot,
-        spec: &ServiceSpec,
-        key: Identity,
-    ) -> ServiceId {
+    fn add_service(&mut self, next: &mut Snapshot, spec: &ServiceSpec, key: Identity) -> ServiceId {
         let id = self
             .free_services
             .pop()

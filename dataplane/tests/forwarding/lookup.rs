@@ -146,7 +146,10 @@ fn an_own_address_without_a_kernel_refuses_as_a_host() {
         .flags(RST | ACK)
         .df()
         .window(0);
-    let asked = from_wan(CLIENT, WAN_ADDRESS).tcp(4000, 22).numbers(0, 0).flags(SYN);
+    let asked = from_wan(CLIENT, WAN_ADDRESS)
+        .tcp(4000, 22)
+        .numbers(0, 0)
+        .flags(SYN);
     expect(&rig.pass(WAN, &asked.build()), &[(WAN, reset.build())]);
     assert_eq!(rig.all_drops(), [(DropReason::LocalUnhandled, 1)]);
     finish(rig);

@@ -1,6 +1,7 @@
 //! Texts that `ipvsadm` 1.31 printed, taken apart and put together again.
 
 use super::*;
+use crate::config::leaf::{Leaf as _, Vip, Written};
 use crate::report::Session;
 
 const LISTS: [&str; 4] = [
@@ -80,8 +81,16 @@ fn read(text: &str, stats: bool) -> Services {
             }
             word => services.push(Service {
                 name: String::new(),
-                vip: words[1].parse().unwrap(),
-                protocol: protocol(word),
+                target: match word {
+                    "FWM" => Target::Mark {
+                        mark: words[1].parse().unwrap(),
+                        ipv6: false,
+                    },
+                    _ => Target::Vip {
+                        vip: Written(Vip::parse(words[1]).unwrap()),
+                        protocol: protocol(word),
+                    },
+                },
                 scheduler: if stats {
                     String::new()
                 } else {
