@@ -133,9 +133,13 @@ fn counters(recording: &Recording, report: &Report) -> Option<String> {
                 counters.in_bytes,
                 counters.out_bytes,
             ];
-            // Without the wait the kernel may not have summed them up at all.
-            let is_summed = waited >= FOLD_S || theirs.iter().any(|count| *count > 0);
-            if theirs[..] != ours && is_summed {
+            // Without the wait the kernel may have summed up none, or only the first packets.
+            let differs = if waited >= FOLD_S {
+                theirs[..] != ours
+            } else {
+                theirs.iter().zip(&ours).any(|(theirs, ours)| theirs > ours)
+            };
+            if differs {
                 return Some(format!(
                     "conns, packets in and out, bytes in and out of {}: LVS has {theirs:?}, here {ours:?}",
                     key.2
