@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::leaf::print_duration;
 use crate::config::valid::{Identity, Real, ReloadConfig, Service, StartConfig};
 
 /// What a reload changes. Words are for people; which list they are in is for programs too.
@@ -106,6 +107,11 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
         what.push("match".to_owned());
     }
     differ(&mut what, "scheduler", &old.scheduler, &new.scheduler);
+    let slow_start = |service: &Service| print_duration(service.slow_start);
+    differ(&mut what, "slow_start", &slow_start(old), &slow_start(new));
+    if old.policy != new.policy {
+        what.push("compat, ipvs or on_down".to_owned());
+    }
     let mut before: HashMap<SocketAddr, &Real> =
         old.reals.iter().map(|real| (real.address, real)).collect();
     for real in &new.reals {
@@ -161,6 +167,12 @@ fn other_changes(old: &ReloadConfig, new: &ReloadConfig) -> Vec<String> {
             what.push(format!("{name} {before:?} -> {after:?}"));
         }
     }
+    differ(
+        &mut what,
+        "ipvs.nat_icmp_send",
+        &old.refuses_replies,
+        &new.refuses_replies,
+    );
     if old.hash_key != new.hash_key {
         what.push("hash.key".to_owned());
     }
@@ -296,7 +308,7 @@ services:
         let (lines, restarts) = changes(&[
             (
                 "scheduler: rr\n    forward: dr\n    reals: [{ address: \"192.0.2.21:80\" }, { address: \"192.0.2.22:80\" }]",
-                "scheduler: sh\n    scheduler_flags: [sh-port]\n    forward: dr\n    reals: [{ address: \"192.0.2.22:80\", weight: 0, upper: 9 }, { address: \"192.0.2.23:80\" }]",
+                "scheduler: sh\n    scheduler_flags: [sh-port]\n    slow_start: 60s\n    forward: dr\n    reals: [{ address: \"192.0.2.22:80\", weight: 0, upper: 9 }, { address: \"192.0.2.23:80\" }]",
             ),
             ("vip: 192.0.2.10:53", "vip: 192.0.2.11:53"),
             (
@@ -311,6 +323,7 @@ services:
                 "+ service dns (udp 192.0.2.11:53), rr, 0 real servers",
                 "- service dns (udp 192.0.2.10:53)",
                 "~ service web (tcp 192.0.2.10:80): scheduler rr -> sh (sh-port)",
+                "~ service web (tcp 192.0.2.10:80): slow_start 0s -> 1m",
                 "~ service web (tcp 192.0.2.10:80): weight of 192.0.2.22:80 1 -> 0",
                 "~ service web (tcp 192.0.2.10:80): upper of 192.0.2.22:80 0 -> 9",
                 "~ service web (tcp 192.0.2.10:80): real 192.0.2.23:80 added, weight 1",

@@ -2,6 +2,7 @@
 //! Nothing is validated again here, and no slot is given out.
 
 use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::schedule::mh::Maglev;
 use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::schedule::{HashFlags, SchedulerKind};
 use plimsoll_dataplane::session::Timeouts;
@@ -76,15 +77,23 @@ pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
             reload.timeouts.tcp_fin,
             reload.timeouts.udp,
         ),
-        services: reload.services.iter().map(service).collect(),
+        refuses_replies: reload.refuses_replies,
+        services: reload
+            .services
+            .iter()
+            .map(|one| service(one, reload.hash_key))
+            .collect(),
+        ..Spec::default()
     }
 }
 
-fn service(service: &valid::Service) -> ServiceSpec {
+fn service(service: &valid::Service, hash_key: Option<[u8; 16]>) -> ServiceSpec {
     ServiceSpec {
         name: service.name.as_str().into(),
         target: target(&service.target),
-        scheduler: scheduler(service.scheduler),
+        scheduler: scheduler(service.scheduler, hash_key),
+        slow_start_ms: u32::try_from(service.slow_start.as_millis()).unwrap_or(u32::MAX),
+        policy: service.policy,
         reals: service
             .reals
             .iter()
@@ -144,7 +153,7 @@ const fn protocol(protocol: valid::Protocol) -> Protocol {
     }
 }
 
-fn scheduler(scheduler: valid::Scheduler) -> SchedulerKind {
+fn scheduler(scheduler: valid::Scheduler, hash_key: Option<[u8; 16]>) -> SchedulerKind {
     let flags = |flags: valid::HashFlags| HashFlags {
         fallback: flags.fallback,
         port: flags.port,
@@ -152,16 +161,31 @@ fn scheduler(scheduler: valid::Scheduler) -> SchedulerKind {
     match scheduler {
         valid::Scheduler::Rr => SchedulerKind::Rr,
         valid::Scheduler::Wrr => SchedulerKind::Wrr,
+        valid::Scheduler::Swrr => SchedulerKind::Swrr,
         valid::Scheduler::Lc => SchedulerKind::Lc,
         valid::Scheduler::Wlc => SchedulerKind::Wlc,
+        valid::Scheduler::P2c => SchedulerKind::P2c,
         valid::Scheduler::Sed => SchedulerKind::Sed,
         valid::Scheduler::Nq => SchedulerKind::Nq,
         valid::Scheduler::Sh(set) => SchedulerKind::Sh(flags(set)),
         valid::Scheduler::Dh => SchedulerKind::Dh,
-        valid::Scheduler::Mh(set) => SchedulerKind::Mh(flags(set)),
+        valid::Scheduler::Mh(set, maglev) => {
+            let maglev = Maglev {
+                places: maglev.size,
+                key: hash_key.filter(|_| maglev.keyed).map(words),
+            };
+            SchedulerKind::Mh(flags(set), maglev)
+        }
         valid::Scheduler::Lblc => SchedulerKind::Lblc,
         valid::Scheduler::Lblcr => SchedulerKind::Lblcr,
         valid::Scheduler::Fo => SchedulerKind::Fo,
         valid::Scheduler::Ovf => SchedulerKind::Ovf,
     }
+}
+
+/// A key as SipHash takes it: two little-endian words.
+fn words(key: [u8; 16]) -> [u64; 2] {
+    let key = u128::from_le_bytes(key);
+    let low = key & u128::from(u64::MAX);
+    [low, key >> 64].map(|word| u64::try_from(word).unwrap_or_default())
 }

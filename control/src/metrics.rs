@@ -155,7 +155,7 @@ fn services(running: &Running) -> Vec<Family> {
         "real_weight",
         "The real server's share of new sessions; 0 takes none.",
     );
-    for service in report::services(running.snapshot()) {
+    for service in report::services(running.snapshot(), None) {
         let vip = service.target.address();
         let labels = [
             ("service", service.name.as_str()),

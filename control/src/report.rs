@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use plimsoll_dataplane::flow;
 use plimsoll_dataplane::snapshot::Snapshot;
@@ -17,6 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::changes::Changes;
 use crate::config::leaf::{Vip, Written};
+use crate::config::valid;
+use crate::rate::{Rate, Rates};
 
 /// A transport protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -106,13 +109,34 @@ pub struct Real {
     pub forward: Forward,
     /// Its share of new sessions; 0 takes none.
     pub weight: u32,
+    /// With this many sessions it gets no new ones; left out if there is no limit.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub upper: u32,
+    /// Below this many it gets new ones again; left out if it is not set.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lower: u32,
     /// Sessions in an active state.
     pub active: u64,
     /// All other sessions.
     pub inactive: u64,
+    /// Clients that persistence keeps here; left out if there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub persistent: u64,
     /// What was counted for it.
     #[serde(flatten)]
     pub counters: Counters,
+    /// The averages of late; left out where no time passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+}
+
+/// How a service keeps clients at their real server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Persistence {
+    /// For how many seconds.
+    pub timeout_s: u64,
+    /// The prefix length by which clients are told apart.
+    pub mask: u8,
 }
 
 /// Which packets are a service's.
@@ -155,6 +179,15 @@ impl Target {
         }
     }
 
+    /// Whether its packets are of IPv6.
+    #[must_use]
+    pub const fn is_v6(&self) -> bool {
+        match self {
+            Self::Vip { vip, .. } => vip.0.address.is_ipv6(),
+            Self::Mark { ipv6, .. } => *ipv6,
+        }
+    }
+
     /// The protocol as `ipvsadm` has it in its first column, in lower case; the one of marks is `fwm`.
     #[must_use]
     pub const fn protocol(&self) -> &'static str {
@@ -188,9 +221,18 @@ pub struct Service {
     /// Its settings by the names that `ipvsadm -b` takes; left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scheduler_flags: Vec<Cow<'static, str>>,
+    /// Whether clients stay; left out if they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence: Option<Persistence>,
+    /// Whether every datagram is scheduled by itself; left out if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_packet: bool,
     /// What was counted for it; real servers that were removed since are in it too.
     #[serde(flatten)]
     pub counters: Counters,
+    /// The averages of late; left out where no time passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
     /// In scheduling order.
     pub reals: Vec<Real>,
 }
@@ -230,6 +272,29 @@ pub struct Sessions {
     /// Whether there are more that are not told.
     #[serde(default)]
     pub truncated: bool,
+}
+
+/// `plimsoll list --timeout`: how long idle sessions live, in whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// An established TCP session.
+    pub tcp_s: u64,
+    /// A TCP session after a FIN.
+    pub tcp_fin_s: u64,
+    /// A UDP session.
+    pub udp_s: u64,
+}
+
+impl From<&valid::Timeouts> for Timeouts {
+    fn from(timeouts: &valid::Timeouts) -> Self {
+        // A part of a second is shown as one, so that none looks as if there was no time.
+        let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
+        Self {
+            tcp_s: seconds(timeouts.tcp),
+            tcp_fin_s: seconds(timeouts.tcp_fin),
+            udp_s: seconds(timeouts.udp),
+        }
+    }
 }
 
 /// `plimsoll drops`.
@@ -294,16 +359,21 @@ pub struct Reload {
     pub report: String,
 }
 
-/// The configured services and what was counted for them, in the order of their slots.
+fn is_zero<N: Copy + Default + PartialEq>(number: &N) -> bool {
+    *number == N::default()
+}
+
+/// The configured services and what was counted for them, in the order of their slots; with rates if
+/// somebody estimates them.
 #[must_use]
-pub fn services(snapshot: &Snapshot) -> Vec<Service> {
+pub fn services(snapshot: &Snapshot, rates: Option<&Rates>) -> Vec<Service> {
     snapshot
         .configured_services()
-        .map(|one| service(snapshot, one))
+        .map(|one| service(snapshot, rates, one))
         .collect()
 }
 
-fn service(snapshot: &Snapshot, service: &VirtualService) -> Service {
+fn service(snapshot: &Snapshot, rates: Option<&Rates>, service: &VirtualService) -> Service {
     let reals = service
         .candidates
         .iter()
@@ -314,9 +384,13 @@ fn service(snapshot: &Snapshot, service: &VirtualService) -> Service {
                 address: SocketAddr::new(real.address, real.port),
                 forward: real.forward.into(),
                 weight: candidate.weight,
+                upper: real.limits.upper,
+                lower: real.limits.lower,
                 active: load.active,
                 inactive: load.inactive,
+                persistent: 0,
                 counters: snapshot.real_totals(real.id).into(),
+                rate: rates.map(|rates| rates.of_real(service, real)),
             })
         })
         .collect();
@@ -326,7 +400,10 @@ fn service(snapshot: &Snapshot, service: &VirtualService) -> Service {
         target: Target::of(&service.target),
         scheduler: scheduler.to_string(),
         scheduler_flags: scheduler.flags().into_iter().map(Cow::from).collect(),
+        persistence: None,
+        one_packet: false,
         counters: snapshot.service_totals(service).into(),
+        rate: rates.map(|rates| rates.of_service(service)),
         reals,
     }
 }
@@ -383,17 +460,24 @@ mod tests {
             },
             scheduler: "rr".into(),
             scheduler_flags: Vec::new(),
+            persistence: None,
+            one_packet: false,
             counters: Counters {
                 conns: 1,
                 ..Counters::default()
             },
+            rate: None,
             reals: vec![Real {
                 address: "[2001:db8::1]:80".parse().unwrap(),
                 forward: Forward::Tunnel,
                 weight: 2,
+                upper: 0,
+                lower: 0,
                 active: 3,
                 inactive: 4,
+                persistent: 0,
                 counters: Counters::default(),
+                rate: None,
             }],
         };
         let json = serde_json::to_value(&service).unwrap();
@@ -412,10 +496,20 @@ mod tests {
         assert_eq!(serde_json::from_value::<Service>(json).unwrap(), service);
         let hashed = Service {
             scheduler_flags: vec!["sh-port".into()],
+            rate: Some(Rate {
+                conns: 7,
+                ..Rate::default()
+            }),
             ..service.clone()
         };
         let json = serde_json::to_value(&hashed).unwrap();
         assert_eq!(json["scheduler_flags"], serde_json::json!(["sh-port"]));
+        assert_eq!(
+            json["rate"],
+            serde_json::json!({
+                "conns": 7, "in_packets": 0, "out_packets": 0, "in_bytes": 0, "out_bytes": 0,
+            })
+        );
         let marked = Service {
             target: Target::Mark {
                 mark: 5,

@@ -11,7 +11,7 @@ use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::id::PortId;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
-use plimsoll_dataplane::snapshot::spec::{PortRole, PortSpec};
+use plimsoll_dataplane::snapshot::spec::{PortRole, PortSpec, Spec};
 use plimsoll_dataplane::snapshot::target::{Target, is_one_address};
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::time::Time;
@@ -20,6 +20,7 @@ use plimsoll_dataplane::worker::{Command, Commands, Listing};
 use crate::changes::{self, Changes};
 use crate::compile;
 use crate::config::{self, Diagnostics, Loaded};
+use crate::rate::Rates;
 use crate::report::{Reload, ReloadResult};
 
 /// What the control thread keeps of one worker.
@@ -83,6 +84,7 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Running {
     parts: Parts,
+    rates: Rates,
     started: SystemTime,
     reloads: [u64; ReloadResult::ALL.len()],
 }
@@ -102,6 +104,7 @@ impl Running {
     pub fn new(parts: Parts) -> Self {
         Self {
             parts,
+            rates: Rates::new(Time::default()),
             started: SystemTime::now(),
             reloads: [0; ReloadResult::ALL.len()],
         }
@@ -146,6 +149,18 @@ impl Running {
     #[must_use]
     pub fn now(&self) -> Time {
         Time::from_ms(0) + self.parts.start.elapsed()
+    }
+
+    /// The rates of services and real servers, as of the last [`Self::estimate`].
+    #[must_use]
+    pub fn rates(&self) -> &Rates {
+        &self.rates
+    }
+
+    /// Brings the rates up to date; to be called once a second or so.
+    pub fn estimate(&mut self) {
+        let now = self.now();
+        self.rates.advance(now, self.parts.publisher.current());
     }
 
     /// When the daemon was started.
@@ -209,7 +224,11 @@ impl Running {
             ReloadResult::Unchanged
         } else {
             let before = self.announcements();
-            let spec = compile::spec(&self.parts.ports, new.reload());
+            let now = self.now();
+            let spec = Spec {
+                now,
+                ..compile::spec(&self.parts.ports, new.reload())
+            };
             let settled = self.parts.publisher.settled();
             let snapshot = self.parts.builder.build(&spec, settled);
             self.parts.publisher.publish(snapshot);

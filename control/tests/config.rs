@@ -98,7 +98,7 @@ fn reference_yaml_names_every_key_of_the_schema() {
 fn the_schema_offers_what_this_version_carries_and_no_more() {
     let schema = config::schema();
     let names = |definition: &str| schema["$defs"][definition]["enum"].clone();
-    let schedulers = "rr wrr lc wlc sed nq sh dh mh lblc lblcr fo ovf";
+    let schedulers = "rr wrr swrr lc wlc p2c sed nq sh dh mh lblc lblcr fo ovf";
     let schedulers: Vec<&str> = schedulers.split(' ').collect();
     assert_eq!(names("Scheduler"), serde_json::json!(schedulers));
     assert_eq!(names("Forward"), serde_json::json!(["dr", "nat", "tunnel"]));
@@ -176,6 +176,70 @@ fn schedulers_have_their_flags_and_real_servers_their_thresholds() {
             shown
         );
     }
+}
+
+#[test]
+fn maglev_has_a_table_of_its_own_and_a_key_where_they_are_asked_for() {
+    let scheduler = |maglev: &str| {
+        let text = SMALL.replace(
+            "    reals:",
+            &format!("    scheduler: mh{maglev}\n    reals:"),
+        );
+        let text = format!("hash: {{ key: \"{}\" }}\n{text}", "01".repeat(16));
+        valid(&text).reload().services[0].scheduler.to_string()
+    };
+    assert_eq!(scheduler(""), "mh");
+    assert_eq!(scheduler("\n    maglev: { size: 4093 }"), "mh");
+    assert_eq!(
+        scheduler("\n    maglev: { size: 655373 }"),
+        "mh of 655373 places"
+    );
+    assert_eq!(
+        scheduler("\n    maglev: { keyed: true }"),
+        "mh of 4093 places, keyed"
+    );
+}
+
+#[test]
+fn every_prime_from_251_to_655373_is_a_tables_size() {
+    let is_valid = |size: u32| {
+        let maglev = format!("    scheduler: mh\n    maglev: {{ size: {size} }}\n    reals:");
+        config::parse("test", SMALL.replace("    reals:", &maglev)).is_ok()
+    };
+    // Linux's, and some beyond.
+    for prime in [
+        251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131_071, 257, 655_357, 655_373,
+    ] {
+        assert!(is_valid(prime), "{prime}");
+    }
+    for other in [
+        0,
+        1,
+        2,
+        241,
+        250,
+        252,
+        253,
+        4095,
+        65_537 * 3,
+        655_371,
+        655_379,
+    ] {
+        assert!(!is_valid(other), "{other}");
+    }
+}
+
+#[test]
+fn slow_start_is_a_time_and_off_by_default() {
+    let slow_start = |key: &str| {
+        let text = SMALL.replace(
+            "    reals:",
+            &format!("    scheduler: wlc\n{key}    reals:"),
+        );
+        valid(&text).reload().services[0].slow_start
+    };
+    assert_eq!(slow_start(""), Duration::ZERO);
+    assert_eq!(slow_start("    slow_start: 90s\n"), Duration::from_secs(90));
 }
 
 #[test]

@@ -128,3 +128,115 @@ fn services_by_mark_are_carried_over_once_their_marks_are_explained() {
         text(&output.stderr)
     );
 }
+
+const KEEPALIVED: &str = "global_defs {\n router_id here\n}\n\
+    virtual_server 192.0.2.12 8088 {\n protocol TCP\n lvs_sched wrr\n lvs_method DR\n \
+    include reals/*.{conf,inc}\n}\n";
+
+#[test]
+fn keepaliveds_services_become_a_configuration_that_check_accepts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("keepalived.conf"), KEEPALIVED).unwrap();
+    fs::create_dir(path("reals")).unwrap();
+    let real = |last: u8, weight: u8| {
+        format!("real_server 192.0.2.{last} 8088 {{\n weight {weight}\n TCP_CHECK {{\n }}\n}}\n")
+    };
+    // The first pattern's files come first.
+    fs::write(path("reals/b.conf"), real(33, 2)).unwrap();
+    fs::write(path("reals/a.inc"), real(31, 1)).unwrap();
+    fs::write(path("reals/c.bak"), "wibble\n").unwrap();
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf/dr-one-arm.yaml");
+    let (from, to) = (path("keepalived.conf"), path("out.yaml"));
+    let args = [
+        "import",
+        "keepalived",
+        &from,
+        "-o",
+        &to,
+        "--base",
+        base.to_str().unwrap(),
+    ];
+    let output = plimsoll(&args, "");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "");
+    let report = text(&output.stderr);
+    assert!(report.contains("keepalived.conf:2:2]"), "{report}");
+    assert!(report.contains("b.conf:3:2]"), "{report}");
+    let yaml = fs::read_to_string(&to).unwrap();
+    assert!(
+        yaml.contains("keepalived.conf:2: `router_id` is not carried over\n"),
+        "{yaml}"
+    );
+    assert!(
+        yaml.contains("    # health: { type: tcp, interval: 1m, timeout: 5s, rise: 1, fall: 2 }\n")
+    );
+    let check = plimsoll(&["check", &to], "");
+    assert_eq!(check.status.code(), Some(0), "{}", text(&check.stderr));
+    let export = plimsoll(&["export", "ipvsadm", &to], "");
+    let expected = "-A -t 192.0.2.12:8088 -s wrr\n\
+                    -a -t 192.0.2.12:8088 -r 192.0.2.33:8088 -g -w 2\n\
+                    -a -t 192.0.2.12:8088 -r 192.0.2.31:8088 -g -w 1\n";
+    assert_eq!(text(&export.stdout), expected);
+}
+
+#[test]
+fn what_keepalived_would_not_read_exits_1_with_its_place() {
+    let conf = format!("{KEEPALIVED}wibble\n");
+    let output = plimsoll(&["import", "keepalived", "-"], &conf);
+    assert_eq!(output.status.code(), Some(1));
+    let report = text(&output.stderr);
+    assert!(report.contains("stdin:10:1]"), "{report}");
+    assert!(text(&output.stdout).contains("vip: 192.0.2.12:8088"));
+    let output = plimsoll(
+        &["import", "keepalived", "-", "-o", "/nonexistent/out"],
+        KEEPALIVED,
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("/nonexistent/out cannot be written"));
+}
+
+/// The rules that LVS was recorded with are services here.
+#[test]
+fn every_recordings_rules_become_a_valid_configuration() {
+    let base = "version: 1\n\
+                dataplane: { ports: [\
+                { name: wan, device: net_null0, addresses: [10.0.0.1/24, \"2001:db8::1/64\"], mtu: 1600 },\
+                { name: lan, device: net_null1, addresses: [10.1.0.1/24, \"2001:db8:1::1/64\"], mtu: 1600 }] }\n\
+                network: { routes: [{ to: 172.16.0.0/16, via: 10.1.0.254 }] }\n";
+    let base = plimsoll_control::config::parse("base", base).unwrap();
+    let base = plimsoll_control::import::Base::of(&base).unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pktgen-tests/recordings");
+    let mut count = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let recording: serde_json::Value =
+            serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let rules: Vec<&str> = recording["rules"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|rule| rule.as_str().unwrap())
+            .collect();
+        let name = path.display().to_string();
+        let imported = plimsoll_control::import::import(
+            &name,
+            &rules.join("\n"),
+            Default::default(),
+            Some(&base),
+        );
+        assert!(
+            imported.diagnostics.items().is_empty(),
+            "{}",
+            imported.diagnostics.report(false)
+        );
+        let loaded = plimsoll_control::config::parse(&name, imported.yaml)
+            .unwrap_or_else(|errors| panic!("{}", errors.report(false)));
+        assert!(!loaded.valid.reload().services.is_empty(), "{name}");
+        count += 1;
+    }
+    assert!(count > 0);
+}

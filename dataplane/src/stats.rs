@@ -98,13 +98,16 @@ impl RealCounters {
         self.gauge(active).decrease();
     }
 
-    /// A session's state has changed.
+    /// A session's state has changed. Says whether that makes a difference here, of which the
+    /// snapshot must be told then (`Snapshot::settle`).
     #[inline]
-    pub fn shift(&self, was_active: bool, active: bool) {
+    #[must_use]
+    pub fn shift(&self, was_active: bool, active: bool) -> bool {
         if was_active != active {
             self.gauge(was_active).decrease();
             self.gauge(active).increase();
         }
+        was_active != active
     }
 
     #[inline]

@@ -25,6 +25,8 @@ mod lookup;
 mod methods;
 #[path = "forwarding/net.rs"]
 mod net;
+#[path = "forwarding/policy.rs"]
+mod policy;
 #[path = "forwarding/refusals.rs"]
 mod refusals;
 #[path = "forwarding/sessions.rs"]

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use crate::metrics::Metrics;
-use crate::report::{Drops, Reload, ReloadResult, Services};
+use crate::report::{Drops, Reload, ReloadResult, Services, Timeouts};
 use crate::running::{Shared, lock};
 
 /// What every request may use.
@@ -57,6 +57,7 @@ fn questions() -> Router<Api> {
         .route("/api/v1/status", get(status))
         .route("/api/v1/services", get(services))
         .route("/api/v1/sessions", get(sessions::list))
+        .route("/api/v1/timeouts", get(timeouts))
         .route("/api/v1/drops", get(drops))
 }
 
@@ -64,8 +65,9 @@ async fn index() -> &'static str {
     "plimsolld\n\n\
      /metrics          for Prometheus\n\
      /api/v1/status    what runs\n\
-     /api/v1/services  virtual services and real servers with their counters\n\
+     /api/v1/services  virtual services and real servers with their counters and rates\n\
      /api/v1/sessions  sessions, ?limit=N\n\
+     /api/v1/timeouts  how long idle sessions live\n\
      /api/v1/drops     dropped packets by reason, ?all=true for those without any\n"
 }
 
@@ -121,8 +123,13 @@ async fn services(State(api): State<Api>) -> Json<Services> {
     let running = lock(&api.running);
     Json(Services {
         capacity: running.session_capacity(),
-        services: crate::report::services(running.snapshot()),
+        services: crate::report::services(running.snapshot(), Some(running.rates())),
     })
+}
+
+async fn timeouts(State(api): State<Api>) -> Json<Timeouts> {
+    let running = lock(&api.running);
+    Json((&running.loaded().valid.reload().timeouts).into())
 }
 
 #[derive(Debug, Deserialize)]

@@ -34,6 +34,7 @@ async fn everybody_may_ask_and_only_the_control_socket_may_change() {
         "/metrics",
         "/api/v1/status",
         "/api/v1/services",
+        "/api/v1/timeouts",
         "/api/v1/drops?all=true",
     ] {
         for router in [&public, &control] {

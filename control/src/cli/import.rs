@@ -1,12 +1,14 @@
 //! `plimsoll import`: another load balancer's rules as Plimsoll's configuration.
 //! Asks no daemon and changes nothing; the work is done by `import/`.
 
+mod keepalived;
+
 use std::io::{self, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Exit, Terminal};
-use crate::config::{self, Diagnostics};
-use crate::import::{self, Base, Marks};
+use crate::config;
+use crate::import::{self, Base, Marks, Sysctls, Table};
 
 /// More than the rules of some million services take.
 const MAX_BYTES: u64 = 512 << 20;
@@ -30,63 +32,117 @@ enum From {
         /// A configuration whose services are replaced, so that the result is a whole one.
         #[arg(long, value_name = "FILE.yaml")]
         base: Option<PathBuf>,
+        /// Sysctls of IPVS (`net.ipv4.vs.*`) as sysctl.conf has them, which become the section `ipvs`.
+        #[arg(long, value_name = "FILE")]
+        sysctl: Option<PathBuf>,
         /// What firewall marks mean, for services by mark: lines of nft, or of iptables-save.
         #[arg(long, value_name = "FILE")]
         marks: Option<PathBuf>,
     },
+    Keepalived(keepalived::Args),
 }
 
 impl Args {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-        let From::Ipvsadm { file, base, marks } = self.from;
-        let base = match base.map(|base| config::load(&base)).transpose() {
+        let (file, base, sysctl, marks) = match self.from {
+            From::Ipvsadm {
+                file,
+                base,
+                sysctl,
+                marks,
+            } => (file, base, sysctl, marks),
+            From::Keepalived(args) => return args.run(terminal),
+        };
+        let inputs = match Inputs::read(&file, base.as_deref(), sysctl.as_deref(), terminal)? {
+            Ok(inputs) => inputs,
+            Err(exit) => return Ok(exit),
+        };
+        let Inputs {
+            name,
+            text,
+            base,
+            sysctls,
+            mut errors,
+        } = inputs;
+        let mut table = Table::default();
+        table.sysctls = sysctls;
+        if let Some(marks) = marks {
+            let Some((name, text)) = read_or_tell(&marks, terminal)? else {
+                return Ok(Exit::Failed);
+            };
+            let diagnostics;
+            (table.marks, diagnostics) = Marks::read(&name, &text);
+            if !diagnostics.items().is_empty() {
+                super::check::complain(&diagnostics, terminal);
+            }
+            errors += diagnostics.errors();
+        }
+        let imported = import::import_onto(table, &name, &text, base.as_ref());
+        if !imported.diagnostics.items().is_empty() {
+            super::check::complain(&imported.diagnostics, terminal);
+        }
+        terminal.out.write_all(imported.yaml.as_bytes())?;
+        errors += imported.diagnostics.errors();
+        Ok(if errors == 0 { Exit::Ok } else { Exit::Failed })
+    }
+}
+
+/// What an import reads.
+struct Inputs {
+    name: String,
+    text: String,
+    base: Option<Base>,
+    sysctls: Sysctls,
+    /// What is wrong with the sysctls, which was told.
+    errors: usize,
+}
+
+impl Inputs {
+    /// Reads them; or how the program ends without them, which was told.
+    fn read(
+        file: &Path,
+        base: Option<&Path>,
+        sysctl: Option<&Path>,
+        terminal: &mut Terminal<'_>,
+    ) -> io::Result<Result<Self, Exit>> {
+        let base = match base.map(config::load).transpose() {
             Ok(base) => base,
             Err(diagnostics) => {
                 super::check::complain(&diagnostics, terminal);
-                return Ok(Exit::InvalidConfig);
+                return Ok(Err(Exit::InvalidConfig));
             }
         };
         let base = match base.as_ref().map(Base::of).transpose() {
             Ok(base) => base,
             Err(error) => {
                 writeln!(terminal.err, "plimsoll: {error}")?;
-                return Ok(Exit::InvalidConfig);
+                return Ok(Err(Exit::InvalidConfig));
             }
         };
-        let (mut meaning, mut errors) = (Marks::default(), 0);
-        if let Some(marks) = marks {
-            let Some((name, text)) = read_or_tell(&marks, terminal)? else {
-                return Ok(Exit::Failed);
-            };
-            let (read, diagnostics) = Marks::read(&name, &text);
-            tell(&diagnostics, terminal);
-            (meaning, errors) = (read, diagnostics.errors());
-        }
-        let Some((name, text)) = read_or_tell(&file, terminal)? else {
-            return Ok(Exit::Failed);
+        let Some((name, text)) = read_or_tell(file, terminal)? else {
+            return Ok(Err(Exit::Failed));
         };
-        let imported = import::import(&name, &text, base.as_ref(), meaning);
-        tell(&imported.diagnostics, terminal);
-        terminal.out.write_all(imported.yaml.as_bytes())?;
-        Ok(if imported.diagnostics.errors() + errors == 0 {
-            Exit::Ok
-        } else {
-            Exit::Failed
-        })
+        let (mut errors, mut sysctls) = (0, Sysctls::default());
+        if let Some(path) = sysctl {
+            let Some((name, text)) = read_or_tell(path, terminal)? else {
+                return Ok(Err(Exit::Failed));
+            };
+            let diagnostics;
+            (sysctls, diagnostics) = Sysctls::read(&name, &text);
+            super::check::complain(&diagnostics, terminal);
+            errors = diagnostics.errors();
+        }
+        Ok(Ok(Self {
+            name,
+            text,
+            base,
+            sysctls,
+            errors,
+        }))
     }
 }
 
-fn tell(diagnostics: &Diagnostics, terminal: &mut Terminal<'_>) {
-    if !diagnostics.items().is_empty() {
-        super::check::complain(diagnostics, terminal);
-    }
-}
-
-/// A file's name and text; `None` if it cannot be read, which is told.
-fn read_or_tell(
-    path: &PathBuf,
-    terminal: &mut Terminal<'_>,
-) -> io::Result<Option<(String, String)>> {
+fn read_or_tell(path: &Path, terminal: &mut Terminal<'_>) -> io::Result<Option<(String, String)>> {
     match read(path) {
         Ok(read) => Ok(Some(read)),
         Err(error) => {
@@ -98,7 +154,7 @@ fn read_or_tell(
 }
 
 /// A name for messages, and the text. A pipe will do: `plimsoll import ipvsadm <(ipvsadm -Sn)`.
-fn read(path: &PathBuf) -> io::Result<(String, String)> {
+fn read(path: &Path) -> io::Result<(String, String)> {
     let (name, input): (_, Box<dyn io::Read>) = if path.as_os_str() == "-" {
         ("stdin".to_owned(), Box::new(io::stdin().lock()))
     } else {

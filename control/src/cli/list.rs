@@ -5,24 +5,40 @@ use std::io;
 
 use super::client::{Client, NoAnswer};
 use super::{Exit, Format, Terminal, table};
-use crate::report::{Services, Sessions};
+use crate::report::{Services, Sessions, Timeouts};
 
 /// Show services and real servers, as `ipvsadm -Ln` does.
 #[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one for each option of the command line"
+)]
 pub(super) struct Args {
     /// Sessions, packets and bytes since the start, as `ipvsadm -Ln --stats` shows them.
-    #[arg(long, conflicts_with = "sessions")]
+    #[arg(long, groups = ["view", "numbers"])]
     stats: bool,
+    /// Sessions, packets and bytes per second of late, as `ipvsadm -Ln --rate` shows them.
+    #[arg(long, groups = ["view", "numbers"])]
+    rate: bool,
+    /// Thresholds of real servers, as `ipvsadm -Ln --thresholds` shows them.
+    #[arg(long, group = "view")]
+    thresholds: bool,
+    /// Persistent clients of real servers, as `ipvsadm -Ln --persistent-conn` shows them.
+    #[arg(long, group = "view")]
+    persistent_conn: bool,
+    /// How long idle sessions live, in seconds, as `ipvsadm -L --timeout` shows it.
+    #[arg(long, group = "view")]
+    timeout: bool,
     /// Numbers in full, not in K, M, G.
-    #[arg(long, requires = "stats")]
+    #[arg(long, requires = "numbers")]
     exact: bool,
     /// All sessions, as `ipvsadm -Lnc` shows them.
-    #[arg(long)]
+    #[arg(long, group = "view")]
     sessions: bool,
     /// At most so many sessions.
     #[arg(long, requires = "sessions", value_name = "N")]
     limit: Option<usize>,
-    /// How to write the result; JSON always has the numbers of --stats.
+    /// How to write the result; JSON always has all columns.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }
@@ -31,6 +47,8 @@ impl Args {
     pub(super) fn run(self, client: &Client, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
         let shown = if self.sessions {
             self.sessions(client, terminal)
+        } else if self.timeout {
+            self.timeouts(client)
         } else {
             self.services(client)
         };
@@ -48,7 +66,18 @@ impl Args {
         Ok(match self.output {
             Format::Json => serde_json::to_string_pretty(&list)? + "\n",
             Format::Text if self.stats => table::stats(&list, self.exact),
+            Format::Text if self.rate => table::rate(&list, self.exact),
+            Format::Text if self.thresholds => table::thresholds(&list),
+            Format::Text if self.persistent_conn => table::persistent(&list),
             Format::Text => table::services(&list),
+        })
+    }
+
+    fn timeouts(&self, client: &Client) -> Result<String, NoAnswer> {
+        let timeouts: Timeouts = client.get("/api/v1/timeouts")?;
+        Ok(match self.output {
+            Format::Json => serde_json::to_string_pretty(&timeouts)? + "\n",
+            Format::Text => table::timeouts(&timeouts),
         })
     }
 

@@ -2,65 +2,150 @@
 //! Pure functions to text, equal to the last blank to what `ipvsadm` prints; `tests.rs` has its own words.
 
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 
-use crate::report::{Counters, Forward, Protocol, Real, Service, Services, Sessions, Target};
+use crate::rate::Rate;
+use crate::report::{
+    Counters, Forward, Persistence, Protocol, Real, Service, Services, Sessions, Target, Timeouts,
+};
 
 /// As `ipvsadm -Ln`.
 pub(super) fn services(list: &Services) -> String {
-    let mut text = title(list);
-    text.push_str(
-        "Prot LocalAddress:Port Scheduler Flags\n  \
-         -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n",
-    );
+    let columns = "Prot LocalAddress:Port Scheduler Flags\n  \
+                   -> RemoteAddress:Port           Forward Weight ActiveConn InActConn";
+    rows(list, columns, headline, |real| {
+        let forward = match real.forward {
+            Forward::Dr => "Route",
+            Forward::Nat => "Masq",
+            Forward::Tunnel => "Tunnel",
+        };
+        format!(
+            " {forward:<7} {:<6} {:<10} {:<10}",
+            real.weight, real.active, real.inactive
+        )
+    })
+}
+
+/// As `ipvsadm -Ln --stats`; with `exact` as with `--exact`.
+pub(super) fn stats(list: &Services, exact: bool) -> String {
+    let columns = "Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes\n  \
+                   -> RemoteAddress:Port";
+    let numbers = |counts: &Counters| {
+        let Counters {
+            conns,
+            in_packets,
+            out_packets,
+            in_bytes,
+            out_bytes,
+        } = *counts;
+        numbers([conns, in_packets, out_packets, in_bytes, out_bytes], exact)
+    };
+    rows(
+        list,
+        columns,
+        |service| format!("{:<33}{}", name(service), numbers(&service.counters)),
+        |real| numbers(&real.counters),
+    )
+}
+
+/// As `ipvsadm -Ln --rate`; with `exact` as with `--exact`. BPS are bytes.
+pub(super) fn rate(list: &Services, exact: bool) -> String {
+    let columns = "Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS\n  \
+                   -> RemoteAddress:Port";
+    let numbers = |rate: Option<Rate>| {
+        let Rate {
+            conns,
+            in_packets,
+            out_packets,
+            in_bytes,
+            out_bytes,
+        } = rate.unwrap_or_default();
+        numbers([conns, in_packets, out_packets, in_bytes, out_bytes], exact)
+    };
+    rows(
+        list,
+        columns,
+        |service| format!("{:<33}{}", name(service), numbers(service.rate)),
+        |real| numbers(real.rate),
+    )
+}
+
+/// As `ipvsadm -Ln --thresholds`.
+pub(super) fn thresholds(list: &Services) -> String {
+    let columns = "Prot LocalAddress:Port            Uthreshold Lthreshold ActiveConn InActConn \n  \
+                   -> RemoteAddress:Port";
+    rows(list, columns, headline, |real| {
+        format!(
+            " {:<10} {:<10} {:<10} {:<10}",
+            real.upper, real.lower, real.active, real.inactive
+        )
+    })
+}
+
+/// As `ipvsadm -Ln --persistent-conn`.
+pub(super) fn persistent(list: &Services) -> String {
+    let columns = "Prot LocalAddress:Port            Weight    PersistConn ActiveConn InActConn \n  \
+                   -> RemoteAddress:Port";
+    rows(list, columns, headline, |real| {
+        format!(
+            " {:<9} {:<11} {:<10} {:<10}",
+            real.weight, real.persistent, real.active, real.inactive
+        )
+    })
+}
+
+/// As `ipvsadm -L --timeout`.
+pub(super) fn timeouts(timeouts: &Timeouts) -> String {
+    let Timeouts {
+        tcp_s,
+        tcp_fin_s,
+        udp_s,
+    } = timeouts;
+    format!("Timeout (tcp tcpfin udp): {tcp_s} {tcp_fin_s} {udp_s}\n")
+}
+
+/// Services and their real servers under `columns`; `of_real` is what follows a real server's address.
+fn rows(
+    list: &Services,
+    columns: &str,
+    of_service: impl Fn(&Service) -> String,
+    of_real: impl Fn(&Real) -> String,
+) -> String {
+    // `size` is IPVS's number of hash buckets; here it is what the table can hold, which says more.
+    let capacity = list.capacity;
+    let mut text = format!("IP Virtual Server version 1.2.1 (size={capacity})\n{columns}\n");
     for service in sorted(&list.services) {
-        line(
-            &mut text,
-            format_args!(
-                "{} {}{}",
-                name(&service.target),
-                service.scheduler,
-                flags(service)
-            ),
-        );
+        line(&mut text, format_args!("{}", of_service(service)));
         for real in by_address(&service.reals) {
-            let forward = match real.forward {
-                Forward::Dr => "Route",
-                Forward::Nat => "Masq",
-                Forward::Tunnel => "Tunnel",
-            };
-            let address = real.address.to_string();
-            line(
-                &mut text,
-                format_args!(
-                    "  -> {address:<28} {forward:<7} {:<6} {:<10} {:<10}",
-                    real.weight, real.active, real.inactive
-                ),
-            );
+            let (address, rest) = (real.address.to_string(), of_real(real));
+            line(&mut text, format_args!("  -> {address:<28}{rest}"));
         }
     }
     text
 }
 
-/// As `ipvsadm -Ln --stats`; with `exact` as with `--exact`.
-pub(super) fn stats(list: &Services, exact: bool) -> String {
-    let mut text = title(list);
-    text.push_str(
-        "Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes\n  \
-         -> RemoteAddress:Port\n",
-    );
-    for service in sorted(&list.services) {
-        let name = name(&service.target);
-        line(
-            &mut text,
-            format_args!("{name:<33}{}", numbers(&service.counters, exact)),
-        );
-        for real in by_address(&service.reals) {
-            let address = real.address.to_string();
-            line(
-                &mut text,
-                format_args!("  -> {address:<28}{}", numbers(&real.counters, exact)),
-            );
+/// What a service is and how it chooses.
+fn headline(service: &Service) -> String {
+    let mut text = format!("{} {}", name(service), service.scheduler);
+    if !service.scheduler_flags.is_empty() {
+        let _ = write!(text, " ({})", service.scheduler_flags.join(","));
+    }
+    if let Some(Persistence { timeout_s, mask }) = service.persistence {
+        let _ = write!(text, " persistent {timeout_s}");
+        match (service.target.is_v6(), mask) {
+            (false, 0..32) => {
+                let bits = u32::MAX.checked_shl(32 - u32::from(mask)).unwrap_or(0);
+                let _ = write!(text, " mask {}", Ipv4Addr::from_bits(bits));
+            }
+            (true, 0..128) => {
+                let _ = write!(text, " mask {mask}");
+            }
+            // The whole address.
+            _ => {}
         }
+    }
+    if service.one_packet {
+        text.push_str(" ops");
     }
     text
 }
@@ -108,11 +193,6 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     let _ = writeln!(text, "{line}");
 }
 
-/// `size` is IPVS's number of hash buckets; here it is what the table can hold, which says more.
-fn title(list: &Services) -> String {
-    format!("IP Virtual Server version 1.2.1 (size={})\n", list.capacity)
-}
-
 fn keyword(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "TCP",
@@ -120,25 +200,12 @@ fn keyword(protocol: Protocol) -> &'static str {
     }
 }
 
-fn name(target: &Target) -> String {
+fn name(service: &Service) -> String {
+    let target = &service.target;
     format!("{}  {}", target.protocol().to_uppercase(), target.address())
 }
 
-fn flags(service: &Service) -> String {
-    if service.scheduler_flags.is_empty() {
-        return String::new();
-    }
-    format!(" ({})", service.scheduler_flags.join(","))
-}
-
-fn numbers(counts: &Counters, exact: bool) -> String {
-    let shown = [
-        counts.conns,
-        counts.in_packets,
-        counts.out_packets,
-        counts.in_bytes,
-        counts.out_bytes,
-    ];
+fn numbers(shown: [u64; 5], exact: bool) -> String {
     shown
         .map(|count| {
             if exact {

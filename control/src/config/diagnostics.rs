@@ -22,7 +22,7 @@ pub enum Severity {
 }
 
 /// A stretch of one line. Lines and columns count from 1, columns and length in characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Place {
     pub(crate) line: u32,
     pub(crate) column: u32,
@@ -143,6 +143,24 @@ impl Problems {
                     .is_some_and(|rest| rest.starts_with('.'))
         };
         self.kept.iter().any(concerns) || self.kept.len() == MAX_KEPT
+    }
+
+    /// Hands out the mistakes that were kept; returns how many others there are of each severity.
+    pub(crate) fn drain(self, mut take: impl FnMut(Problem)) -> [(usize, Severity); 2] {
+        let (mut errors, mut warnings) = (self.errors, self.warnings);
+        for problem in self.kept {
+            match problem.severity {
+                Severity::Error => errors -= 1,
+                Severity::Warning => warnings -= 1,
+            }
+            take(problem);
+        }
+        [(errors, Severity::Error), (warnings, Severity::Warning)]
+    }
+
+    /// The mistakes that were kept.
+    pub(crate) fn kept(&self) -> &[Problem] {
+        &self.kept
     }
 
     /// Looks up the lines around each mistake.

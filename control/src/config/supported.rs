@@ -71,8 +71,10 @@ impl Offered for Scheduler {
     const ALL: &'static [(&'static str, Self)] = &[
         ("rr", Self::Rr),
         ("wrr", Self::Wrr),
+        ("swrr", Self::Swrr),
         ("lc", Self::Lc),
         ("wlc", Self::Wlc),
+        ("p2c", Self::P2c),
         ("sed", Self::Sed),
         ("nq", Self::Nq),
         ("sh", Self::Sh),
@@ -88,14 +90,16 @@ impl Offered for Scheduler {
         Some(match self {
             Self::Rr => valid::Scheduler::Rr,
             Self::Wrr => valid::Scheduler::Wrr,
+            Self::Swrr => valid::Scheduler::Swrr,
             Self::Lc => valid::Scheduler::Lc,
             Self::Wlc => valid::Scheduler::Wlc,
+            Self::P2c => valid::Scheduler::P2c,
             Self::Sed => valid::Scheduler::Sed,
             Self::Nq => valid::Scheduler::Nq,
-            // Their flags have a key of their own.
+            // Their settings have keys of their own.
             Self::Sh => valid::Scheduler::Sh(valid::HashFlags::default()),
             Self::Dh => valid::Scheduler::Dh,
-            Self::Mh => valid::Scheduler::Mh(valid::HashFlags::default()),
+            Self::Mh => valid::Scheduler::Mh(valid::HashFlags::default(), valid::Maglev::default()),
             Self::Lblc => valid::Scheduler::Lblc,
             Self::Lblcr => valid::Scheduler::Lblcr,
             Self::Fo => valid::Scheduler::Fo,

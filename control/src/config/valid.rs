@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use plimsoll_dataplane::snapshot::policy::Policy;
 
 pub use super::file::Hugepages;
 pub use target::{Identity, Mark, Rule, Target, Vip};
@@ -83,6 +84,8 @@ pub struct ReloadConfig {
     pub neighbors: Vec<Neighbor>,
     /// How long idle sessions live.
     pub timeouts: Timeouts,
+    /// Whether NAT real servers are told that what they send belongs to no session.
+    pub refuses_replies: bool,
     /// `None` is a random one at each start.
     pub hash_key: Option<[u8; 16]>,
     /// No two with one name or one [`Identity`]; in the order of the file, in which rules are consulted.
@@ -131,8 +134,12 @@ pub struct Service {
     pub target: Target,
     /// How a real server is chosen for a new session.
     pub scheduler: Scheduler,
+    /// How long the share of a new real server grows, at most 24 days; 0 gives it all at once.
+    pub slow_start: Duration,
     /// What the service says; each real server holds its own.
     pub forward: Forward,
+    /// Where it does as IPVS does, and where not.
+    pub policy: Policy,
     /// In scheduling order, which is that of the file. None twice, perhaps none at all.
     pub reals: Vec<Real>,
 }
@@ -162,10 +169,14 @@ pub enum Scheduler {
     Rr,
     /// Weighted round robin.
     Wrr,
+    /// Weighted round robin whose turns are spread evenly.
+    Swrr,
     /// Least connections.
     Lc,
     /// Weighted least connections.
     Wlc,
+    /// The one of two drawn by weight that has the fewest connections for its weight.
+    P2c,
     /// Shortest expected delay.
     Sed,
     /// Never queue.
@@ -175,7 +186,7 @@ pub enum Scheduler {
     /// By a hash of the virtual address.
     Dh,
     /// By a consistent hash of the client (Maglev).
-    Mh(HashFlags),
+    Mh(HashFlags, Maglev),
     /// Weighted least connections, but a virtual address stays where it is.
     Lblc,
     /// As [`Scheduler::Lblc`], with several real servers for a busy virtual address.
@@ -193,6 +204,25 @@ pub struct HashFlags {
     pub fallback: bool,
     /// `sh-port`, `mh-port`: the client's port is hashed too.
     pub port: bool,
+}
+
+/// The table of [`Scheduler::Mh`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Maglev {
+    /// Its places: a prime from 251 to 655373.
+    pub size: u32,
+    /// Whether [`ReloadConfig::hash_key`], which there is then, keys its hashes.
+    pub keyed: bool,
+}
+
+/// Linux's.
+impl Default for Maglev {
+    fn default() -> Self {
+        Self {
+            size: plimsoll_dataplane::schedule::mh::PLACES,
+            keyed: false,
+        }
+    }
 }
 
 /// How packets get to a real server.
@@ -248,13 +278,15 @@ impl Scheduler {
         match self {
             Self::Rr => "rr",
             Self::Wrr => "wrr",
+            Self::Swrr => "swrr",
             Self::Lc => "lc",
             Self::Wlc => "wlc",
+            Self::P2c => "p2c",
             Self::Sed => "sed",
             Self::Nq => "nq",
             Self::Sh(_) => "sh",
             Self::Dh => "dh",
-            Self::Mh(_) => "mh",
+            Self::Mh(..) => "mh",
             Self::Lblc => "lblc",
             Self::Lblcr => "lblcr",
             Self::Fo => "fo",
@@ -263,11 +295,11 @@ impl Scheduler {
     }
 }
 
-/// The name, and the flags as `ipvsadm` shows them.
+/// The name, and the flags as `ipvsadm` shows them; then what Maglev's table has besides.
 impl fmt::Display for Scheduler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.name();
-        let (Self::Sh(flags) | Self::Mh(flags)) = self else {
+        let (Self::Sh(flags) | Self::Mh(flags, _)) = self else {
             return f.write_str(name);
         };
         match (flags.fallback, flags.port) {
@@ -275,6 +307,13 @@ impl fmt::Display for Scheduler {
             (true, false) => write!(f, "{name} ({name}-fallback)"),
             (false, true) => write!(f, "{name} ({name}-port)"),
             (true, true) => write!(f, "{name} ({name}-fallback,{name}-port)"),
+        }?;
+        match self {
+            Self::Mh(_, maglev) if *maglev != Maglev::default() => {
+                let keyed = if maglev.keyed { ", keyed" } else { "" };
+                write!(f, " of {} places{keyed}", maglev.size)
+            }
+            _ => Ok(()),
         }
     }
 }

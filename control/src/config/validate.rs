@@ -3,6 +3,8 @@
 
 mod dataplane;
 mod network;
+mod policy;
+mod schedulers;
 mod services;
 
 use std::net::IpAddr;
@@ -107,6 +109,7 @@ pub(super) fn validate(
                 routes: net.routes,
                 neighbors: net.neighbors,
                 timeouts,
+                refuses_replies: config.ipvs.nat_icmp_send,
                 hash_key: config.hash.key.map(|key| key.0.0),
                 services,
             },

@@ -186,6 +186,7 @@ impl Care {
         }
         let mut running = lock(&self.running);
         running.collect();
+        running.estimate();
         let mut came_up = false;
         for ((port, device), was_up) in running.ports().zip(&mut self.links) {
             let is_up = device.link_up();

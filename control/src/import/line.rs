@@ -46,6 +46,10 @@ pub(super) enum Command {
     EditServer,
     DeleteServer,
     Set,
+    /// Counters begin anew, which no configuration says.
+    Zero,
+    /// Starts or stops the sync daemon.
+    Daemon,
     /// Nothing that rules are made of.
     Other,
 }
@@ -78,6 +82,10 @@ pub(super) enum Flag {
     TunRemcsum,
     /// Changes how things are printed only.
     Numeric,
+    /// One that only a listing has.
+    Listing(&'static str),
+    /// One of the sync daemon.
+    Daemon(&'static str),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -119,6 +127,22 @@ const fn flag(short: Option<char>, long: &'static str, flag: Flag, takes: Takes)
     }
 }
 
+const fn listing(short: Option<char>, long: &'static str) -> Known {
+    flag(short, long, Flag::Listing(long), Takes::Nothing)
+}
+
+const fn daemon(long: &'static str) -> Known {
+    flag(None, long, Flag::Daemon(long), Takes::Value)
+}
+
+/// Takes `master` or `backup`.
+const fn daemon_command(long: &'static str) -> Known {
+    Known {
+        takes: Takes::Value,
+        ..command(None, long, Command::Daemon)
+    }
+}
+
 const KNOWN: &[Known] = &[
     command(Some('A'), "add-service", Command::AddService),
     command(Some('E'), "edit-service", Command::EditService),
@@ -132,10 +156,10 @@ const KNOWN: &[Known] = &[
     command(Some('l'), "list", Command::Other),
     command(Some('R'), "restore", Command::Other),
     command(Some('S'), "save", Command::Other),
-    command(Some('Z'), "zero", Command::Other),
+    command(Some('Z'), "zero", Command::Zero),
     command(Some('h'), "help", Command::Other),
-    command(None, "start-daemon", Command::Other),
-    command(None, "stop-daemon", Command::Other),
+    daemon_command("start-daemon"),
+    daemon_command("stop-daemon"),
     flag(Some('t'), "tcp-service", Flag::Tcp, Takes::Value),
     flag(Some('u'), "udp-service", Flag::Udp, Takes::Value),
     flag(None, "sctp-service", Flag::Sctp, Takes::Value),
@@ -165,6 +189,23 @@ const KNOWN: &[Known] = &[
     flag(None, "tun-csum", Flag::TunCsum, Takes::Nothing),
     flag(None, "tun-remcsum", Flag::TunRemcsum, Takes::Nothing),
     flag(Some('n'), "numeric", Flag::Numeric, Takes::Nothing),
+    listing(Some('c'), "connection"),
+    listing(None, "stats"),
+    listing(None, "rate"),
+    listing(None, "timeout"),
+    listing(None, "daemon"),
+    listing(None, "thresholds"),
+    listing(None, "persistent-conn"),
+    listing(None, "tun-info"),
+    listing(None, "sort"),
+    listing(None, "nosort"),
+    listing(None, "exact"),
+    daemon("syncid"),
+    daemon("sync-maxlen"),
+    daemon("mcast-interface"),
+    daemon("mcast-group"),
+    daemon("mcast-port"),
+    daemon("mcast-ttl"),
 ];
 
 /// An option with its value.
@@ -268,7 +309,8 @@ pub(super) fn read<'t>(number: u32, text: &'t str, problems: &mut Problems) -> O
     })
 }
 
-const COMMANDS: &str = "expected -A, -E, -D or -C for a service, or -a, -e or -d for a real server";
+const COMMANDS: &str =
+    "expected -A, -E, -D, -C or -Z for a service, -a, -e or -d for a real server, or --set";
 
 type Found<'t> = (&'static Known, Word<'t>, Option<Word<'t>>);
 

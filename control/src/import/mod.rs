@@ -1,10 +1,12 @@
-//! Rules of `ipvsadm -S` into Plimsoll's services, and back.
-//! Reads and writes text only: no daemon is asked, no name resolved, and no kernel's table touched.
+//! Rules of `ipvsadm -S` and keepalived.conf into Plimsoll's services, and back to rules.
+//! No daemon is asked, no name resolved, and no kernel's table touched.
 
+pub mod keepalived;
 mod line;
 mod lines;
 mod marks;
 mod rule;
+mod sysctl;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -12,13 +14,23 @@ mod value;
 mod written;
 mod yaml;
 
+use std::collections::{HashMap, HashSet};
+
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use crate::config::{self, Diagnostics, Loaded};
 
 pub use lines::{Exported, export};
 pub use marks::Marks;
+pub use sysctl::{SysctlError, Sysctls};
 pub use table::{Checksum, Encapsulation, Key, Persistence, Real, Service, Table, Timeouts};
 pub use yaml::{Base, services, timeouts};
+
+/// What is imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Ipvsadm,
+    Keepalived,
+}
 
 /// What came of reading rules.
 #[derive(Debug)]
@@ -30,15 +42,20 @@ pub struct Imported {
     pub diagnostics: Diagnostics,
 }
 
-/// Makes a configuration of the rules in `text`; `name` is what diagnostics call them, and `marks` what
-/// services by mark take.
+/// Makes a configuration of the rules in `text`; `name` is what diagnostics call them.
 #[must_use]
-pub fn import(name: &str, text: &str, base: Option<&Base>, marks: Marks) -> Imported {
+pub fn import(name: &str, text: &str, sysctls: Sysctls, base: Option<&Base>) -> Imported {
     let mut table = Table::default();
-    table.marks = marks;
+    table.sysctls = sysctls;
+    import_onto(table, name, text, base)
+}
+
+/// The same on top of what `table` has already, such as sysctls and what marks mean.
+#[must_use]
+pub fn import_onto(mut table: Table, name: &str, text: &str, base: Option<&Base>) -> Imported {
     let mut problems = Problems::default();
     read(&mut table, text, &mut problems);
-    let yaml = yaml::whole(&table, name, base);
+    let yaml = yaml::whole(&table, name, Kind::Ipvsadm, base, &HashMap::new());
     not_carried(&table, &yaml, base.is_some(), &mut problems);
     Imported {
         yaml,
@@ -82,9 +99,11 @@ fn not_carried(table: &Table, yaml: &str, whole: bool, problems: &mut Problems) 
         problem.severity = Severity::Warning;
         problems.add(problem.help("`plimsoll check` tells the rest when these are mended"));
     }
+    let mut seen = HashSet::new();
     for item in diagnostics.items() {
         let place = place_of(table, &item.path);
-        if !whole && place.is_none() {
+        // One rule of keepalived may make many services.
+        if !whole && place.is_none() || !seen.insert((place, &item.message)) {
             continue;
         }
         let mut problem = match place {

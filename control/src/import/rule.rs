@@ -21,6 +21,10 @@ pub(super) enum What {
     EditServer(Key, Real),
     DeleteServer(Key, SocketAddr),
     Timeouts(Timeouts),
+    /// Nothing, if there is the service; of all, there always is.
+    Zero(Option<Key>),
+    /// Nothing.
+    Daemon,
 }
 
 /// A rule, and where it says what it is about.
@@ -32,11 +36,11 @@ pub(super) struct Rule {
 }
 
 /// What a bare `ipvsadm -p` sets, observed with 1.31; its manual says 300.
-const DEFAULT_PERSISTENCE_S: u32 = 360;
+pub(super) const DEFAULT_PERSISTENCE_S: u32 = 360;
 /// ipvsadm's own limit: 31 days.
-const MAX_TIMEOUT_S: u32 = 31 * 86_400;
-const MAX_INT: u32 = i32::MAX.unsigned_abs();
-const DEFAULT_SCHEDULER: &str = "wlc";
+pub(super) const MAX_TIMEOUT_S: u32 = 31 * 86_400;
+pub(super) const MAX_INT: u32 = i32::MAX.unsigned_abs();
+pub(super) const DEFAULT_SCHEDULER: &str = "wlc";
 
 const SERVICE: &[Flag] = &[Flag::Tcp, Flag::Udp, Flag::Sctp, Flag::Mark, Flag::Ipv6];
 const SERVICE_OPTIONS: &[Flag] = &[
@@ -100,13 +104,16 @@ impl<'t> Reader<'t, '_> {
         let command = self.line.command;
         let groups: &[&[Flag]] = match command {
             Command::AddService | Command::EditService => &[SERVICE, SERVICE_OPTIONS],
-            Command::DeleteService => &[SERVICE],
+            Command::DeleteService | Command::Zero => &[SERVICE],
             Command::AddServer | Command::EditServer => &[SERVICE, &[Flag::Server], SERVER_OPTIONS],
             Command::DeleteServer => &[SERVICE, &[Flag::Server]],
-            Command::Clear | Command::Set | Command::Other => &[],
+            Command::Clear | Command::Set | Command::Daemon | Command::Other => &[],
         };
         let stray = |given: &&Given<'_>| {
-            given.flag != Flag::Numeric && !groups.iter().any(|group| group.contains(&given.flag))
+            let daemons = command == Command::Daemon && matches!(given.flag, Flag::Daemon(_));
+            given.flag != Flag::Numeric
+                && !daemons
+                && !groups.iter().any(|group| group.contains(&given.flag))
         };
         for given in self.line.given.iter().filter(stray) {
             let (option, word) = (given.word.shown(), self.line.word.shown());
@@ -126,6 +133,26 @@ impl<'t> Reader<'t, '_> {
         let what = match command {
             Command::Clear | Command::Other => What::Clear,
             Command::Set => What::Timeouts(self.timeouts()?),
+            Command::Daemon => {
+                let message = format!("`{}` is not carried over", self.line.word.shown());
+                let problem = self.line.word.problem(message);
+                self.warn(problem.help("there is no sync daemon here"));
+                What::Daemon
+            }
+            Command::Zero
+                if !self
+                    .line
+                    .given
+                    .iter()
+                    .any(|one| SERVICE.contains(&one.flag)) =>
+            {
+                What::Zero(None)
+            }
+            Command::Zero => {
+                let (key, word) = self.key()?;
+                service = word.place;
+                What::Zero(Some(key))
+            }
             Command::AddService | Command::EditService => {
                 let (key, word) = self.key()?;
                 service = word.place;
@@ -428,7 +455,7 @@ impl<'t> Reader<'t, '_> {
 }
 
 /// By their names for the scheduler; IPVS knows the numbers flag-1 to flag-3 for all.
-fn scheduler_flags(scheduler: &str, word: Word<'_>) -> Read<Vec<String>> {
+pub(super) fn scheduler_flags(scheduler: &str, word: Word<'_>) -> Read<Vec<String>> {
     let mut flags = Vec::new();
     for name in word.text.split(',') {
         let own: &[(&str, &str)] = match scheduler {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::marks::Marks;
 use super::rule::{Rule, What};
+use super::sysctl::Sysctls;
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use crate::config::file::{Forward, Protocol, TunnelType};
 use crate::config::leaf::Vip;
@@ -137,14 +138,21 @@ pub struct Table {
     pub timeouts: Timeouts,
     /// What marks mean; a service of another mark is not carried.
     pub marks: Marks,
+    /// IPVS's.
+    pub sysctls: Sysctls,
     /// Where each service is.
     index: HashMap<Key, usize>,
 }
 
 impl PartialEq for Table {
     fn eq(&self, other: &Self) -> bool {
-        (&self.services, self.timeouts, &self.marks)
-            == (&other.services, other.timeouts, &other.marks)
+        (&self.services, self.timeouts, &self.marks, &self.sysctls)
+            == (
+                &other.services,
+                other.timeouts,
+                &other.marks,
+                &other.sysctls,
+            )
     }
 }
 
@@ -180,7 +188,7 @@ impl Table {
         self.services.push(service);
     }
 
-    fn find(&self, key: Key) -> Option<usize> {
+    pub(super) fn find(&self, key: Key) -> Option<usize> {
         self.index.get(&key).copied()
     }
 
@@ -207,6 +215,8 @@ impl Table {
                 self.timeouts.set(timeouts);
                 Ok(())
             }
+            What::Zero(Some(key)) if self.find(key).is_none() => Err(Refusal::NoService),
+            What::Zero(_) | What::Daemon => Ok(()),
             What::AddService(new) => self.add_service(*new, problems),
             What::EditService(new) => self.edit_service(*new),
             What::DeleteService(key) => match self.find(key) {

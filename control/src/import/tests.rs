@@ -40,11 +40,6 @@ fn order(table: &Table) -> Vec<String> {
         .collect()
 }
 
-/// Without the meaning of any mark.
-fn import(name: &str, text: &str, base: Option<&Base>) -> Imported {
-    super::import(name, text, base, Marks::default())
-}
-
 #[test]
 fn a_new_real_is_first_an_edited_one_stays_and_a_returning_one_is_first_again() {
     let rules = "-A -t 10.0.0.1:80 -s rr\n\
@@ -96,6 +91,16 @@ fn every_mistake_has_a_line_a_column_and_what_was_expected() {
         ("-A -t 10.0.0.1:80", 7, "Service already exists"),
         ("-a -t 10.0.0.1:81 -r 10.1.0.1", 7, "Service not defined"),
         ("-E -u 10.0.0.1:80", 7, "Service not defined"),
+        ("-Z -u 10.0.0.1:80", 7, "Service not defined"),
+        ("-Z -s rr", 4, "`-s` does not go with `-Z`"),
+        ("-Z --stats", 4, "`--stats` does not go with `-Z`"),
+        ("--start-daemon", 1, "`--start-daemon` lacks its value"),
+        (
+            "-A -t 10.0.0.2:80 --syncid 1",
+            19,
+            "`--syncid` does not go with `-A`",
+        ),
+        ("-L -n --stats --exact", 1, "`-L` makes no rule"),
         ("-d -t 10.0.0.1:80 -r 10.1.0.12", 22, "No such destination"),
         (
             "-a -t 10.0.0.1:80 -r 10.1.0.11:80",
@@ -221,6 +226,7 @@ fn a_wrong_line_changes_nothing_and_the_lines_after_it_are_read() {
         "rules",
         "-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.1.0.11 -w x\n-a -t 10.0.0.1:80 -r 10.1.0.12 -q\n\
          -a -t 10.0.0.1:80 -r 10.1.0.13",
+        Sysctls::default(),
         None,
     );
     assert_eq!(imported.diagnostics.errors(), 2);
@@ -228,6 +234,30 @@ fn a_wrong_line_changes_nothing_and_the_lines_after_it_are_read() {
         "services:\n  - name: tcp-10.0.0.1-80\n    vip: 10.0.0.1:80\n    protocol: tcp\n    scheduler: rr\n    \
          forward: dr\n    reals:\n      - { address: 10.1.0.13:80, weight: 1 }\n"
     ));
+}
+
+#[test]
+fn lines_that_change_no_rule_are_read_all_the_same() {
+    let rules = "-A -t 10.0.0.1:80\n";
+    let expected = services(&table(rules));
+    for (line, told) in [
+        ("-Z", 0),
+        ("ipvsadm --zero -n -t 10.0.0.1:80", 0),
+        (
+            "--start-daemon=master --mcast-interface eth0 --syncid 7 --sync-maxlen 1400",
+            1,
+        ),
+        ("--stop-daemon backup", 1),
+    ] {
+        let mut table = Table::default();
+        let diagnostics = apply(&mut table, "rules", &format!("{rules}{line}"));
+        assert_eq!(services(&table), expected);
+        assert_eq!(
+            (diagnostics.errors(), diagnostics.warnings()),
+            (0, told),
+            "{line}"
+        );
+    }
 }
 
 #[test]
@@ -253,6 +283,7 @@ fn what_is_not_carried_is_told_at_its_rule() {
         "rules",
         "-A -f 9 -s rr\n-A -t 10.0.0.1:80 -s twos\n-a -t 10.0.0.1:80 -r 10.1.0.11\n\
          -a -t 10.0.0.1:80 -r 10.1.0.12:81 -g\n",
+        Sysctls::default(),
         None,
     );
     let told: Vec<_> = imported
@@ -276,7 +307,7 @@ fn services_take_the_place_of_the_bases() {
     let loaded = config::parse("base", base).unwrap();
     let base = Base::of(&loaded).unwrap();
     let rules = "-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.1.0.11\n--set 0 0 30";
-    let imported = import("rules", rules, Some(&base));
+    let imported = import("rules", rules, Sysctls::default(), Some(&base));
     assert!(imported.diagnostics.items().is_empty());
     let loaded = config::parse("result", imported.yaml).unwrap();
     let reload = loaded.valid.reload();
@@ -315,7 +346,7 @@ fn a_tunnels_type_is_the_services_and_another_at_one_real_server_is_told() {
     let rules = "-A -t 10.0.0.1:80 -s rr\n\
                  -a -t 10.0.0.1:80 -r 10.1.0.11 -i --tun-type gue --tun-port 5555\n\
                  -a -t 10.0.0.1:80 -r 10.1.0.12 -i --tun-type gue --tun-port 5555 --tun-nocsum\n";
-    let imported = import("rules", rules, Some(&base));
+    let imported = import("rules", rules, Sysctls::default(), Some(&base));
     assert!(imported.diagnostics.items().is_empty());
     let loaded = config::parse("result", imported.yaml).unwrap();
     let gue = config::valid::Tunnel::Gue { port: 5555 };
@@ -325,7 +356,7 @@ fn a_tunnels_type_is_the_services_and_another_at_one_real_server_is_told() {
         [gue, gue]
     );
     let other = format!("{rules}-a -t 10.0.0.1:80 -r 10.1.0.13 -i --tun-type gre\n");
-    let imported = import("rules", &other, Some(&base));
+    let imported = import("rules", &other, Sysctls::default(), Some(&base));
     assert!(!imported.diagnostics.items().is_empty());
     assert_eq!(imported.diagnostics.errors(), 0);
     assert!(imported.yaml.contains("    tunnel: { type: gre }\n"));
@@ -334,6 +365,34 @@ fn a_tunnels_type_is_the_services_and_another_at_one_real_server_is_told() {
             .yaml
             .contains("weight: 1, tunnel: { type: gue, port: 5555 } }")
     );
+}
+
+#[test]
+fn what_lvs_has_not_is_told_and_not_written() {
+    let text = "
+services:
+  - { name: smooth, vip: '10.0.0.1:80', scheduler: swrr }
+  - { name: drawn, vip: '10.0.0.1:81', scheduler: p2c }
+  - { name: ramp, vip: '10.0.0.1:82', scheduler: wlc, slow_start: 60s }
+  - { name: table, vip: '10.0.0.1:83', scheduler: mh, maglev: { size: 65521 } }
+";
+    let mut problems = Problems::default();
+    let table = yaml::table_of(text, &mut problems).unwrap();
+    assert_eq!(
+        lines::write(&table),
+        "-A -t 10.0.0.1:82 -s wlc\n-A -t 10.0.0.1:83 -s mh\n"
+    );
+    let diagnostics = problems.finish("test", text);
+    assert_eq!((diagnostics.errors(), diagnostics.warnings()), (2, 2));
+    let report = diagnostics.report(false);
+    for what in [
+        "`smooth` has the scheduler `swrr`, which LVS has not",
+        "`drawn` has the scheduler `p2c`, which LVS has not",
+        "`ramp` has slow start, which ipvsadm has not",
+        "`table` has a Maglev table of its own, which ipvsadm has not",
+    ] {
+        assert!(report.contains(what), "{report}");
+    }
 }
 
 fn address(v6: bool) -> BoxedStrategy<IpAddr> {
@@ -489,7 +548,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_the_reader_panic(text in "(-[A-Za-z] |--[a-z]{1,8}[= ]|[\\[\\]0-9.:a-f/#é]{0,9} |\n|\\PC){0,30}") {
-        let imported = import("rules", &text, None);
+        let imported = import("rules", &text, Sysctls::default(), None);
         let _ = imported.diagnostics.report(false);
     }
 }

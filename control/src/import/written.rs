@@ -31,6 +31,10 @@ pub(super) struct Service {
     #[serde(default)]
     pub(super) scheduler_flags: Vec<String>,
     #[serde(default)]
+    pub(super) maglev: Option<serde_yaml::Value>,
+    #[serde(default)]
+    pub(super) slow_start: Option<serde_yaml::Value>,
+    #[serde(default)]
     pub(super) forward: Forward,
     #[serde(default)]
     pub(super) reals: Vec<Real>,

@@ -1,11 +1,13 @@
 //! A table as YAML, and a configuration's services as a table.
 //! Writes all that the format has a key for, whether this version carries it or not.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_yaml::{Mapping, Value};
 
+use super::Kind;
 use super::marks;
 use super::table::{Checksum, Encapsulation, Key, Real, Service, Table, Timeouts};
 use crate::config::Loaded;
@@ -30,33 +32,52 @@ impl Base {
 }
 
 /// The whole output of an import.
-pub(super) fn whole(table: &Table, name: &str, base: Option<&Base>) -> String {
+pub(super) fn whole(
+    table: &Table,
+    name: &str,
+    kind: Kind,
+    base: Option<&Base>,
+    notes: &HashMap<Key, Vec<String>>,
+) -> String {
+    let (command, what) = match kind {
+        Kind::Ipvsadm => ("ipvsadm", "the ipvsadm rules in"),
+        Kind::Keepalived => ("keepalived", "keepalived's configuration in"),
+    };
     let name = name.escape_debug();
     let (mut text, times) = match base {
         Some(Base(sections)) => {
             let mut sections = sections.clone();
-            let times = sections
-                .entry("timeouts".into())
-                .or_insert_with(|| Value::Mapping(Mapping::new()));
-            if let Value::Mapping(times) = times {
-                for (key, value) in table.timeouts.given() {
-                    times.insert(key.into(), value.into());
-                }
+            for (key, value) in table.timeouts.given() {
+                set(&mut sections, "timeouts", key, value.into());
+            }
+            for (key, value) in table.sysctls.given() {
+                let value = serde_yaml::from_str(value).unwrap_or_default();
+                set(&mut sections, "ipvs", key, value);
             }
             sections.retain(|_, section| *section != Value::Mapping(Mapping::new()));
             let sections = serde_yaml::to_string(&sections).unwrap_or_default();
             (sections, String::new())
         }
         None => (
-            "# Only services: a whole configuration has `version: 1` and `dataplane:` with its ports too, and\n\
-             # `network:` where routes are needed. `plimsoll import ipvsadm FILE --base BASE.yaml` takes them\n\
-             # from a configuration that has them; conf/reference.yaml shows every key.\n"
-                .to_owned(),
-            timeouts(table.timeouts),
+            format!(
+                "# Only services: a whole configuration has `version: 1` and `dataplane:` with its ports too, and\n\
+                 # `network:` where routes are needed. `plimsoll import {command} FILE --base BASE.yaml` takes them\n\
+                 # from a configuration that has them; conf/reference.yaml shows every key.\n"
+            ),
+            timeouts(table.timeouts) + &table.sysctls.section(),
         ),
     };
-    let _ = writeln!(text, "# The services are from the ipvsadm rules in {name}.");
-    text + &times + &services(table)
+    let _ = writeln!(text, "# The services are from {what} {name}.");
+    text + &times + &services_with(table, notes)
+}
+
+fn set(sections: &mut Mapping, section: &str, key: &str, value: Value) {
+    let section = sections
+        .entry(section.into())
+        .or_insert_with(|| Value::Mapping(Mapping::new()));
+    if let Value::Mapping(section) = section {
+        section.insert(key.into(), value);
+    }
 }
 
 impl Timeouts {
@@ -88,6 +109,11 @@ pub fn timeouts(timeouts: Timeouts) -> String {
 /// The section `services:`.
 #[must_use]
 pub fn services(table: &Table) -> String {
+    services_with(table, &HashMap::new())
+}
+
+/// The same, with comments behind the services that have some.
+fn services_with(table: &Table, notes: &HashMap<Key, Vec<String>>) -> String {
     let mut text = String::new();
     for service in table.carried() {
         if let Key::Mark { mark, v6 } = service.key {
@@ -118,6 +144,9 @@ pub fn services(table: &Table) -> String {
                 "  - name: {name}\n    vip: {vip}\n    protocol: {protocol}"
             );
             write_service(&mut text, service);
+            for note in notes.get(&service.key).into_iter().flatten() {
+                let _ = writeln!(text, "    # {note}");
+            }
         }
     }
     if text.is_empty() {
@@ -240,6 +269,9 @@ pub(super) fn scalar(text: &str) -> String {
     }
 }
 
+/// Schedulers that `ipvsadm -R` would refuse.
+const NOT_IN_LVS: [&str; 2] = ["swrr", "p2c"];
+
 /// The services of a configuration that was found valid, and what of them has no place in a table.
 ///
 /// # Errors
@@ -263,6 +295,20 @@ pub(super) fn table_of(text: &str, problems: &mut Problems) -> Result<Table, ser
         if written.health.is_some() {
             let what = format!("`{name}` has health checks, which ipvsadm has not");
             lost(Severity::Warning, what);
+        }
+        if written.slow_start.is_some() {
+            let what = format!("`{name}` has slow start, which ipvsadm has not");
+            lost(Severity::Warning, what);
+        }
+        if written.maglev.is_some() {
+            let what = format!("`{name}` has a Maglev table of its own, which ipvsadm has not");
+            lost(Severity::Warning, what);
+        }
+        if NOT_IN_LVS.contains(&written.scheduler.as_str()) {
+            let scheduler = &written.scheduler;
+            let what = format!("`{name}` has the scheduler `{scheduler}`, which LVS has not");
+            lost(Severity::Error, what);
+            continue;
         }
         let key = match (written.vip, &written.rules, written.mark) {
             (Some(vip), _, _) => Key::Address {

@@ -13,7 +13,7 @@ use plimsoll_dataplane::schedule::Start;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
-use plimsoll_dataplane::snapshot::spec::PortSpec;
+use plimsoll_dataplane::snapshot::spec::{PortSpec, Spec};
 use plimsoll_dataplane::testing::{MemoryPool, MemoryRx, MemoryTx, MemoryWire, memory_port};
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::Mac;
@@ -116,7 +116,10 @@ impl Machine {
     /// Replaces the configuration.
     pub(super) fn reload(&mut self, config: &ValidConfig) {
         let settled = self.publisher.settled();
-        let spec = compile::spec(&self.ports, config.reload());
+        let spec = Spec {
+            now: Time::from_ms(self.now_ms),
+            ..compile::spec(&self.ports, config.reload())
+        };
         self.publisher.publish(self.builder.build(&spec, settled));
     }
 
@@ -204,7 +207,7 @@ impl Machine {
             .map(|record| report::session(&snapshot, record, now))
             .collect();
         sessions.sort_by_key(|session| (session.protocol, session.virtual_, session.client));
-        let mut services = report::services(&snapshot);
+        let mut services = report::services(&snapshot, None);
         uncount(&snapshot, &mut services, &ended);
         let stats: Vec<_> = self
             .places

@@ -15,7 +15,7 @@ use crate::verdict::DropReason;
 use crate::wire::tcp;
 
 impl<P: Pool> Engine<P> {
-    /// The first packet of a session.
+    /// The first packet of a session; `moves` says that it may be any packet.
     #[expect(
         clippy::too_many_arguments,
         reason = "the packet's facts, in registers"
@@ -27,10 +27,16 @@ impl<P: Pool> Engine<P> {
         packet: &Packet,
         service: &VirtualService,
         key: &FlowKey<A>,
+        moves: bool,
         origin: Origin,
         now: Time,
     ) -> Action {
-        let opens = packet.tcp_flags & tcp::SYN != 0 && packet.tcp_flags & tcp::RST == 0;
+        let taken = if moves || service.policy.sloppy_tcp {
+            0
+        } else {
+            tcp::SYN
+        };
+        let opens = packet.tcp_flags & (taken | tcp::RST) == taken;
         if origin.cut.is_some() && !service.owned && self.has_next(origin) {
             // The flow's other packets may have begun its session on the worker that the NIC chose.
             return self.pass_on();
@@ -48,12 +54,18 @@ impl<P: Pool> Engine<P> {
         if nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
             return Action::Drop(DropReason::UnfinishedChecksum);
         }
+        let table = A::table(&mut self.sessions);
+        let (free, capacity) = (table.capacity() - table.len(), table.capacity());
+        if self.shedder.sheds(&service.policy, free, capacity) {
+            return Action::Drop(DropReason::Shed);
+        }
         let own = snapshot.workers.get(self.start.worker);
         let cursor = own.and_then(|own| own.cursors.get(service.id.0));
         let chosen = cursor.and_then(|cursor| {
             let moving = Moving {
                 cursor,
                 destinations: &mut self.destinations,
+                random: &mut self.random,
             };
             let flow = schedule::Flow {
                 client: key.client.into(),
@@ -105,7 +117,7 @@ impl<P: Pool> Engine<P> {
         if let Some(counters) = own.and_then(|own| own.reals.get(real.id.0)) {
             counters.sessions.add(1);
             counters.enter(state.is_active());
-            snapshot.settle(real.id);
+            snapshot.settle(worker, real.id);
             counters.in_packets.add(1);
             counters.in_bytes.add(u64::from(packet.datagram_bytes()));
         }

@@ -5,6 +5,7 @@ mod balance;
 mod begin;
 mod classify;
 mod deliver;
+mod flush;
 mod forward;
 mod fragments;
 mod icmp;
@@ -28,9 +29,11 @@ use crate::reassembly::Reassembly;
 use crate::rewrite::family::Family;
 use crate::schedule::Start;
 use crate::schedule::destinations::Destinations;
+use crate::schedule::random::Random;
 use crate::session::{Hint, KeyHash, ReplyHash, Session, SessionTable};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::{PortId, RealId};
+use crate::snapshot::policy::Shedder;
 use crate::snapshot::spec::PortRole;
 use crate::stats::{RealCounters, WorkerStats};
 use crate::time::Time;
@@ -165,6 +168,9 @@ pub(crate) struct Engine<P: Pool> {
     pub(crate) inboxes: Inboxes<P::Buf>,
     owners: RandomState,
     destinations: Destinations,
+    random: Random,
+    shedder: Shedder,
+    flush: flush::Flush,
     next_id: u16,
     errors: icmp::ErrorLimit,
     /// When each of our addresses was last defended.
@@ -196,6 +202,9 @@ impl<P: Pool> Engine<P> {
                 .collect(),
             inboxes,
             destinations: Destinations::new(hasher.clone()),
+            random: Random::new(a ^ config.start.worker as u64),
+            shedder: Shedder::default(),
+            flush: flush::Flush::default(),
             defended: HashMap::with_hasher(hasher.clone()),
             owners: hasher,
             next_id: u16::try_from(config.start.worker).unwrap_or(0),
@@ -409,6 +418,7 @@ impl<P: Pool> Engine<P> {
         v6.expire(now, EXPIRY_BUDGET, |session| {
             Self::uncount(snapshot, worker, session);
         });
+        self.flush(snapshot);
         let live = self.sessions.v4.len() + self.sessions.v6.len();
         self.stats
             .sessions
@@ -417,9 +427,10 @@ impl<P: Pool> Engine<P> {
         self.expire_fragments(now);
     }
 
-    /// Whether `tick` has sessions left to reap at `now`.
+    /// Whether `tick` has sessions left to end at `now`.
     pub(crate) fn is_behind(&self, now: Time) -> bool {
-        self.sessions.v4.is_behind(now) || self.sessions.v6.is_behind(now)
+        let Sessions { v4, v6 } = &self.sessions;
+        v4.is_behind(now) || v6.is_behind(now) || self.flush.is_under_way()
     }
 
     /// When `tick` next has something to do, if that is by `until`.
@@ -446,7 +457,7 @@ impl<P: Pool> Engine<P> {
         let own = snapshot.workers.get(worker);
         if let Some(counters) = own.and_then(|own| own.reals.get(real.0)) {
             counters.leave(session.state().is_active());
-            snapshot.settle(real);
+            snapshot.settle(worker, real);
         }
     }
 

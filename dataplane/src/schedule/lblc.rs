@@ -2,7 +2,9 @@
 //! too many sessions. For caches behind a service with many addresses (IPVS `lblc`).
 
 use super::destinations::{Destinations, Key};
-use super::{Candidate, Loads, wlc};
+use super::ramp::Shares;
+use super::rank::Measure;
+use super::{Candidate, Loads};
 use crate::snapshot::id::RealId;
 use crate::time::Time;
 
@@ -28,6 +30,7 @@ pub(super) fn choose(
     key: Key,
     candidates: &[Candidate],
     loads: &impl Loads,
+    shares: Shares,
     now: Time,
 ) -> Option<RealId> {
     let known = destinations.find(&key, now);
@@ -38,7 +41,7 @@ pub(super) fn choose(
     if let Some(kept) = kept {
         return Some(kept.real);
     }
-    let chosen = wlc::choose(candidates, loads)?;
+    let chosen = Measure::Wlc.least(candidates, loads, shares)?.real;
     match known {
         Some(known) => {
             known.members.clear();

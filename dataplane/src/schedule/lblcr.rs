@@ -5,7 +5,8 @@ use arrayvec::ArrayVec;
 
 use super::destinations::{Destination, Destinations, EXPIRY_MS, Key, MEMBERS};
 use super::lblc::has_too_many;
-use super::wlc::{is_less, overhead};
+use super::ramp::Shares;
+use super::rank::{Measure, Rank};
 use super::{Candidate, Loads, wlc};
 use crate::snapshot::id::RealId;
 use crate::time::Time;
@@ -17,10 +18,11 @@ pub(super) fn choose(
     key: Key,
     candidates: &[Candidate],
     loads: &impl Loads,
+    shares: Shares,
     now: Time,
 ) -> Option<RealId> {
     let Some(known) = destinations.find(&key, now) else {
-        let chosen = wlc::choose(candidates, loads)?;
+        let chosen = Measure::Wlc.least(candidates, loads, shares)?.real;
         destinations.enter(key, chosen, now);
         return Some(chosen);
     };
@@ -31,14 +33,14 @@ pub(super) fn choose(
         .rev()
         .filter_map(|real| candidates.iter().find(|one| one.real == *real))
         .collect();
-    let least = wlc::least(members.iter().copied(), loads, overhead);
+    let least = Measure::Wlc.least(members.iter().copied(), loads, shares);
     if known.members.len() > 1 && now.ms_since(known.changed) > EXPIRY_MS {
         remove(known, most_loaded(&members, loads), now);
     }
     if let Some(least) = least.filter(|one| !has_too_many(one, candidates, loads)) {
         return Some(least.real);
     }
-    let chosen = wlc::choose(candidates, loads)?;
+    let chosen = Measure::Wlc.least(candidates, loads, shares)?.real;
     if !known.members.contains(&chosen) {
         known
             .members
@@ -62,11 +64,14 @@ fn remove(known: &mut Destination, member: Option<RealId>, now: Time) {
 
 /// The first of the set with the most overhead for its weight.
 fn most_loaded(members: &[&Candidate], loads: &impl Loads) -> Option<RealId> {
-    let mut most: Option<(&Candidate, u64)> = None;
+    let mut most: Option<(&Candidate, Rank)> = None;
     for member in members.iter().filter(|member| member.weight > 0) {
-        let cost = overhead(loads.load(member.real));
-        if most.is_none_or(|(other, least)| is_less((least, other.weight), (cost, member.weight))) {
-            most = Some((member, cost));
+        let rank = Rank {
+            cost: wlc::cost(loads.load(member.real)),
+            weight: member.weight.into(),
+        };
+        if most.is_none_or(|(_, other)| other.is_less(rank)) {
+            most = Some((member, rank));
         }
     }
     most.map(|(member, _)| member.real)

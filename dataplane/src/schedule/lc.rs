@@ -1,15 +1,9 @@
 //! Least connection: the real server with the fewest sessions, active ones counting more.
-//! Weights above 0 are ignored (IPVS `lc`).
+//! Weights above 0 are ignored (IPVS `lc`); the comparison is `rank.rs`'s.
 
-use super::wlc::overhead;
-use super::{Candidate, Loads, takes_sessions};
-use crate::snapshot::id::RealId;
+use super::{Load, wlc};
 
-/// The first one in the list with the least overhead.
-pub(super) fn choose(candidates: &[Candidate], loads: &impl Loads) -> Option<RealId> {
-    candidates
-        .iter()
-        .filter(|candidate| takes_sessions(candidate, loads))
-        .min_by_key(|candidate| overhead(loads.load(candidate.real)))
-        .map(|candidate| candidate.real)
+/// As with `wlc`.
+pub(super) const fn cost(load: Load) -> u64 {
+    wlc::cost(load)
 }

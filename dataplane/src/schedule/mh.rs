@@ -1,5 +1,6 @@
 //! Maglev hashing: as `sh`, but a change of the list moves few clients beyond those it must.
-//! The table is the same on every node, CPU and version: SipHash with fixed keys, nothing else.
+//! The table is the same on every node, CPU and version: SipHash with fixed keys or the configured
+//! one, nothing else.
 
 use std::hash::Hasher;
 use std::net::IpAddr;
@@ -8,23 +9,88 @@ use std::sync::Arc;
 use siphasher::sip::SipHasher13;
 
 use super::hash::{self, HashFlags, fold};
-use super::{Candidate, Flow, Loads, Server, takes_sessions};
+use super::{Candidate, Flow, Loads, SchedulerKind, Server, takes_sessions};
 use crate::snapshot::id::RealId;
 
 /// Places of the table: the prime that Linux is built with by default (`IP_VS_MH_TAB_INDEX` 12).
 pub const PLACES: u32 = 4093;
 
-/// The two hash functions are one with two keys.
+/// The most places that a table may have, a prime as all are.
+pub const MOST_PLACES: u32 = 655_373;
+
+/// The two hash functions of Linux are one with two keys.
 const KEYS: [u64; 2] = [2_654_435_761, 2_654_446_892];
 
-/// The most places in a row that one real server takes, in bits (half the table's 12).
-const TURN_BITS: u32 = 6;
+/// What a table is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Maglev {
+    /// Its places: a prime, at most [`MOST_PLACES`].
+    pub places: u32,
+    /// `None` hashes as Linux does, and fills the table in the order of the list. With a key nobody
+    /// can aim at one real server, and the order does not matter.
+    pub key: Option<[u64; 2]>,
+}
+
+/// Linux's.
+impl Default for Maglev {
+    fn default() -> Self {
+        Self {
+            places: PLACES,
+            key: None,
+        }
+    }
+}
+
+/// The two hash functions: where a walk begins, and how far it goes.
+#[derive(Debug, Clone, Copy)]
+enum Role {
+    Place,
+    Skip,
+}
+
+impl Maglev {
+    /// A number for a socket; `offset` tells further ones of the same socket.
+    fn hash(self, role: Role, address: IpAddr, port: u16, offset: u32) -> u32 {
+        let Some([k0, k1]) = self.key else {
+            let [first, second] = KEYS;
+            let key = match role {
+                Role::Place => first,
+                Role::Skip => second,
+            };
+            let value = fold(address).wrapping_add(u32::from(port));
+            let mut hasher = SipHasher13::new_with_keys(key, key);
+            hasher.write(&value.wrapping_add(offset).to_le_bytes());
+            return low(&hasher);
+        };
+        let mut hasher = SipHasher13::new_with_keys(k0, k1);
+        hasher.write(&[role as u8]);
+        match address {
+            IpAddr::V4(address) => hasher.write(&address.octets()),
+            IpAddr::V6(address) => hasher.write(&address.octets()),
+        }
+        hasher.write(&port.to_le_bytes());
+        hasher.write(&offset.to_le_bytes());
+        low(&hasher)
+    }
+
+    /// The most places in a row that one real server takes, in bits: half the table's.
+    const fn turn_bits(self) -> u32 {
+        (u32::BITS - self.places.leading_zeros()) / 2
+    }
+}
+
+/// The lower half of a hash.
+fn low(hasher: &SipHasher13) -> u32 {
+    let [a, b, c, d, ..] = hasher.finish().to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
 
 /// The table.
 #[derive(Debug, Clone)]
 pub struct Plan {
     places: Arc<[u16]>,
     flags: HashFlags,
+    maglev: Maglev,
 }
 
 /// One real server's way through the table.
@@ -39,9 +105,9 @@ struct Walk {
 
 impl Plan {
     /// Fills the table, which takes a moment: this is for the control thread.
-    pub(super) fn new(servers: &[Server], flags: HashFlags) -> Self {
-        let mut walks = walks(servers);
-        let mut places: Vec<Option<u16>> = vec![None; PLACES as usize];
+    pub(super) fn new(servers: &[Server], flags: HashFlags, maglev: Maglev) -> Self {
+        let mut walks = walks(servers, maglev);
+        let mut places: Vec<Option<u16>> = vec![None; maglev.places as usize];
         let mut free = if walks.is_empty() { 0 } else { places.len() };
         'filling: loop {
             for walk in &mut walks {
@@ -52,7 +118,7 @@ impl Plan {
                     // The skip and the number of places have no common divisor, so the walk
                     // comes to every place, and one is free.
                     while let Some(Some(_)) = places.get(walk.place as usize) {
-                        walk.place = (walk.place + walk.skip) % PLACES;
+                        walk.place = (walk.place + walk.skip) % maglev.places;
                     }
                     if let Some(place) = places.get_mut(walk.place as usize) {
                         *place = Some(walk.candidate);
@@ -67,13 +133,13 @@ impl Plan {
         Self {
             places: places.into_iter().flatten().collect(),
             flags,
+            maglev,
         }
     }
 
-    /// The settings.
-    #[must_use]
-    pub fn flags(&self) -> HashFlags {
-        self.flags
+    /// Which scheduler this is.
+    pub(super) fn kind(&self) -> SchedulerKind {
+        SchedulerKind::Mh(self.flags, self.maglev)
     }
 
     /// The table: places in the list of candidates. Snapshots share it while nothing changes.
@@ -82,8 +148,14 @@ impl Plan {
         &self.places
     }
 
-    fn at<'c>(&self, candidates: &'c [Candidate], value: u32) -> (u32, Option<&'c Candidate>) {
-        let place = hash(value, KEYS[0]) % PLACES;
+    fn at<'c>(
+        &self,
+        candidates: &'c [Candidate],
+        (client, port): (IpAddr, u16),
+        offset: u32,
+    ) -> (u32, Option<&'c Candidate>) {
+        let hash = self.maglev.hash(Role::Place, client, port, offset);
+        let place = hash % self.maglev.places;
         let stored = self.places.get(place as usize);
         let candidate = stored.and_then(|stored| hash::candidate(candidates, *stored));
         (place, candidate)
@@ -92,38 +164,29 @@ impl Plan {
 
 /// The walks of those that ever had a weight above 0. Their last one counts, so that draining a
 /// real server by weight 0 leaves the table as it is.
-fn walks(servers: &[Server]) -> Vec<Walk> {
+fn walks(servers: &[Server], maglev: Maglev) -> Vec<Walk> {
     let weights = || servers.iter().map(|server| server.last_weight);
     let divisor = weights().fold(0, super::wrr::gcd).max(1);
     let greatest = weights().max().unwrap_or(0) / divisor;
-    let shift = (u32::BITS - greatest.leading_zeros()).saturating_sub(TURN_BITS);
-    servers
+    let shift = (u32::BITS - greatest.leading_zeros()).saturating_sub(maglev.turn_bits());
+    let mut order: Vec<(usize, &Server)> = servers
         .iter()
         .enumerate()
         .filter(|(place, server)| server.last_weight > 0 && *place < usize::from(u16::MAX))
-        .map(|(place, server)| {
-            let value = key(server.address, server.port);
-            Walk {
-                candidate: hash::stored(place),
-                place: hash(value, KEYS[0]) % PLACES,
-                skip: hash(value, KEYS[1]) % (PLACES - 1) + 1,
-                turns: ((server.last_weight / divisor) >> shift).max(1),
-            }
-        })
-        .collect()
-}
-
-/// A socket in 32 bits.
-fn key(address: IpAddr, port: u16) -> u32 {
-    fold(address).wrapping_add(u32::from(port))
-}
-
-/// The lower half of SipHash-1-3 of a little-endian word; `key` is both halves of its key.
-fn hash(value: u32, key: u64) -> u32 {
-    let mut hasher = SipHasher13::new_with_keys(key, key);
-    hasher.write(&value.to_le_bytes());
-    let [a, b, c, d, ..] = hasher.finish().to_le_bytes();
-    u32::from_le_bytes([a, b, c, d])
+        .collect();
+    if maglev.key.is_some() {
+        order.sort_by_key(|(_, server)| (server.address, server.port));
+    }
+    let walk = |(place, server): (usize, &Server)| {
+        let hash = |role| maglev.hash(role, server.address, server.port, 0);
+        Walk {
+            candidate: hash::stored(place),
+            place: hash(Role::Place) % maglev.places,
+            skip: hash(Role::Skip) % (maglev.places - 1) + 1,
+            turns: ((server.last_weight / divisor) >> shift).max(1),
+        }
+    };
+    order.into_iter().map(walk).collect()
 }
 
 /// The real server at the place of the client's hash. If it takes no sessions: nobody, or with
@@ -135,8 +198,8 @@ pub(super) fn choose(
     loads: &impl Loads,
 ) -> Option<RealId> {
     let port = if plan.flags.port { flow.client_port } else { 0 };
-    let value = key(flow.client, port);
-    let (first, chosen) = plan.at(candidates, value);
+    let client = (flow.client, port);
+    let (first, chosen) = plan.at(candidates, client, 0);
     let chosen = chosen?;
     if takes_sessions(chosen, loads) {
         return Some(chosen.real);
@@ -144,11 +207,9 @@ pub(super) fn choose(
     if !plan.flags.fallback || !candidates.iter().any(|one| takes_sessions(one, loads)) {
         return None;
     }
-    (0..PLACES)
-        .filter_map(|offset| {
-            let offset = (offset + first) % PLACES;
-            plan.at(candidates, value.wrapping_add(offset)).1
-        })
+    let places = plan.maglev.places;
+    (0..places)
+        .filter_map(|offset| plan.at(candidates, client, (offset + first) % places).1)
         .find(|candidate| takes_sessions(candidate, loads))
         .map(|candidate| candidate.real)
 }

@@ -5,20 +5,26 @@ pub mod destinations;
 mod dh;
 mod fo;
 mod hash;
+mod kind;
 mod lblc;
 mod lblcr;
 mod lc;
 pub mod mh;
 mod nq;
 mod ovf;
+pub mod p2c;
+pub mod ramp;
+pub mod random;
+mod rank;
+pub mod ranking;
 mod rr;
 mod sed;
 pub mod sh;
+pub mod swrr;
 pub mod threshold;
 mod wlc;
 pub mod wrr;
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -27,72 +33,12 @@ use crate::snapshot::model::VirtualService;
 use crate::time::Time;
 use destinations::Destinations;
 pub use hash::HashFlags;
+pub use kind::SchedulerKind;
+use ramp::in_turn;
+use random::Random;
+use rank::Measure;
+use ranking::Ranking;
 use threshold::Limits;
-
-/// The schedulers by the names that `ipvsadm -s` takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SchedulerKind {
-    /// Round robin.
-    Rr,
-    /// Weighted round robin.
-    Wrr,
-    /// Least connection.
-    Lc,
-    /// Weighted least connection.
-    Wlc,
-    /// Shortest expected delay.
-    Sed,
-    /// Never queue.
-    Nq,
-    /// Source hashing.
-    Sh(HashFlags),
-    /// Destination hashing.
-    Dh,
-    /// Maglev hashing.
-    Mh(HashFlags),
-    /// Locality-based least connection.
-    Lblc,
-    /// Locality-based least connection with replication.
-    Lblcr,
-    /// Weighted failover.
-    Fo,
-    /// Weighted overflow.
-    Ovf,
-}
-
-impl SchedulerKind {
-    /// The settings by the names that `ipvsadm -b` takes, in its order.
-    #[must_use]
-    pub fn flags(self) -> Vec<&'static str> {
-        let (flags, names) = match self {
-            Self::Sh(flags) => (flags, ["sh-fallback", "sh-port"]),
-            Self::Mh(flags) => (flags, ["mh-fallback", "mh-port"]),
-            _ => return Vec::new(),
-        };
-        let set = [flags.fallback, flags.port].into_iter().zip(names);
-        set.filter(|(set, _)| *set).map(|(_, name)| name).collect()
-    }
-}
-
-impl fmt::Display for SchedulerKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Rr => "rr",
-            Self::Wrr => "wrr",
-            Self::Lc => "lc",
-            Self::Wlc => "wlc",
-            Self::Sed => "sed",
-            Self::Nq => "nq",
-            Self::Sh(_) => "sh",
-            Self::Dh => "dh",
-            Self::Mh(_) => "mh",
-            Self::Lblc => "lblc",
-            Self::Lblcr => "lblcr",
-            Self::Fo => "fo",
-            Self::Ovf => "ovf",
-        })
-    }
-}
 
 /// A real server as a scheduler sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +49,9 @@ pub struct Candidate {
     pub weight: u32,
     /// How many sessions it shall have.
     pub limits: Limits,
+    /// When it came, or came back from weight 0, while the service was there; what slow start counts
+    /// from.
+    pub since: Option<Time>,
 }
 
 /// A real server as the tables of the schedulers by hash are filled.
@@ -159,14 +108,12 @@ pub enum Scheduler {
     Rr,
     /// Weighted round robin.
     Wrr(wrr::Plan),
-    /// Least connection.
-    Lc,
-    /// Weighted least connection.
-    Wlc,
-    /// Shortest expected delay.
-    Sed,
-    /// Never queue.
-    Nq,
+    /// Smooth weighted round robin.
+    Swrr(swrr::Plan),
+    /// One of the four that compare loads: `lc`, `wlc`, `sed`, `nq`.
+    Least(Ranking),
+    /// Power of two choices.
+    P2c(p2c::Plan),
     /// Source hashing.
     Sh(sh::Plan),
     /// Destination hashing.
@@ -184,19 +131,23 @@ pub enum Scheduler {
 }
 
 impl Scheduler {
-    /// What `kind` needs to know of `servers`.
+    /// What `kind` needs to know of `servers`, with room for what each of `workers` workers keeps
+    /// of them.
     #[must_use]
-    pub fn new(kind: SchedulerKind, servers: &[Server]) -> Self {
+    pub fn new(kind: SchedulerKind, servers: &[Server], workers: usize) -> Self {
+        let least = |measure| Self::Least(Ranking::new(measure, servers.len(), workers));
         match kind {
             SchedulerKind::Rr => Self::Rr,
             SchedulerKind::Wrr => Self::Wrr(wrr::Plan::new(servers)),
-            SchedulerKind::Lc => Self::Lc,
-            SchedulerKind::Wlc => Self::Wlc,
-            SchedulerKind::Sed => Self::Sed,
-            SchedulerKind::Nq => Self::Nq,
+            SchedulerKind::Swrr => Self::Swrr(swrr::Plan::new(servers)),
+            SchedulerKind::Lc => least(Measure::Lc),
+            SchedulerKind::Wlc => least(Measure::Wlc),
+            SchedulerKind::P2c => Self::P2c(p2c::Plan::new(servers)),
+            SchedulerKind::Sed => least(Measure::Sed),
+            SchedulerKind::Nq => least(Measure::Nq),
             SchedulerKind::Sh(flags) => Self::Sh(sh::Plan::new(servers, flags)),
             SchedulerKind::Dh => Self::Dh,
-            SchedulerKind::Mh(flags) => Self::Mh(mh::Plan::new(servers, flags)),
+            SchedulerKind::Mh(flags, maglev) => Self::Mh(mh::Plan::new(servers, flags, maglev)),
             SchedulerKind::Lblc => Self::Lblc,
             SchedulerKind::Lblcr => Self::Lblcr,
             SchedulerKind::Fo => Self::Fo,
@@ -210,18 +161,28 @@ impl Scheduler {
         match self {
             Self::Rr => SchedulerKind::Rr,
             Self::Wrr(_) => SchedulerKind::Wrr,
-            Self::Lc => SchedulerKind::Lc,
-            Self::Wlc => SchedulerKind::Wlc,
-            Self::Sed => SchedulerKind::Sed,
-            Self::Nq => SchedulerKind::Nq,
+            Self::Swrr(_) => SchedulerKind::Swrr,
+            Self::Least(ranking) => match ranking.measure {
+                Measure::Lc => SchedulerKind::Lc,
+                Measure::Wlc => SchedulerKind::Wlc,
+                Measure::Sed => SchedulerKind::Sed,
+                Measure::Nq => SchedulerKind::Nq,
+            },
+            Self::P2c(_) => SchedulerKind::P2c,
             Self::Sh(plan) => SchedulerKind::Sh(plan.flags()),
             Self::Dh => SchedulerKind::Dh,
-            Self::Mh(plan) => SchedulerKind::Mh(plan.flags()),
+            Self::Mh(plan) => plan.kind(),
             Self::Lblc => SchedulerKind::Lblc,
             Self::Lblcr => SchedulerKind::Lblcr,
             Self::Fo => SchedulerKind::Fo,
             Self::Ovf => SchedulerKind::Ovf,
         }
+    }
+
+    /// Whether [`notice`] must be told of sessions that come, go and turn.
+    #[must_use]
+    pub fn takes_notice(&self) -> bool {
+        matches!(self, Self::Least(ranking) if ranking.is_kept())
     }
 }
 
@@ -232,6 +193,8 @@ pub struct Moving<'w> {
     pub cursor: &'w Cursor,
     /// All services'.
     pub destinations: &'w mut Destinations,
+    /// The worker's.
+    pub random: &'w mut Random,
 }
 
 /// The moving half of one service's scheduler on one worker.
@@ -247,6 +210,8 @@ pub struct Cursor {
     last: AtomicU32,
     /// The weight that a real server must have in this pass (wrr).
     pass_weight: AtomicU32,
+    /// 1 + the next turn to be given away (swrr); 0 with every other scheduler.
+    spare: AtomicU32,
 }
 
 /// `Cursor::last` when no real server was used yet.
@@ -267,9 +232,30 @@ impl Cursor {
         self.last.store(real.0, Ordering::Relaxed);
     }
 
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "turns are bounded by `swrr`"
+    )]
+    fn set_next(&self, next: usize) {
+        self.next.store(next as u32, Ordering::Relaxed);
+    }
+
+    fn spare(&self) -> usize {
+        self.spare.load(Ordering::Relaxed).saturating_sub(1) as usize
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "turns are bounded by `swrr`"
+    )]
+    fn set_spare(&self, turn: usize) {
+        self.spare.store(turn as u32 + 1, Ordering::Relaxed);
+    }
+
     fn rewind(&self) {
         self.next.store(0, Ordering::Relaxed);
         self.last.store(NO_REAL, Ordering::Relaxed);
+        self.spare.store(0, Ordering::Relaxed);
     }
 
     fn pass_weight(&self) -> u32 {
@@ -288,14 +274,16 @@ impl Cursor {
         if fresh {
             self.rewind();
         }
-        // Only wrr has a threshold, so one that is left over tells of a change of scheduler; IPVS
-        // begins the new one from the start.
+        // Only wrr has a threshold, and only swrr turns to spare, so what is left over of them tells
+        // of a change of scheduler; IPVS begins the new one from the start.
         let was_wrr = self.pass_weight() != 0;
+        let was_swrr = self.spare.load(Ordering::Relaxed) != 0;
         match &service.scheduler {
             Scheduler::Rr if fresh => rr::begin(self, service, start),
-            Scheduler::Rr if was_wrr => self.rewind(),
+            Scheduler::Rr if was_wrr || was_swrr => self.rewind(),
             Scheduler::Rr => rr::adapt(self, service),
             Scheduler::Wrr(plan) => wrr::adapt(self, *plan, fresh),
+            Scheduler::Swrr(plan) => swrr::adapt(self, plan, start, !was_swrr),
             _ => self.rewind(),
         }
         if !matches!(service.scheduler, Scheduler::Wrr(_)) {
@@ -327,30 +315,52 @@ pub fn choose(
     let Moving {
         cursor,
         destinations,
+        random,
     } = moving;
     if cursor.revision.load(Ordering::Relaxed) != service.revision {
         cursor.adapt(service, start);
     }
     let candidates = &*service.candidates;
+    let shares = service.ramp.at(now);
     let key = || destinations::Key {
         service: service.id,
         born: service.born,
         address: flow.virtual_address,
     };
     match &service.scheduler {
-        Scheduler::Rr => rr::choose(cursor, candidates, loads),
-        Scheduler::Wrr(plan) => wrr::choose(cursor, *plan, candidates, loads),
-        Scheduler::Lc => lc::choose(candidates, loads),
-        Scheduler::Wlc => wlc::choose(candidates, loads),
-        Scheduler::Sed => sed::choose(candidates, loads),
-        Scheduler::Nq => nq::choose(candidates, loads),
+        Scheduler::Rr => in_turn(loads, shares, random, |loads, _| {
+            rr::choose(cursor, candidates, loads)
+        }),
+        Scheduler::Wrr(plan) => in_turn(loads, shares, random, |loads, _| {
+            wrr::choose(cursor, *plan, candidates, loads)
+        }),
+        Scheduler::Swrr(plan) => in_turn(loads, shares, random, |loads, _| {
+            swrr::choose(cursor, plan, candidates, loads)
+        }),
+        Scheduler::Least(ranking) => ranking.choose(start.worker, candidates, loads, shares, now),
+        Scheduler::P2c(plan) => in_turn(loads, shares, random, |loads, random| {
+            p2c::choose(plan, candidates, random, loads, shares)
+        })
+        .or_else(|| {
+            let least = Measure::Wlc.least(candidates, loads, shares);
+            least.map(|candidate| candidate.real)
+        }),
         Scheduler::Sh(plan) => sh::choose(plan, candidates, flow, loads),
         Scheduler::Dh => dh::choose(candidates, flow, loads),
         Scheduler::Mh(plan) => mh::choose(plan, candidates, flow, loads),
-        Scheduler::Lblc => lblc::choose(destinations, key(), candidates, loads, now),
-        Scheduler::Lblcr => lblcr::choose(destinations, key(), candidates, loads, now),
+        Scheduler::Lblc => lblc::choose(destinations, key(), candidates, loads, shares, now),
+        Scheduler::Lblcr => lblcr::choose(destinations, key(), candidates, loads, shares, now),
         Scheduler::Fo => fo::choose(candidates, loads),
         Scheduler::Ovf => ovf::choose(candidates, loads),
+    }
+}
+
+/// Has the service's scheduler take notice that sessions have come, gone or turned active or
+/// inactive on `worker`, of the real server at `place` in the list. For schedulers of which
+/// [`Scheduler::takes_notice`].
+pub fn notice(service: &VirtualService, worker: usize, place: usize, loads: &impl Loads) {
+    if let Scheduler::Least(ranking) = &service.scheduler {
+        ranking.notice(worker, place, &service.candidates, loads, service.ramp);
     }
 }
 

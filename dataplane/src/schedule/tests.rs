@@ -1,7 +1,10 @@
 //! The schedulers against recorded sequences, and against a second reading of the same rules.
 
+mod beyond;
 mod hashing;
 mod locality;
+mod ranking;
+mod slow_start;
 mod weighted;
 
 use std::cell::RefCell;
@@ -11,10 +14,13 @@ use std::sync::Arc;
 use ahash::RandomState;
 use proptest::prelude::*;
 
+use super::mh::Maglev;
+use super::ramp::Ramp;
 use super::*;
 use crate::flow::Protocol;
 use crate::snapshot::id::ServiceId;
 use crate::snapshot::model::Totals;
+use crate::snapshot::policy::Policy;
 use crate::snapshot::target::Target;
 
 const ALONE: Start = Start {
@@ -27,6 +33,8 @@ struct Bench {
     service: VirtualService,
     cursor: Cursor,
     destinations: RefCell<Destinations>,
+    random: RefCell<Random>,
+    slow_start_ms: u32,
     start: Start,
     loads: Sessions,
     flow: Flow,
@@ -67,6 +75,7 @@ fn unlimited(reals: &[(u32, u32)]) -> Vec<Candidate> {
         real: RealId(real),
         weight,
         limits: Limits::default(),
+        since: None,
     };
     reals.iter().map(candidate).collect()
 }
@@ -83,8 +92,10 @@ impl Bench {
             target: Target::vip(Protocol::Tcp, [10, 0, 0, 100].into(), 80),
             configured: true,
             owned: false,
-            scheduler: Scheduler::new(kind, &[]),
+            policy: Policy::default(),
+            scheduler: Scheduler::new(kind, &[], 0),
             candidates: Arc::from([]),
+            ramp: Ramp::default(),
             revision: 0,
             born: 1,
             removed: Arc::from([]),
@@ -95,6 +106,8 @@ impl Bench {
             service,
             cursor: Cursor::default(),
             destinations: RefCell::new(Destinations::new(RandomState::with_seeds(1, 2, 3, 4))),
+            random: RefCell::new(Random::new(7)),
+            slow_start_ms: 0,
             start,
             loads: Sessions::default(),
             flow: Flow {
@@ -140,7 +153,8 @@ impl Bench {
                 removed.push((old.real, heir));
             }
         }
-        self.service.scheduler = Scheduler::new(kind, &servers);
+        self.service.scheduler = Scheduler::new(kind, &servers, self.start.workers);
+        self.service.ramp = Ramp::new(self.slow_start_ms, &candidates);
         self.service.candidates = candidates.into();
         self.service.removed = removed.into();
         self.service.revision += 1;
@@ -151,6 +165,7 @@ impl Bench {
         let moving = Moving {
             cursor: &self.cursor,
             destinations: &mut destinations,
+            random: &mut self.random.borrow_mut(),
         };
         let (service, loads) = (&self.service, &self.loads);
         choose(service, moving, self.start, self.flow, loads, self.now).map(|real| real.0)
@@ -177,7 +192,7 @@ impl Bench {
     }
 }
 
-use SchedulerKind::{Dh, Fo, Lblc, Lblcr, Lc, Mh, Nq, Ovf, Rr, Sed, Sh, Wlc, Wrr};
+use SchedulerKind::{Dh, Fo, Lblc, Lblcr, Lc, Mh, Nq, Ovf, P2c, Rr, Sed, Sh, Swrr, Wlc, Wrr};
 
 const PLAIN: HashFlags = HashFlags {
     fallback: false,
@@ -192,17 +207,28 @@ const PORT: HashFlags = HashFlags {
     ..PLAIN
 };
 
+/// Maglev hashing as Linux does it.
+const fn mh(flags: HashFlags) -> SchedulerKind {
+    let linux = Maglev {
+        places: mh::PLACES,
+        key: None,
+    };
+    Mh(flags, linux)
+}
+
 /// Every scheduler; those by hash find somebody as long as somebody takes sessions.
-const ALL: [SchedulerKind; 13] = [
+const ALL: [SchedulerKind; 15] = [
     Rr,
     Wrr,
+    Swrr,
+    P2c,
     Lc,
     Wlc,
     Sed,
     Nq,
     Sh(FALLBACK),
     Dh,
-    Mh(FALLBACK),
+    mh(FALLBACK),
     Lblc,
     Lblcr,
     Fo,
@@ -361,19 +387,19 @@ fn least_connection_takes_the_first_of_the_least() {
 }
 
 #[test]
-fn schedulers_have_the_names_that_ipvsadm_takes() {
-    let names = "rr wrr lc wlc sed nq sh dh mh lblc lblcr fo ovf";
+fn schedulers_have_names_of_which_ipvsadm_takes_those_of_lvs() {
+    let names = "rr wrr swrr p2c lc wlc sed nq sh dh mh lblc lblcr fo ovf";
     assert_eq!(ALL.map(|kind| kind.to_string()).join(" "), names);
     for kind in ALL {
-        assert_eq!(Scheduler::new(kind, &[]).kind(), kind);
+        assert_eq!(Scheduler::new(kind, &[], 1).kind(), kind);
     }
     let both = HashFlags {
         fallback: true,
         port: true,
     };
     assert_eq!(Sh(both).flags(), ["sh-fallback", "sh-port"]);
-    assert_eq!(Mh(PORT).flags(), ["mh-port"]);
-    assert_eq!(Mh(PLAIN).flags(), Vec::<&str>::new());
+    assert_eq!(mh(PORT).flags(), ["mh-port"]);
+    assert_eq!(mh(PLAIN).flags(), Vec::<&str>::new());
     assert_eq!(Wlc.flags(), Vec::<&str>::new());
 }
 

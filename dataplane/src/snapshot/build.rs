@@ -11,12 +11,15 @@ use super::chunked::{Chunked, Sharded};
 use super::id::{PortId, RealId, ServiceId};
 use super::lookup::Lookup;
 use super::model::{ForwardMethod, RealServer, Totals, VirtualService, WorkerTable};
+use super::policy::OnDown;
 use super::route::Routes;
 use super::rules::Rules;
 use super::spec::{RealSpec, RouteSpec, ServiceSpec, Spec};
 use super::target::{Identity, Target};
+use crate::schedule::ramp::Ramp;
 use crate::schedule::threshold::Overload;
 use crate::schedule::{Candidate, Cursor, Scheduler, Server};
+use crate::time::Time;
 
 /// What makes a real server the same one across reloads.
 type RealKey = (ServiceId, std::net::IpAddr, u16);
@@ -50,6 +53,8 @@ impl Builder {
             locals: Arc::new(map()),
             neighbours: Arc::new(HashMap::with_hasher(hasher.clone())),
             timeouts: Arc::default(),
+            refuses_replies: false,
+            flushes: false,
             services: Chunked::default(),
             reals: Chunked::default(),
             overloads: Chunked::default(),
@@ -92,7 +97,7 @@ impl Builder {
         let mut wanted_services = HashSet::with_hasher(self.service_ids.hasher().clone());
         let mut rules = Rules::default();
         for service in &spec.services {
-            let id = self.configure_service(&mut next, service, moved);
+            let id = self.configure_service(&mut next, service, moved, spec.now);
             wanted_services.insert(id);
             if let Target::Match { mark, rules: own } = &service.target {
                 rules.add(*mark, own, id);
@@ -107,6 +112,10 @@ impl Builder {
         for id in gone {
             self.remove_service(&mut next, id);
         }
+        next.flushes = self.removed_reals.iter().any(|id| {
+            let real = next.real(*id);
+            real.is_some_and(|real| real.policy.on_down == OnDown::Reset)
+        });
         self.last = Arc::new(next);
         Arc::clone(&self.last)
     }
@@ -114,6 +123,7 @@ impl Builder {
     /// Ports, routes and neighbours. Says whether the ways to real servers may have changed.
     fn rebuild_network(&mut self, next: &mut Snapshot, spec: &Spec) -> bool {
         next.timeouts = Arc::new(spec.timeouts);
+        next.refuses_replies = spec.refuses_replies;
         let mut neighbours = HashMap::with_hasher(next.neighbours.hasher().clone());
         neighbours.extend(spec.neighbours.iter().copied());
         next.neighbours = Arc::new(neighbours);
@@ -148,6 +158,7 @@ impl Builder {
         next: &mut Snapshot,
         spec: &ServiceSpec,
         moved: bool,
+        now: Time,
     ) -> ServiceId {
         let key = spec.target.identity();
         let id = match self.service_ids.get(&key) {
@@ -163,15 +174,22 @@ impl Builder {
                 service.born = born;
             }
         }
+        // Those that a service begins with share what there is from the start.
+        let since = next.service(id).filter(|one| one.configured).map(|_| now);
         let candidates: Vec<Candidate> = spec
             .reals
             .iter()
-            .map(|real| Candidate {
-                real: self.configure_real(next, id, &spec.target, real, moved),
-                weight: real.weight,
-                limits: real.limits,
+            .map(|real| {
+                let id = self.configure_real(next, id, spec, real, moved, since);
+                Candidate {
+                    real: id,
+                    weight: real.weight,
+                    limits: real.limits,
+                    since: next.real(id).and_then(|real| real.since),
+                }
             })
             .collect();
+        let ramp = Ramp::new(spec.slow_start_ms, &candidates);
         let Some(old) = next.service(id) else {
             return id;
         };
@@ -185,14 +203,17 @@ impl Builder {
             && old.name == spec.name
             && old.target == spec.target
             && old.owned == owned
+            && old.policy == spec.policy
             && old.scheduler.kind() == spec.scheduler
+            && old.ramp == ramp
             && *old.candidates == *candidates
         {
             return id;
         }
-        // A new name, owner or rule leaves the schedulers of the workers where they are.
+        // A new name, owner, rule or policy leaves the schedulers of the workers where they are.
         let reschedules = !old.configured
             || old.scheduler.kind() != spec.scheduler
+            || old.ramp != ramp
             || *old.candidates != *candidates;
         // A scheduler's tables take time, so they are filled for what has changed only.
         let scheduler = reschedules.then(|| scheduler(next, spec, &candidates));
@@ -205,8 +226,16 @@ impl Builder {
             .filter(|real| !candidates.iter().any(|candidate| candidate.real == *real))
             .collect();
         let carried = carried_removals(&old.removed, &dropped, &former);
+        for real in &former {
+            if let Some(real) = next.reals.get_mut(real.0) {
+                real.policy = spec.policy;
+            }
+        }
         for (real, _) in &dropped {
             self.remove_real(next, *real);
+        }
+        if let Some(scheduler) = &scheduler {
+            note_places(next, &candidates, scheduler.takes_notice());
         }
         let revision = reschedules.then(|| self.take_revision());
         if let Some(service) = next.services.get_mut(id.0) {
@@ -214,10 +243,12 @@ impl Builder {
             service.target = spec.target.clone();
             service.configured = true;
             service.owned = owned;
+            service.policy = spec.policy;
             service.former = former.into();
             if let (Some(revision), Some(scheduler)) = (revision, scheduler) {
                 service.scheduler = scheduler;
                 service.candidates = candidates.into();
+                service.ramp = ramp;
                 service.revision = revision;
                 service.removed = [dropped, carried].concat().into();
             }
@@ -236,8 +267,10 @@ impl Builder {
             target: spec.target.clone(),
             configured: false,
             owned: false,
-            scheduler: Scheduler::new(spec.scheduler, &[]),
+            policy: spec.policy,
+            scheduler: Scheduler::new(spec.scheduler, &[], 0),
             candidates: Arc::from([]),
+            ramp: Ramp::default(),
             revision: 0,
             born: self.next_revision,
             removed: Arc::from([]),
@@ -264,40 +297,47 @@ impl Builder {
         &mut self,
         next: &mut Snapshot,
         service: ServiceId,
-        target: &Target,
+        owner: &ServiceSpec,
         spec: &RealSpec,
         moved: bool,
+        since: Option<Time>,
     ) -> RealId {
         let key = (service, spec.address, spec.port);
         let id = match self.real_ids.get(&key) {
             Some(id) => *id,
-            None => self.add_real(next, key, spec),
+            None => self.add_real(next, key, owner, spec),
         };
         self.removed_reals.remove(&id);
         let Some(old) = next.real(id) else { return id };
+        let comes = !old.configured || old.weight == 0 && spec.weight > 0;
         let reaches_by_nat = spec.forward == ForwardMethod::Nat && !old.replies_come_back;
         let changed = !old.configured
             || old.weight != spec.weight
             || old.limits != spec.limits
             || old.forward != spec.forward
             || old.tunnel != spec.tunnel
+            || old.policy != owner.policy
             || moved;
         if changed {
             let egress = next.routes.egress(spec.address);
             if let Some(real) = next.reals.get_mut(id.0) {
                 real.weight = spec.weight;
+                if comes {
+                    real.since = since;
+                }
                 if spec.weight > 0 {
                     real.last_weight = spec.weight;
                 }
                 real.limits = spec.limits;
                 real.forward = spec.forward;
                 real.tunnel = spec.tunnel;
+                real.policy = owner.policy;
                 real.configured = true;
                 real.egress = egress;
                 real.replies_come_back |= reaches_by_nat;
             }
             if reaches_by_nat {
-                for protocol in target.protocols() {
+                for protocol in owner.target.protocols() {
                     next.nat_sockets
                         .retain_key((*protocol, spec.address, spec.port));
                 }
@@ -307,7 +347,13 @@ impl Builder {
         id
     }
 
-    fn add_real(&mut self, next: &mut Snapshot, key: RealKey, spec: &RealSpec) -> RealId {
+    fn add_real(
+        &mut self,
+        next: &mut Snapshot,
+        key: RealKey,
+        owner: &ServiceSpec,
+        spec: &RealSpec,
+    ) -> RealId {
         let id = self
             .free_reals
             .pop()
@@ -319,9 +365,12 @@ impl Builder {
             port: spec.port,
             weight: spec.weight,
             last_weight: 0,
+            since: None,
+            noticed: None,
             limits: spec.limits,
             forward: spec.forward,
             tunnel: spec.tunnel,
+            policy: owner.policy,
             configured: false,
             replies_come_back: false,
             egress: None,
@@ -375,6 +424,7 @@ impl Builder {
     fn remove_real(&mut self, next: &mut Snapshot, id: RealId) {
         if let Some(real) = next.reals.get_mut(id.0) {
             real.configured = false;
+            real.noticed = None;
             self.removed_reals.insert(id);
         }
     }
@@ -453,7 +503,20 @@ fn scheduler(next: &Snapshot, spec: &ServiceSpec, candidates: &[Candidate]) -> S
             last_weight: next.real(candidate.real).map_or(0, |real| real.last_weight),
         })
         .collect();
-    Scheduler::new(spec.scheduler, &servers)
+    Scheduler::new(spec.scheduler, &servers, next.workers.len())
+}
+
+/// Has the real servers know their places in the list, or none if nobody asks for them.
+fn note_places(next: &mut Snapshot, candidates: &[Candidate], asked: bool) {
+    for (place, candidate) in (0..).zip(candidates) {
+        let noticed = asked.then_some(place);
+        let differs = |real: &RealServer| real.noticed != noticed;
+        if next.real(candidate.real).is_some_and(differs)
+            && let Some(real) = next.reals.get_mut(candidate.real.0)
+        {
+            real.noticed = noticed;
+        }
+    }
 }
 
 /// The candidates of `old` that `new` lacks, each with the nearest one before it that stays.

@@ -23,6 +23,8 @@ pub(super) struct Lookup {
     any_port: u32,
     /// Services in slots, by rules too, that others could share a packet with.
     overlapping: u32,
+    /// Services that are configured.
+    configured: u32,
     /// Virtual addresses of configured services, with the number of services on each.
     addresses: Sharded<IpNet, u32>,
     address_lengths: Lengths,
@@ -37,6 +39,7 @@ impl Lookup {
             lengths: Lengths::default(),
             any_port: 0,
             overlapping: 0,
+            configured: 0,
             addresses: Sharded::new(hasher.clone()),
             address_lengths: Lengths::default(),
             rules: Arc::default(),
@@ -65,6 +68,7 @@ impl Lookup {
 
     /// A service with this target is configured.
     pub(super) fn occupy(&mut self, target: &Target) {
+        self.configured += 1;
         if let Target::Vip(vip) = target {
             self.addresses.retain_key(vip.addresses);
             self.address_lengths.add(&vip.addresses);
@@ -73,6 +77,7 @@ impl Lookup {
 
     /// A service with this target is no longer configured.
     pub(super) fn leave(&mut self, target: &Target) {
+        self.configured -= 1;
         if let Target::Vip(vip) = target {
             self.addresses.release_key(&vip.addresses);
             self.address_lengths.remove(&vip.addresses);
@@ -108,6 +113,12 @@ impl Lookup {
         self.address_lengths
             .prefixes(address)
             .any(|prefix| self.addresses.get(&prefix).is_some())
+    }
+
+    /// Whether any service is configured.
+    #[inline]
+    pub(super) const fn has_services(&self) -> bool {
+        self.configured > 0
     }
 
     /// Whether one packet could be of more than one service.

@@ -6,6 +6,7 @@ pub mod chunked;
 pub mod id;
 mod lookup;
 pub mod model;
+pub mod policy;
 pub mod rcu;
 pub mod route;
 mod rules;
@@ -20,7 +21,7 @@ use hashbrown::HashMap;
 
 use crate::flow::{Address, FlowKey, Protocol};
 use crate::schedule::threshold::Overload;
-use crate::schedule::{Candidate, Load, Loads};
+use crate::schedule::{self, Candidate, Load, Loads};
 use crate::session::Timeouts;
 use crate::wire::ethernet::Mac;
 use chunked::{Chunked, Sharded};
@@ -48,6 +49,10 @@ pub struct Snapshot {
     pub neighbours: Arc<HashMap<IpAddr, Mac, RandomState>>,
     /// How long idle sessions live.
     pub timeouts: Arc<Timeouts>,
+    /// See [`spec::Spec::refuses_replies`].
+    pub refuses_replies: bool,
+    /// Whether there are removed real servers whose sessions end ([`policy::OnDown::Reset`]).
+    pub flushes: bool,
     /// By [`ServiceId`]; holes are services that are no longer configured.
     pub services: Chunked<VirtualService>,
     /// By [`RealId`]; holes are real servers that are no longer configured.
@@ -180,6 +185,12 @@ impl Snapshot {
         self.nat_reals.get(&address).is_some()
     }
 
+    /// Whether any service is configured.
+    #[must_use]
+    pub fn has_services(&self) -> bool {
+        self.lookup.has_services()
+    }
+
     /// Whether any real server is reached by NAT, so that replies pass through here.
     #[inline]
     #[must_use]
@@ -207,14 +218,20 @@ impl Snapshot {
         load
     }
 
-    /// Has a real server's thresholds take notice of a session that has come or gone.
+    /// Has a real server's thresholds, and its service's scheduler, take notice of a session on
+    /// `worker` that has come or gone, or turned active or inactive.
     #[inline]
-    pub fn settle(&self, id: RealId) {
-        let Some(real) = self.real(id).filter(|real| real.limits.is_set()) else {
-            return;
-        };
-        if let Some(overload) = self.overloads.get(id.0) {
+    pub fn settle(&self, worker: usize, id: RealId) {
+        let Some(real) = self.real(id) else { return };
+        if real.limits.is_set()
+            && let Some(overload) = self.overloads.get(id.0)
+        {
             overload.update(real.limits, self.load(id));
+        }
+        if let Some(place) = real.noticed
+            && let Some(service) = self.service(real.service)
+        {
+            schedule::notice(service, worker, place as usize, self);
         }
     }
 

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use super::chunked::Chunked;
 use super::id::{PortId, RealId, ServiceId};
+use super::policy::Policy;
 use super::target::Target;
+use crate::schedule::ramp::Ramp;
 use crate::schedule::threshold::Limits;
 use crate::schedule::{Candidate, Cursor, Scheduler};
 use crate::stats::RealCounters;
+use crate::time::Time;
 
 /// How a packet gets to its real server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,10 +68,14 @@ pub struct VirtualService {
     /// Whether a flow must be handled by one certain worker, since its packets come from both
     /// sides (NAT).
     pub owned: bool,
+    /// Where it does as IPVS does, and where not.
+    pub policy: Policy,
     /// The immutable half of the scheduler.
     pub scheduler: Scheduler,
     /// The real servers in scheduling order.
     pub candidates: Arc<[Candidate]>,
+    /// How the shares of new ones grow.
+    pub ramp: Ramp,
     /// Changes whenever the scheduler or the candidates change; never used twice.
     pub revision: u32,
     /// The revision at which this slot began to mean this service.
@@ -97,12 +104,18 @@ pub struct RealServer {
     pub weight: u32,
     /// Its latest weight that was not 0; 0 if there was none.
     pub last_weight: u32,
+    /// When it came, or came back from weight 0, while its service was there.
+    pub since: Option<Time>,
+    /// Its place in the list, if the service's scheduler takes notice of its sessions.
+    pub noticed: Option<u32>,
     /// How many sessions it shall have.
     pub limits: Limits,
     /// How packets of new sessions get there.
     pub forward: ForwardMethod,
     /// How sessions by [`ForwardMethod::Tunnel`] encapsulate.
     pub tunnel: TunnelKind,
+    /// Its service's, also after it was removed.
+    pub policy: Policy,
     /// False once it was removed; the slot then waits for its last session.
     pub configured: bool,
     /// Whether sessions may exist that reach it by NAT, so that its replies are looked up.

@@ -8,10 +8,12 @@ use ipnet::IpNet;
 
 use super::id::PortId;
 use super::model::{ForwardMethod, TunnelKind};
+use super::policy::Policy;
 use super::target::Target;
 use crate::schedule::SchedulerKind;
 use crate::schedule::threshold::Limits;
 use crate::session::Timeouts;
+use crate::time::Time;
 use crate::wire::ethernet::Mac;
 
 /// The whole desired state. Lists keep the configuration's order.
@@ -25,8 +27,13 @@ pub struct Spec {
     pub neighbours: Vec<(IpAddr, Mac)>,
     /// How long idle sessions live.
     pub timeouts: Timeouts,
+    /// A NAT real server is told that what it sends from its service's port belongs to no session
+    /// (IPVS: `nat_icmp_send`).
+    pub refuses_replies: bool,
     /// What is balanced. Rules of services by match are consulted in this order.
     pub services: Vec<ServiceSpec>,
+    /// The workers' time, from which a new real server's slow start counts.
+    pub now: Time,
 }
 
 /// One port.
@@ -77,6 +84,10 @@ pub struct ServiceSpec {
     pub target: Target,
     /// How a real server is chosen.
     pub scheduler: SchedulerKind,
+    /// How long the share of a new real server grows, in ms; 0 gives it all at once.
+    pub slow_start_ms: u32,
+    /// Where it does as IPVS does, and where not.
+    pub policy: Policy,
     /// In scheduling order.
     pub reals: Vec<RealSpec>,
 }

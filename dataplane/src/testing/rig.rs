@@ -98,7 +98,11 @@ impl Rig {
     /// Puts `spec` in force, as the control thread does.
     pub fn reload(&mut self, spec: &Spec) {
         let settled = self.publisher.settled();
-        self.publisher.publish(self.builder.build(spec, settled));
+        let spec = Spec {
+            now: self.now,
+            ..spec.clone()
+        };
+        self.publisher.publish(self.builder.build(&spec, settled));
     }
 
     /// The configuration in force.

@@ -1,6 +1,7 @@
 //! Which real server a client meets: the schedulers as they show on the wire.
 
 use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::schedule::mh::Maglev;
 use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::schedule::{HashFlags, SchedulerKind};
 use plimsoll_dataplane::snapshot::model::ForwardMethod;
@@ -146,7 +147,7 @@ fn thresholds_count_the_sessions_of_all_workers() {
 fn a_client_meets_the_same_real_server_on_every_worker_by_hash() {
     for kind in [
         SchedulerKind::Sh(HashFlags::default()),
-        SchedulerKind::Mh(HashFlags::default()),
+        SchedulerKind::Mh(HashFlags::default(), Maglev::default()),
         SchedulerKind::Dh,
     ] {
         let mut rig = Rig::new(3, &spec(kind, [1, 1, 1]));
@@ -162,10 +163,11 @@ fn a_client_meets_the_same_real_server_on_every_worker_by_hash() {
 
 #[test]
 fn a_reload_that_drains_a_real_server_moves_nobody_else_by_maglev() {
-    let kind = SchedulerKind::Mh(HashFlags {
+    let flags = HashFlags {
         fallback: true,
         port: true,
-    });
+    };
+    let kind = SchedulerKind::Mh(flags, Maglev::default());
     let mut rig = Rig::new(1, &spec(kind, [1, 1, 1]));
     let before = met(&mut rig, 1000..1100);
     let mut draining = Rig::new(1, &spec(kind, [1, 1, 1]));

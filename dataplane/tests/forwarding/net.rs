@@ -13,6 +13,7 @@ use plimsoll_dataplane::parse::{Addresses, Parse, parse};
 use plimsoll_dataplane::schedule::SchedulerKind;
 use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::snapshot::policy::Policy;
 use plimsoll_dataplane::snapshot::spec::{
     PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
 };
@@ -118,6 +119,8 @@ pub(crate) fn service(
         name: format!("{protocol} {vip} {port}").into(),
         target: Target::vip(protocol, ip(vip), port),
         scheduler: SchedulerKind::Rr,
+        slow_start_ms: 0,
+        policy: Policy::default(),
         reals,
     }
 }

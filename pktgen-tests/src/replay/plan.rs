@@ -44,6 +44,7 @@ impl Prepared {
     /// Writes the files of a run into `folder`.
     pub(super) fn new(
         recording: &Recording,
+        compat_lvs: bool,
         folder: &Path,
     ) -> Result<Result<Self, Unsupported>, ReplayError> {
         let starts = starts(recording);
@@ -51,7 +52,7 @@ impl Prepared {
             Ok(changes) => changes,
             Err(unsupported) => return Ok(Err(unsupported)),
         };
-        let machine = Machine::new(recording, &changes);
+        let machine = Machine::new(recording, &changes, compat_lvs);
         let mut files = Vec::new();
         for (number, (at, table)) in changes.iter().enumerate() {
             let text = machine.config(table);
@@ -101,11 +102,15 @@ fn changes(
     recording: &Recording,
     starts: &[Duration],
 ) -> Result<Vec<(Duration, Table)>, Unsupported> {
-    if let Some((key, value)) = recording.sysctl.iter().next() {
-        return Err(Unsupported(format!("sysctl {key}={value}")));
-    }
     let mut table = Table::default();
     table.marks = setup::marks(&recording.setup)?;
+    for (name, value) in &recording.sysctl {
+        let name = name.trim_start_matches("net.ipv4.vs.");
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        set(&mut table, name, &value)?;
+    }
     for rule in &recording.rules {
         apply(&mut table, rule)?;
     }
@@ -114,8 +119,8 @@ fn changes(
         let before = table.clone();
         for command in step.cmd.iter().flat_map(|command| command.split(';')) {
             let command = command.trim();
-            if command.contains("> /proc/sys/") {
-                return Err(Unsupported(format!("`{command}`")));
+            if let Some((value, name)) = sysctl(command) {
+                set(&mut table, name, value)?;
             }
             if let Some(what) = rule(command) {
                 match apply(&mut table, what) {
@@ -136,6 +141,18 @@ fn changes(
         changes.push((*end, table.clone()));
     }
     Ok(changes)
+}
+
+fn set(table: &mut Table, name: &str, value: &str) -> Result<(), Unsupported> {
+    let set = table.sysctls.set(name, value);
+    set.map_err(|error| Unsupported(error.to_string()))
+}
+
+/// `echo 1 > /proc/sys/net/ipv4/vs/schedule_icmp`, as value and name.
+fn sysctl(command: &str) -> Option<(&str, &str)> {
+    let (echo, path) = command.split_once('>')?;
+    let name = path.trim().strip_prefix("/proc/sys/net/ipv4/vs/")?;
+    Some((echo.trim().strip_prefix("echo ")?, name))
 }
 
 fn apply(table: &mut Table, rule: &str) -> Result<(), Unsupported> {
@@ -174,13 +191,14 @@ fn rule(command: &str) -> Option<&str> {
 
 /// The machine around the rules.
 struct Machine {
+    compat_lvs: bool,
     mtu: BTreeMap<String, String>,
     /// Addresses on its networks with their MAC addresses.
     neighbors: BTreeMap<IpAddr, String>,
 }
 
 impl Machine {
-    fn new(recording: &Recording, changes: &[(Duration, Table)]) -> Self {
+    fn new(recording: &Recording, changes: &[(Duration, Table)], compat_lvs: bool) -> Self {
         let mtus = recording.setup.iter().filter_map(|line| setup::mtu(line));
         let outs = || recording.steps.iter().flat_map(|step| &step.out);
         // LVS asks only for what it does not know.
@@ -194,6 +212,7 @@ impl Machine {
         let gateways = ["10.0.0.254", "10.1.0.254", "2001:db8::fe"];
         let hosts = hosts.chain(gateways.iter().filter_map(|gateway| gateway.parse().ok()));
         Self {
+            compat_lvs,
             mtu: mtus
                 .map(|(port, mtu)| (port.to_owned(), mtu.to_owned()))
                 .collect(),
@@ -229,7 +248,12 @@ impl Machine {
         for (address, mac) in &self.neighbors {
             let _ = writeln!(text, "    - {{ address: \"{address}\", mac: \"{mac}\" }}");
         }
-        text + &import::timeouts(table.timeouts) + &import::services(table)
+        if self.compat_lvs {
+            text.push_str("compat: lvs\n");
+        }
+        text + &import::timeouts(table.timeouts)
+            + &table.sysctls.section()
+            + &import::services(table)
     }
 }
 

@@ -4,17 +4,25 @@ use super::*;
 use crate::config::leaf::{Leaf as _, Vip, Written};
 use crate::report::Session;
 
-const LISTS: [&str; 4] = [
+const LISTS: [&str; 5] = [
     include_str!("../../../tests/ipvsadm/list-sh.txt"),
     include_str!("../../../tests/ipvsadm/list.txt"),
     include_str!("../../../tests/ipvsadm/list-nat.txt"),
     include_str!("../../../tests/ipvsadm/list-udp.txt"),
+    include_str!("../../../tests/ipvsadm/list-all.txt"),
 ];
-const STATS: [&str; 3] = [
+const STATS: [&str; 4] = [
     include_str!("../../../tests/ipvsadm/list-stats.txt"),
     include_str!("../../../tests/ipvsadm/stats-nat.txt"),
     include_str!("../../../tests/ipvsadm/stats-v6.txt"),
+    include_str!("../../../tests/ipvsadm/stats-all.txt"),
 ];
+const RATES: [&str; 2] = [
+    include_str!("../../../tests/ipvsadm/rate-nat.txt"),
+    include_str!("../../../tests/ipvsadm/rate-all.txt"),
+];
+const THRESHOLDS: &str = include_str!("../../../tests/ipvsadm/thresholds.txt");
+const PERSISTENT: &str = include_str!("../../../tests/ipvsadm/persistent-conn.txt");
 const SESSIONS: [&str; 2] = [
     include_str!("../../../tests/ipvsadm/sessions.txt"),
     include_str!("../../../tests/ipvsadm/sessions-v6.txt"),
@@ -28,91 +36,134 @@ fn protocol(word: &str) -> Protocol {
     }
 }
 
-fn counts(words: &[&str]) -> Counters {
-    let number = |place: usize| words[place].parse().unwrap();
-    Counters {
-        conns: number(0),
-        in_packets: number(1),
-        out_packets: number(2),
-        in_bytes: number(3),
-        out_bytes: number(4),
-    }
-}
-
-fn flags(word: Option<&&str>) -> Vec<std::borrow::Cow<'static, str>> {
-    let flags = word.map_or("", |word| word.trim_matches(['(', ')']));
+fn flags(words: &[&str]) -> Vec<std::borrow::Cow<'static, str>> {
+    let flags = words.iter().find_map(|word| word.strip_prefix('('));
+    let flags = flags.map_or("", |flags| flags.trim_end_matches(')'));
     let flags = flags.split(',').filter(|flag| !flag.is_empty());
     flags.map(|flag| flag.to_owned().into()).collect()
 }
 
-fn read(text: &str, stats: bool) -> Services {
+fn persistence(words: &[&str]) -> Option<Persistence> {
+    let after = |name| {
+        let at = words.iter().position(|word| *word == name)?;
+        words.get(at + 1).copied()
+    };
+    let mask = after("mask").map_or(32, |mask| {
+        let mask: Ipv4Addr = mask.parse().unwrap();
+        u8::try_from(mask.to_bits().count_ones()).unwrap()
+    });
+    let timeout_s = after("persistent")?.parse().unwrap();
+    Some(Persistence { timeout_s, mask })
+}
+
+/// Takes a text apart: the words after a service's address, and the numbers at the end of a real server's line.
+fn read(
+    text: &str,
+    of_service: fn(&mut Service, &[&str]),
+    of_real: fn(&mut Real, &[u64]),
+) -> Services {
     let mut services: Vec<Service> = Vec::new();
     for line in text.lines().filter(|line| !line.contains(":Port")) {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let counted = |from: usize| {
-            if stats {
-                counts(&words[from..])
-            } else {
-                Counters::default()
-            }
-        };
         match words[0] {
             "IP" => {}
             "->" => {
-                let plain = |place: usize| {
-                    if stats {
-                        0
-                    } else {
-                        words[place].parse().unwrap()
-                    }
-                };
-                services.last_mut().unwrap().reals.push(Real {
+                let mut real = Real {
                     address: words[1].parse().unwrap(),
                     forward: match words[2] {
                         "Masq" => Forward::Nat,
                         "Tunnel" => Forward::Tunnel,
                         _ => Forward::Dr,
                     },
-                    weight: u32::try_from(plain(3)).unwrap(),
-                    active: plain(4),
-                    inactive: plain(5),
-                    counters: counted(2),
-                });
+                    weight: 0,
+                    upper: 0,
+                    lower: 0,
+                    active: 0,
+                    inactive: 0,
+                    persistent: 0,
+                    counters: Counters::default(),
+                    rate: None,
+                };
+                let words = words[2..].iter();
+                let numbers: Vec<u64> = words.filter_map(|word| word.parse().ok()).collect();
+                of_real(&mut real, &numbers);
+                services.last_mut().unwrap().reals.push(real);
             }
-            word => services.push(Service {
-                name: String::new(),
-                target: match word {
-                    "FWM" => Target::Mark {
-                        mark: words[1].parse().unwrap(),
-                        ipv6: false,
+            word => {
+                let mut service = Service {
+                    name: String::new(),
+                    target: match word {
+                        "FWM" => Target::Mark {
+                            mark: words[1].parse().unwrap(),
+                            ipv6: false,
+                        },
+                        _ => Target::Vip {
+                            vip: Written(Vip::parse(words[1]).unwrap()),
+                            protocol: protocol(word),
+                        },
                     },
-                    _ => Target::Vip {
-                        vip: Written(Vip::parse(words[1]).unwrap()),
-                        protocol: protocol(word),
-                    },
-                },
-                scheduler: if stats {
-                    String::new()
-                } else {
-                    words[2].to_owned()
-                },
-                scheduler_flags: flags(words.get(3).filter(|_| !stats)),
-                counters: counted(2),
-                reals: Vec::new(),
-            }),
+                    scheduler: String::new(),
+                    scheduler_flags: Vec::new(),
+                    persistence: None,
+                    one_packet: false,
+                    counters: Counters::default(),
+                    rate: None,
+                    reals: Vec::new(),
+                };
+                of_service(&mut service, &words[2..]);
+                services.push(service);
+            }
         }
     }
+    assert!(!services.is_empty());
     Services {
         capacity: 4096,
         services,
     }
 }
 
+fn headed(service: &mut Service, words: &[&str]) {
+    words[0].clone_into(&mut service.scheduler);
+    service.scheduler_flags = flags(words);
+    service.persistence = persistence(words);
+    service.one_packet = words.contains(&"ops");
+}
+
+fn number(number: u64) -> u32 {
+    u32::try_from(number).unwrap()
+}
+
+fn counts(numbers: &[u64]) -> Counters {
+    Counters {
+        conns: numbers[0],
+        in_packets: numbers[1],
+        out_packets: numbers[2],
+        in_bytes: numbers[3],
+        out_bytes: numbers[4],
+    }
+}
+
+fn rates(numbers: &[u64]) -> Option<Rate> {
+    Some(Rate {
+        conns: numbers[0],
+        in_packets: numbers[1],
+        out_packets: numbers[2],
+        in_bytes: numbers[3],
+        out_bytes: numbers[4],
+    })
+}
+
+fn parsed(words: &[&str]) -> Vec<u64> {
+    words.iter().map(|word| word.parse().unwrap()).collect()
+}
+
 #[test]
 fn services_look_as_ipvsadm_prints_them() {
     for text in LISTS {
-        let list = read(text, false);
-        assert!(!list.services.is_empty());
+        let list = read(text, headed, |real, numbers| {
+            real.weight = number(numbers[0]);
+            (real.active, real.inactive) = (numbers[1], numbers[2]);
+        });
         assert_eq!(services(&list), text);
     }
 }
@@ -120,11 +171,78 @@ fn services_look_as_ipvsadm_prints_them() {
 #[test]
 fn numbers_look_as_ipvsadm_prints_them() {
     for text in STATS {
-        let list = read(text, true);
-        assert!(!list.services.is_empty());
+        let list = read(
+            text,
+            |service, words| service.counters = counts(&parsed(words)),
+            |real, numbers| real.counters = counts(numbers),
+        );
         assert_eq!(stats(&list, false), text);
         assert_eq!(stats(&list, true), text);
     }
+}
+
+#[test]
+fn rates_look_as_ipvsadm_prints_them() {
+    for text in RATES {
+        let list = read(
+            text,
+            |service, words| service.rate = rates(&parsed(words)),
+            |real, numbers| real.rate = rates(numbers),
+        );
+        assert_eq!(rate(&list, false), text);
+        assert_eq!(rate(&list, true), text);
+    }
+}
+
+#[test]
+fn thresholds_look_as_ipvsadm_prints_them() {
+    let list = read(THRESHOLDS, headed, |real, numbers| {
+        (real.upper, real.lower) = (number(numbers[0]), number(numbers[1]));
+        (real.active, real.inactive) = (numbers[2], numbers[3]);
+    });
+    assert_eq!(thresholds(&list), THRESHOLDS);
+}
+
+#[test]
+fn persistent_clients_look_as_ipvsadm_prints_them() {
+    let list = read(PERSISTENT, headed, |real, numbers| {
+        (real.weight, real.persistent) = (number(numbers[0]), numbers[1]);
+        (real.active, real.inactive) = (numbers[2], numbers[3]);
+    });
+    assert_eq!(persistent(&list), PERSISTENT);
+}
+
+#[test]
+fn a_mask_is_shown_unless_it_is_the_whole_address() {
+    let mut list = read(LISTS[4], headed, |_, _| {});
+    let service = &mut list.services[0];
+    for (vip, mask, shown) in [
+        ("192.0.2.1:80", 32, ""),
+        ("192.0.2.1:80", 8, " mask 255.0.0.0"),
+        ("192.0.2.1:80", 0, " mask 0.0.0.0"),
+        ("[2001:db8::1]:80", 128, ""),
+        ("[2001:db8::1]:80", 32, " mask 32"),
+    ] {
+        service.target = Target::Vip {
+            vip: Written(Vip::parse(vip).unwrap()),
+            protocol: Protocol::Tcp,
+        };
+        service.persistence = Some(Persistence { timeout_s: 9, mask });
+        assert_eq!(
+            headline(service),
+            format!("TCP  {vip} wrr persistent 9{shown}")
+        );
+    }
+}
+
+#[test]
+fn timeouts_look_as_ipvsadm_prints_them() {
+    let shown = Timeouts {
+        tcp_s: 900,
+        tcp_fin_s: 120,
+        udp_s: 300,
+    };
+    assert_eq!(timeouts(&shown), "Timeout (tcp tcpfin udp): 900 120 300\n");
 }
 
 #[test]
@@ -167,11 +285,8 @@ fn large_numbers_are_cut_to_eight_places() {
     ] {
         assert_eq!(large(count), text);
     }
-    let counts = Counters {
-        conns: u64::MAX,
-        ..Counters::default()
-    };
-    assert!(numbers(&counts, true).starts_with(" 18446744073709551615        0"));
+    let counts = [u64::MAX, 0, 0, 0, 0];
+    assert!(numbers(counts, true).starts_with(" 18446744073709551615        0"));
 }
 
 #[test]
@@ -180,8 +295,15 @@ fn nothing_is_a_table_with_headings_only() {
         capacity: 1,
         services: Vec::new(),
     };
-    assert_eq!(services(&list).lines().count(), 3);
-    assert_eq!(stats(&list, false).lines().count(), 3);
+    for text in [
+        services(&list),
+        stats(&list, false),
+        rate(&list, false),
+        thresholds(&list),
+        persistent(&list),
+    ] {
+        assert_eq!(text.lines().count(), 3);
+    }
 }
 
 #[test]
@@ -189,11 +311,9 @@ fn services_by_mark_come_last_and_look_as_ipvsadm_prints_them() {
     let text = "IP Virtual Server version 1.2.1 (size=4096)\n\
                 Prot LocalAddress:Port Scheduler Flags\n  \
                 -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n\
-                TCP  [2001:db8::100]:80 rr\n  \
-                -> [2001:db8:1::11]:80          Route   1      0          0         \n\
-                FWM  9 mh (mh-port)\n  \
-                -> 10.1.0.11:0                  Route   1      0          0         \n";
-    let mut list = read(text, false);
+                TCP  [2001:db8::100]:80 rr\n\
+                FWM  9 mh (mh-port)\n";
+    let mut list = read(text, headed, |_, _| {});
     assert_eq!(services(&list), text);
     list.services.reverse();
     assert_eq!(services(&list), text);

@@ -8,16 +8,13 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::super::file::{
-    Config, Forward as WrittenForward, SchedulerFlag, Service as WrittenService,
-    Tunnel as WrittenTunnel,
+    Config, Forward as WrittenForward, Service as WrittenService, Tunnel as WrittenTunnel,
 };
 use super::super::supported::{Feature, Offered};
 use super::super::tree::Step;
-use super::super::valid::{
-    HashFlags, Identity, Protocol, Real, Scheduler, Service, Target, Tunnel,
-};
+use super::super::valid::{Identity, Protocol, Real, Service, Target, Tunnel};
 use super::network::{Net, Reach};
-use super::{Finding, Findings, steps};
+use super::{Finding, Findings, policy, schedulers, steps};
 use reals::{VirtualAddresses, thresholds};
 
 const MAX_SERVICE_NAME: usize = 128;
@@ -102,42 +99,6 @@ fn offered<E: Offered + PartialEq>(
     works
 }
 
-/// The scheduler with its flags. IPVS takes any flag for any scheduler and ignores what it cannot use.
-fn with_flags(
-    scheduler: Scheduler,
-    at: usize,
-    written: &WrittenService,
-    findings: &mut Findings<'_, '_>,
-) -> Scheduler {
-    let mut flags = HashFlags::default();
-    for (nth, flag) in written.scheduler_flags.iter().enumerate() {
-        let (owner, set) = match flag {
-            SchedulerFlag::ShFallback => ("sh", &mut flags.fallback),
-            SchedulerFlag::ShPort => ("sh", &mut flags.port),
-            SchedulerFlag::MhFallback => ("mh", &mut flags.fallback),
-            SchedulerFlag::MhPort => ("mh", &mut flags.port),
-        };
-        *set = true;
-        if owner != scheduler.name() {
-            findings.add(
-                Finding::error(
-                    steps!["services", at, "scheduler_flags", nth],
-                    format!(
-                        "this flag is for the scheduler `{owner}`; the service's is `{}`",
-                        scheduler.name()
-                    ),
-                )
-                .help("remove the flag, or choose the other scheduler"),
-            );
-        }
-    }
-    match scheduler {
-        Scheduler::Sh(_) => Scheduler::Sh(flags),
-        Scheduler::Mh(_) => Scheduler::Mh(flags),
-        other => other,
-    }
-}
-
 /// How a service's tunnels encapsulate. As in IPVS, a port means nothing to other types than GUE.
 fn encapsulation(
     written: &WrittenTunnel,
@@ -185,8 +146,10 @@ impl Context<'_> {
         if let Some(target) = &target {
             self.is_unique(at, target, findings);
         }
-        let scheduler = offered(written.scheduler, here("scheduler"), findings)
-            .map(|scheduler| with_flags(scheduler, at, written, findings));
+        let scheduler = offered(written.scheduler, here("scheduler"), findings).map(|scheduler| {
+            schedulers::with_settings(scheduler, at, self.config, written, findings)
+        });
+        let slow_start = schedulers::slow_start(scheduler, at, written, findings);
         let forward = offered(written.forward, here("forward"), findings);
         let mut tunnel = Tunnel::default();
         if let Some(written_tunnel) = &written.tunnel {
@@ -280,7 +243,9 @@ impl Context<'_> {
             name: written.name.clone(),
             target: target?,
             scheduler: scheduler?,
+            slow_start,
             forward: forward?,
+            policy: policy::of(self.config, written),
             reals,
         })
     }

@@ -106,29 +106,29 @@ fn maglev_hashing_gives_the_real_servers_recorded_from_ipvs() {
         11, 13, 12, 12, 12, 11, 13, 13, 12, 12, 13, 12, 12, 13, 11, 12, 12, 13, 11, 12, 11, 13, 12,
         12, 12, 12, 12, 11, 11, 11, 13, 13,
     ];
-    assert_eq!(Bench::new(Mh(PLAIN), &THREE).of_clients(), some(&recorded));
+    assert_eq!(Bench::new(mh(PLAIN), &THREE).of_clients(), some(&recorded));
     let recorded = [
         11, 13, 12, 12, 12, 11, 13, 13, 12, 13, 13, 13, 12, 13, 13, 13, 13, 13, 11, 12, 13, 13, 12,
         12, 12, 13, 13, 13, 11, 13, 13, 13,
     ];
-    let mut bench = Bench::new(Mh(PLAIN), &[(13, 5), (12, 2), (11, 1)]);
+    let mut bench = Bench::new(mh(PLAIN), &[(13, 5), (12, 2), (11, 1)]);
     assert_eq!(bench.of_clients(), some(&recorded));
     let recorded = [
         11, 13, 11, 11, 11, 12, 13, 11, 11, 13, 12, 13, 13, 11, 13, 12, 13, 13, 13, 13, 11, 12, 12,
         11, 11, 11, 13, 12, 11, 11, 11, 12,
     ];
-    assert_eq!(Bench::new(Mh(PORT), &THREE).of_ports(), recorded);
+    assert_eq!(Bench::new(mh(PORT), &THREE).of_ports(), recorded);
 }
 
 #[test]
 fn draining_a_real_server_leaves_the_maglev_table_as_it_is() {
-    for kind in [Mh(PLAIN), Mh(FALLBACK)] {
+    for kind in [mh(PLAIN), mh(FALLBACK)] {
         let mut bench = Bench::new(kind, &THREE);
         let before = bench.of_clients();
         bench.change(kind, &[(13, 1), (12, 0), (11, 1)]);
         let during = bench.of_clients();
         for (before, during) in before.iter().zip(&during) {
-            match (before, kind == Mh(FALLBACK)) {
+            match (before, kind == mh(FALLBACK)) {
                 (Some(12), true) => assert!(matches!(during, Some(11 | 13))),
                 (Some(12), false) => assert_eq!(*during, None),
                 _ => assert_eq!(before, during),
@@ -141,7 +141,7 @@ fn draining_a_real_server_leaves_the_maglev_table_as_it_is() {
 
 #[test]
 fn an_overloaded_real_server_is_passed_over_by_hash_too() {
-    for kind in [Sh(FALLBACK), Mh(FALLBACK)] {
+    for kind in [Sh(FALLBACK), mh(FALLBACK)] {
         let mut bench = Bench::new(kind, &THREE);
         bench.overload(&[12]);
         assert!(
@@ -165,9 +165,9 @@ fn many(bench: &mut Bench) -> Vec<u32> {
 #[test]
 fn removing_one_real_server_moves_few_other_clients_of_maglev() {
     let list: Vec<(u32, u32)> = (0..10).map(|real| (real, 1)).collect();
-    let mut bench = Bench::new(Mh(PLAIN), &list);
+    let mut bench = Bench::new(mh(PLAIN), &list);
     let before = many(&mut bench);
-    bench.change(Mh(PLAIN), &list[1..]);
+    bench.change(mh(PLAIN), &list[1..]);
     let after = many(&mut bench);
     let stayed = before.iter().filter(|real| **real != 0).count();
     let moved = before
@@ -180,7 +180,7 @@ fn removing_one_real_server_moves_few_other_clients_of_maglev() {
 
 #[test]
 fn maglev_gives_each_real_server_its_weight() {
-    let mut bench = Bench::new(Mh(PLAIN), &[(1, 10), (2, 30), (3, 60)]);
+    let mut bench = Bench::new(mh(PLAIN), &[(1, 10), (2, 30), (3, 60)]);
     let chosen = many(&mut bench);
     for (real, share) in [(1, 400), (2, 1200), (3, 2400)] {
         let count = chosen.iter().filter(|one| **one == real).count();

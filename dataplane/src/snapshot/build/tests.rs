@@ -4,10 +4,12 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::flow::Protocol;
+use crate::schedule::mh::Maglev;
 use crate::schedule::threshold::Limits;
 use crate::schedule::{HashFlags, Loads, SchedulerKind};
 use crate::snapshot::chunked::Chunked;
 use crate::snapshot::model::TunnelKind;
+use crate::snapshot::policy::Policy;
 use crate::snapshot::spec::{PortRole, PortSpec};
 use crate::stats::RealCounters;
 use crate::wire::Mac;
@@ -35,6 +37,8 @@ fn service(port: u16, reals: &[RealSpec]) -> ServiceSpec {
         name: format!("service {port}").into(),
         target: Target::vip(Protocol::Tcp, [192, 0, 2, 100].into(), port),
         scheduler: SchedulerKind::Wrr,
+        slow_start_ms: 0,
+        policy: Policy::default(),
         reals: reals.to_vec(),
     }
 }
@@ -419,7 +423,7 @@ fn table(snapshot: &Snapshot, port: u16) -> Option<*const u16> {
 fn a_table_is_filled_anew_only_for_a_service_that_changed() {
     let mut builder = builder();
     let hashed = |port, weight| ServiceSpec {
-        scheduler: SchedulerKind::Mh(HashFlags::default()),
+        scheduler: SchedulerKind::Mh(HashFlags::default(), Maglev::default()),
         ..service(port, &[real(1, weight, DIRECT), real(2, 1, DIRECT)])
     };
     let old = builder.build(&spec(&[hashed(80, 1), hashed(81, 1)]), true);
@@ -443,6 +447,48 @@ fn a_drained_real_server_remembers_its_weight_until_it_is_forgotten() {
     assert_eq!(last_weight(&[]), None);
     assert_eq!(last_weight(&[]), None);
     assert_eq!(last_weight(&[real(1, 0, DIRECT)]), Some(0));
+}
+
+#[test]
+fn a_real_server_counts_from_when_it_comes_unless_its_service_comes_with_it() {
+    let mut builder = builder();
+    let mut since = |now_ms, reals: &[RealSpec]| -> Vec<Option<u64>> {
+        let services = match reals {
+            [] => Vec::new(),
+            reals => vec![ServiceSpec {
+                slow_start_ms: 10,
+                ..service(80, reals)
+            }],
+        };
+        let spec = Spec {
+            now: Time::from_ms(now_ms),
+            ..spec(&services)
+        };
+        let snapshot = builder.build(&spec, true);
+        let service = service_of(&snapshot, 80);
+        let candidates = service.map(|service| Arc::clone(&service.candidates));
+        let came = |one: &Candidate| one.since.map(Time::as_ms);
+        candidates
+            .iter()
+            .flat_map(|all| all.iter())
+            .map(came)
+            .collect()
+    };
+    let [one, two, drained] = [real(1, 1, DIRECT), real(2, 1, DIRECT), real(1, 0, DIRECT)];
+    assert_eq!(since(1, &[one.clone()]), [None]);
+    assert_eq!(since(2, &[one.clone(), two.clone()]), [None, Some(2)]);
+    let heavier = real(2, 9, DIRECT);
+    assert_eq!(
+        since(3, &[one.clone(), heavier]),
+        [None, Some(2)],
+        "no news"
+    );
+    assert_eq!(since(4, &[drained, two.clone()]), [None, Some(2)]);
+    assert_eq!(since(5, &[one.clone(), two.clone()]), [Some(5), Some(2)]);
+    assert_eq!(since(6, &[two.clone()]), [Some(2)]);
+    assert_eq!(since(7, &[one.clone(), two.clone()]), [Some(7), Some(2)]);
+    assert_eq!(since(8, &[]), []);
+    assert_eq!(since(9, &[one, two]), [None, None], "the service is new");
 }
 
 #[test]
@@ -479,11 +525,11 @@ fn a_slot_that_is_used_again_is_not_overloaded_and_another_limit_counts_at_once(
     let slot = candidate.real;
     for expected in [false, true] {
         counters(&first, 0, slot.0).enter(true);
-        first.settle(slot);
+        first.settle(0, slot);
         assert_eq!(first.is_overloaded(&candidate), expected);
     }
     counters(&first, 0, slot.0).leave(true);
-    first.settle(slot);
+    first.settle(0, slot);
     assert!(first.is_overloaded(&candidate), "1 is not below 1");
     let (more, candidate) = build(limited(1, 9, 2));
     assert!(!more.is_overloaded(&candidate), "1 is below 2");

@@ -12,6 +12,7 @@ use crate::flow::{FlowKey, V4};
 use crate::schedule::SchedulerKind;
 use crate::snapshot::Snapshot;
 use crate::snapshot::build::Builder;
+use crate::snapshot::policy::Policy;
 use crate::snapshot::spec::{ServiceSpec, Spec};
 use crate::snapshot::target::{Identity, Mark, Rule};
 
@@ -26,6 +27,8 @@ fn service(target: Target) -> ServiceSpec {
         name: format!("{:?}", target.identity()).into(),
         target,
         scheduler: SchedulerKind::Rr,
+        slow_start_ms: 0,
+        policy: Policy::default(),
         reals: Vec::new(),
     }
 }
@@ -105,6 +108,7 @@ fn a_removed_service_hides_no_wider_one() {
     let empty = &builder.current().lookup;
     assert!(empty.lengths.v4.is_empty() && empty.address_lengths.v4.is_empty());
     assert_eq!((empty.any_port, empty.overlapping), (0, 0));
+    assert!(alone.has_services() && !builder.current().has_services());
 }
 
 #[test]

@@ -1,0 +1,155 @@
+//! `plimsoll import keepalived`: keepalived.conf and the files that it includes as a configuration.
+//! Finds and reads files; what is in them is `import/keepalived`'s.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Inputs;
+use crate::cli::{Exit, Terminal};
+use crate::import::keepalived::{self, Files};
+
+/// More alternatives than one pattern of files has.
+const MOST_PATTERNS: usize = 1000;
+
+/// Virtual servers of keepalived.conf: YAML, exit 1 if lines could not be read.
+///
+/// What could be read is written all the same. What is not carried over (VRRP, health checks, sorry servers,
+/// quorum, scripts) is told on stderr and in comments at the top of the YAML.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// keepalived.conf; `-` for stdin. Files that it includes are read too.
+    file: PathBuf,
+    /// Where to write the YAML; stdout if omitted.
+    #[arg(short, long, value_name = "OUT.yaml")]
+    output: Option<PathBuf>,
+    /// A configuration whose services are replaced, so that the result is a whole one.
+    #[arg(long, value_name = "FILE.yaml")]
+    base: Option<PathBuf>,
+    /// Sysctls of IPVS (`net.ipv4.vs.*`) as sysctl.conf has them, which become the section `ipvs`.
+    #[arg(long, value_name = "FILE")]
+    sysctl: Option<PathBuf>,
+    /// As keepalived's: whose `@ID` lines to read. Without it none are, and those of `@^ID` are.
+    #[arg(short = 'i', long, value_name = "ID")]
+    config_id: Option<String>,
+}
+
+impl Args {
+    pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+        let (base, sysctl) = (self.base.as_deref(), self.sysctl.as_deref());
+        let inputs = match Inputs::read(&self.file, base, sysctl, terminal)? {
+            Ok(inputs) => inputs,
+            Err(exit) => return Ok(exit),
+        };
+        let Inputs {
+            name,
+            text,
+            base,
+            sysctls,
+            mut errors,
+        } = inputs;
+        let id = self.config_id.as_deref();
+        let imported =
+            keepalived::import(Path::new(&name), &text, &Disk, id, sysctls, base.as_ref());
+        for diagnostics in &imported.diagnostics {
+            crate::cli::check::complain(diagnostics, terminal);
+            errors += diagnostics.errors();
+        }
+        match &self.output {
+            None => terminal.out.write_all(imported.yaml.as_bytes())?,
+            Some(path) => {
+                if let Err(error) = fs::write(path, &imported.yaml) {
+                    let path = path.display();
+                    writeln!(terminal.err, "plimsoll: {path} cannot be written: {error}")?;
+                    return Ok(Exit::Failed);
+                }
+            }
+        }
+        Ok(if errors == 0 { Exit::Ok } else { Exit::Failed })
+    }
+}
+
+/// This machine's files.
+struct Disk;
+
+impl Files for Disk {
+    fn matching(&self, pattern: &Path) -> io::Result<Vec<PathBuf>> {
+        let wrong = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why.to_owned());
+        let pattern = pattern.to_str().ok_or_else(|| wrong("it is not UTF-8"))?;
+        let mut found = Vec::new();
+        let patterns = alternatives(pattern).ok_or_else(|| wrong("its braces make too many"))?;
+        for pattern in patterns {
+            let paths = glob::glob(&pattern).map_err(|error| wrong(error.msg))?;
+            // A folder that cannot be looked into has no files for us.
+            found.extend(paths.filter_map(Result::ok).filter(|path| path.is_file()));
+        }
+        Ok(found)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<String> {
+        super::read(path).map(|(_, text)| text)
+    }
+}
+
+/// A pattern's braces written out, as csh does: `a{b,c{d,e}}` is `ab acd ace`. Nothing if that is too much.
+fn alternatives(pattern: &str) -> Option<Vec<String>> {
+    let (mut open, mut done) = (vec![pattern.to_owned()], Vec::new());
+    while let Some(pattern) = open.pop() {
+        if open.len() + done.len() > MOST_PATTERNS {
+            return None;
+        }
+        match first_braces(&pattern) {
+            None => done.push(pattern),
+            Some((before, parts, after)) => {
+                let written = parts.iter().rev();
+                open.extend(written.map(|part| format!("{before}{part}{after}")));
+            }
+        }
+    }
+    Some(done)
+}
+
+/// What is in front of the first braces that close, their parts, and what is behind them.
+fn first_braces(pattern: &str) -> Option<(&str, Vec<&str>, &str)> {
+    let start = pattern.find('{')?;
+    let (before, inside) = (pattern.get(..start)?, pattern.get(start + 1..)?);
+    let (mut depth, mut from, mut parts) = (0_usize, 0, Vec::new());
+    for (at, c) in inside.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(inside.get(from..at)?);
+                from = at + 1;
+            }
+            '}' => {
+                parts.push(inside.get(from..at)?);
+                return Some((before, parts, inside.get(at + 1..)?));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn braces_are_alternatives_as_in_csh() {
+        for (pattern, expected) in [
+            ("a.conf", &["a.conf"][..]),
+            (
+                "{foo/{,cat,dog},bar}",
+                &["foo/", "foo/cat", "foo/dog", "bar"],
+            ),
+            ("a{b,c}{d,e}", &["abd", "abe", "acd", "ace"]),
+            ("a{b", &["a{b"]),
+            ("a}b", &["a}b"]),
+        ] {
+            assert_eq!(alternatives(pattern).unwrap(), expected, "{pattern}");
+        }
+        assert_eq!(alternatives(&"{a,b}".repeat(20)), None);
+    }
+}

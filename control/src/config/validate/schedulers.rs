@@ -1,0 +1,155 @@
+//! Checks of a service's scheduler and its settings.
+//! Which schedulers there are is `supported.rs`'s.
+
+use std::time::Duration;
+
+use plimsoll_dataplane::schedule::mh::MOST_PLACES;
+
+use super::super::file::{Config, Maglev as WrittenMaglev, SchedulerFlag, Service as Written};
+use super::super::leaf::print_duration;
+use super::super::valid::{HashFlags, Maglev, Scheduler};
+use super::network::MAX_TIMEOUT;
+use super::{Finding, Findings, steps};
+
+/// The smallest table that Linux can be built with.
+const FEWEST_PLACES: u32 = 251;
+
+/// The scheduler with its settings. IPVS takes any flag for any scheduler and ignores what it cannot
+/// use.
+pub(super) fn with_settings(
+    scheduler: Scheduler,
+    at: usize,
+    config: &Config,
+    written: &Written,
+    findings: &mut Findings<'_, '_>,
+) -> Scheduler {
+    let mut not_for = |owner: &str, what: &str, steps| {
+        if owner != scheduler.name() {
+            let message = format!(
+                "this {what} is for the scheduler `{owner}`; the service's is `{}`",
+                scheduler.name()
+            );
+            let help = format!("remove the {what}, or choose the other scheduler");
+            findings.add(Finding::error(steps, message).help(help));
+        }
+    };
+    let mut flags = HashFlags::default();
+    for (nth, flag) in written.scheduler_flags.iter().enumerate() {
+        let (owner, set) = match flag {
+            SchedulerFlag::ShFallback => ("sh", &mut flags.fallback),
+            SchedulerFlag::ShPort => ("sh", &mut flags.port),
+            SchedulerFlag::MhFallback => ("mh", &mut flags.fallback),
+            SchedulerFlag::MhPort => ("mh", &mut flags.port),
+        };
+        *set = true;
+        not_for(
+            owner,
+            "flag",
+            steps!["services", at, "scheduler_flags", nth],
+        );
+    }
+    if written.maglev.is_some() {
+        not_for("mh", "table", steps!["services", at, "maglev"]);
+    }
+    match scheduler {
+        Scheduler::Sh(_) => Scheduler::Sh(flags),
+        Scheduler::Mh(..) => {
+            let written = written.maglev.as_ref();
+            let maglev = written.map(|written| maglev(written, at, config, findings));
+            Scheduler::Mh(flags, maglev.unwrap_or_default())
+        }
+        other => other,
+    }
+}
+
+fn maglev(
+    written: &WrittenMaglev,
+    at: usize,
+    config: &Config,
+    findings: &mut Findings<'_, '_>,
+) -> Maglev {
+    let size = written.size;
+    let here = |key| steps!["services", at, "maglev", key];
+    // A walk through the table must come to every place, so its length may have no divisors.
+    if !(FEWEST_PLACES..=MOST_PLACES).contains(&size) {
+        findings.add(Finding::error(
+            here("size"),
+            format!("expected a prime from {FEWEST_PLACES} to {MOST_PLACES}, found {size}"),
+        ));
+    } else if !is_prime(size) {
+        let below = (FEWEST_PLACES..size).rev().find(|size| is_prime(*size));
+        let above = (size..=MOST_PLACES).find(|size| is_prime(*size));
+        let near: Vec<String> = [below, above]
+            .into_iter()
+            .flatten()
+            .map(|prime| prime.to_string())
+            .collect();
+        findings.add(
+            Finding::error(here("size"), format!("{size} is not a prime"))
+                .help(format!("the nearest are {}", near.join(" and "))),
+        );
+    }
+    let reals = config.services.get(at).map_or(0, |one| one.reals.len());
+    if reals > size as usize {
+        findings.add(Finding::warning(
+            here("size"),
+            format!("{size} places are too few for {reals} real servers; some get no sessions"),
+        ));
+    }
+    if written.keyed && config.hash.key.is_none() {
+        findings.add(
+            Finding::error(here("keyed"), "there is no key")
+                .help("write `hash: { key: ... }` with 32 hex digits, the same on all nodes"),
+        );
+    }
+    Maglev {
+        size,
+        keyed: written.keyed,
+    }
+}
+
+fn is_prime(number: u32) -> bool {
+    let divides = |divisor: &u32| number.is_multiple_of(*divisor);
+    number > 1
+        && !(2..number)
+            .take_while(|one| one * one <= number)
+            .any(|one| divides(&one))
+}
+
+/// How long a new real server's share grows, where the scheduler has shares.
+pub(super) fn slow_start(
+    scheduler: Option<Scheduler>,
+    at: usize,
+    written: &Written,
+    findings: &mut Findings<'_, '_>,
+) -> Duration {
+    let Some(time) = written.slow_start else {
+        return Duration::ZERO;
+    };
+    let here = || steps!["services", at, "slow_start"];
+    if time.0 > MAX_TIMEOUT {
+        findings.add(Finding::error(
+            here(),
+            format!(
+                "expected a time up to {}, found {time}",
+                print_duration(MAX_TIMEOUT)
+            ),
+        ));
+    }
+    let why = match scheduler {
+        Some(Scheduler::Sh(_) | Scheduler::Mh(..) | Scheduler::Dh) => {
+            "places its clients by a hash"
+        }
+        Some(Scheduler::Fo | Scheduler::Ovf) => "gives all sessions to one real server",
+        _ => return time.0,
+    };
+    let name = scheduler.map_or("", Scheduler::name);
+    findings.add(
+        Finding::warning(
+            here(),
+            format!("the scheduler `{name}` {why}, so slow start does nothing"),
+        )
+        .help("remove the key, or choose another scheduler"),
+    );
+    time.0
+}

@@ -1,0 +1,569 @@
+//! keepalived.conf in, services and what is told out. The samples are what `keepalived --config-test` of 2.2.7
+//! accepts, unless the test is about what it does not.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::super::table::{Key, Real, Service};
+use super::*;
+use crate::config;
+use crate::config::diagnostics::Severity;
+
+/// Files in memory, by their whole paths; patterns may end in `*`.
+#[derive(Default)]
+struct Memory(BTreeMap<PathBuf, &'static str>);
+
+impl Files for Memory {
+    fn matching(&self, pattern: &Path) -> io::Result<Vec<PathBuf>> {
+        let pattern = pattern.to_str().unwrap();
+        let matches = |path: &&PathBuf| {
+            let path = path.to_str().unwrap();
+            match pattern.strip_suffix('*') {
+                Some(beginning) => path.starts_with(beginning),
+                None => path == pattern,
+            }
+        };
+        Ok(self.0.keys().filter(matches).cloned().collect())
+    }
+
+    fn read(&self, path: &Path) -> io::Result<String> {
+        let text = self.0.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok((*text).to_owned())
+    }
+}
+
+fn read(text: &str) -> Imported {
+    import(
+        Path::new("k.conf"),
+        text,
+        &Memory::default(),
+        None,
+        Sysctls::default(),
+        None,
+    )
+}
+
+/// The services' YAML.
+fn services(imported: &Imported) -> &str {
+    let at = 1 + imported.yaml.find("\nservices:").unwrap();
+    &imported.yaml[at..]
+}
+
+fn told(imported: &Imported) -> Vec<String> {
+    imported
+        .diagnostics
+        .iter()
+        .flat_map(|file| file.items().iter().map(move |item| (file.name(), item)))
+        .map(|(name, item)| {
+            let severity = match item.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            };
+            let number = |number: Option<u32>| number.map_or(String::new(), |n| n.to_string());
+            format!(
+                "{name}:{}:{} {severity} {}",
+                number(item.line),
+                number(item.column),
+                item.message
+            )
+        })
+        .collect()
+}
+
+fn errors(text: &str) -> Vec<String> {
+    let told = told(&read(text)).into_iter();
+    told.filter_map(|line| {
+        Some(line.split_once(" error ")?.0.to_owned() + " " + line.split_once(" error ")?.1)
+    })
+    .collect()
+}
+
+const SAMPLE: &str = include_str!("../../../tests/keepalived/keepalived.conf");
+
+#[test]
+fn a_whole_file_becomes_its_services_with_real_servers_newest_first() {
+    let imported = read(SAMPLE);
+    assert_eq!(
+        services(&imported),
+        include_str!("../../../tests/keepalived/services.yaml")
+    );
+    assert!(
+        imported
+            .yaml
+            .contains("timeouts: { tcp: 10m, tcp_fin: 1m, udp: 30s }\n")
+    );
+    assert_eq!(
+        told(&imported).join("\n") + "\n",
+        include_str!("../../../tests/keepalived/told.txt")
+    );
+    for line in include_str!("../../../tests/keepalived/told.txt").lines() {
+        let (place, message) = line.split_once(" warning ").unwrap();
+        let (place, _column) = place.rsplit_once(':').unwrap();
+        let comment = format!("#   {place}: {message}\n");
+        assert!(imported.yaml.contains(&comment), "{comment}");
+    }
+}
+
+#[test]
+fn what_is_carried_is_a_valid_configuration_with_a_base() {
+    let base = "version: 1\n\
+                dataplane: { ports: [{ name: lan, device: net_null0, addresses: [10.1.0.1/24], mtu: 1600 }] }\n";
+    let base = Base::of(&config::parse("base", base).unwrap()).unwrap();
+    let text = "virtual_server 10.0.0.1 80 {\n protocol TCP\n lvs_sched sh\n sh-port\n lvs_method DR\n alpha\n\
+                real_server 10.1.0.11 80 {\n TCP_CHECK {\n }\n }\n real_server 10.1.0.12 80 {\n weight 3\n }\n}\n";
+    let imported = import(
+        Path::new("k"),
+        text,
+        &Memory::default(),
+        None,
+        Sysctls::default(),
+        Some(&base),
+    );
+    let loaded = config::parse("result", imported.yaml).unwrap();
+    let service = &loaded.valid.reload().services[0];
+    assert_eq!(service.scheduler.to_string(), "sh (sh-port)");
+    let reals = service
+        .reals
+        .iter()
+        .map(|real| (real.address.to_string(), real.weight));
+    let expected = [("10.1.0.12:80", 3), ("10.1.0.11:80", 1)];
+    assert!(reals.eq(expected.map(|(address, weight)| (address.to_owned(), weight))));
+}
+
+/// Each service with its real servers, as the table has them.
+fn table(text: &str) -> Vec<(String, Vec<String>)> {
+    let files = Memory::default();
+    let mut reader = text::Reader::new(&files, None);
+    assert!(reader.file(Path::new("k"), "k", text));
+    let mut problems = Problems::default();
+    let statements = tree::read(reader.tokens, &mut problems);
+    let mut importer = Importer::new(problems, Sysctls::default());
+    importer.all(&statements);
+    let service = |service: &Service| {
+        let name = match service.key {
+            Key::Address { protocol, vip } => format!("{} {vip:?}", yaml::protocol_name(protocol)),
+            Key::Mark { mark, v6 } => format!("mark {mark} {v6}"),
+        };
+        let real = |real: &Real| {
+            let Real {
+                address,
+                forward,
+                tunnel,
+                ..
+            } = real;
+            let (kind, port, sum) = (tunnel.kind, tunnel.port, tunnel.checksum);
+            format!("{address} {forward:?} {kind:?} {port} {sum:?}")
+        };
+        (name, service.reals.iter().map(real).collect())
+    };
+    importer.table.services().iter().map(service).collect()
+}
+
+#[test]
+fn marks_have_the_family_that_is_said_or_that_their_real_servers_have() {
+    for (text, expected) in [
+        (
+            "virtual_server fwmark 7 {\n real_server 10.1.0.1 80 {\n }\n}\n",
+            "mark 7 false",
+        ),
+        (
+            "virtual_server fwmark 7 {\n real_server 2001:db8::1 80 {\n }\n}\n",
+            "mark 7 true",
+        ),
+        (
+            "virtual_server fwmark 7 {\n ip_family inet6\n lvs_method TUN\n real_server 10.1.0.1 80 {\n }\n}\n",
+            "mark 7 true",
+        ),
+        (
+            "virtual_server_group G {\n fwmark 7 inet6\n}\nvirtual_server group G {\n}\n",
+            "mark 7 true",
+        ),
+    ] {
+        assert_eq!(table(text)[0].0, expected, "{text}");
+    }
+}
+
+#[test]
+fn a_real_server_may_have_a_method_of_its_own() {
+    let text = "virtual_server fwmark 7 {\n lvs_method TUN type gue port 5555 csum\n\
+                real_server 10.1.0.1 80 {\n }\n\
+                real_server 10.1.0.2 80 {\n lvs_method DR\n }\n\
+                real_server 10.1.0.3 80 {\n lvs_method TUN type gre remcsum\n }\n}\n";
+    assert_eq!(
+        table(text)[0].1,
+        [
+            "10.1.0.3:80 Tunnel Gre 0 Remote",
+            "10.1.0.2:80 Dr Ipip 0 None",
+            "10.1.0.1:80 Tunnel Gue 5555 Full",
+        ]
+    );
+}
+
+/// The virtual addresses of a group that is used by a service.
+fn vips(member: &str) -> Vec<String> {
+    let text = format!(
+        "virtual_server group G {{\n protocol TCP\n lvs_sched rr\n lvs_method DR\n}}\n\
+         virtual_server_group G {{\n {member}\n}}\n"
+    );
+    let imported = read(&text);
+    let lines = imported
+        .yaml
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("vip: "));
+    lines.map(|vip| vip.trim_matches('"').to_owned()).collect()
+}
+
+#[test]
+fn ranges_of_a_group_are_written_out() {
+    for (member, expected) in [
+        ("10.0.0.1 80", &["10.0.0.1:80"][..]),
+        (
+            "10.0.0.9-11 80",
+            &["10.0.0.9:80", "10.0.0.10:80", "10.0.0.11:80"],
+        ),
+        ("10.0.0.255-10.0.1.0 80", &["10.0.0.255:80", "10.0.1.0:80"]),
+        ("10.0.0.8/31 80", &["10.0.0.8:80", "10.0.0.9:80"]),
+        (
+            "2001:db8::fe-ff 80",
+            &["[2001:db8::fe]:80", "[2001:db8::ff]:80"],
+        ),
+        (
+            "2001:db8::/127 80",
+            &["[2001:db8::]:80", "[2001:db8::1]:80"],
+        ),
+    ] {
+        assert_eq!(vips(member), expected, "{member}");
+    }
+    for member in [
+        "10.0.0.9-8 80",
+        "10.0.0.0/8 80",
+        "10.0.0.1-256 80",
+        "10.0.0.1-2001:db8::1 80",
+        "10.0.0.1 65536",
+    ] {
+        assert!(vips(member).is_empty(), "{member}");
+        let text = format!("virtual_server_group G {{\n {member}\n}}\n");
+        assert_eq!(errors(&text).len(), 1, "{member}");
+    }
+}
+
+#[test]
+fn braces_may_stand_anywhere_and_comments_too() {
+    let plain = "virtual_server 10.0.0.1 80 {\n protocol TCP\n lvs_sched rr\n lvs_method DR\n \
+                 real_server 10.1.0.11 80 {\n weight 2\n }\n}\n";
+    let expected = read(plain);
+    assert!(expected.diagnostics.is_empty(), "{:?}", told(&expected));
+    for other in [
+        "virtual_server 10.0.0.1 80\n{\nprotocol TCP # x {\nlb_algo rr ! y }\nlb_kind DR\n\
+         real_server 10.1.0.11 80\n{ weight 2 } }",
+        "virtual_server 10.0.0.1 80{\n protocol \"tcp\"\n lvs_sched 'rr'\n lvs_method DR\n real_server 10.1.0.11 80{\n weight 2 }}",
+        "$VIP=10.0.0.1\n$N=11\n$REAL=10.1.0.${N}\nvirtual_server $VIP 80 {\n protocol TCP\n lvs_sched rr\n lvs_method DR\n \
+         real_server ${REAL} 80 {\n weight 2\n }\n}\n",
+        "$RS=\\\n real_server 10.1.0.${N} 80 { \\\n weight ${W}\\\n }\n$W=2\n\
+         virtual_server 10.0.0.1 80 {\n protocol TCP\n lvs_sched rr\n lvs_method DR\n ~SEQ(N, 11, 11) $RS\n}\n",
+    ] {
+        let imported = read(other);
+        assert_eq!(services(&imported), services(&expected), "{other}");
+        assert!(imported.diagnostics.is_empty(), "{:?}", told(&imported));
+    }
+}
+
+#[test]
+fn lines_for_one_machine_are_read_for_it_only() {
+    let text = "virtual_server 10.0.0.1 80 {\n protocol TCP\n lvs_method DR\n @one lvs_sched rr\n @^one lvs_sched lc\n}\n";
+    for (id, scheduler) in [(Some("one"), "rr"), (Some("two"), "lc"), (None, "lc")] {
+        let imported = import(
+            Path::new("k"),
+            text,
+            &Memory::default(),
+            id,
+            Sysctls::default(),
+            None,
+        );
+        assert!(services(&imported).contains(&format!("scheduler: {scheduler}\n")));
+        let left_out = ["k:4:2 warning only read for `one`: left out".to_owned()];
+        let expected = if id.is_none() { &left_out[..] } else { &[] };
+        assert_eq!(told(&imported), expected);
+    }
+}
+
+#[test]
+fn a_definition_of_several_lines_may_be_for_one_machine() {
+    let text = "@one $A=\\\n  lvs_sched sh \\\n  sh-port\n@two $A=\\\n  lvs_sched lc \\\n  lvs_method DR\n\
+                virtual_server 10.0.0.1 80 {\n $A\n}\n";
+    for (id, expected) in [
+        (
+            "one",
+            "scheduler: sh\n    scheduler_flags: [sh-port]\n    forward: dr",
+        ),
+        ("two", "scheduler: lc\n    forward: dr"),
+    ] {
+        let (path, files) = (Path::new("k"), Memory::default());
+        let imported = import(path, text, &files, Some(id), Sysctls::default(), None);
+        assert!(
+            services(&imported).contains(expected),
+            "{}",
+            services(&imported)
+        );
+    }
+}
+
+#[test]
+fn words_that_keepalived_ignores_are_told() {
+    let text = "virtual_server 10.0.0.1 80 {\n protocol TCP\n lvs_sched rr lvs_method DR\n lvs_method NAT\n sh-port\n\
+                real_server 10.1.0.1 80 tcp {\n weight 1 2\n }\n}\n";
+    let told = told(&read(text)).into_iter();
+    let ignored: Vec<String> = told.filter(|line| line.contains("ignored")).collect();
+    assert_eq!(
+        ignored,
+        [
+            "k.conf:3:15 warning `lvs_method` is ignored, as keepalived does",
+            "k.conf:6:25 warning `tcp` is ignored, as keepalived does",
+            "k.conf:7:11 warning `2` is ignored, as keepalived does",
+        ]
+    );
+}
+
+#[test]
+fn sequences_and_lists_repeat_their_line() {
+    for (line, expected) in [
+        (
+            "~SEQ(N, 2) 10.0.0.${N} 80",
+            &["10.0.0.1:80", "10.0.0.2:80"][..],
+        ),
+        (
+            "~SEQ(N, 5, -2, 2) 10.0.0.${N} 80",
+            &["10.0.0.5:80", "10.0.0.3:80"],
+        ),
+        (
+            "~SEQx(N, 0xf, 0x10) 2001:db8::$N 80",
+            &["[2001:db8::f]:80", "[2001:db8::10]:80"],
+        ),
+        (
+            "~LST({A, B}, {1,2}, {3,4}) 10.0.${A}.${B} 80",
+            &["10.0.1.2:80", "10.0.3.4:80"],
+        ),
+        (
+            "~LST(A, 1, 2) ~SEQ(B, 8, 9) 10.0.${A}.${B} 80",
+            &["10.0.1.8:80", "10.0.1.9:80", "10.0.2.8:80", "10.0.2.9:80"],
+        ),
+    ] {
+        assert_eq!(vips(line), expected, "{line}");
+    }
+    for line in [
+        "~SEQ(N, 1, 0, 5) x",
+        "~SEQ(N) x",
+        "~SEQ(N, 0, 9999999) x",
+        "~LST(N) x",
+        "~LST({A,B}, 1) x",
+        "~SEQ(N, 1",
+    ] {
+        assert_eq!(
+            errors(line),
+            ["k.conf:1:1 this block of values cannot be read"],
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn included_files_are_read_in_place_and_told_about_by_their_own_names() {
+    let files = Memory(BTreeMap::from([
+        ("/etc/k/conf.d/a".into(), "weight 5\ninclude ../more/x\n"),
+        ("/etc/k/conf.d/b".into(), "wibble\n"),
+        ("/etc/k/conf.d/../more/x".into(), "uthreshold 7\n"),
+    ]));
+    let text = "virtual_server 10.0.0.1 80 {\n protocol TCP\n lvs_sched rr\n lvs_method DR\n real_server 10.1.0.11 80 {\n \
+                include conf.d/*\n }\n}\ninclude nothing\nincludem nothing\n";
+    let imported = import(
+        Path::new("/etc/k/k.conf"),
+        text,
+        &files,
+        None,
+        Sysctls::default(),
+        None,
+    );
+    assert!(services(&imported).contains("{ address: 10.1.0.11:80, weight: 5, upper: 7 }"));
+    assert_eq!(
+        told(&imported),
+        [
+            "/etc/k/k.conf:9:1 warning no file matches `nothing`",
+            "/etc/k/k.conf:10:1 error no file matches `nothing`",
+            "/etc/k/conf.d/b:1:1 error `wibble` is no keyword of `real_server`",
+        ]
+    );
+    let endless = Memory(BTreeMap::from([("/k".into(), "include k\n")]));
+    let imported = import(
+        Path::new("/k"),
+        "include k\n",
+        &endless,
+        None,
+        Sysctls::default(),
+        None,
+    );
+    let last = told(&imported).pop().unwrap();
+    assert_eq!(last, "/k:1:1 error `k` is included too deep");
+}
+
+#[test]
+fn every_mistake_has_a_line_a_column_and_what_was_expected() {
+    let with = |line: &str| {
+        format!(
+            "virtual_server 10.0.0.1 80 {{\n protocol TCP\n lvs_sched rr\n lvs_method DR\n {line}\n}}\n"
+        )
+    };
+    for (line, expected) in [
+        ("wibble", "5:2 `wibble` is no keyword of `virtual_server`"),
+        ("lvs_method dr", "5:13 `dr` is not a forwarding method"),
+        (
+            "lvs_method TUN type vxlan",
+            "5:22 `vxlan` is not a tunnel type",
+        ),
+        (
+            "lvs_method TUN type gue",
+            "5:22 a GUE tunnel has a port, and no other has",
+        ),
+        (
+            "lvs_method TUN type gre port 9",
+            "5:22 a GUE tunnel has a port, and no other has",
+        ),
+        (
+            "lvs_method TUN nosum",
+            "5:17 `nosum` is no setting of a tunnel",
+        ),
+        ("lvs_method", "5:2 `lvs_method` lacks its value"),
+        ("protocol ICMP", "5:11 `ICMP` is not a protocol"),
+        (
+            "persistence_timeout x",
+            "5:22 `x` is not a number of seconds",
+        ),
+        (
+            "ip_family inet4",
+            "5:12 `inet4` is not a family of addresses",
+        ),
+        (
+            "sh-port",
+            "5:2 `sh-port` is not a flag of the scheduler `rr`",
+        ),
+        ("delay_loop -1", "5:13 `-1` is not a time"),
+        ("connect_timeout 1e9", "5:18 `1e9` is not a time"),
+        ("real_server x 80 {\n}", "5:14 `x` is not an address"),
+        (
+            "real_server 10.1.0.1 http {\n}",
+            "5:23 `http` is not a port",
+        ),
+        (
+            "real_server 2001:db8::1 80 {\n}",
+            "5:14 Different address family is allowed only for tunneling servers",
+        ),
+        (
+            "real_server 10.1.0.1 80 {\nweight -1\n}",
+            "6:8 `-1` is not a weight",
+        ),
+        (
+            "real_server 10.1.0.1 80 {\nlthreshold 3\n}",
+            "5:14 the lower threshold 3 is above the upper one, 0",
+        ),
+        (
+            "real_server 10.1.0.1 80 {\nTCP_CHECK {\nretry x\n}\n}",
+            "7:7 `x` is not a number",
+        ),
+        ("\"open", "5:2 this quote is not closed"),
+        ("}", "6:1 this `}` closes nothing"),
+        ("real_server 10.1.0.1 80 {", "1:28 this block is not closed"),
+        ("$A=$A\n$A", "6:1 parameters make too much of this line"),
+        ("$A=x${A}\n$A", "6:1 parameters make too much of this line"),
+    ] {
+        assert_eq!(
+            errors(&with(line)),
+            [format!("k.conf:{expected}")],
+            "{line}"
+        );
+    }
+    for (text, expected) in [
+        ("virtual_server\n", "1:1 `virtual_server` lacks its value"),
+        (
+            "virtual_server web 80 {\n}\n",
+            "1:16 `web` is not an address",
+        ),
+        (
+            "virtual_server group {\n}\n",
+            "1:16 `group` lacks its value",
+        ),
+        (
+            "virtual_server group G {\n}\n",
+            "1:22 there is no group `G`",
+        ),
+        (
+            "virtual_server fwmark 0 {\n}\n",
+            "1:23 `0` is not a firewall mark",
+        ),
+        (
+            "virtual_server_group G {\n}\nvirtual_server_group G {\n}\n",
+            "3:22 the group `G` is here twice",
+        ),
+        (
+            "wibble\n",
+            "1:1 `wibble` is no keyword of `keepalived.conf`",
+        ),
+        (
+            "global_defs {\nlvs_timeouts sctp 3\n}\n",
+            "2:14 `sctp` is not a timeout",
+        ),
+        ("{\n}\n", "1:1 this block belongs to nothing"),
+    ] {
+        assert_eq!(errors(text), [format!("k.conf:{expected}")], "{text}");
+    }
+}
+
+#[test]
+fn what_keepalived_takes_for_granted_is_told() {
+    let imported = read("virtual_server 10.0.0.1 {\n persistence_granularity 24\n}\n");
+    // What this version does not carry comes after it.
+    assert_eq!(
+        told(&imported)[..4],
+        [
+            "k.conf:1:16 warning no protocol is set, and keepalived takes UDP then",
+            "k.conf:1:16 warning no scheduler is set, and keepalived takes wlc then",
+            "k.conf:1:16 warning no forwarding method is set, and keepalived takes NAT then",
+            "k.conf:1:16 warning all ports are for persistent services only, so keepalived makes it one",
+        ]
+    );
+    let yaml = services(&imported);
+    for expected in [
+        "protocol: udp",
+        "scheduler: wlc",
+        "persistence: { timeout: 6m, mask: 24 }",
+    ] {
+        assert!(yaml.contains(expected), "{yaml}");
+    }
+}
+
+#[test]
+fn a_second_of_the_same_is_left_out_as_keepalived_does() {
+    let text = "virtual_server 10.0.0.1 80 {\n protocol TCP\n lvs_sched rr\n lvs_method NAT\n ops\n\
+                real_server 10.1.0.1 80 {\n weight 2\n }\n real_server 10.1.0.1 {\n weight 3\n }\n}\n\
+                virtual_server 10.0.0.1 80 {\n protocol TCP\n lvs_sched lc\n lvs_method NAT\n}\n";
+    let imported = read(text);
+    assert_eq!(services(&imported).matches("name:").count(), 1);
+    assert!(services(&imported).contains("      - { address: 10.1.0.1:80, weight: 2 }\n"));
+    assert!(!services(&imported).contains("weight: 3"));
+    assert_eq!(errors(text), ["k.conf:13:16 Service already exists"]);
+    assert!(!services(&imported).contains("one_packet"));
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(
+        text in "(virtual_server(_group)? |real_server |include |fwmark |group G|[$~@{}\"'\\\\#!=]|SEQ\\(A,1,9\\)|\
+                 [A-Z]{1,2}|10\\.0\\.0\\.[0-9]|::[0-9]|[-/][0-9]|[a-z_]{1,9} |(HTTP_GET|url|weight|retry|lvs_method|TUN) |\n|\\PC){0,40}",
+    ) {
+        let imported = read(&text);
+        for file in &imported.diagnostics {
+            prop_assert!(!file.report(false).is_empty());
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! The text of keepalived.conf as words and braces: comments, quotes, `include`, `@id` lines, parameters
+//! and `~SEQ`/`~LST` blocks are dealt with here, in keepalived 2.2.7's order. No keyword but `include` is known.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::sequence;
+use super::sources::{Files, Sources};
+use crate::config::diagnostics::{Place, Problem, Problems, Severity};
+
+/// Files within files.
+const DEEPEST_FILE: usize = 32;
+/// Parameters of one line, with those within their values.
+const DEEPEST_LINE: usize = 256;
+/// More bytes than any configuration has once its parameters are replaced, each step counted.
+const MOST_BYTES: usize = 1 << 30;
+/// Longer than any line is once its parameters are replaced.
+const LONGEST: usize = 1 << 16;
+
+/// A word.
+#[derive(Debug, Clone)]
+pub(super) struct Word {
+    pub(super) text: String,
+    pub(super) place: Place,
+}
+
+impl Word {
+    pub(super) fn problem(&self, message: impl Into<String>) -> Problem {
+        Problem::new(self.place, message)
+    }
+
+    /// For a message.
+    pub(super) fn shown(&self) -> String {
+        self.text.escape_debug().to_string()
+    }
+}
+
+/// What a text is made of.
+#[derive(Debug)]
+pub(super) enum Token {
+    Word(Word),
+    Open(Place),
+    Close(Place),
+    /// A line ends.
+    End,
+}
+
+/// A line on its way to words.
+#[derive(Debug, Clone, Copy)]
+struct Line<'t> {
+    text: &'t str,
+    /// Where it begins; the whole of it if parameters were replaced, as columns no longer fit.
+    place: Place,
+    exact: bool,
+}
+
+/// Reads texts.
+pub(super) struct Reader<'a> {
+    files: &'a dyn Files,
+    /// keepalived's `--config-id`; without one no `@id` line is for this machine.
+    id: Option<&'a str>,
+    pub(super) sources: Sources,
+    pub(super) problems: Problems,
+    pub(super) tokens: Vec<Token>,
+    /// Their values as lines.
+    parameters: HashMap<String, Vec<String>>,
+    folders: Vec<PathBuf>,
+    bytes: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(files: &'a dyn Files, id: Option<&'a str>) -> Self {
+        Self {
+            files,
+            id,
+            sources: Sources::default(),
+            problems: Problems::default(),
+            tokens: Vec::new(),
+            parameters: HashMap::new(),
+            folders: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    fn warn(&mut self, mut problem: Problem) {
+        problem.severity = Severity::Warning;
+        self.problems.add(problem);
+    }
+
+    /// Reads a file and all that it includes. False if there is too much of it.
+    pub(super) fn file(&mut self, path: &Path, name: &str, text: &str) -> bool {
+        let Some(before) = self.sources.add(name, text) else {
+            return false;
+        };
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        self.folders.push(folder);
+        let mut lines = (before + 1..).zip(text.lines());
+        while let Some((number, whole)) = lines.next() {
+            let text = without_comment(whole);
+            let place = Place {
+                line: number,
+                column: 1 + narrow(text.chars().take_while(|c| c.is_whitespace()).count()),
+                length: narrow(text.trim().chars().count()).max(1),
+            };
+            let text = text.trim();
+            let (guard, body) = match text.strip_prefix('@') {
+                Some(condition) => {
+                    let (id, rest) = split(condition);
+                    (Some(id), rest)
+                }
+                None => (None, text),
+            };
+            let Some((name, value)) = definition(body).filter(|(_, value)| value.ends_with('\\'))
+            else {
+                let line = Line {
+                    text,
+                    place,
+                    exact: true,
+                };
+                if !self.include(line) {
+                    self.line(line, 0);
+                }
+                continue;
+            };
+            // A definition of several lines: all but the last end in a backslash.
+            let mut value = vec![value.trim_end_matches('\\').trim().to_owned()];
+            for (_, line) in lines.by_ref() {
+                let line = without_comment(line).trim();
+                value.push(line.trim_end_matches('\\').trim().to_owned());
+                if !line.ends_with('\\') {
+                    break;
+                }
+            }
+            value.retain(|line| !line.is_empty());
+            if guard.is_none_or(|id| self.applies(id)) {
+                self.parameters.insert(name.to_owned(), value);
+            }
+        }
+        self.folders.pop();
+        true
+    }
+
+    /// Whether lines that begin with `@` and this are read.
+    fn applies(&self, id: &str) -> bool {
+        match id.strip_prefix('^') {
+            Some(id) => self.id != Some(id),
+            None => self.id == Some(id),
+        }
+    }
+
+    /// Whether the line is an `include`, which then is done. It sees neither `@id` nor parameters.
+    fn include(&mut self, line: Line<'_>) -> bool {
+        let (keyword, pattern) = split(line.text);
+        let must = match keyword {
+            "include" => false,
+            "includer" | "includem" | "includew" | "includeb" | "includea" => true,
+            _ => return false,
+        };
+        let wrong = |message: String| Problem::new(line.place, message);
+        let pattern = pattern.trim_matches(['"', '\'']);
+        let shown = pattern.escape_debug().to_string();
+        if pattern.is_empty() {
+            let problem = wrong(format!("`{keyword}` lacks its file"));
+            self.problems
+                .add(problem.help("expected a path or a pattern"));
+            return true;
+        }
+        if self.folders.len() >= DEEPEST_FILE {
+            let problem = wrong(format!("`{shown}` is included too deep"));
+            self.problems
+                .add(problem.help("expected no file that includes itself"));
+            return true;
+        }
+        let folder = self.folders.last().cloned().unwrap_or_default();
+        let paths = match self.files.matching(&folder.join(pattern)) {
+            Ok(paths) => paths,
+            Err(error) => {
+                let problem = wrong(format!("`{shown}` is no pattern of files: {error}"));
+                self.problems.add(problem);
+                return true;
+            }
+        };
+        if paths.is_empty() {
+            let problem = wrong(format!("no file matches `{shown}`"));
+            let problem =
+                problem.help("paths are relative to the folder of the file that includes");
+            if must {
+                self.problems.add(problem);
+            } else {
+                self.warn(problem);
+            }
+        }
+        for path in paths {
+            let name = path.display().to_string();
+            let problem = match self.files.read(&path) {
+                Ok(text) if self.file(&path, &name, &text) => continue,
+                Ok(_) => wrong(format!("`{}` is too much to read", name.escape_debug())),
+                Err(error) => {
+                    let name = name.escape_debug();
+                    wrong(format!("`{name}` cannot be read: {error}"))
+                }
+            };
+            self.problems.add(problem);
+        }
+        true
+    }
+
+    /// A line whose comment is gone.
+    fn line(&mut self, line: Line<'_>, depth: usize) {
+        let text = line.text.trim();
+        if text.is_empty() {
+            return;
+        }
+        if self.bytes > MOST_BYTES {
+            return;
+        }
+        self.bytes += text.len();
+        if depth > DEEPEST_LINE || self.bytes > MOST_BYTES || text.len() > LONGEST {
+            let problem = Problem::new(line.place, "parameters make too much of this line");
+            self.problems
+                .add(problem.help("expected none whose value has the parameter itself in it"));
+            return;
+        }
+        if let Some(condition) = text.strip_prefix('@') {
+            let (id, rest) = split(condition);
+            if self.applies(id) {
+                let line = Line {
+                    text: rest,
+                    place: line.place,
+                    exact: false,
+                };
+                return self.line(line, depth + 1);
+            }
+            if self.id.is_none() {
+                let id = id.escape_debug();
+                let problem = Problem::new(line.place, format!("only read for `{id}`: left out"));
+                self.warn(problem.help("`--config-id ID` says which machine's lines to read"));
+            }
+            return;
+        }
+        if let Some((name, value)) = definition(text) {
+            let value = vec![value.trim_end_matches('\\').trim().to_owned()];
+            self.parameters.insert(name.to_owned(), value);
+            return;
+        }
+        if text.starts_with("~SEQ") || text.starts_with("~LST") {
+            match sequence::read(text) {
+                Ok((rounds, rest)) => {
+                    for round in rounds {
+                        for (name, value) in round {
+                            self.parameters.insert(name, vec![value]);
+                        }
+                        let line = Line {
+                            text: rest,
+                            place: line.place,
+                            exact: false,
+                        };
+                        self.line(line, depth + 1);
+                    }
+                }
+                Err(message) => self.problems.add(
+                    Problem::new(line.place, message)
+                        .help("expected ~SEQ(NAME, first, step, last) or ~LST(NAME, value, ...)"),
+                ),
+            }
+            return;
+        }
+        if let Some((before, value, after)) = self.replacement(text) {
+            let value = value.join("\n");
+            let whole = format!("{before}{value}{after}");
+            for text in whole.split('\n') {
+                let line = Line {
+                    text,
+                    place: line.place,
+                    exact: false,
+                };
+                self.line(line, depth + 1);
+            }
+            return;
+        }
+        if let Err(problem) = words(line, &mut self.tokens) {
+            self.problems.add(problem);
+        }
+        self.tokens.push(Token::End);
+    }
+
+    /// The first parameter of a line that has a value: what is in front of it, the value, what follows.
+    fn replacement<'t>(&self, text: &'t str) -> Option<(&'t str, Vec<String>, &'t str)> {
+        let mut from = 0;
+        while let Some(at) = text.get(from..)?.find('$') {
+            let dollar = from + at;
+            from = dollar + 1;
+            let (before, rest) = (text.get(..dollar)?, text.get(from..)?);
+            let (name, after) = match rest.strip_prefix('{') {
+                Some(braced) => match braced.split_once('}') {
+                    Some(parts) => parts,
+                    None => continue,
+                },
+                None => {
+                    let end = rest.find(|c: char| !is_name(c)).unwrap_or(rest.len());
+                    rest.split_at_checked(end)?
+                }
+            };
+            let value = match name {
+                "_PWD" => self.folders.last().map(|folder| {
+                    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
+                    vec![folder.display().to_string()]
+                }),
+                "_INSTANCE" => self.id.map(|id| vec![id.to_owned()]),
+                _ => self.parameters.get(name).cloned(),
+            };
+            if let Some(value) = value {
+                return Some((before, value, after));
+            }
+        }
+        None
+    }
+}
+
+const fn is_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+/// `$NAME=value`.
+fn definition(text: &str) -> Option<(&str, &str)> {
+    let (name, value) = text.strip_prefix('$')?.split_once('=')?;
+    let good = !name.is_empty() && name.chars().all(is_name);
+    good.then_some((name, value.trim()))
+}
+
+/// The first word and the rest.
+fn split(text: &str) -> (&str, &str) {
+    match text.split_once(char::is_whitespace) {
+        Some((word, rest)) => (word, rest.trim()),
+        None => (text, ""),
+    }
+}
+
+/// What is in front of `#` and `!`, which double quotes and a backslash protect.
+fn without_comment(text: &str) -> &str {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => quoted = !quoted,
+            '#' | '!' if !quoted => return text.get(..at).unwrap_or(text),
+            _ => {}
+        }
+    }
+    text
+}
+
+/// Takes a line apart.
+fn words(line: Line<'_>, tokens: &mut Vec<Token>) -> Result<(), Problem> {
+    let mut chars = line.text.chars().zip(0_u32..).peekable();
+    let place = |from: u32, to: u32| {
+        if line.exact {
+            Place {
+                line: line.place.line,
+                column: line.place.column + from,
+                length: (to - from).max(1),
+            }
+        } else {
+            line.place
+        }
+    };
+    while let Some(&(c, from)) = chars.peek() {
+        if c.is_whitespace() {
+            chars.next();
+            continue;
+        }
+        let mut raw: Vec<(char, bool)> = Vec::new();
+        let (mut quote, mut to) = (None, from);
+        while let Some(&(c, at)) = chars.peek() {
+            if quote.is_none() && c.is_whitespace() {
+                break;
+            }
+            chars.next();
+            to = at + 1;
+            match (c, quote) {
+                ('"' | '\'', None) => quote = Some(c),
+                (c, Some(open)) if c == open => quote = None,
+                ('\\', Some(_)) => raw.extend(chars.next().map(|(c, _)| (c, true))),
+                (c, quote) => raw.push((c, quote.is_some())),
+            }
+        }
+        if quote.is_some() {
+            let problem = Problem::new(place(from, to), "this quote is not closed");
+            return Err(problem.help("expected it to end on its line"));
+        }
+        braces(&raw, place(from, to), tokens);
+    }
+    Ok(())
+}
+
+/// A word, without the braces at its ends that are not of its own.
+fn braces(raw: &[(char, bool)], place: Place, tokens: &mut Vec<Token>) {
+    let brace = |one: Option<&(char, bool)>| match one {
+        Some(('{', false)) => Some(Token::Open(place)),
+        Some(('}', false)) => Some(Token::Close(place)),
+        _ => None,
+    };
+    let mut middle = raw;
+    while let Some(token) = brace(middle.first()) {
+        tokens.push(token);
+        middle = middle.get(1..).unwrap_or_default();
+    }
+    let mut behind = Vec::new();
+    while let Some(token) = brace(middle.last()) {
+        let own = middle.iter().filter(|one| **one == ('{', false)).count();
+        if matches!(token, Token::Close(_)) && own > 0 {
+            break;
+        }
+        behind.push(token);
+        middle = middle.get(..middle.len() - 1).unwrap_or_default();
+    }
+    // `""` is a word too; braces alone are none.
+    if !middle.is_empty() || raw.is_empty() {
+        tokens.push(Token::Word(Word {
+            text: middle.iter().map(|(c, _)| *c).collect(),
+            place,
+        }));
+    }
+    tokens.extend(behind.into_iter().rev());
+}
+
+fn narrow(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
