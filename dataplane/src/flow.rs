@@ -18,6 +18,9 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Tcp, Self::Udp];
+
     /// The protocol of an IP header's protocol or next-header number, if it is one we balance.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {

@@ -21,6 +21,8 @@ mod icmp;
 mod idle;
 #[path = "forwarding/limits.rs"]
 mod limits;
+#[path = "forwarding/lookup.rs"]
+mod lookup;
 #[path = "forwarding/methods.rs"]
 mod methods;
 #[path = "forwarding/net.rs"]

@@ -7,7 +7,7 @@ use super::begin::opens;
 use super::forward::{fit, route};
 use super::idle::note_numbers;
 use super::{Action, Engine, Look, Origin, Tabled, flow_key, reply_key};
-use crate::flow::{Address, Protocol};
+use crate::flow::{Address, FlowKey, Protocol};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::rewrite::nat::{self, Side, Socket};
@@ -63,7 +63,7 @@ impl<P: Pool> Engine<P> {
             }
         }
         let address: IpAddr = destination.into();
-        let service = snapshot.service_at(protocol, address, packet.destination_port);
+        let service = snapshot.service_for(&key);
         if let Some(service) = service {
             // Of a removed one too: its sessions live on, on their owners.
             let owner = self.owner(source, packet.source_port);
@@ -77,6 +77,9 @@ impl<P: Pool> Engine<P> {
                 return self
                     .begin_session(snapshot, frame, packet, service, &key, moves, origin, now);
             }
+        }
+        if let Some(action) = self.seek_owner(snapshot, &key, origin) {
+            return action;
         }
         let local = snapshot.locals.contains_key(&address);
         if !local && snapshot.is_nat_socket(protocol, source.into(), packet.source_port) {
@@ -95,6 +98,23 @@ impl<P: Pool> Engine<P> {
             self.refuse_as_host(snapshot, frame.bytes(), packet, now);
         }
         action
+    }
+
+    /// A packet without a session, that begins none: where services may share packets, its session
+    /// may still be with the client's owner.
+    #[inline]
+    pub(super) fn seek_owner<A: Tabled>(
+        &self,
+        snapshot: &Snapshot,
+        key: &FlowKey<A>,
+        origin: Origin,
+    ) -> Option<Action> {
+        if !snapshot.may_have_strays() || origin.hops > 0 {
+            return None;
+        }
+        let to = self.owner(key.client, key.client_port);
+        let is_reply = snapshot.is_nat_real(key.client.into());
+        (to != self.start.worker && !is_reply).then_some(Action::HandOver { to })
     }
 
     /// A packet of the client in a session, which may end by it.

@@ -43,6 +43,9 @@ impl<P: Pool> Engine<P> {
         }
         // As in IPVS nothing begins at the port from which FTP servers open data connections.
         if !opens || key.client_port == FTP_DATA {
+            if !opens && let Some(action) = self.seek_owner(snapshot, key, origin) {
+                return action;
+            }
             self.refuse_as_host(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoSession);
         }
@@ -79,7 +82,7 @@ impl<P: Pool> Engine<P> {
         let socket = match real.forward {
             ForwardMethod::Nat => A::of(real.address).map(|address| Socket {
                 address,
-                port: real.port,
+                port: real.port_for(key.virtual_port),
             }),
             ForwardMethod::Direct | ForwardMethod::Tunnel => None,
         };

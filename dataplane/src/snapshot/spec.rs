@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::id::PortId;
 use super::model::{ForwardMethod, MssClamp, TunnelKind};
 use super::policy::Policy;
-use crate::flow::Protocol;
+use super::target::Target;
 use crate::schedule::SchedulerKind;
 use crate::schedule::threshold::Limits;
 use crate::session::Timeouts;
@@ -32,7 +32,7 @@ pub struct Spec {
     /// A NAT real server is told that what it sends from its service's port belongs to no session
     /// (IPVS: `nat_icmp_send`).
     pub refuses_replies: bool,
-    /// What is balanced.
+    /// What is balanced. Rules of services by match are consulted in this order.
     pub services: Vec<ServiceSpec>,
     /// The workers' time, from which a new real server's slow start counts.
     pub now: Time,
@@ -82,12 +82,8 @@ pub struct RouteSpec {
 pub struct ServiceSpec {
     /// Its name, for people.
     pub name: Arc<str>,
-    /// The virtual address.
-    pub address: IpAddr,
-    /// The virtual port, host order.
-    pub port: u16,
-    /// TCP, UDP or SCTP.
-    pub protocol: Protocol,
+    /// Which packets are its. No two services have the same identity.
+    pub target: Target,
     /// How a real server is chosen.
     pub scheduler: SchedulerKind,
     /// How long the share of a new real server grows, in ms; 0 gives it all at once.
@@ -107,7 +103,7 @@ pub struct ServiceSpec {
 pub struct RealSpec {
     /// Where it is.
     pub address: IpAddr,
-    /// Its port, host order.
+    /// Its port, host order; 0 is the port that the packet has.
     pub port: u16,
     /// Its share; 0 takes no new sessions.
     pub weight: u32,

@@ -17,6 +17,7 @@ use plimsoll_dataplane::snapshot::policy::Policy;
 use plimsoll_dataplane::snapshot::spec::{
     PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
 };
+use plimsoll_dataplane::snapshot::target::Target;
 use plimsoll_dataplane::testing::{PacketBuilder, Sent};
 use plimsoll_dataplane::wire::Mac;
 
@@ -125,9 +126,7 @@ pub(crate) fn service(
 ) -> ServiceSpec {
     ServiceSpec {
         name: format!("{protocol} {vip} {port}").into(),
-        address: ip(vip),
-        port,
-        protocol,
+        target: Target::vip(protocol, ip(vip), port),
         scheduler: SchedulerKind::Rr,
         slow_start_ms: 0,
         mss_clamp: None,

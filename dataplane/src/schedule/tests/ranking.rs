@@ -70,9 +70,7 @@ impl World {
         let hasher = RandomState::with_seeds(1, 2, 3, 4);
         let service = ServiceSpec {
             name: "test".into(),
-            address: [192, 0, 2, 1].into(),
-            port: 80,
-            protocol: Protocol::Tcp,
+            target: Target::vip(Protocol::Tcp, [192, 0, 2, 1].into(), 80),
             scheduler: kind,
             slow_start_ms: 30_000,
             mss_clamp: None,
