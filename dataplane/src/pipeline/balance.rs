@@ -3,17 +3,18 @@
 
 use std::net::IpAddr;
 
-use super::forward::{fit, route};
+use super::one_packet::{Translation, translation};
 use super::{Action, Engine, Look, Origin, Tabled, flow_key, reply_key};
 use crate::flow::{Address, Protocol};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
-use crate::rewrite::nat::{self, Side, Socket};
+use crate::rewrite::nat::{self, Socket};
 use crate::session::{Direction, Flags, Session, SessionIndex, State, TcpState};
 use crate::snapshot::Snapshot;
 use crate::snapshot::model::ForwardMethod;
+use crate::snapshot::owner::Owner;
 use crate::time::Time;
-use crate::verdict::{DropReason, Verdict};
+use crate::verdict::DropReason;
 use crate::wire::tcp;
 
 impl<P: Pool> Engine<P> {
@@ -62,23 +63,32 @@ impl<P: Pool> Engine<P> {
         let service = snapshot.service_at(protocol, address, packet.destination_port);
         if let Some(service) = service {
             // Of a removed one too: its sessions live on, on their owners.
-            let owner = self.owner(source, packet.source_port);
-            if service.owned && owner != self.start.worker {
-                return match origin.hops {
-                    0 => Action::HandOver { to: owner },
-                    _ => Action::Drop(DropReason::HandoverLoop),
-                };
+            if service.owner != Owner::Receiver
+                && let Some(action) =
+                    self.meet(service, (source, packet.source_port), origin)
+            {
+                return action;
             }
             if service.configured {
                 return self.begin_session(snapshot, frame, packet, service, &key, origin, now);
             }
         }
         let local = snapshot.locals.contains_key(&address);
-        if !local && snapshot.is_nat_socket(protocol, source.into(), packet.source_port) {
+        if !local
+            && let Some(socket) =
+                snapshot.nat_socket(protocol, source.into(), packet.source_port)
+        {
             // Perhaps a reply, whose session is on another worker.
-            let owner = self.owner(destination, packet.destination_port);
-            if owner != self.start.worker && origin.hops == 0 {
-                return Action::HandOver { to: owner };
+            let client = (destination, packet.destination_port);
+            if let Some(action) = self.seek(*socket, client, origin) {
+                return action;
+            }
+            let real = Socket {
+                address: source,
+                port: packet.source_port,
+            };
+            if let Some(answer) = translation(snapshot, protocol, real, destination) {
+                return self.answer_one_packet(snapshot, frame, packet, answer, origin, now);
             }
         }
         let action = self.classify_rest(snapshot, frame, packet, origin, now);
@@ -119,6 +129,9 @@ impl<P: Pool> Engine<P> {
         let table = A::table(&mut self.sessions);
         table.touch(index, state, snapshot.timeouts.deadline(state, now));
         table.get_mut(index).count_in();
+        if session.is_controlled() && state.assures(direction) {
+            table.assure(index);
+        }
         if let Some(counters) = counters {
             if real.configured {
                 counters.in_packets.add(1);
@@ -143,7 +156,7 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) -> Action {
         let session = *A::table(&mut self.sessions).get(index);
-        let (client, key) = (session.key().client, *session.key());
+        let key = *session.key();
         let Some((real, real_port)) = session.real_address() else {
             return Action::Drop(DropReason::NoSession);
         };
@@ -153,7 +166,11 @@ impl<P: Pool> Engine<P> {
         }
         let state = session.state().next(Direction::Output, packet.tcp_flags);
         let deadline = snapshot.timeouts.deadline(state, now);
-        A::table(&mut self.sessions).touch(index, state, deadline);
+        let table = A::table(&mut self.sessions);
+        table.touch(index, state, deadline);
+        if session.is_controlled() && state.assures(Direction::Output) {
+            table.assure(index);
+        }
         let configured = snapshot
             .real(session.real())
             .is_some_and(|real| real.configured);
@@ -164,38 +181,19 @@ impl<P: Pool> Engine<P> {
             }
             counters.shift(session.state().is_active(), state.is_active());
         }
-        if packet.ttl <= 1 {
-            self.time_exceeded(snapshot, frame.bytes(), packet, None, now);
-            return Action::Drop(DropReason::TtlExceeded);
-        }
-        let Some(egress) = snapshot.routes.egress(client.into()) else {
-            return Action::Drop(DropReason::NoRoute);
-        };
-        let Some(packet) = &self.prepare::<A, F>(frame, packet) else {
-            return Action::Drop(DropReason::Truncated);
-        };
-        let cut = match fit(packet, egress.mtu, origin.cut) {
-            Ok(cut) => cut,
-            Err(mtu) => {
-                self.too_big(snapshot, frame.bytes(), packet, None, mtu, now);
-                return Action::Drop(DropReason::MtuExceeded);
-            }
-        };
-        nat::readdress(
-            frame.bytes_mut(),
-            packet,
-            key.protocol,
-            Side::Source,
-            Socket {
+        let translation = Translation {
+            id: session.real(),
+            real: Socket {
                 address: real,
                 port: real_port,
             },
-            Socket {
+            virtual_: Socket {
                 address: key.virtual_address,
                 port: key.virtual_port,
             },
-        );
-        route(egress, cut, Verdict::Forwarded)
+            client: key.client,
+        };
+        self.forward_reply::<A, F>(snapshot, frame, packet, &translation, origin, now)
     }
 }
 

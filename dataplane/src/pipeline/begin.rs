@@ -1,4 +1,5 @@
-//! The first packet of a session: the scheduler's choice, and the entry in the table.
+//! The first packet of a session: the scheduler's choice, and the entry in the table. A one-packet
+//! service's datagram too, which makes no entry. Persistence is `persist.rs`'s.
 //! Sends nothing itself; `forward.rs` does.
 
 use super::{Action, Engine, Origin, Tabled};
@@ -7,9 +8,11 @@ use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::rewrite::nat::{self, Socket};
 use crate::schedule::{self, Moving};
-use crate::session::{Direction, Flags, NewSession, State};
+use crate::session::{Direction, Flags, Gone, NewSession, SessionIndex, State, TableFull};
 use crate::snapshot::Snapshot;
-use crate::snapshot::model::{ForwardMethod, VirtualService};
+use crate::snapshot::id::RealId;
+use crate::snapshot::model::{ForwardMethod, RealServer, VirtualService};
+use crate::snapshot::owner::Owner;
 use crate::time::Time;
 use crate::verdict::DropReason;
 use crate::wire::tcp;
@@ -31,7 +34,8 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) -> Action {
         let opens = packet.tcp_flags & tcp::SYN != 0 && packet.tcp_flags & tcp::RST == 0;
-        if origin.cut.is_some() && !service.owned && self.has_next(origin) {
+        let may_have_begun = service.owner == Owner::Receiver && !service.one_packet;
+        if origin.cut.is_some() && may_have_begun && self.has_next(origin) {
             // The flow's other packets may have begun its session on the worker that the NIC chose.
             return self.pass_on();
         }
@@ -45,20 +49,16 @@ impl<P: Pool> Engine<P> {
         if nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
             return Action::Drop(DropReason::UnfinishedChecksum);
         }
-        let own = snapshot.workers.get(self.start.worker);
-        let cursor = own.and_then(|own| own.cursors.get(service.id.0));
-        let chosen = cursor.and_then(|cursor| {
-            let moving = Moving {
-                cursor,
-                destinations: &mut self.destinations,
-            };
-            let flow = schedule::Flow {
-                client: key.client.into(),
-                client_port: key.client_port,
-                virtual_address: key.virtual_address.into(),
-            };
-            schedule::choose(service, moving, self.start, flow, snapshot, now)
-        });
+        let (chosen, template) = match service.persistence {
+            None => (self.choose(snapshot, service, key, now), None),
+            Some(persistence) => {
+                match self.real_by_template(snapshot, service, persistence, key, now) {
+                    Ok(Some((real, template))) => (Some(real), Some(template)),
+                    Ok(None) => (None, None),
+                    Err(TableFull) => return Action::Drop(DropReason::SessionTableFull),
+                }
+            }
+        };
         let Some(real) = chosen.and_then(|real| snapshot.real(real)) else {
             self.refuse(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoReal);
@@ -70,6 +70,57 @@ impl<P: Pool> Engine<P> {
             }),
             ForwardMethod::Direct | ForwardMethod::Tunnel => None,
         };
+        if !service.one_packet
+            && let Err(reason) =
+                self.enter_session(snapshot, packet, key, real, socket, template, now)
+        {
+            return Action::Drop(reason);
+        }
+        if let Some(counters) = self.counters(snapshot, real.id) {
+            counters.sessions.add(1);
+            counters.in_packets.add(1);
+            counters.in_bytes.add(u64::from(packet.datagram_bytes()));
+        }
+        let method = real.forward;
+        self.forward::<A, F>(snapshot, frame, packet, real, method, socket, origin, now)
+    }
+
+    /// The scheduler's choice.
+    pub(super) fn choose<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        service: &VirtualService,
+        key: &FlowKey<A>,
+        now: Time,
+    ) -> Option<RealId> {
+        let own = snapshot.workers.get(self.start.worker)?;
+        let moving = Moving {
+            cursor: own.cursors.get(service.id.0)?,
+            destinations: &mut self.destinations,
+        };
+        let flow = schedule::Flow {
+            client: key.client.into(),
+            client_port: key.client_port,
+            virtual_address: key.virtual_address.into(),
+        };
+        schedule::choose(service, moving, self.start, flow, snapshot, now)
+    }
+
+    /// Remembers the session that `packet` begins.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the session's facts, in registers"
+    )]
+    fn enter_session<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        packet: &Packet,
+        key: &FlowKey<A>,
+        real: &RealServer,
+        socket: Option<Socket<A>>,
+        template: Option<SessionIndex>,
+        now: Time,
+    ) -> Result<(), DropReason> {
         let flags = flags_of(real.forward);
         let direction = if flags.contains(Flags::ONE_WAY) {
             Direction::InputOnly
@@ -84,38 +135,28 @@ impl<P: Pool> Engine<P> {
             flags,
             state,
             deadline: snapshot.timeouts.deadline(state, now),
+            template,
         };
         let worker = self.start.worker;
         let stats = &self.stats;
         let table = A::table(&mut self.sessions);
         let hash = table.hash(key);
         let entered = table.insert(hash, &new, now, |session, why| {
-            if why == crate::session::Gone::Evicted {
+            if why == Gone::Evicted {
                 stats.evicted.add(1);
             }
             Self::uncount(snapshot, worker, session);
         });
-        let Ok(index) = entered else {
-            return Action::Drop(DropReason::SessionTableFull);
-        };
+        let index = entered.map_err(|TableFull| DropReason::SessionTableFull)?;
         table.get_mut(index).count_in();
-        if let Some(counters) = own.and_then(|own| own.reals.get(real.id.0)) {
-            counters.sessions.add(1);
+        if template.is_some() && state.assures(direction) {
+            table.assure(index);
+        }
+        if let Some(counters) = self.counters(snapshot, real.id) {
             counters.enter(state.is_active());
             snapshot.settle(real.id);
-            counters.in_packets.add(1);
-            counters.in_bytes.add(u64::from(packet.datagram_bytes()));
         }
-        self.forward::<A, F>(
-            snapshot,
-            frame,
-            packet,
-            real,
-            real.forward,
-            socket,
-            origin,
-            now,
-        )
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use super::one_packet::Translation;
 use super::{Action, Cut, Engine, Origin, Tabled};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
@@ -69,6 +70,47 @@ impl<P: Pool> Engine<P> {
         route(egress, cut, Verdict::Forwarded)
     }
 
+    /// Sends a NAT real server's packet to its client, in the name of the VIP.
+    #[inline]
+    pub(super) fn forward_reply<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        translation: &Translation<A>,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        if packet.ttl <= 1 {
+            self.time_exceeded(snapshot, frame.bytes(), packet, None, now);
+            return Action::Drop(DropReason::TtlExceeded);
+        }
+        let Some(protocol) = packet.balanced_protocol() else {
+            return Action::Drop(DropReason::NoSession);
+        };
+        let Some(egress) = snapshot.routes.egress(translation.client.into()) else {
+            return Action::Drop(DropReason::NoRoute);
+        };
+        let Some(packet) = &self.prepare::<A, F>(frame, packet) else {
+            return Action::Drop(DropReason::Truncated);
+        };
+        let cut = match fit(packet, egress.mtu, origin.cut) {
+            Ok(cut) => cut,
+            Err(mtu) => {
+                self.too_big(snapshot, frame.bytes(), packet, None, mtu, now);
+                return Action::Drop(DropReason::MtuExceeded);
+            }
+        };
+        nat::readdress(
+            frame.bytes_mut(),
+            packet,
+            protocol,
+            Side::Source,
+            translation.real,
+            translation.virtual_,
+        );
+        route(egress, cut, Verdict::Forwarded)
+    }
     #[expect(
         clippy::too_many_arguments,
         reason = "the packet's facts, in registers"

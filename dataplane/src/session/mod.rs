@@ -7,6 +7,7 @@ mod state;
 mod table;
 mod tags;
 pub mod tcp;
+mod template;
 mod timeout;
 mod wheel;
 
@@ -14,4 +15,5 @@ pub use entry::{Flags, NewSession, Session, SessionIndex};
 pub use state::State;
 pub use table::{Gone, Hint, KeyHash, ReplyHash, SessionTable, TableFull};
 pub use tcp::{Direction, TcpState};
+pub use template::NewTemplate;
 pub use timeout::Timeouts;

@@ -58,21 +58,23 @@ impl State {
         }
     }
 
+    /// Whether a session that a packet in `direction` has left in this state makes its template
+    /// ASSURED, as in IPVS: TCP once it is established, UDP once the real server has answered.
+    #[must_use]
+    #[inline]
+    pub const fn assures(self, direction: Direction) -> bool {
+        match self {
+            Self::Tcp(state) => matches!(state, TcpState::Established),
+            Self::UdpNew | Self::Udp => matches!(direction, Direction::Output),
+        }
+    }
+
     /// The name that `ipvsadm -Lnc` prints.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tcp(state) => state.name(),
             Self::UdpNew | Self::Udp => "UDP",
-        }
-    }
-
-    /// The protocol that has this state.
-    #[must_use]
-    pub const fn protocol(self) -> Protocol {
-        match self {
-            Self::Tcp(_) => Protocol::Tcp,
-            Self::UdpNew | Self::Udp => Protocol::Udp,
         }
     }
 }
@@ -106,6 +108,5 @@ mod tests {
         let second = first.next(Direction::Output, 0);
         assert!(!second.is_half_open() && !second.is_active());
         assert_eq!((first.name(), second.name()), ("UDP", "UDP"));
-        assert_eq!(second.protocol(), Protocol::Udp);
     }
 }

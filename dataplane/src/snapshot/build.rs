@@ -9,12 +9,16 @@ use hashbrown::{HashMap, HashSet};
 use super::chunked::{Chunked, Sharded};
 use super::id::{PortId, RealId, ServiceId};
 use super::model::{ForwardMethod, RealServer, Totals, VirtualService, WorkerTable};
+use super::owner::{NatSockets, Owner};
 use super::route::Routes;
 use super::spec::{RealSpec, RouteSpec, ServiceSpec, Spec};
 use super::{Snapshot, SocketKey};
+use owners::{map_of_sockets, own};
 use crate::flow::Protocol;
 use crate::schedule::threshold::Overload;
 use crate::schedule::{Candidate, Cursor, Scheduler, Server};
+
+mod owners;
 
 /// What makes a real server the same one across reloads.
 type RealKey = (ServiceId, std::net::IpAddr, u16);
@@ -54,7 +58,8 @@ impl Builder {
             workers: (0..workers).map(|_| WorkerTable::default()).collect(),
             lookup: Sharded::new(hasher.clone()),
             vips: Sharded::new(hasher.clone()),
-            nat_sockets: Sharded::new(hasher.clone()),
+            nat_sockets: NatSockets::new(hasher.clone()),
+            one_packet_sockets: Arc::new(map_of_sockets(hasher)),
             nat_reals: Sharded::new(hasher.clone()),
         };
         Self {
@@ -100,6 +105,7 @@ impl Builder {
         for id in gone {
             self.remove_service(&mut next, id);
         }
+        next.one_packet_sockets = self.one_packet_sockets(spec);
         self.last = Arc::new(next);
         Arc::clone(&self.last)
     }
@@ -156,11 +162,12 @@ impl Builder {
                 service.born = born;
             }
         }
+        let (owner, strays) = own(next, id, spec);
         let candidates: Vec<Candidate> = spec
             .reals
             .iter()
             .map(|real| Candidate {
-                real: self.configure_real(next, id, spec.protocol, real, moved),
+                real: self.configure_real(next, id, (spec.protocol, owner), real, moved),
                 weight: real.weight,
                 limits: real.limits,
             })
@@ -168,15 +175,11 @@ impl Builder {
         let Some(old) = next.service(id) else {
             return id;
         };
-        // Sticks while the slot means this service: sessions may live on that began under NAT.
-        let owned = old.owned
-            || spec
-                .reals
-                .iter()
-                .any(|real| real.forward == ForwardMethod::Nat);
         if old.configured
             && old.name == spec.name
-            && old.owned == owned
+            && old.owner == owner
+            && old.persistence == spec.persistence
+            && old.one_packet == spec.one_packet
             && old.scheduler.kind() == spec.scheduler
             && *old.candidates == *candidates
         {
@@ -204,7 +207,10 @@ impl Builder {
         if let Some(service) = next.services.get_mut(id.0) {
             service.name = Arc::clone(&spec.name);
             service.configured = true;
-            service.owned = owned;
+            service.owner = owner;
+            service.strays |= strays;
+            service.persistence = spec.persistence;
+            service.one_packet = spec.one_packet;
             service.former = former.into();
             if let (Some(revision), Some(scheduler)) = (revision, scheduler) {
                 service.scheduler = scheduler;
@@ -233,7 +239,10 @@ impl Builder {
             port: spec.port,
             protocol: spec.protocol,
             configured: false,
-            owned: false,
+            owner: Owner::Receiver,
+            strays: false,
+            persistence: spec.persistence,
+            one_packet: spec.one_packet,
             scheduler: Scheduler::new(spec.scheduler, &[]),
             candidates: Arc::from([]),
             revision: 0,
@@ -262,7 +271,7 @@ impl Builder {
         &mut self,
         next: &mut Snapshot,
         service: ServiceId,
-        protocol: Protocol,
+        (protocol, owner): (Protocol, Owner),
         spec: &RealSpec,
         moved: bool,
     ) -> RealId {
@@ -296,7 +305,7 @@ impl Builder {
             }
             if reaches_by_nat {
                 next.nat_sockets
-                    .retain_key((protocol, spec.address, spec.port));
+                    .retain((protocol, spec.address, spec.port), owner);
                 next.nat_reals.retain_key(spec.address);
             }
         }
@@ -396,7 +405,7 @@ impl Builder {
             if let Some(service) = next.services.get_mut(real.service.0) {
                 if real.replies_come_back {
                     let socket = (service.protocol, real.address, real.port);
-                    next.nat_sockets.release_key(&socket);
+                    next.nat_sockets.release(&socket);
                     next.nat_reals.release_key(&real.address);
                 }
                 service.past.add(&totals);

@@ -5,6 +5,7 @@ pub mod build;
 pub mod chunked;
 pub mod id;
 pub mod model;
+pub mod owner;
 pub mod rcu;
 pub mod route;
 pub mod spec;
@@ -23,6 +24,7 @@ use crate::wire::ethernet::Mac;
 use chunked::{Chunked, Sharded};
 use id::{PortId, RealId, ServiceId};
 use model::{RealServer, Totals, VirtualService, WorkerTable};
+use owner::{NatSocket, NatSockets};
 use route::Routes;
 use spec::PortSpec;
 
@@ -55,8 +57,11 @@ pub struct Snapshot {
     lookup: Sharded<SocketKey, ServiceId>,
     /// Virtual addresses, with the number of services on each.
     vips: Sharded<IpAddr, u32>,
-    /// Sockets that NAT packets come back from, with the number of real servers behind each.
-    nat_sockets: Sharded<SocketKey, u32>,
+    /// Sockets that NAT packets come back from.
+    nat_sockets: NatSockets,
+    /// Whose socket it is, for the NAT real servers of one-packet services: what answers a datagram
+    /// has no session that would say so. Where several have it, the first in the configuration.
+    one_packet_sockets: Arc<HashMap<SocketKey, RealId, RandomState>>,
     /// Their addresses, with the number of real servers on each.
     nat_reals: Sharded<IpAddr, u32>,
 }
@@ -106,7 +111,35 @@ impl Snapshot {
     #[inline]
     #[must_use]
     pub fn is_nat_socket(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
-        self.nat_sockets.get(&(protocol, address, port)).is_some()
+        self.nat_socket(protocol, address, port).is_some()
+    }
+
+    /// What is known of a socket that a NAT real server answers from.
+    #[inline]
+    pub(crate) fn nat_socket(
+        &self,
+        protocol: Protocol,
+        address: IpAddr,
+        port: u16,
+    ) -> Option<&NatSocket> {
+        self.nat_sockets.get(&(protocol, address, port))
+    }
+
+    /// The real server, and its one-packet service, that answer from a socket by NAT.
+    #[inline]
+    #[must_use]
+    pub fn one_packet_real(
+        &self,
+        protocol: Protocol,
+        address: IpAddr,
+        port: u16,
+    ) -> Option<(&RealServer, &VirtualService)> {
+        if self.one_packet_sockets.is_empty() {
+            return None;
+        }
+        let id = self.one_packet_sockets.get(&(protocol, address, port))?;
+        let real = self.real(*id)?;
+        Some((real, self.service(real.service)?))
     }
 
     /// Whether a NAT real server has this address.

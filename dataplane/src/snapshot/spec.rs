@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::id::PortId;
-use super::model::{ForwardMethod, TunnelKind};
+use super::model::{ForwardMethod, Persistence, TunnelKind};
 use crate::flow::Protocol;
 use crate::schedule::SchedulerKind;
 use crate::schedule::threshold::Limits;
@@ -81,6 +81,10 @@ pub struct ServiceSpec {
     pub protocol: Protocol,
     /// How a real server is chosen.
     pub scheduler: SchedulerKind,
+    /// Whether a client stays at its real server, and for how long.
+    pub persistence: Option<Persistence>,
+    /// Whether every datagram is scheduled by itself, without a session. For UDP only.
+    pub one_packet: bool,
     /// In scheduling order.
     pub reals: Vec<RealSpec>,
 }

@@ -119,6 +119,8 @@ pub(crate) fn service(
         port,
         protocol,
         scheduler: SchedulerKind::Rr,
+        persistence: None,
+        one_packet: false,
         reals,
     }
 }

@@ -33,6 +33,7 @@ fn session(number: u32, state: State, deadline: u64) -> NewSession<V4> {
         flags: Flags::EMPTY,
         state,
         deadline: at(deadline),
+        template: None,
     }
 }
 
@@ -254,6 +255,7 @@ fn ipv6_sessions_are_found_both_ways() {
             flags: Flags::EMPTY,
             state: State::UdpNew,
             deadline: at(300),
+            template: None,
         };
         let index = table.insert(table.hash(&key), &new, at(0), |_, _| {});
         assert_eq!(table.find(table.hash(&key), &key, at(0)), index.ok());

@@ -6,7 +6,7 @@ use super::*;
 use crate::schedule::threshold::Limits;
 use crate::schedule::{HashFlags, Loads, SchedulerKind};
 use crate::snapshot::chunked::Chunked;
-use crate::snapshot::model::TunnelKind;
+use crate::snapshot::model::{Persistence, TunnelKind};
 use crate::snapshot::spec::{PortRole, PortSpec};
 use crate::stats::RealCounters;
 use crate::wire::Mac;
@@ -36,6 +36,8 @@ fn service(port: u16, reals: &[RealSpec]) -> ServiceSpec {
         port,
         protocol: Protocol::Tcp,
         scheduler: SchedulerKind::Wrr,
+        persistence: None,
+        one_packet: false,
         reals: reals.to_vec(),
     }
 }
@@ -241,7 +243,7 @@ fn only_what_scheduling_sees_changes_the_revision() {
     let third = builder.build(&third, true);
     assert_eq!(revision(&third, 81), old);
     assert_eq!(&*service_of(&third, 81).unwrap().name, "renamed");
-    assert!(service_of(&third, 81).unwrap().owned);
+    assert!(service_of(&third, 81).unwrap().owner == Owner::Socket);
     other.scheduler = SchedulerKind::Rr;
     let fourth = builder.build(&spec(&[other.clone()]), true);
     assert_ne!(revision(&fourth, 81), old);
@@ -289,7 +291,7 @@ fn nat_sockets_are_known_while_sessions_may_live() {
     counters(&first, 0, slot).enter(true);
     // Edited to another method: replies of older sessions still come.
     let edited = builder.build(&spec(&[service(80, &[real(1, 1, DIRECT)])]), true);
-    assert!(is_known(&edited) && service_of(&edited, 80).unwrap().owned);
+    assert!(is_known(&edited) && service_of(&edited, 80).unwrap().owner == Owner::Socket);
     let removed = builder.build(&spec(&[service(80, &[])]), true);
     assert!(is_known(&removed));
     assert!(is_known(&builder.build(&spec(&[]), true)));
@@ -497,4 +499,80 @@ fn a_slot_that_is_used_again_is_not_overloaded_and_another_limit_counts_at_once(
     assert_eq!(candidate.real, slot);
     counters(&other, 1, slot.0).enter(false);
     assert!(!other.is_overloaded(&candidate));
+}
+
+#[test]
+fn who_owns_a_services_sessions_sticks_and_replies_follow() {
+    let mut builder = builder();
+    let persistent = |mask, forward| ServiceSpec {
+        persistence: Some(Persistence {
+            timeout_ms: 50_000,
+            mask,
+        }),
+        ..service(80, &[real(1, 1, forward)])
+    };
+    let plain = |forward| service(80, &[real(1, 1, forward)]);
+    let socket = (Protocol::Tcp, ip(1), 80);
+    let mut after = |service: ServiceSpec| {
+        let snapshot = builder.build(&spec(&[service]), true);
+        let service = service_of(&snapshot, 80).unwrap();
+        let asked = snapshot.nat_sockets.get(&socket).map(|socket| socket.owner);
+        (service.owner, service.strays, asked)
+    };
+    let network = Owner::Network;
+    assert_eq!(after(plain(DIRECT)), (Owner::Receiver, false, None));
+    assert_eq!(
+        after(persistent(32, DIRECT)),
+        (network(32), false, None),
+        "sessions stay with their receivers"
+    );
+    assert_eq!(
+        after(persistent(32, NAT)),
+        (network(32), false, Some(Some(network(32))))
+    );
+    assert_eq!(
+        after(plain(NAT)),
+        (network(32), false, Some(Some(network(32))))
+    );
+    assert_eq!(
+        after(persistent(24, NAT)),
+        (network(24), true, Some(None)),
+        "what met by address may be anywhere"
+    );
+    assert_eq!(after(persistent(28, NAT)), (network(24), true, Some(None)));
+}
+
+#[test]
+fn the_first_one_packet_service_with_a_socket_answers_from_it() {
+    let mut builder = builder();
+    let one_packet = |port, reals: &[RealSpec]| ServiceSpec {
+        protocol: Protocol::Udp,
+        one_packet: true,
+        ..service(port, reals)
+    };
+    let answers = |snapshot: &Snapshot, last| {
+        let found = snapshot.one_packet_real(Protocol::Udp, ip(last), 80);
+        found.map(|(_, service)| service.port)
+    };
+    let mut other = one_packet(54, &[real(1, 1, NAT), real(3, 1, NAT)]);
+    let services = [
+        one_packet(53, &[real(1, 1, NAT), real(2, 1, DIRECT)]),
+        other.clone(),
+    ];
+    let first = builder.build(&spec(&services), true);
+    assert_eq!(answers(&first, 1), Some(53));
+    assert_eq!(answers(&first, 2), None, "it answers clients itself");
+    assert_eq!(answers(&first, 3), Some(54));
+    let tcp = first.one_packet_real(Protocol::Tcp, ip(1), 80);
+    assert!(tcp.is_none());
+    let service = first.configured_services().next().unwrap();
+    assert_eq!(service.owner, Owner::Receiver);
+    other.one_packet = false;
+    let second = builder.build(&spec(&[services[1].clone()]), true);
+    assert_eq!(answers(&second, 1), Some(54));
+    let third = builder.build(&spec(&[other]), true);
+    assert_eq!(answers(&third, 1), None);
+    let socket = (Protocol::Udp, ip(1), 80);
+    let asked = third.nat_sockets.get(&socket).unwrap().owner;
+    assert_eq!(asked, Some(Owner::Socket));
 }

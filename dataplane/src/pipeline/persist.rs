@@ -1,0 +1,79 @@
+//! Persistence: the template that keeps a client at its real server, and whether it still may.
+//! How templates live in the table is `session/template.rs`'s.
+
+use super::{Engine, Tabled};
+use crate::flow::FlowKey;
+use crate::io::Pool;
+use crate::session::{Gone, NewTemplate, SessionIndex, TableFull};
+use crate::snapshot::Snapshot;
+use crate::snapshot::id::RealId;
+use crate::snapshot::model::{Persistence, VirtualService};
+use crate::time::Time;
+
+/// FTP's control port. IPVS has one template for it and the data connections of any port.
+const FTP: u16 = 21;
+
+impl<P: Pool> Engine<P> {
+    /// The real server of a client's new session, with the template that says so: one that was there
+    /// already, whatever the weight and the load of its real server, or a new one for the scheduler's
+    /// choice. `None` if the scheduler has none.
+    pub(super) fn real_by_template<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        service: &VirtualService,
+        persistence: Persistence,
+        key: &FlowKey<A>,
+        now: Time,
+    ) -> Result<Option<(RealId, SessionIndex)>, TableFull> {
+        let template = template_key(service, persistence, key);
+        let table = A::table(&mut self.sessions);
+        let hash = table.hash(&template);
+        if let Some(index) = table.find_template(hash, &template, now) {
+            let id = table.get(index).real();
+            let leads = |id| snapshot.real(id).is_some_and(|real| real.configured);
+            if leads(id) {
+                table.restart_template(index, now);
+                return Ok(Some((id, index)));
+            }
+            table.invalidate_template(index);
+        }
+        let Some(real) = self.choose(snapshot, service, key, now) else {
+            return Ok(None);
+        };
+        let new = NewTemplate {
+            key: template,
+            any_protocol: false,
+            real,
+            timeout_ms: persistence.timeout_ms,
+        };
+        let (worker, stats) = (self.start.worker, &self.stats);
+        let table = A::table(&mut self.sessions);
+        let index = table.insert_template(hash, &new, now, |session, why| {
+            if why == Gone::Evicted {
+                stats.evicted.add(1);
+            }
+            Self::uncount(snapshot, worker, session);
+        })?;
+        if let Some(counters) = self.counters(snapshot, real) {
+            counters.enter_template();
+        }
+        Ok(Some((real, index)))
+    }
+}
+
+/// What the template is found by that a session with `key` uses (IPVS, `ip_vs_sched_persist`).
+fn template_key<A: Tabled>(
+    service: &VirtualService,
+    persistence: Persistence,
+    key: &FlowKey<A>,
+) -> FlowKey<A> {
+    FlowKey {
+        client: key.client.network(persistence.mask),
+        client_port: 0,
+        virtual_port: match service.port {
+            0 | FTP => 0,
+            port => port,
+        },
+        ..*key
+    }
+}
