@@ -108,6 +108,13 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
     let mut what = Vec::new();
     differ(&mut what, "name", &old.name, &new.name);
     differ(&mut what, "scheduler", &old.scheduler, &new.scheduler);
+    let persistence = |service: &Service| match service.persistence {
+        Some(persistence) => persistence.to_string(),
+        None => "none".to_owned(),
+    };
+    let (before, after) = (persistence(old), persistence(new));
+    differ(&mut what, "persistence", &before, &after);
+    differ(&mut what, "one_packet", &old.one_packet, &new.one_packet);
     let mut before: HashMap<SocketAddr, &Real> =
         old.reals.iter().map(|real| (real.address, real)).collect();
     for real in &new.reals {
@@ -298,7 +305,7 @@ services:
         let (lines, restarts) = changes(&[
             (
                 "scheduler: rr\n    forward: dr\n    reals: [{ address: \"192.0.2.21:80\" }, { address: \"192.0.2.22:80\" }]",
-                "scheduler: sh\n    scheduler_flags: [sh-port]\n    forward: dr\n    reals: [{ address: \"192.0.2.22:80\", weight: 0, upper: 9 }, { address: \"192.0.2.23:80\" }]",
+                "scheduler: sh\n    scheduler_flags: [sh-port]\n    persistence: { mask: 24 }\n    forward: dr\n    reals: [{ address: \"192.0.2.22:80\", weight: 0, upper: 9 }, { address: \"192.0.2.23:80\" }]",
             ),
             ("vip: 192.0.2.10:53", "vip: 192.0.2.11:53"),
             (
@@ -313,6 +320,7 @@ services:
                 "+ service dns (udp 192.0.2.11:53), rr, 0 real servers",
                 "- service dns (udp 192.0.2.10:53)",
                 "~ service web (tcp 192.0.2.10:80): scheduler rr -> sh (sh-port)",
+                "~ service web (tcp 192.0.2.10:80): persistence none -> 360s by /24",
                 "~ service web (tcp 192.0.2.10:80): weight of 192.0.2.22:80 1 -> 0",
                 "~ service web (tcp 192.0.2.10:80): upper of 192.0.2.22:80 0 -> 9",
                 "~ service web (tcp 192.0.2.10:80): real 192.0.2.23:80 added, weight 1",

@@ -6,10 +6,11 @@ use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::schedule::{HashFlags, SchedulerKind};
 use plimsoll_dataplane::session::Timeouts;
 use plimsoll_dataplane::snapshot::id::PortId;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::snapshot::model::{ForwardMethod, Persistence, TunnelKind};
 use plimsoll_dataplane::snapshot::spec::{
     PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
 };
+use plimsoll_dataplane::snapshot::target::Target;
 use plimsoll_dataplane::wire::Mac;
 
 use crate::config::valid::{self, ReloadConfig, StartConfig};
@@ -82,13 +83,17 @@ pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
 fn service(service: &valid::Service) -> ServiceSpec {
     ServiceSpec {
         name: service.name.as_str().into(),
-        address: service.vip.ip(),
-        port: service.vip.port(),
-        protocol: match service.protocol {
-            valid::Protocol::Tcp => Protocol::Tcp,
-            valid::Protocol::Udp => Protocol::Udp,
-        },
+        target: Target::vip(
+            match service.protocol {
+                valid::Protocol::Tcp => Protocol::Tcp,
+                valid::Protocol::Udp => Protocol::Udp,
+            },
+            service.vip.ip(),
+            service.vip.port(),
+        ),
         scheduler: scheduler(service.scheduler),
+        persistence: service.persistence.map(persistence),
+        one_packet: service.one_packet,
         reals: service
             .reals
             .iter()
@@ -112,6 +117,13 @@ fn service(service: &valid::Service) -> ServiceSpec {
                 },
             })
             .collect(),
+    }
+}
+
+fn persistence(persistence: valid::Persistence) -> Persistence {
+    Persistence {
+        timeout_ms: u32::try_from(persistence.timeout.as_millis()).unwrap_or(u32::MAX),
+        mask: persistence.mask,
     }
 }
 

@@ -7,7 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use plimsoll_dataplane::flow;
 use plimsoll_dataplane::snapshot::Snapshot;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, Totals, VirtualService};
+use plimsoll_dataplane::session::Flags;
+use plimsoll_dataplane::snapshot::model::{ForwardMethod, RealServer, Totals, VirtualService};
+use plimsoll_dataplane::snapshot::target::Target;
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::verdict::DropReason;
@@ -42,6 +44,28 @@ impl From<flow::Protocol> for Protocol {
         match protocol {
             flow::Protocol::Tcp => Self::Tcp,
             flow::Protocol::Udp => Self::Udp,
+        }
+    }
+}
+
+/// The protocol of a session, or of a template that may be for several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionProtocol {
+    /// Of a template for every protocol.
+    Ip,
+    /// TCP or UDP.
+    #[serde(untagged)]
+    One(Protocol),
+}
+
+impl SessionProtocol {
+    /// Its name in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ip => "ip",
+            Self::One(protocol) => protocol.name(),
         }
     }
 }
@@ -108,9 +132,21 @@ pub struct Real {
     pub active: u64,
     /// All other sessions.
     pub inactive: u64,
+    /// Persistence templates, which are no sessions.
+    #[serde(default)]
+    pub persistent: u64,
     /// What was counted for it.
     #[serde(flatten)]
     pub counters: Counters,
+}
+
+/// How clients of a service stay at a real server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Persistence {
+    /// Milliseconds that a client is remembered after its last session began.
+    pub timeout_ms: u32,
+    /// The length of the prefix that makes a client.
+    pub mask: u8,
 }
 
 /// A virtual service.
@@ -127,6 +163,12 @@ pub struct Service {
     /// Its settings by the names that `ipvsadm -b` takes; left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scheduler_flags: Vec<Cow<'static, str>>,
+    /// How clients stay at a real server; left out if they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence: Option<Persistence>,
+    /// Whether every datagram is scheduled by itself; left out if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_packet: bool,
     /// What was counted for it; real servers that were removed since are in it too.
     #[serde(flatten)]
     pub counters: Counters,
@@ -143,14 +185,14 @@ pub struct Services {
     pub services: Vec<Service>,
 }
 
-/// One session.
+/// One session, or one persistence template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// Its transport protocol.
-    pub protocol: Protocol,
-    /// Its state, as `ipvsadm -Lnc` names it.
+    pub protocol: SessionProtocol,
+    /// Its state, as `ipvsadm -Lnc` names it. Only a template is `ASSURED`.
     pub state: Cow<'static, str>,
-    /// The client's address and port.
+    /// The client's address and port; a template's network and 0.
     pub client: SocketAddr,
     /// The virtual address and port.
     #[serde(rename = "virtual")]
@@ -249,23 +291,40 @@ fn service(snapshot: &Snapshot, service: &VirtualService) -> Service {
         .filter_map(|candidate| {
             let real = snapshot.real(candidate.real)?;
             let load = snapshot.load(real.id);
+            let totals = snapshot.real_totals(real.id);
             Some(Real {
                 address: SocketAddr::new(real.address, real.port),
                 forward: real.forward.into(),
                 weight: candidate.weight,
                 active: load.active,
                 inactive: load.inactive,
-                counters: snapshot.real_totals(real.id).into(),
+                persistent: totals.persistent,
+                counters: totals.into(),
             })
         })
         .collect();
+    let (vip, protocol) = match &service.target {
+        Target::Vip(vip) => (
+            SocketAddr::new(vip.addresses.addr(), vip.port),
+            vip.protocol,
+        ),
+        Target::Match { mark, .. } => (
+            SocketAddr::new(IpAddr::from(mark.number.to_be_bytes()), 0),
+            flow::Protocol::Tcp,
+        ),
+    };
     let scheduler = service.scheduler.kind();
     Service {
         name: service.name.to_string(),
-        vip: SocketAddr::new(service.address, service.port),
-        protocol: service.protocol.into(),
+        vip,
+        protocol: protocol.into(),
         scheduler: scheduler.to_string(),
         scheduler_flags: scheduler.flags().into_iter().map(Cow::from).collect(),
+        persistence: service.persistence.map(|persistence| Persistence {
+            timeout_ms: persistence.timeout_ms,
+            mask: persistence.mask,
+        }),
+        one_packet: service.one_packet,
         counters: snapshot.service_totals(service).into(),
         reals,
     }
@@ -277,12 +336,25 @@ pub fn session(snapshot: &Snapshot, record: &SessionRecord, now: Time) -> Sessio
     // A slot outlives its sessions, so there is always one.
     let unspecified = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), 0);
     let real = snapshot.real(record.real);
+    let protocol = if record.flags.contains(Flags::ANY_PROTOCOL) {
+        SessionProtocol::Ip
+    } else {
+        SessionProtocol::One(record.protocol.into())
+    };
+    // IPVS marks a template that nobody may use any more on both sides.
+    let port = |real: &RealServer| match record.virtual_.1 {
+        invalid if record.flags.contains(Flags::INVALID) => invalid,
+        _ if record.flags.contains(Flags::TEMPLATE) => real.port,
+        port => real.port_for(port),
+    };
     Session {
-        protocol: record.state.protocol().into(),
-        state: record.state.name().into(),
+        protocol,
+        state: record.state_name().into(),
         client: record.client.into(),
         virtual_: record.virtual_.into(),
-        real: real.map_or(unspecified, |real| SocketAddr::new(real.address, real.port)),
+        real: real.map_or(unspecified, |real| {
+            SocketAddr::new(real.address, port(real))
+        }),
         expires_s: record.deadline.ms_since(now) / 1000,
     }
 }
@@ -315,6 +387,8 @@ mod tests {
             protocol: Protocol::Tcp,
             scheduler: "rr".into(),
             scheduler_flags: Vec::new(),
+            persistence: None,
+            one_packet: false,
             counters: Counters {
                 conns: 1,
                 ..Counters::default()
@@ -325,6 +399,7 @@ mod tests {
                 weight: 2,
                 active: 3,
                 inactive: 4,
+                persistent: 5,
                 counters: Counters::default(),
             }],
         };
@@ -336,7 +411,7 @@ mod tests {
                 "conns": 1, "in_packets": 0, "out_packets": 0, "in_bytes": 0, "out_bytes": 0,
                 "reals": [{
                     "address": "[2001:db8::1]:80", "forward": "tunnel", "weight": 2,
-                    "active": 3, "inactive": 4,
+                    "active": 3, "inactive": 4, "persistent": 5,
                     "conns": 0, "in_packets": 0, "out_packets": 0, "in_bytes": 0, "out_bytes": 0,
                 }],
             })
@@ -344,10 +419,24 @@ mod tests {
         assert_eq!(serde_json::from_value::<Service>(json).unwrap(), service);
         let hashed = Service {
             scheduler_flags: vec!["sh-port".into()],
+            persistence: Some(Persistence {
+                timeout_ms: 50_000,
+                mask: 24,
+            }),
+            one_packet: true,
             ..service
         };
         let json = serde_json::to_value(&hashed).unwrap();
         assert_eq!(json["scheduler_flags"], serde_json::json!(["sh-port"]));
+        let persistence = serde_json::json!({ "timeout_ms": 50_000, "mask": 24 });
+        assert_eq!(json["persistence"], persistence);
+        assert_eq!(json["one_packet"], true);
+        assert_eq!(serde_json::from_value::<Service>(json).unwrap(), hashed);
+        for protocol in [SessionProtocol::Ip, SessionProtocol::One(Protocol::Udp)] {
+            let json = serde_json::to_value(protocol).unwrap();
+            assert_eq!(json, protocol.name());
+            assert_eq!(serde_json::from_value::<SessionProtocol>(json).unwrap(), protocol);
+        }
     }
 
     #[test]

@@ -16,6 +16,9 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Tcp, Self::Udp];
+
     /// The protocol of an IP header's protocol or next-header number, if it is one we balance.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
@@ -49,6 +52,9 @@ pub trait Address: Copy + Eq + Hash + fmt::Debug + Into<IpAddr> + Default {
     /// The address with all but its first `bits` bits cleared.
     #[must_use]
     fn network(self, bits: u8) -> Self;
+    /// The address under which IPVS files what is of a firewall mark and of no address.
+    #[must_use]
+    fn of_mark(mark: u32) -> Self;
 }
 
 /// An IPv4 address as a host-order number.
@@ -68,6 +74,10 @@ impl Address for V4 {
         let host_bits = 32_u32.saturating_sub(bits.into());
         Self(self.0 & u32::MAX.checked_shl(host_bits).unwrap_or(0))
     }
+
+    fn of_mark(mark: u32) -> Self {
+        Self(mark)
+    }
 }
 
 impl Address for V6 {
@@ -83,6 +93,11 @@ impl Address for V6 {
             high & mask(bits.min(64)),
             low & mask(bits.saturating_sub(64).min(64)),
         ])
+    }
+
+    // Its first 32 bits: IPVS writes an IPv4 address into the place of both families.
+    fn of_mark(mark: u32) -> Self {
+        Self([u64::from(mark) << 32, 0])
     }
 }
 

@@ -23,6 +23,10 @@ mod limits;
 mod methods;
 #[path = "forwarding/net.rs"]
 mod net;
+#[path = "forwarding/one_packet.rs"]
+mod one_packet;
+#[path = "forwarding/persistence.rs"]
+mod persistence;
 #[path = "forwarding/refusals.rs"]
 mod refusals;
 #[path = "forwarding/sessions.rs"]

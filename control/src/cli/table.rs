@@ -4,7 +4,9 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use crate::report::{Counters, Forward, Protocol, Real, Service, Services, Sessions};
+use crate::report::{
+    Counters, Forward, Protocol, Real, Service, SessionProtocol, Services, Sessions,
+};
 
 /// As `ipvsadm -Ln`.
 pub(super) fn services(list: &Services) -> String {
@@ -77,7 +79,10 @@ pub(super) fn sessions(list: &Sessions) -> String {
             &mut text,
             format_args!(
                 "{:<3} {:02}:{:02}  {:<11} {client:<18} {virtual_:<18} {}",
-                keyword(session.protocol),
+                match session.protocol {
+                    SessionProtocol::Ip => "IP",
+                    SessionProtocol::One(protocol) => keyword(protocol),
+                },
                 session.expires_s / 60,
                 session.expires_s % 60,
                 session.state,

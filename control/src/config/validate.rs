@@ -3,6 +3,7 @@
 
 mod dataplane;
 mod network;
+mod persistence;
 mod services;
 
 use std::net::IpAddr;

@@ -12,7 +12,6 @@ use crate::rewrite::nat::{self, Socket};
 use crate::session::{Direction, Flags, Session, SessionIndex, State, TcpState};
 use crate::snapshot::Snapshot;
 use crate::snapshot::model::ForwardMethod;
-use crate::snapshot::owner::Owner;
 use crate::time::Time;
 use crate::verdict::DropReason;
 use crate::wire::tcp;
@@ -60,18 +59,18 @@ impl<P: Pool> Engine<P> {
             }
         }
         let address: IpAddr = destination.into();
-        let service = snapshot.service_at(protocol, address, packet.destination_port);
+        let service = snapshot.service_for(&key);
         if let Some(service) = service {
             // Of a removed one too: its sessions live on, on their owners.
-            if service.owner != Owner::Receiver
-                && let Some(action) =
-                    self.meet(service, (source, packet.source_port), origin)
-            {
+            if let Some(action) = self.meet(snapshot, service, &key, packet, origin) {
                 return action;
             }
             if service.configured {
                 return self.begin_session(snapshot, frame, packet, service, &key, origin, now);
             }
+        }
+        if let Some(action) = self.seek_owner(snapshot, &key, origin) {
+            return action;
         }
         let local = snapshot.locals.contains_key(&address);
         if !local
@@ -80,7 +79,7 @@ impl<P: Pool> Engine<P> {
         {
             // Perhaps a reply, whose session is on another worker.
             let client = (destination, packet.destination_port);
-            if let Some(action) = self.seek(*socket, client, origin) {
+            if let Some(action) = self.seek(socket, client, origin) {
                 return action;
             }
             let real = Socket {

@@ -40,6 +40,9 @@ impl<P: Pool> Engine<P> {
             return self.pass_on();
         }
         if key.protocol == Protocol::Tcp && !opens {
+            if let Some(action) = self.seek_owner(snapshot, key, origin) {
+                return action;
+            }
             self.refuse_as_host(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoSession);
         }
@@ -66,7 +69,7 @@ impl<P: Pool> Engine<P> {
         let socket = match real.forward {
             ForwardMethod::Nat => A::of(real.address).map(|address| Socket {
                 address,
-                port: real.port,
+                port: real.port_for(key.virtual_port),
             }),
             ForwardMethod::Direct | ForwardMethod::Tunnel => None,
         };

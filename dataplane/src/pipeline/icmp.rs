@@ -219,6 +219,7 @@ impl<P: Pool> Engine<P> {
         // The session may be any other worker's; each looks once. What cannot be a session's is not
         // worth their time.
         let concerns_us = snapshot.is_ours(from.into())
+            || snapshot.is_virtual(from.into())
             || snapshot.is_nat_socket(protocol, to.into(), quoted.destination_port);
         if concerns_us && self.has_next(origin) {
             return self.pass_on();

@@ -32,14 +32,13 @@ pub(super) fn translation<A: Tabled>(
     real: Socket<A>,
     client: A,
 ) -> Option<Translation<A>> {
-    let (found, service) = snapshot.one_packet_real(protocol, real.address.into(), real.port)?;
+    let (id, address, port) =
+        snapshot.one_packet_real(protocol, real.address.into(), real.port)?;
+    let address = A::of(address)?;
     Some(Translation {
-        id: found.id,
+        id,
         real,
-        virtual_: Socket {
-            address: A::of(service.address)?,
-            port: service.port,
-        },
+        virtual_: Socket { address, port },
         client,
     })
 }

@@ -2,34 +2,61 @@
 //! What chooses a flow's owner is in the snapshot; the rings are `message.rs`'s.
 
 use super::{Action, Engine, Origin};
-use crate::flow::Address;
+use crate::flow::{Address, FlowKey, Protocol};
 use crate::io::Pool;
+use crate::parse::Packet;
+use crate::snapshot::Snapshot;
 use crate::snapshot::model::VirtualService;
 use crate::snapshot::owner::{NatSocket, Owner};
 use crate::verdict::DropReason;
+use crate::wire::tcp;
 
 impl<P: Pool> Engine<P> {
-    /// A client's packet of no session here, to a service whose flows have owners: where it goes, or
-    /// `None` if it is here that it begins one.
+    /// A client's packet of no session here, to a service: where it goes, or `None` if it is here
+    /// that it begins one, or is refused.
+    #[inline]
     pub(super) fn meet<A: Address>(
         &self,
+        snapshot: &Snapshot,
         service: &VirtualService,
-        client: (A, u16),
+        key: &FlowKey<A>,
+        packet: &Packet,
         origin: Origin,
     ) -> Option<Action> {
-        let owner = self.owner(service.owner, client)?;
-        if service.strays && self.has_next(origin) {
-            // Its session may be where another rule put it, so all workers look first.
+        let opens = packet.tcp_flags & (tcp::SYN | tcp::RST) == tcp::SYN;
+        let begins = key.protocol != Protocol::Tcp || opens;
+        // Where its session may be with an owner by another rule, all workers look first.
+        let searches = service.strays || !begins && snapshot.may_have_lost_strays();
+        if searches && self.has_next(origin) {
             return Some(self.pass_on());
         }
-        let searched = service.strays && usize::from(origin.hops) < self.start.workers;
+        let owner = self.owner(service.owner, (key.client, key.client_port))?;
         if owner == self.start.worker {
             None
-        } else if origin.hops == 0 || searched {
+        } else if origin.hops == 0 || searches && usize::from(origin.hops) < self.start.workers {
             Some(Action::HandOver { to: owner })
         } else {
             Some(Action::Drop(DropReason::HandoverLoop))
         }
+    }
+
+    /// A packet without a session, that begins none: where services may share packets, its session
+    /// may still be with an owner whom its service no longer names.
+    #[inline]
+    pub(super) fn seek_owner<A: Address>(
+        &self,
+        snapshot: &Snapshot,
+        key: &FlowKey<A>,
+        origin: Origin,
+    ) -> Option<Action> {
+        if !snapshot.may_have_strays() || snapshot.is_nat_real(key.client.into()) {
+            return None;
+        }
+        if snapshot.may_have_lost_strays() {
+            return self.has_next(origin).then(|| self.pass_on());
+        }
+        let to = self.owner(Owner::Socket, (key.client, key.client_port))?;
+        (to != self.start.worker && origin.hops == 0).then_some(Action::HandOver { to })
     }
 
     /// What may be a reply to `client`, of no session here: where it goes to look on, or `None` if

@@ -2,12 +2,13 @@
 //! How templates live in the table is `session/template.rs`'s.
 
 use super::{Engine, Tabled};
-use crate::flow::FlowKey;
+use crate::flow::{FlowKey, Protocol};
 use crate::io::Pool;
 use crate::session::{Gone, NewTemplate, SessionIndex, TableFull};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::RealId;
 use crate::snapshot::model::{Persistence, VirtualService};
+use crate::snapshot::target::Target;
 use crate::time::Time;
 
 /// FTP's control port. IPVS has one template for it and the data connections of any port.
@@ -30,8 +31,9 @@ impl<P: Pool> Engine<P> {
         let hash = table.hash(&template);
         if let Some(index) = table.find_template(hash, &template, now) {
             let id = table.get(index).real();
-            let leads = |id| snapshot.real(id).is_some_and(|real| real.configured);
-            if leads(id) {
+            // Another service may have taken over a part of the addresses.
+            let real = snapshot.real(id);
+            if real.is_some_and(|real| real.configured && real.service == service.id) {
                 table.restart_template(index, now);
                 return Ok(Some((id, index)));
             }
@@ -42,7 +44,7 @@ impl<P: Pool> Engine<P> {
         };
         let new = NewTemplate {
             key: template,
-            any_protocol: false,
+            any_protocol: service.target.mark().is_some(),
             real,
             timeout_ms: persistence.timeout_ms,
         };
@@ -67,13 +69,25 @@ fn template_key<A: Tabled>(
     persistence: Persistence,
     key: &FlowKey<A>,
 ) -> FlowKey<A> {
-    FlowKey {
-        client: key.client.network(persistence.mask),
-        client_port: 0,
-        virtual_port: match service.port {
-            0 | FTP => 0,
-            port => port,
+    let client = key.client.network(persistence.mask);
+    match &service.target {
+        Target::Vip(vip) => FlowKey {
+            client,
+            client_port: 0,
+            virtual_address: key.virtual_address,
+            virtual_port: match vip.port {
+                0 | FTP => 0,
+                port => port,
+            },
+            protocol: vip.protocol,
         },
-        ..*key
+        // One for all addresses, ports and protocols; the one here is a stand-in.
+        Target::Match { mark, .. } => FlowKey {
+            client,
+            client_port: 0,
+            virtual_address: A::of_mark(mark.number),
+            virtual_port: 0,
+            protocol: Protocol::Tcp,
+        },
     }
 }

@@ -85,7 +85,9 @@ impl<P: Pool> Engine<P> {
         let Ok(packet) = parse_ip(frame, BEHIND_ETHERNET) else {
             return;
         };
-        if snapshot.is_vip(packet.addresses.destination())
+        let destination = packet.addresses.destination();
+        if snapshot.is_virtual(destination)
+            && !snapshot.is_nat_real(destination)
             && !snapshot.is_ours(packet.addresses.source())
         {
             self.host_unreachable(snapshot, frame, &packet, now);

@@ -8,13 +8,15 @@ use hashbrown::{HashMap, HashSet};
 
 use super::chunked::{Chunked, Sharded};
 use super::id::{PortId, RealId, ServiceId};
+use super::lookup::Lookup;
 use super::model::{ForwardMethod, RealServer, Totals, VirtualService, WorkerTable};
 use super::owner::{NatSockets, Owner};
 use super::route::Routes;
+use super::rules::Rules;
 use super::spec::{RealSpec, RouteSpec, ServiceSpec, Spec};
-use super::{Snapshot, SocketKey};
+use super::target::{Identity, Target};
+use super::Snapshot;
 use owners::{map_of_sockets, own};
-use crate::flow::Protocol;
 use crate::schedule::threshold::Overload;
 use crate::schedule::{Candidate, Cursor, Scheduler, Server};
 
@@ -28,7 +30,7 @@ type RealKey = (ServiceId, std::net::IpAddr, u16);
 pub struct Builder {
     last: Arc<Snapshot>,
     routes: Vec<RouteSpec>,
-    service_ids: HashMap<SocketKey, ServiceId, RandomState>,
+    service_ids: HashMap<Identity, ServiceId, RandomState>,
     real_ids: HashMap<RealKey, RealId, RandomState>,
     /// Slots that nothing refers to.
     free_services: Vec<ServiceId>,
@@ -56,8 +58,8 @@ impl Builder {
             reals: Chunked::default(),
             overloads: Chunked::default(),
             workers: (0..workers).map(|_| WorkerTable::default()).collect(),
-            lookup: Sharded::new(hasher.clone()),
-            vips: Sharded::new(hasher.clone()),
+            lookup: Lookup::new(hasher),
+            has_networks: false,
             nat_sockets: NatSockets::new(hasher.clone()),
             one_packet_sockets: Arc::new(map_of_sockets(hasher)),
             nat_reals: Sharded::new(hasher.clone()),
@@ -94,9 +96,15 @@ impl Builder {
             self.reroute_removed(&mut next);
         }
         let mut wanted_services = HashSet::with_hasher(self.service_ids.hasher().clone());
+        let mut rules = Rules::default();
         for service in &spec.services {
-            wanted_services.insert(self.configure_service(&mut next, service, moved));
+            let id = self.configure_service(&mut next, service, moved);
+            wanted_services.insert(id);
+            if let Target::Match { mark, rules: own } = &service.target {
+                rules.add(*mark, own, id);
+            }
         }
+        next.lookup.rules = Arc::new(rules);
         let gone: Vec<ServiceId> = next
             .configured_services()
             .map(|service| service.id)
@@ -148,14 +156,14 @@ impl Builder {
         spec: &ServiceSpec,
         moved: bool,
     ) -> ServiceId {
-        let key = (spec.protocol, spec.address, spec.port);
+        let key = spec.target.identity();
         let id = match self.service_ids.get(&key) {
             Some(id) => *id,
             None => self.add_service(next, spec, key),
         };
         let revived = self.removed_services.remove(&id);
         if revived {
-            next.vips.retain_key(spec.address);
+            next.lookup.occupy(&spec.target);
             // Its scheduler begins anew, as IPVS's does.
             let born = self.next_revision;
             if let Some(service) = next.services.get_mut(id.0) {
@@ -167,7 +175,7 @@ impl Builder {
             .reals
             .iter()
             .map(|real| Candidate {
-                real: self.configure_real(next, id, (spec.protocol, owner), real, moved),
+                real: self.configure_real(next, id, (&spec.target, owner), real, moved),
                 weight: real.weight,
                 limits: real.limits,
             })
@@ -177,6 +185,7 @@ impl Builder {
         };
         if old.configured
             && old.name == spec.name
+            && old.target == spec.target
             && old.owner == owner
             && old.persistence == spec.persistence
             && old.one_packet == spec.one_packet
@@ -185,7 +194,7 @@ impl Builder {
         {
             return id;
         }
-        // A new name or owner leaves the schedulers of the workers where they are.
+        // A new name, owner or rule leaves the schedulers of the workers where they are.
         let reschedules = !old.configured
             || old.scheduler.kind() != spec.scheduler
             || *old.candidates != *candidates;
@@ -206,6 +215,7 @@ impl Builder {
         let revision = reschedules.then(|| self.take_revision());
         if let Some(service) = next.services.get_mut(id.0) {
             service.name = Arc::clone(&spec.name);
+            service.target = spec.target.clone();
             service.configured = true;
             service.owner = owner;
             service.strays |= strays;
@@ -226,7 +236,7 @@ impl Builder {
         &mut self,
         next: &mut Snapshot,
         spec: &ServiceSpec,
-        key: SocketKey,
+        key: Identity,
     ) -> ServiceId {
         let id = self
             .free_services
@@ -235,9 +245,7 @@ impl Builder {
         let service = VirtualService {
             id,
             name: Arc::clone(&spec.name),
-            address: spec.address,
-            port: spec.port,
-            protocol: spec.protocol,
+            target: spec.target.clone(),
             configured: false,
             owner: Owner::Receiver,
             strays: false,
@@ -261,8 +269,8 @@ impl Builder {
         if let Some(place) = next.services.get_mut(id.0) {
             *place = service;
         }
-        next.lookup.insert(key, id);
-        next.vips.retain_key(spec.address);
+        next.lookup.add(&spec.target, id);
+        next.lookup.occupy(&spec.target);
         self.service_ids.insert(key, id);
         id
     }
@@ -271,7 +279,7 @@ impl Builder {
         &mut self,
         next: &mut Snapshot,
         service: ServiceId,
-        (protocol, owner): (Protocol, Owner),
+        (target, owner): (&Target, Owner),
         spec: &RealSpec,
         moved: bool,
     ) -> RealId {
@@ -304,8 +312,10 @@ impl Builder {
                 real.replies_come_back |= reaches_by_nat;
             }
             if reaches_by_nat {
-                next.nat_sockets
-                    .retain((protocol, spec.address, spec.port), owner);
+                for protocol in target.protocols() {
+                    next.nat_sockets
+                        .retain((*protocol, spec.address, spec.port), owner);
+                }
                 next.nat_reals.retain_key(spec.address);
             }
         }
@@ -354,7 +364,7 @@ impl Builder {
         let Some(service) = next.service(id) else {
             return;
         };
-        let address = service.address;
+        let target = service.target.clone();
         let candidates = Arc::clone(&service.candidates);
         let former: Vec<RealId> = service
             .former
@@ -373,7 +383,7 @@ impl Builder {
             service.removed = Arc::from([]);
             service.revision = revision;
         }
-        next.vips.release_key(&address);
+        next.lookup.leave(&target);
         self.removed_services.insert(id);
     }
 
@@ -404,8 +414,10 @@ impl Builder {
                 .remove(&(real.service, real.address, real.port));
             if let Some(service) = next.services.get_mut(real.service.0) {
                 if real.replies_come_back {
-                    let socket = (service.protocol, real.address, real.port);
-                    next.nat_sockets.release(&socket);
+                    for protocol in service.target.protocols() {
+                        let socket = (*protocol, real.address, real.port);
+                        next.nat_sockets.release(&socket);
+                    }
                     next.nat_reals.release_key(&real.address);
                 }
                 service.past.add(&totals);
@@ -429,10 +441,9 @@ impl Builder {
         for id in empty {
             self.removed_services.remove(&id);
             self.free_services.push(id);
-            if let Some(service) = next.service(id) {
-                let key = (service.protocol, service.address, service.port);
-                self.service_ids.remove(&key);
-                next.lookup.remove(&key);
+            if let Some(target) = next.service(id).map(|service| service.target.clone()) {
+                self.service_ids.remove(&target.identity());
+                next.lookup.remove(&target);
             }
         }
     }

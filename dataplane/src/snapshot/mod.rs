@@ -4,11 +4,14 @@
 pub mod build;
 pub mod chunked;
 pub mod id;
+mod lookup;
 pub mod model;
 pub mod owner;
 pub mod rcu;
 pub mod route;
+mod rules;
 pub mod spec;
+pub mod target;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,19 +19,21 @@ use std::sync::Arc;
 use ahash::RandomState;
 use hashbrown::HashMap;
 
-use crate::flow::Protocol;
+use crate::flow::{Address, FlowKey, Protocol};
 use crate::schedule::threshold::Overload;
 use crate::schedule::{Candidate, Load, Loads};
 use crate::session::Timeouts;
 use crate::wire::ethernet::Mac;
 use chunked::{Chunked, Sharded};
 use id::{PortId, RealId, ServiceId};
+use lookup::Lookup;
 use model::{RealServer, Totals, VirtualService, WorkerTable};
-use owner::{NatSocket, NatSockets};
+use owner::{NatSocket, NatSockets, Owner};
 use route::Routes;
 use spec::PortSpec;
+use target::Target;
 
-/// Protocol, address and port of a virtual service, or of a real server's socket.
+/// Protocol, address and port of a real server's socket.
 pub type SocketKey = (Protocol, IpAddr, u16);
 
 /// One generation of the configuration.
@@ -54,20 +59,52 @@ pub struct Snapshot {
     pub overloads: Chunked<Overload>,
     /// What one worker keeps per slot, by worker.
     pub workers: Vec<WorkerTable>,
-    lookup: Sharded<SocketKey, ServiceId>,
-    /// Virtual addresses, with the number of services on each.
-    vips: Sharded<IpAddr, u32>,
-    /// Sockets that NAT packets come back from.
+    lookup: Lookup,
+    /// Whether any service's sessions are owned by the client's network, or were.
+    has_networks: bool,
+    /// Sockets that NAT packets come back from. Port 0 stands for all ports.
     nat_sockets: NatSockets,
     /// Whose socket it is, for the NAT real servers of one-packet services: what answers a datagram
     /// has no session that would say so. Where several have it, the first in the configuration.
+    /// Port 0 stands for all ports.
     one_packet_sockets: Arc<HashMap<SocketKey, RealId, RandomState>>,
     /// Their addresses, with the number of real servers on each.
     nat_reals: Sharded<IpAddr, u32>,
 }
 
 impl Snapshot {
+    /// The service that a client's packet belongs to: by a rule that it matches, else by its
+    /// destination. A removed one while sessions refer to it, if there is no configured one.
+    #[inline]
+    #[must_use]
+    pub fn service_for<A: Address>(&self, key: &FlowKey<A>) -> Option<&VirtualService> {
+        let (client, address): (IpAddr, IpAddr) = (key.client.into(), key.virtual_address.into());
+        self.service_by_rule(
+            key.protocol,
+            (client, key.client_port),
+            (address, key.virtual_port),
+        )
+        .or_else(|| self.service_at(key.protocol, address, key.virtual_port))
+    }
+
+    #[inline]
+    fn service_by_rule(
+        &self,
+        protocol: Protocol,
+        client: (IpAddr, u16),
+        to: (IpAddr, u16),
+    ) -> Option<&VirtualService> {
+        let id = self.lookup.rules.find(protocol, client, to)?;
+        // What a NAT real server sends away is a reply, or passes through. Under IPVS a mark without
+        // a local destination means nothing.
+        let is_reply = self.is_nat_socket(protocol, client.0, client.1) && !self.is_ours(to.0);
+        self.service(id).filter(|_| !is_reply)
+    }
+
     /// The service on this virtual socket: configured, or removed while sessions refer to it.
+    ///
+    /// An address goes before a prefix, a longer prefix before a shorter one, and of each its port
+    /// before port 0.
     #[inline]
     #[must_use]
     pub fn service_at(
@@ -76,7 +113,36 @@ impl Snapshot {
         address: IpAddr,
         port: u16,
     ) -> Option<&VirtualService> {
-        self.service(*self.lookup.get(&(protocol, address, port))?)
+        let mut removed: Option<&VirtualService> = None;
+        for id in self.lookup.services_at(protocol, address, port) {
+            let Some(service) = self.service(id) else {
+                continue;
+            };
+            if service.configured {
+                return Some(service);
+            }
+            // One with an owner leads to sessions on other workers.
+            let is_owned = |service: &VirtualService| service.owner != Owner::Receiver;
+            if removed.is_none_or(|first| !is_owned(first) && is_owned(service)) {
+                removed = Some(service);
+            }
+        }
+        removed
+    }
+
+    /// Whether the session of a packet that seems to have none may be on another worker: changes of
+    /// services that share packets can leave it with an owner whom its service no longer names.
+    #[inline]
+    #[must_use]
+    pub fn may_have_strays(&self) -> bool {
+        self.lookup.has_overlaps() && (self.has_nat() || self.has_networks)
+    }
+
+    /// Whether such a session's owner is not even known by the client's socket.
+    #[inline]
+    #[must_use]
+    pub fn may_have_lost_strays(&self) -> bool {
+        self.lookup.has_overlaps() && self.has_networks
     }
 
     /// The service in this slot.
@@ -93,11 +159,18 @@ impl Snapshot {
         self.reals.get(id.0)
     }
 
-    /// Whether a service is on this address.
+    /// Whether a service is on this address, or on a prefix that it is in.
     #[inline]
     #[must_use]
     pub fn is_vip(&self, address: IpAddr) -> bool {
-        self.vips.get(&address).is_some()
+        self.lookup.is_vip(address)
+    }
+
+    /// Whether packets to this address may be a service's: it is a VIP, or a rule takes it.
+    #[inline]
+    #[must_use]
+    pub fn is_virtual(&self, address: IpAddr) -> bool {
+        self.is_vip(address) || self.lookup.rules.may_match(address)
     }
 
     /// Whether the address is a VIP or a port's.
@@ -121,11 +194,12 @@ impl Snapshot {
         protocol: Protocol,
         address: IpAddr,
         port: u16,
-    ) -> Option<&NatSocket> {
-        self.nat_sockets.get(&(protocol, address, port))
+    ) -> Option<NatSocket> {
+        self.nat_sockets.find(protocol, address, port)
     }
 
-    /// The real server, and its one-packet service, that answer from a socket by NAT.
+    /// The real server of a one-packet service that answers from a socket by NAT, with the virtual
+    /// address and port that it answers for.
     #[inline]
     #[must_use]
     pub fn one_packet_real(
@@ -133,13 +207,20 @@ impl Snapshot {
         protocol: Protocol,
         address: IpAddr,
         port: u16,
-    ) -> Option<(&RealServer, &VirtualService)> {
+    ) -> Option<(RealId, IpAddr, u16)> {
         if self.one_packet_sockets.is_empty() {
             return None;
         }
-        let id = self.one_packet_sockets.get(&(protocol, address, port))?;
-        let real = self.real(*id)?;
-        Some((real, self.service(real.service)?))
+        let id = [port, 0].into_iter().find_map(|port| {
+            let socket = (protocol, address, port);
+            self.one_packet_sockets.get(&socket).copied()
+        })?;
+        let service = self.service(self.real(id)?.service)?;
+        let Target::Vip(vip) = &service.target else {
+            return None;
+        };
+        let virtual_port = if vip.port == 0 { port } else { vip.port };
+        Some((id, vip.addresses.addr(), virtual_port))
     }
 
     /// Whether a NAT real server has this address.

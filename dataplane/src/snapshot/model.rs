@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::chunked::Chunked;
 use super::id::{PortId, RealId, ServiceId};
 use super::owner::Owner;
-use crate::flow::Protocol;
+use super::target::Target;
 use crate::schedule::threshold::Limits;
 use crate::schedule::{Candidate, Cursor, Scheduler};
 use crate::stats::RealCounters;
@@ -68,12 +68,8 @@ pub struct VirtualService {
     pub id: ServiceId,
     /// Its name, for people.
     pub name: Arc<str>,
-    /// The virtual address.
-    pub address: IpAddr,
-    /// The virtual port, host order.
-    pub port: u16,
-    /// TCP or UDP.
-    pub protocol: Protocol,
+    /// Which packets are its.
+    pub target: Target,
     /// False once it was removed; the slot then waits for its last session.
     pub configured: bool,
     /// What chooses the worker that keeps a flow's session.
@@ -111,7 +107,7 @@ pub struct RealServer {
     pub service: ServiceId,
     /// Where it is.
     pub address: IpAddr,
-    /// Its port, host order.
+    /// Its port, host order; 0 is the port that the packet has.
     pub port: u16,
     /// Its share; 0 takes no new sessions.
     pub weight: u32,
@@ -131,6 +127,19 @@ pub struct RealServer {
     pub egress: Option<Egress>,
     /// What the slot's counters stood at when it began to mean this real server.
     pub baseline: Totals,
+}
+
+impl RealServer {
+    /// The port at which it gets what was sent to `virtual_port`.
+    #[inline]
+    #[must_use]
+    pub const fn port_for(&self, virtual_port: u16) -> u16 {
+        if self.port == 0 {
+            virtual_port
+        } else {
+            self.port
+        }
+    }
 }
 
 /// Sums over all workers.

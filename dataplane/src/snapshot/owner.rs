@@ -1,10 +1,13 @@
 //! Which worker the packets of a flow meet on, and how a reply finds that worker too.
 //! Who counts the workers and hands packets over is the pipeline.
 
+use std::net::IpAddr;
+
 use ahash::RandomState;
 
 use super::SocketKey;
 use super::chunked::Sharded;
+use crate::flow::Protocol;
 
 /// What chooses the worker that keeps a flow's session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,9 +56,23 @@ impl NatSockets {
         Self(Sharded::new(hasher))
     }
 
+    /// What is known of a socket, as itself and as one of all ports of its address.
     #[inline]
-    pub(super) fn get(&self, key: &SocketKey) -> Option<&NatSocket> {
-        self.0.get(key)
+    pub(super) fn find(
+        &self,
+        protocol: Protocol,
+        address: IpAddr,
+        port: u16,
+    ) -> Option<NatSocket> {
+        let socket = self.0.get(&(protocol, address, port));
+        let any_port = self.0.get(&(protocol, address, 0));
+        match (socket.copied(), any_port.copied()) {
+            (Some(one), Some(other)) => Some(NatSocket {
+                users: one.users + other.users,
+                owner: other.owner.and_then(|owner| common(one.owner, owner)),
+            }),
+            (one, other) => one.or(other),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -117,7 +134,6 @@ fn common(one: Option<Owner>, other: Owner) -> Option<Owner> {
 mod tests {
     use super::Owner::{Network, Receiver, Socket};
     use super::*;
-    use crate::flow::Protocol;
 
     #[test]
     fn sessions_stray_only_where_a_finer_choice_may_have_parted_what_must_now_meet() {
@@ -139,9 +155,13 @@ mod tests {
 
     #[test]
     fn a_reply_is_sent_to_an_owner_only_if_all_services_agree_on_it() {
-        let key = (Protocol::Udp, "10.0.0.1".parse().unwrap(), 53);
+        let address = "10.0.0.1".parse().unwrap();
+        let key = (Protocol::Udp, address, 53);
         let mut sockets = NatSockets::new(RandomState::with_seeds(1, 2, 3, 4));
-        let owner = |sockets: &NatSockets| sockets.get(&key).map(|socket| socket.owner);
+        let owner = |sockets: &NatSockets| {
+            let found = sockets.find(Protocol::Udp, address, 53);
+            found.map(|socket| socket.owner)
+        };
         assert_eq!(owner(&sockets), None);
         sockets.retain(key, Receiver);
         assert_eq!(owner(&sockets), Some(Some(Receiver)));
@@ -159,7 +179,14 @@ mod tests {
         sockets.release(&key);
         assert!(sockets.is_empty());
         sockets.retain(key, Socket);
-        sockets.change(key, Socket, Network(24));
+        let any_port = (Protocol::Udp, address, 0);
+        sockets.retain(any_port, Socket);
+        assert_eq!(owner(&sockets), Some(Some(Socket)));
+        sockets.change(any_port, Socket, Network(24));
         assert_eq!(owner(&sockets), Some(None));
+        sockets.release(&key);
+        assert_eq!(owner(&sockets), Some(None));
+        let tcp = sockets.find(Protocol::Tcp, address, 53);
+        assert_eq!(tcp, None);
     }
 }

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::id::PortId;
 use super::model::{ForwardMethod, Persistence, TunnelKind};
-use crate::flow::Protocol;
+use super::target::Target;
 use crate::schedule::SchedulerKind;
 use crate::schedule::threshold::Limits;
 use crate::session::Timeouts;
@@ -25,7 +25,7 @@ pub struct Spec {
     pub neighbours: Vec<(IpAddr, Mac)>,
     /// How long idle sessions live.
     pub timeouts: Timeouts,
-    /// What is balanced.
+    /// What is balanced. Rules of services by match are consulted in this order.
     pub services: Vec<ServiceSpec>,
 }
 
@@ -73,12 +73,8 @@ pub struct RouteSpec {
 pub struct ServiceSpec {
     /// Its name, for people.
     pub name: Arc<str>,
-    /// The virtual address.
-    pub address: IpAddr,
-    /// The virtual port, host order.
-    pub port: u16,
-    /// TCP or UDP.
-    pub protocol: Protocol,
+    /// Which packets are its. No two services have the same identity.
+    pub target: Target,
     /// How a real server is chosen.
     pub scheduler: SchedulerKind,
     /// Whether a client stays at its real server, and for how long.
@@ -94,7 +90,7 @@ pub struct ServiceSpec {
 pub struct RealSpec {
     /// Where it is.
     pub address: IpAddr,
-    /// Its port, host order.
+    /// Its port, host order; 0 is the port that the packet has.
     pub port: u16,
     /// Its share; 0 takes no new sessions.
     pub weight: u32,

@@ -16,6 +16,7 @@ use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
 use plimsoll_dataplane::snapshot::spec::{
     PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
 };
+use plimsoll_dataplane::snapshot::target::Target;
 use plimsoll_dataplane::testing::{PacketBuilder, Sent};
 use plimsoll_dataplane::wire::Mac;
 
@@ -115,9 +116,7 @@ pub(crate) fn service(
 ) -> ServiceSpec {
     ServiceSpec {
         name: format!("{protocol} {vip} {port}").into(),
-        address: ip(vip),
-        port,
-        protocol,
+        target: Target::vip(protocol, ip(vip), port),
         scheduler: SchedulerKind::Rr,
         persistence: None,
         one_packet: false,

@@ -14,7 +14,7 @@ use super::super::valid::{Neighbor, Route, Timeouts};
 use super::{Finding, Findings, Gaps, family, not_a_host, steps};
 
 /// 2^31 milliseconds and a bit less than 25 days: what timers hold.
-const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 24 * 3600);
+pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 24 * 3600);
 
 /// The checked network, and what can be reached by it.
 pub(super) struct Net {

@@ -10,8 +10,9 @@ use super::super::file::{
 };
 use super::super::supported::{Feature, Offered};
 use super::super::tree::Step;
-use super::super::valid::{Forward, HashFlags, Protocol, Real, Route, Scheduler, Service, Tunnel};
+use super::super::valid::{Forward, HashFlags, Real, Route, Scheduler, Service, Tunnel};
 use super::network::{Net, Reach};
+use super::persistence;
 use super::{Finding, Findings, family, not_a_host, steps};
 
 const MAX_SERVICE_NAME: usize = 128;
@@ -85,10 +86,11 @@ pub(super) fn check(config: &Config, net: &Net, findings: &mut Findings<'_, '_>)
             );
         }
         if let Some(service) = context.service(at, service, findings) {
-            services.push(service);
+            services.push((at, service));
         }
     }
-    services
+    persistence::shared_sockets(&services, findings);
+    services.into_iter().map(|(_, service)| service).collect()
 }
 
 fn check_name(at: usize, name: &str, findings: &mut Findings<'_, '_>) {
@@ -228,14 +230,10 @@ impl Context<'_> {
             }
         }
         let remove = "remove the key";
-        refuse(
-            Feature::Persistence,
-            written.persistence.is_some(),
-            here("persistence"),
-            "persistence",
-            remove,
-            findings,
-        );
+        let persistence = written
+            .persistence
+            .as_ref()
+            .map(|written| persistence::persistence(written, at, vip.address, findings));
         refuse(
             Feature::Health,
             written.health.is_some(),
@@ -244,20 +242,6 @@ impl Context<'_> {
             remove,
             findings,
         );
-        refuse(
-            Feature::OnePacket,
-            written.one_packet,
-            here("one_packet"),
-            "one-packet scheduling",
-            remove,
-            findings,
-        );
-        if written.one_packet && protocol.is_some_and(|protocol| protocol != Protocol::Udp) {
-            findings.add(Finding::error(
-                here("one_packet"),
-                "one-packet scheduling is for UDP only",
-            ));
-        }
         let one = format!("write one address: {}:{}", vip.address, vip.port);
         refuse(
             Feature::PrefixVip,
@@ -322,12 +306,15 @@ impl Context<'_> {
                 });
             }
         }
+        persistence::one_packet(written, at, protocol, &reals, findings);
         Some(Service {
             name: written.name.clone(),
             vip,
             protocol: protocol?,
             scheduler: scheduler?,
             forward: forward?,
+            persistence,
+            one_packet: written.one_packet,
             reals,
         })
     }

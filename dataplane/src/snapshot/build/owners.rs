@@ -11,6 +11,7 @@ use crate::snapshot::id::{RealId, ServiceId};
 use crate::snapshot::model::ForwardMethod;
 use crate::snapshot::owner::Owner;
 use crate::snapshot::spec::{RealSpec, ServiceSpec, Spec};
+use crate::snapshot::target::{Target, Vip, is_one_address};
 use crate::snapshot::{Snapshot, SocketKey};
 
 type Sockets = HashMap<SocketKey, RealId, RandomState>;
@@ -25,14 +26,17 @@ impl Builder {
     pub(super) fn one_packet_sockets(&self, spec: &Spec) -> Arc<Sockets> {
         let mut sockets = map_of_sockets(self.service_ids.hasher());
         for service in spec.services.iter().filter(|service| service.one_packet) {
-            let key = (service.protocol, service.address, service.port);
-            let Some(service_id) = self.service_ids.get(&key) else {
+            let Target::Vip(vip) = &service.target else {
                 continue;
             };
-            for real in service.reals.iter().filter(|real| is_nat(real)) {
+            let Some(service_id) = self.service_ids.get(&service.target.identity()) else {
+                continue;
+            };
+            let tells = |real: &&RealSpec| is_nat(real) && tells_vip(vip, real);
+            for real in service.reals.iter().filter(tells) {
                 let key = (*service_id, real.address, real.port);
                 if let Some(id) = self.real_ids.get(&key) {
-                    let socket = (service.protocol, real.address, real.port);
+                    let socket = (vip.protocol, real.address, real.port);
                     sockets.entry(socket).or_insert(*id);
                 }
             }
@@ -62,12 +66,20 @@ pub(super) fn own(next: &mut Snapshot, id: ServiceId, spec: &ServiceSpec) -> (Ow
         for id in reals {
             let real = next.real(id).filter(|real| real.replies_come_back);
             if let Some((address, port)) = real.map(|real| (real.address, real.port)) {
-                let socket = (spec.protocol, address, port);
-                next.nat_sockets.change(socket, old, owner);
+                for protocol in spec.target.protocols() {
+                    let socket = (*protocol, address, port);
+                    next.nat_sockets.change(socket, old, owner);
+                }
             }
         }
     }
+    next.has_networks |= matches!(owner, Owner::Network(_));
     (owner, strays)
+}
+
+/// Whether the socket that a real server answers from says which virtual address and port were asked.
+fn tells_vip(vip: &Vip, real: &RealSpec) -> bool {
+    is_one_address(&vip.addresses) && (vip.port != 0 || real.port == 0)
 }
 
 fn is_nat(real: &RealSpec) -> bool {

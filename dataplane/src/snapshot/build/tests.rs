@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::*;
+use crate::flow::Protocol;
 use crate::schedule::threshold::Limits;
 use crate::schedule::{HashFlags, Loads, SchedulerKind};
 use crate::snapshot::chunked::Chunked;
@@ -32,9 +33,7 @@ fn real(last: u8, weight: u32, forward: ForwardMethod) -> RealSpec {
 fn service(port: u16, reals: &[RealSpec]) -> ServiceSpec {
     ServiceSpec {
         name: format!("service {port}").into(),
-        address: [192, 0, 2, 100].into(),
-        port,
-        protocol: Protocol::Tcp,
+        target: Target::vip(Protocol::Tcp, [192, 0, 2, 100].into(), port),
         scheduler: SchedulerKind::Wrr,
         persistence: None,
         one_packet: false,
@@ -512,11 +511,11 @@ fn who_owns_a_services_sessions_sticks_and_replies_follow() {
         ..service(80, &[real(1, 1, forward)])
     };
     let plain = |forward| service(80, &[real(1, 1, forward)]);
-    let socket = (Protocol::Tcp, ip(1), 80);
     let mut after = |service: ServiceSpec| {
         let snapshot = builder.build(&spec(&[service]), true);
         let service = service_of(&snapshot, 80).unwrap();
-        let asked = snapshot.nat_sockets.get(&socket).map(|socket| socket.owner);
+        let socket = snapshot.nat_socket(Protocol::Tcp, ip(1), 80);
+        let asked = socket.map(|socket| socket.owner);
         (service.owner, service.strays, asked)
     };
     let network = Owner::Network;
@@ -546,13 +545,13 @@ fn who_owns_a_services_sessions_sticks_and_replies_follow() {
 fn the_first_one_packet_service_with_a_socket_answers_from_it() {
     let mut builder = builder();
     let one_packet = |port, reals: &[RealSpec]| ServiceSpec {
-        protocol: Protocol::Udp,
+        target: Target::vip(Protocol::Udp, [192, 0, 2, 100].into(), port),
         one_packet: true,
         ..service(port, reals)
     };
     let answers = |snapshot: &Snapshot, last| {
         let found = snapshot.one_packet_real(Protocol::Udp, ip(last), 80);
-        found.map(|(_, service)| service.port)
+        found.map(|(_, _, port)| port)
     };
     let mut other = one_packet(54, &[real(1, 1, NAT), real(3, 1, NAT)]);
     let services = [
@@ -572,7 +571,34 @@ fn the_first_one_packet_service_with_a_socket_answers_from_it() {
     assert_eq!(answers(&second, 1), Some(54));
     let third = builder.build(&spec(&[other]), true);
     assert_eq!(answers(&third, 1), None);
-    let socket = (Protocol::Udp, ip(1), 80);
-    let asked = third.nat_sockets.get(&socket).unwrap().owner;
+    let asked = third.nat_socket(Protocol::Udp, ip(1), 80).unwrap().owner;
     assert_eq!(asked, Some(Owner::Socket));
+}
+
+#[test]
+fn an_answer_tells_its_vip_only_if_there_is_one_for_its_socket() {
+    let mut builder = builder();
+    let any_port = |real: RealSpec| RealSpec { port: 0, ..real };
+    let one_packet = |net: &str, port, real| ServiceSpec {
+        name: net.into(),
+        target: Target::Vip(crate::snapshot::target::Vip {
+            protocol: Protocol::Udp,
+            addresses: net.parse().unwrap(),
+            port,
+        }),
+        one_packet: true,
+        ..service(port, &[real])
+    };
+    let services = [
+        one_packet("192.0.2.100/32", 0, any_port(real(1, 1, NAT))),
+        one_packet("192.0.2.101/32", 0, real(2, 1, NAT)),
+        one_packet("198.51.100.0/24", 53, real(3, 1, NAT)),
+    ];
+    let snapshot = builder.build(&spec(&services), true);
+    let answers = |last, port| {
+        let found = snapshot.one_packet_real(Protocol::Udp, ip(last), port);
+        found.map(|(_, address, port)| (address.to_string(), port))
+    };
+    assert_eq!(answers(1, 7), Some(("192.0.2.100".to_owned(), 7)));
+    assert_eq!((answers(2, 80), answers(3, 80)), (None, None));
 }
