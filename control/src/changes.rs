@@ -115,6 +115,9 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
     let (before, after) = (persistence(old), persistence(new));
     differ(&mut what, "persistence", &before, &after);
     differ(&mut what, "one_packet", &old.one_packet, &new.one_packet);
+    if old.policy != new.policy {
+        what.push("compat, ipvs or on_down".to_owned());
+    }
     let mut before: HashMap<SocketAddr, &Real> =
         old.reals.iter().map(|real| (real.address, real)).collect();
     for real in &new.reals {
@@ -170,6 +173,12 @@ fn other_changes(old: &ReloadConfig, new: &ReloadConfig) -> Vec<String> {
             what.push(format!("{name} {before:?} -> {after:?}"));
         }
     }
+    differ(
+        &mut what,
+        "ipvs.nat_icmp_send",
+        &old.refuses_replies,
+        &new.refuses_replies,
+    );
     if old.hash_key != new.hash_key {
         what.push("hash.key".to_owned());
     }

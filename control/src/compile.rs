@@ -76,6 +76,7 @@ pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
             reload.timeouts.tcp_fin,
             reload.timeouts.udp,
         ),
+        refuses_replies: reload.refuses_replies,
         services: reload.services.iter().map(service).collect(),
     }
 }
@@ -94,6 +95,7 @@ fn service(service: &valid::Service) -> ServiceSpec {
         scheduler: scheduler(service.scheduler),
         persistence: service.persistence.map(persistence),
         one_packet: service.one_packet,
+        policy: service.policy,
         reals: service
             .reals
             .iter()

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use plimsoll_dataplane::flow;
-use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::session::Flags;
+use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::model::{ForwardMethod, RealServer, Totals, VirtualService};
 use plimsoll_dataplane::snapshot::target::Target;
 use plimsoll_dataplane::stats::WorkerStats;
@@ -435,7 +435,10 @@ mod tests {
         for protocol in [SessionProtocol::Ip, SessionProtocol::One(Protocol::Udp)] {
             let json = serde_json::to_value(protocol).unwrap();
             assert_eq!(json, protocol.name());
-            assert_eq!(serde_json::from_value::<SessionProtocol>(json).unwrap(), protocol);
+            assert_eq!(
+                serde_json::from_value::<SessionProtocol>(json).unwrap(),
+                protocol
+            );
         }
     }
 

@@ -27,6 +27,8 @@ mod net;
 mod one_packet;
 #[path = "forwarding/persistence.rs"]
 mod persistence;
+#[path = "forwarding/policy.rs"]
+mod policy;
 #[path = "forwarding/refusals.rs"]
 mod refusals;
 #[path = "forwarding/sessions.rs"]

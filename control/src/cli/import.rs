@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::{Exit, Terminal};
 use crate::config;
-use crate::import::{self, Base};
+use crate::import::{self, Base, Sysctls};
 
 /// More than the rules of some million services take.
 const MAX_BYTES: u64 = 512 << 20;
@@ -30,12 +30,15 @@ enum From {
         /// A configuration whose services are replaced, so that the result is a whole one.
         #[arg(long, value_name = "FILE.yaml")]
         base: Option<PathBuf>,
+        /// Sysctls of IPVS (`net.ipv4.vs.*`) as sysctl.conf has them, which become the section `ipvs`.
+        #[arg(long, value_name = "FILE")]
+        sysctl: Option<PathBuf>,
     },
 }
 
 impl Args {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-        let From::Ipvsadm { file, base } = self.from;
+        let From::Ipvsadm { file, base, sysctl } = self.from;
         let base = match base.map(|base| config::load(&base)).transpose() {
             Ok(base) => base,
             Err(diagnostics) => {
@@ -50,27 +53,41 @@ impl Args {
                 return Ok(Exit::InvalidConfig);
             }
         };
-        let (name, text) = match read(&file) {
-            Ok(read) => read,
-            Err(error) => {
-                writeln!(
-                    terminal.err,
-                    "plimsoll: {} cannot be read: {error}",
-                    file.display()
-                )?;
-                return Ok(Exit::Failed);
-            }
+        let Some((name, text)) = read_or_tell(&file, terminal)? else {
+            return Ok(Exit::Failed);
         };
-        let imported = import::import(&name, &text, base.as_ref());
+        let mut errors = 0;
+        let mut sysctls = Sysctls::default();
+        if let Some(path) = sysctl {
+            let Some((name, text)) = read_or_tell(&path, terminal)? else {
+                return Ok(Exit::Failed);
+            };
+            let diagnostics;
+            (sysctls, diagnostics) = Sysctls::read(&name, &text);
+            super::check::complain(&diagnostics, terminal);
+            errors += diagnostics.errors();
+        }
+        let imported = import::import(&name, &text, sysctls, base.as_ref());
         if !imported.diagnostics.items().is_empty() {
             super::check::complain(&imported.diagnostics, terminal);
         }
         terminal.out.write_all(imported.yaml.as_bytes())?;
-        Ok(if imported.diagnostics.errors() == 0 {
-            Exit::Ok
-        } else {
-            Exit::Failed
-        })
+        errors += imported.diagnostics.errors();
+        Ok(if errors == 0 { Exit::Ok } else { Exit::Failed })
+    }
+}
+
+fn read_or_tell(
+    path: &PathBuf,
+    terminal: &mut Terminal<'_>,
+) -> io::Result<Option<(String, String)>> {
+    match read(path) {
+        Ok(read) => Ok(Some(read)),
+        Err(error) => {
+            let path = path.display();
+            writeln!(terminal.err, "plimsoll: {path} cannot be read: {error}")?;
+            Ok(None)
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use crate::report::{
-    Counters, Forward, Protocol, Real, Service, SessionProtocol, Services, Sessions,
+    Counters, Forward, Protocol, Real, Service, Services, SessionProtocol, Sessions,
 };
 
 /// As `ipvsadm -Ln`.

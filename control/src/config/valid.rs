@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use plimsoll_dataplane::snapshot::policy::Policy;
 
 pub use super::file::Hugepages;
 
@@ -80,6 +81,8 @@ pub struct ReloadConfig {
     pub neighbors: Vec<Neighbor>,
     /// How long idle sessions live.
     pub timeouts: Timeouts,
+    /// Whether NAT real servers are told that what they send belongs to no session.
+    pub refuses_replies: bool,
     /// `None` is a random one at each start.
     pub hash_key: Option<[u8; 16]>,
     /// No two with one name, or one address, port and protocol; in the order of the file.
@@ -136,6 +139,8 @@ pub struct Service {
     pub persistence: Option<Persistence>,
     /// Whether every datagram is scheduled by itself; only with [`Protocol::Udp`].
     pub one_packet: bool,
+    /// Where it does as IPVS does, and where not.
+    pub policy: Policy,
     /// In scheduling order, which is that of the file. None twice, perhaps none at all.
     pub reals: Vec<Real>,
 }

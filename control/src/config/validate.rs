@@ -4,6 +4,7 @@
 mod dataplane;
 mod network;
 mod persistence;
+mod policy;
 mod services;
 
 use std::net::IpAddr;
@@ -108,6 +109,7 @@ pub(super) fn validate(
                 routes: net.routes,
                 neighbors: net.neighbors,
                 timeouts,
+                refuses_replies: config.ipvs.nat_icmp_send,
                 hash_key: config.hash.key.map(|key| key.0.0),
                 services,
             },

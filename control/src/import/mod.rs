@@ -4,6 +4,7 @@
 mod line;
 mod lines;
 mod rule;
+mod sysctl;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use crate::config::{self, Diagnostics, Loaded};
 
 pub use lines::{Exported, export};
+pub use sysctl::{SysctlError, Sysctls};
 pub use table::{Checksum, Encapsulation, Key, Persistence, Real, Service, Table, Timeouts};
 pub use yaml::{Base, services, timeouts};
 
@@ -30,10 +32,12 @@ pub struct Imported {
 
 /// Makes a configuration of the rules in `text`; `name` is what diagnostics call them.
 #[must_use]
-pub fn import(name: &str, text: &str, base: Option<&Base>) -> Imported {
+pub fn import(name: &str, text: &str, sysctls: Sysctls, base: Option<&Base>) -> Imported {
     let mut table = Table::default();
+    table.sysctls = sysctls;
     let mut problems = Problems::default();
     read(&mut table, text, &mut problems);
+    engines(&table, &mut problems);
     let yaml = yaml::whole(&table, name, base);
     not_carried(&table, &yaml, base.is_some(), &mut problems);
     Imported {
@@ -54,6 +58,20 @@ fn read(table: &mut Table, text: &str, problems: &mut Problems) {
     for (number, text) in (1..).zip(text.lines()) {
         if let Some(rule) = rule::read(number, text, problems) {
             table.apply(rule, problems);
+        }
+    }
+}
+
+/// Tells of persistence engines, which the configuration has no key for.
+fn engines(table: &Table, problems: &mut Problems) {
+    for service in table.carried() {
+        let persistence = service.persistence.as_ref();
+        if let Some(engine) = persistence.and_then(|persistence| persistence.engine.as_ref()) {
+            let engine = engine.escape_debug();
+            let message = format!("the persistence engine `{engine}` is not carried over");
+            let mut problem = Problem::new(service.place, message);
+            problem.severity = Severity::Warning;
+            problems.add(problem.help("clients are told apart by their addresses"));
         }
     }
 }

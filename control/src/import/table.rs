@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::rule::{Rule, What};
+use super::sysctl::Sysctls;
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use crate::config::file::{Forward, Protocol, TunnelType};
 use crate::config::leaf::Vip;
@@ -52,7 +53,7 @@ pub struct Persistence {
     pub timeout_s: u32,
     /// The prefix length by which clients are told apart; the whole address if `None`.
     pub mask: Option<u8>,
-    /// A persistence engine's name.
+    /// A persistence engine's name. Not carried over.
     pub engine: Option<String>,
 }
 
@@ -134,13 +135,16 @@ pub struct Table {
     pub(super) services: Vec<Service>,
     /// All zero if nobody set them.
     pub timeouts: Timeouts,
+    /// IPVS's.
+    pub sysctls: Sysctls,
     /// Where each service is.
     index: HashMap<Key, usize>,
 }
 
 impl PartialEq for Table {
     fn eq(&self, other: &Self) -> bool {
-        (&self.services, self.timeouts) == (&other.services, other.timeouts)
+        (&self.services, self.timeouts, &self.sysctls)
+            == (&other.services, other.timeouts, &other.sysctls)
     }
 }
 

@@ -216,6 +216,7 @@ fn a_wrong_line_changes_nothing_and_the_lines_after_it_are_read() {
         "rules",
         "-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.1.0.11 -w x\n-a -t 10.0.0.1:80 -r 10.1.0.12 -q\n\
          -a -t 10.0.0.1:80 -r 10.1.0.13",
+        Sysctls::default(),
         None,
     );
     assert_eq!(imported.diagnostics.errors(), 2);
@@ -248,6 +249,7 @@ fn what_is_not_carried_is_told_at_its_rule() {
         "rules",
         "-A -f 9 -s rr\n-A -t 10.0.0.1:80 -s twos\n-a -t 10.0.0.1:80 -r 10.1.0.11\n\
          -a -t 10.0.0.1:80 -r 10.1.0.12:81 -g\n",
+        Sysctls::default(),
         None,
     );
     let told: Vec<_> = imported
@@ -271,7 +273,7 @@ fn services_take_the_place_of_the_bases() {
     let loaded = config::parse("base", base).unwrap();
     let base = Base::of(&loaded).unwrap();
     let rules = "-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.1.0.11\n--set 0 0 30";
-    let imported = import("rules", rules, Some(&base));
+    let imported = import("rules", rules, Sysctls::default(), Some(&base));
     assert!(imported.diagnostics.items().is_empty());
     let loaded = config::parse("result", imported.yaml).unwrap();
     let reload = loaded.valid.reload();
@@ -307,7 +309,7 @@ fn a_tunnels_type_is_the_services_and_another_at_one_real_server_is_told() {
     let rules = "-A -t 10.0.0.1:80 -s rr\n\
                  -a -t 10.0.0.1:80 -r 10.1.0.11 -i --tun-type gue --tun-port 5555\n\
                  -a -t 10.0.0.1:80 -r 10.1.0.12 -i --tun-type gue --tun-port 5555 --tun-nocsum\n";
-    let imported = import("rules", rules, Some(&base));
+    let imported = import("rules", rules, Sysctls::default(), Some(&base));
     assert!(imported.diagnostics.items().is_empty());
     let loaded = config::parse("result", imported.yaml).unwrap();
     let gue = config::valid::Tunnel::Gue { port: 5555 };
@@ -317,7 +319,7 @@ fn a_tunnels_type_is_the_services_and_another_at_one_real_server_is_told() {
         [gue, gue]
     );
     let other = format!("{rules}-a -t 10.0.0.1:80 -r 10.1.0.13 -i --tun-type gre\n");
-    let imported = import("rules", &other, Some(&base));
+    let imported = import("rules", &other, Sysctls::default(), Some(&base));
     assert!(!imported.diagnostics.items().is_empty());
     assert_eq!(imported.diagnostics.errors(), 0);
     assert!(imported.yaml.contains("    tunnel: { type: gre }\n"));
@@ -418,16 +420,15 @@ fn service() -> impl Strategy<Value = Service> {
         Just(("wlc", vec!["flag-3"]))
     ];
     let mask = proptest::option::of(1..=32_u8);
-    let engine = proptest::option::of(Just("sip".to_owned()));
-    let persistence = proptest::option::of((1..9999_u32, mask, engine));
+    let persistence = proptest::option::of((1..9999_u32, mask));
     (key, scheduler, persistence, any::<bool>()).prop_map(
         |((key, mut reals), (scheduler, flags), persistence, one_packet)| {
             let mut seen = BTreeSet::new();
             reals.retain(|real| seen.insert(real.address));
-            let persistence = persistence.map(|(timeout_s, mask, engine)| Persistence {
+            let persistence = persistence.map(|(timeout_s, mask)| Persistence {
                 timeout_s,
                 mask,
-                engine,
+                engine: None,
             });
             let whole = || Persistence {
                 timeout_s: 360,
@@ -481,7 +482,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_the_reader_panic(text in "(-[A-Za-z] |--[a-z]{1,8}[= ]|[\\[\\]0-9.:a-f/#é]{0,9} |\n|\\PC){0,30}") {
-        let imported = import("rules", &text, None);
+        let imported = import("rules", &text, Sysctls::default(), None);
         let _ = imported.diagnostics.report(false);
     }
 }

@@ -1,5 +1,6 @@
 //! A table as YAML, and a configuration's services as a table.
-//! Writes all that the format has a key for, whether this version carries it or not.
+//! Writes all that the format has a key for, whether this version carries it or not. It has none for
+//! persistence engines.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -34,13 +35,12 @@ pub(super) fn whole(table: &Table, name: &str, base: Option<&Base>) -> String {
     let (mut text, times) = match base {
         Some(Base(sections)) => {
             let mut sections = sections.clone();
-            let times = sections
-                .entry("timeouts".into())
-                .or_insert_with(|| Value::Mapping(Mapping::new()));
-            if let Value::Mapping(times) = times {
-                for (key, value) in table.timeouts.given() {
-                    times.insert(key.into(), value.into());
-                }
+            for (key, value) in table.timeouts.given() {
+                set(&mut sections, "timeouts", key, value.into());
+            }
+            for (key, value) in table.sysctls.given() {
+                let value = serde_yaml::from_str(value).unwrap_or_default();
+                set(&mut sections, "ipvs", key, value);
             }
             sections.retain(|_, section| *section != Value::Mapping(Mapping::new()));
             let sections = serde_yaml::to_string(&sections).unwrap_or_default();
@@ -51,11 +51,20 @@ pub(super) fn whole(table: &Table, name: &str, base: Option<&Base>) -> String {
              # `network:` where routes are needed. `plimsoll import ipvsadm FILE --base BASE.yaml` takes them\n\
              # from a configuration that has them; conf/reference.yaml shows every key.\n"
                 .to_owned(),
-            timeouts(table.timeouts),
+            timeouts(table.timeouts) + &table.sysctls.section(),
         ),
     };
     let _ = writeln!(text, "# The services are from the ipvsadm rules in {name}.");
     text + &times + &services(table)
+}
+
+fn set(sections: &mut Mapping, section: &str, key: &str, value: Value) {
+    let section = sections
+        .entry(section.into())
+        .or_insert_with(|| Value::Mapping(Mapping::new()));
+    if let Value::Mapping(section) = section {
+        section.insert(key.into(), value);
+    }
 }
 
 impl Timeouts {
@@ -122,9 +131,6 @@ fn write_service(text: &mut String, service: &Service) {
         let mut keys = format!("timeout: {}", seconds(persistence.timeout_s));
         if let Some(mask) = persistence.mask {
             let _ = write!(keys, ", mask: {mask}");
-        }
-        if let Some(engine) = &persistence.engine {
-            let _ = write!(keys, ", engine: {}", scalar(engine));
         }
         let _ = writeln!(text, "    persistence: {{ {keys} }}");
     }
@@ -296,7 +302,7 @@ pub(super) fn table_of(text: &str, problems: &mut Problems) -> Result<Table, ser
             super::table::Persistence {
                 timeout_s: u32::try_from(whole.max(1)).unwrap_or(u32::MAX),
                 mask: written.mask,
-                engine: written.engine,
+                engine: None,
             }
         });
         let mut flags = written.scheduler_flags;

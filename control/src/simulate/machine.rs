@@ -234,8 +234,7 @@ fn uncount(snapshot: &Snapshot, services: &mut [report::Service], ended: &[Sessi
         let reals = service.candidates.iter();
         let reals = reals.filter_map(|candidate| snapshot.real(candidate.real));
         for (real, shown) in reals.zip(&mut shown.reals) {
-            let (active, inactive, persistent) =
-                numbers.get(&real.id).copied().unwrap_or_default();
+            let (active, inactive, persistent) = numbers.get(&real.id).copied().unwrap_or_default();
             shown.active = shown.active.saturating_sub(active);
             shown.inactive = shown.inactive.saturating_sub(inactive);
             shown.persistent = shown.persistent.saturating_sub(persistent);

@@ -11,7 +11,8 @@ use crate::parse::Packet;
 use crate::rewrite::nat::{self, Socket};
 use crate::session::{Direction, Flags, Session, SessionIndex, State, TcpState};
 use crate::snapshot::Snapshot;
-use crate::snapshot::model::ForwardMethod;
+use crate::snapshot::model::{ForwardMethod, RealServer};
+use crate::snapshot::policy::{OnDown, Reuse};
 use crate::time::Time;
 use crate::verdict::DropReason;
 use crate::wire::tcp;
@@ -40,11 +41,12 @@ impl<P: Pool> Engine<P> {
             (Some(hashes), Some(hints)) => table.find_hinted(hints.key, hashes.key, &key, now),
             _ => table.find(table.hash(&key), &key, now),
         };
+        // Whether a packet that ends a session begins another although it opens none.
+        let mut moves = false;
         if let Some(index) = found {
-            if let Some(action) =
-                self.continue_session::<A, F>(snapshot, frame, packet, index, origin, now)
-            {
-                return action;
+            match self.continue_session::<A, F>(snapshot, frame, packet, index, origin, now) {
+                Continued::Done(action) => return action,
+                Continued::Ended { moves: it_does } => moves = it_does,
             }
         } else if snapshot.has_nat() {
             let key = reply_key(packet, protocol, source, destination);
@@ -66,7 +68,8 @@ impl<P: Pool> Engine<P> {
                 return action;
             }
             if service.configured {
-                return self.begin_session(snapshot, frame, packet, service, &key, origin, now);
+                return self
+                    .begin_session(snapshot, frame, packet, service, &key, moves, origin, now);
             }
         }
         if let Some(action) = self.seek_owner(snapshot, &key, origin) {
@@ -74,8 +77,7 @@ impl<P: Pool> Engine<P> {
         }
         let local = snapshot.locals.contains_key(&address);
         if !local
-            && let Some(socket) =
-                snapshot.nat_socket(protocol, source.into(), packet.source_port)
+            && let Some(socket) = snapshot.nat_socket(protocol, source.into(), packet.source_port)
         {
             // Perhaps a reply, whose session is on another worker.
             let client = (destination, packet.destination_port);
@@ -89,6 +91,9 @@ impl<P: Pool> Engine<P> {
             if let Some(answer) = translation(snapshot, protocol, real, destination) {
                 return self.answer_one_packet(snapshot, frame, packet, answer, origin, now);
             }
+            if snapshot.refuses_replies && packet.tcp_flags & tcp::RST == 0 && packet.ttl > 1 {
+                return self.refuse_reply::<A, F>(snapshot, frame, packet, now);
+            }
         }
         let action = self.classify_rest(snapshot, frame, packet, origin, now);
         if matches!(action, Action::Drop(_)) && snapshot.is_vip(address) {
@@ -97,7 +102,7 @@ impl<P: Pool> Engine<P> {
         action
     }
 
-    /// A packet of the client in a session. `None` if the packet begins a new one in its place.
+    /// A packet of the client in a session, which may end by it.
     #[inline]
     fn continue_session<A: Tabled, F: PacketBuf>(
         &mut self,
@@ -107,16 +112,26 @@ impl<P: Pool> Engine<P> {
         index: SessionIndex,
         origin: Origin,
         now: Time,
-    ) -> Option<Action> {
+    ) -> Continued {
         let session = *A::table(&mut self.sessions).get(index);
         let Some(real) = snapshot.real(session.real()) else {
-            return Some(Action::Drop(DropReason::RealGone));
+            return Continued::Done(Action::Drop(DropReason::RealGone));
         };
         let counters = self.counters(snapshot, session.real());
-        if is_over(&session, real.configured, packet.tcp_flags) {
-            A::table(&mut self.sessions).remove(index);
-            Self::uncount(snapshot, self.start.worker, &session);
-            return None;
+        match end_of(&session, real, packet.tcp_flags) {
+            End::No => {}
+            End::Yes { moves } => {
+                A::table(&mut self.sessions).remove(index);
+                Self::uncount(snapshot, self.start.worker, &session);
+                return Continued::Ended { moves };
+            }
+            End::Stuck => {
+                if !snapshot.has_services() {
+                    // Without any service IPVS sees no packet, and the host answers.
+                    self.refuse_as_host(snapshot, frame.bytes(), packet, now);
+                }
+                return Continued::Done(Action::Drop(DropReason::RealGone));
+            }
         }
         let one_way = session.flags().contains(Flags::ONE_WAY);
         let direction = if one_way {
@@ -142,7 +157,9 @@ impl<P: Pool> Engine<P> {
         let socket = session
             .real_address()
             .map(|(address, port)| Socket { address, port });
-        Some(self.forward::<A, F>(snapshot, frame, packet, real, method, socket, origin, now))
+        Continued::Done(
+            self.forward::<A, F>(snapshot, frame, packet, real, method, socket, origin, now),
+        )
     }
     /// A packet of a NAT real server in a session.
     fn reply<A: Tabled, F: PacketBuf>(
@@ -196,20 +213,61 @@ impl<P: Pool> Engine<P> {
     }
 }
 
-/// Whether the packet begins a new session in the place of this one.
-///
-/// A datagram does if the real server was removed. A SYN does too, and if the session has ended:
-/// IPVS's `conn_reuse_mode` 1, and mode 2 for one-way methods, whose sessions never get further than
-/// `FIN_WAIT`. Other packets of a TCP session go on to a removed real server, so that removing one
-/// interrupts nobody; IPVS drops them.
-fn is_over<A: Address>(session: &Session<A>, configured: bool, tcp_flags: u8) -> bool {
+/// What a session's packet came to.
+enum Continued {
+    Done(Action),
+    /// The packet is one without a session now.
+    Ended {
+        /// It begins a new one, whatever it is.
+        moves: bool,
+    },
+}
+
+/// Whether a packet ends its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    No,
+    Yes {
+        moves: bool,
+    },
+    /// It has not ended, but its real server is no longer known.
+    Stuck,
+}
+
+/// Whether a packet ends its session, by the policy of the session's service. IPVS first asks whether
+/// a SYN may use the entry again, then whether the real server is still there.
+#[inline]
+fn end_of<A: Address>(session: &Session<A>, real: &RealServer, tcp_flags: u8) -> End {
     let opens = tcp_flags & (tcp::SYN | tcp::RST) == tcp::SYN;
+    if opens && is_reused(session, real) {
+        return End::Yes { moves: false };
+    }
+    if real.configured {
+        return End::No;
+    }
+    let tcp = session.key().protocol == Protocol::Tcp;
+    match real.policy.on_down {
+        OnDown::Drop => End::Stuck,
+        OnDown::Keep if tcp && !opens => End::No,
+        OnDown::Reschedule => End::Yes { moves: true },
+        OnDown::Keep | OnDown::Reset => End::Yes { moves: false },
+    }
+}
+
+/// Whether a SYN begins a new session in this one's place (IPVS: port reuse).
+fn is_reused<A: Address>(session: &Session<A>, real: &RealServer) -> bool {
+    if real.policy.leaves_drained && real.weight == 0 {
+        return true;
+    }
+    if session.is_controlled() && !real.policy.reuses_persistent {
+        return false;
+    }
     match session.state() {
-        State::Udp | State::UdpNew => !configured,
-        State::Tcp(_) if !opens => false,
-        State::Tcp(TcpState::TimeWait | TcpState::Close) => true,
-        State::Tcp(TcpState::FinWait) if session.flags().contains(Flags::ONE_WAY) => true,
-        State::Tcp(_) => !configured,
+        State::Tcp(TcpState::TimeWait | TcpState::Close) => real.policy.reuse >= Reuse::Closed,
+        State::Tcp(TcpState::FinWait) if session.flags().contains(Flags::ONE_WAY) => {
+            real.policy.reuse >= Reuse::Closing
+        }
+        _ => false,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::verdict::DropReason;
 use crate::wire::tcp;
 
 impl<P: Pool> Engine<P> {
-    /// The first packet of a session.
+    /// The first packet of a session; `moves` says that it may be any packet.
     #[expect(
         clippy::too_many_arguments,
         reason = "the packet's facts, in registers"
@@ -30,10 +30,16 @@ impl<P: Pool> Engine<P> {
         packet: &Packet,
         service: &VirtualService,
         key: &FlowKey<A>,
+        moves: bool,
         origin: Origin,
         now: Time,
     ) -> Action {
-        let opens = packet.tcp_flags & tcp::SYN != 0 && packet.tcp_flags & tcp::RST == 0;
+        let taken = if moves || service.policy.sloppy_tcp {
+            0
+        } else {
+            tcp::SYN
+        };
+        let opens = packet.tcp_flags & (taken | tcp::RST) == taken;
         let may_have_begun = service.owner == Owner::Receiver && !service.one_packet;
         if origin.cut.is_some() && may_have_begun && self.has_next(origin) {
             // The flow's other packets may have begun its session on the worker that the NIC chose.
@@ -51,6 +57,11 @@ impl<P: Pool> Engine<P> {
         }
         if nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
             return Action::Drop(DropReason::UnfinishedChecksum);
+        }
+        let table = A::table(&mut self.sessions);
+        let (free, capacity) = (table.capacity() - table.len(), table.capacity());
+        if self.shedder.sheds(&service.policy, free, capacity) {
+            return Action::Drop(DropReason::Shed);
         }
         let (chosen, template) = match service.persistence {
             None => (self.choose(snapshot, service, key, now), None),

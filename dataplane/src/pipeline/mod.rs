@@ -34,6 +34,7 @@ use crate::schedule::destinations::Destinations;
 use crate::session::{Flags, Hint, KeyHash, ReplyHash, Session, SessionTable};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::{PortId, RealId};
+use crate::snapshot::policy::Shedder;
 use crate::snapshot::spec::PortRole;
 use crate::stats::{RealCounters, WorkerStats};
 use crate::time::Time;
@@ -168,6 +169,7 @@ pub(crate) struct Engine<P: Pool> {
     pub(crate) inboxes: Inboxes<P::Buf>,
     owners: RandomState,
     destinations: Destinations,
+    shedder: Shedder,
     next_id: u16,
     errors: icmp::ErrorLimit,
     /// When each of our addresses was last defended.
@@ -199,6 +201,7 @@ impl<P: Pool> Engine<P> {
                 .collect(),
             inboxes,
             destinations: Destinations::new(hasher.clone()),
+            shedder: Shedder::default(),
             defended: HashMap::with_hasher(hasher.clone()),
             owners: hasher,
             next_id: u16::try_from(config.start.worker).unwrap_or(0),

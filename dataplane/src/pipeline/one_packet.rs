@@ -32,8 +32,7 @@ pub(super) fn translation<A: Tabled>(
     real: Socket<A>,
     client: A,
 ) -> Option<Translation<A>> {
-    let (id, address, port) =
-        snapshot.one_packet_real(protocol, real.address.into(), real.port)?;
+    let (id, address, port) = snapshot.one_packet_real(protocol, real.address.into(), real.port)?;
     let address = A::of(address)?;
     Some(Translation {
         id,

@@ -32,8 +32,9 @@ impl<P: Pool> Engine<P> {
         if let Some(index) = table.find_template(hash, &template, now) {
             let id = table.get(index).real();
             // Another service may have taken over a part of the addresses.
-            let real = snapshot.real(id);
-            if real.is_some_and(|real| real.configured && real.service == service.id) {
+            let real = snapshot.real(id).filter(|real| real.service == service.id);
+            let leaves_drained = service.policy.templates_leave_drained;
+            if real.is_some_and(|real| real.configured && !(leaves_drained && real.weight == 0)) {
                 table.restart_template(index, now);
                 return Ok(Some((id, index)));
             }

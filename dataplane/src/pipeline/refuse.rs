@@ -1,13 +1,14 @@
 //! What a client is told when its packet goes nowhere: resets, and ICMP where there is no connection.
 //! Which packets those are was decided before; all of it is limited by the same token bucket.
 
-use super::Engine;
 use super::icmp::Error;
+use super::{Action, Engine, Tabled};
 use crate::flow::Protocol;
-use crate::io::Pool;
+use crate::io::{PacketBuf, Pool};
 use crate::parse::{Addresses, Packet, parse_ip};
 use crate::snapshot::Snapshot;
 use crate::time::Time;
+use crate::verdict::DropReason;
 use crate::wire::{ipv4, ipv6, tcp, udp};
 
 const TTL: u8 = 64;
@@ -53,6 +54,30 @@ impl<P: Pool> Engine<P> {
             write,
             now,
         );
+    }
+
+    /// A NAT real server's packet belongs to no session. As in IPVS it is quoted one hop older than it
+    /// came.
+    #[cold]
+    pub(super) fn refuse_reply<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        now: Time,
+    ) -> Action {
+        if let Some(packet) = &self.prepare::<A, F>(frame, packet) {
+            let datagram = packet.datagram(frame.bytes());
+            self.report(
+                snapshot,
+                datagram,
+                packet,
+                None,
+                Error::PortUnreachable,
+                now,
+            );
+        }
+        Action::Drop(DropReason::NoSession)
     }
 
     /// No way leads to the real server.

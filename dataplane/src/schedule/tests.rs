@@ -15,6 +15,7 @@ use super::*;
 use crate::flow::Protocol;
 use crate::snapshot::id::ServiceId;
 use crate::snapshot::model::Totals;
+use crate::snapshot::policy::Policy;
 use crate::snapshot::target::Target;
 
 const ALONE: Start = Start {
@@ -86,6 +87,7 @@ impl Bench {
             strays: false,
             persistence: None,
             one_packet: false,
+            policy: Policy::default(),
             scheduler: Scheduler::new(kind, &[]),
             candidates: Arc::from([]),
             revision: 0,

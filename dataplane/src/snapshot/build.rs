@@ -6,19 +6,20 @@ use std::sync::Arc;
 use ahash::RandomState;
 use hashbrown::{HashMap, HashSet};
 
+use super::Snapshot;
 use super::chunked::{Chunked, Sharded};
 use super::id::{PortId, RealId, ServiceId};
 use super::lookup::Lookup;
 use super::model::{ForwardMethod, RealServer, Totals, VirtualService, WorkerTable};
 use super::owner::{NatSockets, Owner};
+use super::policy::Policy;
 use super::route::Routes;
 use super::rules::Rules;
 use super::spec::{RealSpec, RouteSpec, ServiceSpec, Spec};
 use super::target::{Identity, Target};
-use super::Snapshot;
-use owners::{map_of_sockets, own};
 use crate::schedule::threshold::Overload;
 use crate::schedule::{Candidate, Cursor, Scheduler, Server};
+use owners::{map_of_sockets, own};
 
 mod owners;
 
@@ -54,6 +55,7 @@ impl Builder {
             locals: Arc::new(map()),
             neighbours: Arc::new(HashMap::with_hasher(hasher.clone())),
             timeouts: Arc::default(),
+            refuses_replies: false,
             services: Chunked::default(),
             reals: Chunked::default(),
             overloads: Chunked::default(),
@@ -121,6 +123,7 @@ impl Builder {
     /// Ports, routes and neighbours. Says whether the ways to real servers may have changed.
     fn rebuild_network(&mut self, next: &mut Snapshot, spec: &Spec) -> bool {
         next.timeouts = Arc::new(spec.timeouts);
+        next.refuses_replies = spec.refuses_replies;
         let mut neighbours = HashMap::with_hasher(next.neighbours.hasher().clone());
         neighbours.extend(spec.neighbours.iter().copied());
         next.neighbours = Arc::new(neighbours);
@@ -175,7 +178,7 @@ impl Builder {
             .reals
             .iter()
             .map(|real| Candidate {
-                real: self.configure_real(next, id, (&spec.target, owner), real, moved),
+                real: self.configure_real(next, id, (spec, owner), real, moved),
                 weight: real.weight,
                 limits: real.limits,
             })
@@ -189,12 +192,13 @@ impl Builder {
             && old.owner == owner
             && old.persistence == spec.persistence
             && old.one_packet == spec.one_packet
+            && old.policy == spec.policy
             && old.scheduler.kind() == spec.scheduler
             && *old.candidates == *candidates
         {
             return id;
         }
-        // A new name, owner or rule leaves the schedulers of the workers where they are.
+        // A new name, owner, rule or policy leaves the schedulers of the workers where they are.
         let reschedules = !old.configured
             || old.scheduler.kind() != spec.scheduler
             || *old.candidates != *candidates;
@@ -209,6 +213,11 @@ impl Builder {
             .filter(|real| !candidates.iter().any(|candidate| candidate.real == *real))
             .collect();
         let carried = carried_removals(&old.removed, &dropped, &former);
+        for real in &former {
+            if let Some(real) = next.reals.get_mut(real.0) {
+                real.policy = spec.policy;
+            }
+        }
         for (real, _) in &dropped {
             self.remove_real(next, *real);
         }
@@ -221,6 +230,7 @@ impl Builder {
             service.strays |= strays;
             service.persistence = spec.persistence;
             service.one_packet = spec.one_packet;
+            service.policy = spec.policy;
             service.former = former.into();
             if let (Some(revision), Some(scheduler)) = (revision, scheduler) {
                 service.scheduler = scheduler;
@@ -232,12 +242,7 @@ impl Builder {
         id
     }
 
-    fn add_service(
-        &mut self,
-        next: &mut Snapshot,
-        spec: &ServiceSpec,
-        key: Identity,
-    ) -> ServiceId {
+    fn add_service(&mut self, next: &mut Snapshot, spec: &ServiceSpec, key: Identity) -> ServiceId {
         let id = self
             .free_services
             .pop()
@@ -251,6 +256,7 @@ impl Builder {
             strays: false,
             persistence: spec.persistence,
             one_packet: spec.one_packet,
+            policy: spec.policy,
             scheduler: Scheduler::new(spec.scheduler, &[]),
             candidates: Arc::from([]),
             revision: 0,
@@ -279,14 +285,14 @@ impl Builder {
         &mut self,
         next: &mut Snapshot,
         service: ServiceId,
-        (target, owner): (&Target, Owner),
+        (of, owner): (&ServiceSpec, Owner),
         spec: &RealSpec,
         moved: bool,
     ) -> RealId {
         let key = (service, spec.address, spec.port);
         let id = match self.real_ids.get(&key) {
             Some(id) => *id,
-            None => self.add_real(next, key, spec),
+            None => self.add_real(next, key, of.policy, spec),
         };
         self.removed_reals.remove(&id);
         let Some(old) = next.real(id) else { return id };
@@ -296,6 +302,7 @@ impl Builder {
             || old.limits != spec.limits
             || old.forward != spec.forward
             || old.tunnel != spec.tunnel
+            || old.policy != of.policy
             || moved;
         if changed {
             let egress = next.routes.egress(spec.address);
@@ -307,12 +314,13 @@ impl Builder {
                 real.limits = spec.limits;
                 real.forward = spec.forward;
                 real.tunnel = spec.tunnel;
+                real.policy = of.policy;
                 real.configured = true;
                 real.egress = egress;
                 real.replies_come_back |= reaches_by_nat;
             }
             if reaches_by_nat {
-                for protocol in target.protocols() {
+                for protocol in of.target.protocols() {
                     next.nat_sockets
                         .retain((*protocol, spec.address, spec.port), owner);
                 }
@@ -322,7 +330,13 @@ impl Builder {
         id
     }
 
-    fn add_real(&mut self, next: &mut Snapshot, key: RealKey, spec: &RealSpec) -> RealId {
+    fn add_real(
+        &mut self,
+        next: &mut Snapshot,
+        key: RealKey,
+        policy: Policy,
+        spec: &RealSpec,
+    ) -> RealId {
         let id = self
             .free_reals
             .pop()
@@ -337,6 +351,7 @@ impl Builder {
             limits: spec.limits,
             forward: spec.forward,
             tunnel: spec.tunnel,
+            policy,
             configured: false,
             replies_come_back: false,
             egress: None,

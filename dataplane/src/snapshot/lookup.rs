@@ -170,6 +170,5 @@ fn prefix(address: IpAddr, length: u8) -> Option<IpNet> {
     })
 }
 
-
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ pub mod id;
 mod lookup;
 pub mod model;
 pub mod owner;
+pub mod policy;
 pub mod rcu;
 pub mod route;
 mod rules;
@@ -51,6 +52,8 @@ pub struct Snapshot {
     pub neighbours: Arc<HashMap<IpAddr, Mac, RandomState>>,
     /// How long idle sessions live.
     pub timeouts: Arc<Timeouts>,
+    /// See [`spec::Spec::refuses_replies`].
+    pub refuses_replies: bool,
     /// By [`ServiceId`]; holes are services that are no longer configured.
     pub services: Chunked<VirtualService>,
     /// By [`RealId`]; holes are real servers that are no longer configured.
@@ -228,6 +231,12 @@ impl Snapshot {
     #[must_use]
     pub fn is_nat_real(&self, address: IpAddr) -> bool {
         self.nat_reals.get(&address).is_some()
+    }
+
+    /// Whether any service is configured.
+    #[must_use]
+    pub fn has_services(&self) -> bool {
+        self.configured_services().next().is_some()
     }
 
     /// Whether any real server is reached by NAT, so that replies pass through here.

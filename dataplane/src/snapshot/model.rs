@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::chunked::Chunked;
 use super::id::{PortId, RealId, ServiceId};
 use super::owner::Owner;
+use super::policy::Policy;
 use super::target::Target;
 use crate::schedule::threshold::Limits;
 use crate::schedule::{Candidate, Cursor, Scheduler};
@@ -81,6 +82,8 @@ pub struct VirtualService {
     pub persistence: Option<Persistence>,
     /// Whether every datagram is scheduled by itself, without a session.
     pub one_packet: bool,
+    /// Where it does as IPVS does, and where not.
+    pub policy: Policy,
     /// The immutable half of the scheduler.
     pub scheduler: Scheduler,
     /// The real servers in scheduling order.
@@ -119,6 +122,8 @@ pub struct RealServer {
     pub forward: ForwardMethod,
     /// How sessions by [`ForwardMethod::Tunnel`] encapsulate.
     pub tunnel: TunnelKind,
+    /// Its service's, also after it was removed.
+    pub policy: Policy,
     /// False once it was removed; the slot then waits for its last session.
     pub configured: bool,
     /// Whether sessions may exist that reach it by NAT, so that its replies are looked up.

@@ -58,12 +58,7 @@ impl NatSockets {
 
     /// What is known of a socket, as itself and as one of all ports of its address.
     #[inline]
-    pub(super) fn find(
-        &self,
-        protocol: Protocol,
-        address: IpAddr,
-        port: u16,
-    ) -> Option<NatSocket> {
+    pub(super) fn find(&self, protocol: Protocol, address: IpAddr, port: u16) -> Option<NatSocket> {
         let socket = self.0.get(&(protocol, address, port));
         let any_port = self.0.get(&(protocol, address, 0));
         match (socket.copied(), any_port.copied()) {

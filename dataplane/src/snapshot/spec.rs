@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::id::PortId;
 use super::model::{ForwardMethod, Persistence, TunnelKind};
+use super::policy::Policy;
 use super::target::Target;
 use crate::schedule::SchedulerKind;
 use crate::schedule::threshold::Limits;
@@ -25,6 +26,9 @@ pub struct Spec {
     pub neighbours: Vec<(IpAddr, Mac)>,
     /// How long idle sessions live.
     pub timeouts: Timeouts,
+    /// A NAT real server is told that what it sends from its service's port belongs to no session
+    /// (IPVS: `nat_icmp_send`).
+    pub refuses_replies: bool,
     /// What is balanced. Rules of services by match are consulted in this order.
     pub services: Vec<ServiceSpec>,
 }
@@ -81,6 +85,8 @@ pub struct ServiceSpec {
     pub persistence: Option<Persistence>,
     /// Whether every datagram is scheduled by itself, without a session. For UDP only.
     pub one_packet: bool,
+    /// Where it does as IPVS does, and where not.
+    pub policy: Policy,
     /// In scheduling order.
     pub reals: Vec<RealSpec>,
 }

@@ -13,6 +13,7 @@ use plimsoll_dataplane::parse::{Addresses, Parse, parse};
 use plimsoll_dataplane::schedule::SchedulerKind;
 use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::snapshot::policy::Policy;
 use plimsoll_dataplane::snapshot::spec::{
     PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
 };
@@ -120,6 +121,7 @@ pub(crate) fn service(
         scheduler: SchedulerKind::Rr,
         persistence: None,
         one_packet: false,
+        policy: Policy::default(),
         reals,
     }
 }

@@ -156,7 +156,9 @@ fn one_packet_and_persistence_make_templates_alone() {
         }
         takers.dedup();
         assert_eq!(takers.len(), 1);
-        let real = REALS.into_iter().find(|real| mac_of(real).0[..] == takers[0]);
+        let real = REALS
+            .into_iter()
+            .find(|real| mac_of(real).0[..] == takers[0]);
         let real = real.unwrap();
         let totals = rig.totals(ip(real));
         assert_eq!((totals.sessions, totals.persistent), (6, 1));

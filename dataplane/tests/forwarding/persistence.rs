@@ -90,7 +90,10 @@ fn a_client_stays_at_its_real_server() {
 fn clients_of_one_network_are_one_client() {
     for (family, clients) in [
         (4, ["198.51.100.7", "198.51.100.200", "198.51.101.1"]),
-        (6, ["2001:db8:c::7", "2001:db8:c:0:ffff::1", "2001:db8:c:1::1"]),
+        (
+            6,
+            ["2001:db8:c::7", "2001:db8:c:0:ffff::1", "2001:db8:c:1::1"],
+        ),
     ] {
         let (vip, reals, mask) = if family == 4 {
             (VIP, REALS, 24)
@@ -157,7 +160,10 @@ fn the_client_of_a_removed_real_server_gets_another() {
     let mut service = web(DIRECT);
     let mut rig = Rig::new(1, &two_armed(vec![persistent(32, service.clone())]));
     for flags in [SYN, ACK] {
-        assert_eq!(taker(&rig.pass(WAN, &request(CLIENT, 1000, flags))), REALS[0]);
+        assert_eq!(
+            taker(&rig.pass(WAN, &request(CLIENT, 1000, flags))),
+            REALS[0]
+        );
     }
     let removed = service.reals.remove(0);
     rig.reload(&two_armed(vec![persistent(32, service.clone())]));
@@ -327,7 +333,10 @@ fn sessions_are_found_after_persistence_was_turned_on_changed_or_turned_off() {
             let mut rig = Rig::new(workers, &two_armed(vec![web(forward)]));
             let mut rng = Rng::new(9);
             let mut sessions = Vec::new();
-            for (step, mask) in [None, Some(32), Some(16), Some(24), None].iter().enumerate() {
+            for (step, mask) in [None, Some(32), Some(16), Some(24), None]
+                .iter()
+                .enumerate()
+            {
                 let service = match mask {
                     Some(mask) => persistent(*mask, web(forward)),
                     None => web(forward),
@@ -342,7 +351,11 @@ fn sessions_are_found_after_persistence_was_turned_on_changed_or_turned_off() {
                 }
                 for (client, port, queue, real) in &sessions {
                     // DR's packets come by the queue that the NIC chose, NAT's by any.
-                    let queue = if forward == NAT { rng.below(workers) } else { *queue };
+                    let queue = if forward == NAT {
+                        rng.below(workers)
+                    } else {
+                        *queue
+                    };
                     let sent = rig.pass_on(queue, WAN, &request(client, *port, ACK));
                     assert_eq!(taker(&sent), *real, "{workers} {forward:?} {step}");
                     if forward == NAT {
@@ -394,7 +407,10 @@ fn replies_of_a_real_server_in_services_with_different_owners_go_round() {
 fn a_flood_does_not_push_assured_clients_out() {
     let mut rig = Rig::with_sessions(1, 64, &spec(32, DIRECT));
     for flags in [SYN, ACK] {
-        assert_eq!(taker(&rig.pass(WAN, &request(CLIENT, 1000, flags))), REALS[0]);
+        assert_eq!(
+            taker(&rig.pass(WAN, &request(CLIENT, 1000, flags))),
+            REALS[0]
+        );
     }
     for number in 0..2000_u16 {
         let client = format!("203.0.{}.{}", number / 250, 1 + number % 250);
@@ -414,5 +430,8 @@ fn a_flood_does_not_push_assured_clients_out() {
     let numbers = REALS.map(|real| present(&rig, real));
     let sum = |of: fn(&(u64, u64, u64)) -> u64| numbers.iter().map(of).sum::<u64>();
     let listed = rig.sessions().len() as u64;
-    assert_eq!(sum(|one| one.0) + sum(|one| one.1) + sum(|one| one.2), listed);
+    assert_eq!(
+        sum(|one| one.0) + sum(|one| one.1) + sum(|one| one.2),
+        listed
+    );
 }

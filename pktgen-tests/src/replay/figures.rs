@@ -17,6 +17,7 @@ type Key = (String, String, String);
 pub(super) fn compare(recording: &Recording, report: &Report) -> Option<String> {
     sessions(recording, report)
         .or_else(|| connections(recording, report))
+        .or_else(|| templates(recording, report))
         .or_else(|| counters(recording, report))
 }
 
@@ -98,6 +99,15 @@ fn connections(recording: &Recording, report: &Report) -> Option<String> {
     })
 }
 
+/// Persistence templates by real server.
+fn templates(recording: &Recording, report: &Report) -> Option<String> {
+    let theirs = listing(recording.after.get("ipvsadm -Ln --persistent-conn")?, 3, 1);
+    let theirs: u64 = theirs.values().flatten().sum();
+    let reals = report.services.iter().flat_map(|service| &service.reals);
+    let ours: u64 = reals.map(|real| real.persistent).sum();
+    (theirs != ours).then(|| format!("templates: LVS has {theirs}, here {ours}"))
+}
+
 fn counters(recording: &Recording, report: &Report) -> Option<String> {
     let zeroed = |command: &String| command.contains("ipvsadm -Z");
     if recording
@@ -133,9 +143,13 @@ fn counters(recording: &Recording, report: &Report) -> Option<String> {
                 counters.in_bytes,
                 counters.out_bytes,
             ];
-            // Without the wait the kernel may not have summed them up at all.
-            let is_summed = waited >= FOLD_S || theirs.iter().any(|count| *count > 0);
-            if theirs[..] != ours && is_summed {
+            // Without the wait the kernel's sums are those of some moment before.
+            let is_possible = theirs.len() == ours.len()
+                && theirs
+                    .iter()
+                    .zip(ours)
+                    .all(|(theirs, ours)| *theirs <= ours);
+            if theirs[..] != ours && (waited >= FOLD_S || !is_possible) {
                 return Some(format!(
                     "conns, packets in and out, bytes in and out of {}: LVS has {theirs:?}, here {ours:?}",
                     key.2

@@ -43,6 +43,7 @@ impl Prepared {
     /// Writes the files of a run into `folder`.
     pub(super) fn new(
         recording: &Recording,
+        compat_lvs: bool,
         folder: &Path,
     ) -> Result<Result<Self, Unsupported>, ReplayError> {
         let starts = starts(recording);
@@ -50,7 +51,7 @@ impl Prepared {
             Ok(changes) => changes,
             Err(unsupported) => return Ok(Err(unsupported)),
         };
-        let machine = Machine::new(recording, &changes);
+        let machine = Machine::new(recording, &changes, compat_lvs);
         let mut files = Vec::new();
         for (number, (at, table)) in changes.iter().enumerate() {
             let text = machine.config(table);
@@ -100,15 +101,19 @@ fn changes(
     recording: &Recording,
     starts: &[Duration],
 ) -> Result<Vec<(Duration, Table)>, Unsupported> {
-    if let Some((key, value)) = recording.sysctl.iter().next() {
-        return Err(Unsupported(format!("sysctl {key}={value}")));
-    }
     for command in &recording.setup {
         if mtu(command).is_none() {
             return Err(Unsupported(format!("setup `{command}`")));
         }
     }
     let mut table = Table::default();
+    for (name, value) in &recording.sysctl {
+        let name = name.trim_start_matches("net.ipv4.vs.");
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        set(&mut table, name, &value)?;
+    }
     for rule in &recording.rules {
         apply(&mut table, rule)?;
     }
@@ -117,8 +122,8 @@ fn changes(
         let before = table.clone();
         for command in step.cmd.iter().flat_map(|command| command.split(';')) {
             let command = command.trim();
-            if command.contains("> /proc/sys/") {
-                return Err(Unsupported(format!("`{command}`")));
+            if let Some((value, name)) = sysctl(command) {
+                set(&mut table, name, value)?;
             }
             if let Some(what) = rule(command) {
                 match apply(&mut table, what) {
@@ -141,11 +146,30 @@ fn changes(
     Ok(changes)
 }
 
+fn set(table: &mut Table, name: &str, value: &str) -> Result<(), Unsupported> {
+    let set = table.sysctls.set(name, value);
+    set.map_err(|error| Unsupported(error.to_string()))
+}
+
+/// `echo 1 > /proc/sys/net/ipv4/vs/schedule_icmp`, as value and name.
+fn sysctl(command: &str) -> Option<(&str, &str)> {
+    let (echo, path) = command.split_once('>')?;
+    let name = path.trim().strip_prefix("/proc/sys/net/ipv4/vs/")?;
+    Some((echo.trim().strip_prefix("echo ")?, name))
+}
+
 fn apply(table: &mut Table, rule: &str) -> Result<(), Unsupported> {
     let diagnostics = import::apply(table, "rules", rule);
     if diagnostics.errors() > 0 {
         let what = first_error(&diagnostics);
         return Err(Unsupported(format!("`{rule}`: {what}")));
+    }
+    let engine = |service: &import::Service| {
+        let persistence = service.persistence.as_ref();
+        persistence.is_some_and(|persistence| persistence.engine.is_some())
+    };
+    if table.services().iter().any(engine) {
+        return Err(Unsupported("a persistence engine".to_owned()));
     }
     if table.carried().count() < table.services().len() {
         return Err(Unsupported("services of firewall marks".to_owned()));
@@ -177,13 +201,14 @@ fn mtu(command: &str) -> Option<(&str, &str)> {
 
 /// The machine around the rules.
 struct Machine {
+    compat_lvs: bool,
     mtu: BTreeMap<String, String>,
     /// Addresses on its networks with their MAC addresses.
     neighbors: BTreeMap<IpAddr, String>,
 }
 
 impl Machine {
-    fn new(recording: &Recording, changes: &[(Duration, Table)]) -> Self {
+    fn new(recording: &Recording, changes: &[(Duration, Table)], compat_lvs: bool) -> Self {
         let mtus = recording.setup.iter().filter_map(|command| mtu(command));
         let outs = || recording.steps.iter().flat_map(|step| &step.out);
         // LVS asks only for what it does not know.
@@ -197,6 +222,7 @@ impl Machine {
         let gateways = ["10.0.0.254", "10.1.0.254", "2001:db8::fe"];
         let hosts = hosts.chain(gateways.iter().filter_map(|gateway| gateway.parse().ok()));
         Self {
+            compat_lvs,
             mtu: mtus
                 .map(|(port, mtu)| (port.to_owned(), mtu.to_owned()))
                 .collect(),
@@ -233,7 +259,12 @@ impl Machine {
         for (address, mac) in &self.neighbors {
             let _ = writeln!(text, "    - {{ address: \"{address}\", mac: \"{mac}\" }}");
         }
-        text + &import::timeouts(table.timeouts) + &import::services(table)
+        if self.compat_lvs {
+            text.push_str("compat: lvs\n");
+        }
+        text + &import::timeouts(table.timeouts)
+            + &table.sysctls.section()
+            + &import::services(table)
     }
 }
 

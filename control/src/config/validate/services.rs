@@ -12,8 +12,7 @@ use super::super::supported::{Feature, Offered};
 use super::super::tree::Step;
 use super::super::valid::{Forward, HashFlags, Real, Route, Scheduler, Service, Tunnel};
 use super::network::{Net, Reach};
-use super::persistence;
-use super::{Finding, Findings, family, not_a_host, steps};
+use super::{Finding, Findings, family, not_a_host, persistence, policy, steps};
 
 const MAX_SERVICE_NAME: usize = 128;
 /// What the outer IPv4 or IPv6 header and what follows it add.
@@ -315,6 +314,7 @@ impl Context<'_> {
             forward: forward?,
             persistence,
             one_packet: written.one_packet,
+            policy: policy::of(self.config, written),
             reals,
         })
     }

@@ -116,7 +116,13 @@ fn a_template_ends_after_its_timeout_unless_it_is_used_again() {
 fn a_template_whose_time_is_over_waits_for_its_sessions_minute_by_minute() {
     let mut table = table(100);
     let template = enter_template(&mut table, 1, 0).0.unwrap();
-    let session = enter(&mut table, (1, 9), ESTABLISHED, (0, 900_000), Some(template));
+    let session = enter(
+        &mut table,
+        (1, 9),
+        ESTABLISHED,
+        (0, 900_000),
+        Some(template),
+    );
     let deadline = |table: &SessionTable<V4>| table.get(template).deadline().as_ms();
     for minutes in 0..3 {
         let over = 50_000 + minutes * 60_000;
@@ -127,7 +133,11 @@ fn a_template_whose_time_is_over_waits_for_its_sessions_minute_by_minute() {
     }
     assert!(table.remove(session.0.unwrap()).is_some());
     assert_eq!(table.get(template).controls(), 0);
-    assert_eq!(expire(&mut table, 229_000), 0, "the last session's end is not its own");
+    assert_eq!(
+        expire(&mut table, 229_000),
+        0,
+        "the last session's end is not its own"
+    );
     assert_eq!(expire(&mut table, 230_100), 1);
 }
 
@@ -135,7 +145,13 @@ fn a_template_whose_time_is_over_waits_for_its_sessions_minute_by_minute() {
 fn a_jump_in_time_rearms_as_often_as_the_minutes_would_have() {
     let mut table = table(100);
     let template = enter_template(&mut table, 1, 0).0.unwrap();
-    let session = enter(&mut table, (1, 9), ESTABLISHED, (0, 400_000), Some(template));
+    let session = enter(
+        &mut table,
+        (1, 9),
+        ESTABLISHED,
+        (0, 400_000),
+        Some(template),
+    );
     assert!(session.0.is_ok());
     // 50, 110, 170, 230, 290 and 350 s with the session, 410 s without.
     while table.is_behind(at(409_000)) {
@@ -183,7 +199,10 @@ fn an_invalid_template_is_found_by_nobody_and_stays_until_its_end() {
     };
     let third = enter_template(&mut table, 1, 60_000).0.unwrap();
     table.invalidate_template(third);
-    assert_eq!(table.find_template(table.hash(&key), &key, at(60_000)), None);
+    assert_eq!(
+        table.find_template(table.hash(&key), &key, at(60_000)),
+        None
+    );
 }
 
 #[test]
@@ -215,7 +234,10 @@ fn a_full_table_keeps_templates_that_are_assured_or_have_sessions() {
     let last = enter(&mut table, (4, 9), ESTABLISHED, (0, 900), None);
     assert!(last.0.is_ok());
     assert_eq!(enter_template(&mut table, 5, 0), (Err(TableFull), vec![]));
-    assert_eq!((find(&table, 2, 0), find(&table, 3, 0)), (Some(used), Some(assured)));
+    assert_eq!(
+        (find(&table, 2, 0), find(&table, 3, 0)),
+        (Some(used), Some(assured))
+    );
 }
 
 #[test]
@@ -226,7 +248,11 @@ fn a_template_does_not_give_way_to_the_session_that_it_is_to_control() {
     let template = enter_template(&mut table, 1, 0).0.unwrap();
     let session = enter(&mut table, (1, 9), SYN_RECV, (0, 900), Some(template));
     assert_eq!(session, (Err(TableFull), vec![]));
-    assert_eq!(table.get(template).controls(), 0, "nothing holds it any more");
+    assert_eq!(
+        table.get(template).controls(),
+        0,
+        "nothing holds it any more"
+    );
     let other = enter(&mut table, (2, 9), SYN_RECV, (0, 900), None);
     assert_eq!(other.1, [(key(1, 0), Gone::Evicted)]);
 }

@@ -25,7 +25,9 @@ impl Builder {
     /// mostly none.
     pub(super) fn one_packet_sockets(&self, spec: &Spec) -> Arc<Sockets> {
         let mut sockets = map_of_sockets(self.service_ids.hasher());
-        for service in spec.services.iter().filter(|service| service.one_packet) {
+        let answers =
+            |service: &&ServiceSpec| service.one_packet && service.policy.answers_one_packet;
+        for service in spec.services.iter().filter(answers) {
             let Target::Vip(vip) = &service.target else {
                 continue;
             };

@@ -8,6 +8,7 @@ use crate::schedule::threshold::Limits;
 use crate::schedule::{HashFlags, Loads, SchedulerKind};
 use crate::snapshot::chunked::Chunked;
 use crate::snapshot::model::{Persistence, TunnelKind};
+use crate::snapshot::policy::Policy;
 use crate::snapshot::spec::{PortRole, PortSpec};
 use crate::stats::RealCounters;
 use crate::wire::Mac;
@@ -37,6 +38,7 @@ fn service(port: u16, reals: &[RealSpec]) -> ServiceSpec {
         scheduler: SchedulerKind::Wrr,
         persistence: None,
         one_packet: false,
+        policy: Policy::default(),
         reals: reals.to_vec(),
     }
 }

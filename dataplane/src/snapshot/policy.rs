@@ -1,0 +1,177 @@
+//! What a service does where IPVS has a sysctl, or where Plimsoll's default is not what IPVS does.
+//! Plain values, compiled per service; what follows from them is decided in `pipeline/`.
+
+use std::num::NonZeroU32;
+
+/// The choices of one service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Policy {
+    /// Which sessions a SYN begins anew.
+    pub reuse: Reuse,
+    /// A SYN of a session whose real server has weight 0 begins a new session (IPVS:
+    /// `expire_nodest_conn`).
+    pub leaves_drained: bool,
+    /// What becomes of the sessions of a real server that is no longer configured.
+    pub on_down: OnDown,
+    /// `reuse` is for sessions too whose client is persistent. IPVS's is not.
+    pub reuses_persistent: bool,
+    /// The template of a real server with weight 0 leads no new session to it (IPVS:
+    /// `expire_quiescent_template`).
+    pub templates_leave_drained: bool,
+    /// What a NAT real server of a one-packet service answers bears the VIP's address and port. IPVS
+    /// has no session that would say so, and leaves the real server's.
+    pub answers_one_packet: bool,
+    /// Any TCP segment but a reset may begin a session (IPVS: `sloppy_tcp`).
+    pub sloppy_tcp: bool,
+    /// When new sessions are shed (IPVS: `drop_packet`).
+    pub shed: Shed,
+    /// While sessions are shed, one of so many is (IPVS: `am_droprate`).
+    pub shed_rate: NonZeroU32,
+}
+
+/// Which sessions a SYN begins anew, beside those whose real server is gone (IPVS:
+/// `conn_reuse_mode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reuse {
+    /// None (0).
+    Never,
+    /// Those in `TIME_WAIT` or `CLOSE` (1).
+    Closed,
+    /// Those too that are seen from one side only and in `FIN_WAIT`, which is as far as they get (2, 3).
+    Closing,
+}
+
+/// What becomes of the sessions of a real server that is no longer configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnDown {
+    /// TCP sessions go on until they end; UDP is scheduled afresh, and so is a SYN.
+    Keep,
+    /// They end: the client's next segment is answered by a reset, UDP is scheduled afresh.
+    Reset,
+    /// They end: the client's next packet begins a session with another real server, which answers
+    /// as it likes.
+    Reschedule,
+    /// Their packets are dropped until the real server comes back, as IPVS does.
+    Drop,
+}
+
+/// When new sessions are shed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Shed {
+    /// Never (0).
+    Off,
+    /// While the session table is nearly full (1 and 2, for which IPVS asks how much memory is free).
+    Auto,
+    /// Always (3).
+    Always,
+}
+
+/// What a service does if nothing else was said.
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            reuse: Reuse::Closing,
+            leaves_drained: false,
+            on_down: OnDown::Keep,
+            reuses_persistent: true,
+            templates_leave_drained: false,
+            answers_one_packet: true,
+            sloppy_tcp: false,
+            shed: Shed::Off,
+            shed_rate: DEFAULT_SHED_RATE,
+        }
+    }
+}
+
+impl Policy {
+    /// What IPVS does with all its sysctls as they are after boot.
+    #[must_use]
+    pub fn lvs() -> Self {
+        Self {
+            reuse: Reuse::Closed,
+            on_down: OnDown::Drop,
+            reuses_persistent: false,
+            answers_one_packet: false,
+            ..Self::default()
+        }
+    }
+}
+
+/// IPVS's `am_droprate` after boot.
+pub const DEFAULT_SHED_RATE: NonZeroU32 = match NonZeroU32::new(10) {
+    Some(rate) => rate,
+    None => NonZeroU32::MIN,
+};
+
+/// Decides which new sessions are shed. One per worker.
+#[derive(Debug, Default)]
+pub struct Shedder {
+    /// New sessions until the next one is shed.
+    left: u32,
+}
+
+impl Shedder {
+    /// Whether a new session of a service with this policy is shed. `free` of a table's `capacity`
+    /// sessions can still be entered.
+    ///
+    /// As in IPVS the first is shed and then every `shed_rate`th; with [`Shed::Auto`] the more, the
+    /// fewer places are free, beginning when less than an eighth is.
+    pub fn sheds(&mut self, policy: &Policy, free: usize, capacity: usize) -> bool {
+        let rate = match policy.shed {
+            Shed::Off => return false,
+            Shed::Always => policy.shed_rate.get(),
+            Shed::Auto => {
+                let enough = capacity / 8;
+                let missing = enough.saturating_sub(free);
+                let Some(rate) = enough.checked_div(missing) else {
+                    return false;
+                };
+                u32::try_from(rate).unwrap_or(u32::MAX)
+            }
+        };
+        self.left = self.left.min(rate).saturating_sub(1);
+        let sheds = self.left == 0;
+        if sheds {
+            self.left = rate;
+        }
+        sheds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shed(policy: &Policy, free: usize, sessions: usize) -> Vec<usize> {
+        let mut shedder = Shedder::default();
+        let mut shed = Vec::new();
+        for session in 0..sessions {
+            if shedder.sheds(policy, free, 800) {
+                shed.push(session);
+            }
+        }
+        shed
+    }
+
+    fn policy(shed: Shed) -> Policy {
+        Policy {
+            shed,
+            shed_rate: NonZeroU32::new(3).unwrap(),
+            ..Policy::default()
+        }
+    }
+
+    #[test]
+    fn the_first_of_each_three_is_shed() {
+        assert_eq!(shed(&policy(Shed::Always), 800, 9), [0, 3, 6]);
+        assert!(shed(&policy(Shed::Off), 0, 9).is_empty());
+    }
+
+    #[test]
+    fn the_fuller_the_table_the_more_is_shed() {
+        assert!(shed(&policy(Shed::Auto), 100, 60).is_empty());
+        let rates = [99, 50, 20, 0].map(|free| shed(&policy(Shed::Auto), free, 60).len());
+        assert!(rates.is_sorted(), "{rates:?}");
+        assert_eq!((rates[0], rates[3]), (1, 60));
+    }
+}

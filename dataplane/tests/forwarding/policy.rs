@@ -1,0 +1,224 @@
+//! What a service's policy changes: which sessions end when, and what may begin one.
+
+use std::num::NonZeroU32;
+
+use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::snapshot::model::ForwardMethod;
+use plimsoll_dataplane::snapshot::policy::{OnDown, Policy, Reuse, Shed};
+use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::testing::{Rig, Sent};
+use plimsoll_dataplane::verdict::DropReason;
+
+use crate::net::*;
+
+/// One service of each protocol with the real servers of these numbers, the first of them first.
+fn with(policy: Policy, reals: &[(usize, u32)]) -> Spec {
+    let service = |protocol, port| {
+        let reals = reals
+            .iter()
+            .map(|(index, weight)| weighted(REALS[*index], port, ForwardMethod::Direct, *weight));
+        let mut service = service(protocol, VIP, port, reals.collect());
+        service.policy = policy;
+        service
+    };
+    two_armed(vec![service(Protocol::Tcp, 80), service(Protocol::Udp, 53)])
+}
+
+fn segment(rig: &mut Rig, port: u16, flags: u8) -> Vec<Sent> {
+    let segment = from_wan(CLIENT, VIP).tcp(port, 80).flags(flags);
+    rig.pass(WAN, &segment.build())
+}
+
+fn datagram(rig: &mut Rig) -> Vec<Sent> {
+    rig.pass(WAN, &from_wan(CLIENT, VIP).udp(4000, 53).build())
+}
+
+/// Whom the only frame was sent to, by MAC; `None` if it went back to the client's gateway.
+fn receiver(sent: &[Sent]) -> Option<usize> {
+    assert_eq!(sent.len(), 1);
+    let to = &sent[0].1[..6];
+    REALS.iter().position(|real| mac_of(real).0 == to)
+}
+
+fn down(on_down: OnDown) -> Policy {
+    Policy {
+        on_down,
+        ..Policy::default()
+    }
+}
+
+/// A rig with a TCP session and a UDP flow to a real server that was then removed.
+fn bereft(policy: Policy) -> Rig {
+    let mut rig = Rig::new(1, &with(policy, &[(0, 1), (1, 1)]));
+    for flags in [SYN, ACK] {
+        assert_eq!(receiver(&segment(&mut rig, 4000, flags)), Some(0));
+    }
+    assert_eq!(receiver(&datagram(&mut rig)), Some(0));
+    rig.reload(&with(policy, &[(1, 1)]));
+    rig
+}
+
+#[test]
+fn the_sessions_of_a_removed_real_server_are_kept_reset_moved_or_stuck() {
+    let mut kept = bereft(down(OnDown::Keep));
+    assert_eq!(receiver(&segment(&mut kept, 4000, ACK)), Some(0));
+    assert_eq!(receiver(&datagram(&mut kept)), Some(1));
+    finish(kept);
+
+    let mut reset = bereft(down(OnDown::Reset));
+    let answer = segment(&mut reset, 4000, ACK);
+    expect(
+        &answer,
+        &[(
+            WAN,
+            to_wan(VIP, CLIENT)
+                .ttl(64)
+                .id(0)
+                .df()
+                .tcp(80, 4000)
+                .flags(RST)
+                .numbers(1, 0)
+                .window(0)
+                .build(),
+        )],
+    );
+    assert_eq!(reset.all_drops(), [(DropReason::NoSession, 1)]);
+    assert_eq!(reset.sessions().len(), 1, "only the UDP flow is left");
+    assert_eq!(receiver(&datagram(&mut reset)), Some(1));
+    finish(reset);
+
+    let mut moved = bereft(down(OnDown::Reschedule));
+    assert_eq!(receiver(&segment(&mut moved, 4000, ACK)), Some(1));
+    assert_eq!(receiver(&datagram(&mut moved)), Some(1));
+    finish(moved);
+
+    let mut stuck = bereft(down(OnDown::Drop));
+    assert_eq!(segment(&mut stuck, 4000, ACK), []);
+    assert_eq!(segment(&mut stuck, 4000, SYN), []);
+    assert_eq!(datagram(&mut stuck), []);
+    assert_eq!(stuck.all_drops(), [(DropReason::RealGone, 3)]);
+    stuck.reload(&with(down(OnDown::Drop), &[(0, 1), (1, 1)]));
+    assert_eq!(receiver(&segment(&mut stuck, 4000, ACK)), Some(0));
+    assert_eq!(receiver(&datagram(&mut stuck)), Some(0));
+    stuck.reload(&two_armed(vec![]));
+    let answer = segment(&mut stuck, 4000, ACK);
+    assert_eq!(
+        receiver(&answer),
+        None,
+        "the host answers when nothing is balanced"
+    );
+    finish(stuck);
+}
+
+#[test]
+fn an_edited_policy_reaches_the_sessions_of_real_servers_that_were_removed_before() {
+    let mut rig = bereft(down(OnDown::Drop));
+    assert_eq!(segment(&mut rig, 4000, ACK), []);
+    rig.reload(&with(down(OnDown::Keep), &[(1, 1)]));
+    assert_eq!(receiver(&segment(&mut rig, 4000, ACK)), Some(0));
+}
+
+#[test]
+fn a_syn_begins_closed_sessions_anew_as_far_as_the_policy_goes() {
+    for (reuse, closed, closing) in [
+        (Reuse::Never, Some(0), Some(0)),
+        (Reuse::Closed, Some(1), Some(0)),
+        (Reuse::Closing, Some(1), Some(1)),
+    ] {
+        let policy = Policy {
+            reuse,
+            ..Policy::default()
+        };
+        for (end, expected) in [(RST, closed), (FIN_ACK, closing)] {
+            let mut rig = Rig::new(1, &with(policy, &[(0, 1), (1, 1)]));
+            for flags in [SYN, ACK, end] {
+                assert_eq!(receiver(&segment(&mut rig, 4000, flags)), Some(0));
+            }
+            let answer = segment(&mut rig, 4000, SYN);
+            assert_eq!(receiver(&answer), expected, "{reuse:?} after {end:#x}");
+            finish(rig);
+        }
+    }
+}
+
+#[test]
+fn a_syn_leaves_a_drained_real_server_only_if_it_may() {
+    for (leaves_drained, expected) in [(false, 0), (true, 1)] {
+        let policy = Policy {
+            leaves_drained,
+            ..Policy::default()
+        };
+        let mut rig = Rig::new(1, &with(policy, &[(0, 1), (1, 1)]));
+        for flags in [SYN, ACK] {
+            segment(&mut rig, 4000, flags);
+        }
+        rig.reload(&with(policy, &[(0, 0), (1, 1)]));
+        assert_eq!(receiver(&segment(&mut rig, 4000, ACK)), Some(0));
+        assert_eq!(receiver(&segment(&mut rig, 4000, SYN)), Some(expected));
+    }
+}
+
+#[test]
+fn with_sloppy_tcp_anything_but_a_reset_begins_a_session() {
+    let policy = Policy {
+        sloppy_tcp: true,
+        ..Policy::default()
+    };
+    let mut rig = Rig::new(1, &with(policy, &[(0, 1), (1, 1)]));
+    assert_eq!(receiver(&segment(&mut rig, 4000, ACK)), Some(0));
+    assert_eq!(receiver(&segment(&mut rig, 4001, 0)), Some(1));
+    assert_eq!(segment(&mut rig, 4002, RST), []);
+    assert_eq!(segment(&mut rig, 4002, RST | SYN), []);
+    assert_eq!(rig.all_drops(), [(DropReason::NoSession, 2)]);
+    finish(rig);
+}
+
+#[test]
+fn new_sessions_are_shed_and_old_ones_are_not() {
+    let policy = Policy {
+        shed: Shed::Always,
+        shed_rate: NonZeroU32::new(3).unwrap(),
+        ..Policy::default()
+    };
+    let mut rig = Rig::new(1, &with(policy, &[(0, 1)]));
+    let passed: Vec<u16> = (0..9)
+        .filter(|port| !segment(&mut rig, 4000 + port, SYN).is_empty())
+        .collect();
+    assert_eq!(passed, [1, 2, 4, 5, 7, 8]);
+    for _ in 0..9 {
+        assert_eq!(receiver(&segment(&mut rig, 4001, ACK)), Some(0));
+    }
+    assert_eq!(rig.all_drops(), [(DropReason::Shed, 3)]);
+    finish(rig);
+}
+
+#[test]
+fn a_nat_real_server_is_told_that_its_packet_belongs_to_no_session_if_that_is_wanted() {
+    for refuses in [false, true] {
+        let mut spec = nat();
+        spec.refuses_replies = refuses;
+        let mut rig = Rig::new(1, &spec);
+        let from_real = |port: u16, flags| {
+            let reply = from_lan(REALS[0], CLIENT).tcp(port, 4000).flags(flags);
+            reply.build()
+        };
+        let stray = rig.pass(LAN, &from_real(8080, SYN_ACK));
+        assert_eq!(stray.len(), 1);
+        let (port, frame) = &stray[0];
+        let to_the_real_server = *port == LAN && frame[..6] == mac_of(REALS[0]).0;
+        assert_eq!(to_the_real_server, refuses);
+        if refuses {
+            assert_eq!(
+                addresses(frame),
+                addresses(&from_lan(LAN_ADDRESS, REALS[0]).build())
+            );
+            assert_eq!(frame[34..36], [3, 3], "port unreachable");
+            assert_eq!(rig.all_drops(), [(DropReason::NoSession, 1)]);
+        }
+        for other in [from_real(8080, RST), from_real(9999, SYN_ACK)] {
+            let routed = rig.pass(LAN, &other);
+            assert_eq!((routed.len(), routed[0].0), (1, WAN));
+        }
+        finish(rig);
+    }
+}
