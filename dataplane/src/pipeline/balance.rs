@@ -96,7 +96,7 @@ impl<P: Pool> Engine<P> {
             }
         }
         let action = self.classify_rest(snapshot, frame, packet, origin, now);
-        if matches!(action, Action::Drop(_)) && snapshot.is_vip(address) {
+        if matches!(action, Action::Drop(_)) && snapshot.is_ours(address) {
             self.refuse_as_host(snapshot, frame.bytes(), packet, now);
         }
         action

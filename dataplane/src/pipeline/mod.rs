@@ -5,6 +5,7 @@ mod balance;
 mod begin;
 mod classify;
 mod deliver;
+mod flush;
 mod forward;
 mod fragments;
 mod icmp;
@@ -170,6 +171,7 @@ pub(crate) struct Engine<P: Pool> {
     owners: RandomState,
     destinations: Destinations,
     shedder: Shedder,
+    flush: flush::Flush,
     next_id: u16,
     errors: icmp::ErrorLimit,
     /// When each of our addresses was last defended.
@@ -202,6 +204,7 @@ impl<P: Pool> Engine<P> {
             inboxes,
             destinations: Destinations::new(hasher.clone()),
             shedder: Shedder::default(),
+            flush: flush::Flush::default(),
             defended: HashMap::with_hasher(hasher.clone()),
             owners: hasher,
             next_id: u16::try_from(config.start.worker).unwrap_or(0),
@@ -415,6 +418,7 @@ impl<P: Pool> Engine<P> {
         v6.expire(now, EXPIRY_BUDGET, |session| {
             Self::uncount(snapshot, worker, session);
         });
+        self.flush(snapshot);
         let live = self.sessions.v4.len() + self.sessions.v6.len();
         self.stats
             .sessions
@@ -423,9 +427,10 @@ impl<P: Pool> Engine<P> {
         self.expire_fragments(now);
     }
 
-    /// Whether `tick` has sessions left to reap at `now`.
+    /// Whether `tick` has sessions left to end at `now`.
     pub(crate) fn is_behind(&self, now: Time) -> bool {
-        self.sessions.v4.is_behind(now) || self.sessions.v6.is_behind(now)
+        let Sessions { v4, v6 } = &self.sessions;
+        v4.is_behind(now) || v6.is_behind(now) || self.flush.is_under_way()
     }
 
     /// When `tick` next has something to do, if that is by `until`.

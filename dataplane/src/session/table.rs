@@ -473,9 +473,10 @@ impl<A: Address> SessionTable<A> {
         self.tags.vacate(slot);
     }
 
-    /// Removes the session at `index` and returns what it was; `None` if there is none.
+    /// Removes the session at `index` and returns what it was; `None` if there is none, or if it is a
+    /// template that controls sessions.
     pub fn remove(&mut self, index: SessionIndex) -> Option<Session<A>> {
-        if !self.tags.is_used(index.0) {
+        if !self.tags.is_used(index.0) || self.entries[index.0 as usize].controls() > 0 {
             return None;
         }
         self.free(index.0);

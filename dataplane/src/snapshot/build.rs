@@ -12,7 +12,7 @@ use super::id::{PortId, RealId, ServiceId};
 use super::lookup::Lookup;
 use super::model::{ForwardMethod, RealServer, Totals, VirtualService, WorkerTable};
 use super::owner::{NatSockets, Owner};
-use super::policy::Policy;
+use super::policy::{OnDown, Policy};
 use super::route::Routes;
 use super::rules::Rules;
 use super::spec::{RealSpec, RouteSpec, ServiceSpec, Spec};
@@ -56,6 +56,7 @@ impl Builder {
             neighbours: Arc::new(HashMap::with_hasher(hasher.clone())),
             timeouts: Arc::default(),
             refuses_replies: false,
+            flushes: false,
             services: Chunked::default(),
             reals: Chunked::default(),
             overloads: Chunked::default(),
@@ -116,6 +117,10 @@ impl Builder {
             self.remove_service(&mut next, id);
         }
         next.one_packet_sockets = self.one_packet_sockets(spec);
+        next.flushes = self.removed_reals.iter().any(|id| {
+            let real = next.real(*id);
+            real.is_some_and(|real| real.policy.on_down == OnDown::Reset)
+        });
         self.last = Arc::new(next);
         Arc::clone(&self.last)
     }

@@ -54,6 +54,8 @@ pub struct Snapshot {
     pub timeouts: Arc<Timeouts>,
     /// See [`spec::Spec::refuses_replies`].
     pub refuses_replies: bool,
+    /// Whether there are removed real servers whose sessions end ([`policy::OnDown::Reset`]).
+    pub flushes: bool,
     /// By [`ServiceId`]; holes are services that are no longer configured.
     pub services: Chunked<VirtualService>,
     /// By [`RealId`]; holes are real servers that are no longer configured.

@@ -3,6 +3,7 @@
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::session::Flags;
 use plimsoll_dataplane::snapshot::model::{ForwardMethod, Persistence};
+use plimsoll_dataplane::snapshot::policy::Policy;
 use plimsoll_dataplane::snapshot::spec::ServiceSpec;
 use plimsoll_dataplane::testing::Rig;
 use plimsoll_dataplane::verdict::DropReason;
@@ -68,6 +69,20 @@ fn an_answer_by_nat_bears_the_vip() {
         assert_eq!(rig.sessions(), []);
         finish(rig);
     }
+}
+
+#[test]
+fn an_answer_keeps_its_address_where_lvs_leaves_it() {
+    let dns = ServiceSpec {
+        policy: Policy::lvs(),
+        ..dns(NAT)
+    };
+    let mut rig = Rig::new(1, &two_armed(vec![dns]));
+    let answer = from_lan(REALS[0], CLIENT).udp(5353, 1000).build();
+    let routed = to_wan(REALS[0], CLIENT).udp(5353, 1000).build();
+    expect(&rig.pass(LAN, &answer), &[(WAN, routed)]);
+    assert_eq!(rig.totals(ip(REALS[0])).out_packets, 0);
+    finish(rig);
 }
 
 #[test]

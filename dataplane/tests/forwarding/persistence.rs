@@ -3,6 +3,7 @@
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::session::Flags;
 use plimsoll_dataplane::snapshot::model::{ForwardMethod, Persistence};
+use plimsoll_dataplane::snapshot::policy::{OnDown, Policy};
 use plimsoll_dataplane::snapshot::spec::{ServiceSpec, Spec};
 use plimsoll_dataplane::testing::{Rig, Rng, Sent};
 use plimsoll_dataplane::verdict::DropReason;
@@ -190,6 +191,80 @@ fn the_client_of_a_removed_real_server_gets_another() {
 }
 
 #[test]
+fn a_client_leaves_a_drained_real_server_if_templates_do() {
+    let policy = Policy {
+        templates_leave_drained: true,
+        ..Policy::default()
+    };
+    let mut service = ServiceSpec {
+        policy,
+        ..persistent(32, web(DIRECT))
+    };
+    let mut rig = Rig::new(1, &two_armed(vec![service.clone()]));
+    for flags in [SYN, ACK] {
+        assert_eq!(
+            taker(&rig.pass(WAN, &request(CLIENT, 1000, flags))),
+            REALS[0]
+        );
+    }
+    service.reals[0].weight = 0;
+    rig.reload(&two_armed(vec![service]));
+    assert_eq!(taker(&rig.pass(WAN, &request(CLIENT, 1000, ACK))), REALS[0]);
+    let second = taker(&rig.pass(WAN, &request(CLIENT, 1001, SYN)));
+    assert_ne!(second, REALS[0]);
+    assert_eq!(taker(&rig.pass(WAN, &request(CLIENT, 1002, SYN))), second);
+    let mut ports: Vec<u16> = templates(&mut rig)
+        .iter()
+        .map(|one| one.virtual_.1)
+        .collect();
+    ports.sort_unstable();
+    assert_eq!(ports, [80, 65535]);
+    assert_eq!(present(&rig, REALS[0]), (1, 0, 1));
+}
+
+#[test]
+fn a_port_that_is_used_again_keeps_its_session_only_where_lvs_does() {
+    for (policy, sessions) in [(Policy::default(), 2), (Policy::lvs(), 1)] {
+        let service = ServiceSpec {
+            policy,
+            ..persistent(32, web(NAT))
+        };
+        let mut rig = Rig::new(1, &two_armed(vec![service]));
+        for flags in [SYN, ACK, RST, SYN] {
+            assert_eq!(
+                taker(&rig.pass(WAN, &request(CLIENT, 1000, flags))),
+                REALS[0]
+            );
+        }
+        assert_eq!(rig.totals(ip(REALS[0])).sessions, sessions);
+        assert_eq!(rig.sessions().len(), 2);
+    }
+}
+
+#[test]
+fn what_is_flushed_takes_no_template_from_under_a_session() {
+    let policy = Policy {
+        on_down: OnDown::Reset,
+        ..Policy::default()
+    };
+    let mut service = ServiceSpec {
+        policy,
+        ..persistent(24, web(DIRECT))
+    };
+    let mut rig = Rig::new(1, &two_armed(vec![service.clone()]));
+    for port in 1000..1040 {
+        rig.pass(WAN, &request(CLIENT, port, SYN));
+    }
+    service.reals.remove(0);
+    rig.reload(&two_armed(vec![service]));
+    rig.wait_ms(1_000);
+    assert!(rig.sessions().len() <= 1);
+    rig.wait_ms(50_000);
+    assert_eq!(rig.sessions(), []);
+    finish(rig);
+}
+
+#[test]
 fn a_real_server_that_comes_back_in_time_has_its_clients() {
     let mut service = web(DIRECT);
     let before = two_armed(vec![persistent(32, service.clone())]);
@@ -290,6 +365,34 @@ fn a_persistent_client_meets_one_template_whatever_worker_its_packets_reach() {
         rig.wait_ms(1_000_000);
         assert_eq!(rig.sessions(), []);
         finish(rig);
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_network_has_one_real_server_while_its_template_lives(
+        workers in 1..4_usize,
+        mask in 28..=32_u8,
+        arrivals in proptest::collection::vec((0..4_usize, 0..32_u8, 0..4_u16, 0..20_000_u64), 1..60),
+    ) {
+        let mut rig = Rig::new(workers, &spec(mask, NAT));
+        let mut known = std::collections::HashMap::new();
+        for (worker, host, port, wait_ms) in arrivals {
+            let frame = request(&format!("198.51.100.{host}"), 1000 + port, SYN);
+            let real = taker(&rig.pass_on(worker % workers, WAN, &frame));
+            // A template lives for 50 s after its last session began, and while it has any, which a
+            // handshake is for 60 s.
+            let network = host >> (32 - mask);
+            let (before, last) = *known.entry(network).or_insert((real, rig.now()));
+            if rig.now().ms_since(last) < 50_000 {
+                proptest::prop_assert_eq!(before, real);
+            }
+            known.insert(network, (real, rig.now()));
+            rig.wait_ms(wait_ms);
+        }
+        proptest::prop_assert_eq!(rig.all_drops(), []);
     }
 }
 
@@ -400,6 +503,71 @@ fn replies_of_a_real_server_in_services_with_different_owners_go_round() {
         let expected = to_wan(REALS[0], CLIENT).tcp(8080, 9).flags(SYN).build();
         expect(&rig.pass(LAN, &other), &[(WAN, expected)]);
         finish(rig);
+    }
+}
+
+#[test]
+fn one_template_is_for_all_that_a_services_rules_match() {
+    use plimsoll_dataplane::snapshot::target::{Mark, Rule, Target};
+    let any_port = REALS.map(|address| real(address, 0, DIRECT));
+    let rules = vec![Rule {
+        ports: vec![80..=80, 443..=443, 53..=53],
+        ..Rule::default()
+    }];
+    let target = Target::Match {
+        mark: Mark {
+            number: 5,
+            is_v6: false,
+        },
+        rules: rules.into(),
+    };
+    let marked = ServiceSpec {
+        target,
+        ..service(Protocol::Tcp, VIP, 0, any_port.to_vec())
+    };
+    for workers in [1, 3] {
+        let mut rig = Rig::new(workers, &two_armed(vec![persistent(32, marked.clone())]));
+        let mut real = None;
+        for (number, vip) in ["203.0.113.1", "203.0.113.2"].into_iter().enumerate() {
+            for port in [80, 443] {
+                let syn = from_wan(CLIENT, vip).tcp(1000, port).flags(SYN).build();
+                let sent = rig.pass_on(number % workers, WAN, &syn);
+                let real = *real.get_or_insert(taker(&sent));
+                assert_eq!(taker(&sent), real);
+            }
+            let ask = from_wan(CLIENT, vip).udp(1000, 53).build();
+            assert_eq!(Some(taker(&rig.pass(WAN, &ask))), real);
+        }
+        let templates = templates(&mut rig);
+        assert_eq!(templates.len(), 1);
+        assert_eq!(templates[0].virtual_, (ip("0.0.0.5"), 0));
+        assert!(templates[0].flags.contains(Flags::ANY_PROTOCOL));
+        assert_eq!(rig.sessions().len(), 7);
+    }
+}
+
+#[test]
+fn one_template_is_for_all_ports_of_an_address() {
+    for forward in [DIRECT, NAT] {
+        let any_port = REALS.map(|address| real(address, 0, forward));
+        let all = service(Protocol::Tcp, VIP, 0, any_port.to_vec());
+        let mut rig = Rig::new(2, &two_armed(vec![persistent(32, all)]));
+        let mut takers = Vec::new();
+        for port in 80..90_u16 {
+            let syn = from_wan(CLIENT, VIP).tcp(1000, port).flags(SYN).build();
+            let real = taker(&rig.pass_on(usize::from(port % 2), WAN, &syn));
+            takers.push(real);
+            if forward == NAT {
+                let answer = from_lan(real, CLIENT).tcp(port, 1000).flags(SYN_ACK);
+                let back = to_wan(VIP, CLIENT).tcp(port, 1000).flags(SYN_ACK).build();
+                expect(&rig.pass_on(1, LAN, &answer.build()), &[(WAN, back)]);
+            }
+        }
+        takers.dedup();
+        assert_eq!(takers.len(), 1);
+        let templates = templates(&mut rig);
+        assert_eq!(templates.len(), 1);
+        assert_eq!(templates[0].virtual_, (ip(VIP), 0));
     }
 }
 

@@ -137,7 +137,13 @@ fn a_stray_segment_begins_no_session() {
 
 #[test]
 fn a_port_without_service_answers_as_a_host_does() {
-    for (client, vip, kind, code, tos) in [(CLIENT, VIP, 3, 3, 0xc0), (CLIENT6, VIP6, 1, 4, 0)] {
+    let (no_service, unhandled) = (DropReason::NoService, DropReason::LocalUnhandled);
+    for (client, vip, kind, code, tos, reason) in [
+        (CLIENT, VIP, 3, 3, 0xc0, no_service),
+        (CLIENT6, VIP6, 1, 4, 0, no_service),
+        (CLIENT, WAN_ADDRESS, 3, 3, 0xc0, unhandled),
+        (CLIENT6, WAN_ADDRESS6, 1, 4, 0, unhandled),
+    ] {
         let mut rig = Rig::new(1, &direct());
         let request = from_wan(client, vip).tcp(4000, 81).flags(SYN);
         let reset = packet(vip, client)
@@ -161,7 +167,7 @@ fn a_port_without_service_answers_as_a_host_does() {
             .id(1)
             .icmp_error(kind, code, 0, &ask.build_datagram());
         expect(&rig.pass(WAN, &ask.build()), &[(WAN, error.build())]);
-        assert_eq!(rig.all_drops(), [(DropReason::NoService, 3)]);
+        assert_eq!(rig.all_drops(), [(reason, 3)]);
         finish(rig);
     }
 }

@@ -20,6 +20,8 @@ use super::recording::Recording;
 
 /// The machine's ports.
 pub(super) const PORTS: [&str; 2] = ["eth0", "eth1"];
+/// Addresses of the machine that services are on.
+const VIRTUAL: [&str; 4] = ["10.0.0.100", "10.0.0.101", "10.0.0.102", "10.0.0.103"];
 /// The time of the first step; any will do.
 pub(super) const EPOCH: Duration = Duration::from_secs(1_000_000);
 /// About how long the recorder took from one step to the next.
@@ -241,11 +243,24 @@ impl Machine {
         ];
         for (number, (port, (v4, v6))) in PORTS.iter().zip(addresses).enumerate() {
             let mtu = self.mtu.get(*port).map_or("1500", String::as_str);
+            // The virtual addresses are the machine's own, whether a service is on them or not.
+            let v4 = match number {
+                0 => format!(
+                    "{v4}, {}",
+                    VIRTUAL.map(|vip| format!("{vip}/32")).join(", ")
+                ),
+                _ => v4.to_owned(),
+            };
             // As in Linux, a link of less than 1280 bytes has no IPv6 (RFC 8200, section 5).
             let v6 = if mtu.parse().is_ok_and(|mtu: u32| mtu < 1280) {
                 String::new()
             } else {
-                format!(", \"{v6}\"")
+                let vip = if number == 0 {
+                    ", \"2001:db8::100/128\""
+                } else {
+                    ""
+                };
+                format!(", \"{v6}\"{vip}")
             };
             let _ = writeln!(
                 text,

@@ -206,6 +206,17 @@ fn an_invalid_template_is_found_by_nobody_and_stays_until_its_end() {
 }
 
 #[test]
+fn a_template_is_not_removed_from_under_its_sessions() {
+    let mut table = table(100);
+    let template = enter_template(&mut table, 1, 0).0.unwrap();
+    let session = enter(&mut table, (1, 9), SYN_RECV, (0, 900), Some(template));
+    assert!(table.remove(template).is_none());
+    assert!(table.remove(session.0.unwrap()).is_some());
+    assert!(table.remove(template).is_some());
+    assert!(table.is_empty());
+}
+
+#[test]
 fn a_session_assures_its_template() {
     let mut table = table(100);
     let template = enter_template(&mut table, 1, 0).0.unwrap();

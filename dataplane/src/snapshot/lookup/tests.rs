@@ -28,6 +28,7 @@ fn service(target: Target) -> ServiceSpec {
         scheduler: SchedulerKind::Rr,
         persistence: None,
         one_packet: false,
+        policy: crate::snapshot::policy::Policy::default(),
         reals: Vec::new(),
     }
 }
