@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::valid::{Protocol, Real, ReloadConfig, Service, StartConfig};
+use crate::config::valid::{Identity, Real, ReloadConfig, Service, StartConfig};
 
 /// What a reload changes. Words are for people; which list they are in is for programs too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,12 +32,12 @@ pub struct ServiceChange {
 }
 
 impl Changes {
-    /// From `old` to `new`. A service is the same one as long as its protocol and VIP are.
+    /// From `old` to `new`. A service is the same one as long as its protocol and VIP, or its mark, are.
     #[must_use]
     pub fn between(old: &ReloadConfig, new: &ReloadConfig) -> Self {
         let mut changes = Self::default();
-        let key = |service: &Service| (service.protocol, service.vip);
-        let mut before: HashMap<(Protocol, SocketAddr), &Service> = old
+        let key = |service: &Service| service.target.identity();
+        let mut before: HashMap<Identity, &Service> = old
             .services
             .iter()
             .map(|service| (key(service), service))
@@ -96,17 +96,15 @@ impl Changes {
 }
 
 fn title(service: &Service) -> String {
-    format!(
-        "{} ({} {})",
-        service.name,
-        service.protocol.name(),
-        service.vip
-    )
+    format!("{} ({})", service.name, service.target.identity())
 }
 
 fn service_changes(old: &Service, new: &Service) -> Vec<String> {
     let mut what = Vec::new();
     differ(&mut what, "name", &old.name, &new.name);
+    if old.target != new.target {
+        what.push("match".to_owned());
+    }
     differ(&mut what, "scheduler", &old.scheduler, &new.scheduler);
     let persistence = |service: &Service| match service.persistence {
         Some(persistence) => persistence.to_string(),

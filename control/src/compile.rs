@@ -10,7 +10,7 @@ use plimsoll_dataplane::snapshot::model::{ForwardMethod, Persistence, TunnelKind
 use plimsoll_dataplane::snapshot::spec::{
     PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
 };
-use plimsoll_dataplane::snapshot::target::Target;
+use plimsoll_dataplane::snapshot::target::{Mark, Rule, Target, Vip};
 use plimsoll_dataplane::wire::Mac;
 
 use crate::config::valid::{self, ReloadConfig, StartConfig};
@@ -84,14 +84,7 @@ pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
 fn service(service: &valid::Service) -> ServiceSpec {
     ServiceSpec {
         name: service.name.as_str().into(),
-        target: Target::vip(
-            match service.protocol {
-                valid::Protocol::Tcp => Protocol::Tcp,
-                valid::Protocol::Udp => Protocol::Udp,
-            },
-            service.vip.ip(),
-            service.vip.port(),
-        ),
+        target: target(&service.target),
         scheduler: scheduler(service.scheduler),
         persistence: service.persistence.map(persistence),
         one_packet: service.one_packet,
@@ -126,6 +119,39 @@ fn persistence(persistence: valid::Persistence) -> Persistence {
     Persistence {
         timeout_ms: u32::try_from(persistence.timeout.as_millis()).unwrap_or(u32::MAX),
         mask: persistence.mask,
+    }
+}
+
+fn target(target: &valid::Target) -> Target {
+    match target {
+        valid::Target::Vip(vip) => Target::Vip(Vip {
+            protocol: protocol(vip.protocol),
+            addresses: vip.addresses,
+            port: vip.port,
+        }),
+        valid::Target::Match { mark, rules } => Target::Match {
+            mark: Mark {
+                number: mark.number,
+                is_v6: mark.is_v6,
+            },
+            rules: rules
+                .iter()
+                .map(|rule| Rule {
+                    protocol: rule.protocol.map(protocol),
+                    from: rule.from,
+                    to: rule.to,
+                    ports: rule.ports.clone(),
+                    from_ports: rule.from_ports.clone(),
+                })
+                .collect(),
+        },
+    }
+}
+
+const fn protocol(protocol: valid::Protocol) -> Protocol {
+    match protocol {
+        valid::Protocol::Tcp => Protocol::Tcp,
+        valid::Protocol::Udp => Protocol::Udp,
     }
 }
 

@@ -9,7 +9,7 @@ use plimsoll_dataplane::flow;
 use plimsoll_dataplane::session::Flags;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::model::{ForwardMethod, RealServer, Totals, VirtualService};
-use plimsoll_dataplane::snapshot::target::Target;
+use plimsoll_dataplane::snapshot::target;
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::verdict::DropReason;
@@ -17,6 +17,7 @@ use plimsoll_dataplane::worker::SessionRecord;
 use serde::{Deserialize, Serialize};
 
 use crate::changes::Changes;
+use crate::config::leaf::{Vip, Written};
 
 /// A transport protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -149,15 +150,74 @@ pub struct Persistence {
     pub mask: u8,
 }
 
+/// Which packets are a service's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Target {
+    /// Those to virtual addresses.
+    Vip {
+        /// The virtual address, or a prefix of them, and the port; 0 is every port.
+        vip: Written<Vip>,
+        /// The transport protocol.
+        protocol: Protocol,
+    },
+    /// Those that rules match.
+    Mark {
+        /// What names the service.
+        mark: u32,
+        /// Whether it is for IPv6; left out if not.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ipv6: bool,
+    },
+}
+
+impl Target {
+    fn of(target: &target::Target) -> Self {
+        match target {
+            target::Target::Vip(vip) => Self::Vip {
+                vip: Written(Vip {
+                    address: vip.addresses.addr(),
+                    prefix: (!target::is_one_address(&vip.addresses))
+                        .then_some(vip.addresses.prefix_len()),
+                    port: vip.port,
+                }),
+                protocol: vip.protocol.into(),
+            },
+            target::Target::Match { mark, .. } => Self::Mark {
+                mark: mark.number,
+                ipv6: mark.is_v6,
+            },
+        }
+    }
+
+    /// The protocol as `ipvsadm` has it in its first column, in lower case; the one of marks is `fwm`.
+    #[must_use]
+    pub const fn protocol(&self) -> &'static str {
+        match self {
+            Self::Vip { protocol, .. } => protocol.name(),
+            Self::Mark { .. } => "fwm",
+        }
+    }
+
+    /// The address and port, or the mark, as `ipvsadm` has it in its second column.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match self {
+            Self::Vip { vip, .. } => vip.to_string(),
+            Self::Mark { mark, ipv6: false } => mark.to_string(),
+            Self::Mark { mark, ipv6: true } => format!("{mark} IPv6"),
+        }
+    }
+}
+
 /// A virtual service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     /// Its name.
     pub name: String,
-    /// The virtual address and port.
-    pub vip: SocketAddr,
-    /// Its transport protocol.
-    pub protocol: Protocol,
+    /// Which packets are its.
+    #[serde(flatten)]
+    pub target: Target,
     /// Its scheduler's name.
     pub scheduler: String,
     /// Its settings by the names that `ipvsadm -b` takes; left out if there are none.
@@ -303,21 +363,10 @@ fn service(snapshot: &Snapshot, service: &VirtualService) -> Service {
             })
         })
         .collect();
-    let (vip, protocol) = match &service.target {
-        Target::Vip(vip) => (
-            SocketAddr::new(vip.addresses.addr(), vip.port),
-            vip.protocol,
-        ),
-        Target::Match { mark, .. } => (
-            SocketAddr::new(IpAddr::from(mark.number.to_be_bytes()), 0),
-            flow::Protocol::Tcp,
-        ),
-    };
     let scheduler = service.scheduler.kind();
     Service {
         name: service.name.to_string(),
-        vip,
-        protocol: protocol.into(),
+        target: Target::of(&service.target),
         scheduler: scheduler.to_string(),
         scheduler_flags: scheduler.flags().into_iter().map(Cow::from).collect(),
         persistence: service.persistence.map(|persistence| Persistence {
@@ -383,8 +432,14 @@ mod tests {
     fn the_forms_are_what_the_documentation_promises() {
         let service = Service {
             name: "web".into(),
-            vip: "192.0.2.1:80".parse().unwrap(),
-            protocol: Protocol::Tcp,
+            target: Target::Vip {
+                vip: Written(Vip {
+                    address: [192, 0, 2, 1].into(),
+                    prefix: None,
+                    port: 80,
+                }),
+                protocol: Protocol::Tcp,
+            },
             scheduler: "rr".into(),
             scheduler_flags: Vec::new(),
             persistence: None,
@@ -424,7 +479,7 @@ mod tests {
                 mask: 24,
             }),
             one_packet: true,
-            ..service
+            ..service.clone()
         };
         let json = serde_json::to_value(&hashed).unwrap();
         assert_eq!(json["scheduler_flags"], serde_json::json!(["sh-port"]));
@@ -440,6 +495,17 @@ mod tests {
                 protocol
             );
         }
+        let marked = Service {
+            target: Target::Mark {
+                mark: 5,
+                ipv6: true,
+            },
+            ..service
+        };
+        let json = serde_json::to_value(&marked).unwrap();
+        assert_eq!((&json["mark"], &json["ipv6"]), (&5.into(), &true.into()));
+        assert!(json.get("vip").is_none() && json.get("protocol").is_none());
+        assert_eq!(serde_json::from_value::<Service>(json).unwrap(), marked);
     }
 
     #[test]

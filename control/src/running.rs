@@ -249,6 +249,7 @@ impl Running {
         snapshot
             .configured_services()
             .filter_map(|service| match &service.target {
+                // The addresses of a prefix are answered for, but nobody lists them all.
                 Target::Vip(vip) if is_one_address(&vip.addresses) => Some(vip.addresses.addr()),
                 Target::Vip(_) | Target::Match { .. } => None,
             })

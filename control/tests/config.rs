@@ -137,7 +137,12 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(reload.timeouts.udp, Duration::from_secs(300));
     assert_eq!(reload.hash_key, None);
     let service = &reload.services[0];
-    assert_eq!(service.protocol, valid::Protocol::Tcp);
+    let vip = valid::Vip {
+        protocol: valid::Protocol::Tcp,
+        addresses: "192.0.2.80/32".parse().unwrap(),
+        port: 80,
+    };
+    assert_eq!(service.target, valid::Target::Vip(vip));
     assert_eq!(service.scheduler, valid::Scheduler::Rr);
     assert_eq!(service.forward, valid::Forward::Direct);
 }

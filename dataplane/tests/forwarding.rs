@@ -19,6 +19,8 @@ mod hosts;
 mod icmp;
 #[path = "forwarding/limits.rs"]
 mod limits;
+#[path = "forwarding/lookup.rs"]
+mod lookup;
 #[path = "forwarding/methods.rs"]
 mod methods;
 #[path = "forwarding/net.rs"]

@@ -41,7 +41,11 @@ fn everything() -> Spec {
             let reals = reals.map(|address| real(address, port_there, forward));
             services.push(service(protocol, vip, port, reals.to_vec()));
         }
-        let nat = |port: u16| reals.map(|address| real(address, port + 8000, Nat)).to_vec();
+        let nat = |port: u16| {
+            reals
+                .map(|address| real(address, port + 8000, Nat))
+                .to_vec()
+        };
         services.push(ServiceSpec {
             persistence: Some(Persistence {
                 timeout_ms: 50_000,
@@ -86,7 +90,10 @@ fn some_flow() -> impl Strategy<Value = Flow> {
     );
     let replies = (
         pair([[REALS[0], CLIENT], [REALS6[0], CLIENT6]]),
-        (prop::sample::select(vec![8081_u16, 8083, 8053, 8057]), 4000..4003_u16),
+        (
+            prop::sample::select(vec![8081_u16, 8083, 8053, 8057]),
+            4000..4003_u16,
+        ),
     );
     let others = (pair_of_one_family(), (any::<u16>(), some_service()));
     prop_oneof![6 => requests, 3 => replies, 2 => others]

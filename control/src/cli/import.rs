@@ -5,8 +5,8 @@ use std::io::{self, Read as _};
 use std::path::PathBuf;
 
 use super::{Exit, Terminal};
-use crate::config;
-use crate::import::{self, Base, Sysctls};
+use crate::config::{self, Diagnostics};
+use crate::import::{self, Base, Marks, Sysctls};
 
 /// More than the rules of some million services take.
 const MAX_BYTES: u64 = 512 << 20;
@@ -33,12 +33,20 @@ enum From {
         /// Sysctls of IPVS (`net.ipv4.vs.*`) as sysctl.conf has them, which become the section `ipvs`.
         #[arg(long, value_name = "FILE")]
         sysctl: Option<PathBuf>,
+        /// What firewall marks mean, for services by mark: lines of nft, or of iptables-save.
+        #[arg(long, value_name = "FILE")]
+        marks: Option<PathBuf>,
     },
 }
 
 impl Args {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-        let From::Ipvsadm { file, base, sysctl } = self.from;
+        let From::Ipvsadm {
+            file,
+            base,
+            sysctl,
+            marks,
+        } = self.from;
         let base = match base.map(|base| config::load(&base)).transpose() {
             Ok(base) => base,
             Err(diagnostics) => {
@@ -53,9 +61,6 @@ impl Args {
                 return Ok(Exit::InvalidConfig);
             }
         };
-        let Some((name, text)) = read_or_tell(&file, terminal)? else {
-            return Ok(Exit::Failed);
-        };
         let mut errors = 0;
         let mut sysctls = Sysctls::default();
         if let Some(path) = sysctl {
@@ -64,19 +69,37 @@ impl Args {
             };
             let diagnostics;
             (sysctls, diagnostics) = Sysctls::read(&name, &text);
-            super::check::complain(&diagnostics, terminal);
+            tell(&diagnostics, terminal);
             errors += diagnostics.errors();
         }
-        let imported = import::import(&name, &text, sysctls, base.as_ref());
-        if !imported.diagnostics.items().is_empty() {
-            super::check::complain(&imported.diagnostics, terminal);
+        let mut meaning = Marks::default();
+        if let Some(marks) = marks {
+            let Some((name, text)) = read_or_tell(&marks, terminal)? else {
+                return Ok(Exit::Failed);
+            };
+            let diagnostics;
+            (meaning, diagnostics) = Marks::read(&name, &text);
+            tell(&diagnostics, terminal);
+            errors += diagnostics.errors();
         }
+        let Some((name, text)) = read_or_tell(&file, terminal)? else {
+            return Ok(Exit::Failed);
+        };
+        let imported = import::import(&name, &text, sysctls, base.as_ref(), meaning);
+        tell(&imported.diagnostics, terminal);
         terminal.out.write_all(imported.yaml.as_bytes())?;
         errors += imported.diagnostics.errors();
         Ok(if errors == 0 { Exit::Ok } else { Exit::Failed })
     }
 }
 
+fn tell(diagnostics: &Diagnostics, terminal: &mut Terminal<'_>) {
+    if !diagnostics.items().is_empty() {
+        super::check::complain(diagnostics, terminal);
+    }
+}
+
+/// A file's name and text; `None` if it cannot be read, which is told.
 fn read_or_tell(
     path: &PathBuf,
     terminal: &mut Terminal<'_>,

@@ -2,10 +2,9 @@
 //! Pure functions to text, equal to the last blank to what `ipvsadm` prints; `tests.rs` has its own words.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 
 use crate::report::{
-    Counters, Forward, Protocol, Real, Service, Services, SessionProtocol, Sessions,
+    Counters, Forward, Protocol, Real, Service, Services, SessionProtocol, Sessions, Target,
 };
 
 /// As `ipvsadm -Ln`.
@@ -20,7 +19,7 @@ pub(super) fn services(list: &Services) -> String {
             &mut text,
             format_args!(
                 "{} {}{}",
-                name(service.protocol, service.vip),
+                name(&service.target),
                 service.scheduler,
                 flags(service)
             ),
@@ -52,7 +51,7 @@ pub(super) fn stats(list: &Services, exact: bool) -> String {
          -> RemoteAddress:Port\n",
     );
     for service in sorted(&list.services) {
-        let name = name(service.protocol, service.vip);
+        let name = name(&service.target);
         line(
             &mut text,
             format_args!("{name:<33}{}", numbers(&service.counters, exact)),
@@ -96,7 +95,10 @@ pub(super) fn sessions(list: &Sessions) -> String {
 /// In the order in which `ipvsadm` lists them.
 fn sorted(services: &[Service]) -> Vec<&Service> {
     let mut sorted: Vec<&Service> = services.iter().collect();
-    sorted.sort_by_key(|service| (service.vip.is_ipv6(), service.protocol, service.vip));
+    sorted.sort_by_key(|service| match service.target {
+        Target::Vip { vip, protocol } => (0, vip.0.address.is_ipv6(), Some((protocol, vip.0))),
+        Target::Mark { mark, ipv6 } => (mark, ipv6, None),
+    });
     sorted
 }
 
@@ -123,8 +125,8 @@ fn keyword(protocol: Protocol) -> &'static str {
     }
 }
 
-fn name(protocol: Protocol, address: SocketAddr) -> String {
-    format!("{}  {address}", keyword(protocol))
+fn name(target: &Target) -> String {
+    format!("{}  {}", target.protocol().to_uppercase(), target.address())
 }
 
 fn flags(service: &Service) -> String {

@@ -9,7 +9,7 @@ use plimsoll_dataplane::snapshot::policy::DEFAULT_SHED_RATE;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::leaf::{ByteSize, HashKey, MacAddr, RealAddr, Vip, Written};
+use super::leaf::{ByteSize, HashKey, MacAddr, Ports, RealAddr, Vip, Written};
 
 /// A whole configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -248,9 +248,18 @@ pub struct Hash {
 pub struct Service {
     /// Its name in metrics, commands and logs.
     pub name: String,
-    /// The virtual address and port that clients send to.
-    pub vip: Written<Vip>,
-    /// The transport protocol.
+    /// The virtual address and port that clients send to; a prefix is all of its addresses, and port
+    /// 0 every port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vip: Option<Written<Vip>>,
+    /// Takes the packets that one of these rules matches, instead of those to `vip`.
+    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Vec<Rule>>,
+    /// The number of a service with `match`, by which LVS calls it (its firewall mark).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub mark: Option<u32>,
+    /// The transport protocol of `vip`.
     #[serde(default)]
     pub protocol: Protocol,
     /// How a real server is chosen for a new session.
@@ -283,6 +292,27 @@ pub struct Service {
     /// How the real servers are checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+}
+
+/// One item of `services[].match`: a packet that meets all that is written here is the service's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// The transport protocol; each that is balanced if omitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+    /// The clients' network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Written<IpNet>>,
+    /// The destination's network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Written<IpNet>>,
+    /// Ports of the destination, each a number or a range.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Written<Ports>>,
+    /// Ports of the client, each a number or a range.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from_ports: Vec<Written<Ports>>,
 }
 
 /// One item of `services[].reals`: a real server.

@@ -13,8 +13,6 @@ pub(super) enum Feature {
     OnePacket,
     Thresholds,
     Health,
-    PrefixVip,
-    AnyPort,
 }
 
 /// The features that work.
@@ -36,17 +34,14 @@ impl Feature {
             Self::OnePacket => &[("Service", "one_packet")],
             Self::Thresholds => &[("Real", "upper"), ("Real", "lower")],
             Self::Health => &[("Service", "health")],
-            Self::PrefixVip | Self::AnyPort => &[],
         }
     }
 
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 4] = [
         Self::Persistence,
         Self::OnePacket,
         Self::Thresholds,
         Self::Health,
-        Self::PrefixVip,
-        Self::AnyPort,
     ];
 }
 

@@ -1,6 +1,8 @@
 //! The configuration after it was checked, in the types that the rest of the program works with.
 //! Only `validate` makes a [`ValidConfig`], so that who holds one need not check again.
 
+mod target;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -10,6 +12,7 @@ use ipnet::IpNet;
 use plimsoll_dataplane::snapshot::policy::Policy;
 
 pub use super::file::Hugepages;
+pub use target::{Identity, Mark, Rule, Target, Vip};
 
 /// A configuration that was found valid: what is fixed until a restart, and what reloads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +88,7 @@ pub struct ReloadConfig {
     pub refuses_replies: bool,
     /// `None` is a random one at each start.
     pub hash_key: Option<[u8; 16]>,
-    /// No two with one name, or one address, port and protocol; in the order of the file.
+    /// No two with one name or one [`Identity`]; in the order of the file, in which rules are consulted.
     pub services: Vec<Service>,
 }
 
@@ -127,10 +130,8 @@ pub struct Timeouts {
 pub struct Service {
     /// 1 to 128 characters without blanks.
     pub name: String,
-    /// The virtual address and port; the port is not 0.
-    pub vip: SocketAddr,
-    /// Its transport protocol.
-    pub protocol: Protocol,
+    /// Which packets are its.
+    pub target: Target,
     /// How a real server is chosen for a new session.
     pub scheduler: Scheduler,
     /// What the service says; each real server holds its own.
@@ -165,7 +166,7 @@ impl fmt::Display for Persistence {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Real {
     /// On-link or routed; its family is the service's unless `forward` is [`Forward::Tunnel`], its port
-    /// the service's unless `forward` is [`Forward::Nat`].
+    /// the service's unless `forward` is [`Forward::Nat`] or packets have any port; 0 is the packet's.
     pub address: SocketAddr,
     /// 0 to 2147483647; 0 gets no new sessions.
     pub weight: u32,

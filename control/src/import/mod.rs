@@ -3,6 +3,7 @@
 
 mod line;
 mod lines;
+mod marks;
 mod rule;
 mod sysctl;
 mod table;
@@ -16,6 +17,7 @@ use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use crate::config::{self, Diagnostics, Loaded};
 
 pub use lines::{Exported, export};
+pub use marks::Marks;
 pub use sysctl::{SysctlError, Sysctls};
 pub use table::{Checksum, Encapsulation, Key, Persistence, Real, Service, Table, Timeouts};
 pub use yaml::{Base, services, timeouts};
@@ -30,11 +32,19 @@ pub struct Imported {
     pub diagnostics: Diagnostics,
 }
 
-/// Makes a configuration of the rules in `text`; `name` is what diagnostics call them.
+/// Makes a configuration of the rules in `text`; `name` is what diagnostics call them, and `marks` what
+/// services by mark take.
 #[must_use]
-pub fn import(name: &str, text: &str, sysctls: Sysctls, base: Option<&Base>) -> Imported {
+pub fn import(
+    name: &str,
+    text: &str,
+    sysctls: Sysctls,
+    base: Option<&Base>,
+    marks: Marks,
+) -> Imported {
     let mut table = Table::default();
     table.sysctls = sysctls;
+    table.marks = marks;
     let mut problems = Problems::default();
     read(&mut table, text, &mut problems);
     engines(&table, &mut problems);

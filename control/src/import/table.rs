@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
+use super::marks::Marks;
 use super::rule::{Rule, What};
 use super::sysctl::Sysctls;
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
@@ -137,14 +138,21 @@ pub struct Table {
     pub timeouts: Timeouts,
     /// IPVS's.
     pub sysctls: Sysctls,
+    /// What marks mean; a service of another mark is not carried.
+    pub marks: Marks,
     /// Where each service is.
     index: HashMap<Key, usize>,
 }
 
 impl PartialEq for Table {
     fn eq(&self, other: &Self) -> bool {
-        (&self.services, self.timeouts, &self.sysctls)
-            == (&other.services, other.timeouts, &other.sysctls)
+        (&self.services, self.timeouts, &self.sysctls, &self.marks)
+            == (
+                &other.services,
+                other.timeouts,
+                &other.sysctls,
+                &other.marks,
+            )
     }
 }
 
@@ -162,8 +170,11 @@ enum Refusal {
 impl Table {
     /// The services that a configuration has a place for, in order.
     pub fn carried(&self) -> impl Iterator<Item = &Service> {
-        let has_address = |service: &&Service| matches!(service.key, Key::Address { .. });
-        self.services.iter().filter(has_address)
+        let is_carried = |service: &&Service| match service.key {
+            Key::Address { .. } => true,
+            Key::Mark { mark, .. } => self.marks.has(mark),
+        };
+        self.services.iter().filter(is_carried)
     }
 
     /// All services, in the order of adding.
@@ -246,12 +257,14 @@ impl Table {
         if self.find(service.key).is_some() {
             return Err(Refusal::ServiceExists);
         }
-        if let Key::Mark { mark, .. } = service.key {
+        if let Key::Mark { mark, .. } = service.key
+            && !self.marks.has(mark)
+        {
             let mut problem = Problem::new(
                 service.place,
                 format!("the service of firewall mark {mark} is not carried over"),
             )
-            .help("packets are not marked here: write a service for each of its addresses");
+            .help("packets are not marked here: give the lines of nft or iptables-save that do, with --marks");
             problem.severity = Severity::Warning;
             problems.add(problem);
         }

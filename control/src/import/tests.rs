@@ -40,6 +40,38 @@ fn order(table: &Table) -> Vec<String> {
         .collect()
 }
 
+/// Without the meaning of any mark.
+fn import(name: &str, text: &str, base: Option<&Base>) -> Imported {
+    super::import(name, text, Sysctls::default(), base, Marks::default())
+}
+
+#[test]
+fn persistence_and_one_packet_are_carried_and_engines_are_not() {
+    let rules = "-A -t 10.0.0.1:80 -s rr -p 300 -M 255.255.255.0\n\
+                 -A -u 10.0.0.1:53 -s rr -o\n\
+                 -A -t [2001:db8::1]:80 -s rr -p 50 -M 64\n\
+                 -A -u 10.0.0.1:5060 -s rr -p 60 --pe sip\n";
+    let base = "version: 1\ndataplane: { ports: [{ name: wan, device: net_null0 }] }\n";
+    let base = Base::of(&config::parse("base", base).unwrap()).unwrap();
+    let imported = import("rules", rules, Some(&base));
+    let told = imported.diagnostics.items().iter();
+    let told: Vec<_> = told
+        .map(|item| (item.line, item.message.as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [(Some(4), "the persistence engine `sip` is not carried over")]
+    );
+    let loaded = config::parse("imported", imported.yaml).unwrap();
+    let services = &loaded.valid.reload().services;
+    let masks: Vec<_> = services
+        .iter()
+        .map(|service| service.persistence.map(|persistence| persistence.mask))
+        .collect();
+    assert_eq!(masks, [Some(24), None, Some(64), Some(32)]);
+    assert!(services[1].one_packet);
+}
+
 #[test]
 fn a_new_real_is_first_an_edited_one_stays_and_a_returning_one_is_first_again() {
     let rules = "-A -t 10.0.0.1:80 -s rr\n\
@@ -216,7 +248,6 @@ fn a_wrong_line_changes_nothing_and_the_lines_after_it_are_read() {
         "rules",
         "-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.1.0.11 -w x\n-a -t 10.0.0.1:80 -r 10.1.0.12 -q\n\
          -a -t 10.0.0.1:80 -r 10.1.0.13",
-        Sysctls::default(),
         None,
     );
     assert_eq!(imported.diagnostics.errors(), 2);
@@ -249,7 +280,6 @@ fn what_is_not_carried_is_told_at_its_rule() {
         "rules",
         "-A -f 9 -s rr\n-A -t 10.0.0.1:80 -s twos\n-a -t 10.0.0.1:80 -r 10.1.0.11\n\
          -a -t 10.0.0.1:80 -r 10.1.0.12:81 -g\n",
-        Sysctls::default(),
         None,
     );
     let told: Vec<_> = imported
@@ -273,12 +303,15 @@ fn services_take_the_place_of_the_bases() {
     let loaded = config::parse("base", base).unwrap();
     let base = Base::of(&loaded).unwrap();
     let rules = "-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.1.0.11\n--set 0 0 30";
-    let imported = import("rules", rules, Sysctls::default(), Some(&base));
+    let imported = import("rules", rules, Some(&base));
     assert!(imported.diagnostics.items().is_empty());
     let loaded = config::parse("result", imported.yaml).unwrap();
     let reload = loaded.valid.reload();
     assert_eq!(reload.services.len(), 1);
-    assert_eq!(reload.services[0].vip.to_string(), "10.0.0.1:80");
+    assert_eq!(
+        reload.services[0].target.identity().to_string(),
+        "tcp 10.0.0.1:80"
+    );
     assert_eq!(reload.timeouts.tcp.as_secs(), 600);
     assert_eq!(reload.timeouts.udp.as_secs(), 30);
 }
@@ -309,7 +342,7 @@ fn a_tunnels_type_is_the_services_and_another_at_one_real_server_is_told() {
     let rules = "-A -t 10.0.0.1:80 -s rr\n\
                  -a -t 10.0.0.1:80 -r 10.1.0.11 -i --tun-type gue --tun-port 5555\n\
                  -a -t 10.0.0.1:80 -r 10.1.0.12 -i --tun-type gue --tun-port 5555 --tun-nocsum\n";
-    let imported = import("rules", rules, Sysctls::default(), Some(&base));
+    let imported = import("rules", rules, Some(&base));
     assert!(imported.diagnostics.items().is_empty());
     let loaded = config::parse("result", imported.yaml).unwrap();
     let gue = config::valid::Tunnel::Gue { port: 5555 };
@@ -319,7 +352,7 @@ fn a_tunnels_type_is_the_services_and_another_at_one_real_server_is_told() {
         [gue, gue]
     );
     let other = format!("{rules}-a -t 10.0.0.1:80 -r 10.1.0.13 -i --tun-type gre\n");
-    let imported = import("rules", &other, Sysctls::default(), Some(&base));
+    let imported = import("rules", &other, Some(&base));
     assert!(!imported.diagnostics.items().is_empty());
     assert_eq!(imported.diagnostics.errors(), 0);
     assert!(imported.yaml.contains("    tunnel: { type: gre }\n"));
@@ -482,7 +515,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_the_reader_panic(text in "(-[A-Za-z] |--[a-z]{1,8}[= ]|[\\[\\]0-9.:a-f/#é]{0,9} |\n|\\PC){0,30}") {
-        let imported = import("rules", &text, Sysctls::default(), None);
+        let imported = import("rules", &text, None);
         let _ = imported.diagnostics.report(false);
     }
 }

@@ -40,7 +40,9 @@ impl<P: Pool> Engine<P> {
             tcp::SYN
         };
         let opens = packet.tcp_flags & (taken | tcp::RST) == taken;
-        let may_have_begun = service.owner == Owner::Receiver && !service.one_packet;
+        // A service by rules may get other protocols too, which have sessions as ever.
+        let one_packet = service.one_packet && key.protocol == Protocol::Udp;
+        let may_have_begun = service.owner == Owner::Receiver && !one_packet;
         if origin.cut.is_some() && may_have_begun && self.has_next(origin) {
             // The flow's other packets may have begun its session on the worker that the NIC chose.
             return self.pass_on();
@@ -84,7 +86,7 @@ impl<P: Pool> Engine<P> {
             }),
             ForwardMethod::Direct | ForwardMethod::Tunnel => None,
         };
-        if !service.one_packet
+        if !one_packet
             && let Err(reason) =
                 self.enter_session(snapshot, packet, key, real, socket, template, now)
         {

@@ -16,8 +16,8 @@ const TTL: u8 = 64;
 const BEHIND_ETHERNET: u16 = 14;
 
 impl<P: Pool> Engine<P> {
-    /// No service is where the packet wants to go, or it belongs to no session: the VIP answers as a
-    /// host does on whose port nobody listens. LVS leaves that to the kernel under it.
+    /// No service is where the packet wants to go, or it belongs to no session: our address answers as
+    /// a host does on whose port nobody listens. LVS leaves that to the kernel under it.
     #[cold]
     pub(super) fn refuse_as_host(
         &mut self,

@@ -1,6 +1,7 @@
 //! Texts that `ipvsadm` 1.31 printed, taken apart and put together again.
 
 use super::*;
+use crate::config::leaf::{Leaf as _, Vip, Written};
 use crate::report::Session;
 
 const LISTS: [&str; 4] = [
@@ -75,19 +76,30 @@ fn read(text: &str, stats: bool) -> Services {
                     weight: u32::try_from(plain(3)).unwrap(),
                     active: plain(4),
                     inactive: plain(5),
+                    persistent: 0,
                     counters: counted(2),
                 });
             }
             word => services.push(Service {
                 name: String::new(),
-                vip: words[1].parse().unwrap(),
-                protocol: protocol(word),
+                target: match word {
+                    "FWM" => Target::Mark {
+                        mark: words[1].parse().unwrap(),
+                        ipv6: false,
+                    },
+                    _ => Target::Vip {
+                        vip: Written(Vip::parse(words[1]).unwrap()),
+                        protocol: protocol(word),
+                    },
+                },
                 scheduler: if stats {
                     String::new()
                 } else {
                     words[2].to_owned()
                 },
                 scheduler_flags: flags(words.get(3).filter(|_| !stats)),
+                persistence: None,
+                one_packet: false,
                 counters: counted(2),
                 reals: Vec::new(),
             }),
@@ -126,7 +138,10 @@ fn sessions_look_as_ipvsadm_prints_them() {
             let (minutes, seconds) = words[1].split_once(':').unwrap();
             let number = |text: &str| text.parse::<u64>().unwrap();
             Session {
-                protocol: protocol(words[0]),
+                protocol: match words[0] {
+                    "IP" => SessionProtocol::Ip,
+                    word => SessionProtocol::One(protocol(word)),
+                },
                 state: words[2].to_owned().into(),
                 client: words[3].parse().unwrap(),
                 virtual_: words[4].parse().unwrap(),

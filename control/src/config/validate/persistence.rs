@@ -2,20 +2,20 @@
 //! IPVS's rules; what it accepts and cannot work is an error or a warning.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::super::file::{Persistence as Written, Service as WrittenService};
-use super::super::leaf::{Vip, print_duration};
+use super::super::leaf::print_duration;
 use super::super::tree::Step;
-use super::super::valid::{Forward, Persistence, Protocol, Real, Service};
+use super::super::valid::{Forward, Persistence, Protocol, Real, Service, Target};
 use super::network::MAX_TIMEOUT;
-use super::{Finding, Findings, family, steps};
+use super::{Finding, Findings, steps};
 
 /// A service's persistence. The whole address makes a client if no mask is written, as in IPVS.
 pub(super) fn persistence(
     written: &Written,
     at: usize,
-    vip: IpAddr,
+    is_v6: bool,
     findings: &mut Findings<'_, '_>,
 ) -> Persistence {
     let here = |key| steps!["services", at, "persistence", key];
@@ -29,14 +29,13 @@ pub(super) fn persistence(
             ),
         ));
     }
-    let longest = if vip.is_ipv4() { 32 } else { 128 };
+    let (longest, family) = if is_v6 { (128, "IPv6") } else { (32, "IPv4") };
     let mask = written.mask.unwrap_or(longest);
     if mask > longest {
         findings.add(Finding::error(
             here("mask"),
             format!(
-                "{mask} is not a prefix length of an {} address; expected 0 to {longest}",
-                family(vip)
+                "{mask} is not a prefix length of an {family} address; expected 0 to {longest}"
             ),
         ));
     }
@@ -50,7 +49,7 @@ pub(super) fn persistence(
 pub(super) fn one_packet(
     written: &WrittenService,
     at: usize,
-    protocol: Option<Protocol>,
+    target: Option<&Target>,
     reals: &[Real],
     findings: &mut Findings<'_, '_>,
 ) {
@@ -58,17 +57,18 @@ pub(super) fn one_packet(
     if !written.one_packet {
         return;
     }
-    if protocol.is_some_and(|protocol| protocol != Protocol::Udp) {
+    let Some(target) = target else {
+        return;
+    };
+    // What a rule matches and is not UDP has sessions, as in IPVS.
+    if matches!(target, Target::Vip(vip) if vip.protocol != Protocol::Udp) {
         findings.add(Finding::error(
             here(),
             "one-packet scheduling is for UDP only",
         ));
     }
-    let vip = written.vip.0;
-    let nat = reals.iter().find(|real| real.forward == Forward::Nat);
-    if let Some(real) = nat
-        && !tells_vip(vip, real.address)
-    {
+    let mut nat = reals.iter().filter(|real| real.forward == Forward::Nat);
+    if nat.any(|real| !tells_vip(target, real.address)) {
         findings.add(
             Finding::error(
                 here(),
@@ -80,8 +80,12 @@ pub(super) fn one_packet(
 }
 
 /// Whether an answer from this socket can be only for one virtual address and port.
-fn tells_vip(vip: Vip, real: SocketAddr) -> bool {
-    vip.prefix.is_none() && (vip.port != 0 || real.port() == 0)
+fn tells_vip(target: &Target, real: SocketAddr) -> bool {
+    let Target::Vip(vip) = target else {
+        return false;
+    };
+    let one_address = vip.addresses.prefix_len() == vip.addresses.max_prefix_len();
+    one_address && (vip.port != 0 || real.port() == 0)
 }
 
 /// Warns of answers that could be those of several one-packet services.

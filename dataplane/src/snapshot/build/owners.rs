@@ -7,6 +7,7 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 
 use super::Builder;
+use crate::flow::Protocol;
 use crate::snapshot::id::{RealId, ServiceId};
 use crate::snapshot::model::ForwardMethod;
 use crate::snapshot::owner::Owner;
@@ -53,8 +54,7 @@ impl Builder {
 pub(super) fn own(next: &mut Snapshot, id: ServiceId, spec: &ServiceSpec) -> (Owner, bool) {
     let wanted = match spec.persistence {
         Some(persistence) => Owner::Network(persistence.mask),
-        // What answers a datagram that has no session needs no owner.
-        None if !spec.one_packet && spec.reals.iter().any(is_nat) => Owner::Socket,
+        None if has_sessions(spec) && spec.reals.iter().any(is_nat) => Owner::Socket,
         None => Owner::Receiver,
     };
     let Some(service) = next.service(id) else {
@@ -82,6 +82,11 @@ pub(super) fn own(next: &mut Snapshot, id: ServiceId, spec: &ServiceSpec) -> (Ow
 /// Whether the socket that a real server answers from says which virtual address and port were asked.
 fn tells_vip(vip: &Vip, real: &RealSpec) -> bool {
     is_one_address(&vip.addresses) && (vip.port != 0 || real.port == 0)
+}
+
+/// Whether any packet of the service begins a session, which needs an owner under NAT.
+fn has_sessions(spec: &ServiceSpec) -> bool {
+    !spec.one_packet || spec.target.protocols() != [Protocol::Udp]
 }
 
 fn is_nat(real: &RealSpec) -> bool {
