@@ -189,3 +189,23 @@ fn nothing_is_a_table_with_headings_only() {
     assert_eq!(services(&list).lines().count(), 3);
     assert_eq!(stats(&list, false).lines().count(), 3);
 }
+
+#[test]
+fn services_by_mark_come_last_and_look_as_ipvsadm_prints_them() {
+    let text = "IP Virtual Server version 1.2.1 (size=4096)\n\
+                Prot LocalAddress:Port Scheduler Flags\n  \
+                -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n\
+                TCP  [2001:db8::100]:80 rr\n  \
+                -> [2001:db8:1::11]:80          Route   1      0          0         \n\
+                FWM  9 mh (mh-port)\n  \
+                -> 10.1.0.11:0                  Route   1      0          0         \n";
+    let mut list = read(text, false);
+    assert_eq!(services(&list), text);
+    list.services.reverse();
+    assert_eq!(services(&list), text);
+    list.services[0].target = Target::Mark {
+        mark: 9,
+        ipv6: true,
+    };
+    assert!(services(&list).contains("\nFWM  9 IPv6 mh (mh-port)\n"));
+}
