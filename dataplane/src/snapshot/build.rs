@@ -12,6 +12,7 @@ use super::chunked::{Chunked, Sharded};
 use super::id::{PortId, RealId, ServiceId};
 use super::lookup::Lookup;
 use super::model::{Egress, ForwardMethod, RealServer, Totals, VirtualService, WorkerTable};
+use super::owner::{NatSockets, Owner};
 use super::policy::OnDown;
 use super::route::Routes;
 use super::rules::Rules;
@@ -22,6 +23,9 @@ use crate::schedule::threshold::Overload;
 use crate::schedule::{Candidate, Cursor, Scheduler, Server};
 use crate::session::Timeouts;
 use crate::time::Time;
+use owners::{map_of_sockets, own};
+
+mod owners;
 
 /// What makes a real server the same one across reloads.
 type RealKey = (ServiceId, IpAddr, u16);
@@ -62,7 +66,9 @@ impl Builder {
             overloads: Chunked::default(),
             workers: (0..workers).map(|_| WorkerTable::default()).collect(),
             lookup: Lookup::new(hasher),
-            nat_sockets: Sharded::new(hasher.clone()),
+            has_networks: false,
+            nat_sockets: NatSockets::new(hasher.clone()),
+            one_packet_sockets: Arc::new(map_of_sockets(hasher)),
             nat_reals: Sharded::new(hasher.clone()),
             tunnel_ends: Sharded::new(hasher.clone()),
         };
@@ -100,11 +106,8 @@ impl Builder {
         let mut wanted_services = HashSet::with_hasher(self.service_ids.hasher().clone());
         let mut rules = Rules::default();
         for service in &spec.services {
-            let owner = Owner {
-                service,
-                timeouts: service.timeouts.unwrap_or(spec.timeouts),
-            };
-            let id = self.configure_service(&mut next, owner, moved, spec.now);
+            let timeouts = service.timeouts.unwrap_or(spec.timeouts);
+            let id = self.configure_service(&mut next, (service, timeouts), moved, spec.now);
             wanted_services.insert(id);
             if let Target::Match { mark, rules: own } = &service.target {
                 rules.add(*mark, own, id);
@@ -119,6 +122,7 @@ impl Builder {
         for id in gone {
             self.remove_service(&mut next, id);
         }
+        next.one_packet_sockets = self.one_packet_sockets(spec);
         next.flushes = self.removed_reals.iter().any(|id| {
             let real = next.real(*id);
             real.is_some_and(|real| real.policy.on_down == OnDown::Reset)
@@ -163,11 +167,10 @@ impl Builder {
     fn configure_service(
         &mut self,
         next: &mut Snapshot,
-        owner: Owner<'_>,
+        (spec, timeouts): (&ServiceSpec, Timeouts),
         moved: bool,
         now: Time,
     ) -> ServiceId {
-        let spec = owner.service;
         let key = spec.target.identity();
         let id = match self.service_ids.get(&key) {
             Some(id) => *id,
@@ -182,13 +185,19 @@ impl Builder {
                 service.born = born;
             }
         }
+        let (owner, strays) = own(next, id, spec);
+        let parent = Parent {
+            service: spec,
+            timeouts,
+            owner,
+        };
         // Those that a service begins with share what there is from the start.
         let since = next.service(id).filter(|one| one.configured).map(|_| now);
         let candidates: Vec<Candidate> = spec
             .reals
             .iter()
             .map(|real| {
-                let id = self.configure_real(next, id, owner, real, moved, since);
+                let id = self.configure_real(next, id, parent, real, moved, since);
                 Candidate {
                     real: id,
                     weight: real.weight,
@@ -202,27 +211,23 @@ impl Builder {
             // Sessions live on there.
             if next
                 .real(*real)
-                .is_some_and(|real| real.timeouts != owner.timeouts)
+                .is_some_and(|real| real.timeouts != timeouts)
                 && let Some(real) = next.reals.get_mut(real.0)
             {
-                real.timeouts = owner.timeouts;
+                real.timeouts = timeouts;
             }
         }
         let ramp = Ramp::new(spec.slow_start_ms, &candidates);
         let Some(old) = next.service(id) else {
             return id;
         };
-        // Sticks while the slot means this service: sessions may live on that began under NAT.
-        let owned = old.owned
-            || spec
-                .reals
-                .iter()
-                .any(|real| real.forward == ForwardMethod::Nat);
         if old.configured
             && old.name == spec.name
             && old.target == spec.target
-            && old.owned == owned
+            && old.owner == owner
             && old.mss_clamp == spec.mss_clamp
+            && old.persistence == spec.persistence
+            && old.one_packet == spec.one_packet
             && old.policy == spec.policy
             && old.scheduler.kind() == spec.scheduler
             && old.ramp == ramp
@@ -249,7 +254,7 @@ impl Builder {
         for real in &former {
             if let Some(real) = next.reals.get_mut(real.0) {
                 real.policy = spec.policy;
-                real.timeouts = owner.timeouts;
+                real.timeouts = timeouts;
             }
         }
         for (real, _) in &dropped {
@@ -263,8 +268,11 @@ impl Builder {
             service.name = Arc::clone(&spec.name);
             service.target = spec.target.clone();
             service.configured = true;
-            service.owned = owned;
+            service.owner = owner;
             service.mss_clamp = spec.mss_clamp;
+            service.strays |= strays;
+            service.persistence = spec.persistence;
+            service.one_packet = spec.one_packet;
             service.policy = spec.policy;
             service.former = former.into();
             if let (Some(revision), Some(scheduler)) = (revision, scheduler) {
@@ -289,7 +297,10 @@ impl Builder {
             target: spec.target.clone(),
             mss_clamp: None,
             configured: false,
-            owned: false,
+            owner: Owner::Receiver,
+            strays: false,
+            persistence: spec.persistence,
+            one_packet: spec.one_packet,
             policy: spec.policy,
             scheduler: Scheduler::new(spec.scheduler, &[], 0),
             candidates: Arc::from([]),
@@ -320,7 +331,7 @@ impl Builder {
         &mut self,
         next: &mut Snapshot,
         service: ServiceId,
-        owner: Owner<'_>,
+        parent: Parent<'_>,
         spec: &RealSpec,
         moved: bool,
         since: Option<Time>,
@@ -328,7 +339,7 @@ impl Builder {
         let key = (service, spec.address, spec.port);
         let id = match self.real_ids.get(&key) {
             Some(id) => *id,
-            None => self.add_real(next, key, owner, spec),
+            None => self.add_real(next, key, parent, spec),
         };
         self.removed_reals.remove(&id);
         let Some(old) = next.real(id) else { return id };
@@ -340,8 +351,8 @@ impl Builder {
             || old.forward != spec.forward
             || old.tunnel != spec.tunnel
             || old.tunnel_source != spec.tunnel_source
-            || old.policy != owner.service.policy
-            || old.timeouts != owner.timeouts
+            || old.policy != parent.service.policy
+            || old.timeouts != parent.timeouts
             || moved;
         let former_end = old.errors_come_back;
         if changed {
@@ -358,16 +369,16 @@ impl Builder {
                 real.forward = spec.forward;
                 real.tunnel = spec.tunnel;
                 real.tunnel_source = spec.tunnel_source;
-                real.policy = owner.service.policy;
-                real.timeouts = owner.timeouts;
+                real.policy = parent.service.policy;
+                real.timeouts = parent.timeouts;
                 real.configured = true;
                 real.egress = egress;
                 real.replies_come_back |= reaches_by_nat;
             }
             if reaches_by_nat {
-                for protocol in owner.service.target.protocols() {
+                for protocol in parent.service.target.protocols() {
                     next.nat_sockets
-                        .retain_key((*protocol, spec.address, spec.port));
+                        .retain((*protocol, spec.address, spec.port), parent.owner);
                 }
                 next.nat_reals.retain_key(spec.address);
             }
@@ -389,7 +400,7 @@ impl Builder {
         &mut self,
         next: &mut Snapshot,
         key: RealKey,
-        owner: Owner<'_>,
+        parent: Parent<'_>,
         spec: &RealSpec,
     ) -> RealId {
         let id = self
@@ -410,8 +421,8 @@ impl Builder {
             tunnel: spec.tunnel,
             tunnel_source: spec.tunnel_source,
             errors_come_back: None,
-            policy: owner.service.policy,
-            timeouts: owner.timeouts,
+            policy: parent.service.policy,
+            timeouts: parent.timeouts,
             configured: false,
             replies_come_back: false,
             egress: None,
@@ -492,7 +503,7 @@ impl Builder {
                 if real.replies_come_back {
                     for protocol in service.target.protocols() {
                         let socket = (*protocol, real.address, real.port);
-                        next.nat_sockets.release_key(&socket);
+                        next.nat_sockets.release(&socket);
                     }
                     next.nat_reals.release_key(&real.address);
                 }
@@ -545,9 +556,10 @@ fn way(next: &Snapshot, real: IpAddr, source: Option<IpAddr>) -> Option<Egress> 
 
 /// What a real server has from its service.
 #[derive(Debug, Clone, Copy)]
-struct Owner<'a> {
+struct Parent<'a> {
     service: &'a ServiceSpec,
     timeouts: Timeouts,
+    owner: Owner,
 }
 
 /// The scheduler that `spec` asks for.

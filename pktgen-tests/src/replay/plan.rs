@@ -172,6 +172,13 @@ fn apply(table: &mut Table, rule: &str) -> Result<(), Unsupported> {
         let what = first_error(&diagnostics);
         return Err(Unsupported(format!("`{rule}`: {what}")));
     }
+    let engine = |service: &import::Service| {
+        let persistence = service.persistence.as_ref();
+        persistence.is_some_and(|persistence| persistence.engine.is_some())
+    };
+    if table.services().iter().any(engine) {
+        return Err(Unsupported("a persistence engine".to_owned()));
+    }
     Ok(())
 }
 
