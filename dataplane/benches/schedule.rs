@@ -45,6 +45,7 @@ impl Bench {
             limits: Limits::default(),
             forward: ForwardMethod::Direct,
             tunnel: TunnelKind::Ipip,
+            tunnel_source: None,
         };
         let service = ServiceSpec {
             name: "bench".into(),
@@ -53,6 +54,7 @@ impl Bench {
             protocol: Protocol::Tcp,
             scheduler: kind,
             slow_start_ms: 0,
+            mss_clamp: None,
             policy: Policy::default(),
             reals: (0..reals).map(real).collect(),
         };
