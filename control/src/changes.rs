@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::leaf::print_duration;
-use crate::config::valid::{MssClamp, Protocol, Real, ReloadConfig, Service, StartConfig};
+use crate::config::valid::{Identity, MssClamp, Real, ReloadConfig, Service, StartConfig};
 
 /// What a reload changes. Words are for people; which list they are in is for programs too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,12 +34,12 @@ pub struct ServiceChange {
 }
 
 impl Changes {
-    /// From `old` to `new`. A service is the same one as long as its protocol and VIP are.
+    /// From `old` to `new`. A service is the same one as long as its protocol and VIP, or its mark, are.
     #[must_use]
     pub fn between(old: &ReloadConfig, new: &ReloadConfig) -> Self {
         let mut changes = Self::default();
-        let key = |service: &Service| (service.protocol, service.vip);
-        let mut before: HashMap<(Protocol, SocketAddr), &Service> = old
+        let key = |service: &Service| service.target.identity();
+        let mut before: HashMap<Identity, &Service> = old
             .services
             .iter()
             .map(|service| (key(service), service))
@@ -97,18 +98,18 @@ impl Changes {
 }
 
 fn title(service: &Service) -> String {
-    format!(
-        "{} ({} {})",
-        service.name,
-        service.protocol.name(),
-        service.vip
-    )
+    format!("{} ({})", service.name, service.target.identity())
 }
 
 fn service_changes(old: &Service, new: &Service) -> Vec<String> {
     let mut what = Vec::new();
     differ(&mut what, "name", &old.name, &new.name);
+    if old.target != new.target {
+        what.push("match".to_owned());
+    }
     differ(&mut what, "scheduler", &old.scheduler, &new.scheduler);
+    let slow_start = |service: &Service| print_duration(service.slow_start);
+    differ(&mut what, "slow_start", &slow_start(old), &slow_start(new));
     let clamp =
         |clamp: Option<MssClamp>| clamp.map_or_else(|| "none".to_owned(), |it| it.to_string());
     differ(
@@ -117,10 +118,20 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
         &clamp(old.mss_clamp),
         &clamp(new.mss_clamp),
     );
-    let slow_start = |service: &Service| print_duration(service.slow_start);
-    differ(&mut what, "slow_start", &slow_start(old), &slow_start(new));
     if old.policy != new.policy {
-        what.push("compat, ipvs or on_down".to_owned());
+        what.push("compat, ipvs, on_down or idle_reset".to_owned());
+    }
+    let (before, after) = (old.timeouts, new.timeouts);
+    for (name, before, after) in [
+        ("timeouts.tcp", before.tcp, after.tcp),
+        ("timeouts.tcp_fin", before.tcp_fin, after.tcp_fin),
+        ("timeouts.udp", before.udp, after.udp),
+        ("timeouts.sctp", before.sctp, after.sctp),
+    ] {
+        let shown = |time: Option<Duration>| {
+            time.map_or_else(|| "the common one".to_owned(), |time| format!("{time:?}"))
+        };
+        differ(&mut what, name, &shown(before), &shown(after));
     }
     let mut before: HashMap<SocketAddr, &Real> =
         old.reals.iter().map(|real| (real.address, real)).collect();
@@ -183,6 +194,7 @@ fn other_changes(old: &ReloadConfig, new: &ReloadConfig) -> Vec<String> {
         ("timeouts.tcp", before.tcp, after.tcp),
         ("timeouts.tcp_fin", before.tcp_fin, after.tcp_fin),
         ("timeouts.udp", before.udp, after.udp),
+        ("timeouts.sctp", before.sctp, after.sctp),
     ] {
         if before != after {
             what.push(format!("{name} {before:?} -> {after:?}"));
@@ -334,7 +346,7 @@ services:
             ("vip: 192.0.2.10:53", "vip: 192.0.2.11:53"),
             (
                 "services:",
-                "timeouts: { udp: 1m }\nnetwork:\n  routes: [{ to: 0.0.0.0/0, via: 192.0.2.1 }]\n  neighbors: [{ address: 192.0.2.21, mac: \"02:00:00:00:00:0b\" }]\nservices:",
+                "timeouts: { udp: 1m, sctp: 20m }\nnetwork:\n  routes: [{ to: 0.0.0.0/0, via: 192.0.2.1 }]\n  neighbors: [{ address: 192.0.2.21, mac: \"02:00:00:00:00:0b\" }]\nservices:",
             ),
         ]);
         assert_eq!(restarts, Vec::<String>::new());
@@ -352,6 +364,23 @@ services:
                 "~ route 0.0.0.0/0 via 192.0.2.1 added",
                 "~ neighbor 192.0.2.21 at 02:00:00:00:00:0b added",
                 "~ timeouts.udp 300s -> 60s",
+                "~ timeouts.sctp 900s -> 1200s",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_services_own_times_are_named() {
+        let (lines, _) = changes(&[(
+            "protocol: tcp\n",
+            "protocol: tcp\n    timeouts: { tcp: 1m }\n    idle_reset: true\n",
+        )]);
+        let web = "~ service web (tcp 192.0.2.10:80):";
+        assert_eq!(
+            lines,
+            [
+                format!("{web} compat, ipvs, on_down or idle_reset"),
+                format!("{web} timeouts.tcp the common one -> 60s"),
             ]
         );
     }

@@ -11,6 +11,7 @@ use plimsoll_dataplane::snapshot::model::{ForwardMethod, MssClamp, TunnelKind};
 use plimsoll_dataplane::snapshot::spec::{
     PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
 };
+use plimsoll_dataplane::snapshot::target::{Mark, Rule, Target, Vip};
 use plimsoll_dataplane::wire::Mac;
 
 use crate::config::valid::{self, ReloadConfig, StartConfig};
@@ -72,30 +73,29 @@ pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
             .map(|neighbor| (neighbor.address, Mac(neighbor.mac)))
             .collect(),
         forwarding: reload.forwarding,
-        timeouts: Timeouts::new(
-            reload.timeouts.tcp,
-            reload.timeouts.tcp_fin,
-            reload.timeouts.udp,
-        ),
+        timeouts: timeouts(reload.timeouts),
         refuses_replies: reload.refuses_replies,
         services: reload
             .services
             .iter()
-            .map(|one| service(one, reload.hash_key))
+            .map(|one| service(one, reload.timeouts, reload.hash_key))
             .collect(),
         ..Spec::default()
     }
 }
 
-fn service(service: &valid::Service, hash_key: Option<[u8; 16]>) -> ServiceSpec {
+fn timeouts(times: valid::Timeouts) -> Timeouts {
+    Timeouts::new(times.tcp, times.tcp_fin, times.udp).with_sctp(times.sctp)
+}
+
+fn service(
+    service: &valid::Service,
+    common: valid::Timeouts,
+    hash_key: Option<[u8; 16]>,
+) -> ServiceSpec {
     ServiceSpec {
         name: service.name.as_str().into(),
-        address: service.vip.ip(),
-        port: service.vip.port(),
-        protocol: match service.protocol {
-            valid::Protocol::Tcp => Protocol::Tcp,
-            valid::Protocol::Udp => Protocol::Udp,
-        },
+        target: target(&service.target),
         scheduler: scheduler(service.scheduler, hash_key),
         slow_start_ms: u32::try_from(service.slow_start.as_millis()).unwrap_or(u32::MAX),
         mss_clamp: service.mss_clamp.map(|clamp| match clamp {
@@ -103,6 +103,7 @@ fn service(service: &valid::Service, hash_key: Option<[u8; 16]>) -> ServiceSpec 
             valid::MssClamp::Bytes(bytes) => MssClamp::Bytes(bytes),
         }),
         policy: service.policy,
+        timeouts: Some(timeouts(service.timeouts.over(common))),
         reals: service
             .reals
             .iter()
@@ -127,6 +128,40 @@ fn service(service: &valid::Service, hash_key: Option<[u8; 16]>) -> ServiceSpec 
                 tunnel_source: real.tunnel_source,
             })
             .collect(),
+    }
+}
+
+fn target(target: &valid::Target) -> Target {
+    match target {
+        valid::Target::Vip(vip) => Target::Vip(Vip {
+            protocol: protocol(vip.protocol),
+            addresses: vip.addresses,
+            port: vip.port,
+        }),
+        valid::Target::Match { mark, rules } => Target::Match {
+            mark: Mark {
+                number: mark.number,
+                is_v6: mark.is_v6,
+            },
+            rules: rules
+                .iter()
+                .map(|rule| Rule {
+                    protocol: rule.protocol.map(protocol),
+                    from: rule.from,
+                    to: rule.to,
+                    ports: rule.ports.clone(),
+                    from_ports: rule.from_ports.clone(),
+                })
+                .collect(),
+        },
+    }
+}
+
+const fn protocol(protocol: valid::Protocol) -> Protocol {
+    match protocol {
+        valid::Protocol::Tcp => Protocol::Tcp,
+        valid::Protocol::Udp => Protocol::Udp,
+        valid::Protocol::Sctp => Protocol::Sctp,
     }
 }
 

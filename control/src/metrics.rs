@@ -156,11 +156,11 @@ fn services(running: &Running) -> Vec<Family> {
         "The real server's share of new sessions; 0 takes none.",
     );
     for service in report::services(running.snapshot(), None) {
-        let vip = service.vip.to_string();
+        let vip = service.target.address();
         let labels = [
             ("service", service.name.as_str()),
             ("vip", vip.as_str()),
-            ("protocol", service.protocol.name()),
+            ("protocol", service.target.protocol()),
         ];
         for (family, (_, _, value)) in by_service.iter_mut().zip(COUNTED) {
             family.add(&labels, value(&service.counters));

@@ -9,6 +9,7 @@ use std::time::Duration;
 use plimsoll_dataplane::flow;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::model::{ForwardMethod, Totals, VirtualService};
+use plimsoll_dataplane::snapshot::target;
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::verdict::DropReason;
@@ -16,6 +17,7 @@ use plimsoll_dataplane::worker::SessionRecord;
 use serde::{Deserialize, Serialize};
 
 use crate::changes::Changes;
+use crate::config::leaf::{Vip, Written};
 use crate::config::valid;
 use crate::rate::{Rate, Rates};
 
@@ -27,6 +29,8 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP.
+    Sctp,
 }
 
 impl Protocol {
@@ -36,6 +40,7 @@ impl Protocol {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Sctp => "sctp",
         }
     }
 }
@@ -45,6 +50,7 @@ impl From<flow::Protocol> for Protocol {
         match protocol {
             flow::Protocol::Tcp => Self::Tcp,
             flow::Protocol::Udp => Self::Udp,
+            flow::Protocol::Sctp => Self::Sctp,
         }
     }
 }
@@ -137,15 +143,83 @@ pub struct Persistence {
     pub mask: u8,
 }
 
+/// Which packets are a service's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Target {
+    /// Those to virtual addresses.
+    Vip {
+        /// The virtual address, or a prefix of them, and the port; 0 is every port.
+        vip: Written<Vip>,
+        /// The transport protocol.
+        protocol: Protocol,
+    },
+    /// Those that rules match.
+    Mark {
+        /// What names the service.
+        mark: u32,
+        /// Whether it is for IPv6; left out if not.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ipv6: bool,
+    },
+}
+
+impl Target {
+    fn of(target: &target::Target) -> Self {
+        match target {
+            target::Target::Vip(vip) => Self::Vip {
+                vip: Written(Vip {
+                    address: vip.addresses.addr(),
+                    prefix: (!target::is_one_address(&vip.addresses))
+                        .then_some(vip.addresses.prefix_len()),
+                    port: vip.port,
+                }),
+                protocol: vip.protocol.into(),
+            },
+            target::Target::Match { mark, .. } => Self::Mark {
+                mark: mark.number,
+                ipv6: mark.is_v6,
+            },
+        }
+    }
+
+    /// Whether its packets are of IPv6.
+    #[must_use]
+    pub const fn is_v6(&self) -> bool {
+        match self {
+            Self::Vip { vip, .. } => vip.0.address.is_ipv6(),
+            Self::Mark { ipv6, .. } => *ipv6,
+        }
+    }
+
+    /// The protocol as `ipvsadm` has it in its first column, in lower case; the one of marks is `fwm`.
+    #[must_use]
+    pub const fn protocol(&self) -> &'static str {
+        match self {
+            Self::Vip { protocol, .. } => protocol.name(),
+            Self::Mark { .. } => "fwm",
+        }
+    }
+
+    /// The address and port, or the mark, as `ipvsadm` has it in its second column.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match self {
+            Self::Vip { vip, .. } => vip.to_string(),
+            Self::Mark { mark, ipv6: false } => mark.to_string(),
+            Self::Mark { mark, ipv6: true } => format!("{mark} IPv6"),
+        }
+    }
+}
+
 /// A virtual service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     /// Its name.
     pub name: String,
-    /// The virtual address and port.
-    pub vip: SocketAddr,
-    /// Its transport protocol.
-    pub protocol: Protocol,
+    /// Which packets are its.
+    #[serde(flatten)]
+    pub target: Target,
     /// Its scheduler's name.
     pub scheduler: String,
     /// Its settings by the names that `ipvsadm -b` takes; left out if there are none.
@@ -327,8 +401,7 @@ fn service(snapshot: &Snapshot, rates: Option<&Rates>, service: &VirtualService)
     let scheduler = service.scheduler.kind();
     Service {
         name: service.name.to_string(),
-        vip: SocketAddr::new(service.address, service.port),
-        protocol: service.protocol.into(),
+        target: Target::of(&service.target),
         scheduler: scheduler.to_string(),
         scheduler_flags: scheduler.flags().into_iter().map(Cow::from).collect(),
         persistence: None,
@@ -350,7 +423,9 @@ pub fn session(snapshot: &Snapshot, record: &SessionRecord, now: Time) -> Sessio
         state: record.state.name().into(),
         client: record.client.into(),
         virtual_: record.virtual_.into(),
-        real: real.map_or(unspecified, |real| SocketAddr::new(real.address, real.port)),
+        real: real.map_or(unspecified, |real| {
+            SocketAddr::new(real.address, real.port_for(record.virtual_.1))
+        }),
         expires_s: record.deadline.ms_since(now) / 1000,
     }
 }
@@ -379,8 +454,14 @@ mod tests {
     fn the_forms_are_what_the_documentation_promises() {
         let service = Service {
             name: "web".into(),
-            vip: "192.0.2.1:80".parse().unwrap(),
-            protocol: Protocol::Tcp,
+            target: Target::Vip {
+                vip: Written(Vip {
+                    address: [192, 0, 2, 1].into(),
+                    prefix: None,
+                    port: 80,
+                }),
+                protocol: Protocol::Tcp,
+            },
             scheduler: "rr".into(),
             scheduler_flags: Vec::new(),
             persistence: None,
@@ -423,7 +504,7 @@ mod tests {
                 conns: 7,
                 ..Rate::default()
             }),
-            ..service
+            ..service.clone()
         };
         let json = serde_json::to_value(&hashed).unwrap();
         assert_eq!(json["scheduler_flags"], serde_json::json!(["sh-port"]));
@@ -433,6 +514,17 @@ mod tests {
                 "conns": 7, "in_packets": 0, "out_packets": 0, "in_bytes": 0, "out_bytes": 0,
             })
         );
+        let marked = Service {
+            target: Target::Mark {
+                mark: 5,
+                ipv6: true,
+            },
+            ..service
+        };
+        let json = serde_json::to_value(&marked).unwrap();
+        assert_eq!((&json["mark"], &json["ipv6"]), (&5.into(), &true.into()));
+        assert!(json.get("vip").is_none() && json.get("protocol").is_none());
+        assert_eq!(serde_json::from_value::<Service>(json).unwrap(), marked);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::id::PortId;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
 use plimsoll_dataplane::snapshot::spec::{PortRole, PortSpec, Spec};
+use plimsoll_dataplane::snapshot::target::{Target, is_one_address};
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::worker::{Command, Commands, Listing};
@@ -266,9 +267,12 @@ impl Running {
         };
         snapshot
             .configured_services()
-            .filter_map(|service| {
-                port_of(service.address).map(|(id, _)| (PortId(id), service.address))
+            .filter_map(|service| match &service.target {
+                // The addresses of a prefix are answered for, but nobody lists them all.
+                Target::Vip(vip) if is_one_address(&vip.addresses) => Some(vip.addresses.addr()),
+                Target::Vip(_) | Target::Match { .. } => None,
             })
+            .filter_map(|address| port_of(address).map(|(id, _)| (PortId(id), address)))
             .collect()
     }
 

@@ -34,7 +34,7 @@ fn a_valid_file_exits_0_and_says_what_it_holds() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(
         text(&output.stdout),
-        format!("{file}: valid (2 ports, 2 services, 4 real servers)\n")
+        format!("{file}: valid (2 ports, 3 services, 6 real servers)\n")
     );
     assert_eq!(text(&output.stderr), "");
 }

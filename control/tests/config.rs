@@ -102,7 +102,7 @@ fn the_schema_offers_what_this_version_carries_and_no_more() {
     let schedulers: Vec<&str> = schedulers.split(' ').collect();
     assert_eq!(names("Scheduler"), serde_json::json!(schedulers));
     assert_eq!(names("Forward"), serde_json::json!(["dr", "nat", "tunnel"]));
-    assert_eq!(names("Protocol"), serde_json::json!(["tcp", "udp"]));
+    assert_eq!(names("Protocol"), serde_json::json!(["tcp", "udp", "sctp"]));
     assert_eq!(
         names("TunnelType"),
         serde_json::json!(["ipip", "gre", "gue"])
@@ -137,7 +137,12 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(reload.timeouts.udp, Duration::from_secs(300));
     assert_eq!(reload.hash_key, None);
     let service = &reload.services[0];
-    assert_eq!(service.protocol, valid::Protocol::Tcp);
+    let vip = valid::Vip {
+        protocol: valid::Protocol::Tcp,
+        addresses: "192.0.2.80/32".parse().unwrap(),
+        port: 80,
+    };
+    assert_eq!(service.target, valid::Target::Vip(vip));
     assert_eq!(service.scheduler, valid::Scheduler::Rr);
     assert_eq!(service.forward, valid::Forward::Direct);
 }
@@ -389,6 +394,54 @@ fn a_segment_size_is_auto_or_a_number() {
     }
     let text = SMALL.replace("    reals:", "    mss_clamp: 99\n    reals:");
     assert_eq!(config::parse("test", text).unwrap_err().errors(), 1);
+}
+
+#[test]
+fn a_service_has_the_common_times_where_it_has_none_of_its_own() {
+    let text = SMALL.replace(
+        "    reals:",
+        "    timeouts: { tcp: 1h, sctp: 90s }\n    idle_reset: true\n    reals:",
+    ) + "timeouts: { tcp: 10m, udp: 30s }\n";
+    let config = valid(&text);
+    let reload = config.reload();
+    let service = &reload.services[0];
+    assert!(service.policy.idle_reset);
+    let seconds = |times: valid::Timeouts| {
+        [times.tcp, times.tcp_fin, times.udp, times.sctp].map(|time| time.as_secs())
+    };
+    assert_eq!(seconds(reload.timeouts), [600, 120, 30, 900]);
+    assert_eq!(
+        seconds(service.timeouts.over(reload.timeouts)),
+        [3600, 120, 30, 90]
+    );
+    let plain = valid(SMALL);
+    let common = plain.reload().timeouts;
+    assert_eq!(plain.reload().services[0].timeouts.over(common), common);
+}
+
+#[test]
+fn times_and_resets_of_a_service_are_checked() {
+    for (written, path, message) in [
+        (
+            "timeouts: { udp: 25d }",
+            "services[0].timeouts.udp",
+            "expected a time from 1ms to 24d, found 25d",
+        ),
+        (
+            "protocol: sctp\n    idle_reset: true",
+            "services[0].idle_reset",
+            "only TCP sessions can be reset",
+        ),
+    ] {
+        let text = SMALL.replace("    reals:", &format!("    {written}\n    reals:"));
+        let errors = config::parse("test", text).unwrap_err();
+        let found: Vec<_> = errors
+            .items()
+            .iter()
+            .map(|item| (item.path.as_str(), item.message.as_str()))
+            .collect();
+        assert_eq!(found, [(path, message)]);
+    }
 }
 
 #[test]

@@ -83,6 +83,52 @@ fn a_missing_file_exits_1_and_a_base_that_is_invalid_3() {
     assert_eq!(output.status.code(), Some(3));
 }
 
+#[test]
+fn services_by_mark_are_carried_over_once_their_marks_are_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf/dr-one-arm.yaml");
+    let base = base.to_str().unwrap();
+    let rules =
+        "-A -f 5 -s wrr\n-a -f 5 -r 192.0.2.31:0 -g -w 1\n-a -f 5 -r 192.0.2.33:0 -g -w 2\n";
+    let without = plimsoll(&["import", "ipvsadm", "-", "--base", base], rules);
+    assert!(text(&without.stderr).contains("firewall mark 5 is not carried over"));
+    assert!(text(&without.stdout).contains("services: []"));
+    let marks = folder.path().join("marks.nft");
+    let line = "ip daddr 203.0.113.0/24 tcp dport { 80, 8000-8010 } meta mark set 5";
+    fs::write(
+        &marks,
+        format!("nft add rule ip plimsoll prerouting {line}\n"),
+    )
+    .unwrap();
+    let marks = marks.to_str().unwrap();
+    let output = plimsoll(
+        &["import", "ipvsadm", "-", "--base", base, "--marks", marks],
+        rules,
+    );
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+    let file = folder.path().join("imported.yaml");
+    fs::write(&file, &output.stdout).unwrap();
+    let file = file.to_str().unwrap();
+    let check = plimsoll(&["check", file], "");
+    assert_eq!(check.status.code(), Some(0), "{}", text(&check.stderr));
+    let export = plimsoll(&["export", "ipvsadm", file], "");
+    assert_eq!(text(&export.stdout), rules);
+    assert!(
+        text(&export.stderr).contains(line),
+        "{}",
+        text(&export.stderr)
+    );
+    fs::write(marks, "tcp dport http meta mark set 5\n").unwrap();
+    let output = plimsoll(&["import", "ipvsadm", "-", "--marks", marks], rules);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains(":1:11"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
 const KEEPALIVED: &str = "global_defs {\n router_id here\n}\n\
     virtual_server 192.0.2.12 8088 {\n protocol TCP\n lvs_sched wrr\n lvs_method DR\n \
     include reals/*.{conf,inc}\n}\n";

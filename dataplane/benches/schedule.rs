@@ -18,9 +18,11 @@ use plimsoll_dataplane::snapshot::id::RealId;
 use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
 use plimsoll_dataplane::snapshot::policy::Policy;
 use plimsoll_dataplane::snapshot::spec::{RealSpec, ServiceSpec, Spec};
+use plimsoll_dataplane::snapshot::target::Target;
 use plimsoll_dataplane::stats::RealCounters;
 use plimsoll_dataplane::time::Time;
 
+const VIP: [u8; 4] = [192, 0, 2, 1];
 /// Sessions that live at a time.
 const LIVE: usize = 20_000;
 /// Sessions that begin in a millisecond.
@@ -49,13 +51,12 @@ impl Bench {
         };
         let service = ServiceSpec {
             name: "bench".into(),
-            address: [192, 0, 2, 1].into(),
-            port: 80,
-            protocol: Protocol::Tcp,
+            target: Target::vip(Protocol::Tcp, VIP.into(), 80),
             scheduler: kind,
             slow_start_ms: 0,
             mss_clamp: None,
             policy: Policy::default(),
+            timeouts: None,
             reals: (0..reals).map(real).collect(),
         };
         let spec = Spec {
@@ -92,7 +93,7 @@ impl Bench {
         let flow = Flow {
             client: [198, 51, 100, 7].into(),
             client_port: 1000,
-            virtual_address: service.address,
+            virtual_address: VIP.into(),
         };
         let now = Time::from_ms(self.begun / PER_MS);
         choose(service, moving, start, black_box(flow), snapshot, now)

@@ -13,15 +13,21 @@ pub enum Protocol {
     Tcp = 6,
     /// UDP, RFC 768.
     Udp = 17,
+    /// SCTP, RFC 9260.
+    Sctp = 132,
 }
 
 impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Tcp, Self::Udp];
+
     /// The protocol of an IP header's protocol or next-header number, if it is one we balance.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
             6 => Some(Self::Tcp),
             17 => Some(Self::Udp),
+            132 => Some(Self::Sctp),
             _ => None,
         }
     }
@@ -38,6 +44,7 @@ impl fmt::Display for Protocol {
         f.write_str(match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Sctp => "sctp",
         })
     }
 }
@@ -108,7 +115,7 @@ pub struct FlowKey<A> {
     pub client_port: u16,
     /// The VIP's port.
     pub virtual_port: u16,
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     pub protocol: Protocol,
 }
 
@@ -123,6 +130,6 @@ pub struct ReplyKey<A> {
     pub client_port: u16,
     /// The real server's port.
     pub real_port: u16,
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     pub protocol: Protocol,
 }

@@ -49,7 +49,7 @@ drop_reasons! {
     NotLocal "not_local" "The packet is neither for a VIP or an address of ours, nor to or from a NAT real server.";
     LocalUnhandled "local_unhandled" "For an address of ours, but nothing listens and there is no kernel port.";
     NoService "no_service" "For a VIP, but no service has this protocol and port.";
-    NoSession "no_session" "A packet that belongs to no session and does not begin one.";
+    NoSession "no_session" "A packet that belongs to no session and does not begin one: TCP without SYN, SCTP without INIT, or anything from port 20 (FTP data).";
     NoReal "no_real" "The scheduler found no real server that may take a new session.";
     Shed "shed" "A new session that `drop_packet` sheds.";
     RealGone "real_gone" "The session's real server is no longer known.";

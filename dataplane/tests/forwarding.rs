@@ -17,8 +17,12 @@ mod fragments;
 mod hosts;
 #[path = "forwarding/icmp.rs"]
 mod icmp;
+#[path = "forwarding/idle.rs"]
+mod idle;
 #[path = "forwarding/limits.rs"]
 mod limits;
+#[path = "forwarding/lookup.rs"]
+mod lookup;
 #[path = "forwarding/methods.rs"]
 mod methods;
 #[path = "forwarding/net.rs"]
@@ -27,6 +31,8 @@ mod net;
 mod policy;
 #[path = "forwarding/refusals.rs"]
 mod refusals;
+#[path = "forwarding/sctp.rs"]
+mod sctp;
 #[path = "forwarding/sessions.rs"]
 mod sessions;
 #[path = "forwarding/sizes.rs"]

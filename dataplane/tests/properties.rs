@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use net::*;
 
 /// Every method and both families at once: TCP 80 direct, 81 NAT, 82 tunnels of all kinds in either
-/// family; UDP 53 NAT, 54 direct, 55 tunnels. The LAN is narrower than the WAN.
+/// family; UDP 53 NAT, 54 direct, 55 tunnels; SCTP 80 direct, 81 NAT. The LAN is narrower than the WAN.
 fn everything() -> Spec {
     use ForwardMethod::{Direct, Nat, Tunnel};
     let mut services = Vec::new();
@@ -44,6 +44,8 @@ fn everything() -> Spec {
             (Protocol::Tcp, 81, Nat),
             (Protocol::Udp, 53, Nat),
             (Protocol::Udp, 54, Direct),
+            (Protocol::Sctp, 80, Direct),
+            (Protocol::Sctp, 81, Nat),
         ] {
             let port_there = if forward == Nat { port + 8000 } else { port };
             let reals = reals.map(|address| real(address, port_there, forward));
@@ -134,7 +136,7 @@ fn some_length() -> impl Strategy<Value = usize> {
 
 /// A well-formed packet of any kind, perhaps in fragments.
 fn sound_frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
-    let kind = prop_oneof![4 => Just(0), 4 => Just(1), 2 => Just(2), 1 => Just(3), 1 => Just(4)];
+    let kind = prop_oneof![4 => Just(0), 4 => Just(1), 2 => Just(2), 1 => Just(3), 1 => Just(4), 3 => Just(5)];
     let dress = (
         prop_oneof![9 => Just(64_u8), 1 => 0..3_u8],
         any::<bool>(),
@@ -174,6 +176,11 @@ fn sound_frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
                     let kinds = [1, 2, 3, 4, 5, 11, 12];
                     let kind = kinds[usize::from(byte) % kinds.len()];
                     builder.icmp_error(kind, byte & 7, 0, &quoted[..quoted.len().min(500)])
+                }
+                5 => {
+                    // Mostly chunks that move an association on.
+                    let chunk = if byte < 128 { byte % 15 } else { byte };
+                    builder.sctp(source, destination, chunk).payload(&payload)
                 }
                 3 => builder.echo_request(source, destination).payload(&payload),
                 _ => builder.protocol(byte).payload(&payload),
@@ -354,6 +361,15 @@ fn transport_checksum_is_right(frame: &[u8]) -> Option<bool> {
     }
 }
 
+/// Whether an SCTP packet's CRC is right, in a frame with no extension header.
+fn crc_is_right(frame: &[u8]) -> bool {
+    let upper = if frame[12..14] == [8, 0] { 34 } else { 54 };
+    let mut packet = frame[upper..].to_vec();
+    let crc = u32::from_le_bytes(packet[8..12].try_into().unwrap());
+    packet[8..12].fill(0);
+    crc == crc32c::crc32c(&packet)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
@@ -388,7 +404,7 @@ proptest! {
     fn checksums_after_nat_are_those_of_a_new_packet(
         payload in prop::collection::vec(any::<u8>(), 0..300),
         client in 1024..u16::MAX,
-        tcp in any::<bool>(),
+        protocol in prop::sample::select(vec![Protocol::Tcp, Protocol::Udp, Protocol::Sctp]),
         is_v6 in any::<bool>(),
         no_checksum in any::<bool>(),
         numbers in any::<(u32, u32)>(),
@@ -402,15 +418,15 @@ proptest! {
             (format!("198.51.{high}.{low}"), VIP, REALS)
         };
         let dress = |builder: PacketBuilder, flags, source, destination| {
-            let builder = if tcp {
-                builder.tcp(source, destination).flags(flags).numbers(numbers.0, numbers.1)
-            } else {
-                builder.udp(source, destination)
+            let builder = match protocol {
+                Protocol::Tcp => builder.tcp(source, destination).flags(flags).numbers(numbers.0, numbers.1),
+                Protocol::Udp => builder.udp(source, destination),
+                Protocol::Sctp => builder.sctp(source, destination, INIT),
             };
             let builder = builder.payload(&payload);
             if no_checksum && !is_v6 { builder.no_udp_checksum() } else { builder }
         };
-        let vport = if tcp { 81 } else { 53 };
+        let vport = if protocol == Protocol::Udp { 53 } else { 81 };
         let request = dress(from_wan(&from, vip), SYN, client, vport);
         let reply = dress(from_lan(reals[0], &from), SYN_ACK, vport + 8000, client);
         let mut sent = rig.pass(WAN, &request.build());
@@ -418,7 +434,11 @@ proptest! {
         prop_assert_eq!(sent.len(), 2);
         for (_, frame) in &sent {
             prop_assert!(ip_checksum_is_right(frame));
-            prop_assert_eq!(transport_checksum_is_right(frame), Some(true), "{:02x?}", frame);
+            if protocol == Protocol::Sctp {
+                prop_assert!(crc_is_right(frame), "{:02x?}", frame);
+            } else {
+                prop_assert_eq!(transport_checksum_is_right(frame), Some(true), "{:02x?}", frame);
+            }
         }
     }
 }

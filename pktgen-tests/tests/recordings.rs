@@ -102,10 +102,10 @@ fn whatever_differs_is_told() {
         "{inactive}"
     );
     let unsupported = changed(|recording| {
-        recording["sysctl"] = serde_json::json!({ "net.ipv4.vs.sync_version": 0 });
+        recording["sysctl"] = serde_json::json!({ "net.ipv4.vs.conntrack": 1 });
     });
     assert_eq!(
         unsupported,
-        "not supported: `sync_version` is not carried over: directors do not tell each other of sessions"
+        "not supported: `conntrack` is not carried over: there is no kernel in the way"
     );
 }

@@ -18,6 +18,8 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum To {
     /// Lines for `ipvsadm -R` on stdout, exit 1 if LVS cannot have some service.
+    ///
+    /// The nft commands that services with `match` need are on stderr, as comments.
     Ipvsadm {
         /// The configuration file.
         file: PathBuf,
@@ -44,6 +46,7 @@ impl Args {
         if !exported.diagnostics.items().is_empty() {
             super::check::complain(&exported.diagnostics, terminal);
         }
+        terminal.err.write_all(exported.marks.as_bytes())?;
         terminal.out.write_all(exported.lines.as_bytes())?;
         Ok(if exported.diagnostics.errors() == 0 {
             Exit::Ok

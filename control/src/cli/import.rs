@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Exit, Terminal};
 use crate::config;
-use crate::import::{self, Base, Sysctls};
+use crate::import::{self, Base, Marks, Sysctls, Table};
 
 /// More than the rules of some million services take.
 const MAX_BYTES: u64 = 512 << 20;
@@ -35,14 +35,22 @@ enum From {
         /// Sysctls of IPVS (`net.ipv4.vs.*`) as sysctl.conf has them, which become the section `ipvs`.
         #[arg(long, value_name = "FILE")]
         sysctl: Option<PathBuf>,
+        /// What firewall marks mean, for services by mark: lines of nft, or of iptables-save.
+        #[arg(long, value_name = "FILE")]
+        marks: Option<PathBuf>,
     },
     Keepalived(keepalived::Args),
 }
 
 impl Args {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-        let (file, base, sysctl) = match self.from {
-            From::Ipvsadm { file, base, sysctl } => (file, base, sysctl),
+        let (file, base, sysctl, marks) = match self.from {
+            From::Ipvsadm {
+                file,
+                base,
+                sysctl,
+                marks,
+            } => (file, base, sysctl, marks),
             From::Keepalived(args) => return args.run(terminal),
         };
         let inputs = match Inputs::read(&file, base.as_deref(), sysctl.as_deref(), terminal)? {
@@ -56,7 +64,20 @@ impl Args {
             sysctls,
             mut errors,
         } = inputs;
-        let imported = import::import(&name, &text, sysctls, base.as_ref());
+        let mut table = Table::default();
+        table.sysctls = sysctls;
+        if let Some(marks) = marks {
+            let Some((name, text)) = read_or_tell(&marks, terminal)? else {
+                return Ok(Exit::Failed);
+            };
+            let diagnostics;
+            (table.marks, diagnostics) = Marks::read(&name, &text);
+            if !diagnostics.items().is_empty() {
+                super::check::complain(&diagnostics, terminal);
+            }
+            errors += diagnostics.errors();
+        }
+        let imported = import::import_onto(table, &name, &text, base.as_ref());
         if !imported.diagnostics.items().is_empty() {
             super::check::complain(&imported.diagnostics, terminal);
         }

@@ -2,11 +2,11 @@
 //! Pure functions to text, equal to the last blank to what `ipvsadm` prints; `tests.rs` has its own words.
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 
 use crate::rate::Rate;
 use crate::report::{
-    Counters, Forward, Persistence, Protocol, Real, Service, Services, Sessions, Timeouts,
+    Counters, Forward, Persistence, Protocol, Real, Service, Services, Sessions, Target, Timeouts,
 };
 
 /// As `ipvsadm -Ln`.
@@ -132,12 +132,12 @@ fn headline(service: &Service) -> String {
     }
     if let Some(Persistence { timeout_s, mask }) = service.persistence {
         let _ = write!(text, " persistent {timeout_s}");
-        match (service.vip, mask) {
-            (SocketAddr::V4(_), 0..32) => {
+        match (service.target.is_v6(), mask) {
+            (false, 0..32) => {
                 let bits = u32::MAX.checked_shl(32 - u32::from(mask)).unwrap_or(0);
                 let _ = write!(text, " mask {}", Ipv4Addr::from_bits(bits));
             }
-            (SocketAddr::V6(_), 0..128) => {
+            (true, 0..128) => {
                 let _ = write!(text, " mask {mask}");
             }
             // The whole address.
@@ -175,7 +175,10 @@ pub(super) fn sessions(list: &Sessions) -> String {
 /// In the order in which `ipvsadm` lists them.
 fn sorted(services: &[Service]) -> Vec<&Service> {
     let mut sorted: Vec<&Service> = services.iter().collect();
-    sorted.sort_by_key(|service| (service.vip.is_ipv6(), service.protocol, service.vip));
+    sorted.sort_by_key(|service| match service.target {
+        Target::Vip { vip, protocol } => (0, vip.0.address.is_ipv6(), Some((protocol, vip.0))),
+        Target::Mark { mark, ipv6 } => (mark, ipv6, None),
+    });
     sorted
 }
 
@@ -194,11 +197,14 @@ fn keyword(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "TCP",
         Protocol::Udp => "UDP",
+        Protocol::Sctp => "SCTP",
     }
 }
 
 fn name(service: &Service) -> String {
-    format!("{}  {}", keyword(service.protocol), service.vip)
+    let target = &service.target;
+    let protocol = target.protocol().to_uppercase();
+    format!("{protocol:<4} {}", target.address())
 }
 
 fn numbers(shown: [u64; 5], exact: bool) -> String {

@@ -9,7 +9,7 @@ use plimsoll_dataplane::snapshot::policy::DEFAULT_SHED_RATE;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::leaf::{ByteSize, HashKey, MacAddr, MssClamp, RealAddr, Vip, Written};
+use super::leaf::{ByteSize, HashKey, MacAddr, MssClamp, Ports, RealAddr, Vip, Written};
 
 /// A whole configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -171,6 +171,27 @@ pub struct Timeouts {
     /// A UDP session.
     #[serde(default = "default_udp")]
     pub udp: Written<Duration>,
+    /// An open SCTP association.
+    #[serde(default = "default_sctp")]
+    pub sctp: Written<Duration>,
+}
+
+/// `services[].timeouts`: those of one service; what is left out is as in the file's `timeouts`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OwnTimeouts {
+    /// An established TCP session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<Written<Duration>>,
+    /// A TCP session after a FIN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_fin: Option<Written<Duration>>,
+    /// A UDP session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub udp: Option<Written<Duration>>,
+    /// An open SCTP association.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sctp: Option<Written<Duration>>,
 }
 
 /// Whose habits a service has where Plimsoll does otherwise than LVS; `docs/DEVIATIONS.md` lists them.
@@ -199,6 +220,13 @@ pub struct Ipvs {
     /// Any TCP segment but a reset may begin a session.
     #[serde(default)]
     pub sloppy_tcp: bool,
+    /// Any SCTP packet but an ABORT may begin a session.
+    #[serde(default)]
+    pub sloppy_sctp: bool,
+    /// When TCP sessions follow the state table for defence: `auto` while half-open sessions take more
+    /// than a quarter of the session table.
+    #[serde(default)]
+    pub secure_tcp: Defence,
     /// When new sessions are shed: `auto` while the session table is nearly full.
     #[serde(default)]
     pub drop_packet: Defence,
@@ -252,9 +280,18 @@ pub struct Hash {
 pub struct Service {
     /// Its name in metrics, commands and logs.
     pub name: String,
-    /// The virtual address and port that clients send to.
-    pub vip: Written<Vip>,
-    /// The transport protocol.
+    /// The virtual address and port that clients send to; a prefix is all of its addresses, and port
+    /// 0 every port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vip: Option<Written<Vip>>,
+    /// Takes the packets that one of these rules matches, instead of those to `vip`.
+    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Vec<Rule>>,
+    /// The number of a service with `match`, by which LVS calls it (its firewall mark).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub mark: Option<u32>,
+    /// The transport protocol of `vip`.
     #[serde(default)]
     pub protocol: Protocol,
     /// How a real server is chosen for a new session.
@@ -287,6 +324,12 @@ pub struct Service {
     /// The largest TCP segments that the ends may offer each other; `auto` is what fits the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mss_clamp: Option<MssClamp>,
+    /// Overrides the file's `timeouts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<OwnTimeouts>,
+    /// Client and real server get a reset when an established TCP session has been idle for too long.
+    #[serde(default)]
+    pub idle_reset: bool,
     /// Overrides the file's `compat`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compat: Option<Compat>,
@@ -296,6 +339,27 @@ pub struct Service {
     /// How the real servers are checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+}
+
+/// One item of `services[].match`: a packet that meets all that is written here is the service's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// The transport protocol; each that is balanced if omitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+    /// The clients' network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Written<IpNet>>,
+    /// The destination's network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Written<IpNet>>,
+    /// Ports of the destination, each a number or a range.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Written<Ports>>,
+    /// Ports of the client, each a number or a range.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from_ports: Vec<Written<Ports>>,
 }
 
 /// `services[].maglev`.
@@ -544,6 +608,10 @@ const fn default_udp() -> Written<Duration> {
     Written(Duration::from_secs(5 * 60))
 }
 
+const fn default_sctp() -> Written<Duration> {
+    Written(Duration::from_secs(15 * 60))
+}
+
 // What a bare `ipvsadm -p` sets.
 const fn default_persistence() -> Written<Duration> {
     Written(Duration::from_secs(6 * 60))
@@ -564,6 +632,8 @@ impl Default for Ipvs {
             conn_reuse_mode: None,
             expire_nodest_conn: false,
             sloppy_tcp: false,
+            sloppy_sctp: false,
+            secure_tcp: Defence::default(),
             drop_packet: Defence::default(),
             am_droprate: default_am_droprate(),
             nat_icmp_send: false,
@@ -578,6 +648,7 @@ impl Default for Timeouts {
             tcp: default_tcp(),
             tcp_fin: default_tcp_fin(),
             udp: default_udp(),
+            sctp: default_sctp(),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod address;
 mod mss;
+mod ports;
 mod quantity;
 
 use std::borrow::Cow;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use address::{HashKey, MacAddr, RealAddr, Vip};
 pub use mss::MssClamp;
+pub use ports::Ports;
 pub use quantity::ByteSize;
 pub(crate) use quantity::print_duration;
 
@@ -47,6 +49,8 @@ pub trait Leaf: Sized {
     const EXPECTED: &'static str;
     /// How one looks.
     const EXAMPLE: &'static str;
+    /// Whether it may also be written as a plain number.
+    const IS_NUMBER_TOO: bool = false;
     /// Reads one.
     ///
     /// # Errors
@@ -85,8 +89,11 @@ impl<'de, T: Leaf> Deserialize<'de> for Written<T> {
                     .map(Written)
                     .map_err(|e| E::custom(e.message))
             }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
+                self.visit_str(&number.to_string())
+            }
         }
-        deserializer.deserialize_str(Visitor(std::marker::PhantomData))
+        deserializer.deserialize_any(Visitor(std::marker::PhantomData))
     }
 }
 
@@ -98,6 +105,10 @@ impl<T: Leaf> JsonSchema for Written<T> {
         T::FORMAT.into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        if T::IS_NUMBER_TOO {
+            let types = ["string", "integer"];
+            return json_schema!({ "type": types, "format": T::FORMAT, "examples": [T::EXAMPLE] });
+        }
         json_schema!({ "type": "string", "format": T::FORMAT, "examples": [T::EXAMPLE] })
     }
 }
@@ -132,4 +143,5 @@ pub(super) const LEAVES: &[LeafKind] = &[
     kind::<Vip>(),
     kind::<RealAddr>(),
     kind::<MssClamp>(),
+    kind::<Ports>(),
 ];

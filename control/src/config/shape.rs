@@ -87,6 +87,9 @@ impl Shape {
             .get("format")
             .and_then(Json::as_str)
             .unwrap_or_default();
+        if let Some(leaf) = LEAVES.iter().find(|leaf| leaf.format == format) {
+            return Self::Leaf(leaf);
+        }
         if is_type(schema, "boolean") {
             return Self::Boolean;
         }
@@ -107,10 +110,7 @@ impl Shape {
                 max: bound("maximum").unwrap_or(widest),
             };
         }
-        LEAVES
-            .iter()
-            .find(|leaf| leaf.format == format)
-            .map_or(Self::Text, Self::Leaf)
+        Self::Text
     }
 
     /// What it is, for "expected ...".

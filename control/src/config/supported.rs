@@ -13,8 +13,6 @@ pub(super) enum Feature {
     OnePacket,
     Thresholds,
     Health,
-    PrefixVip,
-    AnyPort,
 }
 
 /// The features that work.
@@ -32,17 +30,14 @@ impl Feature {
             Self::OnePacket => &[("Service", "one_packet")],
             Self::Thresholds => &[("Real", "upper"), ("Real", "lower")],
             Self::Health => &[("Service", "health")],
-            Self::PrefixVip | Self::AnyPort => &[],
         }
     }
 
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 4] = [
         Self::Persistence,
         Self::OnePacket,
         Self::Thresholds,
         Self::Health,
-        Self::PrefixVip,
-        Self::AnyPort,
     ];
 }
 
@@ -142,11 +137,11 @@ impl Offered for Protocol {
         &[("tcp", Self::Tcp), ("udp", Self::Udp), ("sctp", Self::Sctp)];
 
     fn works(self) -> Option<valid::Protocol> {
-        match self {
-            Self::Tcp => Some(valid::Protocol::Tcp),
-            Self::Udp => Some(valid::Protocol::Udp),
-            Self::Sctp => None,
-        }
+        Some(match self {
+            Self::Tcp => valid::Protocol::Tcp,
+            Self::Udp => valid::Protocol::Udp,
+            Self::Sctp => valid::Protocol::Sctp,
+        })
     }
 }
 

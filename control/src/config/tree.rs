@@ -343,6 +343,24 @@ impl From<usize> for Step {
 }
 
 impl Node<'_> {
+    /// Whether the file has what `steps` lead to, even if it could not be read.
+    pub(super) fn has(&self, steps: &[Step]) -> bool {
+        let Some((step, rest)) = steps.split_first() else {
+            return true;
+        };
+        let next = match (step, &self.body) {
+            (Step::Key(key), Body::Map(entries)) => entries
+                .iter()
+                .find(|entry| entry.key == *key)
+                .map(|entry| &entry.value),
+            (Step::Item(item), Body::List(items)) => {
+                items.iter().filter(|node| !node.bad).nth(*item)
+            }
+            _ => None,
+        };
+        next.is_some_and(|node| node.has(rest))
+    }
+
     /// The place of what `steps` lead to, or of the last thing on the way that is written down,
     /// and the path as a reader of the file counts. Items that were left out do not count in `steps`.
     pub(super) fn locate(&self, steps: &[Step]) -> (Place, String) {

@@ -1,6 +1,8 @@
 //! The configuration after it was checked, in the types that the rest of the program works with.
 //! Only `validate` makes a [`ValidConfig`], so that who holds one need not check again.
 
+mod target;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -11,6 +13,7 @@ use plimsoll_dataplane::snapshot::policy::Policy;
 
 pub use super::file::Hugepages;
 pub use super::leaf::MssClamp;
+pub use target::{Identity, Mark, Rule, Target, Vip};
 
 /// A configuration that was found valid: what is fixed until a restart, and what reloads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +91,7 @@ pub struct ReloadConfig {
     pub refuses_replies: bool,
     /// `None` is a random one at each start.
     pub hash_key: Option<[u8; 16]>,
-    /// No two with one name, or one address, port and protocol; in the order of the file.
+    /// No two with one name or one [`Identity`]; in the order of the file, in which rules are consulted.
     pub services: Vec<Service>,
 }
 
@@ -123,6 +126,31 @@ pub struct Timeouts {
     pub tcp_fin: Duration,
     /// A UDP session.
     pub udp: Duration,
+    /// An open SCTP association.
+    pub sctp: Duration,
+}
+
+/// A service's own [`Timeouts`]; `None` is the common one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "those of `Timeouts`")]
+pub struct OwnTimeouts {
+    pub tcp: Option<Duration>,
+    pub tcp_fin: Option<Duration>,
+    pub udp: Option<Duration>,
+    pub sctp: Option<Duration>,
+}
+
+impl OwnTimeouts {
+    /// Those in force, where the common ones are `common`.
+    #[must_use]
+    pub fn over(self, common: Timeouts) -> Timeouts {
+        Timeouts {
+            tcp: self.tcp.unwrap_or(common.tcp),
+            tcp_fin: self.tcp_fin.unwrap_or(common.tcp_fin),
+            udp: self.udp.unwrap_or(common.udp),
+            sctp: self.sctp.unwrap_or(common.sctp),
+        }
+    }
 }
 
 /// A virtual service.
@@ -130,10 +158,8 @@ pub struct Timeouts {
 pub struct Service {
     /// 1 to 128 characters without blanks.
     pub name: String,
-    /// The virtual address and port; the port is not 0.
-    pub vip: SocketAddr,
-    /// Its transport protocol.
-    pub protocol: Protocol,
+    /// Which packets are its.
+    pub target: Target,
     /// How a real server is chosen for a new session.
     pub scheduler: Scheduler,
     /// How long the share of a new real server grows, at most 24 days; 0 gives it all at once.
@@ -144,6 +170,8 @@ pub struct Service {
     pub mss_clamp: Option<MssClamp>,
     /// Where it does as IPVS does, and where not.
     pub policy: Policy,
+    /// How long its idle sessions live.
+    pub timeouts: OwnTimeouts,
     /// In scheduling order, which is that of the file. None twice, perhaps none at all.
     pub reals: Vec<Real>,
 }
@@ -152,7 +180,7 @@ pub struct Service {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Real {
     /// On-link or routed; its family is the service's unless `forward` is [`Forward::Tunnel`], its port
-    /// the service's unless `forward` is [`Forward::Nat`].
+    /// the service's unless `forward` is [`Forward::Nat`] or packets have any port; 0 is the packet's.
     pub address: SocketAddr,
     /// 0 to 2147483647; 0 gets no new sessions.
     pub weight: u32,
@@ -269,6 +297,8 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP.
+    Sctp,
 }
 
 impl Protocol {
@@ -278,6 +308,7 @@ impl Protocol {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Sctp => "sctp",
         }
     }
 }

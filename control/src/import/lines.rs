@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
+use super::marks;
 use super::table::{Key, Real, Service, Table};
 use super::yaml;
 use crate::config::diagnostics::Problems;
@@ -16,6 +17,8 @@ use crate::config::{Diagnostics, Loaded};
 pub struct Exported {
     /// What could be written, line by line.
     pub lines: String,
+    /// The nft commands without which LVS's services by mark get no packets, as comments.
+    pub marks: String,
     /// Errors are services that LVS cannot have, warnings what it does without.
     pub diagnostics: Diagnostics,
 }
@@ -29,6 +32,7 @@ pub fn export(name: &str, loaded: &Loaded) -> Result<Exported, serde_yaml::Error
     let table = yaml::table_of(&loaded.text, &mut problems)?;
     Ok(Exported {
         lines: write(&table),
+        marks: write_marks(&table),
         diagnostics: problems.finish(name, &loaded.text),
     })
 }
@@ -49,6 +53,29 @@ pub(super) fn write(table: &Table) -> String {
         }
     }
     text
+}
+
+/// The firewall that has to mark the packets of services by mark.
+fn write_marks(table: &Table) -> String {
+    let mut commands = String::new();
+    let mut families = [false; 2];
+    for service in &table.services {
+        if let Key::Mark { mark, v6 } = service.key {
+            families = [families[0] || !v6, families[1] || v6];
+            for rule in table.marks.rules(mark, v6) {
+                let _ = writeln!(commands, "# {}", marks::nft_line(mark, v6, &rule));
+            }
+        }
+    }
+    let mut text = String::new();
+    for (family, _) in ["ip", "ip6"].iter().zip(families).filter(|(_, used)| *used) {
+        let hook = "{ type filter hook prerouting priority mangle; }";
+        let _ = writeln!(
+            text,
+            "# nft add table {family} plimsoll\n# nft 'add chain {family} plimsoll prerouting {hook}'"
+        );
+    }
+    text + &commands
 }
 
 fn selector(key: Key) -> String {

@@ -4,6 +4,7 @@
 pub mod keepalived;
 mod line;
 mod lines;
+mod marks;
 mod rule;
 mod sysctl;
 mod table;
@@ -19,6 +20,7 @@ use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use crate::config::{self, Diagnostics, Loaded};
 
 pub use lines::{Exported, export};
+pub use marks::Marks;
 pub use sysctl::{SysctlError, Sysctls};
 pub use table::{Encapsulation, Key, Persistence, Real, Service, Table, Timeouts};
 pub use yaml::{Base, services, timeouts};
@@ -45,6 +47,12 @@ pub struct Imported {
 pub fn import(name: &str, text: &str, sysctls: Sysctls, base: Option<&Base>) -> Imported {
     let mut table = Table::default();
     table.sysctls = sysctls;
+    import_onto(table, name, text, base)
+}
+
+/// The same on top of what `table` has already, such as sysctls and what marks mean.
+#[must_use]
+pub fn import_onto(mut table: Table, name: &str, text: &str, base: Option<&Base>) -> Imported {
     let mut problems = Problems::default();
     read(&mut table, text, &mut problems);
     let yaml = yaml::whole(&table, name, Kind::Ipvsadm, base, &HashMap::new());

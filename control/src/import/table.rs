@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
+use super::marks::Marks;
 use super::rule::{Rule, What};
 use super::sysctl::Sysctls;
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
@@ -122,6 +123,8 @@ pub struct Table {
     pub(super) services: Vec<Service>,
     /// All zero if nobody set them.
     pub timeouts: Timeouts,
+    /// What marks mean; a service of another mark is not carried.
+    pub marks: Marks,
     /// IPVS's.
     pub sysctls: Sysctls,
     /// Where each service is.
@@ -130,8 +133,13 @@ pub struct Table {
 
 impl PartialEq for Table {
     fn eq(&self, other: &Self) -> bool {
-        (&self.services, self.timeouts, &self.sysctls)
-            == (&other.services, other.timeouts, &other.sysctls)
+        (&self.services, self.timeouts, &self.marks, &self.sysctls)
+            == (
+                &other.services,
+                other.timeouts,
+                &other.marks,
+                &other.sysctls,
+            )
     }
 }
 
@@ -149,8 +157,11 @@ enum Refusal {
 impl Table {
     /// The services that a configuration has a place for, in order.
     pub fn carried(&self) -> impl Iterator<Item = &Service> {
-        let has_address = |service: &&Service| matches!(service.key, Key::Address { .. });
-        self.services.iter().filter(has_address)
+        let is_carried = |service: &&Service| match service.key {
+            Key::Address { .. } => true,
+            Key::Mark { mark, .. } => self.marks.has(mark),
+        };
+        self.services.iter().filter(is_carried)
     }
 
     /// All services, in the order of adding.
@@ -235,12 +246,14 @@ impl Table {
         if self.find(service.key).is_some() {
             return Err(Refusal::ServiceExists);
         }
-        if let Key::Mark { mark, .. } = service.key {
+        if let Key::Mark { mark, .. } = service.key
+            && !self.marks.has(mark)
+        {
             let mut problem = Problem::new(
                 service.place,
                 format!("the service of firewall mark {mark} is not carried over"),
             )
-            .help("packets are not marked here: write a service for each of its addresses");
+            .help("packets are not marked here: give the lines of nft or iptables-save that do, with --marks");
             problem.severity = Severity::Warning;
             problems.add(problem);
         }

@@ -312,7 +312,10 @@ fn services_take_the_place_of_the_bases() {
     let loaded = config::parse("result", imported.yaml).unwrap();
     let reload = loaded.valid.reload();
     assert_eq!(reload.services.len(), 1);
-    assert_eq!(reload.services[0].vip.to_string(), "10.0.0.1:80");
+    assert_eq!(
+        reload.services[0].target.identity().to_string(),
+        "tcp 10.0.0.1:80"
+    );
     assert_eq!(reload.timeouts.tcp.as_secs(), 600);
     assert_eq!(reload.timeouts.udp.as_secs(), 30);
 }

@@ -17,7 +17,12 @@ pub(super) struct File {
 #[derive(Debug, Deserialize)]
 pub(super) struct Service {
     pub(super) name: String,
-    pub(super) vip: Written<Vip>,
+    #[serde(default)]
+    pub(super) vip: Option<Written<Vip>>,
+    #[serde(default, rename = "match")]
+    pub(super) rules: Option<Vec<file::Rule>>,
+    #[serde(default)]
+    pub(super) mark: Option<u32>,
     #[serde(default)]
     pub(super) protocol: Protocol,
     #[serde(default = "default_scheduler")]

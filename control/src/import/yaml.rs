@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_yaml::{Mapping, Value};
 
 use super::Kind;
+use super::marks;
 use super::table::{Encapsulation, Key, Real, Service, Table, Timeouts};
 use crate::config::Loaded;
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
@@ -115,6 +116,20 @@ pub fn services(table: &Table) -> String {
 fn services_with(table: &Table, notes: &HashMap<Key, Vec<String>>) -> String {
     let mut text = String::new();
     for service in table.carried() {
+        if let Key::Mark { mark, v6 } = service.key {
+            let family = if v6 { "-v6" } else { "" };
+            let _ = writeln!(text, "  - name: mark-{mark}{family}\n    mark: {mark}");
+            let rules = table.marks.rules(mark, v6);
+            if rules.is_empty() {
+                text.push_str("    match: []\n");
+            } else {
+                text.push_str("    match:\n");
+            }
+            for rule in &rules {
+                let _ = writeln!(text, "      - {}", marks::item(rule));
+            }
+            write_service(&mut text, service);
+        }
         if let Key::Address { protocol, vip } = service.key {
             let (protocol, vip) = (protocol_name(protocol), vip.print());
             // Of what names it, so that the next import gives the same names.
@@ -239,7 +254,7 @@ fn seconds(seconds: u32) -> String {
 }
 
 /// A text as YAML takes it for one, with quotes where it needs them.
-fn scalar(text: &str) -> String {
+pub(super) fn scalar(text: &str) -> String {
     let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/');
     // Words and numbers that some YAML reader takes for something else.
     let begins = text.starts_with(|c: char| c.is_ascii_lowercase());
@@ -295,11 +310,33 @@ pub(super) fn table_of(text: &str, problems: &mut Problems) -> Result<Table, ser
             lost(Severity::Error, what);
             continue;
         }
-        let vip = written.vip.0;
-        if vip.prefix.is_some() {
-            let what = format!("`{name}` has a prefix as virtual address, which ipvsadm has not");
-            lost(Severity::Error, what);
-            continue;
+        let key = match (written.vip, &written.rules, written.mark) {
+            (Some(vip), _, _) => Key::Address {
+                protocol: written.protocol,
+                vip: vip.0,
+            },
+            (None, Some(rules), Some(mark)) => {
+                let mut nets = rules.iter().flat_map(|rule| [rule.from, rule.to]).flatten();
+                let v6 = nets.any(|net| net.0.addr().is_ipv6());
+                table.marks.set(mark, v6, rules);
+                Key::Mark { mark, v6 }
+            }
+            // A valid configuration has no such service.
+            (None, _, _) => continue,
+        };
+        if let Key::Address { vip, .. } = key {
+            if vip.prefix.is_some() {
+                let what =
+                    format!("`{name}` has a prefix as virtual address, which ipvsadm has not");
+                lost(Severity::Error, what);
+                continue;
+            }
+            if vip.port == 0 && written.persistence.is_none() {
+                let what =
+                    format!("`{name}` is for every port, which LVS has with persistence only");
+                lost(Severity::Error, what);
+                continue;
+            }
         }
         let mut reals = Vec::new();
         for real in written.reals {
@@ -319,7 +356,7 @@ pub(super) fn table_of(text: &str, problems: &mut Problems) -> Result<Table, ser
                 lost(Severity::Warning, what);
             }
             reals.push(Real {
-                address: (address.address, address.port.unwrap_or(vip.port)).into(),
+                address: (address.address, address.port.unwrap_or(key.port())).into(),
                 forward,
                 weight: real.weight,
                 upper: real.upper,
@@ -352,10 +389,7 @@ pub(super) fn table_of(text: &str, problems: &mut Problems) -> Result<Table, ser
         let mut flags = written.scheduler_flags;
         flags.sort();
         table.push(Service {
-            key: Key::Address {
-                protocol: written.protocol,
-                vip,
-            },
+            key,
             scheduler: written.scheduler,
             flags,
             persistence,

@@ -29,11 +29,14 @@ impl<P: Pool> Engine<P> {
     ) -> Action {
         let destination = packet.addresses.destination();
         // What passes by is nobody's here, and must not take the place of what does concern us.
-        if !snapshot.is_ours(destination) && !snapshot.is_nat_real(packet.addresses.source()) {
+        if !snapshot.is_ours(destination)
+            && !snapshot.is_virtual(destination)
+            && !snapshot.is_nat_real(packet.addresses.source())
+        {
             return self.classify_rest(snapshot, frame, packet, origin, now);
         }
         if snapshot.locals.contains_key(&destination)
-            && !snapshot.is_vip(destination)
+            && !snapshot.is_virtual(destination)
             && let Some(action) = punt(snapshot, origin.port)
         {
             return action;

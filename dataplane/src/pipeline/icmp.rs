@@ -24,6 +24,10 @@ use crate::wire::{icmpv4, icmpv6, ipv4, ipv6};
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Error {
     PortUnreachable,
+    /// `link` is where an IPv6 datagram names the protocol above.
+    ProtocolUnreachable {
+        link: u16,
+    },
     HostUnreachable,
     TimeExceeded,
     ReassemblyTimeExceeded,
@@ -212,6 +216,7 @@ impl<P: Pool> Engine<P> {
         // The session may be any other worker's; each looks once. What cannot be a session's is not
         // worth their time.
         let concerns_us = snapshot.is_ours(from.into())
+            || snapshot.is_virtual(from.into())
             || snapshot.is_nat_socket(protocol, to.into(), quoted.destination_port);
         if concerns_us && self.has_next(origin) {
             return self.ask_next(origin, now);
@@ -476,6 +481,9 @@ impl Error {
             Self::PortUnreachable => icmpv4::ErrorMessage::DestinationUnreachable {
                 code: icmpv4::PORT_UNREACHABLE,
             },
+            Self::ProtocolUnreachable { .. } => icmpv4::ErrorMessage::DestinationUnreachable {
+                code: icmpv4::PROTOCOL_UNREACHABLE,
+            },
             Self::HostUnreachable => icmpv4::ErrorMessage::DestinationUnreachable {
                 code: icmpv4::HOST_UNREACHABLE,
             },
@@ -492,6 +500,11 @@ impl Error {
         match self {
             Self::PortUnreachable => icmpv6::ErrorMessage::DestinationUnreachable {
                 code: icmpv6::PORT_UNREACHABLE,
+            },
+            // RFC 4443 section 3.4: IPv6 has no such code, since it calls every header the next one.
+            Self::ProtocolUnreachable { link } => icmpv6::ErrorMessage::ParameterProblem {
+                code: icmpv6::UNKNOWN_NEXT_HEADER,
+                pointer: u32::from(link),
             },
             Self::HostUnreachable => icmpv6::ErrorMessage::DestinationUnreachable {
                 code: icmpv6::ADDRESS_UNREACHABLE,

@@ -9,6 +9,7 @@ mod flush;
 mod forward;
 mod fragments;
 mod icmp;
+mod idle;
 mod limit;
 mod local;
 mod message;
@@ -182,6 +183,8 @@ pub(crate) struct Engine<P: Pool> {
     /// Over the errors that look for their session on other workers.
     searched: limit::ErrorLimit,
     path_mtus: path_mtu::PathMtus,
+    /// Whether half-open sessions hold too much of a session table.
+    pressed: bool,
     /// When each of our addresses was last defended.
     defended: HashMap<(PortId, IpAddr), Time, RandomState>,
 }
@@ -221,6 +224,7 @@ impl<P: Pool> Engine<P> {
             errors: limit::ErrorLimit::default(),
             relayed: limit::ErrorLimit::default(),
             searched: limit::ErrorLimit::default(),
+            pressed: false,
         }
     }
 
@@ -421,16 +425,11 @@ impl<P: Pool> Engine<P> {
 
     /// Housekeeping between bursts, bounded in work: expiry, neighbours, reassembly.
     pub(crate) fn tick(&mut self, snapshot: &Snapshot, now: Time) {
-        const EXPIRY_BUDGET: usize = 64;
-        let worker = self.start.worker;
-        let Sessions { v4, v6 } = &mut self.sessions;
-        v4.expire(now, EXPIRY_BUDGET, |session| {
-            Self::uncount(snapshot, worker, session);
-        });
-        v6.expire(now, EXPIRY_BUDGET, |session| {
-            Self::uncount(snapshot, worker, session);
-        });
+        self.expire_sessions::<V4>(snapshot, now);
+        self.expire_sessions::<V6>(snapshot, now);
         self.flush(snapshot);
+        let Sessions { v4, v6 } = &self.sessions;
+        self.pressed = is_pressed(v4) || is_pressed(v6);
         let live = self.sessions.v4.len() + self.sessions.v6.len();
         self.stats
             .sessions
@@ -497,6 +496,12 @@ impl<P: Pool> Engine<P> {
         let hash = self.owners.hash_one(key);
         usize::try_from(hash % self.start.workers.max(1) as u64).unwrap_or(0)
     }
+}
+
+/// Whether more than a quarter of the table's places are taken by half-open sessions: no crowd of
+/// clients is that slow with its handshakes, but a flood is.
+fn is_pressed<A: Address>(table: &SessionTable<A>) -> bool {
+    table.half_open() > table.capacity() / 4
 }
 
 #[inline]

@@ -18,8 +18,8 @@ const TTL: u8 = 64;
 const BEHIND_ETHERNET: u16 = 14;
 
 impl<P: Pool> Engine<P> {
-    /// No service is where the packet wants to go, or it belongs to no session: the VIP answers as a
-    /// host does on whose port nobody listens. LVS leaves that to the kernel under it.
+    /// No service is where the packet wants to go, or it belongs to no session: our address answers as
+    /// a host does on whose port nobody listens. LVS leaves that to the kernel under it.
     #[cold]
     pub(super) fn refuse_as_host(
         &mut self,
@@ -39,8 +39,25 @@ impl<P: Pool> Engine<P> {
             Some(Protocol::Udp) if is_udp_sound(packet, packet.upper(frame)) => {
                 self.refuse(snapshot, frame, packet, now);
             }
-            _ => {}
+            Some(Protocol::Sctp) => self.protocol_unreachable(snapshot, frame, packet, now),
+            Some(Protocol::Udp) | None => {}
         }
+    }
+
+    /// A host without SCTP, which is what LVS runs on, does not look behind the IP header.
+    fn protocol_unreachable(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &[u8],
+        packet: &Packet,
+        now: Time,
+    ) {
+        let vip = packet.addresses.destination();
+        let datagram = packet.datagram(frame);
+        let error = Error::ProtocolUnreachable {
+            link: ipv6::walk(datagram).map_or(0, |chain| chain.link),
+        };
+        self.report(snapshot, datagram, packet, Some(vip), error, now);
     }
 
     /// The real server is this machine: its kernel gets the packet as it came, if there is a way to it.
@@ -85,8 +102,12 @@ impl<P: Pool> Engine<P> {
             return;
         };
         let (real, old) = (table.get(index).real(), table.get(index).state());
-        let state = old.next(Direction::Output, tcp::RST);
-        table.touch(index, state, snapshot.timeouts.deadline(state, now));
+        let Some(known) = snapshot.real(real) else {
+            return;
+        };
+        let secure = known.policy.is_secure(self.pressed);
+        let state = old.next(Direction::Output, tcp::RST, secure);
+        table.touch(index, state, known.timeouts.deadline(state, now));
         if let Some(counters) = self.counters(snapshot, real) {
             counters.out_packets.add(1);
             counters.out_bytes.add(length as u64);
@@ -168,7 +189,9 @@ impl<P: Pool> Engine<P> {
         let Ok(packet) = parse_ip(frame, BEHIND_ETHERNET) else {
             return;
         };
-        if snapshot.is_vip(packet.addresses.destination())
+        let destination = packet.addresses.destination();
+        if snapshot.is_virtual(destination)
+            && !snapshot.is_nat_real(destination)
             && !snapshot.is_ours(packet.addresses.source())
         {
             self.host_unreachable(snapshot, frame, &packet, now);
@@ -176,13 +199,13 @@ impl<P: Pool> Engine<P> {
     }
 }
 
-/// What of a reset depends on the segment that it answers.
-struct Reset {
-    source_port: u16,
-    destination_port: u16,
-    sequence: u32,
-    acknowledgement: u32,
-    flags: u8,
+/// What of a reset depends on the segment that it answers, or the session that it ends.
+pub(super) struct Reset {
+    pub(super) source_port: u16,
+    pub(super) destination_port: u16,
+    pub(super) sequence: u32,
+    pub(super) acknowledgement: u32,
+    pub(super) flags: u8,
 }
 
 /// The reset that answers a segment; `None` if none does: to a reset, or a segment that its receiver
@@ -205,11 +228,7 @@ fn reset_of(packet: &Packet, upper: &[u8]) -> Option<Reset> {
     let (sequence, acknowledgement, answer) = if flags & tcp::ACK != 0 {
         (header.acknowledgement(), 0, tcp::RST)
     } else {
-        let opens = u32::from(flags & tcp::SYN != 0);
-        let closes = u32::from(flags & tcp::FIN != 0);
-        let length = u32::try_from(data).ok()? + opens + closes;
-        let next = header.sequence().wrapping_add(length);
-        (0, next, tcp::RST | tcp::ACK)
+        (0, next_sequence(&header, data), tcp::RST | tcp::ACK)
     };
     Some(Reset {
         source_port: header.destination_port(),
@@ -220,8 +239,21 @@ fn reset_of(packet: &Packet, upper: &[u8]) -> Option<Reset> {
     })
 }
 
+/// The number that follows a segment with `data` bytes: SYN and FIN have one each (RFC 9293 section
+/// 3.4).
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "no packet has 2^32 bytes of data"
+)]
+pub(super) fn next_sequence(header: &tcp::Header<&[u8; tcp::HEADER_BYTES]>, data: usize) -> u32 {
+    let opens = u32::from(header.flags() & tcp::SYN != 0);
+    let closes = u32::from(header.flags() & tcp::FIN != 0);
+    let length = data as u32 + opens + closes;
+    header.sequence().wrapping_add(length)
+}
+
 /// Writes a reset back along `addresses`; the datagram's length.
-fn write_reset(out: &mut [u8], addresses: Addresses, reset: &Reset) -> Option<usize> {
+pub(super) fn write_reset(out: &mut [u8], addresses: Addresses, reset: &Reset) -> Option<usize> {
     let (back, header_bytes) = match addresses {
         Addresses::V4 {
             source,

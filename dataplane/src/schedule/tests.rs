@@ -21,6 +21,7 @@ use crate::flow::Protocol;
 use crate::snapshot::id::ServiceId;
 use crate::snapshot::model::Totals;
 use crate::snapshot::policy::Policy;
+use crate::snapshot::target::Target;
 
 const ALONE: Start = Start {
     worker: 0,
@@ -88,9 +89,7 @@ impl Bench {
         let service = VirtualService {
             id: ServiceId(0),
             name: "test".into(),
-            address: [10, 0, 0, 100].into(),
-            port: 80,
-            protocol: Protocol::Tcp,
+            target: Target::vip(Protocol::Tcp, [10, 0, 0, 100].into(), 80),
             configured: true,
             owned: false,
             mss_clamp: None,

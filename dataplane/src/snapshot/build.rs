@@ -7,16 +7,20 @@ use std::sync::Arc;
 use ahash::RandomState;
 use hashbrown::{HashMap, HashSet};
 
+use super::Snapshot;
 use super::chunked::{Chunked, Sharded};
 use super::id::{PortId, RealId, ServiceId};
+use super::lookup::Lookup;
 use super::model::{Egress, ForwardMethod, RealServer, Totals, VirtualService, WorkerTable};
 use super::policy::OnDown;
 use super::route::Routes;
+use super::rules::Rules;
 use super::spec::{RealSpec, RouteSpec, ServiceSpec, Spec};
-use super::{Snapshot, SocketKey};
+use super::target::{Identity, Target};
 use crate::schedule::ramp::Ramp;
 use crate::schedule::threshold::Overload;
 use crate::schedule::{Candidate, Cursor, Scheduler, Server};
+use crate::session::Timeouts;
 use crate::time::Time;
 
 /// What makes a real server the same one across reloads.
@@ -27,7 +31,7 @@ type RealKey = (ServiceId, IpAddr, u16);
 pub struct Builder {
     last: Arc<Snapshot>,
     routes: Vec<RouteSpec>,
-    service_ids: HashMap<SocketKey, ServiceId, RandomState>,
+    service_ids: HashMap<Identity, ServiceId, RandomState>,
     real_ids: HashMap<RealKey, RealId, RandomState>,
     /// Slots that nothing refers to.
     free_services: Vec<ServiceId>,
@@ -51,15 +55,13 @@ impl Builder {
             locals: Arc::new(map()),
             neighbours: Arc::new(HashMap::with_hasher(hasher.clone())),
             forwarding: false,
-            timeouts: Arc::default(),
             refuses_replies: false,
             flushes: false,
             services: Chunked::default(),
             reals: Chunked::default(),
             overloads: Chunked::default(),
             workers: (0..workers).map(|_| WorkerTable::default()).collect(),
-            lookup: Sharded::new(hasher.clone()),
-            vips: Sharded::new(hasher.clone()),
+            lookup: Lookup::new(hasher),
             nat_sockets: Sharded::new(hasher.clone()),
             nat_reals: Sharded::new(hasher.clone()),
             tunnel_ends: Sharded::new(hasher.clone()),
@@ -96,9 +98,19 @@ impl Builder {
             self.reroute_removed(&mut next);
         }
         let mut wanted_services = HashSet::with_hasher(self.service_ids.hasher().clone());
+        let mut rules = Rules::default();
         for service in &spec.services {
-            wanted_services.insert(self.configure_service(&mut next, service, moved, spec.now));
+            let owner = Owner {
+                service,
+                timeouts: service.timeouts.unwrap_or(spec.timeouts),
+            };
+            let id = self.configure_service(&mut next, owner, moved, spec.now);
+            wanted_services.insert(id);
+            if let Target::Match { mark, rules: own } = &service.target {
+                rules.add(*mark, own, id);
+            }
         }
+        next.lookup.rules = Arc::new(rules);
         let gone: Vec<ServiceId> = next
             .configured_services()
             .map(|service| service.id)
@@ -117,7 +129,6 @@ impl Builder {
 
     /// Ports, routes and neighbours. Says whether the ways to real servers may have changed.
     fn rebuild_network(&mut self, next: &mut Snapshot, spec: &Spec) -> bool {
-        next.timeouts = Arc::new(spec.timeouts);
         next.forwarding = spec.forwarding;
         next.refuses_replies = spec.refuses_replies;
         let mut neighbours = HashMap::with_hasher(next.neighbours.hasher().clone());
@@ -152,18 +163,19 @@ impl Builder {
     fn configure_service(
         &mut self,
         next: &mut Snapshot,
-        spec: &ServiceSpec,
+        owner: Owner<'_>,
         moved: bool,
         now: Time,
     ) -> ServiceId {
-        let key = (spec.protocol, spec.address, spec.port);
+        let spec = owner.service;
+        let key = spec.target.identity();
         let id = match self.service_ids.get(&key) {
             Some(id) => *id,
             None => self.add_service(next, spec, key),
         };
         let revived = self.removed_services.remove(&id);
         if revived {
-            next.vips.retain_key(spec.address);
+            next.lookup.occupy(&spec.target);
             // Its scheduler begins anew, as IPVS's does.
             let born = self.next_revision;
             if let Some(service) = next.services.get_mut(id.0) {
@@ -176,7 +188,7 @@ impl Builder {
             .reals
             .iter()
             .map(|real| {
-                let id = self.configure_real(next, id, spec, real, moved, since);
+                let id = self.configure_real(next, id, owner, real, moved, since);
                 Candidate {
                     real: id,
                     weight: real.weight,
@@ -185,6 +197,17 @@ impl Builder {
                 }
             })
             .collect();
+        let former = next.service(id).map(|old| Arc::clone(&old.former));
+        for real in former.iter().flat_map(|former| former.iter()) {
+            // Sessions live on there.
+            if next
+                .real(*real)
+                .is_some_and(|real| real.timeouts != owner.timeouts)
+                && let Some(real) = next.reals.get_mut(real.0)
+            {
+                real.timeouts = owner.timeouts;
+            }
+        }
         let ramp = Ramp::new(spec.slow_start_ms, &candidates);
         let Some(old) = next.service(id) else {
             return id;
@@ -197,6 +220,7 @@ impl Builder {
                 .any(|real| real.forward == ForwardMethod::Nat);
         if old.configured
             && old.name == spec.name
+            && old.target == spec.target
             && old.owned == owned
             && old.mss_clamp == spec.mss_clamp
             && old.policy == spec.policy
@@ -206,7 +230,7 @@ impl Builder {
         {
             return id;
         }
-        // A new name, owner or policy leaves the schedulers of the workers where they are.
+        // A new name, owner, rule or policy leaves the schedulers of the workers where they are.
         let reschedules = !old.configured
             || old.scheduler.kind() != spec.scheduler
             || old.ramp != ramp
@@ -225,6 +249,7 @@ impl Builder {
         for real in &former {
             if let Some(real) = next.reals.get_mut(real.0) {
                 real.policy = spec.policy;
+                real.timeouts = owner.timeouts;
             }
         }
         for (real, _) in &dropped {
@@ -236,6 +261,7 @@ impl Builder {
         let revision = reschedules.then(|| self.take_revision());
         if let Some(service) = next.services.get_mut(id.0) {
             service.name = Arc::clone(&spec.name);
+            service.target = spec.target.clone();
             service.configured = true;
             service.owned = owned;
             service.mss_clamp = spec.mss_clamp;
@@ -252,12 +278,7 @@ impl Builder {
         id
     }
 
-    fn add_service(
-        &mut self,
-        next: &mut Snapshot,
-        spec: &ServiceSpec,
-        key: SocketKey,
-    ) -> ServiceId {
+    fn add_service(&mut self, next: &mut Snapshot, spec: &ServiceSpec, key: Identity) -> ServiceId {
         let id = self
             .free_services
             .pop()
@@ -265,9 +286,7 @@ impl Builder {
         let service = VirtualService {
             id,
             name: Arc::clone(&spec.name),
-            address: spec.address,
-            port: spec.port,
-            protocol: spec.protocol,
+            target: spec.target.clone(),
             mss_clamp: None,
             configured: false,
             owned: false,
@@ -291,8 +310,8 @@ impl Builder {
         if let Some(place) = next.services.get_mut(id.0) {
             *place = service;
         }
-        next.lookup.insert(key, id);
-        next.vips.retain_key(spec.address);
+        next.lookup.add(&spec.target, id);
+        next.lookup.occupy(&spec.target);
         self.service_ids.insert(key, id);
         id
     }
@@ -301,7 +320,7 @@ impl Builder {
         &mut self,
         next: &mut Snapshot,
         service: ServiceId,
-        owner: &ServiceSpec,
+        owner: Owner<'_>,
         spec: &RealSpec,
         moved: bool,
         since: Option<Time>,
@@ -321,7 +340,8 @@ impl Builder {
             || old.forward != spec.forward
             || old.tunnel != spec.tunnel
             || old.tunnel_source != spec.tunnel_source
-            || old.policy != owner.policy
+            || old.policy != owner.service.policy
+            || old.timeouts != owner.timeouts
             || moved;
         let former_end = old.errors_come_back;
         if changed {
@@ -338,14 +358,17 @@ impl Builder {
                 real.forward = spec.forward;
                 real.tunnel = spec.tunnel;
                 real.tunnel_source = spec.tunnel_source;
-                real.policy = owner.policy;
+                real.policy = owner.service.policy;
+                real.timeouts = owner.timeouts;
                 real.configured = true;
                 real.egress = egress;
                 real.replies_come_back |= reaches_by_nat;
             }
             if reaches_by_nat {
-                next.nat_sockets
-                    .retain_key((owner.protocol, spec.address, spec.port));
+                for protocol in owner.service.target.protocols() {
+                    next.nat_sockets
+                        .retain_key((*protocol, spec.address, spec.port));
+                }
                 next.nat_reals.retain_key(spec.address);
             }
             let end = spec.tunnel.end();
@@ -366,7 +389,7 @@ impl Builder {
         &mut self,
         next: &mut Snapshot,
         key: RealKey,
-        owner: &ServiceSpec,
+        owner: Owner<'_>,
         spec: &RealSpec,
     ) -> RealId {
         let id = self
@@ -387,7 +410,8 @@ impl Builder {
             tunnel: spec.tunnel,
             tunnel_source: spec.tunnel_source,
             errors_come_back: None,
-            policy: owner.policy,
+            policy: owner.service.policy,
+            timeouts: owner.timeouts,
             configured: false,
             replies_come_back: false,
             egress: None,
@@ -415,7 +439,7 @@ impl Builder {
         let Some(service) = next.service(id) else {
             return;
         };
-        let address = service.address;
+        let target = service.target.clone();
         let candidates = Arc::clone(&service.candidates);
         let former: Vec<RealId> = service
             .former
@@ -434,7 +458,7 @@ impl Builder {
             service.removed = Arc::from([]);
             service.revision = revision;
         }
-        next.vips.release_key(&address);
+        next.lookup.leave(&target);
         self.removed_services.insert(id);
     }
 
@@ -466,8 +490,10 @@ impl Builder {
                 .remove(&(real.service, real.address, real.port));
             if let Some(service) = next.services.get_mut(real.service.0) {
                 if real.replies_come_back {
-                    let socket = (service.protocol, real.address, real.port);
-                    next.nat_sockets.release_key(&socket);
+                    for protocol in service.target.protocols() {
+                        let socket = (*protocol, real.address, real.port);
+                        next.nat_sockets.release_key(&socket);
+                    }
                     next.nat_reals.release_key(&real.address);
                 }
                 if let Some(end) = real.errors_come_back {
@@ -494,10 +520,9 @@ impl Builder {
         for id in empty {
             self.removed_services.remove(&id);
             self.free_services.push(id);
-            if let Some(service) = next.service(id) {
-                let key = (service.protocol, service.address, service.port);
-                self.service_ids.remove(&key);
-                next.lookup.remove(&key);
+            if let Some(target) = next.service(id).map(|service| service.target.clone()) {
+                self.service_ids.remove(&target.identity());
+                next.lookup.remove(&target);
             }
         }
     }
@@ -516,6 +541,13 @@ fn way(next: &Snapshot, real: IpAddr, source: Option<IpAddr>) -> Option<Egress> 
         source: source.or(egress.source),
         ..egress
     })
+}
+
+/// What a real server has from its service.
+#[derive(Debug, Clone, Copy)]
+struct Owner<'a> {
+    service: &'a ServiceSpec,
+    timeouts: Timeouts,
 }
 
 /// The scheduler that `spec` asks for.

@@ -4,11 +4,14 @@
 pub mod build;
 pub mod chunked;
 pub mod id;
+mod lookup;
 pub mod model;
 pub mod policy;
 pub mod rcu;
 pub mod route;
+mod rules;
 pub mod spec;
+pub mod target;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,18 +19,18 @@ use std::sync::Arc;
 use ahash::RandomState;
 use hashbrown::HashMap;
 
-use crate::flow::Protocol;
+use crate::flow::{Address, FlowKey, Protocol};
 use crate::schedule::threshold::Overload;
 use crate::schedule::{self, Candidate, Load, Loads};
-use crate::session::Timeouts;
 use crate::wire::ethernet::Mac;
 use chunked::{Chunked, Sharded};
 use id::{PortId, RealId, ServiceId};
+use lookup::Lookup;
 use model::{RealServer, Totals, TunnelKind, VirtualService, WorkerTable};
 use route::Routes;
 use spec::PortSpec;
 
-/// Protocol, address and port of a virtual service, or of a real server's socket.
+/// Protocol, address and port of a real server's socket.
 pub type SocketKey = (Protocol, IpAddr, u16);
 
 /// One generation of the configuration.
@@ -45,8 +48,6 @@ pub struct Snapshot {
     pub neighbours: Arc<HashMap<IpAddr, Mac, RandomState>>,
     /// Whether packets that are for nobody here are routed.
     pub forwarding: bool,
-    /// How long idle sessions live.
-    pub timeouts: Arc<Timeouts>,
     /// See [`spec::Spec::refuses_replies`].
     pub refuses_replies: bool,
     /// Whether there are removed real servers whose sessions end ([`policy::OnDown::Reset`]).
@@ -59,10 +60,9 @@ pub struct Snapshot {
     pub overloads: Chunked<Overload>,
     /// What one worker keeps per slot, by worker.
     pub workers: Vec<WorkerTable>,
-    lookup: Sharded<SocketKey, ServiceId>,
-    /// Virtual addresses, with the number of services on each.
-    vips: Sharded<IpAddr, u32>,
-    /// Sockets that NAT packets come back from, with the number of real servers behind each.
+    lookup: Lookup,
+    /// Sockets that NAT packets come back from, with the number of real servers behind each. Port 0
+    /// stands for all ports.
     nat_sockets: Sharded<SocketKey, u32>,
     /// Their addresses, with the number of real servers on each.
     nat_reals: Sharded<IpAddr, u32>,
@@ -71,7 +71,38 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The service that a client's packet belongs to: by a rule that it matches, else by its
+    /// destination. A removed one while sessions refer to it, if there is no configured one.
+    #[inline]
+    #[must_use]
+    pub fn service_for<A: Address>(&self, key: &FlowKey<A>) -> Option<&VirtualService> {
+        let (client, address): (IpAddr, IpAddr) = (key.client.into(), key.virtual_address.into());
+        self.service_by_rule(
+            key.protocol,
+            (client, key.client_port),
+            (address, key.virtual_port),
+        )
+        .or_else(|| self.service_at(key.protocol, address, key.virtual_port))
+    }
+
+    #[inline]
+    fn service_by_rule(
+        &self,
+        protocol: Protocol,
+        client: (IpAddr, u16),
+        to: (IpAddr, u16),
+    ) -> Option<&VirtualService> {
+        let id = self.lookup.rules.find(protocol, client, to)?;
+        // What a NAT real server sends away is a reply, or passes through. Under IPVS a mark without
+        // a local destination means nothing.
+        let is_reply = self.is_nat_socket(protocol, client.0, client.1) && !self.is_ours(to.0);
+        self.service(id).filter(|_| !is_reply)
+    }
+
     /// The service on this virtual socket: configured, or removed while sessions refer to it.
+    ///
+    /// An address goes before a prefix, a longer prefix before a shorter one, and of each its port
+    /// before port 0.
     #[inline]
     #[must_use]
     pub fn service_at(
@@ -80,7 +111,28 @@ impl Snapshot {
         address: IpAddr,
         port: u16,
     ) -> Option<&VirtualService> {
-        self.service(*self.lookup.get(&(protocol, address, port))?)
+        let mut removed: Option<&VirtualService> = None;
+        for id in self.lookup.services_at(protocol, address, port) {
+            let Some(service) = self.service(id) else {
+                continue;
+            };
+            if service.configured {
+                return Some(service);
+            }
+            // One with an owner leads to sessions on other workers.
+            if removed.is_none_or(|first| !first.owned && service.owned) {
+                removed = Some(service);
+            }
+        }
+        removed
+    }
+
+    /// Whether the session of a packet that seems to have none may be on another worker: changes of
+    /// services that share packets can leave it with an owner whom its service no longer names.
+    #[inline]
+    #[must_use]
+    pub fn may_have_strays(&self) -> bool {
+        self.lookup.has_overlaps() && self.has_nat()
     }
 
     /// The service in this slot.
@@ -97,11 +149,18 @@ impl Snapshot {
         self.reals.get(id.0)
     }
 
-    /// Whether a service is on this address.
+    /// Whether a service is on this address, or on a prefix that it is in.
     #[inline]
     #[must_use]
     pub fn is_vip(&self, address: IpAddr) -> bool {
-        self.vips.get(&address).is_some()
+        self.lookup.is_vip(address)
+    }
+
+    /// Whether packets to this address may be a service's: it is a VIP, or a rule takes it.
+    #[inline]
+    #[must_use]
+    pub fn is_virtual(&self, address: IpAddr) -> bool {
+        self.is_vip(address) || self.lookup.rules.may_match(address)
     }
 
     /// Whether the address is a VIP or a port's.
@@ -121,7 +180,9 @@ impl Snapshot {
     #[inline]
     #[must_use]
     pub fn is_nat_socket(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
-        self.nat_sockets.get(&(protocol, address, port)).is_some()
+        [port, 0]
+            .into_iter()
+            .any(|port| self.nat_sockets.get(&(protocol, address, port)).is_some())
     }
 
     /// Whether a NAT real server has this address.
@@ -141,7 +202,7 @@ impl Snapshot {
     /// Whether any service is configured.
     #[must_use]
     pub fn has_services(&self) -> bool {
-        !self.vips.is_empty()
+        self.lookup.has_services()
     }
 
     /// Whether any real server is reached by NAT, so that replies pass through here.

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use super::chunked::Chunked;
 use super::id::{PortId, RealId, ServiceId};
 use super::policy::Policy;
-use crate::flow::Protocol;
+use super::target::Target;
 use crate::schedule::ramp::Ramp;
 use crate::schedule::threshold::Limits;
 use crate::schedule::{Candidate, Cursor, Scheduler};
+use crate::session::Timeouts;
 use crate::stats::RealCounters;
 use crate::time::Time;
 
@@ -90,12 +91,8 @@ pub struct VirtualService {
     pub id: ServiceId,
     /// Its name, for people.
     pub name: Arc<str>,
-    /// The virtual address.
-    pub address: IpAddr,
-    /// The virtual port, host order.
-    pub port: u16,
-    /// TCP or UDP.
-    pub protocol: Protocol,
+    /// Which packets are its.
+    pub target: Target,
     /// Up to which size TCP's ends may offer segments; `None` leaves it to them.
     pub mss_clamp: Option<MssClamp>,
     /// False once it was removed; the slot then waits for its last session.
@@ -133,7 +130,7 @@ pub struct RealServer {
     pub service: ServiceId,
     /// Where it is.
     pub address: IpAddr,
-    /// Its port, host order.
+    /// Its port, host order; 0 is the port that the packet has.
     pub port: u16,
     /// Its share; 0 takes no new sessions.
     pub weight: u32,
@@ -155,6 +152,8 @@ pub struct RealServer {
     pub errors_come_back: Option<TunnelKind>,
     /// Its service's, also after it was removed.
     pub policy: Policy,
+    /// How long idle sessions of its service live. Here, where every packet of a session looks anyway.
+    pub timeouts: Timeouts,
     /// False once it was removed; the slot then waits for its last session.
     pub configured: bool,
     /// Whether sessions may exist that reach it by NAT, so that its replies are looked up.
@@ -163,6 +162,19 @@ pub struct RealServer {
     pub egress: Option<Egress>,
     /// What the slot's counters stood at when it began to mean this real server.
     pub baseline: Totals,
+}
+
+impl RealServer {
+    /// The port at which it gets what was sent to `virtual_port`.
+    #[inline]
+    #[must_use]
+    pub const fn port_for(&self, virtual_port: u16) -> u16 {
+        if self.port == 0 {
+            virtual_port
+        } else {
+            self.port
+        }
+    }
 }
 
 /// Sums over all workers.

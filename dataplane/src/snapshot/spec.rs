@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::id::PortId;
 use super::model::{ForwardMethod, MssClamp, TunnelKind};
 use super::policy::Policy;
-use crate::flow::Protocol;
+use super::target::Target;
 use crate::schedule::SchedulerKind;
 use crate::schedule::threshold::Limits;
 use crate::session::Timeouts;
@@ -27,12 +27,12 @@ pub struct Spec {
     pub neighbours: Vec<(IpAddr, Mac)>,
     /// Whether packets that are for nobody here are routed, as a Linux host does with `ip_forward`.
     pub forwarding: bool,
-    /// How long idle sessions live.
+    /// How long idle sessions live, unless their service says otherwise.
     pub timeouts: Timeouts,
     /// A NAT real server is told that what it sends from its service's port belongs to no session
     /// (IPVS: `nat_icmp_send`).
     pub refuses_replies: bool,
-    /// What is balanced.
+    /// What is balanced. Rules of services by match are consulted in this order.
     pub services: Vec<ServiceSpec>,
     /// The workers' time, from which a new real server's slow start counts.
     pub now: Time,
@@ -82,20 +82,18 @@ pub struct RouteSpec {
 pub struct ServiceSpec {
     /// Its name, for people.
     pub name: Arc<str>,
-    /// The virtual address.
-    pub address: IpAddr,
-    /// The virtual port, host order.
-    pub port: u16,
-    /// TCP or UDP.
-    pub protocol: Protocol,
+    /// Which packets are its. No two services have the same identity.
+    pub target: Target,
     /// How a real server is chosen.
     pub scheduler: SchedulerKind,
-    /// Up to which size TCP's ends may offer segments; `None` leaves it to them.
-    pub mss_clamp: Option<MssClamp>,
     /// How long the share of a new real server grows, in ms; 0 gives it all at once.
     pub slow_start_ms: u32,
+    /// Up to which size TCP's ends may offer segments; `None` leaves it to them.
+    pub mss_clamp: Option<MssClamp>,
     /// Where it does as IPVS does, and where not.
     pub policy: Policy,
+    /// How long its idle sessions live; `None` is [`Spec::timeouts`].
+    pub timeouts: Option<Timeouts>,
     /// In scheduling order.
     pub reals: Vec<RealSpec>,
 }
@@ -105,7 +103,7 @@ pub struct ServiceSpec {
 pub struct RealSpec {
     /// Where it is.
     pub address: IpAddr,
-    /// Its port, host order.
+    /// Its port, host order; 0 is the port that the packet has.
     pub port: u16,
     /// Its share; 0 takes no new sessions.
     pub weight: u32,

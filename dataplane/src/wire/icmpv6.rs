@@ -47,6 +47,8 @@ pub const PROHIBITED: u8 = 1;
 pub const ADDRESS_UNREACHABLE: u8 = 3;
 /// Code of destination unreachable: nobody listens on the port.
 pub const PORT_UNREACHABLE: u8 = 4;
+/// Code of parameter problem: nobody there speaks the protocol.
+pub const UNKNOWN_NEXT_HEADER: u8 = 1;
 
 const TYPE_CODE: Field<0, 2> = Field;
 const TYPE: Field<0, 1> = Field;

@@ -11,15 +11,20 @@ const FAMILIES: [(&str, &str, [&str; 3], &str); 2] = [
     (CLIENT6, VIP6, REALS6, LAN_ADDRESS6),
 ];
 
-/// A SYN or a datagram, as a client sends it.
+/// A SYN, a datagram or an INIT, as a client sends it.
 fn first(builder: PacketBuilder, protocol: Protocol, ports: (u16, u16)) -> PacketBuilder {
     match protocol {
         Protocol::Tcp => builder.tcp(ports.0, ports.1).flags(SYN),
         Protocol::Udp => builder.udp(ports.0, ports.1).payload(b"question"),
+        Protocol::Sctp => builder.sctp(ports.0, ports.1, INIT).payload(&[7; 16]),
     }
 }
 
-const KINDS: [(Protocol, u16); 2] = [(Protocol::Tcp, 80), (Protocol::Udp, 53)];
+const KINDS: [(Protocol, u16); 3] = [
+    (Protocol::Tcp, 80),
+    (Protocol::Udp, 53),
+    (Protocol::Sctp, 3868),
+];
 
 #[test]
 fn direct_routing_changes_macs_and_ttl_alone() {

@@ -17,6 +17,7 @@ use plimsoll_dataplane::snapshot::policy::Policy;
 use plimsoll_dataplane::snapshot::spec::{
     PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
 };
+use plimsoll_dataplane::snapshot::target::Target;
 use plimsoll_dataplane::testing::{PacketBuilder, Sent};
 use plimsoll_dataplane::wire::Mac;
 
@@ -50,6 +51,8 @@ pub(crate) const GUE: TunnelKind = TunnelKind::Gue {
     port: 6080,
     checksum: false,
 };
+/// SCTP's chunk type.
+pub(crate) const INIT: u8 = 1;
 
 pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -123,13 +126,12 @@ pub(crate) fn service(
 ) -> ServiceSpec {
     ServiceSpec {
         name: format!("{protocol} {vip} {port}").into(),
-        address: ip(vip),
-        port,
-        protocol,
+        target: Target::vip(protocol, ip(vip), port),
         scheduler: SchedulerKind::Rr,
-        mss_clamp: None,
         slow_start_ms: 0,
+        mss_clamp: None,
         policy: Policy::default(),
+        timeouts: None,
         reals,
     }
 }
@@ -210,14 +212,18 @@ pub(crate) fn with_kernel(services: Vec<ServiceSpec>) -> Spec {
     spec
 }
 
-/// The usual services: TCP 80 and UDP 53 on both VIPs, each to the three real servers.
+/// The usual services: TCP 80, UDP 53 and SCTP 3868 on both VIPs, each to the three real servers.
 pub(crate) fn usual(
     forward: ForwardMethod,
     reals4: [&str; 3],
     reals6: [&str; 3],
 ) -> Vec<ServiceSpec> {
     let mut services = Vec::new();
-    for (protocol, port) in [(Protocol::Tcp, 80), (Protocol::Udp, 53)] {
+    for (protocol, port) in [
+        (Protocol::Tcp, 80),
+        (Protocol::Udp, 53),
+        (Protocol::Sctp, 3868),
+    ] {
         for (vip, reals) in [(VIP, reals4), (VIP6, reals6)] {
             let real_port = match forward {
                 ForwardMethod::Nat => port + 8000,

@@ -75,8 +75,8 @@ fn count(lines: &[String], line: &str) -> usize {
 fn connections(recording: &Recording, report: &Report) -> Option<String> {
     let theirs = listing(recording.after.get("ipvsadm -Ln")?, 4, 2);
     let ours = report.services.iter().flat_map(|service| {
-        let protocol = service.protocol.name().to_uppercase();
-        let vip = service.vip.to_string();
+        let protocol = service.target.protocol().to_uppercase();
+        let vip = service.target.address();
         service.reals.iter().map(move |real| {
             let key = (protocol.clone(), vip.clone(), real.address.to_string());
             (key, vec![real.active, real.inactive])
@@ -118,8 +118,8 @@ fn counters(recording: &Recording, report: &Report) -> Option<String> {
     for service in &report.services {
         for real in &service.reals {
             let key = (
-                service.protocol.name().to_uppercase(),
-                service.vip.to_string(),
+                service.target.protocol().to_uppercase(),
+                service.target.address(),
                 real.address.to_string(),
             );
             let Some(theirs) = theirs.get(&key) else {

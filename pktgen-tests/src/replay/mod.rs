@@ -7,6 +7,7 @@ mod figures;
 mod mask;
 mod plan;
 mod recording;
+mod setup;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -12,16 +12,15 @@ use std::time::Duration;
 use pcap_file::DataLink;
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use plimsoll_control::config::{self, Diagnostics, Severity};
-use plimsoll_control::import::{self, Table};
+use plimsoll_control::import::{self, Key, Table};
 use plimsoll_control::simulate::Plan;
 
 use super::ReplayError;
 use super::recording::Recording;
+use super::setup;
 
 /// The machine's ports.
 pub(super) const PORTS: [&str; 2] = ["eth0", "eth1"];
-/// Addresses of the machine that services are on.
-const VIRTUAL: [&str; 4] = ["10.0.0.100", "10.0.0.101", "10.0.0.102", "10.0.0.103"];
 /// The time of the first step; any will do.
 pub(super) const EPOCH: Duration = Duration::from_secs(1_000_000);
 /// About how long the recorder took from one step to the next.
@@ -103,12 +102,8 @@ fn changes(
     recording: &Recording,
     starts: &[Duration],
 ) -> Result<Vec<(Duration, Table)>, Unsupported> {
-    for command in &recording.setup {
-        if mtu(command).is_none() {
-            return Err(Unsupported(format!("setup `{command}`")));
-        }
-    }
     let mut table = Table::default();
+    table.marks = setup::marks(&recording.setup)?;
     for (name, value) in &recording.sysctl {
         let name = name.trim_start_matches("net.ipv4.vs.");
         let value = value
@@ -162,12 +157,20 @@ fn sysctl(command: &str) -> Option<(&str, &str)> {
 
 fn apply(table: &mut Table, rule: &str) -> Result<(), Unsupported> {
     let diagnostics = import::apply(table, "rules", rule);
+    // A service of a mark that no packet gets is in LVS's lists all the same.
+    let marks = table
+        .services()
+        .iter()
+        .filter_map(|service| match service.key {
+            Key::Mark { mark, .. } => Some(mark),
+            Key::Address { .. } => None,
+        });
+    for mark in marks.collect::<Vec<_>>() {
+        table.marks.know(mark);
+    }
     if diagnostics.errors() > 0 {
         let what = first_error(&diagnostics);
         return Err(Unsupported(format!("`{rule}`: {what}")));
-    }
-    if table.carried().count() < table.services().len() {
-        return Err(Unsupported("services of firewall marks".to_owned()));
     }
     Ok(())
 }
@@ -186,14 +189,6 @@ fn rule(command: &str) -> Option<&str> {
     changes.then_some(rest)
 }
 
-/// `ip link set eth1 mtu 1000`.
-fn mtu(command: &str) -> Option<(&str, &str)> {
-    match command.split_whitespace().collect::<Vec<_>>().as_slice() {
-        ["ip", "link", "set", port, "mtu", mtu] => Some((port, mtu)),
-        _ => None,
-    }
-}
-
 /// The machine around the rules.
 struct Machine {
     compat_lvs: bool,
@@ -204,7 +199,7 @@ struct Machine {
 
 impl Machine {
     fn new(recording: &Recording, changes: &[(Duration, Table)], compat_lvs: bool) -> Self {
-        let mtus = recording.setup.iter().filter_map(|command| mtu(command));
+        let mtus = recording.setup.iter().filter_map(|line| setup::mtu(line));
         let outs = || recording.steps.iter().flat_map(|step| &step.out);
         // LVS asks only for what it does not know.
         let asked: BTreeSet<IpAddr> = outs()
@@ -230,31 +225,17 @@ impl Machine {
 
     fn config(&self, table: &Table) -> String {
         let mut text = "version: 1\ndataplane:\n  sessions: 4096\n  ports:\n".to_owned();
-        let addresses = [
-            ("10.0.0.1/24", "2001:db8::1/64"),
-            ("10.1.0.1/24", "2001:db8:1::1/64"),
-        ];
-        for (number, (port, (v4, v6))) in PORTS.iter().zip(addresses).enumerate() {
+        for (number, (port, (v4, v6))) in PORTS.iter().zip(setup::ADDRESSES).enumerate() {
             let mtu = self.mtu.get(*port).map_or("1500", String::as_str);
-            // The virtual addresses are the machine's own, whether a service is on them or not.
-            let v4 = match number {
-                0 => format!(
-                    "{v4}, {}",
-                    VIRTUAL.map(|vip| format!("{vip}/32")).join(", ")
-                ),
-                _ => v4.to_owned(),
-            };
             // As in Linux, a link of less than 1280 bytes has no IPv6 (RFC 8200, section 5).
             let v6 = if mtu.parse().is_ok_and(|mtu: u32| mtu < 1280) {
                 String::new()
             } else {
-                let vip = if number == 0 {
-                    ", \"2001:db8::100/128\""
-                } else {
-                    ""
-                };
-                format!(", \"{v6}\"{vip}")
+                v6.iter()
+                    .map(|address| format!(", \"{address}\""))
+                    .collect()
             };
+            let v4 = v4.join(", ");
             let _ = writeln!(
                 text,
                 "    - {{ name: {port}, device: net_null{number}, mtu: {mtu}, addresses: [{v4}{v6}] }}"

@@ -1,19 +1,22 @@
 //! Texts that `ipvsadm` 1.31 printed, taken apart and put together again.
 
 use super::*;
+use crate::config::leaf::{Leaf as _, Vip, Written};
 use crate::report::Session;
 
-const LISTS: [&str; 5] = [
+const LISTS: [&str; 6] = [
     include_str!("../../../tests/ipvsadm/list-sh.txt"),
     include_str!("../../../tests/ipvsadm/list.txt"),
     include_str!("../../../tests/ipvsadm/list-nat.txt"),
     include_str!("../../../tests/ipvsadm/list-udp.txt"),
+    include_str!("../../../tests/ipvsadm/list-sctp.txt"),
     include_str!("../../../tests/ipvsadm/list-all.txt"),
 ];
-const STATS: [&str; 4] = [
+const STATS: [&str; 5] = [
     include_str!("../../../tests/ipvsadm/list-stats.txt"),
     include_str!("../../../tests/ipvsadm/stats-nat.txt"),
     include_str!("../../../tests/ipvsadm/stats-v6.txt"),
+    include_str!("../../../tests/ipvsadm/stats-sctp.txt"),
     include_str!("../../../tests/ipvsadm/stats-all.txt"),
 ];
 const RATES: [&str; 2] = [
@@ -22,15 +25,17 @@ const RATES: [&str; 2] = [
 ];
 const THRESHOLDS: &str = include_str!("../../../tests/ipvsadm/thresholds.txt");
 const PERSISTENT: &str = include_str!("../../../tests/ipvsadm/persistent-conn.txt");
-const SESSIONS: [&str; 2] = [
+const SESSIONS: [&str; 3] = [
     include_str!("../../../tests/ipvsadm/sessions.txt"),
     include_str!("../../../tests/ipvsadm/sessions-v6.txt"),
+    include_str!("../../../tests/ipvsadm/sessions-sctp.txt"),
 ];
 
 fn protocol(word: &str) -> Protocol {
     match word {
         "TCP" => Protocol::Tcp,
         "UDP" => Protocol::Udp,
+        "SCTP" => Protocol::Sctp,
         other => panic!("{other}"),
     }
 }
@@ -91,8 +96,16 @@ fn read(
             word => {
                 let mut service = Service {
                     name: String::new(),
-                    vip: words[1].parse().unwrap(),
-                    protocol: protocol(word),
+                    target: match word {
+                        "FWM" => Target::Mark {
+                            mark: words[1].parse().unwrap(),
+                            ipv6: false,
+                        },
+                        _ => Target::Vip {
+                            vip: Written(Vip::parse(words[1]).unwrap()),
+                            protocol: protocol(word),
+                        },
+                    },
                     scheduler: String::new(),
                     scheduler_flags: Vec::new(),
                     persistence: None,
@@ -214,7 +227,10 @@ fn a_mask_is_shown_unless_it_is_the_whole_address() {
         ("[2001:db8::1]:80", 128, ""),
         ("[2001:db8::1]:80", 32, " mask 32"),
     ] {
-        service.vip = vip.parse().unwrap();
+        service.target = Target::Vip {
+            vip: Written(Vip::parse(vip).unwrap()),
+            protocol: Protocol::Tcp,
+        };
         service.persistence = Some(Persistence { timeout_s: 9, mask });
         assert_eq!(
             headline(service),
@@ -292,4 +308,22 @@ fn nothing_is_a_table_with_headings_only() {
     ] {
         assert_eq!(text.lines().count(), 3);
     }
+}
+
+#[test]
+fn services_by_mark_come_last_and_look_as_ipvsadm_prints_them() {
+    let text = "IP Virtual Server version 1.2.1 (size=4096)\n\
+                Prot LocalAddress:Port Scheduler Flags\n  \
+                -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n\
+                TCP  [2001:db8::100]:80 rr\n\
+                FWM  9 mh (mh-port)\n";
+    let mut list = read(text, headed, |_, _| {});
+    assert_eq!(services(&list), text);
+    list.services.reverse();
+    assert_eq!(services(&list), text);
+    list.services[0].target = Target::Mark {
+        mark: 9,
+        ipv6: true,
+    };
+    assert!(services(&list).contains("\nFWM  9 IPv6 mh (mh-port)\n"));
 }

@@ -1,25 +1,31 @@
-//! Checks of `services` and their real servers.
+//! Checks of `services`: names, schedulers, forwarding. What they take and their real servers are in files of their own.
 //! IPVS's rules where it has some; stricter where IPVS accepts what cannot work.
+
+mod reals;
+mod target;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use super::super::file::{
-    Config, Forward as WrittenForward, Real as WrittenReal, Service as WrittenService,
-};
+use super::super::file::{Config, Forward as WrittenForward, Service as WrittenService};
 use super::super::supported::{Feature, Offered};
 use super::super::tree::Step;
-use super::super::valid::{Forward, Protocol, Real, Route, Service, Tunnel};
+use super::super::valid::{Forward, Identity, Protocol, Real, Service, Target};
 use super::network::{Net, Reach};
-use super::tunnel::{self, Encapsulation, encapsulation};
-use super::{Finding, Findings, family, not_a_host, policy, schedulers, steps};
+use super::tunnel::{Encapsulation, encapsulation};
+use super::{Finding, Findings, network, policy, schedulers, steps};
+use reals::{VirtualAddresses, thresholds};
 
 const MAX_SERVICE_NAME: usize = 128;
 /// What is known across services.
 struct Context<'c> {
     config: &'c Config,
     net: &'c Net,
-    vips: HashSet<IpAddr>,
+    vips: VirtualAddresses,
+    /// Which service was the first of each identity.
+    identities: HashMap<Identity, usize>,
+    /// What the rules so far cost.
+    comparisons: usize,
     /// How each real server's address is reached; many services share them.
     reached: HashMap<IpAddr, Reach>,
     /// Ports whose MTU was found too small for a tunnel.
@@ -30,48 +36,23 @@ pub(super) fn check(config: &Config, net: &Net, findings: &mut Findings<'_, '_>)
     let mut context = Context {
         config,
         net,
-        vips: config
-            .services
-            .iter()
-            .map(|service| service.vip.0.address)
-            .collect(),
+        vips: VirtualAddresses::of(&config.services),
+        identities: HashMap::new(),
+        comparisons: 0,
         reached: HashMap::new(),
         narrow: HashSet::new(),
     };
-    let (mut names, mut vips) = (HashMap::new(), HashMap::new());
+    let mut names = HashMap::new();
     let mut services = Vec::with_capacity(config.services.len());
     for (at, service) in config.services.iter().enumerate() {
         check_name(at, &service.name, findings);
-        let vip = service.vip.0;
-        let first_name = names.insert(service.name.as_str(), at);
-        let first_vip = vips.insert((vip, service.protocol), at);
-        if let Some(first) = first_name {
+        if let Some(first) = names.insert(service.name.as_str(), at) {
             findings.add(
                 Finding::error(
                     steps!["services", at, "name"],
                     format!("two services are named `{}`", service.name.escape_debug()),
                 )
                 .also(steps!["services", first, "name"], "the first is here"),
-            );
-        }
-        if let Some(first) = first_vip {
-            let other = config
-                .services
-                .get(first)
-                .map_or("", |other| other.name.as_str());
-            findings.add(
-                Finding::error(
-                    steps!["services", at, "vip"],
-                    format!(
-                        "the services `{}` and `{}` have the same address, port and protocol",
-                        other.escape_debug(),
-                        service.name.escape_debug()
-                    ),
-                )
-                .also(
-                    steps!["services", first, "vip"],
-                    format!("`{}` is here", other.escape_debug()),
-                ),
             );
         }
         if let Some(service) = context.service(at, service, findings) {
@@ -140,12 +121,14 @@ impl Context<'_> {
         findings: &mut Findings<'_, '_>,
     ) -> Option<Service> {
         let here = |key| steps!["services", at, key];
-        let vip = written.vip.0;
+        let target = self.target(at, written, findings);
+        if let Some(target) = &target {
+            self.is_unique(at, target, findings);
+        }
         let scheduler = offered(written.scheduler, here("scheduler"), findings).map(|scheduler| {
             schedulers::with_settings(scheduler, at, self.config, written, findings)
         });
         let slow_start = schedulers::slow_start(scheduler, at, written, findings);
-        let protocol = offered(written.protocol, here("protocol"), findings);
         let forward = offered(written.forward, here("forward"), findings);
         let mut tunnel = Encapsulation::default();
         if let Some(written_tunnel) = &written.tunnel {
@@ -188,42 +171,25 @@ impl Context<'_> {
             remove,
             findings,
         );
-        if written.one_packet && protocol.is_some_and(|protocol| protocol != Protocol::Udp) {
+        let is_tcp =
+            |target: &Target| matches!(target, Target::Vip(vip) if vip.protocol != Protocol::Udp);
+        if written.one_packet && target.as_ref().is_some_and(is_tcp) {
             findings.add(Finding::error(
                 here("one_packet"),
                 "one-packet scheduling is for UDP only",
             ));
         }
-        if written.mss_clamp.is_some() && protocol.is_some_and(|protocol| protocol != Protocol::Tcp)
-        {
+        let other = target.as_ref().is_some_and(|target| !target.takes_tcp());
+        if written.mss_clamp.is_some() && other {
             findings.add(Finding::warning(here("mss_clamp"), "only TCP has segments").help(remove));
         }
-        let one = format!("write one address: {}:{}", vip.address, vip.port);
-        refuse(
-            Feature::PrefixVip,
-            vip.prefix.is_some(),
-            here("vip"),
-            "a prefix as virtual address",
-            &one,
-            findings,
-        );
-        let ports = "write one service for each port";
-        refuse(
-            Feature::AnyPort,
-            vip.port == 0,
-            here("vip"),
-            "port 0 (every port)",
-            ports,
-            findings,
-        );
-        if let Some(why) = not_a_host(vip.address) {
-            let message = format!(
-                "{} is {why}, which cannot be a virtual address",
-                vip.address
-            );
-            findings.add(Finding::error(here("vip"), message));
+        if written.idle_reset && other {
+            findings.add(Finding::error(
+                here("idle_reset"),
+                "only TCP sessions can be reset",
+            ));
         }
-        let vip = SocketAddr::new(vip.address, vip.port);
+        let port = target.as_ref().map_or(0, Target::port);
         let mut seen = HashMap::with_capacity(written.reals.len());
         let mut reals = Vec::with_capacity(written.reals.len());
         for (nth, real) in written.reals.iter().enumerate() {
@@ -232,10 +198,8 @@ impl Context<'_> {
                 Some(own) => offered(own, with(&place, "forward"), findings),
                 None => forward,
             };
-            let address = SocketAddr::new(
-                real.address.0.address,
-                real.address.0.port.unwrap_or(vip.port()),
-            );
+            let address =
+                SocketAddr::new(real.address.0.address, real.address.0.port.unwrap_or(port));
             if let Some(first) = seen.insert(address, nth) {
                 findings.add(
                     Finding::error(
@@ -260,7 +224,9 @@ impl Context<'_> {
             });
             let tunnel = own.unwrap_or(tunnel);
             if let Some(forward) = method {
-                self.real(vip, address, (forward, tunnel), &place, findings);
+                if let Some(target) = &target {
+                    self.real(target, address, (forward, tunnel), &place, findings);
+                }
                 reals.push(Real {
                     address,
                     weight: real.weight,
@@ -274,207 +240,20 @@ impl Context<'_> {
         }
         Some(Service {
             name: written.name.clone(),
-            vip,
-            protocol: protocol?,
+            target: target?,
             scheduler: scheduler?,
             slow_start,
             forward: forward?,
             mss_clamp: written.mss_clamp,
             policy: policy::of(self.config, written),
+            timeouts: written
+                .timeouts
+                .as_ref()
+                .map_or_else(Default::default, |own| {
+                    network::own_timeouts(own, at, findings)
+                }),
             reals,
         })
-    }
-
-    fn real(
-        &mut self,
-        vip: SocketAddr,
-        address: SocketAddr,
-        (forward, tunnel): (Forward, Encapsulation),
-        place: &[Step],
-        findings: &mut Findings<'_, '_>,
-    ) {
-        let here = with(place, "address");
-        let ip = address.ip();
-        if let Some(why) = not_a_host(ip) {
-            findings.add(Finding::error(
-                here,
-                format!("{ip} is {why}, which cannot be a real server's"),
-            ));
-            return;
-        }
-        if ip == vip.ip() {
-            findings.add(
-                Finding::error(here, "the real server has the virtual address").help(
-                    "write the server's own address; packets would come straight back to Plimsoll",
-                ),
-            );
-            return;
-        }
-        if let Some(port) = self.net.own(ip) {
-            self.own_real(ip, port, forward, here, findings);
-            return;
-        }
-        if self.vips.contains(&ip) {
-            findings.add(
-                Finding::warning(
-                    here.clone(),
-                    format!("{ip} is also the virtual address of a service"),
-                )
-                .help("Plimsoll answers for it and forwards nothing to itself"),
-            );
-        }
-        if forward != Forward::Tunnel && ip.is_ipv4() != vip.is_ipv4() {
-            findings.add(
-                Finding::error(
-                    here,
-                    format!(
-                        "an {} real server of an {} service",
-                        family(ip),
-                        family(vip.ip())
-                    ),
-                )
-                .help(format!(
-                    "`forward: {}` keeps the address family; only a tunnel crosses it",
-                    forward.name()
-                )),
-            );
-            return;
-        }
-        if forward != Forward::Nat && address.port() != vip.port() {
-            findings.add(
-                Finding::error(
-                    here.clone(),
-                    format!("the port {} is not the service's port {}", address.port(), vip.port()),
-                )
-                .help(format!(
-                    "`forward: {}` delivers the packet unchanged, to the service's port; leave the port out, or use `nat`",
-                    forward.name()
-                )),
-            );
-        }
-        match *self.reached.entry(ip).or_insert_with(|| self.net.reach(ip)) {
-            Reach::No => findings.add(
-                Finding::error(here, format!("the real server {ip} cannot be reached")).help(
-                    format!(
-                        "{}, and no route leads to it; add one to network.routes",
-                        self.net.networks(ip)
-                    ),
-                ),
-            ),
-            Reach::Routed(route) if forward == Forward::Direct => {
-                findings.add(behind_router(here, ip, route))
-            }
-            Reach::OnLink(port) | Reach::Routed(Route { port, .. })
-                if forward == Forward::Tunnel =>
-            {
-                if let Some(source) = tunnel.source
-                    && source.is_ipv4() != ip.is_ipv4()
-                {
-                    findings.add(Finding::error(
-                        with(place, "address"),
-                        format!("the tunnel's source {source} is not of the family of {ip}"),
-                    ));
-                }
-                self.tunnel_mtu(port, (tunnel.tunnel, ip), place, findings);
-            }
-            Reach::OnLink(_) | Reach::Routed(_) | Reach::Unknown => {}
-        }
-    }
-
-    /// A real server that is this machine: its kernel gets the packets as they are, if there is a way.
-    fn own_real(
-        &self,
-        ip: IpAddr,
-        port: usize,
-        forward: Forward,
-        here: Vec<Step>,
-        findings: &mut Findings<'_, '_>,
-    ) {
-        let Some(port) = self.config.dataplane.ports.get(port) else {
-            return;
-        };
-        let what = format!(
-            "{ip} is Plimsoll's own address on port `{}`",
-            port.name.escape_debug()
-        );
-        if forward == Forward::Nat {
-            findings.add(Finding::error(here, what).help(
-                "packets for this machine itself are not translated; use `forward: dr`, and give its Linux the virtual address",
-            ));
-        } else if !port.kernel {
-            findings.add(Finding::warning(here, what).help(
-                "nothing listens there, so clients are refused; with `kernel: true` on the port this machine's Linux gets the packets",
-            ));
-        }
-    }
-
-    /// Warns once for each port that a full-size packet does not fit through with the outer header.
-    fn tunnel_mtu(
-        &mut self,
-        port: usize,
-        (tunnel, real): (Tunnel, IpAddr),
-        place: &[Step],
-        findings: &mut Findings<'_, '_>,
-    ) {
-        let Some(written) = self.config.dataplane.ports.get(port) else {
-            return;
-        };
-        let needed = 1500 + tunnel::overhead_bytes(tunnel, real);
-        if written.mtu < needed && self.narrow.insert(port) {
-            findings.add(
-                Finding::warning(
-                    steps!["dataplane", "ports", port, "mtu"],
-                    format!("packets of 1500 bytes do not fit into a tunnel on port `{}`", written.name.escape_debug()),
-                )
-                .help(format!(
-                    "set its mtu to {needed} or more where the network carries it; else clients are told to send less"
-                ))
-                .also(with(place, "address"), "this real server is reached by a tunnel"),
-            );
-        }
-    }
-}
-
-fn behind_router(here: Vec<Step>, ip: IpAddr, route: Route) -> Finding {
-    Finding::warning(here, format!("the real server {ip} is behind the gateway {}", route.via)).help(
-        "`forward: dr` keeps the virtual address as destination, so the gateway does not know the real server; \
-         use `tunnel` or `nat`",
-    )
-}
-
-fn thresholds(real: &WrittenReal, place: &[Step], findings: &mut Findings<'_, '_>) {
-    // As in IPVS, 0 is none.
-    let (upper, lower) = (real.upper.unwrap_or(0), real.lower.unwrap_or(0));
-    let help = "remove the key";
-    refuse(
-        Feature::Thresholds,
-        upper > 0,
-        with(place, "upper"),
-        "a session threshold",
-        help,
-        findings,
-    );
-    refuse(
-        Feature::Thresholds,
-        lower > 0,
-        with(place, "lower"),
-        "a session threshold",
-        help,
-        findings,
-    );
-    if !Feature::Thresholds.works() {
-        return;
-    }
-    if lower > 0 && upper == 0 {
-        findings.add(Finding::error(
-            with(place, "lower"),
-            "`lower` without `upper` has no meaning",
-        ));
-    } else if lower > upper {
-        findings.add(Finding::error(
-            with(place, "lower"),
-            format!("`lower` is {lower}; expected at most `upper`, which is {upper}"),
-        ));
     }
 }
 

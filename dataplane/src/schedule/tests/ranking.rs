@@ -70,13 +70,12 @@ impl World {
         let hasher = RandomState::with_seeds(1, 2, 3, 4);
         let service = ServiceSpec {
             name: "test".into(),
-            address: [192, 0, 2, 1].into(),
-            port: 80,
-            protocol: Protocol::Tcp,
+            target: Target::vip(Protocol::Tcp, [192, 0, 2, 1].into(), 80),
             scheduler: kind,
             slow_start_ms: 30_000,
             mss_clamp: None,
             policy: Policy::default(),
+            timeouts: None,
             reals: (0..reals).map(real).collect(),
         };
         let moving = |_| (Destinations::new(hasher.clone()), Random::new(1));

@@ -36,13 +36,12 @@ fn real(last: u8, weight: u32, forward: ForwardMethod) -> RealSpec {
 fn service(port: u16, reals: &[RealSpec]) -> ServiceSpec {
     ServiceSpec {
         name: format!("service {port}").into(),
-        address: [192, 0, 2, 100].into(),
-        port,
-        protocol: Protocol::Tcp,
+        target: Target::vip(Protocol::Tcp, [192, 0, 2, 100].into(), port),
         scheduler: SchedulerKind::Wrr,
-        mss_clamp: None,
         slow_start_ms: 0,
+        mss_clamp: None,
         policy: Policy::default(),
+        timeouts: None,
         reals: reals.to_vec(),
     }
 }

@@ -1,0 +1,185 @@
+//! From a packet's protocol, addresses and ports to its service. IPVS's order: rules, then virtual addresses.
+//! Knows slots only; whether a slot's service is configured is asked of the caller.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ahash::RandomState;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::chunked::Sharded;
+use super::id::ServiceId;
+use super::rules::Rules;
+use super::target::{Target, Vip};
+use crate::flow::Protocol;
+
+/// How services are found. A change of one among a million copies a shard of the maps.
+#[derive(Debug, Clone)]
+pub(super) struct Lookup {
+    /// Services by virtual address, removed ones with sessions included.
+    services: Sharded<Vip, ServiceId>,
+    lengths: Lengths,
+    /// How many of them take every port.
+    any_port: u32,
+    /// Services in slots, by rules too, that others could share a packet with.
+    overlapping: u32,
+    /// Services that are configured.
+    configured: u32,
+    /// Virtual addresses of configured services, with the number of services on each.
+    addresses: Sharded<IpNet, u32>,
+    address_lengths: Lengths,
+    /// The rules of configured services.
+    pub(super) rules: Arc<Rules>,
+}
+
+impl Lookup {
+    pub(super) fn new(hasher: &RandomState) -> Self {
+        Self {
+            services: Sharded::new(hasher.clone()),
+            lengths: Lengths::default(),
+            any_port: 0,
+            overlapping: 0,
+            configured: 0,
+            addresses: Sharded::new(hasher.clone()),
+            address_lengths: Lengths::default(),
+            rules: Arc::default(),
+        }
+    }
+
+    /// The slot `id` begins to mean a service with this target.
+    pub(super) fn add(&mut self, target: &Target, id: ServiceId) {
+        self.overlapping += u32::from(target.may_overlap());
+        if let Target::Vip(vip) = target {
+            self.services.insert(*vip, id);
+            self.lengths.add(&vip.addresses);
+            self.any_port += u32::from(vip.port == 0);
+        }
+    }
+
+    /// The slot of the service with this target is given back.
+    pub(super) fn remove(&mut self, target: &Target) {
+        self.overlapping -= u32::from(target.may_overlap());
+        if let Target::Vip(vip) = target {
+            self.services.remove(vip);
+            self.lengths.remove(&vip.addresses);
+            self.any_port -= u32::from(vip.port == 0);
+        }
+    }
+
+    /// A service with this target is configured.
+    pub(super) fn occupy(&mut self, target: &Target) {
+        self.configured += 1;
+        if let Target::Vip(vip) = target {
+            self.addresses.retain_key(vip.addresses);
+            self.address_lengths.add(&vip.addresses);
+        }
+    }
+
+    /// A service with this target is no longer configured.
+    pub(super) fn leave(&mut self, target: &Target) {
+        self.configured -= 1;
+        if let Target::Vip(vip) = target {
+            self.addresses.release_key(&vip.addresses);
+            self.address_lengths.remove(&vip.addresses);
+        }
+    }
+
+    /// The services on this virtual socket: the longest prefix first, an address being the longest,
+    /// and of each the port before port 0.
+    #[inline]
+    pub(super) fn services_at(
+        &self,
+        protocol: Protocol,
+        address: IpAddr,
+        port: u16,
+    ) -> impl Iterator<Item = ServiceId> {
+        let any_port = (self.any_port > 0 && port != 0).then_some(0);
+        self.lengths
+            .prefixes(address)
+            .flat_map(move |addresses| [(addresses, Some(port)), (addresses, any_port)])
+            .filter_map(move |(addresses, port)| {
+                let vip = Vip {
+                    protocol,
+                    addresses,
+                    port: port?,
+                };
+                self.services.get(&vip).copied()
+            })
+    }
+
+    /// Whether a configured service is on this address.
+    #[inline]
+    pub(super) fn is_vip(&self, address: IpAddr) -> bool {
+        self.address_lengths
+            .prefixes(address)
+            .any(|prefix| self.addresses.get(&prefix).is_some())
+    }
+
+    /// Whether any service is configured.
+    #[inline]
+    pub(super) const fn has_services(&self) -> bool {
+        self.configured > 0
+    }
+
+    /// Whether one packet could be of more than one service.
+    #[inline]
+    pub(super) const fn has_overlaps(&self) -> bool {
+        self.overlapping > 0
+    }
+}
+
+/// The lengths of prefixes that there are, each with its number of users, longest first.
+#[derive(Debug, Clone, Default)]
+struct Lengths {
+    v4: Vec<(u8, u32)>,
+    v6: Vec<(u8, u32)>,
+}
+
+impl Lengths {
+    const fn of(&mut self, net: &IpNet) -> &mut Vec<(u8, u32)> {
+        match net {
+            IpNet::V4(_) => &mut self.v4,
+            IpNet::V6(_) => &mut self.v6,
+        }
+    }
+
+    fn add(&mut self, net: &IpNet) {
+        let (lengths, wanted) = (self.of(net), net.prefix_len());
+        let place = lengths.partition_point(|(length, _)| *length > wanted);
+        match lengths.get_mut(place) {
+            Some((length, users)) if *length == wanted => *users += 1,
+            _ => lengths.insert(place, (wanted, 1)),
+        }
+    }
+
+    fn remove(&mut self, net: &IpNet) {
+        let wanted = net.prefix_len();
+        self.of(net).retain_mut(|(length, users)| {
+            *users -= u32::from(*length == wanted);
+            *users > 0
+        });
+    }
+
+    /// The prefixes of these lengths that `address` is in.
+    #[inline]
+    fn prefixes(&self, address: IpAddr) -> impl Iterator<Item = IpNet> {
+        let lengths = match address {
+            IpAddr::V4(_) => &self.v4,
+            IpAddr::V6(_) => &self.v6,
+        };
+        lengths
+            .iter()
+            .filter_map(move |(length, _)| prefix(address, *length))
+    }
+}
+
+/// The prefix of this length that `address` is in; `None` if no address of its family is that long.
+fn prefix(address: IpAddr, length: u8) -> Option<IpNet> {
+    Some(match address {
+        IpAddr::V4(address) => Ipv4Net::new(address, length).ok()?.trunc().into(),
+        IpAddr::V6(address) => Ipv6Net::new(address, length).ok()?.trunc().into(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
