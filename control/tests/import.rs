@@ -207,6 +207,9 @@ fn every_recordings_rules_become_a_valid_configuration() {
     let base = plimsoll_control::config::parse("base", base).unwrap();
     let base = plimsoll_control::import::Base::of(&base).unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pktgen-tests/recordings");
+    // What the marks of the recordings mean is the replay's business.
+    let lines = (1..10).map(|mark| format!("ip daddr 10.0.0.100 meta mark set {mark}\n"));
+    let (marks, _) = plimsoll_control::import::Marks::read("marks", &lines.collect::<String>());
     let mut count = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -222,12 +225,10 @@ fn every_recordings_rules_become_a_valid_configuration() {
             .map(|rule| rule.as_str().unwrap())
             .collect();
         let name = path.display().to_string();
-        let imported = plimsoll_control::import::import(
-            &name,
-            &rules.join("\n"),
-            Default::default(),
-            Some(&base),
-        );
+        let mut table = plimsoll_control::import::Table::default();
+        table.marks = marks.clone();
+        let imported =
+            plimsoll_control::import::import_onto(table, &name, &rules.join("\n"), Some(&base));
         assert!(
             imported.diagnostics.items().is_empty(),
             "{}",

@@ -295,7 +295,7 @@ pub struct Service {
     #[schemars(range(min = 1))]
     pub mark: Option<u32>,
     /// The transport protocol of `vip`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub protocol: Protocol,
     /// How a real server is chosen for a new session.
     #[serde(default)]
@@ -558,6 +558,11 @@ pub enum HealthType {
     Http,
     Https,
     Ping,
+}
+
+/// Whether the protocol need not be written; beside `match` it must not be.
+fn is_default(protocol: &Protocol) -> bool {
+    *protocol == Protocol::default()
 }
 
 const fn default_sessions() -> u64 {
