@@ -223,6 +223,10 @@ pub struct Ipvs {
     /// Any TCP segment but a reset may begin a session.
     #[serde(default)]
     pub sloppy_tcp: bool,
+    /// An ICMP error about an unknown session begins it, so that it reaches the real server that
+    /// another director chose for that.
+    #[serde(default)]
+    pub schedule_icmp: bool,
     /// Any SCTP packet but an ABORT may begin a session.
     #[serde(default)]
     pub sloppy_sctp: bool,
@@ -641,6 +645,7 @@ impl Default for Ipvs {
             expire_nodest_conn: false,
             expire_quiescent_template: false,
             sloppy_tcp: false,
+            schedule_icmp: false,
             sloppy_sctp: false,
             secure_tcp: Defence::default(),
             drop_packet: Defence::default(),

@@ -43,6 +43,7 @@ const CARRIED: &[(&str, Shape)] = &[
     ("pmtu_disc", Shape::Boolean),
     ("secure_tcp", Shape::Defence),
     ("sloppy_sctp", Shape::Boolean),
+    ("schedule_icmp", Shape::Boolean),
     ("sloppy_tcp", Shape::Boolean),
 ];
 
@@ -72,7 +73,6 @@ const NOT_CARRIED: &[(&str, &str, &str)] = &[
     ("lblc_expiration", "86400", "the cache has a fixed size"),
     ("lblcr_expiration", "86400", "the cache has a fixed size"),
     ("run_estimation", "1", "rates cost the packet path nothing"),
-    ("schedule_icmp", "0", "this version does not have it"),
     (
         "snat_reroute",
         "1",

@@ -20,6 +20,8 @@ use crate::wire::{sctp, tcp};
 
 /// IANA "ftp-data".
 const FTP_DATA: u16 = 20;
+/// How long a session lasts of which no packet was seen yet (IPVS: a new entry's 3 s).
+const UNSEEN_MS: u64 = 3000;
 
 impl<P: Pool> Engine<P> {
     /// The first packet of a session; `moves` says that it may be any packet.
@@ -61,45 +63,33 @@ impl<P: Pool> Engine<P> {
         if nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
             return Action::Drop(DropReason::UnfinishedChecksum);
         }
-        let table = A::table(&mut self.sessions);
-        let (free, capacity) = (table.capacity() - table.len(), table.capacity());
-        if self.shedder.sheds(&service.policy, free, capacity) {
-            return Action::Drop(DropReason::Shed);
-        }
-        let (chosen, template) = match service.persistence {
-            None => (self.choose(snapshot, service, key, now), None),
-            Some(persistence) => {
-                match self.real_by_template(snapshot, service, persistence, key, now) {
-                    Ok(Some((real, template))) => (Some(real), Some(template)),
-                    Ok(None) => (None, None),
-                    Err(TableFull) => return Action::Drop(DropReason::SessionTableFull),
+        let (real, template) = match self.place(snapshot, service, key, now) {
+            Ok(placed) => placed,
+            Err(reason) => {
+                if reason == DropReason::NoReal {
+                    self.refuse(snapshot, frame.bytes(), packet, now);
                 }
+                return Action::Drop(reason);
             }
         };
-        let Some(real) = chosen.and_then(|real| snapshot.real(real)) else {
-            self.refuse(snapshot, frame.bytes(), packet, now);
-            return Action::Drop(DropReason::NoReal);
-        };
-        let socket = match real.forward {
-            ForwardMethod::Nat => A::of(real.address).map(|address| Socket {
-                address,
-                port: real.port_for(key.virtual_port),
-            }),
-            ForwardMethod::Direct | ForwardMethod::Tunnel => None,
-        };
-        if !one_packet
-            && let Err(reason) = self.enter_session(
-                snapshot,
-                frame.bytes(),
-                packet,
-                key,
-                real,
-                socket,
-                template,
-                now,
-            )
-        {
-            return Action::Drop(reason);
+        let socket = socket_of(real, key);
+        if !one_packet {
+            let secure = real.policy.is_secure(self.pressed);
+            let direction = direction_of(real.forward);
+            let state = State::first(key.protocol, direction, packet.signal(), secure);
+            let deadline = real.timeouts.deadline(state, now);
+            let index =
+                match self.enter_session(snapshot, key, real, template, (state, deadline), now) {
+                    Ok(index) => index,
+                    Err(reason) => return Action::Drop(reason),
+                };
+            let table = A::table(&mut self.sessions);
+            if real.policy.idle_reset {
+                note_numbers(table.get_mut(index), state, packet, frame.bytes());
+            }
+            if template.is_some() && state.assures(direction) {
+                table.assure(index);
+            }
         }
         if let Some(counters) = self.counters(snapshot, real.id) {
             counters.sessions.add(1);
@@ -108,6 +98,62 @@ impl<P: Pool> Engine<P> {
         }
         let method = real.forward;
         self.forward::<A, F>(snapshot, frame, packet, real, method, socket, origin, now)
+    }
+
+    /// An ICMP error about a session that is not here begins it, so that the error reaches the real
+    /// server that another director chose, if the scheduler goes by the client alone (IPVS:
+    /// `schedule_icmp`). `None` if it does not.
+    pub(super) fn begin_by_error<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        key: &FlowKey<A>,
+        now: Time,
+    ) -> Option<Result<SessionIndex, DropReason>> {
+        let service = snapshot.service_for(key).filter(|service| {
+            let one_packet = service.one_packet && key.protocol == Protocol::Udp;
+            service.configured && service.policy.schedule_icmp && !one_packet
+        })?;
+        if snapshot.is_ours(key.client.into()) {
+            return None;
+        }
+        let begun = self
+            .place(snapshot, service, key, now)
+            .and_then(|(real, template)| {
+                let seen = (State::unseen(key.protocol), now.plus_ms(UNSEEN_MS));
+                let index = self.enter_session(snapshot, key, real, template, seen, now)?;
+                if let Some(counters) = self.counters(snapshot, real.id) {
+                    counters.sessions.add(1);
+                }
+                Ok(index)
+            });
+        Some(begun)
+    }
+
+    /// Where a new session goes, with the template that says so.
+    fn place<'s, A: Tabled>(
+        &mut self,
+        snapshot: &'s Snapshot,
+        service: &VirtualService,
+        key: &FlowKey<A>,
+        now: Time,
+    ) -> Result<(&'s RealServer, Option<SessionIndex>), DropReason> {
+        let table = A::table(&mut self.sessions);
+        let (free, capacity) = (table.capacity() - table.len(), table.capacity());
+        if self.shedder.sheds(&service.policy, free, capacity) {
+            return Err(DropReason::Shed);
+        }
+        let (chosen, template) = match service.persistence {
+            None => (self.choose(snapshot, service, key, now), None),
+            Some(persistence) => {
+                match self.real_by_template(snapshot, service, persistence, key, now) {
+                    Ok(Some((real, template))) => (Some(real), Some(template)),
+                    Ok(None) => (None, None),
+                    Err(TableFull) => return Err(DropReason::SessionTableFull),
+                }
+            }
+        };
+        let real = chosen.and_then(|real| snapshot.real(real));
+        Ok((real.ok_or(DropReason::NoReal)?, template))
     }
 
     /// The scheduler's choice.
@@ -132,37 +178,24 @@ impl<P: Pool> Engine<P> {
         schedule::choose(service, moving, self.start, flow, snapshot, now)
     }
 
-    /// Remembers the session that `packet` begins.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the session's facts, in registers"
-    )]
+    /// Remembers a session in this state until this time.
     fn enter_session<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
-        frame: &[u8],
-        packet: &Packet,
         key: &FlowKey<A>,
         real: &RealServer,
-        socket: Option<Socket<A>>,
         template: Option<SessionIndex>,
+        (state, deadline): (State, Time),
         now: Time,
-    ) -> Result<(), DropReason> {
-        let flags = flags_of(real.forward);
-        let direction = if flags.contains(Flags::ONE_WAY) {
-            Direction::InputOnly
-        } else {
-            Direction::Input
-        };
-        let secure = real.policy.is_secure(self.pressed);
-        let state = State::first(key.protocol, direction, packet.signal(), secure);
+    ) -> Result<SessionIndex, DropReason> {
+        let socket = socket_of(real, key);
         let new = NewSession {
             key: *key,
             real: real.id,
             real_address: socket.map(|socket| (socket.address, socket.port)),
-            flags,
+            flags: flags_of(real.forward),
             state,
-            deadline: real.timeouts.deadline(state, now),
+            deadline,
             template,
         };
         let worker = self.start.worker;
@@ -176,17 +209,29 @@ impl<P: Pool> Engine<P> {
             Self::uncount(snapshot, worker, session);
         });
         let index = entered.map_err(|TableFull| DropReason::SessionTableFull)?;
-        if real.policy.idle_reset {
-            note_numbers(table.get_mut(index), state, packet, frame);
-        }
-        if template.is_some() && state.assures(direction) {
-            table.assure(index);
-        }
         if let Some(counters) = self.counters(snapshot, real.id) {
             counters.enter(state.is_active());
             snapshot.settle(worker, real.id);
         }
-        Ok(())
+        Ok(index)
+    }
+}
+
+/// Where NAT sends a session's packets.
+fn socket_of<A: Tabled>(real: &RealServer, key: &FlowKey<A>) -> Option<Socket<A>> {
+    match real.forward {
+        ForwardMethod::Nat => A::of(real.address).map(|address| Socket {
+            address,
+            port: real.port_for(key.virtual_port),
+        }),
+        ForwardMethod::Direct | ForwardMethod::Tunnel => None,
+    }
+}
+
+const fn direction_of(method: ForwardMethod) -> Direction {
+    match method {
+        ForwardMethod::Nat => Direction::Input,
+        ForwardMethod::Direct | ForwardMethod::Tunnel => Direction::InputOnly,
     }
 }
 

@@ -197,15 +197,15 @@ impl<P: Pool> Engine<P> {
             return self
                 .relay_to_real::<A, F>(snapshot, frame, packet, &quoted, index, origin, now);
         }
-        let key = ReplyKey {
+        let reply = ReplyKey {
             client: from,
             real: to,
             client_port: quoted.source_port,
             real_port: quoted.destination_port,
             protocol,
         };
-        let hash = table.reply_hash(&key);
-        if let Some(index) = table.find_reply(hash, &key, now) {
+        let hash = table.reply_hash(&reply);
+        if let Some(index) = table.find_reply(hash, &reply, now) {
             if is_left_alone(snapshot, table.get(index).real(), packet, kind.as_ref()) {
                 return self.leave_alone(snapshot, frame, packet, origin, now);
             }
@@ -247,6 +247,14 @@ impl<P: Pool> Engine<P> {
                 return Action::Drop(DropReason::IcmpLimited);
             }
             return self.relay_to_client(snapshot, frame, packet, &answer, origin);
+        }
+        match self.begin_by_error(snapshot, &key, now) {
+            Some(Ok(index)) => {
+                return self
+                    .relay_to_real::<A, F>(snapshot, frame, packet, &quoted, index, origin, now);
+            }
+            Some(Err(reason)) => return Action::Drop(reason),
+            None => {}
         }
         match self.classify_rest(snapshot, frame, packet, origin, now) {
             Action::Drop(DropReason::LocalUnhandled | DropReason::NoService) => {

@@ -31,6 +31,16 @@ impl State {
         }
     }
 
+    /// The state of a session of which no packet was seen yet.
+    #[must_use]
+    pub const fn unseen(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp => Self::Tcp(TcpState::None),
+            Protocol::Udp => Self::UdpNew,
+            Protocol::Sctp => Self::Sctp(SctpState::None),
+        }
+    }
+
     /// The state after one more packet. UDP looks at no argument.
     #[must_use]
     #[inline]

@@ -31,6 +31,8 @@ pub struct Policy {
     pub secure_tcp: Secure,
     /// A TCP session that is established and falls silent is reset at both ends when its time is over.
     pub idle_reset: bool,
+    /// An ICMP error about an unknown session begins it (IPVS: `schedule_icmp`).
+    pub schedule_icmp: bool,
     /// When new sessions are shed (IPVS: `drop_packet`).
     pub shed: Shed,
     /// While sessions are shed, one of so many is (IPVS: `am_droprate`).
@@ -106,6 +108,7 @@ impl Default for Policy {
             sloppy_sctp: false,
             secure_tcp: Secure::Off,
             idle_reset: false,
+            schedule_icmp: false,
             shed: Shed::Off,
             shed_rate: DEFAULT_SHED_RATE,
             path_mtu: true,

@@ -117,17 +117,23 @@ fn changes(
     let mut changes = vec![(Duration::ZERO, table.clone())];
     for (step, at) in recording.steps.iter().zip(starts) {
         let before = table.clone();
-        for command in step.cmd.iter().flat_map(|command| command.split(';')) {
-            let command = command.trim();
+        let commands = step.cmd.as_deref().unwrap_or_default().split(';');
+        let commands: Vec<&str> = commands.map(str::trim).collect();
+        let mut codes = step
+            .output
+            .lines()
+            .filter_map(|line| line.strip_prefix("rc="));
+        for (number, command) in commands.iter().enumerate() {
+            let is_told = commands.get(number + 1) == Some(&"echo rc=$?");
+            if is_told && codes.next().is_some_and(|code| code != "0") {
+                // The kernel, or ipvsadm, refused it.
+                continue;
+            }
             if let Some((value, name)) = sysctl(command) {
                 set(&mut table, name, value)?;
             }
             if let Some(what) = rule(command) {
-                match apply(&mut table, what) {
-                    // The kernel refused it too.
-                    Err(_) if step.output.contains("rc=") => {}
-                    result => result?,
-                }
+                apply(&mut table, what)?;
             }
         }
         if table != before {

@@ -238,7 +238,7 @@ fn a_mask_is_shown_unless_it_is_the_whole_address() {
         });
         assert_eq!(
             headline(service),
-            format!("TCP  {vip} wrr persistent 9{shown}")
+            format!("TCP  {vip} {} persistent 9{shown}", service.scheduler)
         );
     }
 }

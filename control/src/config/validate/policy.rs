@@ -33,6 +33,7 @@ pub(super) fn of(config: &Config, service: &file::Service) -> Policy {
         templates_leave_drained: ipvs.expire_quiescent_template,
         answers_one_packet: base.answers_one_packet,
         sloppy_tcp: ipvs.sloppy_tcp,
+        schedule_icmp: ipvs.schedule_icmp,
         sloppy_sctp: ipvs.sloppy_sctp,
         secure_tcp: match ipvs.secure_tcp {
             Defence::Off => Secure::Off,
