@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::leaf::print_duration;
-use crate::config::valid::{Identity, Real, ReloadConfig, Service, StartConfig};
+use crate::config::valid::{Identity, MssClamp, Real, ReloadConfig, Service, StartConfig};
 
 /// What a reload changes. Words are for people; which list they are in is for programs too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,8 +110,28 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
     differ(&mut what, "scheduler", &old.scheduler, &new.scheduler);
     let slow_start = |service: &Service| print_duration(service.slow_start);
     differ(&mut what, "slow_start", &slow_start(old), &slow_start(new));
+    let clamp =
+        |clamp: Option<MssClamp>| clamp.map_or_else(|| "none".to_owned(), |it| it.to_string());
+    differ(
+        &mut what,
+        "mss_clamp",
+        &clamp(old.mss_clamp),
+        &clamp(new.mss_clamp),
+    );
     if old.policy != new.policy {
-        what.push("compat, ipvs or on_down".to_owned());
+        what.push("compat, ipvs, on_down or idle_reset".to_owned());
+    }
+    let (before, after) = (old.timeouts, new.timeouts);
+    for (name, before, after) in [
+        ("timeouts.tcp", before.tcp, after.tcp),
+        ("timeouts.tcp_fin", before.tcp_fin, after.tcp_fin),
+        ("timeouts.udp", before.udp, after.udp),
+        ("timeouts.sctp", before.sctp, after.sctp),
+    ] {
+        let shown = |time: Option<Duration>| {
+            time.map_or_else(|| "the common one".to_owned(), |time| format!("{time:?}"))
+        };
+        differ(&mut what, name, &shown(before), &shown(after));
     }
     let mut before: HashMap<SocketAddr, &Real> =
         old.reals.iter().map(|real| (real.address, real)).collect();
@@ -133,6 +154,16 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
             &real.forward.name(),
         );
         differ(&mut what, &label("tunnel"), &former.tunnel, &real.tunnel);
+        let source = |real: &Real| match real.tunnel_source {
+            Some(source) => source.to_string(),
+            None => "the port's".to_owned(),
+        };
+        differ(
+            &mut what,
+            &label("tunnel source"),
+            &source(former),
+            &source(real),
+        );
     }
     let gone = old
         .reals
@@ -157,11 +188,13 @@ fn other_changes(old: &ReloadConfig, new: &ReloadConfig) -> Vec<String> {
         &new.neighbors,
         |neighbor| format!("{} at {}", neighbor.address, mac(neighbor.mac)),
     );
+    differ(&mut what, "forwarding", &old.forwarding, &new.forwarding);
     let (before, after) = (old.timeouts, new.timeouts);
     for (name, before, after) in [
         ("timeouts.tcp", before.tcp, after.tcp),
         ("timeouts.tcp_fin", before.tcp_fin, after.tcp_fin),
         ("timeouts.udp", before.udp, after.udp),
+        ("timeouts.sctp", before.sctp, after.sctp),
     ] {
         if before != after {
             what.push(format!("{name} {before:?} -> {after:?}"));
@@ -313,7 +346,7 @@ services:
             ("vip: 192.0.2.10:53", "vip: 192.0.2.11:53"),
             (
                 "services:",
-                "timeouts: { udp: 1m }\nnetwork:\n  routes: [{ to: 0.0.0.0/0, via: 192.0.2.1 }]\n  neighbors: [{ address: 192.0.2.21, mac: \"02:00:00:00:00:0b\" }]\nservices:",
+                "timeouts: { udp: 1m, sctp: 20m }\nnetwork:\n  routes: [{ to: 0.0.0.0/0, via: 192.0.2.1 }]\n  neighbors: [{ address: 192.0.2.21, mac: \"02:00:00:00:00:0b\" }]\nservices:",
             ),
         ]);
         assert_eq!(restarts, Vec::<String>::new());
@@ -331,6 +364,23 @@ services:
                 "~ route 0.0.0.0/0 via 192.0.2.1 added",
                 "~ neighbor 192.0.2.21 at 02:00:00:00:00:0b added",
                 "~ timeouts.udp 300s -> 60s",
+                "~ timeouts.sctp 900s -> 1200s",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_services_own_times_are_named() {
+        let (lines, _) = changes(&[(
+            "protocol: tcp\n",
+            "protocol: tcp\n    timeouts: { tcp: 1m }\n    idle_reset: true\n",
+        )]);
+        let web = "~ service web (tcp 192.0.2.10:80):";
+        assert_eq!(
+            lines,
+            [
+                format!("{web} compat, ipvs, on_down or idle_reset"),
+                format!("{web} timeouts.tcp the common one -> 60s"),
             ]
         );
     }
@@ -339,14 +389,16 @@ services:
     fn another_tunnel_is_named() {
         let (lines, _) = changes(&[(
             "scheduler: rr\n    forward: dr\n    reals: [{ address: \"192.0.2.21:80\" }, { address: \"192.0.2.22:80\" }]",
-            "forward: tunnel\n    tunnel: { type: gue }\n    reals: [{ address: 192.0.2.21 }]",
+            "forward: tunnel\n    mss_clamp: auto\n    tunnel: { type: gue, checksum: csum, source: 192.0.2.2 }\n    reals: [{ address: 192.0.2.21 }]",
         )]);
         let web = "~ service web (tcp 192.0.2.10:80):";
         assert_eq!(
             lines,
             [
+                format!("{web} mss_clamp none -> auto"),
                 format!("{web} forward of 192.0.2.21:80 dr -> tunnel"),
-                format!("{web} tunnel of 192.0.2.21:80 ipip -> gue to port 6080"),
+                format!("{web} tunnel of 192.0.2.21:80 ipip -> gue to port 6080 with checksum"),
+                format!("{web} tunnel source of 192.0.2.21:80 the port's -> 192.0.2.2"),
                 format!("{web} real 192.0.2.22:80 removed"),
             ]
         );

@@ -7,7 +7,7 @@ use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::schedule::{HashFlags, SchedulerKind};
 use plimsoll_dataplane::session::Timeouts;
 use plimsoll_dataplane::snapshot::id::PortId;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::snapshot::model::{ForwardMethod, MssClamp, TunnelKind};
 use plimsoll_dataplane::snapshot::spec::{
     PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
 };
@@ -72,28 +72,38 @@ pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
             .iter()
             .map(|neighbor| (neighbor.address, Mac(neighbor.mac)))
             .collect(),
-        timeouts: Timeouts::new(
-            reload.timeouts.tcp,
-            reload.timeouts.tcp_fin,
-            reload.timeouts.udp,
-        ),
+        forwarding: reload.forwarding,
+        timeouts: timeouts(reload.timeouts),
         refuses_replies: reload.refuses_replies,
         services: reload
             .services
             .iter()
-            .map(|one| service(one, reload.hash_key))
+            .map(|one| service(one, reload.timeouts, reload.hash_key))
             .collect(),
         ..Spec::default()
     }
 }
 
-fn service(service: &valid::Service, hash_key: Option<[u8; 16]>) -> ServiceSpec {
+fn timeouts(times: valid::Timeouts) -> Timeouts {
+    Timeouts::new(times.tcp, times.tcp_fin, times.udp).with_sctp(times.sctp)
+}
+
+fn service(
+    service: &valid::Service,
+    common: valid::Timeouts,
+    hash_key: Option<[u8; 16]>,
+) -> ServiceSpec {
     ServiceSpec {
         name: service.name.as_str().into(),
         target: target(&service.target),
         scheduler: scheduler(service.scheduler, hash_key),
         slow_start_ms: u32::try_from(service.slow_start.as_millis()).unwrap_or(u32::MAX),
+        mss_clamp: service.mss_clamp.map(|clamp| match clamp {
+            valid::MssClamp::Auto => MssClamp::Auto,
+            valid::MssClamp::Bytes(bytes) => MssClamp::Bytes(bytes),
+        }),
         policy: service.policy,
+        timeouts: Some(timeouts(service.timeouts.over(common))),
         reals: service
             .reals
             .iter()
@@ -112,9 +122,10 @@ fn service(service: &valid::Service, hash_key: Option<[u8; 16]>) -> ServiceSpec 
                 },
                 tunnel: match real.tunnel {
                     valid::Tunnel::Ipip => TunnelKind::Ipip,
-                    valid::Tunnel::Gre => TunnelKind::Gre,
-                    valid::Tunnel::Gue { port } => TunnelKind::Gue { port },
+                    valid::Tunnel::Gre { checksum } => TunnelKind::Gre { checksum },
+                    valid::Tunnel::Gue { port, checksum } => TunnelKind::Gue { port, checksum },
                 },
+                tunnel_source: real.tunnel_source,
             })
             .collect(),
     }
@@ -150,6 +161,7 @@ const fn protocol(protocol: valid::Protocol) -> Protocol {
     match protocol {
         valid::Protocol::Tcp => Protocol::Tcp,
         valid::Protocol::Udp => Protocol::Udp,
+        valid::Protocol::Sctp => Protocol::Sctp,
     }
 }
 

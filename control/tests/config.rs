@@ -102,7 +102,7 @@ fn the_schema_offers_what_this_version_carries_and_no_more() {
     let schedulers: Vec<&str> = schedulers.split(' ').collect();
     assert_eq!(names("Scheduler"), serde_json::json!(schedulers));
     assert_eq!(names("Forward"), serde_json::json!(["dr", "nat", "tunnel"]));
-    assert_eq!(names("Protocol"), serde_json::json!(["tcp", "udp"]));
+    assert_eq!(names("Protocol"), serde_json::json!(["tcp", "udp", "sctp"]));
     assert_eq!(
         names("TunnelType"),
         serde_json::json!(["ipip", "gre", "gue"])
@@ -313,14 +313,18 @@ fn off_is_accepted_for_what_this_version_does_not_carry() {
 
 #[test]
 fn a_services_tunnel_is_that_of_its_real_servers_and_gue_has_a_port() {
+    let gre = |checksum| valid::Tunnel::Gre { checksum };
+    let gue = |port, checksum| valid::Tunnel::Gue { port, checksum };
     for (written, tunnel) in [
         ("{ type: ipip }", valid::Tunnel::Ipip),
-        ("{ type: gre }", valid::Tunnel::Gre),
-        ("{ type: gue }", valid::Tunnel::Gue { port: 6080 }),
-        (
-            "{ type: gue, port: 5555 }",
-            valid::Tunnel::Gue { port: 5555 },
-        ),
+        ("{ type: ipip, checksum: csum }", valid::Tunnel::Ipip),
+        ("{ type: gre }", gre(false)),
+        ("{ type: gre, checksum: csum }", gre(true)),
+        ("{ type: gre, checksum: remcsum }", gre(false)),
+        ("{ type: gue }", gue(6080, false)),
+        ("{ type: gue, port: 5555 }", gue(5555, false)),
+        ("{ type: gue, checksum: csum }", gue(6080, true)),
+        ("{ type: gue, checksum: remcsum }", gue(6080, true)),
     ] {
         let text = SMALL.replace(
             "    reals:",
@@ -330,6 +334,113 @@ fn a_services_tunnel_is_that_of_its_real_servers_and_gue_has_a_port() {
         let reals = &config.reload().services[0].reals;
         assert!(!reals.is_empty());
         assert!(reals.iter().all(|real| real.tunnel == tunnel), "{written}");
+        assert!(reals.iter().all(|real| real.tunnel_source.is_none()));
+    }
+}
+
+#[test]
+fn a_real_servers_tunnel_overrides_the_services_as_a_whole() {
+    let text = SMALL
+        .replace(
+            "    reals:",
+            "    forward: tunnel\n    tunnel: { type: gue, port: 5555, source: 192.0.2.10 }\n    reals:",
+        )
+        .replace("weight: 0", "weight: 0, tunnel: { type: gue }");
+    let config = valid(&text);
+    let reals = &config.reload().services[0].reals;
+    let gue = |port| valid::Tunnel::Gue {
+        port,
+        checksum: false,
+    };
+    let of = |weight| {
+        reals
+            .iter()
+            .find(|real| (real.weight == 0) == weight)
+            .unwrap()
+    };
+    let (own, services) = (of(true), of(false));
+    assert_eq!((own.tunnel, own.tunnel_source), (gue(6080), None));
+    let source = "192.0.2.10".parse().ok();
+    assert_eq!(
+        (services.tunnel, services.tunnel_source),
+        (gue(5555), source)
+    );
+}
+
+#[test]
+fn others_packets_are_routed_where_that_is_said_or_lvs_is_followed() {
+    for (written, routed) in [
+        ("", false),
+        ("compat: lvs\n", true),
+        ("network: { forwarding: true }\n", true),
+        ("compat: lvs\nnetwork: { forwarding: false }\n", false),
+    ] {
+        let text = SMALL.replace("services:", &format!("{written}services:"));
+        assert_eq!(valid(&text).reload().forwarding, routed, "{written}");
+    }
+}
+
+#[test]
+fn a_segment_size_is_auto_or_a_number() {
+    use valid::MssClamp::{Auto, Bytes};
+    for (written, clamp) in [
+        ("", None),
+        ("    mss_clamp: auto\n", Some(Auto)),
+        ("    mss_clamp: 1360\n", Some(Bytes(1360))),
+    ] {
+        let text = SMALL.replace("    reals:", &format!("{written}    reals:"));
+        let config = valid(&text);
+        assert_eq!(config.reload().services[0].mss_clamp, clamp);
+    }
+    let text = SMALL.replace("    reals:", "    mss_clamp: 99\n    reals:");
+    assert_eq!(config::parse("test", text).unwrap_err().errors(), 1);
+}
+
+#[test]
+fn a_service_has_the_common_times_where_it_has_none_of_its_own() {
+    let text = SMALL.replace(
+        "    reals:",
+        "    timeouts: { tcp: 1h, sctp: 90s }\n    idle_reset: true\n    reals:",
+    ) + "timeouts: { tcp: 10m, udp: 30s }\n";
+    let config = valid(&text);
+    let reload = config.reload();
+    let service = &reload.services[0];
+    assert!(service.policy.idle_reset);
+    let seconds = |times: valid::Timeouts| {
+        [times.tcp, times.tcp_fin, times.udp, times.sctp].map(|time| time.as_secs())
+    };
+    assert_eq!(seconds(reload.timeouts), [600, 120, 30, 900]);
+    assert_eq!(
+        seconds(service.timeouts.over(reload.timeouts)),
+        [3600, 120, 30, 90]
+    );
+    let plain = valid(SMALL);
+    let common = plain.reload().timeouts;
+    assert_eq!(plain.reload().services[0].timeouts.over(common), common);
+}
+
+#[test]
+fn times_and_resets_of_a_service_are_checked() {
+    for (written, path, message) in [
+        (
+            "timeouts: { udp: 25d }",
+            "services[0].timeouts.udp",
+            "expected a time from 1ms to 24d, found 25d",
+        ),
+        (
+            "protocol: sctp\n    idle_reset: true",
+            "services[0].idle_reset",
+            "only TCP sessions can be reset",
+        ),
+    ] {
+        let text = SMALL.replace("    reals:", &format!("    {written}\n    reals:"));
+        let errors = config::parse("test", text).unwrap_err();
+        let found: Vec<_> = errors
+            .items()
+            .iter()
+            .map(|item| (item.path.as_str(), item.message.as_str()))
+            .collect();
+        assert_eq!(found, [(path, message)]);
     }
 }
 

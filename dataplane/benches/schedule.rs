@@ -47,13 +47,16 @@ impl Bench {
             limits: Limits::default(),
             forward: ForwardMethod::Direct,
             tunnel: TunnelKind::Ipip,
+            tunnel_source: None,
         };
         let service = ServiceSpec {
             name: "bench".into(),
             target: Target::vip(Protocol::Tcp, VIP.into(), 80),
             scheduler: kind,
             slow_start_ms: 0,
+            mss_clamp: None,
             policy: Policy::default(),
+            timeouts: None,
             reals: (0..reals).map(real).collect(),
         };
         let spec = Spec {

@@ -13,6 +13,8 @@ pub enum Protocol {
     Tcp = 6,
     /// UDP, RFC 768.
     Udp = 17,
+    /// SCTP, RFC 9260.
+    Sctp = 132,
 }
 
 impl Protocol {
@@ -25,6 +27,7 @@ impl Protocol {
         match number {
             6 => Some(Self::Tcp),
             17 => Some(Self::Udp),
+            132 => Some(Self::Sctp),
             _ => None,
         }
     }
@@ -41,6 +44,7 @@ impl fmt::Display for Protocol {
         f.write_str(match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Sctp => "sctp",
         })
     }
 }
@@ -111,7 +115,7 @@ pub struct FlowKey<A> {
     pub client_port: u16,
     /// The VIP's port.
     pub virtual_port: u16,
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     pub protocol: Protocol,
 }
 
@@ -126,6 +130,6 @@ pub struct ReplyKey<A> {
     pub client_port: u16,
     /// The real server's port.
     pub real_port: u16,
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     pub protocol: Protocol,
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::flow::{Protocol, V4, V6};
 use crate::verdict::DropReason;
 use crate::wire::checksum::Sum;
-use crate::wire::{ethernet, icmpv4, ipv4, ipv6, tcp, udp, vlan};
+use crate::wire::{ethernet, icmpv4, ipv4, ipv6, sctp, tcp, udp, vlan};
 
 mod martian;
 mod quoted;
@@ -52,12 +52,14 @@ pub struct Packet {
     pub addresses: Addresses,
     /// The upper layer's number; in an IPv6 fragment, what the fragment header names.
     pub protocol: u8,
-    /// The sender's port; 0 if neither TCP nor UDP, or a fragment.
+    /// The sender's port; 0 if no protocol that we balance, or a fragment.
     pub source_port: u16,
-    /// The receiver's port; 0 if neither TCP nor UDP, or a fragment.
+    /// The receiver's port; 0 if no protocol that we balance, or a fragment.
     pub destination_port: u16,
     /// TCP's flags; 0 if not TCP, or a fragment.
     pub tcp_flags: u8,
+    /// The type of SCTP's deciding chunk; 0 if not SCTP, or a fragment.
+    pub sctp_chunk: u8,
     /// TTL or hop limit.
     pub ttl: u8,
     /// Whether no router may fragment it: the flag in IPv4, always in IPv6.
@@ -102,6 +104,14 @@ impl Packet {
     #[must_use]
     pub const fn balanced_protocol(&self) -> Option<Protocol> {
         Protocol::from_number(self.protocol)
+    }
+
+    /// What moves its session's state on: TCP's flags or SCTP's chunk type, of which one at least
+    /// is 0.
+    #[inline]
+    #[must_use]
+    pub const fn signal(&self) -> u8 {
+        self.tcp_flags | self.sctp_chunk
     }
 
     /// Whether it is ICMP for IPv4 or ICMPv6 for IPv6.
@@ -168,6 +178,13 @@ impl Addresses {
             Self::V4 { destination, .. } => destination.into(),
             Self::V6 { destination, .. } => destination.into(),
         }
+    }
+
+    /// Whether they are IPv6's.
+    #[inline]
+    #[must_use]
+    pub const fn is_v6(&self) -> bool {
+        matches!(self, Self::V6 { .. })
     }
 
     /// The sum of the pseudo header for an upper layer of `length` bytes.
@@ -297,6 +314,7 @@ fn parse_ipv4(frame: &[u8], l3: u16) -> Parse {
         source_port: upper.source_port,
         destination_port: upper.destination_port,
         tcp_flags: upper.tcp_flags,
+        sctp_chunk: upper.sctp_chunk,
         ttl: header.ttl(),
         dont_fragment: header.dont_fragment(),
         fragment,
@@ -349,6 +367,7 @@ fn parse_ipv6(frame: &[u8], l3: u16) -> Parse {
         source_port: upper.source_port,
         destination_port: upper.destination_port,
         tcp_flags: upper.tcp_flags,
+        sctp_chunk: upper.sctp_chunk,
         ttl: header.hop_limit(),
         dont_fragment: true,
         fragment,
@@ -361,6 +380,7 @@ struct Upper {
     source_port: u16,
     destination_port: u16,
     tcp_flags: u8,
+    sctp_chunk: u8,
 }
 
 impl Upper {
@@ -375,14 +395,29 @@ impl Upper {
                 source_port: header.source_port(),
                 destination_port: header.destination_port(),
                 tcp_flags: header.flags(),
+                sctp_chunk: 0,
             }),
             ipv4::UDP => udp::Header::new(bytes).map(|header| Self {
                 source_port: header.source_port(),
                 destination_port: header.destination_port(),
                 tcp_flags: 0,
+                sctp_chunk: 0,
             }),
+            ipv4::SCTP => Self::sctp(bytes),
             protocol if protocol == icmp && bytes.len() < icmpv4::HEADER_BYTES => None,
             _ => Some(Self::default()),
         }
+    }
+
+    /// Out of line: TCP's and UDP's parse stays as short as it was.
+    #[cold]
+    fn sctp(bytes: &[u8]) -> Option<Self> {
+        let header = sctp::Header::new(bytes)?;
+        Some(Self {
+            source_port: header.source_port(),
+            destination_port: header.destination_port(),
+            tcp_flags: 0,
+            sctp_chunk: sctp::deciding_chunk(bytes)?,
+        })
     }
 }

@@ -207,8 +207,10 @@ impl Reassembly {
         self.partial(oldest).map(|partial| partial.deadline)
     }
 
-    /// Forgets datagrams that took too long; returns how many frames had waited for them.
-    pub fn expire(&mut self, now: Time) -> u32 {
+    /// Forgets datagrams that took too long; returns how many frames had waited for them. `tell` gets
+    /// header and payload of each first fragment among them: only the sender of such a one is told
+    /// (RFC 1122 section 3.3.2).
+    pub fn expire(&mut self, now: Time, mut tell: impl FnMut(DatagramKey, &[u8], &[u8])) -> u32 {
         let mut frames = 0;
         while let Some(place) = self.by_age.first() {
             // All wait equally long, so the oldest is the first to be due.
@@ -222,6 +224,9 @@ impl Reassembly {
                 break;
             };
             frames += partial.frames;
+            if let (Some(header), Some((0, payload))) = (&partial.header, partial.pieces.first()) {
+                tell(partial.key, header, payload);
+            }
         }
         frames
     }

@@ -49,7 +49,7 @@ drop_reasons! {
     NotLocal "not_local" "The packet is neither for a VIP or an address of ours, nor to or from a NAT real server.";
     LocalUnhandled "local_unhandled" "For an address of ours, but nothing listens and there is no kernel port.";
     NoService "no_service" "For a VIP, but no service has this protocol and port.";
-    NoSession "no_session" "A packet that belongs to no session and does not begin one.";
+    NoSession "no_session" "A packet that belongs to no session and does not begin one: TCP without SYN, SCTP without INIT, or anything from port 20 (FTP data).";
     NoReal "no_real" "The scheduler found no real server that may take a new session.";
     Shed "shed" "A new session that `drop_packet` sheds.";
     RealGone "real_gone" "The session's real server is no longer known.";
@@ -69,6 +69,7 @@ drop_reasons! {
     FragmentTableFull "fragment_table_full" "Too many datagrams are being reassembled.";
     IcmpIgnored "icmp_ignored" "An ICMP message for one of our addresses that is none of our business.";
     IcmpInvalid "icmp_invalid" "A malformed ICMP message or one with a wrong checksum.";
+    IcmpLimited "icmp_limited" "More ICMP errors about sessions than one worker passes on in a second.";
     IcmpNoSession "icmp_no_session" "An ICMP error about a packet of no known session.";
 }
 
@@ -83,8 +84,8 @@ pub enum Verdict {
     Punted,
     /// Handed to the worker that owns its flow.
     HandedOver,
-    /// Not to be sent anywhere: answers of ARP and NDP, which have been used, and what was sent to a
-    /// group that nobody here listens to.
+    /// Not to be sent anywhere: answers of ARP and NDP and errors from a tunnel's path, which have been
+    /// used, and what was sent to a group that nobody here listens to.
     Consumed,
     /// Dropped.
     Dropped(DropReason),

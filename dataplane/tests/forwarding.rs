@@ -17,6 +17,8 @@ mod fragments;
 mod hosts;
 #[path = "forwarding/icmp.rs"]
 mod icmp;
+#[path = "forwarding/idle.rs"]
+mod idle;
 #[path = "forwarding/limits.rs"]
 mod limits;
 #[path = "forwarding/lookup.rs"]
@@ -29,7 +31,13 @@ mod net;
 mod policy;
 #[path = "forwarding/refusals.rs"]
 mod refusals;
+#[path = "forwarding/sctp.rs"]
+mod sctp;
 #[path = "forwarding/sessions.rs"]
 mod sessions;
+#[path = "forwarding/sizes.rs"]
+mod sizes;
+#[path = "forwarding/tunnels.rs"]
+mod tunnels;
 #[path = "forwarding/workers.rs"]
 mod workers;

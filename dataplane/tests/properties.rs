@@ -12,22 +12,31 @@ mod net;
 
 use etherparse::{NetSlice, SlicedPacket, TcpHeader, TransportSlice, UdpHeader};
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
-use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::snapshot::model::{ForwardMethod, MssClamp, TunnelKind};
+use plimsoll_dataplane::snapshot::spec::{RealSpec, Spec};
 use plimsoll_dataplane::testing::{FaultInjector, Faults, PacketBuilder, Rig, Rng, Sent};
 use proptest::prelude::*;
 
 use net::*;
 
-/// Every method and both families at once: TCP 80 direct, 81 NAT, 82 tunnel in either family;
-/// UDP 53 NAT, 54 direct, 55 tunnel. The LAN is narrower than the WAN.
+/// Every method and both families at once: TCP 80 direct, 81 NAT, 82 tunnels of all kinds in either
+/// family; UDP 53 NAT, 54 direct, 55 tunnels; SCTP 80 direct, 81 NAT. The LAN is narrower than the WAN.
 fn everything() -> Spec {
     use ForwardMethod::{Direct, Nat, Tunnel};
     let mut services = Vec::new();
     for (vip, reals) in [(VIP, REALS), (VIP6, REALS6)] {
+        let by = |kind, address| RealSpec {
+            tunnel: kind,
+            ..real(address, 82, Tunnel)
+        };
         let mixed = vec![
             real(REALS[0], 82, Tunnel),
             real(REALS6[0], 82, Tunnel),
+            by(GRE, REALS6[1]),
+            by(TunnelKind::Gre { checksum: true }, REALS[2]),
+            by(GUE, REALS6[2]),
+            by(GUE_CSUM, WAN_ADDRESS),
+            by(GUE_CSUM, "10.1.0.14"),
             weighted(REALS[1], 82, Tunnel, 0),
         ];
         for (protocol, port, forward) in [
@@ -35,6 +44,8 @@ fn everything() -> Spec {
             (Protocol::Tcp, 81, Nat),
             (Protocol::Udp, 53, Nat),
             (Protocol::Udp, 54, Direct),
+            (Protocol::Sctp, 80, Direct),
+            (Protocol::Sctp, 81, Nat),
         ] {
             let port_there = if forward == Nat { port + 8000 } else { port };
             let reals = reals.map(|address| real(address, port_there, forward));
@@ -44,13 +55,24 @@ fn everything() -> Spec {
         services.push(service(Protocol::Udp, vip, 55, mixed));
         services.push(service(Protocol::Udp, vip, 56, vec![]));
     }
+    for (number, service) in services.iter_mut().enumerate() {
+        service.mss_clamp = [None, Some(MssClamp::Auto), Some(MssClamp::Bytes(600))][number % 3];
+        service.policy.path_mtu = number % 5 != 0;
+    }
     let mut spec = with_kernel(services);
     spec.ports[1].mtu = 1400;
+    spec.forwarding = true;
+    spec.neighbours.push((ip("10.1.0.14"), mac_of("10.1.0.14")));
     // One real server's MAC has to be asked for.
     spec.neighbours
         .retain(|(address, _)| *address != ip(REALS[2]));
     spec
 }
+
+const GUE_CSUM: TunnelKind = TunnelKind::Gue {
+    port: 6080,
+    checksum: true,
+};
 
 /// A frame, and where it arrives.
 #[derive(Debug, Clone)]
@@ -114,7 +136,7 @@ fn some_length() -> impl Strategy<Value = usize> {
 
 /// A well-formed packet of any kind, perhaps in fragments.
 fn sound_frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
-    let kind = prop_oneof![4 => Just(0), 4 => Just(1), 2 => Just(2), 1 => Just(3), 1 => Just(4)];
+    let kind = prop_oneof![4 => Just(0), 4 => Just(1), 2 => Just(2), 1 => Just(3), 1 => Just(4), 3 => Just(5)];
     let dress = (
         prop_oneof![9 => Just(64_u8), 1 => 0..3_u8],
         any::<bool>(),
@@ -155,6 +177,11 @@ fn sound_frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
                     let kind = kinds[usize::from(byte) % kinds.len()];
                     builder.icmp_error(kind, byte & 7, 0, &quoted[..quoted.len().min(500)])
                 }
+                5 => {
+                    // Mostly chunks that move an association on.
+                    let chunk = if byte < 128 { byte % 15 } else { byte };
+                    builder.sctp(source, destination, chunk).payload(&payload)
+                }
                 3 => builder.echo_request(source, destination).payload(&payload),
                 _ => builder.protocol(byte).payload(&payload),
             };
@@ -171,11 +198,54 @@ fn sound_frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
     )
 }
 
+/// What a router on the way of a tunnel says about a packet in it, or about what might be one.
+fn tunnel_complaints() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let v6 = [false, true];
+    let inside = (prop::sample::select(v6.to_vec()), 4000..4003_u16);
+    let outside = (prop::sample::select(v6.to_vec()), 0..4_u8, 0..4_u8);
+    let what = (0..12_u8, 0..6_u8, prop_oneof![0..1500_u32, any::<u32>()]);
+    (inside, outside, what, 0..300_usize).prop_map(|(inside, outside, what, bytes)| {
+        let ((inner_v6, port), (outer_v6, last, between)) = (inside, outside);
+        let (client, vip, number) = if inner_v6 {
+            (CLIENT6, VIP6, 41)
+        } else {
+            (CLIENT, VIP, 4)
+        };
+        let inner = packet(client, vip).ttl(63).tcp(port, 82).payload(&[0; 200]);
+        let inner = inner.build_datagram();
+        let ours = if outer_v6 { LAN_ADDRESS6 } else { LAN_ADDRESS };
+        let reals = if outer_v6 { REALS6 } else { REALS };
+        let real = reals.get(usize::from(last)).copied().unwrap_or(ours);
+        let outer = packet(ours, real);
+        let ether_type = if inner_v6 { [0x86, 0xdd] } else { [8, 0] };
+        let outer = match between {
+            0 => outer.protocol(number).payload(&inner),
+            1 => outer
+                .protocol(47)
+                .payload(&[&[0, 0], &ether_type[..], &inner].concat()),
+            2 => outer
+                .protocol(47)
+                .payload(&[&[0x80, 0], &ether_type[..], &[0; 4], &inner].concat()),
+            _ => outer
+                .udp(50_000, 6080)
+                .payload(&[&[0, number, 0, 0], &inner[..]].concat()),
+        };
+        let quoted = outer.build_datagram();
+        let (kind, code, rest) = what;
+        let quoted = &quoted[..bytes.min(quoted.len())];
+        vec![
+            from_lan(real, ours)
+                .icmp_error(kind, code, rest, quoted)
+                .build(),
+        ]
+    })
+}
+
 /// Frames as they might arrive: sound, damaged, or noise with our MAC in front.
 fn arrivals(workers: usize) -> impl Strategy<Value = Vec<Arrival>> {
     let damage = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4);
     let damaged = (
-        sound_frames(),
+        prop_oneof![4 => sound_frames(), 1 => tunnel_complaints()],
         damage,
         any::<prop::sample::Index>(),
         any::<bool>(),
@@ -202,7 +272,8 @@ fn arrivals(workers: usize) -> impl Strategy<Value = Vec<Arrival>> {
         let frame = [&WAN_MAC.0[..], &GATEWAY_MAC.0, &kind, &noise].concat();
         vec![frame]
     });
-    let frames = prop_oneof![4 => sound_frames(), 2 => damaged, 1 => noise];
+    let frames =
+        prop_oneof![4 => sound_frames(), 2 => damaged, 1 => tunnel_complaints(), 1 => noise];
     let arrival = (0..workers, 0..4_u16, frames).prop_map(|(worker, port, frames)| {
         let arrive = |frame: Vec<u8>| {
             // The kernel's ports are rarely meant.
@@ -247,6 +318,21 @@ fn ip_checksum_is_right(frame: &[u8]) -> bool {
         .is_ok_and(|(header, _)| header.calc_header_checksum() == header.header_checksum)
 }
 
+/// Whether the checksum of the ICMP message in a frame without IP options is right.
+fn icmp_checksum_is_right(frame: &[u8]) -> bool {
+    let sum = etherparse::checksum::Sum16BitWords::new();
+    let sum = if frame.get(12..14) == Some(&[8, 0]) {
+        sum.add_slice(&frame[34..])
+    } else {
+        let length = u32::try_from(frame.len() - 54).unwrap();
+        sum.add_slice(&frame[22..54])
+            .add_4bytes(length.to_be_bytes())
+            .add_2bytes([0, 58])
+            .add_slice(&frame[54..])
+    };
+    sum.ones_complement() == 0
+}
+
 /// Whether a frame's TCP or UDP checksum is right; `None` if it has none.
 fn transport_checksum_is_right(frame: &[u8]) -> Option<bool> {
     let sliced = SlicedPacket::from_ethernet(frame).ok()?;
@@ -273,6 +359,15 @@ fn transport_checksum_is_right(frame: &[u8]) -> Option<bool> {
         }
         _ => None,
     }
+}
+
+/// Whether an SCTP packet's CRC is right, in a frame with no extension header.
+fn crc_is_right(frame: &[u8]) -> bool {
+    let upper = if frame[12..14] == [8, 0] { 34 } else { 54 };
+    let mut packet = frame[upper..].to_vec();
+    let crc = u32::from_le_bytes(packet[8..12].try_into().unwrap());
+    packet[8..12].fill(0);
+    crc == crc32c::crc32c(&packet)
 }
 
 proptest! {
@@ -309,7 +404,7 @@ proptest! {
     fn checksums_after_nat_are_those_of_a_new_packet(
         payload in prop::collection::vec(any::<u8>(), 0..300),
         client in 1024..u16::MAX,
-        tcp in any::<bool>(),
+        protocol in prop::sample::select(vec![Protocol::Tcp, Protocol::Udp, Protocol::Sctp]),
         is_v6 in any::<bool>(),
         no_checksum in any::<bool>(),
         numbers in any::<(u32, u32)>(),
@@ -323,15 +418,15 @@ proptest! {
             (format!("198.51.{high}.{low}"), VIP, REALS)
         };
         let dress = |builder: PacketBuilder, flags, source, destination| {
-            let builder = if tcp {
-                builder.tcp(source, destination).flags(flags).numbers(numbers.0, numbers.1)
-            } else {
-                builder.udp(source, destination)
+            let builder = match protocol {
+                Protocol::Tcp => builder.tcp(source, destination).flags(flags).numbers(numbers.0, numbers.1),
+                Protocol::Udp => builder.udp(source, destination),
+                Protocol::Sctp => builder.sctp(source, destination, INIT),
             };
             let builder = builder.payload(&payload);
             if no_checksum && !is_v6 { builder.no_udp_checksum() } else { builder }
         };
-        let vport = if tcp { 81 } else { 53 };
+        let vport = if protocol == Protocol::Udp { 53 } else { 81 };
         let request = dress(from_wan(&from, vip), SYN, client, vport);
         let reply = dress(from_lan(reals[0], &from), SYN_ACK, vport + 8000, client);
         let mut sent = rig.pass(WAN, &request.build());
@@ -339,8 +434,87 @@ proptest! {
         prop_assert_eq!(sent.len(), 2);
         for (_, frame) in &sent {
             prop_assert!(ip_checksum_is_right(frame));
-            prop_assert_eq!(transport_checksum_is_right(frame), Some(true), "{:02x?}", frame);
+            if protocol == Protocol::Sctp {
+                prop_assert!(crc_is_right(frame), "{:02x?}", frame);
+            } else {
+                prop_assert_eq!(transport_checksum_is_right(frame), Some(true), "{:02x?}", frame);
+            }
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn errors_that_are_passed_on_have_the_checksum_of_a_new_message(
+        is_v6 in any::<bool>(),
+        from_client in any::<bool>(),
+        what in (any::<u8>(), any::<u32>()),
+        bytes in 8..600_usize,
+        port in 1024..u16::MAX,
+    ) {
+        let mut rig = Rig::new(1, &everything());
+        let (client, vip, reals) = if is_v6 {
+            (CLIENT6, VIP6, REALS6)
+        } else {
+            (CLIENT, VIP, REALS)
+        };
+        rig.pass(WAN, &from_wan(client, vip).udp(port, 53).build());
+        let (code, rest) = what;
+        let kind = match (is_v6, code % 4) {
+            (true, kind) => kind + 1,
+            (false, kind) => [3, 4, 11, 12][usize::from(kind)],
+        };
+        let payload = vec![code; 600];
+        let (port_there, seen, error) = if from_client {
+            (LAN, packet(vip, client).udp(53, port), from_wan(client, vip))
+        } else {
+            (WAN, packet(client, reals[0]).udp(port, 8053), from_lan(reals[0], client))
+        };
+        let quoted = seen.payload(&payload).build_datagram();
+        let header = if is_v6 { 40 } else { 20 };
+        let error = error.icmp_error(kind, code, rest, &quoted[..header + bytes]);
+        let sent = rig.pass(if from_client { WAN } else { LAN }, &error.build());
+        prop_assert_eq!(sent.len(), 1);
+        let (port, frame) = &sent[0];
+        prop_assert_eq!(*port, port_there);
+        prop_assert!(ip_checksum_is_right(frame));
+        prop_assert!(icmp_checksum_is_right(frame), "{:02x?}", frame);
+    }
+
+    #[test]
+    fn the_udp_checksum_of_a_tunnel_is_that_of_a_new_datagram(
+        payload in prop::collection::vec(any::<u8>(), 0..300),
+        port in 1024..u16::MAX,
+        inner_v6 in any::<bool>(),
+        outer_v6 in any::<bool>(),
+    ) {
+        let reals = if outer_v6 { REALS6 } else { REALS };
+        let mut rig = Rig::new(1, &tunnel_of(GUE_CSUM, reals, reals));
+        let (client, vip) = if inner_v6 { (CLIENT6, VIP6) } else { (CLIENT, VIP) };
+        let request = from_wan(client, vip).udp(port, 53).payload(&payload);
+        let sent = rig.pass(WAN, &request.build());
+        prop_assert_eq!(sent.len(), 1);
+        prop_assert!(ip_checksum_is_right(&sent[0].1));
+        prop_assert_eq!(transport_checksum_is_right(&sent[0].1), Some(true));
+    }
+
+    #[test]
+    fn a_clamped_segment_has_the_checksum_of_a_new_one(
+        options in prop::collection::vec(prop_oneof![Just(1_u8), Just(2), Just(4), any::<u8>()], 0..40),
+        payload in prop::collection::vec(any::<u8>(), 0..60),
+        is_v6 in any::<bool>(),
+        vport in 80..82_u16,
+    ) {
+        let mut spec = everything();
+        for service in &mut spec.services {
+            service.mss_clamp = Some(MssClamp::Bytes(536));
+        }
+        let mut rig = Rig::new(1, &spec);
+        let (client, vip) = if is_v6 { (CLIENT6, VIP6) } else { (CLIENT, VIP) };
+        let syn = from_wan(client, vip).tcp(4000, vport).flags(SYN);
+        let sent = rig.pass(WAN, &syn.tcp_options(&options).payload(&payload).build());
+        prop_assert_eq!(sent.len(), 1);
+        prop_assert_eq!(transport_checksum_is_right(&sent[0].1), Some(true));
     }
 }
 

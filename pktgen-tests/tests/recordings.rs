@@ -102,10 +102,10 @@ fn whatever_differs_is_told() {
         "{inactive}"
     );
     let unsupported = changed(|recording| {
-        recording["sysctl"] = serde_json::json!({ "net.ipv4.vs.sloppy_tcp": 1 });
+        recording["sysctl"] = serde_json::json!({ "net.ipv4.vs.conntrack": 1 });
     });
     assert_eq!(
         unsupported,
-        "not supported: sysctl net.ipv4.vs.sloppy_tcp=1"
+        "not supported: `conntrack` is not carried over: there is no kernel in the way"
     );
 }

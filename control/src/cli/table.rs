@@ -197,12 +197,14 @@ fn keyword(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "TCP",
         Protocol::Udp => "UDP",
+        Protocol::Sctp => "SCTP",
     }
 }
 
 fn name(service: &Service) -> String {
     let target = &service.target;
-    format!("{}  {}", target.protocol().to_uppercase(), target.address())
+    let protocol = target.protocol().to_uppercase();
+    format!("{protocol:<4} {}", target.address())
 }
 
 fn numbers(shown: [u64; 5], exact: bool) -> String {

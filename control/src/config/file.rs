@@ -9,7 +9,7 @@ use plimsoll_dataplane::snapshot::policy::DEFAULT_SHED_RATE;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::leaf::{ByteSize, HashKey, MacAddr, Ports, RealAddr, Vip, Written};
+use super::leaf::{ByteSize, HashKey, MacAddr, MssClamp, Ports, RealAddr, Vip, Written};
 
 /// A whole configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -132,6 +132,10 @@ pub struct Network {
     /// Fixed MAC addresses; all others are learnt by ARP or NDP.
     #[serde(default)]
     pub neighbors: Vec<Neighbor>,
+    /// Whether packets that are for nobody here are routed, as Linux does with `ip_forward`; false if
+    /// omitted, with `compat: lvs` true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarding: Option<bool>,
 }
 
 /// One item of `network.routes`.
@@ -167,6 +171,27 @@ pub struct Timeouts {
     /// A UDP session.
     #[serde(default = "default_udp")]
     pub udp: Written<Duration>,
+    /// An open SCTP association.
+    #[serde(default = "default_sctp")]
+    pub sctp: Written<Duration>,
+}
+
+/// `services[].timeouts`: those of one service; what is left out is as in the file's `timeouts`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OwnTimeouts {
+    /// An established TCP session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<Written<Duration>>,
+    /// A TCP session after a FIN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_fin: Option<Written<Duration>>,
+    /// A UDP session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub udp: Option<Written<Duration>>,
+    /// An open SCTP association.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sctp: Option<Written<Duration>>,
 }
 
 /// Whose habits a service has where Plimsoll does otherwise than LVS; `docs/DEVIATIONS.md` lists them.
@@ -195,6 +220,13 @@ pub struct Ipvs {
     /// Any TCP segment but a reset may begin a session.
     #[serde(default)]
     pub sloppy_tcp: bool,
+    /// Any SCTP packet but an ABORT may begin a session.
+    #[serde(default)]
+    pub sloppy_sctp: bool,
+    /// When TCP sessions follow the state table for defence: `auto` while half-open sessions take more
+    /// than a quarter of the session table.
+    #[serde(default)]
+    pub secure_tcp: Defence,
     /// When new sessions are shed: `auto` while the session table is nearly full.
     #[serde(default)]
     pub drop_packet: Defence,
@@ -205,6 +237,9 @@ pub struct Ipvs {
     /// A NAT real server is told that what it sends from its service's port belongs to no session.
     #[serde(default)]
     pub nat_icmp_send: bool,
+    /// Tunnels fragment no packet that must not be, and tell its sender what fits.
+    #[serde(default = "default_pmtu_disc")]
+    pub pmtu_disc: bool,
 }
 
 /// When a defence against floods is up.
@@ -286,6 +321,15 @@ pub struct Service {
     /// How `forward: tunnel` encapsulates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<Tunnel>,
+    /// The largest TCP segments that the ends may offer each other; `auto` is what fits the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mss_clamp: Option<MssClamp>,
+    /// Overrides the file's `timeouts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<OwnTimeouts>,
+    /// Client and real server get a reset when an established TCP session has been idle for too long.
+    #[serde(default)]
+    pub idle_reset: bool,
     /// Overrides the file's `compat`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compat: Option<Compat>,
@@ -350,6 +394,9 @@ pub struct Real {
     /// Overrides the service's `forward`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward: Option<Forward>,
+    /// Overrides the service's `tunnel`, as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Tunnel>,
 }
 
 /// `services[].persistence`.
@@ -365,7 +412,7 @@ pub struct Persistence {
     pub mask: Option<u8>,
 }
 
-/// `services[].tunnel`.
+/// `services[].tunnel`, and a real server's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tunnel {
@@ -376,6 +423,12 @@ pub struct Tunnel {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
+    /// What is summed for `type: gre` and `type: gue`.
+    #[serde(default)]
+    pub checksum: TunnelChecksum,
+    /// The outer source, one of Plimsoll's own addresses; that of the port on the way if omitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Written<IpAddr>>,
 }
 
 /// `services[].tunnel.port` if it is omitted.
@@ -479,6 +532,19 @@ pub enum TunnelType {
     Gue,
 }
 
+/// The format's checksums of tunnels, by the names of `ipvsadm --tun-csum` and its like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TunnelChecksum {
+    /// None.
+    #[default]
+    None,
+    /// GRE's checksum, or UDP's for GUE.
+    Csum,
+    /// Remote checksum offload, for GUE.
+    Remcsum,
+}
+
 /// The format's health checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -513,6 +579,10 @@ const fn default_am_droprate() -> u32 {
     DEFAULT_SHED_RATE.get()
 }
 
+const fn default_pmtu_disc() -> bool {
+    true
+}
+
 const fn default_weight() -> u32 {
     1
 }
@@ -543,6 +613,10 @@ const fn default_udp() -> Written<Duration> {
     Written(Duration::from_secs(5 * 60))
 }
 
+const fn default_sctp() -> Written<Duration> {
+    Written(Duration::from_secs(15 * 60))
+}
+
 // What a bare `ipvsadm -p` sets.
 const fn default_persistence() -> Written<Duration> {
     Written(Duration::from_secs(6 * 60))
@@ -563,9 +637,12 @@ impl Default for Ipvs {
             conn_reuse_mode: None,
             expire_nodest_conn: false,
             sloppy_tcp: false,
+            sloppy_sctp: false,
+            secure_tcp: Defence::default(),
             drop_packet: Defence::default(),
             am_droprate: default_am_droprate(),
             nat_icmp_send: false,
+            pmtu_disc: default_pmtu_disc(),
         }
     }
 }
@@ -576,6 +653,7 @@ impl Default for Timeouts {
             tcp: default_tcp(),
             tcp_fin: default_tcp_fin(),
             udp: default_udp(),
+            sctp: default_sctp(),
         }
     }
 }

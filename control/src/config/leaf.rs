@@ -2,6 +2,7 @@
 //! Each is parsed here from its text alone; what fits together is `validate`'s.
 
 mod address;
+mod mss;
 mod ports;
 mod quantity;
 
@@ -12,6 +13,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use address::{HashKey, MacAddr, RealAddr, Vip};
+pub use mss::MssClamp;
 pub use ports::Ports;
 pub use quantity::ByteSize;
 pub(crate) use quantity::print_duration;
@@ -140,5 +142,6 @@ pub(super) const LEAVES: &[LeafKind] = &[
     kind::<HashKey>(),
     kind::<Vip>(),
     kind::<RealAddr>(),
+    kind::<MssClamp>(),
     kind::<Ports>(),
 ];

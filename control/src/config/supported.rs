@@ -137,11 +137,11 @@ impl Offered for Protocol {
         &[("tcp", Self::Tcp), ("udp", Self::Udp), ("sctp", Self::Sctp)];
 
     fn works(self) -> Option<valid::Protocol> {
-        match self {
-            Self::Tcp => Some(valid::Protocol::Tcp),
-            Self::Udp => Some(valid::Protocol::Udp),
-            Self::Sctp => None,
-        }
+        Some(match self {
+            Self::Tcp => valid::Protocol::Tcp,
+            Self::Udp => valid::Protocol::Udp,
+            Self::Sctp => valid::Protocol::Sctp,
+        })
     }
 }
 
@@ -155,10 +155,11 @@ impl Offered for TunnelType {
     fn works(self) -> Option<valid::Tunnel> {
         Some(match self {
             Self::Ipip => valid::Tunnel::Ipip,
-            Self::Gre => valid::Tunnel::Gre,
-            // Its port has a key of its own.
+            // Checksums and ports have keys of their own.
+            Self::Gre => valid::Tunnel::Gre { checksum: false },
             Self::Gue => valid::Tunnel::Gue {
                 port: DEFAULT_GUE_PORT,
+                checksum: false,
             },
         })
     }

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use plimsoll_dataplane::snapshot::policy::Policy;
 
 pub use super::file::Hugepages;
+pub use super::leaf::MssClamp;
 pub use target::{Identity, Mark, Rule, Target, Vip};
 
 /// A configuration that was found valid: what is fixed until a restart, and what reloads.
@@ -82,6 +83,8 @@ pub struct ReloadConfig {
     pub routes: Vec<Route>,
     /// No two for one address; in the order of the file.
     pub neighbors: Vec<Neighbor>,
+    /// Whether packets that are for nobody here are routed.
+    pub forwarding: bool,
     /// How long idle sessions live.
     pub timeouts: Timeouts,
     /// Whether NAT real servers are told that what they send belongs to no session.
@@ -123,6 +126,31 @@ pub struct Timeouts {
     pub tcp_fin: Duration,
     /// A UDP session.
     pub udp: Duration,
+    /// An open SCTP association.
+    pub sctp: Duration,
+}
+
+/// A service's own [`Timeouts`]; `None` is the common one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "those of `Timeouts`")]
+pub struct OwnTimeouts {
+    pub tcp: Option<Duration>,
+    pub tcp_fin: Option<Duration>,
+    pub udp: Option<Duration>,
+    pub sctp: Option<Duration>,
+}
+
+impl OwnTimeouts {
+    /// Those in force, where the common ones are `common`.
+    #[must_use]
+    pub fn over(self, common: Timeouts) -> Timeouts {
+        Timeouts {
+            tcp: self.tcp.unwrap_or(common.tcp),
+            tcp_fin: self.tcp_fin.unwrap_or(common.tcp_fin),
+            udp: self.udp.unwrap_or(common.udp),
+            sctp: self.sctp.unwrap_or(common.sctp),
+        }
+    }
 }
 
 /// A virtual service.
@@ -138,8 +166,12 @@ pub struct Service {
     pub slow_start: Duration,
     /// What the service says; each real server holds its own.
     pub forward: Forward,
+    /// The largest TCP segments that the ends may offer each other.
+    pub mss_clamp: Option<MssClamp>,
     /// Where it does as IPVS does, and where not.
     pub policy: Policy,
+    /// How long its idle sessions live.
+    pub timeouts: OwnTimeouts,
     /// In scheduling order, which is that of the file. None twice, perhaps none at all.
     pub reals: Vec<Real>,
 }
@@ -160,6 +192,8 @@ pub struct Real {
     pub forward: Forward,
     /// How [`Forward::Tunnel`] encapsulates.
     pub tunnel: Tunnel,
+    /// Our end of the tunnel, of the real server's family, if it is not the address of the port on the way.
+    pub tunnel_source: Option<IpAddr>,
 }
 
 /// How a real server is chosen.
@@ -242,12 +276,17 @@ pub enum Tunnel {
     /// IP in IP.
     #[default]
     Ipip,
-    /// GRE without a checksum.
-    Gre,
-    /// Generic UDP encapsulation without a checksum.
+    /// GRE.
+    Gre {
+        /// Whether with a checksum.
+        checksum: bool,
+    },
+    /// Generic UDP encapsulation.
     Gue {
         /// The real servers' UDP port; not 0.
         port: u16,
+        /// Whether with UDP's checksum.
+        checksum: bool,
     },
 }
 
@@ -258,6 +297,8 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP.
+    Sctp,
 }
 
 impl Protocol {
@@ -267,6 +308,7 @@ impl Protocol {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Sctp => "sctp",
         }
     }
 }
@@ -335,8 +377,16 @@ impl fmt::Display for Tunnel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ipip => f.write_str("ipip"),
-            Self::Gre => f.write_str("gre"),
-            Self::Gue { port } => write!(f, "gue to port {port}"),
+            Self::Gre { checksum: false } => f.write_str("gre"),
+            Self::Gre { checksum: true } => f.write_str("gre with checksum"),
+            Self::Gue {
+                port,
+                checksum: false,
+            } => write!(f, "gue to port {port}"),
+            Self::Gue {
+                port,
+                checksum: true,
+            } => write!(f, "gue to port {port} with checksum"),
         }
     }
 }

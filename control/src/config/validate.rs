@@ -6,11 +6,12 @@ mod network;
 mod policy;
 mod schedulers;
 mod services;
+mod tunnel;
 
 use std::net::IpAddr;
 
 use super::diagnostics::{Problem, Problems, Severity};
-use super::file::Config;
+use super::file::{Compat, Config};
 use super::tree::{Node, Step};
 use super::valid::ValidConfig;
 
@@ -108,6 +109,10 @@ pub(super) fn validate(
             super::valid::ReloadConfig {
                 routes: net.routes,
                 neighbors: net.neighbors,
+                forwarding: config
+                    .network
+                    .forwarding
+                    .unwrap_or(config.compat == Compat::Lvs),
                 timeouts,
                 refuses_replies: config.ipvs.nat_icmp_send,
                 hash_key: config.hash.key.map(|key| key.0.0),

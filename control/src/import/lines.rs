@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use super::marks;
-use super::table::{Checksum, Key, Real, Service, Table};
+use super::table::{Key, Real, Service, Table};
 use super::yaml;
 use crate::config::diagnostics::Problems;
-use crate::config::file::{Forward, Protocol, TunnelType};
+use crate::config::file::{Forward, Protocol, TunnelChecksum, TunnelType};
 use crate::config::leaf::Leaf as _;
 use crate::config::{Diagnostics, Loaded};
 
@@ -143,8 +143,8 @@ fn write_real(text: &mut String, real: &Real) {
         let _ = write!(text, " --tun-port {}", tunnel.port);
     }
     text.push_str(match tunnel.checksum {
-        Checksum::None => " --tun-nocsum",
-        Checksum::Full => " --tun-csum",
-        Checksum::Remote => " --tun-remcsum",
+        TunnelChecksum::None => " --tun-nocsum",
+        TunnelChecksum::Csum => " --tun-csum",
+        TunnelChecksum::Remcsum => " --tun-remcsum",
     });
 }

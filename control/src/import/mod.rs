@@ -22,7 +22,7 @@ use crate::config::{self, Diagnostics, Loaded};
 pub use lines::{Exported, export};
 pub use marks::Marks;
 pub use sysctl::{SysctlError, Sysctls};
-pub use table::{Checksum, Encapsulation, Key, Persistence, Real, Service, Table, Timeouts};
+pub use table::{Encapsulation, Key, Persistence, Real, Service, Table, Timeouts};
 pub use yaml::{Base, services, timeouts};
 
 /// What is imported.

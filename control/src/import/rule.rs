@@ -4,10 +4,10 @@
 use std::net::SocketAddr;
 
 use super::line::{self, Command, Flag, Given, Line, Word};
-use super::table::{self, Checksum, Encapsulation, Key, Persistence, Real, Service, Timeouts};
+use super::table::{self, Encapsulation, Key, Persistence, Real, Service, Timeouts};
 use super::value;
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
-use crate::config::file::{Forward, Protocol, TunnelType};
+use crate::config::file::{Forward, Protocol, TunnelChecksum, TunnelType};
 use crate::config::leaf::Vip;
 
 /// What a rule does.
@@ -416,14 +416,14 @@ impl<'t> Reader<'t, '_> {
             return Err(Box::new(problem.help("expected --tun-port")));
         }
         let sums = [
-            (Flag::TunNocsum, Checksum::None),
-            (Flag::TunCsum, Checksum::Full),
-            (Flag::TunRemcsum, Checksum::Remote),
+            (Flag::TunNocsum, TunnelChecksum::None),
+            (Flag::TunCsum, TunnelChecksum::Csum),
+            (Flag::TunRemcsum, TunnelChecksum::Remcsum),
         ];
         let mut chosen = sums
             .into_iter()
             .filter(|(flag, _)| self.given(*flag).is_some());
-        let checksum = chosen.next().map_or(Checksum::None, |(_, sum)| sum);
+        let checksum = chosen.next().map_or(TunnelChecksum::None, |(_, sum)| sum);
         if let Some(second) = chosen.next().and_then(|(flag, _)| self.given(flag)) {
             let problem = second.word.problem("a tunnel has one kind of checksum");
             let help = "expected one of --tun-nocsum, --tun-csum and --tun-remcsum";

@@ -39,6 +39,9 @@ const CARRIED: &[(&str, Shape)] = &[
     ("drop_packet", Shape::Defence),
     ("expire_nodest_conn", Shape::Boolean),
     ("nat_icmp_send", Shape::Boolean),
+    ("pmtu_disc", Shape::Boolean),
+    ("secure_tcp", Shape::Defence),
+    ("sloppy_sctp", Shape::Boolean),
     ("sloppy_tcp", Shape::Boolean),
 ];
 
@@ -72,11 +75,8 @@ const NOT_CARRIED: &[(&str, &str, &str)] = &[
     ),
     ("lblc_expiration", "86400", "the cache has a fixed size"),
     ("lblcr_expiration", "86400", "the cache has a fixed size"),
-    ("pmtu_disc", "1", "this version does not have it"),
     ("run_estimation", "1", "rates cost the packet path nothing"),
     ("schedule_icmp", "0", "this version does not have it"),
-    ("secure_tcp", "0", "this version does not have it"),
-    ("sloppy_sctp", "0", "this version does not have it"),
     (
         "snat_reroute",
         "1",

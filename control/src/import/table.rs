@@ -8,7 +8,7 @@ use super::marks::Marks;
 use super::rule::{Rule, What};
 use super::sysctl::Sysctls;
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
-use crate::config::file::{Forward, Protocol, TunnelType};
+use crate::config::file::{Forward, Protocol, TunnelChecksum, TunnelType};
 use crate::config::leaf::Vip;
 
 /// What names a service.
@@ -84,20 +84,7 @@ pub struct Encapsulation {
     /// GUE's UDP port; 0 if there is none.
     pub port: u16,
     /// What is summed.
-    pub checksum: Checksum,
-}
-
-/// A tunnel's checksum.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Checksum {
-    /// None.
-    #[default]
-    None,
-    /// Over the whole packet.
-    Full,
-    /// Remote checksum offload.
-    Remote,
+    pub checksum: TunnelChecksum,
 }
 
 /// A real server.

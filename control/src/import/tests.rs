@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::file::{Forward, Protocol, TunnelType};
+use crate::config::file::{Forward, Protocol, TunnelChecksum, TunnelType};
 use crate::config::leaf::Vip;
 
 fn table(text: &str) -> Table {
@@ -339,7 +339,7 @@ fn what_ipvsadm_saves_reads_back() {
 }
 
 #[test]
-fn a_tunnels_type_is_the_services_and_another_at_one_real_server_is_told() {
+fn a_tunnels_type_is_the_services_and_another_is_its_real_servers() {
     let base = "version: 1\n\
                 dataplane: { ports: [{ name: lan, device: net_null0, addresses: [10.1.0.1/24], mtu: 1600 }] }\n";
     let base = Base::of(&config::parse("base", base).unwrap()).unwrap();
@@ -349,21 +349,41 @@ fn a_tunnels_type_is_the_services_and_another_at_one_real_server_is_told() {
     let imported = import("rules", rules, Sysctls::default(), Some(&base));
     assert!(imported.diagnostics.items().is_empty());
     let loaded = config::parse("result", imported.yaml).unwrap();
-    let gue = config::valid::Tunnel::Gue { port: 5555 };
+    let gue = config::valid::Tunnel::Gue {
+        port: 5555,
+        checksum: false,
+    };
     let reals = &loaded.valid.reload().services[0].reals;
     assert_eq!(
         reals.iter().map(|real| real.tunnel).collect::<Vec<_>>(),
         [gue, gue]
     );
-    let other = format!("{rules}-a -t 10.0.0.1:80 -r 10.1.0.13 -i --tun-type gre\n");
-    let imported = import("rules", &other, Sysctls::default(), Some(&base));
-    assert!(!imported.diagnostics.items().is_empty());
-    assert_eq!(imported.diagnostics.errors(), 0);
-    assert!(imported.yaml.contains("    tunnel: { type: gre }\n"));
-    assert!(
-        imported
-            .yaml
-            .contains("weight: 1, tunnel: { type: gue, port: 5555 } }")
+    let more = "-a -t 10.0.0.1:80 -r 10.1.0.13 -i --tun-type gre --tun-csum\n\
+                -a -t 10.0.0.1:80 -r 10.1.0.14 -i --tun-type gue --tun-port 5555 --tun-remcsum\n\
+                -a -t 10.0.0.1:80 -r 10.1.0.15 -i\n";
+    let imported = import(
+        "rules",
+        &format!("{rules}{more}"),
+        Sysctls::default(),
+        Some(&base),
+    );
+    assert!(imported.diagnostics.items().is_empty());
+    let loaded = config::parse("result", imported.yaml).unwrap();
+    let reals = &loaded.valid.reload().services[0].reals;
+    use config::valid::Tunnel::{Gre, Gue, Ipip};
+    assert_eq!(
+        // Newest first, as in the kernel's list.
+        reals.iter().map(|real| real.tunnel).collect::<Vec<_>>(),
+        [
+            Ipip,
+            Gue {
+                port: 5555,
+                checksum: true
+            },
+            Gre { checksum: true },
+            gue,
+            gue
+        ]
     );
 }
 
@@ -415,9 +435,9 @@ fn real(v6: bool, port: u16) -> impl Strategy<Value = Real> {
         Just((TunnelType::Gue, 6080))
     ];
     let sum = prop_oneof![
-        Just(Checksum::None),
-        Just(Checksum::Full),
-        Just(Checksum::Remote)
+        Just(TunnelChecksum::None),
+        Just(TunnelChecksum::Csum),
+        Just(TunnelChecksum::Remcsum)
     ];
     let limits = (0..5_u32, 0..5_u32);
     (

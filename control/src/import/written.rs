@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::table::Checksum;
-use crate::config::file::{self, Forward, Protocol, TunnelType};
+use crate::config::file::{self, Forward, Protocol, TunnelChecksum, TunnelType};
 use crate::config::leaf::{RealAddr, Vip, Written};
 
 #[derive(Debug, Default, Deserialize)]
@@ -70,7 +69,9 @@ pub(super) struct Tunnel {
     #[serde(default)]
     pub(super) port: u16,
     #[serde(default)]
-    pub(super) checksum: Checksum,
+    pub(super) checksum: TunnelChecksum,
+    #[serde(default)]
+    pub(super) source: Option<Written<std::net::IpAddr>>,
 }
 
 #[derive(Debug, Deserialize)]

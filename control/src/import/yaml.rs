@@ -9,10 +9,10 @@ use serde_yaml::{Mapping, Value};
 
 use super::Kind;
 use super::marks;
-use super::table::{Checksum, Encapsulation, Key, Real, Service, Table, Timeouts};
+use super::table::{Encapsulation, Key, Real, Service, Table, Timeouts};
 use crate::config::Loaded;
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
-use crate::config::file::{DEFAULT_GUE_PORT, Forward, Protocol, TunnelType};
+use crate::config::file::{DEFAULT_GUE_PORT, Forward, Protocol, TunnelChecksum, TunnelType};
 use crate::config::leaf::{Leaf as _, print_duration};
 
 /// A configuration whose services are to be replaced.
@@ -225,9 +225,9 @@ fn tunnel_keys(tunnel: Encapsulation) -> String {
         let _ = write!(keys, ", port: {}", tunnel.port);
     }
     match tunnel.checksum {
-        Checksum::None => {}
-        Checksum::Full => keys.push_str(", checksum: full"),
-        Checksum::Remote => keys.push_str(", checksum: remote"),
+        TunnelChecksum::None => {}
+        TunnelChecksum::Csum => keys.push_str(", checksum: csum"),
+        TunnelChecksum::Remcsum => keys.push_str(", checksum: remcsum"),
     }
     keys + " }"
 }
@@ -351,6 +351,10 @@ pub(super) fn table_of(text: &str, problems: &mut Problems) -> Result<Table, ser
                 }
                 Forward::Dr | Forward::Nat => super::written::Tunnel::default(),
             };
+            if tunnel.source.is_some() {
+                let what = format!("`{name}`: a tunnel has a `source`, which ipvsadm has not");
+                lost(Severity::Warning, what);
+            }
             reals.push(Real {
                 address: (address.address, address.port.unwrap_or(key.port())).into(),
                 forward,

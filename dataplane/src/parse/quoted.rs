@@ -15,9 +15,9 @@ pub struct Quoted {
     pub addresses: Addresses,
     /// The upper layer's number.
     pub protocol: u8,
-    /// The sender's port; 0 if neither TCP nor UDP. An echo's identifier is not a port.
+    /// The sender's port; 0 if no protocol that we balance. An echo's identifier is not a port.
     pub source_port: u16,
-    /// The receiver's port; 0 if neither TCP nor UDP.
+    /// The receiver's port; 0 if no protocol that we balance.
     pub destination_port: u16,
 }
 
@@ -54,7 +54,7 @@ pub fn parse_quoted(bytes: &[u8]) -> Option<Quoted> {
         }
         _ => return None,
     };
-    // TCP's and UDP's ports are in the same place.
+    // TCP's, UDP's and SCTP's ports are in the same place.
     let ports = udp::Header::at(bytes, l4)?;
     let has_ports = Protocol::from_number(protocol).is_some();
     Some(Quoted {

@@ -63,6 +63,7 @@ fn a_tcp_segment_is_found() {
         source_port: 40000,
         destination_port: 8088,
         tcp_flags: tcp::SYN | tcp::ECE,
+        sctp_chunk: 0,
         ttl: 17,
         dont_fragment: true,
         fragment: None,
@@ -203,7 +204,7 @@ fn an_upper_layer_must_have_its_header() {
     }
     let icmpv6 = PacketBuilder::v6(CLIENT_V6, VIP_V6).protocol(58);
     assert_dropped(&icmpv6.payload(&[0; 7]).build(), DropReason::L4Header);
-    packet(&PacketBuilder::v4(CLIENT, VIP).protocol(132).build());
+    packet(&PacketBuilder::v4(CLIENT, VIP).protocol(47).build());
 }
 
 #[test]

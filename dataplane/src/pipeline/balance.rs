@@ -3,22 +3,24 @@
 
 use std::net::IpAddr;
 
+use super::begin::opens;
 use super::forward::{fit, route};
+use super::idle::note_numbers;
 use super::{Action, Engine, Look, Origin, Tabled, flow_key, reply_key};
 use crate::flow::{Address, FlowKey, Protocol};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::rewrite::nat::{self, Side, Socket};
-use crate::session::{Direction, Flags, Session, SessionIndex, State, TcpState};
+use crate::session::{Direction, Flags, SctpState, Session, SessionIndex, State, TcpState};
 use crate::snapshot::Snapshot;
 use crate::snapshot::model::{ForwardMethod, RealServer};
 use crate::snapshot::policy::{OnDown, Reuse};
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::tcp;
+use crate::wire::{sctp, tcp};
 
 impl<P: Pool> Engine<P> {
-    /// A TCP or UDP packet: of a session, a reply of one, the first of one, or not ours.
+    /// A TCP, UDP or SCTP packet: of a session, a reply of one, the first of one, or not ours.
     #[inline]
     #[expect(
         clippy::too_many_arguments,
@@ -86,7 +88,8 @@ impl<P: Pool> Engine<P> {
             if owner != self.start.worker && origin.hops == 0 {
                 return Action::HandOver { to: owner };
             }
-            if snapshot.refuses_replies && packet.tcp_flags & tcp::RST == 0 && packet.ttl > 1 {
+            let resets = packet.tcp_flags & tcp::RST != 0 || packet.sctp_chunk == sctp::ABORT;
+            if snapshot.refuses_replies && !resets && packet.ttl > 1 {
                 return self.refuse_reply::<A, F>(snapshot, frame, packet, now);
             }
         }
@@ -130,7 +133,7 @@ impl<P: Pool> Engine<P> {
             return Continued::Done(Action::Drop(DropReason::RealGone));
         };
         let counters = self.counters(snapshot, session.real());
-        match end_of(&session, real, packet.tcp_flags) {
+        match end_of(&session, real, packet) {
             End::No => {}
             End::Yes { moves } => {
                 A::table(&mut self.sessions).remove(index);
@@ -151,10 +154,15 @@ impl<P: Pool> Engine<P> {
         } else {
             Direction::Input
         };
-        let state = session.state().next(direction, packet.tcp_flags);
+        let secure = real.policy.is_secure(self.pressed);
+        let state = session.state().next(direction, packet.signal(), secure);
         let table = A::table(&mut self.sessions);
-        table.touch(index, state, snapshot.timeouts.deadline(state, now));
-        table.get_mut(index).count_in();
+        table.touch(index, state, real.timeouts.deadline(state, now));
+        let entry = table.get_mut(index);
+        entry.count_in();
+        if real.policy.idle_reset {
+            note_numbers(entry, session.state(), packet, frame.bytes());
+        }
         if let Some(counters) = counters {
             if real.configured {
                 counters.in_packets.add(1);
@@ -172,6 +180,7 @@ impl<P: Pool> Engine<P> {
             self.forward::<A, F>(snapshot, frame, packet, real, method, socket, origin, now),
         )
     }
+
     /// A packet of a NAT real server in a session.
     fn reply<A: Tabled, F: PacketBuf>(
         &mut self,
@@ -187,18 +196,25 @@ impl<P: Pool> Engine<P> {
         let Some((real, real_port)) = session.real_address() else {
             return Action::Drop(DropReason::NoSession);
         };
-        let opens = key.protocol == Protocol::Udp || packet.tcp_flags & tcp::SYN != 0;
+        let opens = match key.protocol {
+            Protocol::Tcp => packet.tcp_flags & tcp::SYN != 0,
+            Protocol::Udp => true,
+            Protocol::Sctp => matches!(packet.sctp_chunk, sctp::INIT | sctp::INIT_ACK),
+        };
         if opens && nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
             return Action::Drop(DropReason::UnfinishedChecksum);
         }
-        let state = session.state().next(Direction::Output, packet.tcp_flags);
-        let deadline = snapshot.timeouts.deadline(state, now);
+        let Some(known) = snapshot.real(session.real()) else {
+            return Action::Drop(DropReason::RealGone);
+        };
+        let secure = known.policy.is_secure(self.pressed);
+        let state = session
+            .state()
+            .next(Direction::Output, packet.signal(), secure);
+        let deadline = known.timeouts.deadline(state, now);
         A::table(&mut self.sessions).touch(index, state, deadline);
-        let configured = snapshot
-            .real(session.real())
-            .is_some_and(|real| real.configured);
         if let Some(counters) = self.counters(snapshot, session.real()) {
-            if configured {
+            if known.configured {
                 counters.out_packets.add(1);
                 counters.out_bytes.add(u64::from(packet.datagram_bytes()));
             }
@@ -223,6 +239,13 @@ impl<P: Pool> Engine<P> {
                 return Action::Drop(DropReason::MtuExceeded);
             }
         };
+        if packet.tcp_flags & tcp::SYN != 0
+            && let Some(real) = snapshot.real(session.real())
+        {
+            let way = real.egress.map_or(egress.mtu, |egress| egress.mtu);
+            let nat = (real, ForwardMethod::Nat);
+            self.clamp_mss(snapshot, frame.bytes_mut(), packet, nat, way.into());
+        }
         nat::readdress(
             frame.bytes_mut(),
             packet,
@@ -263,26 +286,27 @@ enum End {
 }
 
 /// Whether a packet ends its session, by the policy of the session's service. IPVS first asks whether
-/// a SYN may use the entry again, then whether the real server is still there.
+/// a SYN or INIT may use the entry again, then whether the real server is still there.
 #[inline]
-fn end_of<A: Address>(session: &Session<A>, real: &RealServer, tcp_flags: u8) -> End {
-    let opens = tcp_flags & (tcp::SYN | tcp::RST) == tcp::SYN;
+fn end_of<A: Address>(session: &Session<A>, real: &RealServer, packet: &Packet) -> End {
+    let protocol = session.key().protocol;
+    // A datagram opens nothing that has to be closed first.
+    let opens = protocol != Protocol::Udp && opens(protocol, packet, false);
     if opens && is_reused(session, real) {
         return End::Yes { moves: false };
     }
     if real.configured {
         return End::No;
     }
-    let tcp = session.key().protocol == Protocol::Tcp;
     match real.policy.on_down {
         OnDown::Drop => End::Stuck,
-        OnDown::Keep if tcp && !opens => End::No,
+        OnDown::Keep if protocol != Protocol::Udp && !opens => End::No,
         OnDown::Reschedule => End::Yes { moves: true },
         OnDown::Keep | OnDown::Reset => End::Yes { moves: false },
     }
 }
 
-/// Whether a SYN begins a new session in this one's place (IPVS: port reuse).
+/// Whether a SYN or INIT begins a new session in this one's place (IPVS: port reuse).
 fn is_reused<A: Address>(session: &Session<A>, real: &RealServer) -> bool {
     if real.policy.leaves_drained && real.weight == 0 {
         return true;
@@ -292,6 +316,7 @@ fn is_reused<A: Address>(session: &Session<A>, real: &RealServer) -> bool {
         State::Tcp(TcpState::FinWait) if session.flags().contains(Flags::ONE_WAY) => {
             real.policy.reuse >= Reuse::Closing
         }
+        State::Sctp(SctpState::Closed) => real.policy.reuse >= Reuse::Closed,
         _ => false,
     }
 }

@@ -1,6 +1,7 @@
 //! The first packet of a session: the scheduler's choice, and the entry in the table.
 //! Sends nothing itself; `forward.rs` does.
 
+use super::idle::note_numbers;
 use super::{Action, Engine, Origin, Tabled};
 use crate::flow::{FlowKey, Protocol};
 use crate::io::{PacketBuf, Pool};
@@ -12,7 +13,10 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::model::{ForwardMethod, VirtualService};
 use crate::time::Time;
 use crate::verdict::DropReason;
-use crate::wire::tcp;
+use crate::wire::{sctp, tcp};
+
+/// IANA "ftp-data".
+const FTP_DATA: u16 = 20;
 
 impl<P: Pool> Engine<P> {
     /// The first packet of a session; `moves` says that it may be any packet.
@@ -31,18 +35,15 @@ impl<P: Pool> Engine<P> {
         origin: Origin,
         now: Time,
     ) -> Action {
-        let taken = if moves || service.policy.sloppy_tcp {
-            0
-        } else {
-            tcp::SYN
-        };
-        let opens = packet.tcp_flags & (taken | tcp::RST) == taken;
+        let any = moves || service.policy.is_sloppy(key.protocol);
+        let opens = opens(key.protocol, packet, any);
         if origin.cut.is_some() && !service.owned && self.has_next(origin) {
             // The flow's other packets may have begun its session on the worker that the NIC chose.
             return self.pass_on();
         }
-        if key.protocol == Protocol::Tcp && !opens {
-            if let Some(action) = self.seek_owner(snapshot, key, origin) {
+        // As in IPVS nothing begins at the port from which FTP servers open data connections.
+        if !opens || key.client_port == FTP_DATA {
+            if !opens && let Some(action) = self.seek_owner(snapshot, key, origin) {
                 return action;
             }
             self.refuse_as_host(snapshot, frame.bytes(), packet, now);
@@ -91,14 +92,15 @@ impl<P: Pool> Engine<P> {
         } else {
             Direction::Input
         };
-        let state = State::first(key.protocol, direction, packet.tcp_flags);
+        let secure = real.policy.is_secure(self.pressed);
+        let state = State::first(key.protocol, direction, packet.signal(), secure);
         let new = NewSession {
             key: *key,
             real: real.id,
             real_address: socket.map(|socket| (socket.address, socket.port)),
             flags,
             state,
-            deadline: snapshot.timeouts.deadline(state, now),
+            deadline: real.timeouts.deadline(state, now),
         };
         let worker = self.start.worker;
         let stats = &self.stats;
@@ -113,7 +115,11 @@ impl<P: Pool> Engine<P> {
         let Ok(index) = entered else {
             return Action::Drop(DropReason::SessionTableFull);
         };
-        table.get_mut(index).count_in();
+        let entry = table.get_mut(index);
+        entry.count_in();
+        if real.policy.idle_reset {
+            note_numbers(entry, state, packet, frame.bytes());
+        }
         if let Some(counters) = own.and_then(|own| own.reals.get(real.id.0)) {
             counters.sessions.add(1);
             counters.enter(state.is_active());
@@ -131,6 +137,20 @@ impl<P: Pool> Engine<P> {
             origin,
             now,
         )
+    }
+}
+
+/// Whether a packet begins a session; with `any`, whatever it is but a reset or ABORT.
+#[inline]
+pub(super) fn opens(protocol: Protocol, packet: &Packet, any: bool) -> bool {
+    match protocol {
+        Protocol::Tcp => {
+            let taken = if any { 0 } else { tcp::SYN };
+            packet.tcp_flags & (taken | tcp::RST) == taken
+        }
+        Protocol::Udp => true,
+        Protocol::Sctp if any => packet.sctp_chunk != sctp::ABORT,
+        Protocol::Sctp => packet.sctp_chunk == sctp::INIT,
     }
 }
 

@@ -84,7 +84,7 @@ impl<P: Pool> Engine<P> {
             return Action::Drop(reason);
         }
         if packet.fragment.is_some() {
-            return self.classify_fragment(snapshot, packet, origin);
+            return self.classify_fragment(snapshot, frame, packet, origin, now);
         }
         match (packet.addresses, packet.balanced_protocol()) {
             (

@@ -230,10 +230,10 @@ impl<P: Pool> Engine<P> {
         self.neighbours.expect(port, address, now);
     }
 
-    fn tell_others(&self, message: impl Fn() -> Message<P::Buf>) {
+    pub(super) fn tell_others(&self, message: impl Fn() -> Message<P::Buf>) {
         let me = self.start.worker;
         for (_, inbox) in self.inboxes.iter().enumerate().filter(|(to, _)| *to != me) {
-            // A full inbox only makes that worker ask for itself.
+            // A full inbox only makes that worker find out for itself.
             let _ = inbox.push(message());
         }
     }

@@ -5,15 +5,15 @@ use std::net::IpAddr;
 
 use super::{Action, Cut, Engine, Origin, Tabled};
 use crate::io::{PacketBuf, Pool};
-use crate::parse::Packet;
+use crate::parse::{Addresses, Packet};
 use crate::rewrite::nat::{self, Side, Socket};
 use crate::rewrite::tunnel;
 use crate::snapshot::Snapshot;
-use crate::snapshot::model::{Egress, ForwardMethod, RealServer, TunnelKind};
+use crate::snapshot::model::{Egress, ForwardMethod, MssClamp, RealServer, TunnelKind};
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
-use crate::wire::ipv6;
+use crate::wire::{ipv4, ipv6, tcp};
 
 impl<P: Pool> Engine<P> {
     /// Sends a client's packet to its real server. Order as in IPVS: TTL, MTU, rewriting.
@@ -37,17 +37,27 @@ impl<P: Pool> Engine<P> {
             return Action::Drop(DropReason::NoRoute);
         };
         let vip: IpAddr = destination.into();
-        if packet.ttl <= 1 {
+        if packet.ttl <= 1 && !snapshot.is_this_machine(real) {
             self.time_exceeded(snapshot, frame.bytes(), packet, Some(vip), now);
             return Action::Drop(DropReason::TtlExceeded);
         }
         let Some(egress) = real.egress else {
+            if snapshot.is_this_machine(real) {
+                return self.deliver_here::<A>(snapshot, frame.bytes(), packet, origin, now);
+            }
             self.host_unreachable(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoRoute);
         };
         let Some(packet) = &self.prepare::<A, F>(frame, packet) else {
             return Action::Drop(DropReason::Truncated);
         };
+        if packet.tcp_flags & tcp::SYN != 0 {
+            let way = match method {
+                ForwardMethod::Tunnel => self.inner_mtu(real, now),
+                ForwardMethod::Direct | ForwardMethod::Nat => usize::from(egress.mtu),
+            };
+            self.clamp_mss(snapshot, frame.bytes_mut(), packet, (real, method), way);
+        }
         if method == ForwardMethod::Tunnel {
             return self.forward_by_tunnel(snapshot, frame, packet, real, egress, origin, now);
         }
@@ -83,13 +93,18 @@ impl<P: Pool> Engine<P> {
         origin: Origin,
         now: Time,
     ) -> Action {
-        let overhead = tunnel::overhead(real.tunnel, real.address);
-        let inner_mtu = usize::from(egress.mtu).saturating_sub(overhead);
+        let inner_mtu = self.inner_mtu(real, now);
         let length = packet.datagram_bytes() as usize;
         let piece = origin.cut.map_or(length, |cut| cut.size.min(length));
-        if piece > inner_mtu && packet.dont_fragment {
+        // Of IPv6, what every link carries is never refused (RFC 2473 section 7.1 (b)).
+        let told = match packet.addresses {
+            Addresses::V4 { .. } => inner_mtu,
+            Addresses::V6 { .. } => inner_mtu.max(ipv6::MIN_MTU_BYTES),
+        };
+        let is_told = real.policy.path_mtu || packet.addresses.is_v6();
+        if piece > told && packet.dont_fragment && is_told {
             let vip = packet.addresses.destination();
-            self.too_big(snapshot, frame.bytes(), packet, Some(vip), inner_mtu, now);
+            self.too_big(snapshot, frame.bytes(), packet, Some(vip), told, now);
             return Action::Drop(DropReason::MtuExceeded);
         }
         let id = self.take_id();
@@ -100,17 +115,17 @@ impl<P: Pool> Engine<P> {
             kind: real.tunnel,
             flow: match real.tunnel {
                 TunnelKind::Gue { .. } => tunnel::flow_hash(packet),
-                TunnelKind::Ipip | TunnelKind::Gre => 0,
+                TunnelKind::Ipip | TunnelKind::Gre { .. } => 0,
             },
             id,
-            will_be_cut,
+            may_be_cut: will_be_cut || !is_told,
         };
         if let Err(reason) = tunnel::encapsulate(frame, &outer) {
             return Action::Drop(reason);
         }
         // What may be fragmented is fragmented outside: the tunnel is invisible to both ends.
         let cut = will_be_cut.then_some(Cut {
-            size: usize::from(egress.mtu),
+            size: inner_mtu + tunnel::overhead(real.tunnel, real.address),
             header_bytes: ipv6::HEADER_BYTES,
             id: u32::from(id),
         });
@@ -125,6 +140,42 @@ impl<P: Pool> Engine<P> {
                 Verdict::Forwarded,
             ),
         }
+    }
+
+    /// Has a SYN, of the client or in answer to it, offer no larger segments than the service allows.
+    /// `way` is what fits between here and the real server, in bytes. Under NAT both ends send through
+    /// here, so what fits the way to the client counts too.
+    #[cold]
+    pub(super) fn clamp_mss(
+        &self,
+        snapshot: &Snapshot,
+        frame: &mut [u8],
+        packet: &Packet,
+        (real, method): (&RealServer, ForwardMethod),
+        way: usize,
+    ) {
+        let service = snapshot.service(real.service);
+        let most = match service.and_then(|service| service.mss_clamp) {
+            None => return,
+            Some(MssClamp::Bytes(bytes)) => bytes,
+            Some(MssClamp::Auto) => {
+                let ends = [packet.addresses.source(), packet.addresses.destination()];
+                let through_here = ends
+                    .into_iter()
+                    .filter(|_| method == ForwardMethod::Nat)
+                    .filter(|end| !snapshot.is_ours(*end))
+                    .filter_map(|end| snapshot.routes.egress(end))
+                    .map(|egress| usize::from(egress.mtu));
+                let headers = tcp::HEADER_BYTES
+                    + match packet.addresses {
+                        Addresses::V4 { .. } => ipv4::HEADER_BYTES,
+                        Addresses::V6 { .. } => ipv6::HEADER_BYTES,
+                    };
+                let fits = through_here.fold(way, usize::min).saturating_sub(headers);
+                u16::try_from(fits).unwrap_or(u16::MAX)
+            }
+        };
+        tcp::clamp_mss(packet.upper_mut(frame), most);
     }
 
     /// Brings the frame into the form that rewriting expects: a plain Ethernet header, no padding,

@@ -2,6 +2,7 @@
 //! How they are put together is in `reassembly.rs`.
 
 use super::classify::punt;
+use super::icmp::Error;
 use super::{Action, Cut, Engine, Origin, Whole};
 use crate::flow::Address;
 use crate::io::{HEADROOM_BYTES, PacketBuf, Pool};
@@ -18,11 +19,13 @@ use crate::wire::{ipv4, ipv6};
 impl<P: Pool> Engine<P> {
     /// A fragment is collected by the worker that its two addresses choose, since later ones do
     /// not say to which flow they belong.
-    pub(super) fn classify_fragment(
-        &self,
+    pub(super) fn classify_fragment<F: PacketBuf>(
+        &mut self,
         snapshot: &Snapshot,
+        frame: &mut F,
         packet: &Packet,
         origin: Origin,
+        now: Time,
     ) -> Action {
         let destination = packet.addresses.destination();
         // What passes by is nobody's here, and must not take the place of what does concern us.
@@ -30,7 +33,7 @@ impl<P: Pool> Engine<P> {
             && !snapshot.is_virtual(destination)
             && !snapshot.is_nat_real(packet.addresses.source())
         {
-            return self.classify_local(snapshot, packet, origin.port);
+            return self.classify_rest(snapshot, frame, packet, origin, now);
         }
         if snapshot.locals.contains_key(&destination)
             && !snapshot.is_virtual(destination)
@@ -99,8 +102,22 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    pub(super) fn expire_fragments(&mut self, now: Time) {
-        let frames = self.reassembly.expire(now);
+    pub(super) fn expire_fragments(&mut self, snapshot: &Snapshot, now: Time) {
+        let mut told = Vec::new();
+        let frames = self.reassembly.expire(now, |key, header, payload| {
+            if let DatagramKey::V4(from, to, _, protocol) = key
+                && protocol != ipv4::ICMP
+                && snapshot.is_ours(to.into())
+            {
+                told.push((from, to, [header, payload].concat()));
+            }
+        });
+        for (from, to, first) in told {
+            if self.errors.allow(now) {
+                let way = (to.into(), from.into());
+                self.send_error(snapshot, &first, way, Error::ReassemblyTimeExceeded, now);
+            }
+        }
         if frames > 0 {
             self.stop_waiting(frames);
             self.stats.count(

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::balance::method_of;
 use super::forward::{fit, route, strip};
+use super::tunnel_errors::tunnel_of;
 use super::{Action, Engine, Origin, Tabled, flow_key};
 use crate::flow::{FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::io::{PacketBuf, Pool};
@@ -19,44 +20,25 @@ use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
 use crate::wire::{icmpv4, icmpv6, ipv4, ipv6};
 
-/// Errors that one worker makes per second at most, and at once (Linux `icmp_msgs_per_sec`, 1000).
-const ERRORS_PER_SECOND: u64 = 1000;
-
-/// A token bucket over the errors made here (RFC 1812 section 4.3.2.8).
-#[derive(Debug)]
-pub(super) struct ErrorLimit {
-    tokens: u64,
-    filled_at: Time,
-}
-
-impl Default for ErrorLimit {
-    fn default() -> Self {
-        Self {
-            tokens: ERRORS_PER_SECOND,
-            filled_at: Time::default(),
-        }
-    }
-}
-
-impl ErrorLimit {
-    pub(super) fn allow(&mut self, now: Time) -> bool {
-        // One token a millisecond.
-        let earned = now.ms_since(self.filled_at) * ERRORS_PER_SECOND / 1000;
-        self.tokens = (self.tokens + earned).min(ERRORS_PER_SECOND);
-        self.filled_at = self.filled_at.max(now);
-        let allowed = self.tokens > 0;
-        self.tokens = self.tokens.saturating_sub(1);
-        allowed
-    }
-}
-
 /// The errors that a forwarder makes, in both families' words.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Error {
     PortUnreachable,
+    /// `link` is where an IPv6 datagram names the protocol above.
+    ProtocolUnreachable {
+        link: u16,
+    },
     HostUnreachable,
     TimeExceeded,
-    TooBig { mtu: usize },
+    ReassemblyTimeExceeded,
+    TooBig {
+        mtu: usize,
+    },
+    /// One that somebody else made, in the words of the receiver's family.
+    Relayed {
+        kind: u8,
+        code: u8,
+    },
 }
 
 impl<P: Pool> Engine<P> {
@@ -87,6 +69,18 @@ impl<P: Pool> Engine<P> {
         if is_error {
             return self.relay_error::<A, F>(snapshot, frame, packet, origin, now);
         }
+        self.leave_alone(snapshot, frame, packet, origin, now)
+    }
+
+    /// A message that is none of the balancer's.
+    fn leave_alone<F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
         match self.classify_rest(snapshot, frame, packet, origin, now) {
             Action::Drop(DropReason::LocalUnhandled | DropReason::NoService) => {
                 Action::Drop(DropReason::IcmpIgnored)
@@ -164,10 +158,15 @@ impl<P: Pool> Engine<P> {
         origin: Origin,
         now: Time,
     ) -> Action {
-        let quote = packet.upper(frame.bytes()).get(icmpv4::HEADER_BYTES..);
+        let upper = packet.upper(frame.bytes());
+        let kind = upper.first().copied();
+        let quote = upper.get(icmpv4::HEADER_BYTES..);
         let Some(quoted) = quote.and_then(parse_quoted) else {
             return Action::Drop(DropReason::IcmpInvalid);
         };
+        if let Some(tunnel) = tunnel_of(snapshot, &quoted) {
+            return self.tunnel_error(snapshot, frame.bytes(), packet, tunnel, origin, now);
+        }
         let (Some((from, to)), Some(protocol)) = (
             A::pair(quoted.addresses),
             Protocol::from_number(quoted.protocol),
@@ -188,6 +187,12 @@ impl<P: Pool> Engine<P> {
         };
         let hash = table.hash(&key);
         if let Some(index) = table.find(hash, &key, now) {
+            if is_left_alone(snapshot, table.get(index).real(), packet, kind.as_ref()) {
+                return self.leave_alone(snapshot, frame, packet, origin, now);
+            }
+            if !self.relayed.allow(now) {
+                return Action::Drop(DropReason::IcmpLimited);
+            }
             return self
                 .relay_to_real::<A, F>(snapshot, frame, packet, &quoted, index, origin, now);
         }
@@ -200,6 +205,12 @@ impl<P: Pool> Engine<P> {
         };
         let hash = table.reply_hash(&key);
         if let Some(index) = table.find_reply(hash, &key, now) {
+            if is_left_alone(snapshot, table.get(index).real(), packet, kind.as_ref()) {
+                return self.leave_alone(snapshot, frame, packet, origin, now);
+            }
+            if !self.relayed.allow(now) {
+                return Action::Drop(DropReason::IcmpLimited);
+            }
             return self.relay_to_client::<A, F>(snapshot, frame, packet, index, origin);
         }
         // The session may be any other worker's; each looks once. What cannot be a session's is not
@@ -208,7 +219,7 @@ impl<P: Pool> Engine<P> {
             || snapshot.is_virtual(from.into())
             || snapshot.is_nat_socket(protocol, to.into(), quoted.destination_port);
         if concerns_us && self.has_next(origin) {
-            return self.pass_on();
+            return self.ask_next(origin, now);
         }
         match self.classify_rest(snapshot, frame, packet, origin, now) {
             Action::Drop(DropReason::LocalUnhandled | DropReason::NoService) => {
@@ -216,6 +227,15 @@ impl<P: Pool> Engine<P> {
             }
             action => action,
         }
+    }
+
+    /// An error looks for its session on the next worker. A flood of made-up ones must not fill the
+    /// others' inboxes.
+    pub(super) fn ask_next(&mut self, origin: Origin, now: Time) -> Action {
+        if origin.hops == 0 && !self.searched.allow(now) {
+            return Action::Drop(DropReason::IcmpLimited);
+        }
+        self.pass_on()
     }
 
     /// The client's side complains about a reply. DR and tunnel pass the message on as it is.
@@ -393,8 +413,25 @@ impl<P: Pool> Engine<P> {
         }
         let to = packet.addresses.source();
         let from = from.or_else(|| snapshot.routes.egress(to).and_then(|egress| egress.source));
-        let length = match (from, to) {
-            (Some(IpAddr::V4(from)), IpAddr::V4(to)) => {
+        let Some(from) = from else { return };
+        let length = self.send_error(snapshot, datagram, (from, to), error, now);
+        if length > 0 {
+            self.count_error(snapshot, packet, length, now);
+        }
+    }
+
+    /// Sends an error about `datagram`, which need not be whole. Returns the length of what is sent, 0
+    /// for nothing.
+    pub(super) fn send_error(
+        &mut self,
+        snapshot: &Snapshot,
+        datagram: &[u8],
+        (from, to): (IpAddr, IpAddr),
+        error: Error,
+        now: Time,
+    ) -> usize {
+        match (from, to) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
                 let id = self.take_id();
                 let (from, to): (V4, V4) = (from.into(), to.into());
                 let room = icmpv4::MAX_ERROR_BYTES;
@@ -402,7 +439,7 @@ impl<P: Pool> Engine<P> {
                     |out: &mut [u8]| icmpv4::write_error(out, error.v4(), from, to, id, datagram);
                 self.originate(snapshot, to.into(), room, write, now)
             }
-            (Some(IpAddr::V6(from)), IpAddr::V6(to)) => {
+            (IpAddr::V6(from), IpAddr::V6(to)) => {
                 let (from, to): (V6, V6) = (from.into(), to.into());
                 let room = icmpv6::MAX_ERROR_BYTES;
                 let write =
@@ -410,9 +447,6 @@ impl<P: Pool> Engine<P> {
                 self.originate(snapshot, to.into(), room, write, now)
             }
             _ => 0,
-        };
-        if length > 0 {
-            self.count_error(snapshot, packet, length, now);
         }
     }
 
@@ -447,10 +481,15 @@ impl Error {
             Self::PortUnreachable => icmpv4::ErrorMessage::DestinationUnreachable {
                 code: icmpv4::PORT_UNREACHABLE,
             },
+            Self::ProtocolUnreachable { .. } => icmpv4::ErrorMessage::DestinationUnreachable {
+                code: icmpv4::PROTOCOL_UNREACHABLE,
+            },
             Self::HostUnreachable => icmpv4::ErrorMessage::DestinationUnreachable {
                 code: icmpv4::HOST_UNREACHABLE,
             },
             Self::TimeExceeded => icmpv4::ErrorMessage::TimeExceeded,
+            Self::ReassemblyTimeExceeded => icmpv4::ErrorMessage::ReassemblyTimeExceeded,
+            Self::Relayed { kind, code } => icmpv4::ErrorMessage::Relayed { kind, code },
             Self::TooBig { mtu } => icmpv4::ErrorMessage::FragmentationNeeded {
                 mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
             },
@@ -462,10 +501,17 @@ impl Error {
             Self::PortUnreachable => icmpv6::ErrorMessage::DestinationUnreachable {
                 code: icmpv6::PORT_UNREACHABLE,
             },
+            // RFC 4443 section 3.4: IPv6 has no such code, since it calls every header the next one.
+            Self::ProtocolUnreachable { link } => icmpv6::ErrorMessage::ParameterProblem {
+                code: icmpv6::UNKNOWN_NEXT_HEADER,
+                pointer: u32::from(link),
+            },
             Self::HostUnreachable => icmpv6::ErrorMessage::DestinationUnreachable {
                 code: icmpv6::ADDRESS_UNREACHABLE,
             },
             Self::TimeExceeded => icmpv6::ErrorMessage::TimeExceeded,
+            Self::ReassemblyTimeExceeded => icmpv6::ErrorMessage::ReassemblyTimeExceeded,
+            Self::Relayed { kind, code } => icmpv6::ErrorMessage::Relayed { kind, code },
             Self::TooBig { mtu } => icmpv6::ErrorMessage::PacketTooBig {
                 mtu: u32::try_from(mtu).unwrap_or(u32::MAX),
             },
@@ -473,16 +519,27 @@ impl Error {
     }
 }
 
-/// The errors that IPVS passes on. A redirect is about the link that it came by, and a parameter
-/// problem is left to our own kernel.
+/// The errors that are passed on. A redirect is about the link that it came by.
 const fn is_relayed_v4(kind: u8) -> bool {
     matches!(
         kind,
-        icmpv4::DESTINATION_UNREACHABLE | icmpv4::SOURCE_QUENCH | icmpv4::TIME_EXCEEDED
+        icmpv4::DESTINATION_UNREACHABLE
+            | icmpv4::SOURCE_QUENCH
+            | icmpv4::TIME_EXCEEDED
+            | icmpv4::PARAMETER_PROBLEM
     )
 }
 
-fn is_icmp_checksum_valid(frame: &[u8], packet: &Packet) -> bool {
+/// Whether errors of this kind about sessions with the real server are none of the balancer's.
+fn is_left_alone(snapshot: &Snapshot, real: RealId, packet: &Packet, kind: Option<&u8>) -> bool {
+    kind == Some(&icmpv4::PARAMETER_PROBLEM)
+        && !packet.addresses.is_v6()
+        && snapshot
+            .real(real)
+            .is_some_and(|real| !real.policy.relays_parameter_problems)
+}
+
+pub(super) fn is_icmp_checksum_valid(frame: &[u8], packet: &Packet) -> bool {
     let upper = packet.upper(frame);
     match packet.addresses {
         Addresses::V4 { .. } => icmpv4::checksum_is_valid(upper),

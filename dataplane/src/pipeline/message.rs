@@ -40,6 +40,13 @@ pub enum Message<B> {
         /// Which.
         claim: Claim,
     },
+    /// What fits the way to a real server behind a tunnel.
+    PathMtu {
+        /// The real server's address.
+        real: IpAddr,
+        /// The largest IP packet, in bytes.
+        mtu: u16,
+    },
     /// A worker asked for somebody's MAC, and is to be told the answer.
     Asked {
         /// On which port.

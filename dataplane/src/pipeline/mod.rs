@@ -9,10 +9,14 @@ mod flush;
 mod forward;
 mod fragments;
 mod icmp;
+mod idle;
+mod limit;
 mod local;
 mod message;
+mod path_mtu;
 mod refuse;
 mod transit;
+mod tunnel_errors;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -172,7 +176,15 @@ pub(crate) struct Engine<P: Pool> {
     shedder: Shedder,
     flush: flush::Flush,
     next_id: u16,
-    errors: icmp::ErrorLimit,
+    /// Over the errors and resets made here.
+    errors: limit::ErrorLimit,
+    /// Over the errors about sessions that are passed on, so that a flood of them starves no others.
+    relayed: limit::ErrorLimit,
+    /// Over the errors that look for their session on other workers.
+    searched: limit::ErrorLimit,
+    path_mtus: path_mtu::PathMtus,
+    /// Whether half-open sessions hold too much of a session table.
+    pressed: bool,
     /// When each of our addresses was last defended.
     defended: HashMap<(PortId, IpAddr), Time, RandomState>,
 }
@@ -206,9 +218,13 @@ impl<P: Pool> Engine<P> {
             shedder: Shedder::default(),
             flush: flush::Flush::default(),
             defended: HashMap::with_hasher(hasher.clone()),
+            path_mtus: path_mtu::PathMtus::new(hasher.clone()),
             owners: hasher,
             next_id: u16::try_from(config.start.worker).unwrap_or(0),
-            errors: icmp::ErrorLimit::default(),
+            errors: limit::ErrorLimit::default(),
+            relayed: limit::ErrorLimit::default(),
+            searched: limit::ErrorLimit::default(),
+            pressed: false,
         }
     }
 
@@ -409,22 +425,17 @@ impl<P: Pool> Engine<P> {
 
     /// Housekeeping between bursts, bounded in work: expiry, neighbours, reassembly.
     pub(crate) fn tick(&mut self, snapshot: &Snapshot, now: Time) {
-        const EXPIRY_BUDGET: usize = 64;
-        let worker = self.start.worker;
-        let Sessions { v4, v6 } = &mut self.sessions;
-        v4.expire(now, EXPIRY_BUDGET, |session| {
-            Self::uncount(snapshot, worker, session);
-        });
-        v6.expire(now, EXPIRY_BUDGET, |session| {
-            Self::uncount(snapshot, worker, session);
-        });
+        self.expire_sessions::<V4>(snapshot, now);
+        self.expire_sessions::<V6>(snapshot, now);
         self.flush(snapshot);
+        let Sessions { v4, v6 } = &self.sessions;
+        self.pressed = is_pressed(v4) || is_pressed(v6);
         let live = self.sessions.v4.len() + self.sessions.v6.len();
         self.stats
             .sessions
             .set(u32::try_from(live).unwrap_or(u32::MAX));
         self.ask_neighbours(snapshot, now);
-        self.expire_fragments(now);
+        self.expire_fragments(snapshot, now);
     }
 
     /// Whether `tick` has sessions left to end at `now`.
@@ -485,6 +496,12 @@ impl<P: Pool> Engine<P> {
         let hash = self.owners.hash_one(key);
         usize::try_from(hash % self.start.workers.max(1) as u64).unwrap_or(0)
     }
+}
+
+/// Whether more than a quarter of the table's places are taken by half-open sessions: no crowd of
+/// clients is that slow with its handshakes, but a flood is.
+fn is_pressed<A: Address>(table: &SessionTable<A>) -> bool {
+    table.half_open() > table.capacity() / 4
 }
 
 #[inline]

@@ -1,11 +1,13 @@
 //! What a client is told when its packet goes nowhere: resets, and ICMP where there is no connection.
 //! Which packets those are was decided before; all of it is limited by the same token bucket.
 
+use super::classify::punt;
 use super::icmp::Error;
-use super::{Action, Engine, Tabled};
+use super::{Action, Engine, Origin, Tabled, flow_key};
 use crate::flow::Protocol;
 use crate::io::{PacketBuf, Pool};
 use crate::parse::{Addresses, Packet, parse_ip};
+use crate::session::Direction;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
 use crate::verdict::DropReason;
@@ -31,19 +33,96 @@ impl<P: Pool> Engine<P> {
             return;
         }
         match packet.balanced_protocol() {
-            Some(Protocol::Tcp) => self.reset(snapshot, frame, packet, now),
+            Some(Protocol::Tcp) => {
+                self.reset(snapshot, frame, packet, now);
+            }
             Some(Protocol::Udp) if is_udp_sound(packet, packet.upper(frame)) => {
                 self.refuse(snapshot, frame, packet, now);
             }
-            _ => {}
+            Some(Protocol::Sctp) => self.protocol_unreachable(snapshot, frame, packet, now),
+            Some(Protocol::Udp) | None => {}
         }
     }
 
-    /// The reset of RFC 9293 section 3.5.2, group 1, and section 3.10.7.1.
-    fn reset(&mut self, snapshot: &Snapshot, frame: &[u8], packet: &Packet, now: Time) {
+    /// A host without SCTP, which is what LVS runs on, does not look behind the IP header.
+    fn protocol_unreachable(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &[u8],
+        packet: &Packet,
+        now: Time,
+    ) {
+        let vip = packet.addresses.destination();
+        let datagram = packet.datagram(frame);
+        let error = Error::ProtocolUnreachable {
+            link: ipv6::walk(datagram).map_or(0, |chain| chain.link),
+        };
+        self.report(snapshot, datagram, packet, Some(vip), error, now);
+    }
+
+    /// The real server is this machine: its kernel gets the packet as it came, if there is a way to it.
+    /// Else nobody listens here, and the session sees the answer to that, as IPVS sees its host's.
+    #[cold]
+    pub(super) fn deliver_here<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &[u8],
+        packet: &Packet,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        if let Some(action) = punt(snapshot, origin.port) {
+            return action;
+        }
+        if packet.balanced_protocol() == Some(Protocol::Tcp) {
+            let length = self.reset(snapshot, frame, packet, now);
+            if length > 0 {
+                self.session_was_reset::<A>(snapshot, packet, length, now);
+            }
+        } else {
+            self.refuse_as_host(snapshot, frame, packet, now);
+        }
+        Action::Drop(DropReason::LocalUnhandled)
+    }
+
+    /// Takes note of a reset of `length` bytes in the name of the session's real server.
+    fn session_was_reset<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        packet: &Packet,
+        length: usize,
+        now: Time,
+    ) {
+        let Some((source, destination)) = A::pair(packet.addresses) else {
+            return;
+        };
+        let key = flow_key(packet, Protocol::Tcp, source, destination);
+        let table = A::table(&mut self.sessions);
+        let Some(index) = table.find(table.hash(&key), &key, now) else {
+            return;
+        };
+        let (real, old) = (table.get(index).real(), table.get(index).state());
+        let Some(known) = snapshot.real(real) else {
+            return;
+        };
+        let secure = known.policy.is_secure(self.pressed);
+        let state = old.next(Direction::Output, tcp::RST, secure);
+        table.touch(index, state, known.timeouts.deadline(state, now));
+        if let Some(counters) = self.counters(snapshot, real) {
+            counters.out_packets.add(1);
+            counters.out_bytes.add(length as u64);
+            if counters.shift(old.is_active(), state.is_active()) {
+                snapshot.settle(self.start.worker, real);
+            }
+        }
+    }
+
+    /// The reset of RFC 9293 section 3.5.2, group 1, and section 3.10.7.1. Returns its length, 0 for
+    /// none.
+    fn reset(&mut self, snapshot: &Snapshot, frame: &[u8], packet: &Packet, now: Time) -> usize {
         let upper = packet.upper(frame);
         let Some(reset) = reset_of(packet, upper).filter(|_| self.errors.allow(now)) else {
-            return;
+            return 0;
         };
         let to = packet.addresses.source();
         let write = |out: &mut [u8]| write_reset(out, packet.addresses, &reset);
@@ -53,7 +132,7 @@ impl<P: Pool> Engine<P> {
             ipv6::HEADER_BYTES + tcp::HEADER_BYTES,
             write,
             now,
-        );
+        )
     }
 
     /// A NAT real server's packet belongs to no session. As in IPVS it is quoted one hop older than it
@@ -120,13 +199,13 @@ impl<P: Pool> Engine<P> {
     }
 }
 
-/// What of a reset depends on the segment that it answers.
-struct Reset {
-    source_port: u16,
-    destination_port: u16,
-    sequence: u32,
-    acknowledgement: u32,
-    flags: u8,
+/// What of a reset depends on the segment that it answers, or the session that it ends.
+pub(super) struct Reset {
+    pub(super) source_port: u16,
+    pub(super) destination_port: u16,
+    pub(super) sequence: u32,
+    pub(super) acknowledgement: u32,
+    pub(super) flags: u8,
 }
 
 /// The reset that answers a segment; `None` if none does: to a reset, or a segment that its receiver
@@ -149,11 +228,7 @@ fn reset_of(packet: &Packet, upper: &[u8]) -> Option<Reset> {
     let (sequence, acknowledgement, answer) = if flags & tcp::ACK != 0 {
         (header.acknowledgement(), 0, tcp::RST)
     } else {
-        let opens = u32::from(flags & tcp::SYN != 0);
-        let closes = u32::from(flags & tcp::FIN != 0);
-        let length = u32::try_from(data).ok()? + opens + closes;
-        let next = header.sequence().wrapping_add(length);
-        (0, next, tcp::RST | tcp::ACK)
+        (0, next_sequence(&header, data), tcp::RST | tcp::ACK)
     };
     Some(Reset {
         source_port: header.destination_port(),
@@ -164,8 +239,21 @@ fn reset_of(packet: &Packet, upper: &[u8]) -> Option<Reset> {
     })
 }
 
+/// The number that follows a segment with `data` bytes: SYN and FIN have one each (RFC 9293 section
+/// 3.4).
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "no packet has 2^32 bytes of data"
+)]
+pub(super) fn next_sequence(header: &tcp::Header<&[u8; tcp::HEADER_BYTES]>, data: usize) -> u32 {
+    let opens = u32::from(header.flags() & tcp::SYN != 0);
+    let closes = u32::from(header.flags() & tcp::FIN != 0);
+    let length = data as u32 + opens + closes;
+    header.sequence().wrapping_add(length)
+}
+
 /// Writes a reset back along `addresses`; the datagram's length.
-fn write_reset(out: &mut [u8], addresses: Addresses, reset: &Reset) -> Option<usize> {
+pub(super) fn write_reset(out: &mut [u8], addresses: Addresses, reset: &Reset) -> Option<usize> {
     let (back, header_bytes) = match addresses {
         Addresses::V4 {
             source,

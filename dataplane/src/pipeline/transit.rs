@@ -1,5 +1,5 @@
 //! Plain routing for NAT's real servers, whose gateway this machine is: what they send besides the
-//! replies of sessions, and what comes back for it. Nobody else's packets are routed.
+//! replies of sessions, and what comes back for it. Others' packets are routed only where that is wanted.
 
 use super::forward::{fit, route};
 use super::{Action, Engine, Origin};
@@ -25,7 +25,9 @@ impl<P: Pool> Engine<P> {
         let (source, destination) = (packet.addresses.source(), packet.addresses.destination());
         match self.classify_local(snapshot, packet, origin.port) {
             Action::Drop(DropReason::NotLocal)
-                if snapshot.is_nat_real(source) || snapshot.is_nat_real(destination) =>
+                if snapshot.forwarding
+                    || snapshot.is_nat_real(source)
+                    || snapshot.is_nat_real(destination) =>
             {
                 self.route_on(snapshot, frame, packet, origin, now)
             }

@@ -104,8 +104,8 @@ fn a_piece_that_the_network_repeats_is_dropped_alone() {
 fn a_lone_fragment_is_forgotten_in_time() {
     let mut table = table();
     table.add(KEY, piece(b"xxxxxxxx", 8, true), Time::default());
-    assert_eq!(table.expire(Time::from_ms(29_999)), 0);
-    assert_eq!(table.expire(Time::from_ms(30_000)), 1);
+    assert_eq!(table.expire(Time::from_ms(29_999), |_, _, _| {}), 0);
+    assert_eq!(table.expire(Time::from_ms(30_000), |_, _, _| {}), 1);
     assert!(is_empty(&table));
 }
 
@@ -129,7 +129,7 @@ fn lone_fragments_give_way_to_whoever_comes_the_oldest_first() {
     let evicted = table.take_evicted() as usize;
     assert_eq!(evicted + table.index.len(), 6 * DATAGRAMS);
     assert_eq!(
-        table.expire(Time::from_ms(30_000)) as usize,
+        table.expire(Time::from_ms(30_000), |_, _, _| {}) as usize,
         6 * DATAGRAMS - evicted
     );
     assert!(is_empty(&table));
@@ -171,6 +171,28 @@ fn bytes_are_bounded_too() {
         }
     }
     assert!(table.sources[&IpAddr::from(V4(77))].bytes <= BYTES / SHARE);
-    table.expire(Time::from_ms(30_000));
+    table.expire(Time::from_ms(30_000), |_, _, _| {});
     assert!(is_empty(&table));
+}
+
+#[test]
+fn of_what_took_too_long_the_first_fragments_are_told() {
+    let mut table = Reassembly::new(RandomState::with_seeds(1, 2, 3, 4));
+    let key = |id| DatagramKey::V4(V4(1), V4(2), id, 17);
+    let piece = |offset, payload| Piece {
+        header: b"header",
+        payload,
+        offset,
+        more: true,
+    };
+    let now = Time::from_ms(0);
+    table.add(key(1), piece(0, &b"01234567"[..]), now);
+    table.add(key(1), piece(16, b"89abcdef"), now);
+    table.add(key(2), piece(8, b"01234567"), now);
+    let mut told = Vec::new();
+    let frames = table.expire(Time::from_ms(30_000), |key, header, payload| {
+        told.push((key, [header, payload].concat()));
+    });
+    assert_eq!(frames, 3);
+    assert_eq!(told, [(key(1), b"header01234567".to_vec())]);
 }

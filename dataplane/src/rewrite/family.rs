@@ -14,6 +14,8 @@ pub trait Family: Address {
     fn of(address: IpAddr) -> Option<Self>;
     /// Source and destination, if they are of this family.
     fn pair(addresses: Addresses) -> Option<(Self, Self)>;
+    /// The addresses of a packet.
+    fn addresses(source: Self, destination: Self) -> Addresses;
     /// What a transport checksum changes by when an address under it changes.
     fn delta(old: Self, new: Self) -> Delta;
     /// Sets the source address, and brings the header checksum up to date.
@@ -39,6 +41,13 @@ impl Family for V4 {
                 destination,
             } => Some((source, destination)),
             Addresses::V6 { .. } => None,
+        }
+    }
+
+    fn addresses(source: Self, destination: Self) -> Addresses {
+        Addresses::V4 {
+            source,
+            destination,
         }
     }
 
@@ -86,6 +95,13 @@ impl Family for V6 {
                 source,
                 destination,
             } => Some((source, destination)),
+        }
+    }
+
+    fn addresses(source: Self, destination: Self) -> Addresses {
+        Addresses::V6 {
+            source,
+            destination,
         }
     }
 

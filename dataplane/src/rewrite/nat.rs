@@ -1,10 +1,11 @@
-//! NAT: one side's address and port are replaced, checksums follow incrementally (RFC 1624).
+//! NAT: one side's address and port are replaced, checksums follow incrementally (RFC 1624; SCTP's by
+//! its linearity).
 //! A wrong transport checksum stays wrong, as in IPVS: the receiver is the one to judge.
 
 use super::family::Family;
 use crate::flow::Protocol;
 use crate::parse::Packet;
-use crate::wire::{icmpv4, icmpv6, ipv4, tcp, udp};
+use crate::wire::{icmpv4, icmpv6, ipv4, sctp, tcp, udp};
 
 /// Which side of a packet is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +63,16 @@ pub fn readdress<A: Family>(
                 fill_udp_checksum(frame, packet);
             }
         }
+        Protocol::Sctp => {
+            // No pseudo header: only the port is under the checksum (RFC 9260 section 6.8).
+            let chunk_bytes = packet.upper(frame).len().saturating_sub(sctp::HEADER_BYTES);
+            if let Some(mut header) = sctp::Header::at_mut(frame, l4) {
+                match side {
+                    Side::Source => header.readdress_source(new.port, chunk_bytes),
+                    Side::Destination => header.readdress_destination(new.port, chunk_bytes),
+                }
+            }
+        }
     }
 }
 
@@ -81,13 +92,7 @@ fn fill_udp_checksum(frame: &mut [u8], packet: &Packet) {
     let Ok(now) = crate::parse::parse_ip(frame, packet.l3) else {
         return;
     };
-    let upper = packet.upper(frame);
-    // What lies behind the datagram's own length is not under its checksum (RFC 768).
-    let length = udp::Header::new(upper).map_or(0, |header| usize::from(header.length()));
-    let upper = upper
-        .get(..length)
-        .filter(|_| length >= udp::HEADER_BYTES)
-        .unwrap_or(upper);
+    let upper = udp_datagram(packet.upper(frame));
     let checksum = now
         .addresses
         .pseudo_header(packet.protocol, upper.len())
@@ -168,24 +173,37 @@ fn fill_icmp_checksum<A: Family>(
     }
 }
 
-/// Whether the transport checksum is the bare sum of the pseudo header: the sender left the rest
-/// to a NIC that never did it (Linux `CHECKSUM_PARTIAL`).
+/// Whether the transport checksum is the bare sum of the pseudo header, or for SCTP nothing: the
+/// sender left the rest to a NIC that never did it (Linux `CHECKSUM_PARTIAL`).
 #[must_use]
 pub fn is_checksum_unfinished(frame: &[u8], packet: &Packet, protocol: Protocol) -> bool {
     let upper = packet.upper(frame);
-    // What lies behind the datagram's own length is not under its checksum (RFC 768).
-    let length = udp::Header::new(upper).map_or(0, |header| usize::from(header.length()));
-    let upper = upper
-        .get(..length)
-        .filter(|_| length >= udp::HEADER_BYTES)
-        .unwrap_or(upper);
-    let checksum = match protocol {
-        Protocol::Tcp => tcp::Header::new(upper).map(|header| header.checksum()),
-        Protocol::Udp => udp::Header::new(upper).map(|header| header.checksum()),
+    let (upper, checksum) = match protocol {
+        Protocol::Tcp => (
+            upper,
+            tcp::Header::new(upper).map(|header| header.checksum()),
+        ),
+        Protocol::Udp => (
+            udp_datagram(upper),
+            udp::Header::new(upper).map(|header| header.checksum()),
+        ),
+        Protocol::Sctp => {
+            return sctp::Header::new(upper).is_some_and(|header| header.checksum() == 0)
+                && sctp::checksum_of(upper) != 0;
+        }
     };
     let pseudo = packet.addresses.pseudo_header(packet.protocol, upper.len());
     // A finished checksum may be the same number by chance, so a match is looked into.
     checksum == Some(pseudo.fold()) && !pseudo.bytes(upper).is_valid()
+}
+
+/// What is under a datagram's checksum: not what lies behind its own length (RFC 768).
+fn udp_datagram(upper: &[u8]) -> &[u8] {
+    let length = udp::Header::new(upper).map_or(0, |header| usize::from(header.length()));
+    upper
+        .get(..length)
+        .filter(|_| length >= udp::HEADER_BYTES)
+        .unwrap_or(upper)
 }
 
 #[cfg(test)]
@@ -223,7 +241,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_readdressed_packet_is_the_one_sent_there(
-            a: u32, b: u32, c: u32, ports: (u16, u16, u16), payload: Vec<u8>,
+            a: u32, b: u32, c: u32, ports: (u16, u16, u16), payload: Vec<u8>, kind: u8,
             high: u64, six: (u64, u64, u64),
         ) {
             // What a client or a real server cannot have is refused before.
@@ -247,11 +265,36 @@ mod tests {
                 let udp = |(builder, (source, destination)): (PacketBuilder, (u16, u16))| {
                     builder.udp(source, destination).payload(&payload)
                 };
+                let sctp = |(builder, (source, destination)): (PacketBuilder, (u16, u16))| {
+                    builder.sctp(source, destination, kind).payload(&payload)
+                };
                 holds(|one| tcp(v4(one)), Protocol::Tcp, side, socket4(b, old), socket4(c, new));
                 holds(|one| udp(v4(one)), Protocol::Udp, side, socket4(b, old), socket4(c, new));
                 holds(|one| tcp(v6(one)), Protocol::Tcp, side, socket6(e, old), socket6(f, new));
                 holds(|one| udp(v6(one)), Protocol::Udp, side, socket6(e, old), socket6(f, new));
+                holds(|one| sctp(v4(one)), Protocol::Sctp, side, socket4(b, old), socket4(c, new));
+                holds(|one| sctp(v6(one)), Protocol::Sctp, side, socket6(e, old), socket6(f, new));
             }
+        }
+
+        #[test]
+        fn a_packet_under_nat_has_the_crc_of_another_implementation(
+            ports: (u16, u16, u16), kind: u8, payload: Vec<u8>, wrong: u32,
+        ) {
+            let (client, vip, real) = (V4(0x0102_0304), V4(0x0506_0708), V4(0x0a01_0203));
+            let (peer, old, new) = ports;
+            let mut frame = PacketBuilder::v4(client, vip).sctp(peer, old, kind).payload(&payload).build();
+            let packet = parsed(&frame);
+            let at = usize::from(packet.l4) + 8;
+            for (place, bit) in frame[at..at + 4].iter_mut().zip(wrong.to_le_bytes()) {
+                *place ^= bit;
+            }
+            let (from, to) = (Socket { address: vip, port: old }, Socket { address: real, port: new });
+            readdress(&mut frame, &packet, Protocol::Sctp, Side::Destination, from, to);
+            let mut plain = packet.upper(&frame).to_vec();
+            let found = u32::from_le_bytes([plain[8], plain[9], plain[10], plain[11]]);
+            plain[8..12].fill(0);
+            prop_assert_eq!(found, crc32c::crc32c(&plain) ^ wrong, "what was wrong stays wrong");
         }
 
         #[test]
@@ -280,5 +323,37 @@ mod tests {
                 prop_assert_eq!(unfinished, !is_right);
             }
         }
+    }
+
+    #[test]
+    fn a_sequence_number_is_not_taken_for_a_length() {
+        let (a, b) = (V4(0x0102_0304), V4(0x0506_0708));
+        let segment = PacketBuilder::v4(a, b).tcp(1, 2).numbers(20 << 16, 0);
+        let mut frame = segment.payload(&[7; 30]).build();
+        let packet = parsed(&frame);
+        let upper = packet.upper(&frame).len();
+        let partial = packet
+            .addresses
+            .pseudo_header(packet.protocol, upper)
+            .fold();
+        let at = usize::from(packet.l4) + 16;
+        frame[at..at + 2].copy_from_slice(&partial.to_be_bytes());
+        assert!(is_checksum_unfinished(&frame, &packet, Protocol::Tcp));
+    }
+
+    #[test]
+    fn an_sctp_packet_without_its_checksum_is_unfinished() {
+        let (a, b) = (V4(0x0102_0304), V4(0x0506_0708));
+        let builder = PacketBuilder::v4(a, b).sctp(1, 2, sctp::INIT);
+        let mut frame = builder.build();
+        let packet = parsed(&frame);
+        assert!(!is_checksum_unfinished(&frame, &packet, Protocol::Sctp));
+        frame[34 + 8..34 + 12].fill(0);
+        assert!(is_checksum_unfinished(&frame, &packet, Protocol::Sctp));
+        let wrong = builder.bad_checksum().build();
+        assert!(
+            !is_checksum_unfinished(&wrong, &packet, Protocol::Sctp),
+            "wrong, not absent"
+        );
     }
 }

@@ -8,6 +8,7 @@ use crate::io::PacketBuf;
 use crate::parse::{Addresses, Packet};
 use crate::snapshot::model::TunnelKind;
 use crate::verdict::DropReason;
+use crate::wire::checksum::Sum;
 use crate::wire::ethernet::{self, HEADER_BYTES as ETHERNET};
 use crate::wire::{gre, gue, ipv4, ipv6};
 
@@ -25,7 +26,8 @@ pub const fn overhead(kind: TunnelKind, real: IpAddr) -> usize {
 const fn between(kind: TunnelKind) -> usize {
     match kind {
         TunnelKind::Ipip => 0,
-        TunnelKind::Gre => gre::HEADER_BYTES,
+        TunnelKind::Gre { checksum: false } => gre::HEADER_BYTES,
+        TunnelKind::Gre { checksum: true } => gre::CHECKSUM_HEADER_BYTES,
         TunnelKind::Gue { .. } => gue::HEADER_BYTES,
     }
 }
@@ -43,8 +45,8 @@ pub struct Outer {
     pub flow: u64,
     /// Identifies the outer datagram should it be fragmented.
     pub id: u16,
-    /// Whether it will be, since the inner one came in fragments itself or is too long.
-    pub will_be_cut: bool,
+    /// Whether anybody may, whatever the inner one says: it is too long, or nobody looks at that.
+    pub may_be_cut: bool,
 }
 
 /// A hash of the packet's addresses, ports and protocol, the same on every node and after a restart.
@@ -103,8 +105,10 @@ fn inner(datagram: &[u8]) -> Option<Inner> {
     }
 }
 
-/// The outer ECN field: congestion that the inner packet met before is not repeated outside
-/// (Linux `INET_ECN_encapsulate`; RFC 3168 section 9.1.1).
+/// The outer ECN field: congestion that the inner packet met before is not repeated outside.
+///
+/// That is the full-functionality option of RFC 3168 section 9.1.1, and what Linux and so IPVS do. RFC
+/// 6040 section 4.1 would repeat it; a receiver by either standard makes the same of both.
 const fn outer_tos(tos: u8) -> u8 {
     const CONGESTION_EXPERIENCED: u8 = 0b11;
     const ECN_CAPABLE_0: u8 = 0b10;
@@ -124,7 +128,7 @@ const fn outer_tos(tos: u8) -> u8 {
 pub fn encapsulate<F: PacketBuf>(frame: &mut F, tunnel: &Outer) -> Result<(), DropReason> {
     let datagram = frame.bytes().get(ETHERNET..).unwrap_or_default();
     let mut inner = inner(datagram).ok_or(DropReason::Truncated)?;
-    inner.dont_fragment &= !tunnel.will_be_cut;
+    inner.dont_fragment &= !tunnel.may_be_cut;
     let overhead = overhead(tunnel.kind, tunnel.real);
     frame
         .prepend(overhead)
@@ -176,148 +180,47 @@ pub fn encapsulate<F: PacketBuf>(frame: &mut F, tunnel: &Outer) -> Result<(), Dr
     };
     match tunnel.kind {
         TunnelKind::Ipip => {}
-        TunnelKind::Gre => {
-            let header = payload.first_chunk_mut().ok_or(DropReason::NoHeadroom)?;
+        TunnelKind::Gre { checksum } => {
             let ether_type = match inner.number {
                 ipv6::IPV6_IN_IP => ethernet::IPV6,
                 _ => ethernet::IPV4,
             };
-            gre::write_header(header, ether_type);
+            gre::write_header(payload, ether_type, checksum);
         }
-        TunnelKind::Gue { port } => {
-            let header = payload.first_chunk_mut().ok_or(DropReason::NoHeadroom)?;
-            let source = gue::source_port(tunnel.flow);
-            gue::write_header(header, source, port, payload_length, inner.number);
+        TunnelKind::Gue { port, checksum } => {
+            let fields = gue::Fields {
+                source_port: gue::source_port(tunnel.flow),
+                destination_port: port,
+                protocol: inner.number,
+                pseudo_header: checksum.then(|| pseudo_header(tunnel, payload.len())),
+            };
+            gue::write_headers(payload, &fields, payload_length);
         }
     }
     Ok(())
+}
+
+/// The pseudo header under the outer UDP header.
+fn pseudo_header(tunnel: &Outer, length: usize) -> Sum {
+    match (tunnel.source, tunnel.real) {
+        (Some(IpAddr::V4(source)), IpAddr::V4(real)) => {
+            Sum::pseudo_v4(source.into(), real.into(), ipv4::UDP, length)
+        }
+        (Some(IpAddr::V6(source)), IpAddr::V6(real)) => {
+            Sum::pseudo_v6(source.into(), real.into(), ipv4::UDP, length)
+        }
+        _ => Sum::ZERO,
+    }
 }
 
 /// What the outer IP header says that it carries.
 const fn protocol(kind: TunnelKind, inner: &Inner) -> u8 {
     match kind {
         TunnelKind::Ipip => inner.number,
-        TunnelKind::Gre => gre::PROTOCOL,
+        TunnelKind::Gre { .. } => gre::PROTOCOL,
         TunnelKind::Gue { .. } => ipv4::UDP,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
-
-    use super::*;
-    use crate::testing::{HeapBuf, PacketBuilder};
-
-    const A: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
-    const B: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
-    const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
-    const REAL: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 11));
-    const REAL6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 11));
-
-    const OUTER: Outer = Outer {
-        source: Some(SOURCE),
-        real: REAL,
-        kind: TunnelKind::Ipip,
-        flow: 0,
-        id: 77,
-        will_be_cut: false,
-    };
-
-    fn packet() -> PacketBuilder {
-        PacketBuilder::v4(A, B).udp(1, 2).payload(b"data")
-    }
-
-    fn wrap(frame: &mut HeapBuf, will_be_cut: bool) -> Result<(), DropReason> {
-        encapsulate(
-            frame,
-            &Outer {
-                will_be_cut,
-                ..OUTER
-            },
-        )
-    }
-
-    #[test]
-    fn whoever_must_not_be_fragmented_needs_no_identification() {
-        for (df, will_be_cut, flags, id) in [
-            (false, false, 0, 77),
-            (true, false, ipv4::DONT_FRAGMENT, 0),
-            (false, true, 0, 77),
-            (true, true, 0, 77),
-        ] {
-            let builder = if df { packet().df() } else { packet() };
-            let mut frame = HeapBuf::from_frame(&builder.build());
-            wrap(&mut frame, will_be_cut).unwrap();
-            let outer = ipv4::Header::at(frame.bytes(), ETHERNET).unwrap();
-            assert_eq!(
-                (outer.flags(), outer.id()),
-                (flags, id),
-                "{df} {will_be_cut}"
-            );
-            assert!(outer.sum().is_valid());
-            assert_eq!(frame.bytes()[34..], builder.build_datagram());
-        }
-    }
-
-    #[test]
-    fn congestion_is_not_repeated_outside() {
-        for tos in 0..=255_u8 {
-            let expected = if tos & 3 == 3 { tos ^ 1 } else { tos };
-            assert_eq!(outer_tos(tos), expected);
-        }
-    }
-
-    #[test]
-    fn a_tunnel_without_room_source_or_length_is_refused() {
-        let mut frame = HeapBuf::from_frame(&packet().build());
-        let other_family = encapsulate(
-            &mut frame,
-            &Outer {
-                real: REAL6,
-                ..OUTER
-            },
-        );
-        assert_eq!(other_family, Err(DropReason::NoRoute));
-        let mut frame = HeapBuf::from_frame(&packet().build());
-        let nobody = Outer {
-            source: None,
-            ..OUTER
-        };
-        assert_eq!(encapsulate(&mut frame, &nobody), Err(DropReason::NoRoute));
-        let mut frame = HeapBuf::from_frame(&packet().build());
-        for _ in 0..crate::io::HEADROOM_BYTES / overhead(TunnelKind::Ipip, REAL) {
-            wrap(&mut frame, false).unwrap();
-        }
-        assert_eq!(wrap(&mut frame, false), Err(DropReason::NoHeadroom));
-        let long = packet().payload(&vec![0; 65_500]);
-        let mut frame = HeapBuf::from_frame(&long.build());
-        assert_eq!(wrap(&mut frame, true), Err(DropReason::MtuExceeded));
-        let mut frame = HeapBuf::from_frame(&[0; ETHERNET]);
-        assert_eq!(wrap(&mut frame, false), Err(DropReason::Truncated));
-    }
-
-    #[test]
-    fn each_kind_adds_as_much_as_it_says() {
-        let gue = TunnelKind::Gue { port: 6080 };
-        for (kind, v4, v6) in [
-            (TunnelKind::Ipip, 20, 40),
-            (TunnelKind::Gre, 24, 44),
-            (gue, 32, 52),
-        ] {
-            assert_eq!((overhead(kind, REAL), overhead(kind, REAL6)), (v4, v6));
-            let mut frame = HeapBuf::from_frame(&packet().build());
-            encapsulate(&mut frame, &Outer { kind, ..OUTER }).unwrap();
-            assert_eq!(frame.bytes()[ETHERNET + v4..], packet().build_datagram());
-        }
-        let longest = packet().payload(&[0; 65_535 - 24 - 28]);
-        let gre = Outer {
-            kind: TunnelKind::Gre,
-            ..OUTER
-        };
-        let mut frame = HeapBuf::from_frame(&longest.build());
-        assert_eq!(encapsulate(&mut frame, &gre), Ok(()));
-        let mut frame = HeapBuf::from_frame(&longest.payload(&[0; 65_535 - 24 - 27]).build());
-        assert_eq!(encapsulate(&mut frame, &gre), Err(DropReason::MtuExceeded));
-    }
-}
+mod tests;

@@ -19,7 +19,6 @@ impl Random {
     }
 
     /// A number below `bound`; 0 if `bound` is 0.
-    #[expect(clippy::cast_possible_truncation, reason = "less than `bound`")]
     pub(super) const fn below(&mut self, bound: u64) -> u64 {
         // The high half of the product: no bias worth the name, no division.
         ((self.next_u64() as u128 * bound as u128) >> 64) as u64

@@ -92,6 +92,7 @@ impl Bench {
             target: Target::vip(Protocol::Tcp, [10, 0, 0, 100].into(), 80),
             configured: true,
             owned: false,
+            mss_clamp: None,
             policy: Policy::default(),
             scheduler: Scheduler::new(kind, &[], 0),
             candidates: Arc::from([]),

@@ -35,6 +35,8 @@ impl Flags {
     pub const TEMPLATE: Self = Self(1 << 3);
     /// Forwarded through a tunnel; without this and `NAT`, directly.
     pub const TUNNEL: Self = Self(1 << 4);
+    /// Knows the numbers of its last segments: what a reset of it takes.
+    pub const NUMBERED: Self = Self(1 << 5);
 
     /// Whether all of `other` are set.
     #[must_use]
@@ -82,6 +84,16 @@ pub struct NewSession<A> {
     pub deadline: Time,
 }
 
+/// Where a TCP connection stands, as its client's segments tell: what the receiver of a reset holds
+/// against the reset's sequence number (RFC 5961 section 3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Numbers {
+    /// The number of the client's next byte, which the real server expects.
+    pub client_next: u32,
+    /// The number of the real server's next byte, which the client expects.
+    pub server_next: u32,
+}
+
 /// A session.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
@@ -96,6 +108,7 @@ pub struct Session<A> {
     /// The slot of the reply index that names this session, or `NONE`.
     pub(super) reply_slot: u32,
     pub(super) in_packets: u32,
+    pub(super) numbers: Numbers,
     pub(super) real_port: u16,
     /// The wheel's slot in one of whose lists the session is, or `VACANT`.
     pub(super) filed: u16,
@@ -124,6 +137,7 @@ impl<A: Address> Session<A> {
             previous: NONE,
             reply_slot: NONE,
             in_packets: 0,
+            numbers: Numbers::default(),
             real_port: 0,
             filed: VACANT,
             flags: Flags::EMPTY,
@@ -211,6 +225,25 @@ impl<A: Address> Session<A> {
         self.in_packets = self.in_packets.saturating_add(1);
     }
 
+    /// Where its TCP connection stands. `None` unless noted.
+    #[must_use]
+    #[inline]
+    pub fn numbers(&self) -> Option<Numbers> {
+        self.flags.contains(Flags::NUMBERED).then_some(self.numbers)
+    }
+
+    /// Notes what a client's segment says. Numbers only grow, since keep-alive probes and late
+    /// segments bear older ones; with `afresh` they begin again.
+    #[inline]
+    pub fn note_numbers(&mut self, seen: Numbers, afresh: bool) {
+        let known = self.numbers().filter(|_| !afresh);
+        self.numbers = known.map_or(seen, |known| Numbers {
+            client_next: later(known.client_next, seen.client_next),
+            server_next: later(known.server_next, seen.server_next),
+        });
+        self.set_flags(Flags::NUMBERED);
+    }
+
     /// Sets `flags`, all but NAT: that one was decided when the session was made.
     #[inline]
     pub const fn set_flags(&mut self, flags: Flags) {
@@ -221,5 +254,36 @@ impl<A: Address> Session<A> {
     #[inline]
     pub const fn clear_flags(&mut self, flags: Flags) {
         self.flags = self.flags.without(flags.without(Flags::NAT));
+    }
+}
+
+/// The later of two sequence numbers, which wrap around (RFC 9293 section 3.4).
+#[inline]
+const fn later(a: u32, b: u32) -> u32 {
+    if b.wrapping_sub(a) >> 31 == 0 { b } else { a }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::V4;
+
+    #[test]
+    fn numbers_grow_wrap_around_and_begin_again() {
+        let mut session = Session::<V4>::vacant();
+        assert_eq!(session.numbers(), None);
+        let numbers = |client_next, server_next| Numbers {
+            client_next,
+            server_next,
+        };
+        for (seen, afresh, expected) in [
+            ((u32::MAX, 5), false, (u32::MAX, 5)),
+            ((u32::MAX - 1, 9), false, (u32::MAX, 9)),
+            ((3, 8), false, (3, 9)),
+            ((3_000_000_000, 1), true, (3_000_000_000, 1)),
+        ] {
+            session.note_numbers(numbers(seen.0, seen.1), afresh);
+            assert_eq!(session.numbers(), Some(numbers(expected.0, expected.1)));
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 mod entry;
 mod reply;
+pub mod sctp;
 mod state;
 mod table;
 mod tags;
@@ -10,7 +11,8 @@ pub mod tcp;
 mod timeout;
 mod wheel;
 
-pub use entry::{Flags, NewSession, Session, SessionIndex};
+pub use entry::{Flags, NewSession, Numbers, Session, SessionIndex};
+pub use sctp::SctpState;
 pub use state::State;
 pub use table::{Gone, Hint, KeyHash, ReplyHash, SessionTable, TableFull};
 pub use tcp::{Direction, TcpState};

@@ -1,6 +1,7 @@
-//! The state of a session, whatever its protocol: one byte.
-//! What each state lasts is in `timeout.rs`, what moves TCP on in `tcp.rs`.
+//! The state of a session, whatever its protocol: two bytes.
+//! What each state lasts is in `timeout.rs`, what moves it on in `tcp.rs` and `sctp.rs`.
 
+use super::sctp::SctpState;
 use super::tcp::{Direction, TcpState};
 use crate::flow::Protocol;
 
@@ -13,26 +14,31 @@ pub enum State {
     UdpNew,
     /// A UDP session with more than one.
     Udp,
+    /// An SCTP association.
+    Sctp(SctpState),
 }
 
 impl State {
-    /// The state of a session that its first packet, from the client, has just begun.
+    /// The state of a session that its first packet, from the client, has just begun. `signal` is
+    /// [`Packet::signal`](crate::parse::Packet::signal); `secure` chooses TCP's table for defence.
     #[must_use]
     #[inline]
-    pub const fn first(protocol: Protocol, direction: Direction, tcp_flags: u8) -> Self {
+    pub const fn first(protocol: Protocol, direction: Direction, signal: u8, secure: bool) -> Self {
         match protocol {
-            Protocol::Tcp => Self::Tcp(TcpState::None.next(direction, tcp_flags)),
+            Protocol::Tcp => Self::Tcp(TcpState::None.next(direction, signal, secure)),
             Protocol::Udp => Self::UdpNew,
+            Protocol::Sctp => Self::Sctp(SctpState::None.next(direction, signal)),
         }
     }
 
-    /// The state after one more packet. UDP looks at neither argument.
+    /// The state after one more packet. UDP looks at no argument.
     #[must_use]
     #[inline]
-    pub const fn next(self, direction: Direction, tcp_flags: u8) -> Self {
+    pub const fn next(self, direction: Direction, signal: u8, secure: bool) -> Self {
         match self {
-            Self::Tcp(state) => Self::Tcp(state.next(direction, tcp_flags)),
+            Self::Tcp(state) => Self::Tcp(state.next(direction, signal, secure)),
             Self::UdpNew | Self::Udp => Self::Udp,
+            Self::Sctp(state) => Self::Sctp(state.next(direction, signal)),
         }
     }
 
@@ -43,6 +49,7 @@ impl State {
         match self {
             Self::Tcp(state) => state.is_active(),
             Self::UdpNew | Self::Udp => false,
+            Self::Sctp(state) => state.is_active(),
         }
     }
 
@@ -55,6 +62,7 @@ impl State {
             Self::Tcp(state) => state.is_half_open(),
             Self::UdpNew => true,
             Self::Udp => false,
+            Self::Sctp(state) => state.is_half_open(),
         }
     }
 
@@ -64,6 +72,7 @@ impl State {
         match self {
             Self::Tcp(state) => state.name(),
             Self::UdpNew | Self::Udp => "UDP",
+            Self::Sctp(state) => state.name(),
         }
     }
 
@@ -73,6 +82,7 @@ impl State {
         match self {
             Self::Tcp(_) => Protocol::Tcp,
             Self::UdpNew | Self::Udp => Protocol::Udp,
+            Self::Sctp(_) => Protocol::Sctp,
         }
     }
 }
@@ -85,27 +95,39 @@ mod tests {
     const ACK: u8 = 0x10;
 
     #[test]
-    fn a_state_is_one_byte() {
-        assert_eq!(size_of::<State>(), 1);
+    fn a_state_is_two_bytes() {
+        assert_eq!(size_of::<State>(), 2);
     }
 
     #[test]
     fn a_syn_alone_is_active_and_half_open_until_the_ack() {
-        let syn = State::first(Protocol::Tcp, Direction::InputOnly, SYN);
+        let syn = State::first(Protocol::Tcp, Direction::InputOnly, SYN, false);
         assert_eq!(syn.name(), "SYN_RECV");
         assert!(syn.is_active() && syn.is_half_open());
-        let ack = syn.next(Direction::InputOnly, ACK);
+        let ack = syn.next(Direction::InputOnly, ACK, false);
         assert_eq!(ack.name(), "ESTABLISHED");
         assert!(ack.is_active() && !ack.is_half_open());
     }
 
     #[test]
     fn udp_is_never_active_and_half_open_until_the_second_datagram() {
-        let first = State::first(Protocol::Udp, Direction::Input, 0);
+        let first = State::first(Protocol::Udp, Direction::Input, 0, false);
         assert!(first.is_half_open() && !first.is_active());
-        let second = first.next(Direction::Output, 0);
+        let second = first.next(Direction::Output, 0, false);
         assert!(!second.is_half_open() && !second.is_active());
         assert_eq!((first.name(), second.name()), ("UDP", "UDP"));
         assert_eq!(second.protocol(), Protocol::Udp);
+    }
+
+    #[test]
+    fn an_association_is_active_once_it_is_open() {
+        const INIT: u8 = 1;
+        const COOKIE_ECHO: u8 = 10;
+        let init = State::first(Protocol::Sctp, Direction::InputOnly, INIT, false);
+        assert!(!init.is_active() && init.is_half_open());
+        let open = init.next(Direction::InputOnly, COOKIE_ECHO, false);
+        assert!(open.is_active() && !open.is_half_open());
+        assert_eq!((init.name(), open.name()), ("INIT1", "ESTABLISHED"));
+        assert_eq!(open.protocol(), Protocol::Sctp);
     }
 }

@@ -18,7 +18,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use ahash::RandomState;
 
-use super::entry::{Flags, NONE, NewSession, Session, SessionIndex, VACANT};
+use super::entry::{Flags, NONE, NewSession, Numbers, Session, SessionIndex, VACANT};
 use super::reply::ReplyIndex;
 use super::state::State;
 use super::tags::{Place, Tags};
@@ -375,6 +375,7 @@ impl<A: Address> SessionTable<A> {
             previous: NONE,
             reply_slot: NONE,
             in_packets: 0,
+            numbers: Numbers::default(),
             real_port,
             filed: VACANT,
             flags: if reply.is_some() {

@@ -87,7 +87,39 @@ const INPUT_ONLY: Table = [
     [ CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL ],
 ];
 
-const TABLES: [Table; 3] = [INPUT, OUTPUT, INPUT_ONLY];
+/// Under defence (IPVS: `secure_tcp`) a client alone does not get past SYN_RECV and SYNACK where the
+/// real server's packets are seen too.
+#[rustfmt::skip]
+const SECURE_INPUT: Table = [
+    // NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA
+    [ SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SA ],
+    [ CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, SA ],
+    [ ES, ES, SS, SR, FW, TW, CL, CW, CL, LI, SA ],
+    [ CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL ],
+];
+
+#[rustfmt::skip]
+const SECURE_OUTPUT: Table = [
+    // NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA
+    [ SS, ES, SS, SA, SS, SS, SS, SS, SS, LI, SA ],
+    [ TW, FW, SS, TW, FW, TW, CL, TW, LA, LI, TW ],
+    [ ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES ],
+    [ CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL ],
+];
+
+#[rustfmt::skip]
+const SECURE_INPUT_ONLY: Table = [
+    // NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA
+    [ SA, ES, ES, SR, SA, SA, SA, SA, SA, SA, SA ],
+    [ CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW ],
+    [ ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES ],
+    [ CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL ],
+];
+
+const TABLES: [[Table; 3]; 2] = [
+    [INPUT, OUTPUT, INPUT_ONLY],
+    [SECURE_INPUT, SECURE_OUTPUT, SECURE_INPUT_ONLY],
+];
 
 impl TcpState {
     /// Every state, in the order of the tables' columns.
@@ -95,11 +127,11 @@ impl TcpState {
 
     /// The state after a packet with this flags byte (the 14th of the TCP header).
     ///
-    /// RST beats SYN beats FIN beats ACK; a packet with none of them closes the session (IPVS,
+    /// `secure` chooses IPVS's table for defence. RST beats SYN beats FIN beats ACK; a packet with none of them closes the session (IPVS,
     /// `tcp_state_idx` and `set_tcp_state`).
     #[must_use]
     #[inline]
-    pub const fn next(self, direction: Direction, flags: u8) -> Self {
+    pub const fn next(self, direction: Direction, flags: u8, secure: bool) -> Self {
         let event = if flags & RST != 0 {
             3
         } else if flags & SYN != 0 {
@@ -111,7 +143,7 @@ impl TcpState {
         } else {
             return CL;
         };
-        TABLES[direction as usize][event][self as usize]
+        TABLES[secure as usize][direction as usize][event][self as usize]
     }
 
     /// Whether IPVS counts the session among its real server's active connections.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::sctp::SctpState;
 use super::state::State;
 use super::tcp::TcpState;
 use crate::time::Time;
@@ -10,9 +11,11 @@ use crate::time::Time;
 /// The timeout of every state. The default is IPVS's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    established_ms: u64,
-    fin_wait_ms: u64,
-    udp_ms: u64,
+    // 32 bits reach 49 days, and keep all of them within a few bytes of each real server.
+    established_ms: u32,
+    fin_wait_ms: u32,
+    udp_ms: u32,
+    sctp_ms: u32,
 }
 
 impl Default for Timeouts {
@@ -21,6 +24,7 @@ impl Default for Timeouts {
             established_ms: 900_000,
             fin_wait_ms: 120_000,
             udp_ms: 300_000,
+            sctp_ms: 900_000,
         }
     }
 }
@@ -30,16 +34,22 @@ impl Timeouts {
     /// FIN_WAIT and UDP alone. Zero keeps the default.
     #[must_use]
     pub fn new(tcp: Duration, tcp_fin: Duration, udp: Duration) -> Self {
-        let or = |duration: Duration, default| match u64::try_from(duration.as_millis()) {
-            Ok(0) => default,
-            Ok(ms) => ms,
-            Err(_) => u64::MAX,
-        };
         let default = Self::default();
         Self {
-            established_ms: or(tcp, default.established_ms),
-            fin_wait_ms: or(tcp_fin, default.fin_wait_ms),
-            udp_ms: or(udp, default.udp_ms),
+            established_ms: ms_or(tcp, default.established_ms),
+            fin_wait_ms: ms_or(tcp_fin, default.fin_wait_ms),
+            udp_ms: ms_or(udp, default.udp_ms),
+            ..default
+        }
+    }
+
+    /// These with `sctp` for open SCTP associations, which no command of IPVS reaches. Zero changes
+    /// nothing.
+    #[must_use]
+    pub fn with_sctp(self, sctp: Duration) -> Self {
+        Self {
+            sctp_ms: ms_or(sctp, self.sctp_ms),
+            ..self
         }
     }
 
@@ -47,7 +57,7 @@ impl Timeouts {
     #[must_use]
     #[inline]
     pub const fn ms(&self, state: State) -> u64 {
-        match state {
+        let ms = match state {
             State::UdpNew | State::Udp => self.udp_ms,
             State::Tcp(tcp) => match tcp {
                 TcpState::Established => self.established_ms,
@@ -60,7 +70,23 @@ impl Timeouts {
                     120_000
                 }
             },
-        }
+            State::Sctp(sctp) => match sctp {
+                SctpState::Established => self.sctp_ms,
+                SctpState::None => 2_000,
+                SctpState::Init1 | SctpState::Rejected => 4_000,
+                SctpState::Init
+                | SctpState::CookieSent
+                | SctpState::CookieReplied
+                | SctpState::CookieWait
+                | SctpState::Cookie
+                | SctpState::CookieEchoed
+                | SctpState::ShutdownSent
+                | SctpState::ShutdownReceived
+                | SctpState::ShutdownAckSent
+                | SctpState::Closed => 61_000,
+            },
+        };
+        ms as u64
     }
 
     /// When a session in `state` ends if `now` saw its last packet.
@@ -68,6 +94,15 @@ impl Timeouts {
     #[inline]
     pub const fn deadline(&self, state: State, now: Time) -> Time {
         now.plus_ms(self.ms(state))
+    }
+}
+
+/// Milliseconds, at most 2^32 - 1, or the default for none.
+fn ms_or(duration: Duration, default: u32) -> u32 {
+    match u32::try_from(duration.as_millis()) {
+        Ok(0) => default,
+        Ok(ms) => ms,
+        Err(_) => u32::MAX,
     }
 }
 
@@ -84,6 +119,28 @@ mod tests {
         assert_eq!(seconds, [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120]);
         assert_eq!(Timeouts::default().ms(State::Udp), 300_000);
         assert_eq!(Timeouts::default().ms(State::UdpNew), 300_000);
+        let seconds: Vec<u64> = SctpState::ALL
+            .into_iter()
+            .map(|state| Timeouts::default().ms(State::Sctp(state)) / 1000)
+            .collect();
+        assert_eq!(
+            seconds,
+            [2, 4, 61, 61, 61, 61, 61, 61, 900, 61, 61, 61, 4, 61]
+        );
+    }
+
+    #[test]
+    fn the_time_of_sctp_is_that_of_open_associations() {
+        let (second, zero) = (Duration::from_secs(1), Duration::ZERO);
+        let set = Timeouts::default().with_sctp(second);
+        for state in SctpState::ALL.map(State::Sctp) {
+            let expected = match state {
+                State::Sctp(SctpState::Established) => 1000,
+                _ => Timeouts::default().ms(state),
+            };
+            assert_eq!(set.ms(state), expected);
+        }
+        assert_eq!(set.with_sctp(zero), set);
     }
 
     #[test]
@@ -109,6 +166,8 @@ mod tests {
     fn no_timeout_is_too_long() {
         let timeouts = Timeouts::new(Duration::MAX, Duration::MAX, Duration::MAX);
         let deadline = timeouts.deadline(State::Udp, Time::from_ms(1));
-        assert_eq!(deadline, Time::from_ms(u64::MAX));
+        assert_eq!(deadline, Time::from_ms(1 << 32));
+        let end = Time::from_ms(u64::MAX);
+        assert_eq!(timeouts.deadline(State::Udp, end), end);
     }
 }

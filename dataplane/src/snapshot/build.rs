@@ -1,6 +1,9 @@
 //! From a [`Spec`] to the next [`Snapshot`]: gives out slots, keeps them while sessions refer to
 //! them, and copies only what changed. Runs on the control thread; nothing here sees a packet.
 
+use std::net::IpAddr;
+mod removals;
+
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -10,7 +13,7 @@ use super::Snapshot;
 use super::chunked::{Chunked, Sharded};
 use super::id::{PortId, RealId, ServiceId};
 use super::lookup::Lookup;
-use super::model::{ForwardMethod, RealServer, Totals, VirtualService, WorkerTable};
+use super::model::{Egress, ForwardMethod, RealServer, Totals, VirtualService, WorkerTable};
 use super::policy::OnDown;
 use super::route::Routes;
 use super::rules::Rules;
@@ -19,10 +22,12 @@ use super::target::{Identity, Target};
 use crate::schedule::ramp::Ramp;
 use crate::schedule::threshold::Overload;
 use crate::schedule::{Candidate, Cursor, Scheduler, Server};
+use crate::session::Timeouts;
 use crate::time::Time;
+use removals::{carried_removals, dropped_candidates};
 
 /// What makes a real server the same one across reloads.
-type RealKey = (ServiceId, std::net::IpAddr, u16);
+type RealKey = (ServiceId, IpAddr, u16);
 
 /// Makes each snapshot from the one before it.
 #[derive(Debug)]
@@ -52,7 +57,7 @@ impl Builder {
             routes: Arc::new(Routes::default()),
             locals: Arc::new(map()),
             neighbours: Arc::new(HashMap::with_hasher(hasher.clone())),
-            timeouts: Arc::default(),
+            forwarding: false,
             refuses_replies: false,
             flushes: false,
             services: Chunked::default(),
@@ -62,6 +67,7 @@ impl Builder {
             lookup: Lookup::new(hasher),
             nat_sockets: Sharded::new(hasher.clone()),
             nat_reals: Sharded::new(hasher.clone()),
+            tunnel_ends: Sharded::new(hasher.clone()),
         };
         Self {
             last: Arc::new(empty),
@@ -97,7 +103,11 @@ impl Builder {
         let mut wanted_services = HashSet::with_hasher(self.service_ids.hasher().clone());
         let mut rules = Rules::default();
         for service in &spec.services {
-            let id = self.configure_service(&mut next, service, moved, spec.now);
+            let owner = Owner {
+                service,
+                timeouts: service.timeouts.unwrap_or(spec.timeouts),
+            };
+            let id = self.configure_service(&mut next, owner, moved, spec.now);
             wanted_services.insert(id);
             if let Target::Match { mark, rules: own } = &service.target {
                 rules.add(*mark, own, id);
@@ -122,7 +132,7 @@ impl Builder {
 
     /// Ports, routes and neighbours. Says whether the ways to real servers may have changed.
     fn rebuild_network(&mut self, next: &mut Snapshot, spec: &Spec) -> bool {
-        next.timeouts = Arc::new(spec.timeouts);
+        next.forwarding = spec.forwarding;
         next.refuses_replies = spec.refuses_replies;
         let mut neighbours = HashMap::with_hasher(next.neighbours.hasher().clone());
         neighbours.extend(spec.neighbours.iter().copied());
@@ -146,7 +156,7 @@ impl Builder {
         for id in &self.removed_reals {
             let egress = next
                 .real(*id)
-                .and_then(|real| next.routes.egress(real.address));
+                .and_then(|real| way(next, real.address, real.tunnel_source));
             if let Some(real) = next.reals.get_mut(id.0) {
                 real.egress = egress;
             }
@@ -156,10 +166,11 @@ impl Builder {
     fn configure_service(
         &mut self,
         next: &mut Snapshot,
-        spec: &ServiceSpec,
+        owner: Owner<'_>,
         moved: bool,
         now: Time,
     ) -> ServiceId {
+        let spec = owner.service;
         let key = spec.target.identity();
         let id = match self.service_ids.get(&key) {
             Some(id) => *id,
@@ -180,7 +191,7 @@ impl Builder {
             .reals
             .iter()
             .map(|real| {
-                let id = self.configure_real(next, id, spec, real, moved, since);
+                let id = self.configure_real(next, id, owner, real, moved, since);
                 Candidate {
                     real: id,
                     weight: real.weight,
@@ -189,6 +200,17 @@ impl Builder {
                 }
             })
             .collect();
+        let former = next.service(id).map(|old| Arc::clone(&old.former));
+        for real in former.iter().flat_map(|former| former.iter()) {
+            // Sessions live on there.
+            if next
+                .real(*real)
+                .is_some_and(|real| real.timeouts != owner.timeouts)
+                && let Some(real) = next.reals.get_mut(real.0)
+            {
+                real.timeouts = owner.timeouts;
+            }
+        }
         let ramp = Ramp::new(spec.slow_start_ms, &candidates);
         let Some(old) = next.service(id) else {
             return id;
@@ -203,6 +225,7 @@ impl Builder {
             && old.name == spec.name
             && old.target == spec.target
             && old.owned == owned
+            && old.mss_clamp == spec.mss_clamp
             && old.policy == spec.policy
             && old.scheduler.kind() == spec.scheduler
             && old.ramp == ramp
@@ -229,6 +252,7 @@ impl Builder {
         for real in &former {
             if let Some(real) = next.reals.get_mut(real.0) {
                 real.policy = spec.policy;
+                real.timeouts = owner.timeouts;
             }
         }
         for (real, _) in &dropped {
@@ -243,6 +267,7 @@ impl Builder {
             service.target = spec.target.clone();
             service.configured = true;
             service.owned = owned;
+            service.mss_clamp = spec.mss_clamp;
             service.policy = spec.policy;
             service.former = former.into();
             if let (Some(revision), Some(scheduler)) = (revision, scheduler) {
@@ -265,6 +290,7 @@ impl Builder {
             id,
             name: Arc::clone(&spec.name),
             target: spec.target.clone(),
+            mss_clamp: None,
             configured: false,
             owned: false,
             policy: spec.policy,
@@ -297,7 +323,7 @@ impl Builder {
         &mut self,
         next: &mut Snapshot,
         service: ServiceId,
-        owner: &ServiceSpec,
+        owner: Owner<'_>,
         spec: &RealSpec,
         moved: bool,
         since: Option<Time>,
@@ -316,10 +342,13 @@ impl Builder {
             || old.limits != spec.limits
             || old.forward != spec.forward
             || old.tunnel != spec.tunnel
-            || old.policy != owner.policy
+            || old.tunnel_source != spec.tunnel_source
+            || old.policy != owner.service.policy
+            || old.timeouts != owner.timeouts
             || moved;
+        let former_end = old.errors_come_back;
         if changed {
-            let egress = next.routes.egress(spec.address);
+            let egress = way(next, spec.address, spec.tunnel_source);
             if let Some(real) = next.reals.get_mut(id.0) {
                 real.weight = spec.weight;
                 if comes {
@@ -331,17 +360,29 @@ impl Builder {
                 real.limits = spec.limits;
                 real.forward = spec.forward;
                 real.tunnel = spec.tunnel;
-                real.policy = owner.policy;
+                real.tunnel_source = spec.tunnel_source;
+                real.policy = owner.service.policy;
+                real.timeouts = owner.timeouts;
                 real.configured = true;
                 real.egress = egress;
                 real.replies_come_back |= reaches_by_nat;
             }
             if reaches_by_nat {
-                for protocol in owner.target.protocols() {
+                for protocol in owner.service.target.protocols() {
                     next.nat_sockets
                         .retain_key((*protocol, spec.address, spec.port));
                 }
                 next.nat_reals.retain_key(spec.address);
+            }
+            let end = spec.tunnel.end();
+            if spec.forward == ForwardMethod::Tunnel && former_end != Some(end) {
+                if let Some(former) = former_end {
+                    next.tunnel_ends.release_key(&(spec.address, former));
+                }
+                next.tunnel_ends.retain_key((spec.address, end));
+                if let Some(real) = next.reals.get_mut(id.0) {
+                    real.errors_come_back = Some(end);
+                }
             }
         }
         id
@@ -351,7 +392,7 @@ impl Builder {
         &mut self,
         next: &mut Snapshot,
         key: RealKey,
-        owner: &ServiceSpec,
+        owner: Owner<'_>,
         spec: &RealSpec,
     ) -> RealId {
         let id = self
@@ -370,7 +411,10 @@ impl Builder {
             limits: spec.limits,
             forward: spec.forward,
             tunnel: spec.tunnel,
-            policy: owner.policy,
+            tunnel_source: spec.tunnel_source,
+            errors_come_back: None,
+            policy: owner.service.policy,
+            timeouts: owner.timeouts,
             configured: false,
             replies_come_back: false,
             egress: None,
@@ -455,6 +499,9 @@ impl Builder {
                     }
                     next.nat_reals.release_key(&real.address);
                 }
+                if let Some(end) = real.errors_come_back {
+                    next.tunnel_ends.release_key(&(real.address, end));
+                }
                 service.past.add(&totals);
                 service.former = service
                     .former
@@ -490,6 +537,22 @@ impl Builder {
     }
 }
 
+/// The way to a real server; none to one that is this machine itself.
+fn way(next: &Snapshot, real: IpAddr, source: Option<IpAddr>) -> Option<Egress> {
+    let egress = next.routes.egress(real)?;
+    (!next.locals.contains_key(&real)).then_some(Egress {
+        source: source.or(egress.source),
+        ..egress
+    })
+}
+
+/// What a real server has from its service.
+#[derive(Debug, Clone, Copy)]
+struct Owner<'a> {
+    service: &'a ServiceSpec,
+    timeouts: Timeouts,
+}
+
 /// The scheduler that `spec` asks for.
 fn scheduler(next: &Snapshot, spec: &ServiceSpec, candidates: &[Candidate]) -> Scheduler {
     let servers: Vec<Server> = spec
@@ -517,44 +580,6 @@ fn note_places(next: &mut Snapshot, candidates: &[Candidate], asked: bool) {
             real.noticed = noticed;
         }
     }
-}
-
-/// The candidates of `old` that `new` lacks, each with the nearest one before it that stays.
-fn dropped_candidates(
-    old: &[Candidate],
-    new: &[Candidate],
-    hasher: &RandomState,
-) -> Vec<(RealId, Option<RealId>)> {
-    let mut kept = HashSet::with_hasher(hasher.clone());
-    kept.extend(new.iter().map(|candidate| candidate.real));
-    let mut heir = None;
-    let mut dropped = Vec::new();
-    for candidate in old {
-        if kept.contains(&candidate.real) {
-            heir = Some(candidate.real);
-        } else {
-            dropped.push((candidate.real, heir));
-        }
-    }
-    dropped
-}
-
-/// The removals of earlier changes, which a worker may not have seen yet: where the real server
-/// that stood in for one is now dropped too, its own stand-in takes over.
-fn carried_removals(
-    earlier: &[(RealId, Option<RealId>)],
-    dropped: &[(RealId, Option<RealId>)],
-    former: &[RealId],
-) -> Vec<(RealId, Option<RealId>)> {
-    let now_dropped = |wanted: RealId| dropped.iter().find(|(real, _)| *real == wanted);
-    earlier
-        .iter()
-        .filter(|(real, _)| now_dropped(*real).is_none() && former.contains(real))
-        .map(|(real, heir)| match heir.and_then(now_dropped) {
-            Some((_, next_heir)) => (*real, *next_heir),
-            None => (*real, *heir),
-        })
-        .collect()
 }
 
 /// A slot number; four billion real servers do not fit into any machine this runs on.

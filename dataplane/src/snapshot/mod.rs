@@ -22,12 +22,11 @@ use hashbrown::HashMap;
 use crate::flow::{Address, FlowKey, Protocol};
 use crate::schedule::threshold::Overload;
 use crate::schedule::{self, Candidate, Load, Loads};
-use crate::session::Timeouts;
 use crate::wire::ethernet::Mac;
 use chunked::{Chunked, Sharded};
 use id::{PortId, RealId, ServiceId};
 use lookup::Lookup;
-use model::{RealServer, Totals, VirtualService, WorkerTable};
+use model::{RealServer, Totals, TunnelKind, VirtualService, WorkerTable};
 use route::Routes;
 use spec::PortSpec;
 
@@ -47,8 +46,8 @@ pub struct Snapshot {
     pub locals: Arc<HashMap<IpAddr, PortId, RandomState>>,
     /// Neighbours that need no ARP or NDP.
     pub neighbours: Arc<HashMap<IpAddr, Mac, RandomState>>,
-    /// How long idle sessions live.
-    pub timeouts: Arc<Timeouts>,
+    /// Whether packets that are for nobody here are routed.
+    pub forwarding: bool,
     /// See [`spec::Spec::refuses_replies`].
     pub refuses_replies: bool,
     /// Whether there are removed real servers whose sessions end ([`policy::OnDown::Reset`]).
@@ -67,6 +66,8 @@ pub struct Snapshot {
     nat_sockets: Sharded<SocketKey, u32>,
     /// Their addresses, with the number of real servers on each.
     nat_reals: Sharded<IpAddr, u32>,
+    /// The far ends of tunnels, with the number of real servers behind each.
+    tunnel_ends: Sharded<(IpAddr, TunnelKind), u32>,
 }
 
 impl Snapshot {
@@ -169,6 +170,12 @@ impl Snapshot {
         self.locals.contains_key(&address) || self.is_vip(address)
     }
 
+    /// Whether the real server is this machine itself: its address is a port's.
+    #[must_use]
+    pub fn is_this_machine(&self, real: &RealServer) -> bool {
+        real.egress.is_none() && self.locals.contains_key(&real.address)
+    }
+
     /// Whether a NAT real server answers from this socket.
     #[inline]
     #[must_use]
@@ -183,6 +190,13 @@ impl Snapshot {
     #[must_use]
     pub fn is_nat_real(&self, address: IpAddr) -> bool {
         self.nat_reals.get(&address).is_some()
+    }
+
+    /// Whether a tunnel of this kind leads to a real server with this address.
+    #[inline]
+    #[must_use]
+    pub fn is_tunnel_end(&self, address: IpAddr, kind: TunnelKind) -> bool {
+        self.tunnel_ends.get(&(address, kind.end())).is_some()
     }
 
     /// Whether any service is configured.

@@ -11,6 +11,7 @@ use super::target::Target;
 use crate::schedule::ramp::Ramp;
 use crate::schedule::threshold::Limits;
 use crate::schedule::{Candidate, Cursor, Scheduler};
+use crate::session::Timeouts;
 use crate::stats::RealCounters;
 use crate::time::Time;
 
@@ -25,19 +26,48 @@ pub enum ForwardMethod {
     Tunnel,
 }
 
-/// What stands between the outer IP header of a tunnel and the packet inside. None has a checksum.
+/// What stands between the outer IP header of a tunnel and the packet inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum TunnelKind {
     /// Nothing: IP in IP.
     #[default]
     Ipip,
     /// A GRE header.
-    Gre,
+    Gre {
+        /// Whether it has a checksum.
+        checksum: bool,
+    },
     /// A UDP header and a GUE header.
     Gue {
         /// The UDP port of the real server's end.
         port: u16,
+        /// Whether UDP's checksum is there.
+        checksum: bool,
     },
+}
+
+impl TunnelKind {
+    /// The same without checksums: by this, errors about a tunnel's packets tell whose they are.
+    #[must_use]
+    pub const fn end(self) -> Self {
+        match self {
+            Self::Ipip => Self::Ipip,
+            Self::Gre { .. } => Self::Gre { checksum: false },
+            Self::Gue { port, .. } => Self::Gue {
+                port,
+                checksum: false,
+            },
+        }
+    }
+}
+
+/// How large TCP's segments may be that the two ends of a service's sessions send each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MssClamp {
+    /// As large as fits into one packet on the way that is known here.
+    Auto,
+    /// So many bytes.
+    Bytes(u16),
 }
 
 /// The way to an address.
@@ -47,8 +77,8 @@ pub struct Egress {
     pub port: PortId,
     /// Whose MAC it bears: the address itself, or a gateway.
     pub next_hop: IpAddr,
-    /// Our own address on that port, of the same family (a tunnel's outer source, the sender of
-    /// ICMP errors); `None` if the port has none.
+    /// Our own address on that port, of the same family (a tunnel's outer source unless it has one of
+    /// its own, the sender of ICMP errors); `None` if the port has none.
     pub source: Option<IpAddr>,
     /// Largest IP packet, in bytes.
     pub mtu: u16,
@@ -63,6 +93,8 @@ pub struct VirtualService {
     pub name: Arc<str>,
     /// Which packets are its.
     pub target: Target,
+    /// Up to which size TCP's ends may offer segments; `None` leaves it to them.
+    pub mss_clamp: Option<MssClamp>,
     /// False once it was removed; the slot then waits for its last session.
     pub configured: bool,
     /// Whether a flow must be handled by one certain worker, since its packets come from both
@@ -114,13 +146,19 @@ pub struct RealServer {
     pub forward: ForwardMethod,
     /// How sessions by [`ForwardMethod::Tunnel`] encapsulate.
     pub tunnel: TunnelKind,
+    /// Our end of the tunnel, if it is not the address of the port on the way.
+    pub tunnel_source: Option<IpAddr>,
+    /// The tunnel about whose packets errors come back, if there is one.
+    pub errors_come_back: Option<TunnelKind>,
     /// Its service's, also after it was removed.
     pub policy: Policy,
+    /// How long idle sessions of its service live. Here, where every packet of a session looks anyway.
+    pub timeouts: Timeouts,
     /// False once it was removed; the slot then waits for its last session.
     pub configured: bool,
     /// Whether sessions may exist that reach it by NAT, so that its replies are looked up.
     pub replies_come_back: bool,
-    /// The way there; `None` when no route leads to it.
+    /// The way there; `None` when no route leads to it, or it is this machine itself.
     pub egress: Option<Egress>,
     /// What the slot's counters stood at when it began to mean this real server.
     pub baseline: Totals,

@@ -3,6 +3,8 @@
 
 use std::num::NonZeroU32;
 
+use crate::flow::Protocol;
+
 /// The choices of one service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Policy {
@@ -15,10 +17,21 @@ pub struct Policy {
     pub on_down: OnDown,
     /// Any TCP segment but a reset may begin a session (IPVS: `sloppy_tcp`).
     pub sloppy_tcp: bool,
+    /// Any SCTP packet but an ABORT may begin a session (IPVS: `sloppy_sctp`).
+    pub sloppy_sctp: bool,
+    /// When TCP sessions are watched more closely (IPVS: `secure_tcp`).
+    pub secure_tcp: Secure,
+    /// A TCP session that is established and falls silent is reset at both ends when its time is over.
+    pub idle_reset: bool,
     /// When new sessions are shed (IPVS: `drop_packet`).
     pub shed: Shed,
     /// While sessions are shed, one of so many is (IPVS: `am_droprate`).
     pub shed_rate: NonZeroU32,
+    /// A client whose IPv4 packet must not be fragmented and does not fit into a tunnel is told so, and
+    /// nobody may fragment the outer one either (IPVS: `pmtu_disc`).
+    pub path_mtu: bool,
+    /// The parameter problem of IPv4 is passed on as other errors are; IPVS leaves it to the kernel.
+    pub relays_parameter_problems: bool,
 }
 
 /// Which sessions a SYN begins anew, beside those whose real server is gone (IPVS:
@@ -58,6 +71,19 @@ pub enum Shed {
     Always,
 }
 
+/// When TCP sessions follow IPVS's table for defence, by which a client alone establishes nothing where
+/// the real server's answers are seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Secure {
+    /// Never (0).
+    Off,
+    /// While half-open sessions hold too much of the session table (1 and 2, for which IPVS asks how
+    /// much memory is free).
+    Auto,
+    /// Always (3).
+    Always,
+}
+
 /// What a service does if nothing else was said.
 impl Default for Policy {
     fn default() -> Self {
@@ -66,19 +92,48 @@ impl Default for Policy {
             leaves_drained: false,
             on_down: OnDown::Keep,
             sloppy_tcp: false,
+            sloppy_sctp: false,
+            secure_tcp: Secure::Off,
+            idle_reset: false,
             shed: Shed::Off,
             shed_rate: DEFAULT_SHED_RATE,
+            path_mtu: true,
+            relays_parameter_problems: true,
         }
     }
 }
 
 impl Policy {
+    /// Whether a session of this protocol may begin with any packet.
+    #[inline]
+    #[must_use]
+    pub const fn is_sloppy(&self, protocol: Protocol) -> bool {
+        match protocol {
+            Protocol::Tcp => self.sloppy_tcp,
+            Protocol::Udp => true,
+            Protocol::Sctp => self.sloppy_sctp,
+        }
+    }
+
+    /// Whether a TCP session follows the table for defence. `pressed` says that half-open sessions
+    /// hold too much of the session table.
+    #[inline]
+    #[must_use]
+    pub const fn is_secure(&self, pressed: bool) -> bool {
+        match self.secure_tcp {
+            Secure::Off => false,
+            Secure::Auto => pressed,
+            Secure::Always => true,
+        }
+    }
+
     /// What IPVS does with all its sysctls as they are after boot.
     #[must_use]
     pub fn lvs() -> Self {
         Self {
             reuse: Reuse::Closed,
             on_down: OnDown::Drop,
+            relays_parameter_problems: false,
             ..Self::default()
         }
     }

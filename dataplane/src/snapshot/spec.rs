@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::id::PortId;
-use super::model::{ForwardMethod, TunnelKind};
+use super::model::{ForwardMethod, MssClamp, TunnelKind};
 use super::policy::Policy;
 use super::target::Target;
 use crate::schedule::SchedulerKind;
@@ -25,7 +25,9 @@ pub struct Spec {
     pub routes: Vec<RouteSpec>,
     /// Neighbours that need no ARP or NDP.
     pub neighbours: Vec<(IpAddr, Mac)>,
-    /// How long idle sessions live.
+    /// Whether packets that are for nobody here are routed, as a Linux host does with `ip_forward`.
+    pub forwarding: bool,
+    /// How long idle sessions live, unless their service says otherwise.
     pub timeouts: Timeouts,
     /// A NAT real server is told that what it sends from its service's port belongs to no session
     /// (IPVS: `nat_icmp_send`).
@@ -86,8 +88,12 @@ pub struct ServiceSpec {
     pub scheduler: SchedulerKind,
     /// How long the share of a new real server grows, in ms; 0 gives it all at once.
     pub slow_start_ms: u32,
+    /// Up to which size TCP's ends may offer segments; `None` leaves it to them.
+    pub mss_clamp: Option<MssClamp>,
     /// Where it does as IPVS does, and where not.
     pub policy: Policy,
+    /// How long its idle sessions live; `None` is [`Spec::timeouts`].
+    pub timeouts: Option<Timeouts>,
     /// In scheduling order.
     pub reals: Vec<RealSpec>,
 }
@@ -107,4 +113,6 @@ pub struct RealSpec {
     pub forward: ForwardMethod,
     /// How a tunnel to it encapsulates.
     pub tunnel: TunnelKind,
+    /// Our end of a tunnel to it, one of our own addresses; else that of the port on the way.
+    pub tunnel_source: Option<IpAddr>,
 }

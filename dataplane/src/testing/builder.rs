@@ -58,6 +58,11 @@ enum Upper {
         destination: u16,
         checksum: bool,
     },
+    Sctp {
+        source: u16,
+        destination: u16,
+        chunk: u8,
+    },
     Icmp {
         kind: u8,
         code: u8,
@@ -255,6 +260,17 @@ impl PacketBuilder {
         if let Upper::Udp { checksum, .. } = &mut self.upper {
             *checksum = false;
         }
+        self
+    }
+
+    /// An SCTP packet with one chunk of this type, whose value is the payload.
+    #[must_use]
+    pub fn sctp(mut self, source: u16, destination: u16, chunk: u8) -> Self {
+        self.upper = Upper::Sctp {
+            source,
+            destination,
+            chunk,
+        };
         self
     }
 

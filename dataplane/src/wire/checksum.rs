@@ -1,10 +1,13 @@
-//! The Internet checksum: RFC 1071 for whole headers, RFC 1624 for changes. All sums live here.
-//! No field offset of any protocol belongs here.
+//! The Internet checksum: RFC 1071 for whole headers, RFC 1624 for changes. All sums live here,
+//! SCTP's in `checksum/crc32c.rs`. No field offset of any protocol belongs here.
 
 use crate::flow::{V4, V6};
 
+mod crc32c;
 #[cfg(test)]
 mod tests;
+
+pub use crc32c::{crc32c, update_crc32c};
 
 /// A one's complement sum that is still being added up.
 ///

@@ -198,6 +198,13 @@ pub enum ErrorMessage {
     },
     /// TTL ran out.
     TimeExceeded,
+    /// What somebody else said, without anything in the last four bytes.
+    Relayed {
+        /// The type.
+        kind: u8,
+        /// The code.
+        code: u8,
+    },
     /// The packet's fragments did not arrive in time.
     ReassemblyTimeExceeded,
     /// The header makes no sense.
@@ -215,6 +222,7 @@ impl ErrorMessage {
                 (DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED, mtu as u32)
             }
             Self::TimeExceeded => (TIME_EXCEEDED, 0, 0),
+            Self::Relayed { kind, code } => (kind, code, 0),
             Self::ReassemblyTimeExceeded => (TIME_EXCEEDED, 1, 0),
             Self::ParameterProblem { pointer } => (PARAMETER_PROBLEM, 0, (pointer as u32) << 24),
         }

@@ -47,6 +47,8 @@ pub const PROHIBITED: u8 = 1;
 pub const ADDRESS_UNREACHABLE: u8 = 3;
 /// Code of destination unreachable: nobody listens on the port.
 pub const PORT_UNREACHABLE: u8 = 4;
+/// Code of parameter problem: nobody there speaks the protocol.
+pub const UNKNOWN_NEXT_HEADER: u8 = 1;
 
 const TYPE_CODE: Field<0, 2> = Field;
 const TYPE: Field<0, 1> = Field;
@@ -193,6 +195,13 @@ pub enum ErrorMessage {
     },
     /// The hop limit ran out.
     TimeExceeded,
+    /// What somebody else said, without anything in the last four bytes.
+    Relayed {
+        /// The type.
+        kind: u8,
+        /// The code.
+        code: u8,
+    },
     /// The packet's fragments did not arrive in time.
     ReassemblyTimeExceeded,
     /// A header makes no sense.
@@ -210,6 +219,7 @@ impl ErrorMessage {
             Self::DestinationUnreachable { code } => (DESTINATION_UNREACHABLE, code, 0),
             Self::PacketTooBig { mtu } => (PACKET_TOO_BIG, 0, mtu),
             Self::TimeExceeded => (TIME_EXCEEDED, 0, 0),
+            Self::Relayed { kind, code } => (kind, code, 0),
             Self::ReassemblyTimeExceeded => (TIME_EXCEEDED, 1, 0),
             Self::ParameterProblem { code, pointer } => (PARAMETER_PROBLEM, code, pointer),
         }

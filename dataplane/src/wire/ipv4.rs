@@ -26,6 +26,8 @@ pub const IPIP: u8 = 4;
 pub const TCP: u8 = 6;
 /// Protocol number of UDP.
 pub const UDP: u8 = 17;
+/// Protocol number of SCTP.
+pub const SCTP: u8 = 132;
 
 /// "Don't fragment" in the flags' word.
 pub const DONT_FRAGMENT: u16 = 0x4000;

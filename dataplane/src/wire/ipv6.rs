@@ -197,6 +197,8 @@ pub struct Chain {
     pub protocol: u8,
     /// Where the protocol above begins; in a fragment, the data behind the fragment header.
     pub offset: u16,
+    /// Where the byte is that names the protocol above.
+    pub link: u16,
     /// The fragment header, if the packet is a piece of a larger one.
     pub fragment: Option<FragmentHeader>,
 }
@@ -234,6 +236,7 @@ pub fn walk(datagram: &[u8]) -> Option<Chain> {
         Some(Chain {
             protocol,
             offset: FIRST_EXTENSION,
+            link: NEXT_HEADER_OFFSET,
             fragment: None,
         })
     }
@@ -251,9 +254,9 @@ fn walk_extensions(datagram: &[u8], first: u8) -> Option<Chain> {
     let mut chain = Chain {
         protocol: first,
         offset: FIRST_EXTENSION,
+        link: NEXT_HEADER_OFFSET,
         fragment: None,
     };
-    let mut link = NEXT_HEADER_OFFSET;
     let mut headers_left = MAX_EXTENSIONS;
     let mut seen_fragment = false;
     while is_extension(chain.protocol) {
@@ -282,7 +285,7 @@ fn walk_extensions(datagram: &[u8], first: u8) -> Option<Chain> {
             let offset_flags = u16::from_be_bytes([offset_high, offset_low]);
             let fragment = FragmentHeader {
                 offset: chain.offset,
-                link,
+                link: chain.link,
                 next_header: next,
                 id: u32::from_be_bytes(id),
                 offset_bytes: offset_flags & 0xfff8,
@@ -292,11 +295,12 @@ fn walk_extensions(datagram: &[u8], first: u8) -> Option<Chain> {
                 return Some(Chain {
                     protocol: next,
                     offset: end,
+                    link: chain.offset,
                     fragment: Some(fragment),
                 });
             }
         }
-        link = chain.offset;
+        chain.link = chain.offset;
         chain.protocol = next;
         chain.offset = end;
     }

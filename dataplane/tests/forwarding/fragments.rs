@@ -148,6 +148,28 @@ fn a_lone_fragment_is_given_up_after_thirty_seconds() {
 }
 
 #[test]
+fn whoever_sent_the_first_fragment_is_told_that_the_others_did_not_come() {
+    let mut rig = Rig::new(1, &direct());
+    let pieces = ask(from_wan(CLIENT, VIP), 53).build_fragments(1480);
+    assert_eq!(rig.pass(WAN, &pieces[0]), []);
+    assert_eq!(rig.wait_ms(29_000), []);
+    let sent = rig.wait_ms(1_500);
+    let expected = packet(VIP, CLIENT)
+        .mac(WAN_MAC, GATEWAY_MAC)
+        .tos(0xc0)
+        .id(1)
+        .icmp_error(11, 1, 0, &pieces[0][14..562]);
+    expect(&sent, &[(WAN, expected.build())]);
+    finish(rig);
+    // Nobody is told about a stranger's.
+    let mut rig = Rig::new(1, &nat());
+    let answer = from_lan(REALS[0], CLIENT).udp(8053, 4000).payload(&DATA);
+    rig.pass(LAN, &answer.build_fragments(1480)[0]);
+    assert_eq!(rig.wait_ms(31_000), []);
+    finish(rig);
+}
+
+#[test]
 fn fragments_for_nobody_are_not_collected() {
     for spec in [direct(), nat()] {
         let mut rig = Rig::new(1, &spec);

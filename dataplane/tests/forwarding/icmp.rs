@@ -149,16 +149,37 @@ fn an_error_is_for_the_sender_of_what_it_quotes() {
 }
 
 #[test]
-fn redirects_and_parameter_problems_are_not_relayed_in_ipv4() {
-    for kind in [5, 12] {
-        for spec in [direct(), nat()] {
+fn redirects_are_never_relayed_and_parameter_problems_only_where_lvs_is_not_followed() {
+    for (kind, follows_lvs, relayed) in [(5, false, false), (12, false, true), (12, true, false)] {
+        for mut spec in [direct(), nat()] {
+            for service in &mut spec.services {
+                service.policy.relays_parameter_problems = !follows_lvs;
+            }
             let mut rig = Rig::new(1, &spec);
             rig.pass(WAN, &from_wan(CLIENT, VIP).udp(4000, 53).build());
             let seen = quote(&packet(VIP, CLIENT).udp(53, 4000), 8);
             let error = from_wan(CLIENT, VIP).icmp_error(kind, 1, 0x0a01_0101, &seen);
-            assert_eq!(rig.pass(WAN, &error.build()), [], "type {kind}");
-            assert_eq!(rig.all_drops(), [(DropReason::IcmpIgnored, 1)]);
+            let sent = rig.pass(WAN, &error.build());
+            assert_eq!(sent.len(), usize::from(relayed), "type {kind}");
+            let ignored = vec![(DropReason::IcmpIgnored, 1)];
+            let drops = if relayed { vec![] } else { ignored };
+            assert_eq!(rig.all_drops(), drops);
         }
+    }
+}
+
+#[test]
+fn a_parameter_problem_from_behind_nat_names_the_vip_inside() {
+    for (client, vip, reals, kind) in [(CLIENT, VIP, REALS, 12), (CLIENT6, VIP6, REALS6, 4)] {
+        let mut rig = Rig::new(1, &nat());
+        rig.pass(WAN, &from_wan(client, vip).tcp(4000, 80).flags(SYN).build());
+        let seen = packet(client, reals[0]).ttl(60).tcp(4000, 8080).flags(SYN);
+        let sent = packet(client, vip).ttl(60).tcp(4000, 80).flags(SYN);
+        let pointer = 0x1400_0000;
+        let error = from_lan(reals[0], client).icmp_error(kind, 0, pointer, &quote(&seen, 8));
+        let expected = to_wan(vip, client).icmp_error(kind, 0, pointer, &quote(&sent, 8));
+        expect(&rig.pass(LAN, &error.build()), &[(WAN, expected.build())]);
+        finish(rig);
     }
 }
 

@@ -1,6 +1,5 @@
 //! TTL and MTU: who is told what, and what is cut into pieces instead.
 
-use plimsoll_dataplane::snapshot::model::TunnelKind;
 use plimsoll_dataplane::snapshot::spec::Spec;
 use plimsoll_dataplane::testing::{PacketBuilder, Rig};
 use plimsoll_dataplane::verdict::DropReason;
@@ -66,8 +65,8 @@ fn narrow(
 #[test]
 fn what_is_too_large_and_must_not_be_fragmented_is_answered_with_what_would_fit() {
     let payload = [7; 1460];
-    let gre = || tunnel_of(TunnelKind::Gre, REALS, REALS6);
-    let gue = || tunnel_of(TunnelKind::Gue { port: 6080 }, REALS, REALS6);
+    let gre = || tunnel_of(GRE, REALS, REALS6);
+    let gue = || tunnel_of(GUE, REALS, REALS6);
     // Of a 1400-byte way, IP in IP leaves 1380 in IPv4 and 1360 in IPv6; GRE takes 4 more, GUE 12.
     let cases = [
         (direct(), CLIENT, VIP, 1400, 1400),
@@ -110,12 +109,12 @@ fn what_is_too_large_and_must_not_be_fragmented_is_answered_with_what_would_fit(
 
 #[test]
 fn what_just_fits_passes() {
-    let gue = TunnelKind::Gue { port: 6080 };
+    let gue = GUE;
     for (spec, fits) in [
         (direct(), 1400),
         (nat(), 1400),
         (tunnel(), 1380),
-        (tunnel_of(TunnelKind::Gre, REALS, REALS6), 1376),
+        (tunnel_of(GRE, REALS, REALS6), 1376),
         (tunnel_of(gue, REALS, REALS6), 1368),
     ] {
         let mut rig = Rig::new(1, &narrow(spec, 1400));
@@ -220,7 +219,7 @@ fn a_tunnel_is_cut_outside_so_that_both_ends_see_whole_packets() {
 
 #[test]
 fn gre_and_gue_are_cut_outside_too() {
-    for (kind, header) in [(TunnelKind::Gre, 4), (TunnelKind::Gue { port: 6080 }, 12)] {
+    for (kind, header) in [(GRE, 4), (GUE, 12)] {
         let mut rig = Rig::new(1, &tunnel_of(kind, REALS, REALS6));
         let inner = packet(CLIENT, VIP).udp(4000, 53).payload(&[3; 1460]);
         let request = inner.clone().mac(GATEWAY_MAC, WAN_MAC).build();

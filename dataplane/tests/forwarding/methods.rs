@@ -11,15 +11,20 @@ const FAMILIES: [(&str, &str, [&str; 3], &str); 2] = [
     (CLIENT6, VIP6, REALS6, LAN_ADDRESS6),
 ];
 
-/// A SYN or a datagram, as a client sends it.
+/// A SYN, a datagram or an INIT, as a client sends it.
 fn first(builder: PacketBuilder, protocol: Protocol, ports: (u16, u16)) -> PacketBuilder {
     match protocol {
         Protocol::Tcp => builder.tcp(ports.0, ports.1).flags(SYN),
         Protocol::Udp => builder.udp(ports.0, ports.1).payload(b"question"),
+        Protocol::Sctp => builder.sctp(ports.0, ports.1, INIT).payload(&[7; 16]),
     }
 }
 
-const KINDS: [(Protocol, u16); 2] = [(Protocol::Tcp, 80), (Protocol::Udp, 53)];
+const KINDS: [(Protocol, u16); 3] = [
+    (Protocol::Tcp, 80),
+    (Protocol::Udp, 53),
+    (Protocol::Sctp, 3868),
+];
 
 #[test]
 fn direct_routing_changes_macs_and_ttl_alone() {
@@ -95,7 +100,7 @@ fn gre_and_gue_wrap_the_packet_in_either_family() {
         let v6 = client.contains(':');
         for (_, _, reals, source) in FAMILIES {
             for (protocol, port) in KINDS {
-                for kind in [TunnelKind::Gre, TunnelKind::Gue { port: 6080 }] {
+                for kind in [GRE, GUE] {
                     let mut rig = Rig::new(1, &tunnel_of(kind, reals, reals));
                     let inner = packet(client, vip).ttl(33).tos(0x28).df();
                     let request = first(
@@ -107,7 +112,7 @@ fn gre_and_gue_wrap_the_packet_in_either_family() {
                     let sent = rig.pass(WAN, &request.build());
                     let outer = to_lan(reals[0], source, reals[0]).ttl(32).tos(0x28).df();
                     let expected = match kind {
-                        TunnelKind::Gue { port } => {
+                        TunnelKind::Gue { port, .. } => {
                             let number = if v6 { 41 } else { 4 };
                             let flow = source_port(&sent[0].1);
                             assert!(flow >= 49_152, "{flow}");
@@ -134,7 +139,7 @@ fn gre_and_gue_wrap_the_packet_in_either_family() {
 #[test]
 fn the_source_port_of_gue_is_the_flows() {
     for (client, vip, ..) in FAMILIES {
-        let gue = TunnelKind::Gue { port: 6080 };
+        let gue = GUE;
         let mut rig = Rig::new(1, &tunnel_of(gue, REALS, REALS6));
         let mut ports = std::collections::BTreeSet::new();
         for from in 4000..4256 {

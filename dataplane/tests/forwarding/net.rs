@@ -46,6 +46,14 @@ pub(crate) const SYN_ACK: u8 = 0x12;
 pub(crate) const FIN_ACK: u8 = 0x11;
 pub(crate) const RST: u8 = 0x04;
 
+pub(crate) const GRE: TunnelKind = TunnelKind::Gre { checksum: false };
+pub(crate) const GUE: TunnelKind = TunnelKind::Gue {
+    port: 6080,
+    checksum: false,
+};
+/// SCTP's chunk type.
+pub(crate) const INIT: u8 = 1;
+
 pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
@@ -99,6 +107,7 @@ pub(crate) fn real(address: &str, port: u16, forward: ForwardMethod) -> RealSpec
         limits: Limits::default(),
         forward,
         tunnel: TunnelKind::Ipip,
+        tunnel_source: None,
     }
 }
 
@@ -120,7 +129,9 @@ pub(crate) fn service(
         target: Target::vip(protocol, ip(vip), port),
         scheduler: SchedulerKind::Rr,
         slow_start_ms: 0,
+        mss_clamp: None,
         policy: Policy::default(),
+        timeouts: None,
         reals,
     }
 }
@@ -201,14 +212,18 @@ pub(crate) fn with_kernel(services: Vec<ServiceSpec>) -> Spec {
     spec
 }
 
-/// The usual services: TCP 80 and UDP 53 on both VIPs, each to the three real servers.
+/// The usual services: TCP 80, UDP 53 and SCTP 3868 on both VIPs, each to the three real servers.
 pub(crate) fn usual(
     forward: ForwardMethod,
     reals4: [&str; 3],
     reals6: [&str; 3],
 ) -> Vec<ServiceSpec> {
     let mut services = Vec::new();
-    for (protocol, port) in [(Protocol::Tcp, 80), (Protocol::Udp, 53)] {
+    for (protocol, port) in [
+        (Protocol::Tcp, 80),
+        (Protocol::Udp, 53),
+        (Protocol::Sctp, 3868),
+    ] {
         for (vip, reals) in [(VIP, reals4), (VIP6, reals6)] {
             let real_port = match forward {
                 ForwardMethod::Nat => port + 8000,

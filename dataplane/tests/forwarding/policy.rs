@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::snapshot::model::ForwardMethod;
-use plimsoll_dataplane::snapshot::policy::{OnDown, Policy, Reuse, Shed};
+use plimsoll_dataplane::snapshot::policy::{OnDown, Policy, Reuse, Secure, Shed};
 use plimsoll_dataplane::snapshot::spec::Spec;
 use plimsoll_dataplane::testing::{Rig, Sent};
 use plimsoll_dataplane::verdict::DropReason;
@@ -171,6 +171,108 @@ fn with_sloppy_tcp_anything_but_a_reset_begins_a_session() {
     assert_eq!(segment(&mut rig, 4002, RST), []);
     assert_eq!(segment(&mut rig, 4002, RST | SYN), []);
     assert_eq!(rig.all_drops(), [(DropReason::NoSession, 2)]);
+    finish(rig);
+}
+
+#[test]
+fn with_sloppy_sctp_anything_but_an_abort_begins_a_session() {
+    let sloppy = Policy {
+        sloppy_sctp: true,
+        ..Policy::default()
+    };
+    for (policy, begun) in [(Policy::default(), 0), (sloppy, 2)] {
+        let reals = vec![real(REALS[0], 3868, ForwardMethod::Direct)];
+        let mut service = service(Protocol::Sctp, VIP, 3868, reals);
+        service.policy = policy;
+        let mut rig = Rig::new(1, &two_armed(vec![service]));
+        // DATA, COOKIE ECHO, ABORT.
+        for (port, chunk) in [(4000, 0), (4001, 10), (4002, 6)] {
+            rig.pass(WAN, &from_wan(CLIENT, VIP).sctp(port, 3868, chunk).build());
+        }
+        assert_eq!(rig.sessions().len(), begun);
+        assert_eq!(rig.drops(DropReason::NoSession), 3 - begun as u64);
+        finish(rig);
+    }
+}
+
+fn secure(secure_tcp: Secure) -> Policy {
+    Policy {
+        secure_tcp,
+        ..Policy::default()
+    }
+}
+
+#[test]
+fn under_defence_a_client_alone_establishes_nothing_with_nat() {
+    let run = |secure_tcp| {
+        let mut spec = nat();
+        for service in &mut spec.services {
+            service.policy = secure(secure_tcp);
+        }
+        let mut rig = Rig::new(1, &spec);
+        let mut names = Vec::new();
+        for (from_client, flags) in [
+            (true, SYN),
+            (true, ACK),
+            (false, SYN_ACK),
+            (true, ACK),
+            (false, ACK),
+        ] {
+            if from_client {
+                segment(&mut rig, 4000, flags);
+            } else {
+                let answer = from_lan(REALS[0], CLIENT).tcp(8080, 4000).flags(flags);
+                rig.pass(LAN, &answer.build());
+            }
+            names.push(rig.sessions()[0].state.name());
+        }
+        finish(rig);
+        names
+    };
+    let plain = [
+        "SYN_RECV",
+        "ESTABLISHED",
+        "ESTABLISHED",
+        "ESTABLISHED",
+        "ESTABLISHED",
+    ];
+    assert_eq!(run(Secure::Off), plain);
+    assert_eq!(
+        run(Secure::Auto),
+        plain,
+        "as long as the table is not under pressure"
+    );
+    let secure = ["SYN_RECV", "SYN_RECV", "SYNACK", "SYNACK", "ESTABLISHED"];
+    assert_eq!(run(Secure::Always), secure);
+}
+
+#[test]
+fn the_defence_goes_up_when_half_open_sessions_take_a_quarter_of_the_table_and_down_again() {
+    let mut rig = Rig::with_sessions(1, 64, &with(secure(Secure::Auto), &[(0, 1)]));
+    for port in 0..17 {
+        segment(&mut rig, 4000 + port, SYN);
+    }
+    let names = |rig: &mut Rig| {
+        let sessions = rig.sessions();
+        sessions
+            .iter()
+            .map(|session| session.state.name())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(&mut rig), ["SYN_RECV"; 17]);
+    segment(&mut rig, 5000, SYN);
+    assert_eq!(
+        names(&mut rig)
+            .iter()
+            .filter(|name| **name == "SYNACK")
+            .count(),
+        1
+    );
+    rig.wait_ms(60_250);
+    segment(&mut rig, 5001, SYN);
+    let mut left = names(&mut rig);
+    left.sort_unstable();
+    assert_eq!(left, ["SYNACK", "SYN_RECV"]);
     finish(rig);
 }
 

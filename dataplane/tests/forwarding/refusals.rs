@@ -270,10 +270,11 @@ fn an_unreachable_real_server_is_told_to_the_client() {
 #[test]
 fn an_unfinished_checksum_is_refused_at_the_beginning() {
     for (client, vip) in [(CLIENT, VIP), (CLIENT6, VIP6)] {
-        for protocol in [Protocol::Tcp, Protocol::Udp] {
+        for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
             let builder = match protocol {
                 Protocol::Tcp => syn(from_wan(client, vip)),
                 Protocol::Udp => from_wan(client, vip).udp(4000, 53).payload(b"ask"),
+                Protocol::Sctp => from_wan(client, vip).sctp(4000, 3868, INIT),
             };
             let mut frame = builder.build();
             let l3 = if client.contains(':') { 40 } else { 20 };
@@ -281,9 +282,15 @@ fn an_unfinished_checksum_is_refused_at_the_beginning() {
             let length = frame.len() - l4;
             let sum = addresses(&frame)
                 .pseudo_header(protocol.number(), length)
-                .fold();
-            let at = l4 + if protocol == Protocol::Tcp { 16 } else { 6 };
-            frame[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+                .fold()
+                .to_be_bytes();
+            let (at, unfinished) = match protocol {
+                Protocol::Tcp => (16, &sum[..]),
+                Protocol::Udp => (6, &sum[..]),
+                Protocol::Sctp => (8, &[0; 4][..]),
+            };
+            let at = l4 + at;
+            frame[at..at + unfinished.len()].copy_from_slice(unfinished);
             refused(&frame, DropReason::UnfinishedChecksum);
         }
     }
@@ -295,12 +302,13 @@ fn without_a_real_server_the_port_is_unreachable() {
         let reals = if client.contains(':') { REALS6 } else { REALS };
         let resting = weighted(reals[0], 80, ForwardMethod::Direct, 0);
         for reals in [vec![], vec![resting]] {
-            for protocol in [Protocol::Tcp, Protocol::Udp] {
+            for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
                 let spec = two_armed(vec![service(protocol, vip, 80, reals.clone())]);
                 let mut rig = Rig::new(1, &spec);
                 let request = match protocol {
                     Protocol::Tcp => syn(from_wan(client, vip)),
                     Protocol::Udp => from_wan(client, vip).udp(4000, 80).payload(&[1; 900]),
+                    Protocol::Sctp => from_wan(client, vip).sctp(4000, 80, INIT),
                 };
                 let most = if client.contains(':') { 1232 } else { 548 };
                 let mut quoted = request.build_datagram();
@@ -356,4 +364,30 @@ fn a_nat_real_server_is_routed_and_nobody_else() {
     let mut rig = Rig::new(1, &direct());
     rig.pass(LAN, &from_lan(REALS[0], CLIENT).tcp(22, 4000).build());
     assert_eq!(rig.all_drops(), [(DropReason::NotLocal, 1)]);
+}
+
+#[test]
+fn our_own_address_refuses_as_a_vip_does_unless_it_is_the_kernels() {
+    for (client, address) in [(CLIENT, WAN_ADDRESS), (CLIENT6, WAN_ADDRESS6)] {
+        let syn = from_wan(client, address).tcp(4000, 22).flags(SYN).build();
+        let ask = from_wan(client, address).udp(4000, 161).build();
+        let mut rig = Rig::new(1, &direct());
+        let reset = packet(address, client)
+            .mac(WAN_MAC, GATEWAY_MAC)
+            .tcp(22, 4000)
+            .flags(RST | ACK)
+            .numbers(0, 2)
+            .window(0);
+        let reset = if client == CLIENT {
+            reset.df().id(0)
+        } else {
+            reset
+        };
+        expect(&rig.pass(WAN, &syn), &[(WAN, reset.build())]);
+        assert_eq!(rig.pass(WAN, &ask).len(), 1);
+        assert_eq!(rig.all_drops(), [(DropReason::LocalUnhandled, 2)]);
+        let mut rig = Rig::new(1, &with_kernel(vec![]));
+        expect(&rig.pass(WAN, &syn), &[(2, syn.clone())]);
+        expect(&rig.pass(WAN, &ask), &[(2, ask.clone())]);
+    }
 }

@@ -4,17 +4,19 @@ use super::*;
 use crate::config::leaf::{Leaf as _, Vip, Written};
 use crate::report::Session;
 
-const LISTS: [&str; 5] = [
+const LISTS: [&str; 6] = [
     include_str!("../../../tests/ipvsadm/list-sh.txt"),
     include_str!("../../../tests/ipvsadm/list.txt"),
     include_str!("../../../tests/ipvsadm/list-nat.txt"),
     include_str!("../../../tests/ipvsadm/list-udp.txt"),
+    include_str!("../../../tests/ipvsadm/list-sctp.txt"),
     include_str!("../../../tests/ipvsadm/list-all.txt"),
 ];
-const STATS: [&str; 4] = [
+const STATS: [&str; 5] = [
     include_str!("../../../tests/ipvsadm/list-stats.txt"),
     include_str!("../../../tests/ipvsadm/stats-nat.txt"),
     include_str!("../../../tests/ipvsadm/stats-v6.txt"),
+    include_str!("../../../tests/ipvsadm/stats-sctp.txt"),
     include_str!("../../../tests/ipvsadm/stats-all.txt"),
 ];
 const RATES: [&str; 2] = [
@@ -23,15 +25,17 @@ const RATES: [&str; 2] = [
 ];
 const THRESHOLDS: &str = include_str!("../../../tests/ipvsadm/thresholds.txt");
 const PERSISTENT: &str = include_str!("../../../tests/ipvsadm/persistent-conn.txt");
-const SESSIONS: [&str; 2] = [
+const SESSIONS: [&str; 3] = [
     include_str!("../../../tests/ipvsadm/sessions.txt"),
     include_str!("../../../tests/ipvsadm/sessions-v6.txt"),
+    include_str!("../../../tests/ipvsadm/sessions-sctp.txt"),
 ];
 
 fn protocol(word: &str) -> Protocol {
     match word {
         "TCP" => Protocol::Tcp,
         "UDP" => Protocol::Udp,
+        "SCTP" => Protocol::Sctp,
         other => panic!("{other}"),
     }
 }

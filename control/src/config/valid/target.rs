@@ -96,6 +96,18 @@ impl Target {
         }
     }
 
+    /// Whether some of its packets may be TCP's.
+    #[must_use]
+    pub fn takes_tcp(&self) -> bool {
+        match self {
+            Self::Vip(vip) => vip.protocol == Protocol::Tcp,
+            Self::Match { rules, .. } => rules.iter().any(|rule| {
+                rule.protocol
+                    .is_none_or(|protocol| protocol == Protocol::Tcp)
+            }),
+        }
+    }
+
     /// Whether this is one of its virtual addresses.
     #[must_use]
     pub fn has(&self, address: IpAddr) -> bool {

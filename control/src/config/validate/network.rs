@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::super::file::{Config, Timeouts as WrittenTimeouts};
+use super::super::file::{Config, OwnTimeouts as WrittenOwnTimeouts, Timeouts as WrittenTimeouts};
 use super::super::leaf::Written;
 use super::super::leaf::print_duration;
-use super::super::valid::{Neighbor, Route, Timeouts};
+use super::super::tree::Step;
+use super::super::valid::{Neighbor, OwnTimeouts, Route, Timeouts};
 use super::{Finding, Findings, Gaps, family, not_a_host, steps};
 
 /// 2^31 milliseconds and a bit less than 25 days: what timers hold.
@@ -23,7 +24,7 @@ pub(super) struct Net {
     /// Longest prefix first.
     on_link: Vec<(IpNet, usize)>,
     own: HashMap<IpAddr, usize>,
-    gaps: Gaps,
+    pub(super) gaps: Gaps,
 }
 
 /// How a host is reached.
@@ -220,21 +221,46 @@ fn check_neighbors(config: &Config, net: &mut Net, findings: &mut Findings<'_, '
 }
 
 pub(super) fn timeouts(written: &WrittenTimeouts, findings: &mut Findings<'_, '_>) -> Timeouts {
-    let mut check = |key: &'static str, value: Written<Duration>| {
-        if value.0.is_zero() || value.0 > MAX_TIMEOUT {
-            findings.add(Finding::error(
-                steps!["timeouts", key],
-                format!(
-                    "expected a time from 1ms to {}, found {value}",
-                    print_duration(MAX_TIMEOUT)
-                ),
-            ));
-        }
-        value.0
-    };
+    let mut check = |key, value| timeout(value, steps!["timeouts", key], findings);
     Timeouts {
         tcp: check("tcp", written.tcp),
         tcp_fin: check("tcp_fin", written.tcp_fin),
         udp: check("udp", written.udp),
+        sctp: check("sctp", written.sctp),
     }
+}
+
+/// Those of the service at `at`.
+pub(super) fn own_timeouts(
+    written: &WrittenOwnTimeouts,
+    at: usize,
+    findings: &mut Findings<'_, '_>,
+) -> OwnTimeouts {
+    let mut check = |key, value: Option<Written<Duration>>| {
+        let steps = steps!["services", at, "timeouts", key];
+        value.map(|value| timeout(value, steps, findings))
+    };
+    OwnTimeouts {
+        tcp: check("tcp", written.tcp),
+        tcp_fin: check("tcp_fin", written.tcp_fin),
+        udp: check("udp", written.udp),
+        sctp: check("sctp", written.sctp),
+    }
+}
+
+fn timeout(
+    value: Written<Duration>,
+    steps: Vec<Step>,
+    findings: &mut Findings<'_, '_>,
+) -> Duration {
+    if value.0.is_zero() || value.0 > MAX_TIMEOUT {
+        findings.add(Finding::error(
+            steps,
+            format!(
+                "expected a time from 1ms to {}, found {value}",
+                print_duration(MAX_TIMEOUT)
+            ),
+        ));
+    }
+    value.0
 }

@@ -1,9 +1,9 @@
-//! From `compat`, `ipvs` and `on_down` to a service's policy: LVS's names on one side, what follows on the other.
+//! From `compat`, `ipvs`, `on_down` and `idle_reset` to a service's policy: LVS's names on one side, what follows on the other.
 //! Nothing here can be wrong: the schema has checked every value.
 
 use std::num::NonZeroU32;
 
-use plimsoll_dataplane::snapshot::policy::{OnDown, Policy, Reuse, Shed};
+use plimsoll_dataplane::snapshot::policy::{OnDown, Policy, Reuse, Secure, Shed};
 
 use super::super::file::{self, Compat, Config, Defence};
 
@@ -30,11 +30,20 @@ pub(super) fn of(config: &Config, service: &file::Service) -> Policy {
             None => base.on_down,
         },
         sloppy_tcp: ipvs.sloppy_tcp,
+        sloppy_sctp: ipvs.sloppy_sctp,
+        secure_tcp: match ipvs.secure_tcp {
+            Defence::Off => Secure::Off,
+            Defence::Auto => Secure::Auto,
+            Defence::Always => Secure::Always,
+        },
+        idle_reset: service.idle_reset,
         shed: match ipvs.drop_packet {
             Defence::Off => Shed::Off,
             Defence::Auto => Shed::Auto,
             Defence::Always => Shed::Always,
         },
         shed_rate: NonZeroU32::new(ipvs.am_droprate).unwrap_or(NonZeroU32::MIN),
+        path_mtu: ipvs.pmtu_disc,
+        relays_parameter_problems: base.relays_parameter_problems,
     }
 }

@@ -7,14 +7,13 @@ mod target;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use super::super::file::{
-    Config, Forward as WrittenForward, Service as WrittenService, Tunnel as WrittenTunnel,
-};
+use super::super::file::{Config, Forward as WrittenForward, Service as WrittenService};
 use super::super::supported::{Feature, Offered};
 use super::super::tree::Step;
-use super::super::valid::{Identity, Protocol, Real, Service, Target, Tunnel};
+use super::super::valid::{Forward, Identity, Protocol, Real, Service, Target};
 use super::network::{Net, Reach};
-use super::{Finding, Findings, policy, schedulers, steps};
+use super::tunnel::{Encapsulation, encapsulation};
+use super::{Finding, Findings, network, policy, schedulers, steps};
 use reals::{VirtualAddresses, thresholds};
 
 const MAX_SERVICE_NAME: usize = 128;
@@ -77,7 +76,7 @@ fn check_name(at: usize, name: &str, findings: &mut Findings<'_, '_>) {
 }
 
 /// The data plane's value for one of the format's, or an error that names those that there are.
-fn offered<E: Offered + PartialEq>(
+pub(super) fn offered<E: Offered + PartialEq>(
     value: E,
     steps: Vec<Step>,
     findings: &mut Findings<'_, '_>,
@@ -97,26 +96,6 @@ fn offered<E: Offered + PartialEq>(
         );
     }
     works
-}
-
-/// How a service's tunnels encapsulate. As in IPVS, a port means nothing to other types than GUE.
-fn encapsulation(
-    written: &WrittenTunnel,
-    place: &[Step],
-    findings: &mut Findings<'_, '_>,
-) -> Tunnel {
-    let kind = offered(written.kind, with(place, "type"), findings).unwrap_or_default();
-    match (kind, written.port) {
-        (Tunnel::Gue { .. }, Some(port)) => Tunnel::Gue { port },
-        (_, Some(_)) => {
-            findings.add(
-                Finding::warning(with(place, "port"), "only `type: gue` has a port")
-                    .help("remove the port, or choose that type"),
-            );
-            kind
-        }
-        (_, None) => kind,
-    }
 }
 
 fn refuse(
@@ -151,9 +130,9 @@ impl Context<'_> {
         });
         let slow_start = schedulers::slow_start(scheduler, at, written, findings);
         let forward = offered(written.forward, here("forward"), findings);
-        let mut tunnel = Tunnel::default();
+        let mut tunnel = Encapsulation::default();
         if let Some(written_tunnel) = &written.tunnel {
-            tunnel = encapsulation(written_tunnel, &here("tunnel"), findings);
+            tunnel = encapsulation(written_tunnel, self.net, &here("tunnel"), findings);
             let tunnels = |forward: WrittenForward| forward == WrittenForward::Tunnel;
             if !tunnels(written.forward)
                 && !written
@@ -200,6 +179,16 @@ impl Context<'_> {
                 "one-packet scheduling is for UDP only",
             ));
         }
+        let other = target.as_ref().is_some_and(|target| !target.takes_tcp());
+        if written.mss_clamp.is_some() && other {
+            findings.add(Finding::warning(here("mss_clamp"), "only TCP has segments").help(remove));
+        }
+        if written.idle_reset && other {
+            findings.add(Finding::error(
+                here("idle_reset"),
+                "only TCP sessions can be reset",
+            ));
+        }
         let port = target.as_ref().map_or(0, Target::port);
         let mut seen = HashMap::with_capacity(written.reals.len());
         let mut reals = Vec::with_capacity(written.reals.len());
@@ -225,6 +214,15 @@ impl Context<'_> {
                 );
             }
             thresholds(real, &place, findings);
+            let own = real.tunnel.as_ref().map(|own| {
+                let place = with(&place, "tunnel");
+                if method.is_some_and(|method| method != Forward::Tunnel) {
+                    let what = "this real server is not reached by a tunnel";
+                    findings.add(Finding::warning(place.clone(), what));
+                }
+                encapsulation(own, self.net, &place, findings)
+            });
+            let tunnel = own.unwrap_or(tunnel);
             if let Some(forward) = method {
                 if let Some(target) = &target {
                     self.real(target, address, (forward, tunnel), &place, findings);
@@ -235,7 +233,8 @@ impl Context<'_> {
                     upper: real.upper.unwrap_or(0),
                     lower: real.lower.unwrap_or(0),
                     forward,
-                    tunnel,
+                    tunnel: tunnel.tunnel,
+                    tunnel_source: tunnel.source,
                 });
             }
         }
@@ -245,13 +244,20 @@ impl Context<'_> {
             scheduler: scheduler?,
             slow_start,
             forward: forward?,
+            mss_clamp: written.mss_clamp,
             policy: policy::of(self.config, written),
+            timeouts: written
+                .timeouts
+                .as_ref()
+                .map_or_else(Default::default, |own| {
+                    network::own_timeouts(own, at, findings)
+                }),
             reals,
         })
     }
 }
 
-fn with(place: &[Step], key: &'static str) -> Vec<Step> {
+pub(super) fn with(place: &[Step], key: &'static str) -> Vec<Step> {
     let mut steps = place.to_vec();
     steps.push(Step::Key(key));
     steps

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::super::rule::{self, MAX_INT, MAX_TIMEOUT_S};
-use super::super::table::{Checksum, Encapsulation};
+use super::super::table::Encapsulation;
 use super::address::{self, same};
 use super::health::{self, Check, Kind, Timing, lacks_value};
 use super::text::Word;
 use super::tree::Statement;
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
-use crate::config::file::{Forward, Protocol, TunnelType};
+use crate::config::file::{Forward, Protocol, TunnelChecksum, TunnelType};
 
 /// Keywords of a virtual server that nothing here does.
 const LOST_OF_SERVER: &[&str] = &[
@@ -350,9 +350,9 @@ fn method(keyword: &Word, words: &[Word]) -> Read<Method> {
                 let port = address::number(value()?, 1, u16::MAX.into(), "a port")?;
                 tunnel.port = u16::try_from(port).unwrap_or(0);
             }
-            "nocsum" => tunnel.checksum = Checksum::None,
-            "csum" => tunnel.checksum = Checksum::Full,
-            "remcsum" => tunnel.checksum = Checksum::Remote,
+            "nocsum" => tunnel.checksum = TunnelChecksum::None,
+            "csum" => tunnel.checksum = TunnelChecksum::Csum,
+            "remcsum" => tunnel.checksum = TunnelChecksum::Remcsum,
             _ => {
                 let message = format!("`{}` is no setting of a tunnel", word.shown());
                 let help = "expected type, port, nocsum, csum or remcsum";

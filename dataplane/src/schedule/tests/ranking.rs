@@ -61,6 +61,7 @@ fn real(last: u8) -> RealSpec {
         limits: Limits::default(),
         forward: ForwardMethod::Direct,
         tunnel: TunnelKind::Ipip,
+        tunnel_source: None,
     }
 }
 
@@ -72,7 +73,9 @@ impl World {
             target: Target::vip(Protocol::Tcp, [192, 0, 2, 1].into(), 80),
             scheduler: kind,
             slow_start_ms: 30_000,
+            mss_clamp: None,
             policy: Policy::default(),
+            timeouts: None,
             reals: (0..reals).map(real).collect(),
         };
         let moving = |_| (Destinations::new(hasher.clone()), Random::new(1));

@@ -29,6 +29,7 @@ fn real(last: u8, weight: u32, forward: ForwardMethod) -> RealSpec {
         limits: Limits::default(),
         forward,
         tunnel: TunnelKind::Ipip,
+        tunnel_source: None,
     }
 }
 
@@ -38,7 +39,9 @@ fn service(port: u16, reals: &[RealSpec]) -> ServiceSpec {
         target: Target::vip(Protocol::Tcp, [192, 0, 2, 100].into(), port),
         scheduler: SchedulerKind::Wrr,
         slow_start_ms: 0,
+        mss_clamp: None,
         policy: Policy::default(),
+        timeouts: None,
         reals: reals.to_vec(),
     }
 }
@@ -475,7 +478,7 @@ fn a_real_server_counts_from_when_it_comes_unless_its_service_comes_with_it() {
             .collect()
     };
     let [one, two, drained] = [real(1, 1, DIRECT), real(2, 1, DIRECT), real(1, 0, DIRECT)];
-    assert_eq!(since(1, &[one.clone()]), [None]);
+    assert_eq!(since(1, std::slice::from_ref(&one)), [None]);
     assert_eq!(since(2, &[one.clone(), two.clone()]), [None, Some(2)]);
     let heavier = real(2, 9, DIRECT);
     assert_eq!(
@@ -485,7 +488,7 @@ fn a_real_server_counts_from_when_it_comes_unless_its_service_comes_with_it() {
     );
     assert_eq!(since(4, &[drained, two.clone()]), [None, Some(2)]);
     assert_eq!(since(5, &[one.clone(), two.clone()]), [Some(5), Some(2)]);
-    assert_eq!(since(6, &[two.clone()]), [Some(2)]);
+    assert_eq!(since(6, std::slice::from_ref(&two)), [Some(2)]);
     assert_eq!(since(7, &[one.clone(), two.clone()]), [Some(7), Some(2)]);
     assert_eq!(since(8, &[]), []);
     assert_eq!(since(9, &[one, two]), [None, None], "the service is new");
@@ -504,7 +507,13 @@ fn another_kind_of_tunnel_counts_at_once_and_keeps_the_slot() {
         (id, snapshot.real(id).unwrap().tunnel)
     };
     let (slot, _) = build(TunnelKind::Ipip);
-    for kind in [TunnelKind::Gre, TunnelKind::Gue { port: 6080 }] {
+    for kind in [
+        TunnelKind::Gre { checksum: true },
+        TunnelKind::Gue {
+            port: 6080,
+            checksum: false,
+        },
+    ] {
         assert_eq!(build(kind), (slot, kind));
     }
 }

@@ -28,7 +28,9 @@ fn service(target: Target) -> ServiceSpec {
         target,
         scheduler: SchedulerKind::Rr,
         slow_start_ms: 0,
+        mss_clamp: None,
         policy: Policy::default(),
+        timeouts: None,
         reals: Vec::new(),
     }
 }

@@ -5,7 +5,10 @@ use super::{PacketBuilder, Upper};
 use crate::flow::{V4, V6};
 use crate::parse::Addresses;
 use crate::wire::checksum::Sum;
-use crate::wire::{ethernet, icmpv4, ipv4, ipv6, tcp, udp, vlan};
+use crate::wire::{ethernet, icmpv4, ipv4, ipv6, sctp, tcp, udp, vlan};
+
+#[expect(clippy::cast_possible_truncation, reason = "it is 12")]
+const SCTP_HEADER_BYTES: u16 = sctp::HEADER_BYTES as u16;
 
 impl PacketBuilder {
     pub(super) fn frame(&self, datagram: &[u8]) -> Vec<u8> {
@@ -34,6 +37,7 @@ impl PacketBuilder {
         match (&self.upper, self.addresses) {
             (Upper::Tcp { .. }, _) => ipv4::TCP,
             (Upper::Udp { .. }, _) => ipv4::UDP,
+            (Upper::Sctp { .. }, _) => ipv4::SCTP,
             (Upper::Icmp { .. }, Addresses::V4 { .. }) => ipv4::ICMP,
             (Upper::Icmp { .. }, Addresses::V6 { .. }) => ipv6::ICMP,
             (Upper::Raw(number), _) => *number,
@@ -150,6 +154,7 @@ impl PacketBuilder {
         let mut bytes = match &self.upper {
             Upper::Tcp { options, .. } => vec![0; tcp::HEADER_BYTES + options.len()],
             Upper::Udp { .. } => vec![0; udp::HEADER_BYTES],
+            Upper::Sctp { .. } => vec![0; sctp::HEADER_BYTES + sctp::CHUNK_HEADER_BYTES],
             Upper::Icmp { .. } => vec![0; icmpv4::HEADER_BYTES],
             Upper::Raw(_) => return self.payload.clone(),
         };
@@ -172,6 +177,12 @@ impl PacketBuilder {
             Upper::Udp { checksum, .. } => {
                 if let (Some(mut header), true) = (udp::Header::new_mut(&mut bytes), checksum) {
                     header.set_checksum(sum.finish_udp() ^ damage);
+                }
+            }
+            Upper::Sctp { .. } => {
+                let checksum = sctp::checksum_of(&bytes) ^ u32::from(damage);
+                if let Some(mut header) = sctp::Header::new_mut(&mut bytes) {
+                    header.set_checksum(checksum);
                 }
             }
             Upper::Icmp { .. } => {
@@ -217,6 +228,19 @@ impl PacketBuilder {
             } => {
                 if let Some(header) = bytes.first_chunk_mut() {
                     udp::write_header(header, *source, *destination, length, 0);
+                }
+            }
+            Upper::Sctp {
+                source,
+                destination,
+                chunk,
+            } => {
+                if let Some(mut header) = sctp::Header::new_mut(bytes) {
+                    header.set_ports(*source, *destination);
+                    header.set_verification_tag(1);
+                }
+                if let Some(mut header) = sctp::Chunk::at_mut(bytes, sctp::HEADER_BYTES) {
+                    header.set(*chunk, length.saturating_sub(SCTP_HEADER_BYTES));
                 }
             }
             Upper::Icmp { kind, code, rest } => {

@@ -11,18 +11,9 @@ use super::super::super::supported::Feature;
 use super::super::super::tree::Step;
 use super::super::super::valid::{Forward, Route, Target, Tunnel};
 use super::super::network::Reach;
+use super::super::tunnel::{self, Encapsulation};
 use super::super::{Finding, Findings, family, not_a_host, steps};
 use super::{Context, refuse, with};
-
-/// What the outer IPv4 or IPv6 header and what follows it add.
-const fn tunnel_overhead_bytes(tunnel: Tunnel, outer: IpAddr) -> u16 {
-    let between = match tunnel {
-        Tunnel::Ipip => 0,
-        Tunnel::Gre => 4,
-        Tunnel::Gue { .. } => 12,
-    };
-    between + if outer.is_ipv4() { 20 } else { 40 }
-}
 
 /// The virtual addresses of all services.
 pub(super) struct VirtualAddresses {
@@ -57,7 +48,7 @@ impl Context<'_> {
         &mut self,
         target: &Target,
         address: SocketAddr,
-        (forward, tunnel): (Forward, Tunnel),
+        (forward, tunnel): (Forward, Encapsulation),
         place: &[Step],
         findings: &mut Findings<'_, '_>,
     ) {
@@ -79,19 +70,7 @@ impl Context<'_> {
             return;
         }
         if let Some(port) = self.net.own(ip) {
-            let port = self
-                .config
-                .dataplane
-                .ports
-                .get(port)
-                .map_or("", |port| port.name.as_str());
-            findings.add(Finding::error(
-                here,
-                format!(
-                    "{ip} is Plimsoll's own address on port `{}`",
-                    port.escape_debug()
-                ),
-            ));
+            self.own_real(ip, port, forward, here, findings);
             return;
         }
         if self.vips.contains(ip) {
@@ -143,9 +122,44 @@ impl Context<'_> {
             Reach::OnLink(port) | Reach::Routed(Route { port, .. })
                 if forward == Forward::Tunnel =>
             {
-                self.tunnel_mtu(port, (tunnel, ip), place, findings);
+                if let Some(source) = tunnel.source
+                    && source.is_ipv4() != ip.is_ipv4()
+                {
+                    findings.add(Finding::error(
+                        with(place, "address"),
+                        format!("the tunnel's source {source} is not of the family of {ip}"),
+                    ));
+                }
+                self.tunnel_mtu(port, (tunnel.tunnel, ip), place, findings);
             }
             Reach::OnLink(_) | Reach::Routed(_) | Reach::Unknown => {}
+        }
+    }
+
+    /// A real server that is this machine: its kernel gets the packets as they are, if there is a way.
+    fn own_real(
+        &self,
+        ip: IpAddr,
+        port: usize,
+        forward: Forward,
+        here: Vec<Step>,
+        findings: &mut Findings<'_, '_>,
+    ) {
+        let Some(port) = self.config.dataplane.ports.get(port) else {
+            return;
+        };
+        let what = format!(
+            "{ip} is Plimsoll's own address on port `{}`",
+            port.name.escape_debug()
+        );
+        if forward == Forward::Nat {
+            findings.add(Finding::error(here, what).help(
+                "packets for this machine itself are not translated; use `forward: dr`, and give its Linux the virtual address",
+            ));
+        } else if !port.kernel {
+            findings.add(Finding::warning(here, what).help(
+                "nothing listens there, so clients are refused; with `kernel: true` on the port this machine's Linux gets the packets",
+            ));
         }
     }
 
@@ -160,7 +174,7 @@ impl Context<'_> {
         let Some(written) = self.config.dataplane.ports.get(port) else {
             return;
         };
-        let needed = 1500 + tunnel_overhead_bytes(tunnel, real);
+        let needed = 1500 + tunnel::overhead_bytes(tunnel, real);
         if written.mtu < needed && self.narrow.insert(port) {
             findings.add(
                 Finding::warning(

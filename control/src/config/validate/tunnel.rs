@@ -1,0 +1,96 @@
+//! Checks of `tunnel`, a service's or a real server's: type, port, checksum and source.
+//! As in IPVS, what means nothing to a type is no error.
+
+use std::net::IpAddr;
+
+use super::super::file::{Tunnel as Written, TunnelChecksum};
+use super::super::tree::Step;
+use super::super::valid::Tunnel;
+use super::network::Net;
+use super::services::{offered, with};
+use super::{Finding, Findings};
+
+/// How packets are put into a tunnel.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Encapsulation {
+    pub(super) tunnel: Tunnel,
+    /// Our end, if it was chosen.
+    pub(super) source: Option<IpAddr>,
+}
+
+/// What the outer IPv4 or IPv6 header and what follows it add.
+pub(super) const fn overhead_bytes(tunnel: Tunnel, outer: IpAddr) -> u16 {
+    let between = match tunnel {
+        Tunnel::Ipip => 0,
+        Tunnel::Gre { checksum: false } => 4,
+        Tunnel::Gre { checksum: true } => 8,
+        Tunnel::Gue { .. } => 12,
+    };
+    between + if outer.is_ipv4() { 20 } else { 40 }
+}
+
+pub(super) fn encapsulation(
+    written: &Written,
+    net: &Net,
+    place: &[Step],
+    findings: &mut Findings<'_, '_>,
+) -> Encapsulation {
+    let kind = offered(written.kind, with(place, "type"), findings).unwrap_or_default();
+    let mut useless = |key, what: &str, help: &str| {
+        findings.add(Finding::warning(with(place, key), what).help(help));
+    };
+    if written.port.is_some() && !matches!(kind, Tunnel::Gue { .. }) {
+        useless(
+            "port",
+            "only `type: gue` has a port",
+            "remove the port, or choose that type",
+        );
+    }
+    match (kind, written.checksum) {
+        (Tunnel::Ipip, TunnelChecksum::Csum | TunnelChecksum::Remcsum) => useless(
+            "checksum",
+            "only `type: gre` and `type: gue` have a checksum",
+            "remove the checksum, or choose one of these types",
+        ),
+        (Tunnel::Gre { .. }, TunnelChecksum::Remcsum) => useless(
+            "checksum",
+            "only `type: gue` has remote checksum offload",
+            "write `checksum: csum` for GRE's own",
+        ),
+        _ => {}
+    }
+    Encapsulation {
+        tunnel: match kind {
+            Tunnel::Ipip => Tunnel::Ipip,
+            Tunnel::Gre { .. } => Tunnel::Gre {
+                checksum: written.checksum == TunnelChecksum::Csum,
+            },
+            // As with IPVS, remote offload leaves UDP's checksum: what comes from a network has its
+            // inner checksum already, so that there is nothing to offload.
+            Tunnel::Gue { port, .. } => Tunnel::Gue {
+                port: written.port.unwrap_or(port),
+                checksum: written.checksum != TunnelChecksum::None,
+            },
+        },
+        source: source(written, net, place, findings),
+    }
+}
+
+fn source(
+    written: &Written,
+    net: &Net,
+    place: &[Step],
+    findings: &mut Findings<'_, '_>,
+) -> Option<IpAddr> {
+    let source = written.source?.0;
+    if net.own(source).is_none() && !net.gaps.ports {
+        findings.add(
+            Finding::error(
+                with(place, "source"),
+                format!("{source} is not an address of Plimsoll's own"),
+            )
+            .help("write one of the ports' addresses"),
+        );
+    }
+    Some(source)
+}
