@@ -118,6 +118,13 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
         &clamp(old.mss_clamp),
         &clamp(new.mss_clamp),
     );
+    let persistence = |service: &Service| match service.persistence {
+        Some(persistence) => persistence.to_string(),
+        None => "none".to_owned(),
+    };
+    let (before, after) = (persistence(old), persistence(new));
+    differ(&mut what, "persistence", &before, &after);
+    differ(&mut what, "one_packet", &old.one_packet, &new.one_packet);
     if old.policy != new.policy {
         what.push("compat, ipvs, on_down or idle_reset".to_owned());
     }
@@ -341,7 +348,7 @@ services:
         let (lines, restarts) = changes(&[
             (
                 "scheduler: rr\n    forward: dr\n    reals: [{ address: \"192.0.2.21:80\" }, { address: \"192.0.2.22:80\" }]",
-                "scheduler: sh\n    scheduler_flags: [sh-port]\n    slow_start: 60s\n    forward: dr\n    reals: [{ address: \"192.0.2.22:80\", weight: 0, upper: 9 }, { address: \"192.0.2.23:80\" }]",
+                "scheduler: sh\n    scheduler_flags: [sh-port]\n    slow_start: 60s\n    persistence: { mask: 24 }\n    forward: dr\n    reals: [{ address: \"192.0.2.22:80\", weight: 0, upper: 9 }, { address: \"192.0.2.23:80\" }]",
             ),
             ("vip: 192.0.2.10:53", "vip: 192.0.2.11:53"),
             (
@@ -357,6 +364,7 @@ services:
                 "- service dns (udp 192.0.2.10:53)",
                 "~ service web (tcp 192.0.2.10:80): scheduler rr -> sh (sh-port)",
                 "~ service web (tcp 192.0.2.10:80): slow_start 0s -> 1m",
+                "~ service web (tcp 192.0.2.10:80): persistence none -> 360s by /24",
                 "~ service web (tcp 192.0.2.10:80): weight of 192.0.2.22:80 1 -> 0",
                 "~ service web (tcp 192.0.2.10:80): upper of 192.0.2.22:80 0 -> 9",
                 "~ service web (tcp 192.0.2.10:80): real 192.0.2.23:80 added, weight 1",

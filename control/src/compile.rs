@@ -7,7 +7,7 @@ use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::schedule::{HashFlags, SchedulerKind};
 use plimsoll_dataplane::session::Timeouts;
 use plimsoll_dataplane::snapshot::id::PortId;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, MssClamp, TunnelKind};
+use plimsoll_dataplane::snapshot::model::{ForwardMethod, MssClamp, Persistence, TunnelKind};
 use plimsoll_dataplane::snapshot::spec::{
     PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
 };
@@ -102,6 +102,8 @@ fn service(
             valid::MssClamp::Auto => MssClamp::Auto,
             valid::MssClamp::Bytes(bytes) => MssClamp::Bytes(bytes),
         }),
+        persistence: service.persistence.map(persistence),
+        one_packet: service.one_packet,
         policy: service.policy,
         timeouts: Some(timeouts(service.timeouts.over(common))),
         reals: service
@@ -128,6 +130,13 @@ fn service(
                 tunnel_source: real.tunnel_source,
             })
             .collect(),
+    }
+}
+
+fn persistence(persistence: valid::Persistence) -> Persistence {
+    Persistence {
+        timeout_ms: u32::try_from(persistence.timeout.as_millis()).unwrap_or(u32::MAX),
+        mask: persistence.mask,
     }
 }
 

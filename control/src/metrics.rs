@@ -151,6 +151,10 @@ fn services(running: &Running) -> Vec<Family> {
         "real_sessions",
         "Sessions at present, by real server and whether they count as active.",
     );
+    let mut persistent = gauge(
+        "real_persistent_clients",
+        "Clients that persistence keeps at the real server, by real server.",
+    );
     let mut weight = gauge(
         "real_weight",
         "The real server's share of new sessions; 0 takes none.",
@@ -174,6 +178,7 @@ fn services(running: &Running) -> Vec<Family> {
             for (family, (_, _, value)) in by_real.iter_mut().zip(COUNTED) {
                 family.add(&labels, value(&real.counters));
             }
+            persistent.add(&labels, real.persistent);
             weight.add(&labels, u64::from(real.weight));
             for (state, count) in [("active", real.active), ("inactive", real.inactive)] {
                 let [service, real] = labels;
@@ -182,7 +187,7 @@ fn services(running: &Running) -> Vec<Family> {
         }
     }
     by_service.append(&mut by_real);
-    by_service.extend([present, weight]);
+    by_service.extend([present, persistent, weight]);
     by_service
 }
 

@@ -7,8 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use plimsoll_dataplane::flow;
+use plimsoll_dataplane::session::Flags;
 use plimsoll_dataplane::snapshot::Snapshot;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, Totals, VirtualService};
+use plimsoll_dataplane::snapshot::model::{ForwardMethod, RealServer, Totals, VirtualService};
 use plimsoll_dataplane::snapshot::target;
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::time::Time;
@@ -51,6 +52,28 @@ impl From<flow::Protocol> for Protocol {
             flow::Protocol::Tcp => Self::Tcp,
             flow::Protocol::Udp => Self::Udp,
             flow::Protocol::Sctp => Self::Sctp,
+        }
+    }
+}
+
+/// The protocol of a session, or of a template that may be for several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionProtocol {
+    /// Of a template for every protocol.
+    Ip,
+    /// Of a session, or a template of one protocol.
+    #[serde(untagged)]
+    One(Protocol),
+}
+
+impl SessionProtocol {
+    /// Its name in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ip => "ip",
+            Self::One(protocol) => protocol.name(),
         }
     }
 }
@@ -123,7 +146,7 @@ pub struct Real {
     pub active: u64,
     /// All other sessions.
     pub inactive: u64,
-    /// Clients that persistence keeps here; left out if there are none.
+    /// Persistence templates, which are no sessions; left out if there are none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub persistent: u64,
     /// What was counted for it.
@@ -134,12 +157,12 @@ pub struct Real {
     pub rate: Option<Rate>,
 }
 
-/// How a service keeps clients at their real server.
+/// How clients of a service stay at a real server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Persistence {
-    /// For how many seconds.
-    pub timeout_s: u64,
-    /// The prefix length by which clients are told apart.
+    /// Milliseconds that a client is remembered after its last session began.
+    pub timeout_ms: u32,
+    /// The length of the prefix that makes a client.
     pub mask: u8,
 }
 
@@ -225,7 +248,7 @@ pub struct Service {
     /// Its settings by the names that `ipvsadm -b` takes; left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scheduler_flags: Vec<Cow<'static, str>>,
-    /// Whether clients stay; left out if they do not.
+    /// How clients stay at a real server; left out if they do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistence: Option<Persistence>,
     /// Whether every datagram is scheduled by itself; left out if not.
@@ -250,14 +273,14 @@ pub struct Services {
     pub services: Vec<Service>,
 }
 
-/// One session.
+/// One session, or one persistence template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// Its transport protocol.
-    pub protocol: Protocol,
-    /// Its state, as `ipvsadm -Lnc` names it.
+    pub protocol: SessionProtocol,
+    /// Its state, as `ipvsadm -Lnc` names it. Only a template is `ASSURED`.
     pub state: Cow<'static, str>,
-    /// The client's address and port.
+    /// The client's address and port; a template's network and 0.
     pub client: SocketAddr,
     /// The virtual address and port.
     #[serde(rename = "virtual")]
@@ -384,6 +407,7 @@ fn service(snapshot: &Snapshot, rates: Option<&Rates>, service: &VirtualService)
         .filter_map(|candidate| {
             let real = snapshot.real(candidate.real)?;
             let load = snapshot.load(real.id);
+            let totals = snapshot.real_totals(real.id);
             Some(Real {
                 address: SocketAddr::new(real.address, real.port),
                 forward: real.forward.into(),
@@ -392,8 +416,8 @@ fn service(snapshot: &Snapshot, rates: Option<&Rates>, service: &VirtualService)
                 lower: real.limits.lower,
                 active: load.active,
                 inactive: load.inactive,
-                persistent: 0,
-                counters: snapshot.real_totals(real.id).into(),
+                persistent: totals.persistent,
+                counters: totals.into(),
                 rate: rates.map(|rates| rates.of_real(service, real)),
             })
         })
@@ -404,8 +428,11 @@ fn service(snapshot: &Snapshot, rates: Option<&Rates>, service: &VirtualService)
         target: Target::of(&service.target),
         scheduler: scheduler.to_string(),
         scheduler_flags: scheduler.flags().into_iter().map(Cow::from).collect(),
-        persistence: None,
-        one_packet: false,
+        persistence: service.persistence.map(|persistence| Persistence {
+            timeout_ms: persistence.timeout_ms,
+            mask: persistence.mask,
+        }),
+        one_packet: service.one_packet,
         counters: snapshot.service_totals(service).into(),
         rate: rates.map(|rates| rates.of_service(service)),
         reals,
@@ -418,13 +445,24 @@ pub fn session(snapshot: &Snapshot, record: &SessionRecord, now: Time) -> Sessio
     // A slot outlives its sessions, so there is always one.
     let unspecified = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), 0);
     let real = snapshot.real(record.real);
+    let protocol = if record.flags.contains(Flags::ANY_PROTOCOL) {
+        SessionProtocol::Ip
+    } else {
+        SessionProtocol::One(record.protocol.into())
+    };
+    // IPVS marks a template that nobody may use any more on both sides.
+    let port = |real: &RealServer| match record.virtual_.1 {
+        invalid if record.flags.contains(Flags::INVALID) => invalid,
+        _ if record.flags.contains(Flags::TEMPLATE) => real.port,
+        port => real.port_for(port),
+    };
     Session {
-        protocol: record.state.protocol().into(),
-        state: record.state.name().into(),
+        protocol,
+        state: record.state_name().into(),
         client: record.client.into(),
         virtual_: record.virtual_.into(),
         real: real.map_or(unspecified, |real| {
-            SocketAddr::new(real.address, real.port_for(record.virtual_.1))
+            SocketAddr::new(real.address, port(real))
         }),
         expires_s: record.deadline.ms_since(now) / 1000,
     }
@@ -479,7 +517,7 @@ mod tests {
                 lower: 0,
                 active: 3,
                 inactive: 4,
-                persistent: 0,
+                persistent: 5,
                 counters: Counters::default(),
                 rate: None,
             }],
@@ -492,7 +530,7 @@ mod tests {
                 "conns": 1, "in_packets": 0, "out_packets": 0, "in_bytes": 0, "out_bytes": 0,
                 "reals": [{
                     "address": "[2001:db8::1]:80", "forward": "tunnel", "weight": 2,
-                    "active": 3, "inactive": 4,
+                    "active": 3, "inactive": 4, "persistent": 5,
                     "conns": 0, "in_packets": 0, "out_packets": 0, "in_bytes": 0, "out_bytes": 0,
                 }],
             })
@@ -504,6 +542,11 @@ mod tests {
                 conns: 7,
                 ..Rate::default()
             }),
+            persistence: Some(Persistence {
+                timeout_ms: 50_000,
+                mask: 24,
+            }),
+            one_packet: true,
             ..service.clone()
         };
         let json = serde_json::to_value(&hashed).unwrap();
@@ -514,6 +557,18 @@ mod tests {
                 "conns": 7, "in_packets": 0, "out_packets": 0, "in_bytes": 0, "out_bytes": 0,
             })
         );
+        let persistence = serde_json::json!({ "timeout_ms": 50_000, "mask": 24 });
+        assert_eq!(json["persistence"], persistence);
+        assert_eq!(json["one_packet"], true);
+        assert_eq!(serde_json::from_value::<Service>(json).unwrap(), hashed);
+        for protocol in [SessionProtocol::Ip, SessionProtocol::One(Protocol::Udp)] {
+            let json = serde_json::to_value(protocol).unwrap();
+            assert_eq!(json, protocol.name());
+            assert_eq!(
+                serde_json::from_value::<SessionProtocol>(json).unwrap(),
+                protocol
+            );
+        }
         let marked = Service {
             target: Target::Mark {
                 mark: 5,

@@ -107,7 +107,7 @@ fn the_schema_offers_what_this_version_carries_and_no_more() {
         names("TunnelType"),
         serde_json::json!(["ipip", "gre", "gue"])
     );
-    for key in ["persistence", "one_packet", "health"] {
+    for key in ["health"] {
         assert!(
             schema["$defs"]["Service"]["properties"].get(key).is_none(),
             "{key}"

@@ -201,7 +201,7 @@ fn what_keepalived_would_not_read_exits_1_with_its_place() {
 fn every_recordings_rules_become_a_valid_configuration() {
     let base = "version: 1\n\
                 dataplane: { ports: [\
-                { name: wan, device: net_null0, addresses: [10.0.0.1/24, \"2001:db8::1/64\"], mtu: 1600 },\
+                { name: wan, device: net_null0, addresses: [10.0.0.1/24, \"2001:db8::1/64\"], mtu: 1600, kernel: true },\
                 { name: lan, device: net_null1, addresses: [10.1.0.1/24, \"2001:db8:1::1/64\"], mtu: 1600 }] }\n\
                 network: { routes: [{ to: 172.16.0.0/16, via: 10.1.0.254 }] }\n";
     let base = plimsoll_control::config::parse("base", base).unwrap();

@@ -55,6 +55,8 @@ impl Bench {
             scheduler: kind,
             slow_start_ms: 0,
             mss_clamp: None,
+            persistence: None,
+            one_packet: false,
             policy: Policy::default(),
             timeouts: None,
             reals: (0..reals).map(real).collect(),

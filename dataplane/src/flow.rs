@@ -53,6 +53,12 @@ impl fmt::Display for Protocol {
 pub trait Address: Copy + Eq + Hash + fmt::Debug + Into<IpAddr> + Default {
     /// The address as words for a keyed hash.
     fn words(self) -> [u64; 2];
+    /// The address with all but its first `bits` bits cleared.
+    #[must_use]
+    fn network(self, bits: u8) -> Self;
+    /// The address under which IPVS files what is of a firewall mark and of no address.
+    #[must_use]
+    fn of_mark(mark: u32) -> Self;
 }
 
 /// An IPv4 address as a host-order number.
@@ -67,11 +73,35 @@ impl Address for V4 {
     fn words(self) -> [u64; 2] {
         [u64::from(self.0), 0]
     }
+
+    fn network(self, bits: u8) -> Self {
+        let host_bits = 32_u32.saturating_sub(bits.into());
+        Self(self.0 & u32::MAX.checked_shl(host_bits).unwrap_or(0))
+    }
+
+    fn of_mark(mark: u32) -> Self {
+        Self(mark)
+    }
 }
 
 impl Address for V6 {
     fn words(self) -> [u64; 2] {
         self.0
+    }
+
+    fn network(self, bits: u8) -> Self {
+        let mask = |bits: u32| u64::MAX.checked_shl(64 - bits).unwrap_or(0);
+        let bits = u32::from(bits);
+        let [high, low] = self.0;
+        Self([
+            high & mask(bits.min(64)),
+            low & mask(bits.saturating_sub(64).min(64)),
+        ])
+    }
+
+    // Its first 32 bits: IPVS writes an IPv4 address into the place of both families.
+    fn of_mark(mark: u32) -> Self {
+        Self([u64::from(mark) << 32, 0])
     }
 }
 
@@ -132,4 +162,24 @@ pub struct ReplyKey<A> {
     pub real_port: u16,
     /// TCP, UDP or SCTP.
     pub protocol: Protocol,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_has_the_bits_that_ipnet_says() {
+        let v4: Ipv4Addr = "198.51.100.255".parse().unwrap();
+        for bits in 0..=32 {
+            let expected = ipnet::Ipv4Net::new(v4, bits).unwrap().network();
+            assert_eq!(V4::from(v4).network(bits), expected.into(), "{bits}");
+        }
+        let v6: Ipv6Addr = "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap();
+        for bits in 0..=128 {
+            let expected = ipnet::Ipv6Net::new(v6, bits).unwrap().network();
+            assert_eq!(V6::from(v6).network(bits), expected.into(), "{bits}");
+        }
+        assert_eq!(V4(7).network(128), V4(7));
+    }
 }

@@ -79,7 +79,9 @@ pub struct RealCounters {
     pub active: Gauge,
     /// All other sessions (`InActConn`).
     pub inactive: Gauge,
-    /// All sessions. Moves only when one is entered or leaves, so that it is never 0 in between.
+    /// Persistence templates (`PersistConn`), which are neither.
+    pub persistent: Gauge,
+    /// All sessions and templates. Moves only when one is entered or leaves, so that it is never 0 in between.
     pub live: Gauge,
 }
 
@@ -96,6 +98,18 @@ impl RealCounters {
     pub fn leave(&self, active: bool) {
         self.live.decrease();
         self.gauge(active).decrease();
+    }
+
+    /// A persistence template has been entered.
+    pub fn enter_template(&self) {
+        self.live.increase();
+        self.persistent.increase();
+    }
+
+    /// A persistence template has left.
+    pub fn leave_template(&self) {
+        self.live.decrease();
+        self.persistent.decrease();
     }
 
     /// A session's state has changed. Says whether that makes a difference here, of which the

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 
-use crate::flow::Address;
+use crate::flow::{Address, Protocol};
 use crate::io::{BURST, PacketBuf, Pool, PortQueues, RxQueue, TxQueue};
 use crate::pipeline::{Config, Engine, Inboxes, Message};
-use crate::session::{Session, State};
+use crate::session::{Flags, Session, State};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::{PortId, RealId};
 use crate::snapshot::rcu::Reader;
@@ -45,7 +45,11 @@ pub fn commands() -> Commands {
 /// One session, as it is shown to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionRecord {
-    /// Protocol and state.
+    /// Its protocol; what a template says that is for every protocol means nothing.
+    pub protocol: Protocol,
+    /// The facts about it; a template is among them.
+    pub flags: Flags,
+    /// Its state. A template's means nothing, see [`Self::state_name`].
     pub state: State,
     /// The client's address and port.
     pub client: (IpAddr, u16),
@@ -55,6 +59,20 @@ pub struct SessionRecord {
     pub real: RealId,
     /// When it ends, if no further packet comes.
     pub deadline: Time,
+}
+
+impl SessionRecord {
+    /// The name that `ipvsadm -Lnc` prints.
+    #[must_use]
+    pub const fn state_name(&self) -> &'static str {
+        if !self.flags.contains(Flags::TEMPLATE) {
+            self.state.name()
+        } else if self.flags.contains(Flags::ASSURED) {
+            "ASSURED"
+        } else {
+            "NONE"
+        }
+    }
 }
 
 /// One worker's sessions on their way to the control thread.
@@ -90,6 +108,8 @@ impl Listing {
     fn put<A: Address>(&self, session: &Session<A>) {
         let key = session.key();
         let _ = self.records.push(SessionRecord {
+            protocol: key.protocol,
+            flags: session.flags(),
             state: session.state(),
             client: (key.client.into(), key.client_port),
             virtual_: (key.virtual_address.into(), key.virtual_port),

@@ -27,6 +27,10 @@ mod lookup;
 mod methods;
 #[path = "forwarding/net.rs"]
 mod net;
+#[path = "forwarding/one_packet.rs"]
+mod one_packet;
+#[path = "forwarding/persistence.rs"]
+mod persistence;
 #[path = "forwarding/policy.rs"]
 mod policy;
 #[path = "forwarding/refusals.rs"]

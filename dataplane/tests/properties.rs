@@ -12,15 +12,16 @@ mod net;
 
 use etherparse::{NetSlice, SlicedPacket, TcpHeader, TransportSlice, UdpHeader};
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, MssClamp, TunnelKind};
-use plimsoll_dataplane::snapshot::spec::{RealSpec, Spec};
+use plimsoll_dataplane::snapshot::model::{ForwardMethod, MssClamp, Persistence, TunnelKind};
+use plimsoll_dataplane::snapshot::spec::{RealSpec, ServiceSpec, Spec};
 use plimsoll_dataplane::testing::{FaultInjector, Faults, PacketBuilder, Rig, Rng, Sent};
 use proptest::prelude::*;
 
 use net::*;
 
 /// Every method and both families at once: TCP 80 direct, 81 NAT, 82 tunnels of all kinds in either
-/// family; UDP 53 NAT, 54 direct, 55 tunnels; SCTP 80 direct, 81 NAT. The LAN is narrower than the WAN.
+/// family; UDP 53 NAT, 54 direct, 55 tunnels; SCTP 80 direct, 81 NAT. TCP 83 is persistent and UDP 57
+/// one-packet, both NAT. The LAN is narrower than the WAN.
 fn everything() -> Spec {
     use ForwardMethod::{Direct, Nat, Tunnel};
     let mut services = Vec::new();
@@ -51,6 +52,22 @@ fn everything() -> Spec {
             let reals = reals.map(|address| real(address, port_there, forward));
             services.push(service(protocol, vip, port, reals.to_vec()));
         }
+        let nat = |port: u16| {
+            reals
+                .map(|address| real(address, port + 8000, Nat))
+                .to_vec()
+        };
+        services.push(ServiceSpec {
+            persistence: Some(Persistence {
+                timeout_ms: 50_000,
+                mask: 24,
+            }),
+            ..service(Protocol::Tcp, vip, 83, nat(83))
+        });
+        services.push(ServiceSpec {
+            one_packet: true,
+            ..service(Protocol::Udp, vip, 57, nat(57))
+        });
         services.push(service(Protocol::Tcp, vip, 82, mixed.clone()));
         services.push(service(Protocol::Udp, vip, 55, mixed));
         services.push(service(Protocol::Udp, vip, 56, vec![]));
@@ -95,14 +112,17 @@ fn some_flow() -> impl Strategy<Value = Flow> {
     );
     let replies = (
         pair([[REALS[0], CLIENT], [REALS6[0], CLIENT6]]),
-        (prop_oneof![Just(8081_u16), Just(8053)], 4000..4003_u16),
+        (
+            prop::sample::select(vec![8081_u16, 8083, 8053, 8057]),
+            4000..4003_u16,
+        ),
     );
     let others = (pair_of_one_family(), (any::<u16>(), some_service()));
     prop_oneof![6 => requests, 3 => replies, 2 => others]
 }
 
 fn some_service() -> impl Strategy<Value = u16> {
-    prop_oneof![80..83_u16, 53..57_u16]
+    prop_oneof![80..84_u16, 53..58_u16]
 }
 
 fn pair_of_one_family() -> impl Strategy<Value = (&'static str, &'static str)> {

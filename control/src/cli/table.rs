@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 
 use crate::rate::Rate;
 use crate::report::{
-    Counters, Forward, Persistence, Protocol, Real, Service, Services, Sessions, Target, Timeouts,
+    Counters, Forward, Persistence, Protocol, Real, Service, Services, SessionProtocol, Sessions,
+    Target, Timeouts,
 };
 
 /// As `ipvsadm -Ln`.
@@ -130,8 +131,8 @@ fn headline(service: &Service) -> String {
     if !service.scheduler_flags.is_empty() {
         let _ = write!(text, " ({})", service.scheduler_flags.join(","));
     }
-    if let Some(Persistence { timeout_s, mask }) = service.persistence {
-        let _ = write!(text, " persistent {timeout_s}");
+    if let Some(Persistence { timeout_ms, mask }) = service.persistence {
+        let _ = write!(text, " persistent {}", timeout_ms.div_ceil(1000));
         match (service.target.is_v6(), mask) {
             (false, 0..32) => {
                 let bits = u32::MAX.checked_shl(32 - u32::from(mask)).unwrap_or(0);
@@ -161,7 +162,10 @@ pub(super) fn sessions(list: &Sessions) -> String {
             &mut text,
             format_args!(
                 "{:<3} {:02}:{:02}  {:<11} {client:<18} {virtual_:<18} {}",
-                keyword(session.protocol),
+                match session.protocol {
+                    SessionProtocol::Ip => "IP",
+                    SessionProtocol::One(protocol) => keyword(protocol),
+                },
                 session.expires_s / 60,
                 session.expires_s % 60,
                 session.state,

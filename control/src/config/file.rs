@@ -217,6 +217,9 @@ pub struct Ipvs {
     /// With weight 0 a SYN leaves its old real server, and sessions of a removed one end.
     #[serde(default)]
     pub expire_nodest_conn: bool,
+    /// With weight 0 a persistent client's next session leaves its old real server.
+    #[serde(default)]
+    pub expire_quiescent_template: bool,
     /// Any TCP segment but a reset may begin a session.
     #[serde(default)]
     pub sloppy_tcp: bool,
@@ -636,6 +639,7 @@ impl Default for Ipvs {
         Self {
             conn_reuse_mode: None,
             expire_nodest_conn: false,
+            expire_quiescent_template: false,
             sloppy_tcp: false,
             sloppy_sctp: false,
             secure_tcp: Defence::default(),

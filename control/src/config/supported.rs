@@ -16,7 +16,11 @@ pub(super) enum Feature {
 }
 
 /// The features that work.
-const FEATURES: &[Feature] = &[Feature::Thresholds];
+const FEATURES: &[Feature] = &[
+    Feature::Persistence,
+    Feature::OnePacket,
+    Feature::Thresholds,
+];
 
 impl Feature {
     pub(super) fn works(self) -> bool {

@@ -168,12 +168,32 @@ pub struct Service {
     pub forward: Forward,
     /// The largest TCP segments that the ends may offer each other.
     pub mss_clamp: Option<MssClamp>,
+    /// Whether a client stays at its real server.
+    pub persistence: Option<Persistence>,
+    /// Whether every datagram is scheduled by itself; only with [`Protocol::Udp`].
+    pub one_packet: bool,
     /// Where it does as IPVS does, and where not.
     pub policy: Policy,
     /// How long its idle sessions live.
     pub timeouts: OwnTimeouts,
     /// In scheduling order, which is that of the file. None twice, perhaps none at all.
     pub reals: Vec<Real>,
+}
+
+/// How clients stay at a real server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Persistence {
+    /// How long a client is remembered; not zero and at most 24 days.
+    pub timeout: Duration,
+    /// The length of the prefix that makes a client; at most that of the service's addresses.
+    pub mask: u8,
+}
+
+/// As a report of changes names it.
+impl fmt::Display for Persistence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} by /{}", self.timeout, self.mask)
+    }
 }
 
 /// A real server of one service.

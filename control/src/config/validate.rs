@@ -3,6 +3,7 @@
 
 mod dataplane;
 mod network;
+mod persistence;
 mod policy;
 mod schedulers;
 mod services;

@@ -55,6 +55,7 @@ pub fn import(name: &str, text: &str, sysctls: Sysctls, base: Option<&Base>) -> 
 pub fn import_onto(mut table: Table, name: &str, text: &str, base: Option<&Base>) -> Imported {
     let mut problems = Problems::default();
     read(&mut table, text, &mut problems);
+    engines(&table, &mut problems);
     let yaml = yaml::whole(&table, name, Kind::Ipvsadm, base, &HashMap::new());
     not_carried(&table, &yaml, base.is_some(), &mut problems);
     Imported {
@@ -75,6 +76,20 @@ fn read(table: &mut Table, text: &str, problems: &mut Problems) {
     for (number, text) in (1..).zip(text.lines()) {
         if let Some(rule) = rule::read(number, text, problems) {
             table.apply(rule, problems);
+        }
+    }
+}
+
+/// Tells of persistence engines, which the configuration has no key for.
+fn engines(table: &Table, problems: &mut Problems) {
+    for service in table.carried() {
+        let persistence = service.persistence.as_ref();
+        if let Some(engine) = persistence.and_then(|persistence| persistence.engine.as_ref()) {
+            let engine = engine.escape_debug();
+            let message = format!("the persistence engine `{engine}` is not carried over");
+            let mut problem = Problem::new(service.place, message);
+            problem.severity = Severity::Warning;
+            problems.add(problem.help("clients are told apart by their addresses"));
         }
     }
 }

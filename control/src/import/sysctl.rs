@@ -38,6 +38,7 @@ const CARRIED: &[(&str, Shape)] = &[
     ("conn_reuse_mode", Shape::Number { max: 3 }),
     ("drop_packet", Shape::Defence),
     ("expire_nodest_conn", Shape::Boolean),
+    ("expire_quiescent_template", Shape::Boolean),
     ("nat_icmp_send", Shape::Boolean),
     ("pmtu_disc", Shape::Boolean),
     ("secure_tcp", Shape::Defence),
@@ -62,11 +63,6 @@ const NOT_CARRIED: &[(&str, &str, &str)] = &[
         "drop_entry",
         "0",
         "half-open sessions give way when the table is full",
-    ),
-    (
-        "expire_quiescent_template",
-        "0",
-        "this version does not have it",
     ),
     (
         "ignore_tunneled",

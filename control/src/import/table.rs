@@ -54,7 +54,7 @@ pub struct Persistence {
     pub timeout_s: u32,
     /// The prefix length by which clients are told apart; the whole address if `None`.
     pub mask: Option<u8>,
-    /// A persistence engine's name.
+    /// A persistence engine's name. Not carried over.
     pub engine: Option<String>,
 }
 

@@ -33,11 +33,43 @@ fn error(text: &str) -> (u32, u32, String) {
     )
 }
 
+/// Without sysctls.
+fn import(name: &str, text: &str, base: Option<&Base>) -> Imported {
+    super::import(name, text, Sysctls::default(), base)
+}
+
 fn order(table: &Table) -> Vec<String> {
     let reals = table.services.iter().flat_map(|service| &service.reals);
     reals
         .map(|real| format!("{} {}", real.address, real.weight))
         .collect()
+}
+
+#[test]
+fn persistence_and_one_packet_are_carried_and_engines_are_not() {
+    let rules = "-A -t 10.0.0.1:80 -s rr -p 300 -M 255.255.255.0\n\
+                 -A -u 10.0.0.1:53 -s rr -o\n\
+                 -A -t [2001:db8::1]:80 -s rr -p 50 -M 64\n\
+                 -A -u 10.0.0.1:5060 -s rr -p 60 --pe sip\n";
+    let base = "version: 1\ndataplane: { ports: [{ name: wan, device: net_null0 }] }\n";
+    let base = Base::of(&config::parse("base", base).unwrap()).unwrap();
+    let imported = import("rules", rules, Some(&base));
+    let told = imported.diagnostics.items().iter();
+    let told: Vec<_> = told
+        .map(|item| (item.line, item.message.as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [(Some(4), "the persistence engine `sip` is not carried over")]
+    );
+    let loaded = config::parse("imported", imported.yaml).unwrap();
+    let services = &loaded.valid.reload().services;
+    let masks: Vec<_> = services
+        .iter()
+        .map(|service| service.persistence.map(|persistence| persistence.mask))
+        .collect();
+    assert_eq!(masks, [Some(24), None, Some(64), Some(32)]);
+    assert!(services[1].one_packet);
 }
 
 #[test]
@@ -226,7 +258,6 @@ fn a_wrong_line_changes_nothing_and_the_lines_after_it_are_read() {
         "rules",
         "-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.1.0.11 -w x\n-a -t 10.0.0.1:80 -r 10.1.0.12 -q\n\
          -a -t 10.0.0.1:80 -r 10.1.0.13",
-        Sysctls::default(),
         None,
     );
     assert_eq!(imported.diagnostics.errors(), 2);
@@ -283,7 +314,6 @@ fn what_is_not_carried_is_told_at_its_rule() {
         "rules",
         "-A -f 9 -s rr\n-A -t 10.0.0.1:80 -s twos\n-a -t 10.0.0.1:80 -r 10.1.0.11\n\
          -a -t 10.0.0.1:80 -r 10.1.0.12:81 -g\n",
-        Sysctls::default(),
         None,
     );
     let told: Vec<_> = imported
@@ -307,7 +337,7 @@ fn services_take_the_place_of_the_bases() {
     let loaded = config::parse("base", base).unwrap();
     let base = Base::of(&loaded).unwrap();
     let rules = "-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.1.0.11\n--set 0 0 30";
-    let imported = import("rules", rules, Sysctls::default(), Some(&base));
+    let imported = import("rules", rules, Some(&base));
     assert!(imported.diagnostics.items().is_empty());
     let loaded = config::parse("result", imported.yaml).unwrap();
     let reload = loaded.valid.reload();
@@ -346,7 +376,7 @@ fn a_tunnels_type_is_the_services_and_another_is_its_real_servers() {
     let rules = "-A -t 10.0.0.1:80 -s rr\n\
                  -a -t 10.0.0.1:80 -r 10.1.0.11 -i --tun-type gue --tun-port 5555\n\
                  -a -t 10.0.0.1:80 -r 10.1.0.12 -i --tun-type gue --tun-port 5555 --tun-nocsum\n";
-    let imported = import("rules", rules, Sysctls::default(), Some(&base));
+    let imported = import("rules", rules, Some(&base));
     assert!(imported.diagnostics.items().is_empty());
     let loaded = config::parse("result", imported.yaml).unwrap();
     let gue = config::valid::Tunnel::Gue {
@@ -361,12 +391,7 @@ fn a_tunnels_type_is_the_services_and_another_is_its_real_servers() {
     let more = "-a -t 10.0.0.1:80 -r 10.1.0.13 -i --tun-type gre --tun-csum\n\
                 -a -t 10.0.0.1:80 -r 10.1.0.14 -i --tun-type gue --tun-port 5555 --tun-remcsum\n\
                 -a -t 10.0.0.1:80 -r 10.1.0.15 -i\n";
-    let imported = import(
-        "rules",
-        &format!("{rules}{more}"),
-        Sysctls::default(),
-        Some(&base),
-    );
+    let imported = import("rules", &format!("{rules}{more}"), Some(&base));
     assert!(imported.diagnostics.items().is_empty());
     let loaded = config::parse("result", imported.yaml).unwrap();
     let reals = &loaded.valid.reload().services[0].reals;
@@ -505,16 +530,15 @@ fn service() -> impl Strategy<Value = Service> {
         Just(("wlc", vec!["flag-3"]))
     ];
     let mask = proptest::option::of(1..=32_u8);
-    let engine = proptest::option::of(Just("sip".to_owned()));
-    let persistence = proptest::option::of((1..9999_u32, mask, engine));
+    let persistence = proptest::option::of((1..9999_u32, mask));
     (key, scheduler, persistence, any::<bool>()).prop_map(
         |((key, mut reals), (scheduler, flags), persistence, one_packet)| {
             let mut seen = BTreeSet::new();
             reals.retain(|real| seen.insert(real.address));
-            let persistence = persistence.map(|(timeout_s, mask, engine)| Persistence {
+            let persistence = persistence.map(|(timeout_s, mask)| Persistence {
                 timeout_s,
                 mask,
-                engine,
+                engine: None,
             });
             let whole = || Persistence {
                 timeout_s: 360,
@@ -568,7 +592,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_the_reader_panic(text in "(-[A-Za-z] |--[a-z]{1,8}[= ]|[\\[\\]0-9.:a-f/#é]{0,9} |\n|\\PC){0,30}") {
-        let imported = import("rules", &text, Sysctls::default(), None);
+        let imported = import("rules", &text, None);
         let _ = imported.diagnostics.report(false);
     }
 }

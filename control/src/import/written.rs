@@ -80,8 +80,6 @@ pub(super) struct Persistence {
     pub(super) timeout: Written<Duration>,
     #[serde(default)]
     pub(super) mask: Option<u8>,
-    #[serde(default)]
-    pub(super) engine: Option<String>,
 }
 
 const fn default_weight() -> u32 {

@@ -1,5 +1,6 @@
 //! A table as YAML, and a configuration's services as a table.
-//! Writes all that the format has a key for, whether this version carries it or not.
+//! Writes all that the format has a key for, whether this version carries it or not. It has none for
+//! persistence engines.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -166,9 +167,6 @@ fn write_service(text: &mut String, service: &Service) {
         let mut keys = format!("timeout: {}", seconds(persistence.timeout_s));
         if let Some(mask) = persistence.mask {
             let _ = write!(keys, ", mask: {mask}");
-        }
-        if let Some(engine) = &persistence.engine {
-            let _ = write!(keys, ", engine: {}", scalar(engine));
         }
         let _ = writeln!(text, "    persistence: {{ {keys} }}");
     }
@@ -383,7 +381,7 @@ pub(super) fn table_of(text: &str, problems: &mut Problems) -> Result<Table, ser
             super::table::Persistence {
                 timeout_s: u32::try_from(whole.max(1)).unwrap_or(u32::MAX),
                 mask: written.mask,
-                engine: written.engine,
+                engine: None,
             }
         });
         let mut flags = written.scheduler_flags;

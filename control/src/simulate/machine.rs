@@ -10,6 +10,7 @@ use ahash::RandomState;
 use plimsoll_dataplane::parse::{Parse, parse};
 use plimsoll_dataplane::pipeline::{self, Config};
 use plimsoll_dataplane::schedule::Start;
+use plimsoll_dataplane::session::Flags;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
@@ -221,10 +222,12 @@ impl Machine {
 
 /// Takes sessions that have ended off the numbers of their real servers.
 fn uncount(snapshot: &Snapshot, services: &mut [report::Service], ended: &[SessionRecord]) {
-    let mut numbers = HashMap::<_, (u64, u64)>::new();
+    let mut numbers = HashMap::<_, (u64, u64, u64)>::new();
     for record in ended {
-        let (active, inactive) = numbers.entry(record.real).or_default();
-        *(if record.state.is_active() {
+        let (active, inactive, persistent) = numbers.entry(record.real).or_default();
+        *(if record.flags.contains(Flags::TEMPLATE) {
+            persistent
+        } else if record.state.is_active() {
             active
         } else {
             inactive
@@ -234,9 +237,10 @@ fn uncount(snapshot: &Snapshot, services: &mut [report::Service], ended: &[Sessi
         let reals = service.candidates.iter();
         let reals = reals.filter_map(|candidate| snapshot.real(candidate.real));
         for (real, shown) in reals.zip(&mut shown.reals) {
-            let (active, inactive) = numbers.get(&real.id).copied().unwrap_or_default();
+            let (active, inactive, persistent) = numbers.get(&real.id).copied().unwrap_or_default();
             shown.active = shown.active.saturating_sub(active);
             shown.inactive = shown.inactive.saturating_sub(inactive);
+            shown.persistent = shown.persistent.saturating_sub(persistent);
         }
     }
 }

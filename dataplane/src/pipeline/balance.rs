@@ -4,19 +4,19 @@
 use std::net::IpAddr;
 
 use super::begin::opens;
-use super::forward::{fit, route};
 use super::idle::note_numbers;
+use super::one_packet::{Translation, translation};
 use super::{Action, Engine, Look, Origin, Tabled, flow_key, reply_key};
-use crate::flow::{Address, FlowKey, Protocol};
+use crate::flow::{Address, Protocol};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
-use crate::rewrite::nat::{self, Side, Socket};
+use crate::rewrite::nat::{self, Socket};
 use crate::session::{Direction, Flags, SctpState, Session, SessionIndex, State, TcpState};
 use crate::snapshot::Snapshot;
 use crate::snapshot::model::{ForwardMethod, RealServer};
 use crate::snapshot::policy::{OnDown, Reuse};
 use crate::time::Time;
-use crate::verdict::{DropReason, Verdict};
+use crate::verdict::DropReason;
 use crate::wire::{sctp, tcp};
 
 impl<P: Pool> Engine<P> {
@@ -66,12 +66,8 @@ impl<P: Pool> Engine<P> {
         let service = snapshot.service_for(&key);
         if let Some(service) = service {
             // Of a removed one too: its sessions live on, on their owners.
-            let owner = self.owner(source, packet.source_port);
-            if service.owned && owner != self.start.worker {
-                return match origin.hops {
-                    0 => Action::HandOver { to: owner },
-                    _ => Action::Drop(DropReason::HandoverLoop),
-                };
+            if let Some(action) = self.meet(snapshot, service, &key, packet, origin) {
+                return action;
             }
             if service.configured {
                 return self
@@ -82,11 +78,20 @@ impl<P: Pool> Engine<P> {
             return action;
         }
         let local = snapshot.locals.contains_key(&address);
-        if !local && snapshot.is_nat_socket(protocol, source.into(), packet.source_port) {
+        if !local
+            && let Some(socket) = snapshot.nat_socket(protocol, source.into(), packet.source_port)
+        {
             // Perhaps a reply, whose session is on another worker.
-            let owner = self.owner(destination, packet.destination_port);
-            if owner != self.start.worker && origin.hops == 0 {
-                return Action::HandOver { to: owner };
+            let client = (destination, packet.destination_port);
+            if let Some(action) = self.seek(socket, client, origin) {
+                return action;
+            }
+            let real = Socket {
+                address: source,
+                port: packet.source_port,
+            };
+            if let Some(answer) = translation(snapshot, protocol, real, destination) {
+                return self.answer_one_packet(snapshot, frame, packet, answer, origin, now);
             }
             let resets = packet.tcp_flags & tcp::RST != 0 || packet.sctp_chunk == sctp::ABORT;
             if snapshot.refuses_replies && !resets && packet.ttl > 1 {
@@ -98,23 +103,6 @@ impl<P: Pool> Engine<P> {
             self.refuse_as_host(snapshot, frame.bytes(), packet, now);
         }
         action
-    }
-
-    /// A packet without a session, that begins none: where services may share packets, its session
-    /// may still be with the client's owner.
-    #[inline]
-    pub(super) fn seek_owner<A: Tabled>(
-        &self,
-        snapshot: &Snapshot,
-        key: &FlowKey<A>,
-        origin: Origin,
-    ) -> Option<Action> {
-        if !snapshot.may_have_strays() || origin.hops > 0 {
-            return None;
-        }
-        let to = self.owner(key.client, key.client_port);
-        let is_reply = snapshot.is_nat_real(key.client.into());
-        (to != self.start.worker && !is_reply).then_some(Action::HandOver { to })
     }
 
     /// A packet of the client in a session, which may end by it.
@@ -158,10 +146,11 @@ impl<P: Pool> Engine<P> {
         let state = session.state().next(direction, packet.signal(), secure);
         let table = A::table(&mut self.sessions);
         table.touch(index, state, real.timeouts.deadline(state, now));
-        let entry = table.get_mut(index);
-        entry.count_in();
         if real.policy.idle_reset {
-            note_numbers(entry, session.state(), packet, frame.bytes());
+            note_numbers(table.get_mut(index), session.state(), packet, frame.bytes());
+        }
+        if session.is_controlled() && state.assures(direction) {
+            table.assure(index);
         }
         if let Some(counters) = counters {
             if real.configured {
@@ -192,7 +181,7 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) -> Action {
         let session = *A::table(&mut self.sessions).get(index);
-        let (client, key) = (session.key().client, *session.key());
+        let key = *session.key();
         let Some((real, real_port)) = session.real_address() else {
             return Action::Drop(DropReason::NoSession);
         };
@@ -212,7 +201,11 @@ impl<P: Pool> Engine<P> {
             .state()
             .next(Direction::Output, packet.signal(), secure);
         let deadline = known.timeouts.deadline(state, now);
-        A::table(&mut self.sessions).touch(index, state, deadline);
+        let table = A::table(&mut self.sessions);
+        table.touch(index, state, deadline);
+        if session.is_controlled() && state.assures(Direction::Output) {
+            table.assure(index);
+        }
         if let Some(counters) = self.counters(snapshot, session.real()) {
             if known.configured {
                 counters.out_packets.add(1);
@@ -222,45 +215,19 @@ impl<P: Pool> Engine<P> {
                 snapshot.settle(self.start.worker, session.real());
             }
         }
-        if packet.ttl <= 1 {
-            self.time_exceeded(snapshot, frame.bytes(), packet, None, now);
-            return Action::Drop(DropReason::TtlExceeded);
-        }
-        let Some(egress) = snapshot.routes.egress(client.into()) else {
-            return Action::Drop(DropReason::NoRoute);
-        };
-        let Some(packet) = &self.prepare::<A, F>(frame, packet) else {
-            return Action::Drop(DropReason::Truncated);
-        };
-        let cut = match fit(packet, egress.mtu, origin.cut) {
-            Ok(cut) => cut,
-            Err(mtu) => {
-                self.too_big(snapshot, frame.bytes(), packet, None, mtu, now);
-                return Action::Drop(DropReason::MtuExceeded);
-            }
-        };
-        if packet.tcp_flags & tcp::SYN != 0
-            && let Some(real) = snapshot.real(session.real())
-        {
-            let way = real.egress.map_or(egress.mtu, |egress| egress.mtu);
-            let nat = (real, ForwardMethod::Nat);
-            self.clamp_mss(snapshot, frame.bytes_mut(), packet, nat, way.into());
-        }
-        nat::readdress(
-            frame.bytes_mut(),
-            packet,
-            key.protocol,
-            Side::Source,
-            Socket {
+        let translation = Translation {
+            id: session.real(),
+            real: Socket {
                 address: real,
                 port: real_port,
             },
-            Socket {
+            virtual_: Socket {
                 address: key.virtual_address,
                 port: key.virtual_port,
             },
-        );
-        route(egress, cut, Verdict::Forwarded)
+            client: key.client,
+        };
+        self.forward_reply::<A, F>(snapshot, frame, packet, &translation, origin, now)
     }
 }
 
@@ -310,6 +277,9 @@ fn end_of<A: Address>(session: &Session<A>, real: &RealServer, packet: &Packet) 
 fn is_reused<A: Address>(session: &Session<A>, real: &RealServer) -> bool {
     if real.policy.leaves_drained && real.weight == 0 {
         return true;
+    }
+    if session.is_controlled() && !real.policy.reuses_persistent {
+        return false;
     }
     match session.state() {
         State::Tcp(TcpState::TimeWait | TcpState::Close) => real.policy.reuse >= Reuse::Closed,

@@ -1,4 +1,5 @@
-//! The first packet of a session: the scheduler's choice, and the entry in the table.
+//! The first packet of a session: the scheduler's choice, and the entry in the table. A one-packet
+//! service's datagram too, which makes no entry. Persistence is `persist.rs`'s.
 //! Sends nothing itself; `forward.rs` does.
 
 use super::idle::note_numbers;
@@ -8,9 +9,11 @@ use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::rewrite::nat::{self, Socket};
 use crate::schedule::{self, Moving};
-use crate::session::{Direction, Flags, NewSession, State};
+use crate::session::{Direction, Flags, Gone, NewSession, SessionIndex, State, TableFull};
 use crate::snapshot::Snapshot;
-use crate::snapshot::model::{ForwardMethod, VirtualService};
+use crate::snapshot::id::RealId;
+use crate::snapshot::model::{ForwardMethod, RealServer, VirtualService};
+use crate::snapshot::owner::Owner;
 use crate::time::Time;
 use crate::verdict::DropReason;
 use crate::wire::{sctp, tcp};
@@ -37,7 +40,10 @@ impl<P: Pool> Engine<P> {
     ) -> Action {
         let any = moves || service.policy.is_sloppy(key.protocol);
         let opens = opens(key.protocol, packet, any);
-        if origin.cut.is_some() && !service.owned && self.has_next(origin) {
+        // A service by rules may get other protocols too, which have sessions as ever.
+        let one_packet = service.one_packet && key.protocol == Protocol::Udp;
+        let may_have_begun = service.owner == Owner::Receiver && !one_packet;
+        if origin.cut.is_some() && may_have_begun && self.has_next(origin) {
             // The flow's other packets may have begun its session on the worker that the NIC chose.
             return self.pass_on();
         }
@@ -60,21 +66,16 @@ impl<P: Pool> Engine<P> {
         if self.shedder.sheds(&service.policy, free, capacity) {
             return Action::Drop(DropReason::Shed);
         }
-        let own = snapshot.workers.get(self.start.worker);
-        let cursor = own.and_then(|own| own.cursors.get(service.id.0));
-        let chosen = cursor.and_then(|cursor| {
-            let moving = Moving {
-                cursor,
-                destinations: &mut self.destinations,
-                random: &mut self.random,
-            };
-            let flow = schedule::Flow {
-                client: key.client.into(),
-                client_port: key.client_port,
-                virtual_address: key.virtual_address.into(),
-            };
-            schedule::choose(service, moving, self.start, flow, snapshot, now)
-        });
+        let (chosen, template) = match service.persistence {
+            None => (self.choose(snapshot, service, key, now), None),
+            Some(persistence) => {
+                match self.real_by_template(snapshot, service, persistence, key, now) {
+                    Ok(Some((real, template))) => (Some(real), Some(template)),
+                    Ok(None) => (None, None),
+                    Err(TableFull) => return Action::Drop(DropReason::SessionTableFull),
+                }
+            }
+        };
         let Some(real) = chosen.and_then(|real| snapshot.real(real)) else {
             self.refuse(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoReal);
@@ -86,6 +87,67 @@ impl<P: Pool> Engine<P> {
             }),
             ForwardMethod::Direct | ForwardMethod::Tunnel => None,
         };
+        if !one_packet
+            && let Err(reason) = self.enter_session(
+                snapshot,
+                frame.bytes(),
+                packet,
+                key,
+                real,
+                socket,
+                template,
+                now,
+            )
+        {
+            return Action::Drop(reason);
+        }
+        if let Some(counters) = self.counters(snapshot, real.id) {
+            counters.sessions.add(1);
+            counters.in_packets.add(1);
+            counters.in_bytes.add(u64::from(packet.datagram_bytes()));
+        }
+        let method = real.forward;
+        self.forward::<A, F>(snapshot, frame, packet, real, method, socket, origin, now)
+    }
+
+    /// The scheduler's choice.
+    pub(super) fn choose<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        service: &VirtualService,
+        key: &FlowKey<A>,
+        now: Time,
+    ) -> Option<RealId> {
+        let own = snapshot.workers.get(self.start.worker)?;
+        let moving = Moving {
+            cursor: own.cursors.get(service.id.0)?,
+            destinations: &mut self.destinations,
+            random: &mut self.random,
+        };
+        let flow = schedule::Flow {
+            client: key.client.into(),
+            client_port: key.client_port,
+            virtual_address: key.virtual_address.into(),
+        };
+        schedule::choose(service, moving, self.start, flow, snapshot, now)
+    }
+
+    /// Remembers the session that `packet` begins.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the session's facts, in registers"
+    )]
+    fn enter_session<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &[u8],
+        packet: &Packet,
+        key: &FlowKey<A>,
+        real: &RealServer,
+        socket: Option<Socket<A>>,
+        template: Option<SessionIndex>,
+        now: Time,
+    ) -> Result<(), DropReason> {
         let flags = flags_of(real.forward);
         let direction = if flags.contains(Flags::ONE_WAY) {
             Direction::InputOnly
@@ -101,42 +163,30 @@ impl<P: Pool> Engine<P> {
             flags,
             state,
             deadline: real.timeouts.deadline(state, now),
+            template,
         };
         let worker = self.start.worker;
         let stats = &self.stats;
         let table = A::table(&mut self.sessions);
         let hash = table.hash(key);
         let entered = table.insert(hash, &new, now, |session, why| {
-            if why == crate::session::Gone::Evicted {
+            if why == Gone::Evicted {
                 stats.evicted.add(1);
             }
             Self::uncount(snapshot, worker, session);
         });
-        let Ok(index) = entered else {
-            return Action::Drop(DropReason::SessionTableFull);
-        };
-        let entry = table.get_mut(index);
-        entry.count_in();
+        let index = entered.map_err(|TableFull| DropReason::SessionTableFull)?;
         if real.policy.idle_reset {
-            note_numbers(entry, state, packet, frame.bytes());
+            note_numbers(table.get_mut(index), state, packet, frame);
         }
-        if let Some(counters) = own.and_then(|own| own.reals.get(real.id.0)) {
-            counters.sessions.add(1);
+        if template.is_some() && state.assures(direction) {
+            table.assure(index);
+        }
+        if let Some(counters) = self.counters(snapshot, real.id) {
             counters.enter(state.is_active());
             snapshot.settle(worker, real.id);
-            counters.in_packets.add(1);
-            counters.in_bytes.add(u64::from(packet.datagram_bytes()));
         }
-        self.forward::<A, F>(
-            snapshot,
-            frame,
-            packet,
-            real,
-            real.forward,
-            socket,
-            origin,
-            now,
-        )
+        Ok(())
     }
 }
 

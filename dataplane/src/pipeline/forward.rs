@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use super::one_packet::Translation;
 use super::{Action, Cut, Engine, Origin, Tabled};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::{Addresses, Packet};
@@ -76,6 +77,55 @@ impl<P: Pool> Engine<P> {
             let bytes = frame.bytes_mut();
             nat::readdress(bytes, packet, protocol, Side::Destination, old, socket);
         }
+        route(egress, cut, Verdict::Forwarded)
+    }
+
+    /// Sends a NAT real server's packet to its client, in the name of the VIP.
+    #[inline]
+    pub(super) fn forward_reply<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        translation: &Translation<A>,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        if packet.ttl <= 1 {
+            self.time_exceeded(snapshot, frame.bytes(), packet, None, now);
+            return Action::Drop(DropReason::TtlExceeded);
+        }
+        let Some(protocol) = packet.balanced_protocol() else {
+            return Action::Drop(DropReason::NoSession);
+        };
+        let Some(egress) = snapshot.routes.egress(translation.client.into()) else {
+            return Action::Drop(DropReason::NoRoute);
+        };
+        let Some(packet) = &self.prepare::<A, F>(frame, packet) else {
+            return Action::Drop(DropReason::Truncated);
+        };
+        let cut = match fit(packet, egress.mtu, origin.cut) {
+            Ok(cut) => cut,
+            Err(mtu) => {
+                self.too_big(snapshot, frame.bytes(), packet, None, mtu, now);
+                return Action::Drop(DropReason::MtuExceeded);
+            }
+        };
+        if packet.tcp_flags & tcp::SYN != 0
+            && let Some(real) = snapshot.real(translation.id)
+        {
+            let way = real.egress.map_or(egress.mtu, |egress| egress.mtu);
+            let nat = (real, ForwardMethod::Nat);
+            self.clamp_mss(snapshot, frame.bytes_mut(), packet, nat, way.into());
+        }
+        nat::readdress(
+            frame.bytes_mut(),
+            packet,
+            protocol,
+            Side::Source,
+            translation.real,
+            translation.virtual_,
+        );
         route(egress, cut, Verdict::Forwarded)
     }
 

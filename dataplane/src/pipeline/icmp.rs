@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::balance::method_of;
 use super::forward::{fit, route, strip};
+use super::one_packet::{Translation, translation};
 use super::tunnel_errors::tunnel_of;
 use super::{Action, Engine, Origin, Tabled, flow_key};
 use crate::flow::{FlowKey, Protocol, ReplyKey, V4, V6};
@@ -211,7 +212,20 @@ impl<P: Pool> Engine<P> {
             if !self.relayed.allow(now) {
                 return Action::Drop(DropReason::IcmpLimited);
             }
-            return self.relay_to_client::<A, F>(snapshot, frame, packet, index, origin);
+            let session = table.get(index);
+            let Some((address, port)) = session.real_address() else {
+                return Action::Drop(DropReason::IcmpNoSession);
+            };
+            let translation = Translation {
+                id: session.real(),
+                real: Socket { address, port },
+                virtual_: Socket {
+                    address: session.key().virtual_address,
+                    port: session.key().virtual_port,
+                },
+                client: session.key().client,
+            };
+            return self.relay_to_client(snapshot, frame, packet, &translation, origin);
         }
         // The session may be any other worker's; each looks once. What cannot be a session's is not
         // worth their time.
@@ -220,6 +234,19 @@ impl<P: Pool> Engine<P> {
             || snapshot.is_nat_socket(protocol, to.into(), quoted.destination_port);
         if concerns_us && self.has_next(origin) {
             return self.ask_next(origin, now);
+        }
+        let real = Socket {
+            address: to,
+            port: quoted.destination_port,
+        };
+        if let Some(answer) = translation(snapshot, protocol, real, from) {
+            if is_left_alone(snapshot, answer.id, packet, kind.as_ref()) {
+                return self.leave_alone(snapshot, frame, packet, origin, now);
+            }
+            if !self.relayed.allow(now) {
+                return Action::Drop(DropReason::IcmpLimited);
+            }
+            return self.relay_to_client(snapshot, frame, packet, &answer, origin);
         }
         match self.classify_rest(snapshot, frame, packet, origin, now) {
             Action::Drop(DropReason::LocalUnhandled | DropReason::NoService) => {
@@ -299,13 +326,10 @@ impl<P: Pool> Engine<P> {
         snapshot: &Snapshot,
         frame: &mut F,
         packet: &Packet,
-        index: SessionIndex,
+        translation: &Translation<A>,
         origin: Origin,
     ) -> Action {
-        let session = *A::table(&mut self.sessions).get(index);
-        let (Some((address, port)), Some((source, _))) =
-            (session.real_address(), A::pair(packet.addresses))
-        else {
+        let Some((source, _)) = A::pair(packet.addresses) else {
             return Action::Drop(DropReason::IcmpNoSession);
         };
         if !is_icmp_checksum_valid(frame.bytes(), packet) {
@@ -314,12 +338,11 @@ impl<P: Pool> Engine<P> {
         if packet.ttl <= 1 {
             return Action::Drop(DropReason::TtlExceeded);
         }
-        if let Some(counters) = self.counters(snapshot, session.real()) {
+        if let Some(counters) = self.counters(snapshot, translation.id) {
             counters.out_packets.add(1);
             counters.out_bytes.add(u64::from(packet.datagram_bytes()));
         }
-        let key = *session.key();
-        let Some(egress) = snapshot.routes.egress(key.client.into()) else {
+        let Some(egress) = snapshot.routes.egress(translation.client.into()) else {
             return Action::Drop(DropReason::NoRoute);
         };
         let Some(packet) = &self.prepare::<A, F>(frame, packet) else {
@@ -329,12 +352,9 @@ impl<P: Pool> Engine<P> {
             frame.bytes_mut(),
             packet,
             Side::Source,
-            (source, key.virtual_address),
-            Socket { address, port },
-            Socket {
-                address: key.virtual_address,
-                port: key.virtual_port,
-            },
+            (source, translation.virtual_.address),
+            translation.real,
+            translation.virtual_,
         );
         match fit(packet, egress.mtu, origin.cut) {
             Ok(cut) => route(egress, cut, Verdict::Forwarded),

@@ -13,7 +13,10 @@ mod idle;
 mod limit;
 mod local;
 mod message;
+mod one_packet;
+mod owner;
 mod path_mtu;
+mod persist;
 mod refuse;
 mod transit;
 mod tunnel_errors;
@@ -34,7 +37,7 @@ use crate::rewrite::family::Family;
 use crate::schedule::Start;
 use crate::schedule::destinations::Destinations;
 use crate::schedule::random::Random;
-use crate::session::{Hint, KeyHash, ReplyHash, Session, SessionTable};
+use crate::session::{Flags, Hint, KeyHash, ReplyHash, Session, SessionTable};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::{PortId, RealId};
 use crate::snapshot::policy::Shedder;
@@ -467,34 +470,13 @@ impl<P: Pool> Engine<P> {
         let real = session.real();
         let own = snapshot.workers.get(worker);
         if let Some(counters) = own.and_then(|own| own.reals.get(real.0)) {
+            if session.flags().contains(Flags::TEMPLATE) {
+                counters.leave_template();
+                return;
+            }
             counters.leave(session.state().is_active());
             snapshot.settle(worker, real);
         }
-    }
-
-    /// The worker that owns the flows of a client's socket.
-    #[inline]
-    fn owner<A: Family>(&self, client: A, port: u16) -> usize {
-        self.choose_worker((client.words(), port))
-    }
-
-    /// Whether a packet that must look for its session has not been to every worker.
-    fn has_next(&self, origin: Origin) -> bool {
-        usize::from(origin.hops) + 1 < self.start.workers
-    }
-
-    /// The packet looks for its session on the next worker.
-    fn pass_on(&self) -> Action {
-        Action::HandOver {
-            to: (self.start.worker + 1) % self.start.workers.max(1),
-        }
-    }
-
-    /// A worker for `key`, the same one on every worker.
-    #[inline]
-    fn choose_worker(&self, key: impl std::hash::Hash) -> usize {
-        let hash = self.owners.hash_one(key);
-        usize::try_from(hash % self.start.workers.max(1) as u64).unwrap_or(0)
     }
 }
 

@@ -37,6 +37,13 @@ impl Flags {
     pub const TUNNEL: Self = Self(1 << 4);
     /// Knows the numbers of its last segments: what a reset of it takes.
     pub const NUMBERED: Self = Self(1 << 5);
+    /// Of a template: a session that it controls was established, or answered by the real server. Of
+    /// a session: its template has been told so.
+    pub const ASSURED: Self = Self(1 << 6);
+    /// A template that no new session may use any more. It waits for its end.
+    pub const INVALID: Self = Self(1 << 7);
+    /// A template for every protocol. The protocol in its key means nothing.
+    pub const ANY_PROTOCOL: Self = Self(1 << 8);
 
     /// Whether all of `other` are set.
     #[must_use]
@@ -67,6 +74,9 @@ impl BitOr for Flags {
     }
 }
 
+/// What fields of a session mean depends on these.
+const DECIDED: Flags = Flags::NAT.with(Flags::TEMPLATE);
+
 /// What a session begins with.
 #[derive(Debug, Clone, Copy)]
 pub struct NewSession<A> {
@@ -82,6 +92,8 @@ pub struct NewSession<A> {
     pub state: State,
     /// When it ends if nothing follows.
     pub deadline: Time,
+    /// The persistence template that controls it.
+    pub template: Option<SessionIndex>,
 }
 
 /// Where a TCP connection stands, as its client's segments tell: what the receiver of a reset holds
@@ -107,7 +119,11 @@ pub struct Session<A> {
     pub(super) previous: u32,
     /// The slot of the reply index that names this session, or `NONE`.
     pub(super) reply_slot: u32,
-    pub(super) in_packets: u32,
+    /// The slot of the template that controls it, or `NONE`. Of a template: how many sessions it
+    /// controls. A template stays in its slot while it controls any, so a slot is enough.
+    pub(super) link: u32,
+    /// Of a template: `client_next` is for how many milliseconds it outlives the beginning of the last
+    /// session it controls.
     pub(super) numbers: Numbers,
     pub(super) real_port: u16,
     /// The wheel's slot in one of whose lists the session is, or `VACANT`.
@@ -136,7 +152,7 @@ impl<A: Address> Session<A> {
             next: NONE,
             previous: NONE,
             reply_slot: NONE,
-            in_packets: 0,
+            link: NONE,
             numbers: Numbers::default(),
             real_port: 0,
             filed: VACANT,
@@ -191,7 +207,20 @@ impl<A: Address> Session<A> {
             && self.key.protocol == key.protocol
     }
 
-    /// The state its last packet left it in.
+    /// Whether it is the session, and no template, with this key.
+    #[inline(always)]
+    pub(super) fn is_found_by(&self, key: &FlowKey<A>) -> bool {
+        self.key == *key && !self.flags.contains(Flags::TEMPLATE)
+    }
+
+    /// Whether a persistence template controls it.
+    #[must_use]
+    #[inline]
+    pub const fn is_controlled(&self) -> bool {
+        self.link != NONE && !self.flags.contains(Flags::TEMPLATE)
+    }
+
+    /// The state its last packet left it in. A template's means nothing.
     #[must_use]
     #[inline]
     pub const fn state(&self) -> State {
@@ -210,19 +239,6 @@ impl<A: Address> Session<A> {
     #[inline]
     pub const fn flags(&self) -> Flags {
         self.flags
-    }
-
-    /// Packets from the client so far, up to the counter's end.
-    #[must_use]
-    #[inline]
-    pub const fn in_packets(&self) -> u32 {
-        self.in_packets
-    }
-
-    /// Counts one more packet from the client.
-    #[inline]
-    pub const fn count_in(&mut self) {
-        self.in_packets = self.in_packets.saturating_add(1);
     }
 
     /// Where its TCP connection stands. `None` unless noted.
@@ -244,16 +260,16 @@ impl<A: Address> Session<A> {
         self.set_flags(Flags::NUMBERED);
     }
 
-    /// Sets `flags`, all but NAT: that one was decided when the session was made.
+    /// Sets `flags`, all but NAT and TEMPLATE: those were decided when the session was made.
     #[inline]
     pub const fn set_flags(&mut self, flags: Flags) {
-        self.flags = self.flags.with(flags.without(Flags::NAT));
+        self.flags = self.flags.with(flags.without(DECIDED));
     }
 
-    /// Clears `flags`, all but NAT.
+    /// Clears `flags`, all but NAT and TEMPLATE.
     #[inline]
     pub const fn clear_flags(&mut self, flags: Flags) {
-        self.flags = self.flags.without(flags.without(Flags::NAT));
+        self.flags = self.flags.without(flags.without(DECIDED));
     }
 }
 

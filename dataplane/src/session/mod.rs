@@ -8,6 +8,7 @@ mod state;
 mod table;
 mod tags;
 pub mod tcp;
+mod template;
 mod timeout;
 mod wheel;
 
@@ -16,4 +17,5 @@ pub use sctp::SctpState;
 pub use state::State;
 pub use table::{Gone, Hint, KeyHash, ReplyHash, SessionTable, TableFull};
 pub use tcp::{Direction, TcpState};
+pub use template::NewTemplate;
 pub use timeout::Timeouts;

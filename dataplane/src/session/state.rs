@@ -66,6 +66,18 @@ impl State {
         }
     }
 
+    /// Whether a session that a packet in `direction` has left in this state makes its template
+    /// ASSURED, as in IPVS: TCP once it and SCTP once they are established, UDP once the real server has answered.
+    #[must_use]
+    #[inline]
+    pub const fn assures(self, direction: Direction) -> bool {
+        match self {
+            Self::Tcp(state) => matches!(state, TcpState::Established),
+            Self::UdpNew | Self::Udp => matches!(direction, Direction::Output),
+            Self::Sctp(state) => matches!(state, SctpState::Established),
+        }
+    }
+
     /// The name that `ipvsadm -Lnc` prints.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -73,16 +85,6 @@ impl State {
             Self::Tcp(state) => state.name(),
             Self::UdpNew | Self::Udp => "UDP",
             Self::Sctp(state) => state.name(),
-        }
-    }
-
-    /// The protocol that has this state.
-    #[must_use]
-    pub const fn protocol(self) -> Protocol {
-        match self {
-            Self::Tcp(_) => Protocol::Tcp,
-            Self::UdpNew | Self::Udp => Protocol::Udp,
-            Self::Sctp(_) => Protocol::Sctp,
         }
     }
 }
@@ -116,7 +118,6 @@ mod tests {
         let second = first.next(Direction::Output, 0, false);
         assert!(!second.is_half_open() && !second.is_active());
         assert_eq!((first.name(), second.name()), ("UDP", "UDP"));
-        assert_eq!(second.protocol(), Protocol::Udp);
     }
 
     #[test]
@@ -128,6 +129,5 @@ mod tests {
         let open = init.next(Direction::InputOnly, COOKIE_ECHO, false);
         assert!(open.is_active() && !open.is_half_open());
         assert_eq!((init.name(), open.name()), ("INIT1", "ESTABLISHED"));
-        assert_eq!(open.protocol(), Protocol::Sctp);
     }
 }

@@ -32,7 +32,7 @@ const MAX_CAPACITY: u32 = 1 << 31;
 
 /// A `FlowKey` hashed with one table's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeyHash(u64);
+pub struct KeyHash(pub(super) u64);
 
 /// A `ReplyKey` hashed with one table's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +62,11 @@ pub struct TableFull;
 #[derive(Debug)]
 pub struct SessionTable<A> {
     hasher: RandomState,
-    tags: Tags,
+    pub(super) tags: Tags,
     /// As many as `tags` has slots; meaningful where the slot is used.
-    entries: Vec<Session<A>>,
+    pub(super) entries: Vec<Session<A>>,
     replies: ReplyIndex,
-    wheel: Wheel,
+    pub(super) wheel: Wheel,
     capacity: u32,
     len: u32,
     half_open: u32,
@@ -110,7 +110,8 @@ impl<A: Address> SessionTable<A> {
         self.capacity as usize
     }
 
-    /// How many are half-open and would give way if the table were full.
+    /// How many are half-open and would give way if the table were full. Templates are not among
+    /// them.
     #[must_use]
     pub fn half_open(&self) -> usize {
         self.half_open as usize
@@ -239,7 +240,9 @@ impl<A: Address> SessionTable<A> {
         now: Time,
     ) -> Option<SessionIndex> {
         match self.entries.get(hint.0 as usize) {
-            Some(entry) if entry.key == *key && entry.filed != VACANT && entry.deadline > now => {
+            Some(entry)
+                if entry.is_found_by(key) && entry.filed != VACANT && entry.deadline > now =>
+            {
                 Some(SessionIndex(hint.0))
             }
             _ => self.find(hash, key, now),
@@ -274,7 +277,7 @@ impl<A: Address> SessionTable<A> {
     fn slot_of(&self, place: Place, key: &FlowKey<A>) -> Option<u32> {
         self.tags
             .candidates(place)
-            .find(|&slot| self.entries[slot as usize].key == *key)
+            .find(|&slot| self.entries[slot as usize].is_found_by(key))
     }
 
     /// The session at `index`, which must be in the table.
@@ -314,7 +317,8 @@ impl<A: Address> SessionTable<A> {
     /// A session with the same key is replaced. In a full table (`capacity` reached, or both of
     /// the key's buckets full) one of the at most 32 sessions in these buckets gives way: one
     /// whose deadline is over, else the half-open one with the earliest deadline. `gone` is told
-    /// of the session that left; there is at most one.
+    /// of the session that left; there is at most one. A template counts as half-open if it controls
+    /// no session and never became ASSURED, and does not give way while it controls any.
     ///
     /// # Errors
     ///
@@ -326,8 +330,34 @@ impl<A: Address> SessionTable<A> {
         now: Time,
         mut gone: impl FnMut(&Session<A>, Gone),
     ) -> Result<SessionIndex, TableFull> {
+        // Held first, so that it does not give way to the session that it is to control.
+        if let Some(template) = new.template {
+            self.hold(template.0);
+        }
+        let entered = self.enter(hash, new, now, &mut gone);
+        if entered.is_err()
+            && let Some(template) = new.template
+        {
+            self.release(template.0);
+        }
+        entered
+    }
+
+    /// `insert` for a session whose template is held, and for a template.
+    pub(super) fn enter(
+        &mut self,
+        hash: KeyHash,
+        new: &NewSession<A>,
+        now: Time,
+        gone: &mut impl FnMut(&Session<A>, Gone),
+    ) -> Result<SessionIndex, TableFull> {
         let place = self.tags.place(hash.0);
-        if let Some(slot) = self.slot_of(place, &new.key) {
+        let same = if new.flags.contains(Flags::TEMPLATE) {
+            self.template_slot(place, &new.key)
+        } else {
+            self.slot_of(place, &new.key)
+        };
+        if let Some(slot) = same {
             let why = if self.entries[slot as usize].deadline > now {
                 Gone::Replaced
             } else {
@@ -374,7 +404,11 @@ impl<A: Address> SessionTable<A> {
             next: NONE,
             previous: NONE,
             reply_slot: NONE,
-            in_packets: 0,
+            link: match new.template {
+                _ if new.flags.contains(Flags::TEMPLATE) => 0,
+                Some(template) => template.0,
+                None => NONE,
+            },
             numbers: Numbers::default(),
             real_port,
             filed: VACANT,
@@ -407,9 +441,11 @@ impl<A: Address> SessionTable<A> {
             .used(place)
             .filter_map(|slot| {
                 let entry = &self.entries[slot as usize];
-                if entry.deadline <= now {
+                if entry.controls() > 0 {
+                    None
+                } else if entry.deadline <= now {
                     Some((false, entry.deadline, slot, Gone::Expired))
-                } else if entry.state.is_half_open() {
+                } else if entry.state.is_half_open() || entry.is_idle_template() {
                     Some((true, entry.deadline, slot, Gone::Evicted))
                 } else {
                     None
@@ -427,14 +463,20 @@ impl<A: Address> SessionTable<A> {
         if entry.reply_slot != NONE {
             self.replies.remove(entry.reply_slot);
         }
+        if entry.is_controlled() {
+            let template = entry.link;
+            self.release(template);
+        }
+        let entry = &self.entries[slot as usize];
         self.len -= 1;
         self.half_open -= u32::from(entry.state.is_half_open());
         self.tags.vacate(slot);
     }
 
-    /// Removes the session at `index` and returns what it was; `None` if there is none.
+    /// Removes the session at `index` and returns what it was; `None` if there is none, or if it is a
+    /// template that controls sessions.
     pub fn remove(&mut self, index: SessionIndex) -> Option<Session<A>> {
-        if !self.tags.is_used(index.0) {
+        if !self.tags.is_used(index.0) || self.entries[index.0 as usize].controls() > 0 {
             return None;
         }
         self.free(index.0);
@@ -466,6 +508,8 @@ impl<A: Address> SessionTable<A> {
             if entry.deadline > now {
                 self.wheel.unfile(&mut self.entries, slot);
                 self.wheel.file(&mut self.entries, slot);
+            } else if entry.controls() > 0 {
+                self.rearm(slot);
             } else {
                 self.free(slot);
                 gone(&self.entries[slot as usize]);

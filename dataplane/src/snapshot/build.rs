@@ -2,8 +2,6 @@
 //! them, and copies only what changed. Runs on the control thread; nothing here sees a packet.
 
 use std::net::IpAddr;
-mod removals;
-
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -14,6 +12,7 @@ use super::chunked::{Chunked, Sharded};
 use super::id::{PortId, RealId, ServiceId};
 use super::lookup::Lookup;
 use super::model::{Egress, ForwardMethod, RealServer, Totals, VirtualService, WorkerTable};
+use super::owner::{NatSockets, Owner};
 use super::policy::OnDown;
 use super::route::Routes;
 use super::rules::Rules;
@@ -21,10 +20,14 @@ use super::spec::{RealSpec, RouteSpec, ServiceSpec, Spec};
 use super::target::{Identity, Target};
 use crate::schedule::ramp::Ramp;
 use crate::schedule::threshold::Overload;
-use crate::schedule::{Candidate, Cursor, Scheduler, Server};
+use crate::schedule::{Candidate, Cursor, Scheduler};
 use crate::session::Timeouts;
 use crate::time::Time;
-use removals::{carried_removals, dropped_candidates};
+use order::{carried_removals, dropped_candidates, note_places, scheduler};
+use owners::{map_of_sockets, own};
+
+mod order;
+mod owners;
 
 /// What makes a real server the same one across reloads.
 type RealKey = (ServiceId, IpAddr, u16);
@@ -65,7 +68,9 @@ impl Builder {
             overloads: Chunked::default(),
             workers: (0..workers).map(|_| WorkerTable::default()).collect(),
             lookup: Lookup::new(hasher),
-            nat_sockets: Sharded::new(hasher.clone()),
+            has_networks: false,
+            nat_sockets: NatSockets::new(hasher.clone()),
+            one_packet_sockets: Arc::new(map_of_sockets(hasher)),
             nat_reals: Sharded::new(hasher.clone()),
             tunnel_ends: Sharded::new(hasher.clone()),
         };
@@ -103,11 +108,8 @@ impl Builder {
         let mut wanted_services = HashSet::with_hasher(self.service_ids.hasher().clone());
         let mut rules = Rules::default();
         for service in &spec.services {
-            let owner = Owner {
-                service,
-                timeouts: service.timeouts.unwrap_or(spec.timeouts),
-            };
-            let id = self.configure_service(&mut next, owner, moved, spec.now);
+            let timeouts = service.timeouts.unwrap_or(spec.timeouts);
+            let id = self.configure_service(&mut next, (service, timeouts), moved, spec.now);
             wanted_services.insert(id);
             if let Target::Match { mark, rules: own } = &service.target {
                 rules.add(*mark, own, id);
@@ -122,6 +124,7 @@ impl Builder {
         for id in gone {
             self.remove_service(&mut next, id);
         }
+        next.one_packet_sockets = self.one_packet_sockets(spec);
         next.flushes = self.removed_reals.iter().any(|id| {
             let real = next.real(*id);
             real.is_some_and(|real| real.policy.on_down == OnDown::Reset)
@@ -166,11 +169,10 @@ impl Builder {
     fn configure_service(
         &mut self,
         next: &mut Snapshot,
-        owner: Owner<'_>,
+        (spec, timeouts): (&ServiceSpec, Timeouts),
         moved: bool,
         now: Time,
     ) -> ServiceId {
-        let spec = owner.service;
         let key = spec.target.identity();
         let id = match self.service_ids.get(&key) {
             Some(id) => *id,
@@ -185,13 +187,19 @@ impl Builder {
                 service.born = born;
             }
         }
+        let (owner, strays) = own(next, id, spec);
+        let parent = Parent {
+            service: spec,
+            timeouts,
+            owner,
+        };
         // Those that a service begins with share what there is from the start.
         let since = next.service(id).filter(|one| one.configured).map(|_| now);
         let candidates: Vec<Candidate> = spec
             .reals
             .iter()
             .map(|real| {
-                let id = self.configure_real(next, id, owner, real, moved, since);
+                let id = self.configure_real(next, id, parent, real, moved, since);
                 Candidate {
                     real: id,
                     weight: real.weight,
@@ -205,27 +213,23 @@ impl Builder {
             // Sessions live on there.
             if next
                 .real(*real)
-                .is_some_and(|real| real.timeouts != owner.timeouts)
+                .is_some_and(|real| real.timeouts != timeouts)
                 && let Some(real) = next.reals.get_mut(real.0)
             {
-                real.timeouts = owner.timeouts;
+                real.timeouts = timeouts;
             }
         }
         let ramp = Ramp::new(spec.slow_start_ms, &candidates);
         let Some(old) = next.service(id) else {
             return id;
         };
-        // Sticks while the slot means this service: sessions may live on that began under NAT.
-        let owned = old.owned
-            || spec
-                .reals
-                .iter()
-                .any(|real| real.forward == ForwardMethod::Nat);
         if old.configured
             && old.name == spec.name
             && old.target == spec.target
-            && old.owned == owned
+            && old.owner == owner
             && old.mss_clamp == spec.mss_clamp
+            && old.persistence == spec.persistence
+            && old.one_packet == spec.one_packet
             && old.policy == spec.policy
             && old.scheduler.kind() == spec.scheduler
             && old.ramp == ramp
@@ -252,7 +256,7 @@ impl Builder {
         for real in &former {
             if let Some(real) = next.reals.get_mut(real.0) {
                 real.policy = spec.policy;
-                real.timeouts = owner.timeouts;
+                real.timeouts = timeouts;
             }
         }
         for (real, _) in &dropped {
@@ -266,8 +270,11 @@ impl Builder {
             service.name = Arc::clone(&spec.name);
             service.target = spec.target.clone();
             service.configured = true;
-            service.owned = owned;
+            service.owner = owner;
             service.mss_clamp = spec.mss_clamp;
+            service.strays |= strays;
+            service.persistence = spec.persistence;
+            service.one_packet = spec.one_packet;
             service.policy = spec.policy;
             service.former = former.into();
             if let (Some(revision), Some(scheduler)) = (revision, scheduler) {
@@ -292,7 +299,10 @@ impl Builder {
             target: spec.target.clone(),
             mss_clamp: None,
             configured: false,
-            owned: false,
+            owner: Owner::Receiver,
+            strays: false,
+            persistence: spec.persistence,
+            one_packet: spec.one_packet,
             policy: spec.policy,
             scheduler: Scheduler::new(spec.scheduler, &[], 0),
             candidates: Arc::from([]),
@@ -323,7 +333,7 @@ impl Builder {
         &mut self,
         next: &mut Snapshot,
         service: ServiceId,
-        owner: Owner<'_>,
+        parent: Parent<'_>,
         spec: &RealSpec,
         moved: bool,
         since: Option<Time>,
@@ -331,7 +341,7 @@ impl Builder {
         let key = (service, spec.address, spec.port);
         let id = match self.real_ids.get(&key) {
             Some(id) => *id,
-            None => self.add_real(next, key, owner, spec),
+            None => self.add_real(next, key, parent, spec),
         };
         self.removed_reals.remove(&id);
         let Some(old) = next.real(id) else { return id };
@@ -343,8 +353,8 @@ impl Builder {
             || old.forward != spec.forward
             || old.tunnel != spec.tunnel
             || old.tunnel_source != spec.tunnel_source
-            || old.policy != owner.service.policy
-            || old.timeouts != owner.timeouts
+            || old.policy != parent.service.policy
+            || old.timeouts != parent.timeouts
             || moved;
         let former_end = old.errors_come_back;
         if changed {
@@ -361,16 +371,16 @@ impl Builder {
                 real.forward = spec.forward;
                 real.tunnel = spec.tunnel;
                 real.tunnel_source = spec.tunnel_source;
-                real.policy = owner.service.policy;
-                real.timeouts = owner.timeouts;
+                real.policy = parent.service.policy;
+                real.timeouts = parent.timeouts;
                 real.configured = true;
                 real.egress = egress;
                 real.replies_come_back |= reaches_by_nat;
             }
             if reaches_by_nat {
-                for protocol in owner.service.target.protocols() {
+                for protocol in parent.service.target.protocols() {
                     next.nat_sockets
-                        .retain_key((*protocol, spec.address, spec.port));
+                        .retain((*protocol, spec.address, spec.port), parent.owner);
                 }
                 next.nat_reals.retain_key(spec.address);
             }
@@ -392,7 +402,7 @@ impl Builder {
         &mut self,
         next: &mut Snapshot,
         key: RealKey,
-        owner: Owner<'_>,
+        parent: Parent<'_>,
         spec: &RealSpec,
     ) -> RealId {
         let id = self
@@ -413,8 +423,8 @@ impl Builder {
             tunnel: spec.tunnel,
             tunnel_source: spec.tunnel_source,
             errors_come_back: None,
-            policy: owner.service.policy,
-            timeouts: owner.timeouts,
+            policy: parent.service.policy,
+            timeouts: parent.timeouts,
             configured: false,
             replies_come_back: false,
             egress: None,
@@ -495,7 +505,7 @@ impl Builder {
                 if real.replies_come_back {
                     for protocol in service.target.protocols() {
                         let socket = (*protocol, real.address, real.port);
-                        next.nat_sockets.release_key(&socket);
+                        next.nat_sockets.release(&socket);
                     }
                     next.nat_reals.release_key(&real.address);
                 }
@@ -548,38 +558,10 @@ fn way(next: &Snapshot, real: IpAddr, source: Option<IpAddr>) -> Option<Egress> 
 
 /// What a real server has from its service.
 #[derive(Debug, Clone, Copy)]
-struct Owner<'a> {
+struct Parent<'a> {
     service: &'a ServiceSpec,
     timeouts: Timeouts,
-}
-
-/// The scheduler that `spec` asks for.
-fn scheduler(next: &Snapshot, spec: &ServiceSpec, candidates: &[Candidate]) -> Scheduler {
-    let servers: Vec<Server> = spec
-        .reals
-        .iter()
-        .zip(candidates)
-        .map(|(real, candidate)| Server {
-            candidate: *candidate,
-            address: real.address,
-            port: real.port,
-            last_weight: next.real(candidate.real).map_or(0, |real| real.last_weight),
-        })
-        .collect();
-    Scheduler::new(spec.scheduler, &servers, next.workers.len())
-}
-
-/// Has the real servers know their places in the list, or none if nobody asks for them.
-fn note_places(next: &mut Snapshot, candidates: &[Candidate], asked: bool) {
-    for (place, candidate) in (0..).zip(candidates) {
-        let noticed = asked.then_some(place);
-        let differs = |real: &RealServer| real.noticed != noticed;
-        if next.real(candidate.real).is_some_and(differs)
-            && let Some(real) = next.reals.get_mut(candidate.real.0)
-        {
-            real.noticed = noticed;
-        }
-    }
+    owner: Owner,
 }
 
 /// A slot number; four billion real servers do not fit into any machine this runs on.

@@ -6,6 +6,7 @@ pub mod chunked;
 pub mod id;
 mod lookup;
 pub mod model;
+pub mod owner;
 pub mod policy;
 pub mod rcu;
 pub mod route;
@@ -27,8 +28,10 @@ use chunked::{Chunked, Sharded};
 use id::{PortId, RealId, ServiceId};
 use lookup::Lookup;
 use model::{RealServer, Totals, TunnelKind, VirtualService, WorkerTable};
+use owner::{NatSocket, NatSockets, Owner};
 use route::Routes;
 use spec::PortSpec;
+use target::Target;
 
 /// Protocol, address and port of a real server's socket.
 pub type SocketKey = (Protocol, IpAddr, u16);
@@ -61,9 +64,14 @@ pub struct Snapshot {
     /// What one worker keeps per slot, by worker.
     pub workers: Vec<WorkerTable>,
     lookup: Lookup,
-    /// Sockets that NAT packets come back from, with the number of real servers behind each. Port 0
-    /// stands for all ports.
-    nat_sockets: Sharded<SocketKey, u32>,
+    /// Whether any service's sessions are owned by the client's network, or were.
+    has_networks: bool,
+    /// Sockets that NAT packets come back from. Port 0 stands for all ports.
+    nat_sockets: NatSockets,
+    /// Whose socket it is, for the NAT real servers of one-packet services: what answers a datagram
+    /// has no session that would say so. Where several have it, the first in the configuration.
+    /// Port 0 stands for all ports.
+    one_packet_sockets: Arc<HashMap<SocketKey, RealId, RandomState>>,
     /// Their addresses, with the number of real servers on each.
     nat_reals: Sharded<IpAddr, u32>,
     /// The far ends of tunnels, with the number of real servers behind each.
@@ -120,7 +128,8 @@ impl Snapshot {
                 return Some(service);
             }
             // One with an owner leads to sessions on other workers.
-            if removed.is_none_or(|first| !first.owned && service.owned) {
+            let is_owned = |service: &VirtualService| service.owner != Owner::Receiver;
+            if removed.is_none_or(|first| !is_owned(first) && is_owned(service)) {
                 removed = Some(service);
             }
         }
@@ -132,7 +141,14 @@ impl Snapshot {
     #[inline]
     #[must_use]
     pub fn may_have_strays(&self) -> bool {
-        self.lookup.has_overlaps() && self.has_nat()
+        self.lookup.has_overlaps() && (self.has_nat() || self.has_networks)
+    }
+
+    /// Whether such a session's owner is not even known by the client's socket.
+    #[inline]
+    #[must_use]
+    pub fn may_have_lost_strays(&self) -> bool {
+        self.lookup.has_overlaps() && self.has_networks
     }
 
     /// The service in this slot.
@@ -180,9 +196,43 @@ impl Snapshot {
     #[inline]
     #[must_use]
     pub fn is_nat_socket(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
-        [port, 0]
-            .into_iter()
-            .any(|port| self.nat_sockets.get(&(protocol, address, port)).is_some())
+        self.nat_socket(protocol, address, port).is_some()
+    }
+
+    /// What is known of a socket that a NAT real server answers from.
+    #[inline]
+    pub(crate) fn nat_socket(
+        &self,
+        protocol: Protocol,
+        address: IpAddr,
+        port: u16,
+    ) -> Option<NatSocket> {
+        self.nat_sockets.find(protocol, address, port)
+    }
+
+    /// The real server of a one-packet service that answers from a socket by NAT, with the virtual
+    /// address and port that it answers for.
+    #[inline]
+    #[must_use]
+    pub fn one_packet_real(
+        &self,
+        protocol: Protocol,
+        address: IpAddr,
+        port: u16,
+    ) -> Option<(RealId, IpAddr, u16)> {
+        if self.one_packet_sockets.is_empty() {
+            return None;
+        }
+        let id = [port, 0].into_iter().find_map(|port| {
+            let socket = (protocol, address, port);
+            self.one_packet_sockets.get(&socket).copied()
+        })?;
+        let service = self.service(self.real(id)?.service)?;
+        let Target::Vip(vip) = &service.target else {
+            return None;
+        };
+        let virtual_port = if vip.port == 0 { port } else { vip.port };
+        Some((id, vip.addresses.addr(), virtual_port))
     }
 
     /// Whether a NAT real server has this address.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::chunked::Chunked;
 use super::id::{PortId, RealId, ServiceId};
+use super::owner::Owner;
 use super::policy::Policy;
 use super::target::Target;
 use crate::schedule::ramp::Ramp;
@@ -84,6 +85,15 @@ pub struct Egress {
     pub mtu: u16,
 }
 
+/// How clients stay at their real servers (IPVS: `-p`, `-M`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Persistence {
+    /// Milliseconds that a client is remembered after its last session began.
+    pub timeout_ms: u32,
+    /// The leading bits of its address that make a client; others with the same are the same one.
+    pub mask: u8,
+}
+
 /// One virtual service.
 #[derive(Debug, Clone)]
 pub struct VirtualService {
@@ -97,9 +107,15 @@ pub struct VirtualService {
     pub mss_clamp: Option<MssClamp>,
     /// False once it was removed; the slot then waits for its last session.
     pub configured: bool,
-    /// Whether a flow must be handled by one certain worker, since its packets come from both
-    /// sides (NAT).
-    pub owned: bool,
+    /// What chooses the worker that keeps a flow's session.
+    pub owner: Owner,
+    /// Whether sessions may be on other workers than `owner` says, since another rule chose theirs.
+    /// Sticks while the slot means this service.
+    pub strays: bool,
+    /// Whether a client stays at its real server, and for how long.
+    pub persistence: Option<Persistence>,
+    /// Whether every datagram is scheduled by itself, without a session.
+    pub one_packet: bool,
     /// Where it does as IPVS does, and where not.
     pub policy: Policy,
     /// The immutable half of the scheduler.
@@ -194,6 +210,8 @@ pub struct Totals {
     pub active: u64,
     /// Inactive sessions.
     pub inactive: u64,
+    /// Persistence templates.
+    pub persistent: u64,
 }
 
 impl Totals {
@@ -206,6 +224,7 @@ impl Totals {
         self.out_bytes += counters.out_bytes.value();
         self.active += u64::from(counters.active.value());
         self.inactive += u64::from(counters.inactive.value());
+        self.persistent += u64::from(counters.persistent.value());
     }
 
     /// Adds another sum.
@@ -217,9 +236,10 @@ impl Totals {
         self.out_bytes += other.out_bytes;
         self.active += other.active;
         self.inactive += other.inactive;
+        self.persistent += other.persistent;
     }
 
-    /// What was counted since `baseline`; the numbers of sessions are not relative.
+    /// What was counted since `baseline`; the numbers of sessions and templates are not relative.
     #[must_use]
     pub fn since(&self, baseline: &Self) -> Self {
         Self {
@@ -230,6 +250,7 @@ impl Totals {
             out_bytes: self.out_bytes.saturating_sub(baseline.out_bytes),
             active: self.active,
             inactive: self.inactive,
+            persistent: self.persistent,
         }
     }
 }

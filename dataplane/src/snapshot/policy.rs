@@ -15,6 +15,14 @@ pub struct Policy {
     pub leaves_drained: bool,
     /// What becomes of the sessions of a real server that is no longer configured.
     pub on_down: OnDown,
+    /// `reuse` is for sessions too whose client is persistent. IPVS's is not.
+    pub reuses_persistent: bool,
+    /// The template of a real server with weight 0 leads no new session to it (IPVS:
+    /// `expire_quiescent_template`).
+    pub templates_leave_drained: bool,
+    /// What a NAT real server of a one-packet service answers bears the VIP's address and port. IPVS
+    /// has no session that would say so, and leaves the real server's.
+    pub answers_one_packet: bool,
     /// Any TCP segment but a reset may begin a session (IPVS: `sloppy_tcp`).
     pub sloppy_tcp: bool,
     /// Any SCTP packet but an ABORT may begin a session (IPVS: `sloppy_sctp`).
@@ -91,6 +99,9 @@ impl Default for Policy {
             reuse: Reuse::Closing,
             leaves_drained: false,
             on_down: OnDown::Keep,
+            reuses_persistent: true,
+            templates_leave_drained: false,
+            answers_one_packet: true,
             sloppy_tcp: false,
             sloppy_sctp: false,
             secure_tcp: Secure::Off,
@@ -134,6 +145,8 @@ impl Policy {
             reuse: Reuse::Closed,
             on_down: OnDown::Drop,
             relays_parameter_problems: false,
+            reuses_persistent: false,
+            answers_one_packet: false,
             ..Self::default()
         }
     }

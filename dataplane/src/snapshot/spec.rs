@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::id::PortId;
-use super::model::{ForwardMethod, MssClamp, TunnelKind};
+use super::model::{ForwardMethod, MssClamp, Persistence, TunnelKind};
 use super::policy::Policy;
 use super::target::Target;
 use crate::schedule::SchedulerKind;
@@ -90,6 +90,10 @@ pub struct ServiceSpec {
     pub slow_start_ms: u32,
     /// Up to which size TCP's ends may offer segments; `None` leaves it to them.
     pub mss_clamp: Option<MssClamp>,
+    /// Whether a client stays at its real server, and for how long.
+    pub persistence: Option<Persistence>,
+    /// Whether every datagram is scheduled by itself, without a session. For UDP only.
+    pub one_packet: bool,
     /// Where it does as IPVS does, and where not.
     pub policy: Policy,
     /// How long its idle sessions live; `None` is [`Spec::timeouts`].

@@ -130,6 +130,8 @@ pub(crate) fn service(
         scheduler: SchedulerKind::Rr,
         slow_start_ms: 0,
         mss_clamp: None,
+        persistence: None,
+        one_packet: false,
         policy: Policy::default(),
         timeouts: None,
         reals,

@@ -17,6 +17,7 @@ type Key = (String, String, String);
 pub(super) fn compare(recording: &Recording, report: &Report) -> Option<String> {
     sessions(recording, report)
         .or_else(|| connections(recording, report))
+        .or_else(|| templates(recording, report))
         .or_else(|| counters(recording, report))
 }
 
@@ -96,6 +97,15 @@ fn connections(recording: &Recording, report: &Report) -> Option<String> {
             key.2
         )
     })
+}
+
+/// Persistence templates by real server.
+fn templates(recording: &Recording, report: &Report) -> Option<String> {
+    let theirs = listing(recording.after.get("ipvsadm -Ln --persistent-conn")?, 3, 1);
+    let theirs: u64 = theirs.values().flatten().sum();
+    let reals = report.services.iter().flat_map(|service| &service.reals);
+    let ours: u64 = reals.map(|real| real.persistent).sum();
+    (theirs != ours).then(|| format!("templates: LVS has {theirs}, here {ours}"))
 }
 
 fn counters(recording: &Recording, report: &Report) -> Option<String> {

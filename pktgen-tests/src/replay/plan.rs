@@ -117,17 +117,23 @@ fn changes(
     let mut changes = vec![(Duration::ZERO, table.clone())];
     for (step, at) in recording.steps.iter().zip(starts) {
         let before = table.clone();
-        for command in step.cmd.iter().flat_map(|command| command.split(';')) {
-            let command = command.trim();
+        let mut codes = step
+            .output
+            .lines()
+            .filter_map(|line| line.strip_prefix("rc="));
+        let commands = step.cmd.iter().flat_map(|command| command.split(';'));
+        let mut commands = commands.map(str::trim).peekable();
+        while let Some(command) = commands.next() {
+            // What the kernel refused changes nothing.
+            let is_told = commands.next_if(|next| *next == "echo rc=$?").is_some();
+            if is_told && codes.next().is_some_and(|code| code != "0") {
+                continue;
+            }
             if let Some((value, name)) = sysctl(command) {
                 set(&mut table, name, value)?;
             }
             if let Some(what) = rule(command) {
-                match apply(&mut table, what) {
-                    // The kernel refused it too.
-                    Err(_) if step.output.contains("rc=") => {}
-                    result => result?,
-                }
+                apply(&mut table, what)?;
             }
         }
         if table != before {
@@ -171,6 +177,13 @@ fn apply(table: &mut Table, rule: &str) -> Result<(), Unsupported> {
     if diagnostics.errors() > 0 {
         let what = first_error(&diagnostics);
         return Err(Unsupported(format!("`{rule}`: {what}")));
+    }
+    let engine = |service: &import::Service| {
+        let persistence = service.persistence.as_ref();
+        persistence.is_some_and(|persistence| persistence.engine.is_some())
+    };
+    if table.services().iter().any(engine) {
+        return Err(Unsupported("a persistence engine".to_owned()));
     }
     Ok(())
 }

@@ -56,8 +56,9 @@ fn persistence(words: &[&str]) -> Option<Persistence> {
         let mask: Ipv4Addr = mask.parse().unwrap();
         u8::try_from(mask.to_bits().count_ones()).unwrap()
     });
-    let timeout_s = after("persistent")?.parse().unwrap();
-    Some(Persistence { timeout_s, mask })
+    let timeout_s: u32 = after("persistent")?.parse().unwrap();
+    let timeout_ms = 1000 * timeout_s;
+    Some(Persistence { timeout_ms, mask })
 }
 
 /// Takes a text apart: the words after a service's address, and the numbers at the end of a real server's line.
@@ -231,7 +232,10 @@ fn a_mask_is_shown_unless_it_is_the_whole_address() {
             vip: Written(Vip::parse(vip).unwrap()),
             protocol: Protocol::Tcp,
         };
-        service.persistence = Some(Persistence { timeout_s: 9, mask });
+        service.persistence = Some(Persistence {
+            timeout_ms: 9000,
+            mask,
+        });
         assert_eq!(
             headline(service),
             format!("TCP  {vip} wrr persistent 9{shown}")
@@ -257,7 +261,10 @@ fn sessions_look_as_ipvsadm_prints_them() {
             let (minutes, seconds) = words[1].split_once(':').unwrap();
             let number = |text: &str| text.parse::<u64>().unwrap();
             Session {
-                protocol: protocol(words[0]),
+                protocol: match words[0] {
+                    "IP" => SessionProtocol::Ip,
+                    word => SessionProtocol::One(protocol(word)),
+                },
                 state: words[2].to_owned().into(),
                 client: words[3].parse().unwrap(),
                 virtual_: words[4].parse().unwrap(),

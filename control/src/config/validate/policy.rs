@@ -29,6 +29,9 @@ pub(super) fn of(config: &Config, service: &file::Service) -> Policy {
             None if ipvs.expire_nodest_conn => OnDown::Reset,
             None => base.on_down,
         },
+        reuses_persistent: base.reuses_persistent,
+        templates_leave_drained: ipvs.expire_quiescent_template,
+        answers_one_packet: base.answers_one_packet,
         sloppy_tcp: ipvs.sloppy_tcp,
         sloppy_sctp: ipvs.sloppy_sctp,
         secure_tcp: match ipvs.secure_tcp {

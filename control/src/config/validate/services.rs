@@ -10,10 +10,10 @@ use std::net::{IpAddr, SocketAddr};
 use super::super::file::{Config, Forward as WrittenForward, Service as WrittenService};
 use super::super::supported::{Feature, Offered};
 use super::super::tree::Step;
-use super::super::valid::{Forward, Identity, Protocol, Real, Service, Target};
+use super::super::valid::{Forward, Identity, Real, Service, Target};
 use super::network::{Net, Reach};
 use super::tunnel::{Encapsulation, encapsulation};
-use super::{Finding, Findings, network, policy, schedulers, steps};
+use super::{Finding, Findings, network, persistence, policy, schedulers, steps};
 use reals::{VirtualAddresses, thresholds};
 
 const MAX_SERVICE_NAME: usize = 128;
@@ -56,10 +56,11 @@ pub(super) fn check(config: &Config, net: &Net, findings: &mut Findings<'_, '_>)
             );
         }
         if let Some(service) = context.service(at, service, findings) {
-            services.push(service);
+            services.push((at, service));
         }
     }
-    services
+    persistence::shared_sockets(&services, findings);
+    services.into_iter().map(|(_, service)| service).collect()
 }
 
 fn check_name(at: usize, name: &str, findings: &mut Findings<'_, '_>) {
@@ -147,14 +148,11 @@ impl Context<'_> {
             }
         }
         let remove = "remove the key";
-        refuse(
-            Feature::Persistence,
-            written.persistence.is_some(),
-            here("persistence"),
-            "persistence",
-            remove,
-            findings,
-        );
+        let is_v6 = target.as_ref().is_some_and(Target::is_v6);
+        let persistence = written
+            .persistence
+            .as_ref()
+            .map(|written| persistence::persistence(written, at, is_v6, findings));
         refuse(
             Feature::Health,
             written.health.is_some(),
@@ -163,22 +161,6 @@ impl Context<'_> {
             remove,
             findings,
         );
-        refuse(
-            Feature::OnePacket,
-            written.one_packet,
-            here("one_packet"),
-            "one-packet scheduling",
-            remove,
-            findings,
-        );
-        let is_tcp =
-            |target: &Target| matches!(target, Target::Vip(vip) if vip.protocol != Protocol::Udp);
-        if written.one_packet && target.as_ref().is_some_and(is_tcp) {
-            findings.add(Finding::error(
-                here("one_packet"),
-                "one-packet scheduling is for UDP only",
-            ));
-        }
         let other = target.as_ref().is_some_and(|target| !target.takes_tcp());
         if written.mss_clamp.is_some() && other {
             findings.add(Finding::warning(here("mss_clamp"), "only TCP has segments").help(remove));
@@ -238,6 +220,7 @@ impl Context<'_> {
                 });
             }
         }
+        persistence::one_packet(written, at, target.as_ref(), &reals, findings);
         Some(Service {
             name: written.name.clone(),
             target: target?,
@@ -245,6 +228,8 @@ impl Context<'_> {
             slow_start,
             forward: forward?,
             mss_clamp: written.mss_clamp,
+            persistence,
+            one_packet: written.one_packet,
             policy: policy::of(self.config, written),
             timeouts: written
                 .timeouts

@@ -195,9 +195,9 @@ fn a_real_server_may_have_a_method_of_its_own() {
     assert_eq!(
         table(text)[0].1,
         [
-            "10.1.0.3:80 Tunnel Gre 0 Remote",
+            "10.1.0.3:80 Tunnel Gre 0 Remcsum",
             "10.1.0.2:80 Dr Ipip 0 None",
-            "10.1.0.1:80 Tunnel Gue 5555 Full",
+            "10.1.0.1:80 Tunnel Gue 5555 Csum",
         ]
     );
 }

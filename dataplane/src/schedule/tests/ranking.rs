@@ -74,6 +74,8 @@ impl World {
             scheduler: kind,
             slow_start_ms: 30_000,
             mss_clamp: None,
+            persistence: None,
+            one_packet: false,
             policy: Policy::default(),
             timeouts: None,
             reals: (0..reals).map(real).collect(),

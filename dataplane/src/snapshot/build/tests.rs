@@ -8,7 +8,7 @@ use crate::schedule::mh::Maglev;
 use crate::schedule::threshold::Limits;
 use crate::schedule::{HashFlags, Loads, SchedulerKind};
 use crate::snapshot::chunked::Chunked;
-use crate::snapshot::model::TunnelKind;
+use crate::snapshot::model::{Persistence, TunnelKind};
 use crate::snapshot::policy::Policy;
 use crate::snapshot::spec::{PortRole, PortSpec};
 use crate::stats::RealCounters;
@@ -40,6 +40,8 @@ fn service(port: u16, reals: &[RealSpec]) -> ServiceSpec {
         scheduler: SchedulerKind::Wrr,
         slow_start_ms: 0,
         mss_clamp: None,
+        persistence: None,
+        one_packet: false,
         policy: Policy::default(),
         timeouts: None,
         reals: reals.to_vec(),
@@ -247,7 +249,7 @@ fn only_what_scheduling_sees_changes_the_revision() {
     let third = builder.build(&third, true);
     assert_eq!(revision(&third, 81), old);
     assert_eq!(&*service_of(&third, 81).unwrap().name, "renamed");
-    assert!(service_of(&third, 81).unwrap().owned);
+    assert!(service_of(&third, 81).unwrap().owner == Owner::Socket);
     other.scheduler = SchedulerKind::Rr;
     let fourth = builder.build(&spec(&[other.clone()]), true);
     assert_ne!(revision(&fourth, 81), old);
@@ -295,7 +297,7 @@ fn nat_sockets_are_known_while_sessions_may_live() {
     counters(&first, 0, slot).enter(true);
     // Edited to another method: replies of older sessions still come.
     let edited = builder.build(&spec(&[service(80, &[real(1, 1, DIRECT)])]), true);
-    assert!(is_known(&edited) && service_of(&edited, 80).unwrap().owned);
+    assert!(is_known(&edited) && service_of(&edited, 80).unwrap().owner == Owner::Socket);
     let removed = builder.build(&spec(&[service(80, &[])]), true);
     assert!(is_known(&removed));
     assert!(is_known(&builder.build(&spec(&[]), true)));
@@ -552,3 +554,5 @@ fn a_slot_that_is_used_again_is_not_overloaded_and_another_limit_counts_at_once(
     counters(&other, 1, slot.0).enter(false);
     assert!(!other.is_overloaded(&candidate));
 }
+
+mod owners;

@@ -29,6 +29,8 @@ fn service(target: Target) -> ServiceSpec {
         scheduler: SchedulerKind::Rr,
         slow_start_ms: 0,
         mss_clamp: None,
+        persistence: None,
+        one_packet: false,
         policy: Policy::default(),
         timeouts: None,
         reals: Vec::new(),

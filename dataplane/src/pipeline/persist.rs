@@ -1,0 +1,94 @@
+//! Persistence: the template that keeps a client at its real server, and whether it still may.
+//! How templates live in the table is `session/template.rs`'s.
+
+use super::{Engine, Tabled};
+use crate::flow::{FlowKey, Protocol};
+use crate::io::Pool;
+use crate::session::{Gone, NewTemplate, SessionIndex, TableFull};
+use crate::snapshot::Snapshot;
+use crate::snapshot::id::RealId;
+use crate::snapshot::model::{Persistence, VirtualService};
+use crate::snapshot::target::Target;
+use crate::time::Time;
+
+/// FTP's control port. IPVS has one template for it and the data connections of any port.
+const FTP: u16 = 21;
+
+impl<P: Pool> Engine<P> {
+    /// The real server of a client's new session, with the template that says so: one that was there
+    /// already, whatever the weight and the load of its real server, or a new one for the scheduler's
+    /// choice. `None` if the scheduler has none.
+    pub(super) fn real_by_template<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        service: &VirtualService,
+        persistence: Persistence,
+        key: &FlowKey<A>,
+        now: Time,
+    ) -> Result<Option<(RealId, SessionIndex)>, TableFull> {
+        let template = template_key(service, persistence, key);
+        let table = A::table(&mut self.sessions);
+        let hash = table.hash(&template);
+        if let Some(index) = table.find_template(hash, &template, now) {
+            let id = table.get(index).real();
+            // Another service may have taken over a part of the addresses.
+            let real = snapshot.real(id).filter(|real| real.service == service.id);
+            let leaves_drained = service.policy.templates_leave_drained;
+            if real.is_some_and(|real| real.configured && !(leaves_drained && real.weight == 0)) {
+                table.restart_template(index, now);
+                return Ok(Some((id, index)));
+            }
+            table.invalidate_template(index);
+        }
+        let Some(real) = self.choose(snapshot, service, key, now) else {
+            return Ok(None);
+        };
+        let new = NewTemplate {
+            key: template,
+            any_protocol: service.target.mark().is_some(),
+            real,
+            timeout_ms: persistence.timeout_ms,
+        };
+        let (worker, stats) = (self.start.worker, &self.stats);
+        let table = A::table(&mut self.sessions);
+        let index = table.insert_template(hash, &new, now, |session, why| {
+            if why == Gone::Evicted {
+                stats.evicted.add(1);
+            }
+            Self::uncount(snapshot, worker, session);
+        })?;
+        if let Some(counters) = self.counters(snapshot, real) {
+            counters.enter_template();
+        }
+        Ok(Some((real, index)))
+    }
+}
+
+/// What the template is found by that a session with `key` uses (IPVS, `ip_vs_sched_persist`).
+fn template_key<A: Tabled>(
+    service: &VirtualService,
+    persistence: Persistence,
+    key: &FlowKey<A>,
+) -> FlowKey<A> {
+    let client = key.client.network(persistence.mask);
+    match &service.target {
+        Target::Vip(vip) => FlowKey {
+            client,
+            client_port: 0,
+            virtual_address: key.virtual_address,
+            virtual_port: match vip.port {
+                0 | FTP => 0,
+                port => port,
+            },
+            protocol: vip.protocol,
+        },
+        // One for all addresses, ports and protocols; the one here is a stand-in.
+        Target::Match { mark, .. } => FlowKey {
+            client,
+            client_port: 0,
+            virtual_address: A::of_mark(mark.number),
+            virtual_port: 0,
+            protocol: Protocol::Tcp,
+        },
+    }
+}
