@@ -117,16 +117,16 @@ fn changes(
     let mut changes = vec![(Duration::ZERO, table.clone())];
     for (step, at) in recording.steps.iter().zip(starts) {
         let before = table.clone();
-        let commands = step.cmd.as_deref().unwrap_or_default().split(';');
-        let commands: Vec<&str> = commands.map(str::trim).collect();
         let mut codes = step
             .output
             .lines()
             .filter_map(|line| line.strip_prefix("rc="));
-        for (number, command) in commands.iter().enumerate() {
-            let is_told = commands.get(number + 1) == Some(&"echo rc=$?");
+        let commands = step.cmd.iter().flat_map(|command| command.split(';'));
+        let mut commands = commands.map(str::trim).peekable();
+        while let Some(command) = commands.next() {
+            // What the kernel refused changes nothing.
+            let is_told = commands.next_if(|next| *next == "echo rc=$?").is_some();
             if is_told && codes.next().is_some_and(|code| code != "0") {
-                // The kernel, or ipvsadm, refused it.
                 continue;
             }
             if let Some((value, name)) = sysctl(command) {
