@@ -31,6 +31,8 @@ mod net;
 mod one_packet;
 #[path = "forwarding/persistence.rs"]
 mod persistence;
+#[path = "forwarding/persistence_workers.rs"]
+mod persistence_workers;
 #[path = "forwarding/policy.rs"]
 mod policy;
 #[path = "forwarding/refusals.rs"]

@@ -6,44 +6,8 @@ use serde_json::Value as Json;
 use super::file::{DEFAULT_GUE_PORT, Forward, Protocol, Scheduler, TunnelType};
 use super::valid;
 
-/// Keys and values of the format that a version may not carry yet, beyond the enumerations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Feature {
-    Persistence,
-    OnePacket,
-    Thresholds,
-    Health,
-}
-
-/// The features that work.
-const FEATURES: &[Feature] = &[
-    Feature::Persistence,
-    Feature::OnePacket,
-    Feature::Thresholds,
-];
-
-impl Feature {
-    pub(super) fn works(self) -> bool {
-        FEATURES.contains(&self)
-    }
-
-    /// The keys that come with it, as (schema definition, property).
-    const fn keys(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            Self::Persistence => &[("Service", "persistence")],
-            Self::OnePacket => &[("Service", "one_packet")],
-            Self::Thresholds => &[("Real", "upper"), ("Real", "lower")],
-            Self::Health => &[("Service", "health")],
-        }
-    }
-
-    const ALL: [Self; 4] = [
-        Self::Persistence,
-        Self::OnePacket,
-        Self::Thresholds,
-        Self::Health,
-    ];
-}
+/// Keys that the format has and this version does not, as (schema definition, property).
+const KEYS_OF_LATER: &[(&str, &str)] = &[("Service", "health")];
 
 /// An enumeration of the format, of which a version may carry a part.
 pub(super) trait Offered: Copy + Sized + 'static {
@@ -182,21 +146,16 @@ pub(super) fn names(definition: &str) -> Option<Vec<&'static str>> {
 
 /// Whether a property of a schema definition works.
 pub(super) fn key(definition: &str, property: &str) -> bool {
-    Feature::ALL
-        .into_iter()
-        .filter(|feature| !feature.works())
-        .all(|feature| !feature.keys().contains(&(definition, property)))
+    !KEYS_OF_LATER.contains(&(definition, property))
 }
 
 /// Takes out of a schema of the whole format what this version does not carry.
 pub(super) fn trim(schema: &mut Json) {
-    for feature in Feature::ALL.into_iter().filter(|feature| !feature.works()) {
-        for (definition, property) in feature.keys() {
-            if let Some(properties) = schema.pointer_mut(&format!("/$defs/{definition}/properties"))
-                && let Some(properties) = properties.as_object_mut()
-            {
-                properties.remove(*property);
-            }
+    for (definition, property) in KEYS_OF_LATER {
+        if let Some(properties) = schema.pointer_mut(&format!("/$defs/{definition}/properties"))
+            && let Some(properties) = properties.as_object_mut()
+        {
+            properties.remove(*property);
         }
     }
     trim_names::<Scheduler>(schema);

@@ -342,3 +342,54 @@ fn a_flush_ends_no_other_sessions() {
     assert!(rig.sessions().len() < 300);
     finish(rig);
 }
+
+#[test]
+fn an_error_about_an_unknown_session_begins_it_if_that_is_wanted() {
+    for (schedule_icmp, forward) in [
+        (false, ForwardMethod::Direct),
+        (true, ForwardMethod::Direct),
+        (true, ForwardMethod::Nat),
+    ] {
+        let policy = Policy {
+            schedule_icmp,
+            ..Policy::default()
+        };
+        let mut spec = match forward {
+            ForwardMethod::Nat => nat(),
+            _ => direct(),
+        };
+        for service in &mut spec.services {
+            service.policy = policy;
+        }
+        let mut rig = Rig::new(1, &spec);
+        let reply = packet(VIP, CLIENT)
+            .tcp(80, 4000)
+            .flags(ACK)
+            .build_datagram();
+        let error = from_wan("203.0.113.1", VIP).icmp_error(3, 4, 1400, &reply);
+        let sent = rig.pass(WAN, &error.build());
+        if !schedule_icmp {
+            assert_eq!(sent, []);
+            assert_eq!(rig.all_drops(), [(DropReason::IcmpNoSession, 1)]);
+            continue;
+        }
+        assert_eq!(receiver(&sent), Some(0));
+        let totals = rig.totals(ip(REALS[0]));
+        assert_eq!(
+            (totals.sessions, totals.in_packets, totals.inactive),
+            (1, 1, 1)
+        );
+        // The client's own packets go on in it.
+        assert_eq!(receiver(&segment(&mut rig, 4000, ACK)), Some(0));
+        assert_eq!(rig.sessions().len(), 1);
+        let other = packet(VIP, CLIENT)
+            .tcp(80, 4001)
+            .flags(ACK)
+            .build_datagram();
+        let other = from_wan("203.0.113.1", VIP).icmp_error(3, 4, 1400, &other);
+        assert_eq!(receiver(&rig.pass(WAN, &other.build())), Some(1));
+        rig.wait_ms(3100);
+        assert_eq!(rig.sessions().len(), 1, "nothing followed the second");
+        finish(rig);
+    }
+}

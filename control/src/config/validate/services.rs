@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::super::file::{Config, Forward as WrittenForward, Service as WrittenService};
-use super::super::supported::{Feature, Offered};
+use super::super::supported::Offered;
 use super::super::tree::Step;
 use super::super::valid::{Forward, Identity, Real, Service, Target};
 use super::network::{Net, Reach};
@@ -99,21 +99,6 @@ pub(super) fn offered<E: Offered + PartialEq>(
     works
 }
 
-fn refuse(
-    feature: Feature,
-    wanted: bool,
-    steps: Vec<Step>,
-    what: &str,
-    help: &str,
-    findings: &mut Findings<'_, '_>,
-) {
-    if wanted && !feature.works() {
-        findings.add(
-            Finding::error(steps, format!("{what} is not supported by this version")).help(help),
-        );
-    }
-}
-
 impl Context<'_> {
     fn service(
         &mut self,
@@ -153,14 +138,10 @@ impl Context<'_> {
             .persistence
             .as_ref()
             .map(|written| persistence::persistence(written, at, is_v6, findings));
-        refuse(
-            Feature::Health,
-            written.health.is_some(),
-            here("health"),
-            "health checking",
-            remove,
-            findings,
-        );
+        if written.health.is_some() {
+            let message = "health checking is not supported by this version";
+            findings.add(Finding::error(here("health"), message).help(remove));
+        }
         let other = target.as_ref().is_some_and(|target| !target.takes_tcp());
         if written.mss_clamp.is_some() && other {
             findings.add(Finding::warning(here("mss_clamp"), "only TCP has segments").help(remove));

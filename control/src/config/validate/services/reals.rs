@@ -7,13 +7,12 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::super::super::file::{Real as WrittenReal, Service as WrittenService};
-use super::super::super::supported::Feature;
 use super::super::super::tree::Step;
 use super::super::super::valid::{Forward, Route, Target, Tunnel};
 use super::super::network::Reach;
 use super::super::tunnel::{self, Encapsulation};
 use super::super::{Finding, Findings, family, not_a_host, steps};
-use super::{Context, refuse, with};
+use super::{Context, with};
 
 /// The virtual addresses of all services.
 pub(super) struct VirtualAddresses {
@@ -219,26 +218,6 @@ fn unchanged_port(here: Vec<Step>, port: u16, target: &Target, forward: Forward)
 pub(super) fn thresholds(real: &WrittenReal, place: &[Step], findings: &mut Findings<'_, '_>) {
     // As in IPVS, 0 is none.
     let (upper, lower) = (real.upper.unwrap_or(0), real.lower.unwrap_or(0));
-    let help = "remove the key";
-    refuse(
-        Feature::Thresholds,
-        upper > 0,
-        with(place, "upper"),
-        "a session threshold",
-        help,
-        findings,
-    );
-    refuse(
-        Feature::Thresholds,
-        lower > 0,
-        with(place, "lower"),
-        "a session threshold",
-        help,
-        findings,
-    );
-    if !Feature::Thresholds.works() {
-        return;
-    }
     if lower > 0 && upper == 0 {
         findings.add(Finding::error(
             with(place, "lower"),
