@@ -453,7 +453,9 @@ pub fn session(snapshot: &Snapshot, record: &SessionRecord, now: Time) -> Sessio
     // IPVS marks a template that nobody may use any more on both sides.
     let port = |real: &RealServer| match record.virtual_.1 {
         invalid if record.flags.contains(Flags::INVALID) => invalid,
+        0 => 0,
         _ if record.flags.contains(Flags::TEMPLATE) => real.port,
+        port if record.flags.contains(Flags::ONE_WAY) => port,
         port => real.port_for(port),
     };
     Session {

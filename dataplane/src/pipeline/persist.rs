@@ -11,9 +11,6 @@ use crate::snapshot::model::{Persistence, VirtualService};
 use crate::snapshot::target::Target;
 use crate::time::Time;
 
-/// FTP's control port. IPVS has one template for it and the data connections of any port.
-const FTP: u16 = 21;
-
 impl<P: Pool> Engine<P> {
     /// The real server of a client's new session, with the template that says so: one that was there
     /// already, whatever the weight and the load of its real server, or a new one for the scheduler's
@@ -76,10 +73,8 @@ fn template_key<A: Tabled>(
             client,
             client_port: 0,
             virtual_address: key.virtual_address,
-            virtual_port: match vip.port {
-                0 | FTP => 0,
-                port => port,
-            },
+            // As in IPVS one is for FTP and its data connections.
+            virtual_port: if vip.is_ftp() { 0 } else { vip.port },
             protocol: vip.protocol,
         },
         // One for all addresses, ports and protocols; the one here is a stand-in.

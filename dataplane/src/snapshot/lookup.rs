@@ -10,8 +10,13 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::chunked::Sharded;
 use super::id::ServiceId;
 use super::rules::Rules;
-use super::target::{Target, Vip};
+use super::target::{FTP, Target, Vip};
 use crate::flow::Protocol;
+
+/// IANA "ftp-data".
+const FTP_DATA: u16 = 20;
+/// Linux `ip_unprivileged_port_start`.
+const UNPRIVILEGED: u16 = 1024;
 
 /// How services are found. A change of one among a million copies a shard of the maps.
 #[derive(Debug, Clone)]
@@ -21,6 +26,8 @@ pub(super) struct Lookup {
     lengths: Lengths,
     /// How many of them take every port.
     any_port: u32,
+    /// How many of them are FTP's.
+    ftp: u32,
     /// Services in slots, by rules too, that others could share a packet with.
     overlapping: u32,
     /// Services that are configured.
@@ -38,6 +45,7 @@ impl Lookup {
             services: Sharded::new(hasher.clone()),
             lengths: Lengths::default(),
             any_port: 0,
+            ftp: 0,
             overlapping: 0,
             configured: 0,
             addresses: Sharded::new(hasher.clone()),
@@ -53,6 +61,7 @@ impl Lookup {
             self.services.insert(*vip, id);
             self.lengths.add(&vip.addresses);
             self.any_port += u32::from(vip.port == 0);
+            self.ftp += u32::from(vip.is_ftp());
         }
     }
 
@@ -63,6 +72,7 @@ impl Lookup {
             self.services.remove(vip);
             self.lengths.remove(&vip.addresses);
             self.any_port -= u32::from(vip.port == 0);
+            self.ftp -= u32::from(vip.is_ftp());
         }
     }
 
@@ -85,7 +95,8 @@ impl Lookup {
     }
 
     /// The services on this virtual socket: the longest prefix first, an address being the longest,
-    /// and of each the port before port 0.
+    /// and of each the port before port 0. As in IPVS, what may be a data connection is FTP's before it
+    /// is that of port 0; whether that service takes it is asked of the caller.
     #[inline]
     pub(super) fn services_at(
         &self,
@@ -94,9 +105,11 @@ impl Lookup {
         port: u16,
     ) -> impl Iterator<Item = ServiceId> {
         let any_port = (self.any_port > 0 && port != 0).then_some(0);
+        let is_data = protocol == Protocol::Tcp && (port == FTP_DATA || port >= UNPRIVILEGED);
+        let ftp = (self.ftp > 0 && is_data).then_some(FTP);
         self.lengths
             .prefixes(address)
-            .flat_map(move |addresses| [(addresses, Some(port)), (addresses, any_port)])
+            .flat_map(move |addresses| [Some(port), ftp, any_port].map(|port| (addresses, port)))
             .filter_map(move |(addresses, port)| {
                 let vip = Vip {
                     protocol,

@@ -27,7 +27,7 @@ use crate::wire::ethernet::Mac;
 use chunked::{Chunked, Sharded};
 use id::{PortId, RealId, ServiceId};
 use lookup::Lookup;
-use model::{RealServer, Totals, TunnelKind, VirtualService, WorkerTable};
+use model::{ForwardMethod, RealServer, Totals, TunnelKind, VirtualService, WorkerTable};
 use owner::{NatSocket, NatSockets, Owner};
 use route::Routes;
 use spec::PortSpec;
@@ -121,7 +121,13 @@ impl Snapshot {
     ) -> Option<&VirtualService> {
         let mut removed: Option<&VirtualService> = None;
         for id in self.lookup.services_at(protocol, address, port) {
-            let Some(service) = self.service(id) else {
+            let takes = |service: &&VirtualService| match &service.target {
+                Target::Vip(vip) if vip.is_ftp() && port != vip.port => {
+                    self.takes_ftp_data(service)
+                }
+                _ => true,
+            };
+            let Some(service) = self.service(id).filter(takes) else {
                 continue;
             };
             if service.configured {
@@ -134,6 +140,17 @@ impl Snapshot {
             }
         }
         removed
+    }
+
+    /// Whether an FTP service has its clients' data connections too: those of clients that its
+    /// persistence keeps at a real server that answers them itself (IPVS, without the module `ip_vs_ftp`).
+    fn takes_ftp_data(&self, service: &VirtualService) -> bool {
+        let is_one_way = |id| {
+            let real = self.real(id);
+            real.is_some_and(|real| real.forward != ForwardMethod::Nat)
+        };
+        let mut reals = service.candidates.iter().map(|candidate| candidate.real);
+        service.persistence.is_some() && reals.all(is_one_way)
     }
 
     /// Whether the session of a packet that seems to have none may be on another worker: changes of

@@ -35,6 +35,17 @@ pub struct Vip {
     pub port: u16,
 }
 
+/// IANA "ftp".
+pub const FTP: u16 = 21;
+
+impl Vip {
+    /// Whether clients make FTP's control connections to it.
+    #[must_use]
+    pub const fn is_ftp(&self) -> bool {
+        matches!(self.protocol, Protocol::Tcp) && self.port == FTP
+    }
+}
+
 /// What a service by rules is named by: IPVS's firewall mark, of which each family has its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mark {
@@ -119,7 +130,7 @@ impl Target {
     #[must_use]
     pub fn may_overlap(&self) -> bool {
         match self {
-            Self::Vip(vip) => vip.port == 0 || !is_one_address(&vip.addresses),
+            Self::Vip(vip) => vip.port == 0 || vip.is_ftp() || !is_one_address(&vip.addresses),
             Self::Match { .. } => true,
         }
     }

@@ -432,3 +432,36 @@ fn a_flood_does_not_push_assured_clients_out() {
         listed
     );
 }
+
+#[test]
+fn a_persistent_ftp_service_has_its_clients_data_connections() {
+    let ftp = |forward| {
+        let reals = REALS.map(|address| real(address, 21, forward));
+        service(Protocol::Tcp, VIP, 21, reals.to_vec())
+    };
+    let syn = |port| from_wan(CLIENT, VIP).tcp(4000, port).flags(SYN).build();
+    let mut rig = Rig::new(
+        1,
+        &two_armed(vec![persistent(32, ftp(DIRECT)), web(DIRECT)]),
+    );
+    let control = taker(&rig.pass(WAN, &syn(21)));
+    for port in [20, 1024, 40_000] {
+        assert_eq!(taker(&rig.pass(WAN, &syn(port))), control);
+    }
+    assert_eq!(templates(&mut rig).len(), 1, "for all ports");
+    assert_eq!(
+        taker(&rig.pass(WAN, &syn(80))),
+        REALS[0],
+        "another service's"
+    );
+    rig.pass(WAN, &syn(1023));
+    assert_eq!(rig.all_drops(), [(DropReason::NoService, 1)]);
+    for other in [ftp(DIRECT), persistent(32, ftp(NAT))] {
+        let mut rig = Rig::new(1, &two_armed(vec![other]));
+        rig.pass(WAN, &syn(21));
+        rig.pass(WAN, &syn(40_000));
+        assert_eq!(rig.all_drops(), [(DropReason::NoService, 1)]);
+        finish(rig);
+    }
+    finish(rig);
+}
