@@ -27,7 +27,7 @@ RUN apt-get update -qq \
     && rm -rf /var/lib/apt/lists/* \
     && mkdir -p /etc/plimsoll /run/plimsoll
 COPY --from=builder /target/release/plimsolld /target/release/plimsoll /usr/bin/
-# /metrics and the status page, where the configuration does not keep them on the loopback.
+# /metrics and /api, where the configuration does not keep them on the loopback.
 EXPOSE 9142
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["plimsolld"]

@@ -441,6 +441,17 @@ fn times_and_resets_of_a_service_are_checked() {
 }
 
 #[test]
+fn there_are_no_more_workers_than_hops_can_be_counted() {
+    for (workers, errors) in [(255, 0), (256, 1)] {
+        let cpus: Vec<String> = (1..=workers).map(|cpu| cpu.to_string()).collect();
+        let cpus = format!("dataplane:\n  cpus: [{}]", cpus.join(", "));
+        let text = SMALL.replace("dataplane:", &cpus);
+        let found = config::parse("test", text).map_or_else(|found| found.errors(), |_| 0);
+        assert_eq!(found, errors, "{workers}");
+    }
+}
+
+#[test]
 fn a_byte_order_mark_and_windows_line_ends_are_read() {
     let text = format!("\u{feff}{}", SMALL.trim_start().replace('\n', "\r\n"));
     assert_eq!(valid(&text), valid(SMALL));

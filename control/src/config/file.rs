@@ -120,7 +120,7 @@ pub struct Control {
     /// Path of the socket that `plimsoll` talks to.
     #[serde(default = "default_socket")]
     pub socket: String,
-    /// Address of /metrics, /api and the status page.
+    /// Address of /metrics and /api.
     #[serde(default = "default_http")]
     pub http: Written<SocketAddr>,
 }

@@ -57,7 +57,7 @@ pub struct StartConfig {
     pub ports: Vec<Port>,
     /// The socket that `plimsoll` talks to; absolute.
     pub socket: PathBuf,
-    /// /metrics, /api and the status page.
+    /// /metrics and /api.
     pub http: SocketAddr,
 }
 

@@ -2,6 +2,7 @@
 //! service's datagram too, which makes no entry. Persistence is `persist.rs`'s.
 //! Sends nothing itself; `forward.rs` does.
 
+use super::icmp::is_icmp_checksum_valid;
 use super::idle::note_numbers;
 use super::{Action, Engine, Origin, Tabled};
 use crate::flow::{FlowKey, Protocol};
@@ -106,15 +107,35 @@ impl<P: Pool> Engine<P> {
     pub(super) fn begin_by_error<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
+        frame: &[u8],
+        packet: &Packet,
         key: &FlowKey<A>,
+        origin: Origin,
         now: Time,
-    ) -> Option<Result<SessionIndex, DropReason>> {
+    ) -> Option<Result<SessionIndex, Action>> {
         let service = snapshot.service_for(key).filter(|service| {
             let one_packet = service.one_packet && key.protocol == Protocol::Udp;
             service.configured && service.policy.schedule_icmp && !one_packet
         })?;
-        if snapshot.is_ours(key.client.into()) {
+        if key.client_port == FTP_DATA || snapshot.is_ours(key.client.into()) {
             return None;
+        }
+        if let Some(owner) = self.owner_of(service, key) {
+            // It may have been asked before, but did not know then that nobody else has it.
+            return Some(Err(if usize::from(origin.hops) < self.start.workers {
+                Action::HandOver { to: owner }
+            } else {
+                Action::Drop(DropReason::HandoverLoop)
+            }));
+        }
+        if packet.ttl <= 1 {
+            return Some(Err(Action::Drop(DropReason::TtlExceeded)));
+        }
+        if !is_icmp_checksum_valid(frame, packet) {
+            return Some(Err(Action::Drop(DropReason::IcmpInvalid)));
+        }
+        if !self.relayed.allow(now) {
+            return Some(Err(Action::Drop(DropReason::IcmpLimited)));
         }
         let begun = self
             .place(snapshot, service, key, now)
@@ -126,7 +147,7 @@ impl<P: Pool> Engine<P> {
                 }
                 Ok(index)
             });
-        Some(begun)
+        Some(begun.map_err(Action::Drop))
     }
 
     /// Where a new session goes, with the template that says so.

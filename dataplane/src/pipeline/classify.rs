@@ -125,7 +125,16 @@ impl<P: Pool> Engine<P> {
             (Addresses::V6 { .. }, None) if packet.is_icmp() => {
                 self.classify_icmp::<V6, F>(snapshot, frame, packet, origin, now)
             }
-            (_, None) => self.classify_rest(snapshot, frame, packet, origin, now),
+            (_, None) => {
+                let action = self.classify_rest(snapshot, frame, packet, origin, now);
+                if matches!(
+                    action,
+                    Action::Drop(DropReason::LocalUnhandled | DropReason::NoService)
+                ) {
+                    self.refuse_as_host(snapshot, frame.bytes(), packet, now);
+                }
+                action
+            }
         }
     }
 

@@ -111,6 +111,7 @@ impl<P: Pool> Engine<P> {
         if !made {
             return Action::Drop(DropReason::IcmpInvalid);
         }
+        let id = origin.cut.is_none().then(|| self.take_id());
         let Some(ip) = frame.bytes_mut().get_mut(ETHERNET..) else {
             return Action::Drop(DropReason::Truncated);
         };
@@ -123,6 +124,11 @@ impl<P: Pool> Engine<P> {
                     header.set_source(destination);
                     header.set_destination(source);
                     header.set_ttl(64);
+                    if let Some(id) = id {
+                        // An answer is a datagram of its own, as Linux sends it.
+                        header.set_id(id);
+                        header.set_flags(0);
+                    }
                 }
                 let header_bytes = usize::from(packet.l4 - packet.l3);
                 let checksum = ip.get(..header_bytes).map_or(0, ipv4::header_checksum);
@@ -248,12 +254,12 @@ impl<P: Pool> Engine<P> {
             }
             return self.relay_to_client(snapshot, frame, packet, &answer, origin);
         }
-        match self.begin_by_error(snapshot, &key, now) {
+        match self.begin_by_error(snapshot, frame.bytes(), packet, &key, origin, now) {
             Some(Ok(index)) => {
                 return self
                     .relay_to_real::<A, F>(snapshot, frame, packet, &quoted, index, origin, now);
             }
-            Some(Err(reason)) => return Action::Drop(reason),
+            Some(Err(action)) => return action,
             None => {}
         }
         match self.classify_rest(snapshot, frame, packet, origin, now) {

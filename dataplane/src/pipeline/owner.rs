@@ -39,6 +39,16 @@ impl<P: Pool> Engine<P> {
         }
     }
 
+    /// The other worker that owns a flow of the service; `None` if it is this one.
+    pub(super) fn owner_of<A: Address>(
+        &self,
+        service: &VirtualService,
+        key: &FlowKey<A>,
+    ) -> Option<usize> {
+        self.owner(service.owner, (key.client, key.client_port))
+            .filter(|owner| *owner != self.start.worker)
+    }
+
     /// A packet without a session, that begins none: where services may share packets, its session
     /// may still be with an owner whom its service no longer names.
     #[inline]

@@ -40,6 +40,7 @@ impl<P: Pool> Engine<P> {
                 self.refuse(snapshot, frame, packet, now);
             }
             Some(Protocol::Sctp) => self.protocol_unreachable(snapshot, frame, packet, now),
+            None if !packet.is_icmp() => self.protocol_unreachable(snapshot, frame, packet, now),
             Some(Protocol::Udp) | None => {}
         }
     }

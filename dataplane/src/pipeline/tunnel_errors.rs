@@ -44,6 +44,10 @@ pub(super) fn tunnel_of(snapshot: &Snapshot, quoted: &Quoted) -> Option<TunnelKi
     (snapshot.locals.contains_key(&ours) && snapshot.is_tunnel_end(real, kind)).then_some(kind)
 }
 
+/// What an error is believed to that quotes too little to show a packet of ours: who makes one up
+/// needs to know no session, so it gains no more than paths that are narrower than any in use.
+const MIN_UNPROVEN: u32 = 1280;
+
 impl<P: Pool> Engine<P> {
     /// An error about a packet in a tunnel. As in IPVS the client gets one of our own about its packet,
     /// and one about the size still says what was known before.
@@ -85,7 +89,9 @@ impl<P: Pool> Engine<P> {
                 return self.ask_next(origin, now);
             }
             return match complaint {
-                Complaint::TooBig(told) if self.learn_mtu(snapshot, real_address, told, now) => {
+                Complaint::TooBig(told)
+                    if self.learn_mtu(snapshot, real_address, told.max(MIN_UNPROVEN), now) =>
+                {
                     Action::Consume
                 }
                 _ => Action::Drop(DropReason::IcmpNoSession),
@@ -98,7 +104,14 @@ impl<P: Pool> Engine<P> {
             Complaint::TooBig(told) => {
                 let mtu = self.inner_mtu(real, now);
                 self.learn_mtu(snapshot, real_address, told, now);
-                is_never_cut(datagram).then_some(Error::TooBig { mtu })
+                // RFC 8200 section 5: nobody is told to send less than this; the tunnel is cut instead.
+                let least = if inner.addresses.is_v6() {
+                    ipv6::MIN_MTU_BYTES
+                } else {
+                    0
+                };
+                let mtu = mtu.max(least);
+                (mtu > 0 && is_never_cut(datagram)).then_some(Error::TooBig { mtu })
             }
             Complaint::Lost { kind, code }
                 if packet.addresses.is_v6() == inner.addresses.is_v6() =>

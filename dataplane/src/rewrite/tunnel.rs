@@ -90,7 +90,8 @@ fn inner(datagram: &[u8]) -> Option<Inner> {
             number: ipv6::IPV6_IN_IP,
             tos: header.traffic_class(),
             ttl: header.hop_limit(),
-            dont_fragment: true,
+            // As IPVS sends it, and RFC 4213 section 3.2.1: routers may cut what carries IPv6.
+            dont_fragment: false,
             length: datagram.len(),
         })
     } else {

@@ -208,8 +208,18 @@ pub(super) fn choose(
         return None;
     }
     let places = plan.maglev.places;
-    (0..places)
+    // As often as Linux asks its table; a larger one would make a client cost milliseconds.
+    (0..places.min(PLACES))
         .filter_map(|offset| plan.at(candidates, client, (offset + first) % places).1)
         .find(|candidate| takes_sessions(candidate, loads))
+        .or_else(|| {
+            if places <= PLACES {
+                return None;
+            }
+            let start = first as usize % candidates.len();
+            let (before, from) = candidates.split_at(start);
+            let mut around = from.iter().chain(before);
+            around.find(|candidate| takes_sessions(candidate, loads))
+        })
         .map(|candidate| candidate.real)
 }

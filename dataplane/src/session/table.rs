@@ -444,14 +444,17 @@ impl<A: Address> SessionTable<A> {
                 if entry.controls() > 0 {
                     None
                 } else if entry.deadline <= now {
-                    Some((false, entry.deadline, slot, Gone::Expired))
-                } else if entry.state.is_half_open() || entry.is_idle_template() {
-                    Some((true, entry.deadline, slot, Gone::Evicted))
+                    Some((0, entry.deadline, slot, Gone::Expired))
+                } else if entry.is_idle_template() {
+                    // Its time is longer than a handshake's, its worth is less.
+                    Some((1, entry.deadline, slot, Gone::Evicted))
+                } else if entry.state.is_half_open() {
+                    Some((2, entry.deadline, slot, Gone::Evicted))
                 } else {
                     None
                 }
             })
-            .min_by_key(|&(live, deadline, slot, _)| (live, deadline, slot))
+            .min_by_key(|&(worth, deadline, slot, _)| (worth, deadline, slot))
             .map(|(_, _, slot, why)| (slot, why))
     }
 

@@ -220,10 +220,13 @@ fn echo_to_a_vip_or_a_port_is_answered_here() {
         let mut rig = Rig::new(1, &nat());
         let request = from_wan(client, address)
             .ttl(1)
+            .df()
+            .id(77)
             .echo_request(7, 8)
             .payload(b"are you there");
         let expected = packet(address, client)
             .mac(WAN_MAC, GATEWAY_MAC)
+            .id(1)
             .echo_reply(7, 8)
             .payload(b"are you there");
         let sent = rig.pass(WAN, &request.padded().build());

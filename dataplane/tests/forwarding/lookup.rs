@@ -123,7 +123,7 @@ fn every_address_of_a_prefix_is_answered_for() {
         );
     }
     for (from, to) in [(CLIENT, "192.0.2.97"), (CLIENT6, "2001:db8:1:8::77")] {
-        let answer = packet(to, from).mac(WAN_MAC, GATEWAY_MAC);
+        let answer = packet(to, from).mac(WAN_MAC, GATEWAY_MAC).id(1);
         expect(
             &rig.pass(WAN, &from_wan(from, to).echo_request(1, 2).build()),
             &[(WAN, answer.echo_reply(1, 2).build())],

@@ -6,7 +6,7 @@ use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::snapshot::model::ForwardMethod;
 use plimsoll_dataplane::snapshot::policy::{OnDown, Policy, Reuse, Secure, Shed};
 use plimsoll_dataplane::snapshot::spec::Spec;
-use plimsoll_dataplane::testing::{Rig, Sent};
+use plimsoll_dataplane::testing::{PacketBuilder, Rig, Sent};
 use plimsoll_dataplane::verdict::DropReason;
 
 use crate::net::*;
@@ -392,4 +392,51 @@ fn an_error_about_an_unknown_session_begins_it_if_that_is_wanted() {
         assert_eq!(rig.sessions().len(), 1, "nothing followed the second");
         finish(rig);
     }
+}
+
+/// The usual NAT services, whose unknown sessions errors begin.
+fn scheduling_icmp() -> Spec {
+    let mut spec = nat();
+    for service in &mut spec.services {
+        service.policy.schedule_icmp = true;
+    }
+    spec
+}
+
+fn error_about(port: u16) -> PacketBuilder {
+    let reply = packet(VIP, CLIENT)
+        .tcp(80, port)
+        .flags(ACK)
+        .build_datagram();
+    from_wan("203.0.113.1", VIP).icmp_error(3, 4, 1400, &reply)
+}
+
+#[test]
+fn a_session_that_an_error_begins_is_where_its_client_will_look_for_it() {
+    let mut rig = Rig::new(3, &scheduling_icmp());
+    for (worker, port) in (0..3).cycle().zip(4000..4030) {
+        let first = receiver(&rig.pass_on(worker, WAN, &error_about(port).build()));
+        let segment = from_wan(CLIENT, VIP).tcp(port, 80).flags(ACK).build();
+        let next = (worker + 1) % 3;
+        assert_eq!(receiver(&rig.pass_on(next, WAN, &segment)), first);
+    }
+    assert_eq!(rig.sessions().len(), 30);
+    finish(rig);
+}
+
+#[test]
+fn forged_errors_begin_no_session_and_a_flood_of_them_is_limited() {
+    let mut rig = Rig::new(1, &scheduling_icmp());
+    assert_eq!(rig.pass(WAN, &error_about(4000).bad_checksum().build()), []);
+    assert_eq!(rig.pass(WAN, &error_about(4000).ttl(1).build()), []);
+    assert_eq!(
+        rig.all_drops(),
+        [(DropReason::TtlExceeded, 1), (DropReason::IcmpInvalid, 1)]
+    );
+    for port in 10_000..13_000 {
+        rig.pass(WAN, &error_about(port).build());
+    }
+    assert!(rig.sessions().len() <= 1000);
+    assert!(rig.drops(DropReason::IcmpLimited) >= 2000);
+    finish(rig);
 }

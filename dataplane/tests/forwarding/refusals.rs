@@ -173,6 +173,28 @@ fn a_port_without_service_answers_as_a_host_does() {
 }
 
 #[test]
+fn an_unknown_protocol_is_answered_as_by_a_host() {
+    for (client, address, kind, code, rest, tos) in [
+        (CLIENT, VIP, 3, 2, 0, 0xc0),
+        (CLIENT, WAN_ADDRESS, 3, 2, 0, 0xc0),
+        // The pointer is where the number stands.
+        (CLIENT6, VIP6, 4, 1, 6, 0),
+    ] {
+        let mut rig = Rig::new(1, &direct());
+        let request = from_wan(client, address)
+            .protocol(99)
+            .payload(b"what is it");
+        let error = packet(address, client)
+            .mac(WAN_MAC, GATEWAY_MAC)
+            .tos(tos)
+            .id(1)
+            .icmp_error(kind, code, rest, &request.build_datagram());
+        expect(&rig.pass(WAN, &request.build()), &[(WAN, error.build())]);
+        finish(rig);
+    }
+}
+
+#[test]
 fn what_no_host_would_look_at_is_not_answered() {
     for (client, vip) in [(CLIENT, VIP), (CLIENT6, VIP6)] {
         let mut rig = Rig::new(1, &direct());

@@ -184,6 +184,15 @@ fn eight_bytes_behind_the_outer_header_are_enough_to_learn() {
 }
 
 #[test]
+fn a_quote_without_a_packet_of_ours_is_believed_to_a_usual_size_only() {
+    for (quoted, learnt) in [(28, 1280), (100, 600)] {
+        let (mut rig, outer) = tunnelled(&tunnel(), CLIENT, VIP);
+        rig.pass(LAN, &complaint(&outer, (3, 4, 600), quoted).build());
+        assert_eq!(told(&mut rig, CLIENT, VIP), Some(learnt - 20));
+    }
+}
+
+#[test]
 fn a_router_that_does_not_say_what_fits_makes_us_try_the_next_common_size() {
     let (mut rig, outer) = tunnelled(&tunnel(), CLIENT, VIP);
     rig.pass(LAN, &complaint(&outer, (3, 4, 0), 100).build());

@@ -111,12 +111,14 @@ fn changes(
             .map_or_else(|| value.to_string(), str::to_owned);
         set(&mut table, name, &value)?;
     }
+    for (value, name) in recording.setup.iter().filter_map(|command| sysctl(command)) {
+        set(&mut table, name, value)?;
+    }
     for rule in &recording.rules {
         apply(&mut table, rule)?;
     }
     let mut changes = vec![(Duration::ZERO, table.clone())];
     for (step, at) in recording.steps.iter().zip(starts) {
-        let before = table.clone();
         let mut codes = step
             .output
             .lines()
@@ -129,15 +131,20 @@ fn changes(
             if is_told && codes.next().is_some_and(|code| code != "0") {
                 continue;
             }
+            let before = table.clone();
             if let Some((value, name)) = sysctl(command) {
                 set(&mut table, name, value)?;
             }
             if let Some(what) = rule(command) {
-                apply(&mut table, what)?;
+                match apply(&mut table, what) {
+                    // ipvsadm says nothing when the kernel does what it is told.
+                    Err(_) if !step.output.is_empty() => {}
+                    result => result?,
+                }
             }
-        }
-        if table != before {
-            changes.push((*at, table.clone()));
+            if table != before {
+                changes.push((*at, table.clone()));
+            }
         }
     }
     // Time runs on to the last event: where the recording ends with waiting, there has to be one.
@@ -154,8 +161,13 @@ fn set(table: &mut Table, name: &str, value: &str) -> Result<(), Unsupported> {
     set.map_err(|error| Unsupported(error.to_string()))
 }
 
-/// `echo 1 > /proc/sys/net/ipv4/vs/schedule_icmp`, as value and name.
-fn sysctl(command: &str) -> Option<(&str, &str)> {
+/// `echo 1 > /proc/sys/net/ipv4/vs/schedule_icmp` or `sysctl -w net.ipv4.vs.schedule_icmp=1`, as value
+/// and name.
+pub(super) fn sysctl(command: &str) -> Option<(&str, &str)> {
+    if let Some(setting) = command.strip_prefix("sysctl ") {
+        let (name, value) = setting.split_whitespace().last()?.split_once('=')?;
+        return Some((value, name.strip_prefix("net.ipv4.vs.")?));
+    }
     let (echo, path) = command.split_once('>')?;
     let name = path.trim().strip_prefix("/proc/sys/net/ipv4/vs/")?;
     Some((echo.trim().strip_prefix("echo ")?, name))

@@ -4,7 +4,7 @@
 use ipnet::IpNet;
 use plimsoll_control::import::Marks;
 
-use super::plan::Unsupported;
+use super::plan::{Unsupported, sysctl};
 
 /// The addresses of each port, of both families. The virtual ones are local on an LVS director, so that
 /// it answers for them as a host where no service takes a packet.
@@ -31,7 +31,11 @@ pub(super) fn marks(setup: &[String]) -> Result<Marks, Unsupported> {
         locals.extend(nets.map(|net: IpNet| IpNet::from(net.addr())));
     }
     for command in setup {
-        let mut known = mtu(command).is_some();
+        // Only one module of IPVS does anything by itself.
+        let is_module = command
+            .strip_prefix("modprobe ")
+            .is_some_and(|module| !module.contains([';', ' ']) && module != "ip_vs_ftp");
+        let mut known = mtu(command).is_some() || sysctl(command).is_some() || is_module;
         if let Some(net) = local_route(command) {
             locals.push(net);
             known = true;

@@ -62,12 +62,21 @@ fn port(port: &WrittenPort) -> Port {
     }
 }
 
+/// Packets that change workers count their hops in a byte.
+const MAX_WORKERS: usize = 255;
+
 fn check_cpus(cpus: &[u16], findings: &mut Findings<'_, '_>) {
     if cpus.is_empty() {
         findings.add(
             Finding::error(steps!["dataplane", "cpus"], "expected at least one CPU")
                 .help("remove the key for every CPU but the first"),
         );
+    }
+    if cpus.len() > MAX_WORKERS {
+        findings.add(Finding::error(
+            steps!["dataplane", "cpus"],
+            format!("{} CPUs; expected at most {MAX_WORKERS}", cpus.len()),
+        ));
     }
     let mut seen = HashMap::new();
     for (at, cpu) in cpus.iter().enumerate() {

@@ -13,7 +13,9 @@ const DEEPEST_FILE: usize = 32;
 /// Parameters of one line, with those within their values.
 const DEEPEST_LINE: usize = 256;
 /// More bytes than any configuration has once its parameters are replaced, each step counted.
-const MOST_BYTES: usize = 1 << 30;
+const MOST_BYTES: usize = 1 << 28;
+/// What a word takes beside its bytes.
+const WORD_BYTES: usize = 64;
 /// Longer than any line is once its parameters are replaced.
 const LONGEST: usize = 1 << 16;
 
@@ -278,10 +280,12 @@ impl<'a> Reader<'a> {
             }
             return;
         }
+        let before = self.tokens.len();
         if let Err(problem) = words(line, &mut self.tokens) {
             self.problems.add(problem);
         }
         self.tokens.push(Token::End);
+        self.bytes += WORD_BYTES * (self.tokens.len() - before);
     }
 
     /// The first parameter of a line that has a value: what is in front of it, the value, what follows.

@@ -150,6 +150,23 @@ fn clients(bench: &mut Bench) -> Vec<Option<u32>> {
 }
 
 #[test]
+fn a_large_table_finds_the_only_one_left_that_has_hardly_a_place() {
+    let maglev = Maglev {
+        places: 655_373,
+        key: Some([1, 2]),
+    };
+    let flags = HashFlags {
+        fallback: true,
+        port: false,
+    };
+    let mut list: Vec<(u32, u32)> = (0..100).map(|real| (real, 1_000_000)).collect();
+    list.push((100, 1));
+    let mut bench = Bench::new(Mh(flags, maglev), &list);
+    bench.overload(&(0..100).collect::<Vec<_>>());
+    assert!(clients(&mut bench).iter().all(|one| *one == Some(100)));
+}
+
+#[test]
 fn with_a_key_the_order_of_the_list_does_not_matter_and_the_key_does() {
     let list: Vec<(u32, u32)> = (0..10).map(|real| (real, 1 + real % 3)).collect();
     let reversed: Vec<(u32, u32)> = list.iter().rev().copied().collect();

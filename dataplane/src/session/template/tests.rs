@@ -252,6 +252,22 @@ fn a_full_table_keeps_templates_that_are_assured_or_have_sessions() {
 }
 
 #[test]
+fn idle_templates_give_way_before_handshakes_although_they_last_longer() {
+    let mut table = table(2);
+    let handshake = enter(&mut table, (9, 9), SYN_RECV, (0, 60_000), None);
+    assert!(handshake.0.is_ok());
+    let idle = enter_template(&mut table, 1, 0).0.unwrap();
+    table.restart_template(idle, at(20_000));
+    let other = enter(&mut table, (2, 9), SYN_RECV, (20_000, 80_000), None);
+    assert_eq!(other.1, [(key(1, 0), Gone::Evicted)]);
+    assert!(
+        handshake
+            .0
+            .is_ok_and(|index| table.get(index).real() == REAL)
+    );
+}
+
+#[test]
 fn a_template_does_not_give_way_to_the_session_that_it_is_to_control() {
     let mut table = table(2);
     let established = enter(&mut table, (9, 9), ESTABLISHED, (0, 900), None);
