@@ -15,6 +15,7 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::id::RealId;
 use crate::snapshot::model::{ForwardMethod, RealServer, VirtualService};
 use crate::snapshot::owner::Owner;
+use crate::snapshot::target::{FTP, Target};
 use crate::time::Time;
 use crate::verdict::DropReason;
 use crate::wire::{sctp, tcp};
@@ -67,7 +68,12 @@ impl<P: Pool> Engine<P> {
         let (real, template) = match self.place(snapshot, service, key, now) {
             Ok(placed) => placed,
             Err(reason) => {
-                if reason == DropReason::NoReal {
+                let is_ftp_data = matches!(&service.target, Target::Vip(vip) if vip.is_ftp())
+                    && key.virtual_port != FTP;
+                if reason == DropReason::NoReal && is_ftp_data {
+                    // IPVS leaves what may be a data connection to the host.
+                    self.refuse_as_host(snapshot, frame.bytes(), packet, now);
+                } else if reason == DropReason::NoReal {
                     self.refuse(snapshot, frame.bytes(), packet, now);
                 }
                 return Action::Drop(reason);

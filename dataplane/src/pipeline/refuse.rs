@@ -40,7 +40,9 @@ impl<P: Pool> Engine<P> {
                 self.refuse(snapshot, frame, packet, now);
             }
             Some(Protocol::Sctp) => self.protocol_unreachable(snapshot, frame, packet, now),
-            None if !packet.is_icmp() => self.protocol_unreachable(snapshot, frame, packet, now),
+            None if !packet.is_icmp() && packet.protocol != ipv6::NO_NEXT_HEADER => {
+                self.protocol_unreachable(snapshot, frame, packet, now);
+            }
             Some(Protocol::Udp) | None => {}
         }
     }

@@ -269,21 +269,25 @@ impl Cursor {
     /// Fits the cursor to the service's present list, as IPVS does when real servers come and go.
     #[cold]
     fn adapt(&self, service: &VirtualService, start: Start) {
+        let seen = self.revision.load(Ordering::Relaxed);
         // Revisions are never reused, so an older one than the slot's birth was another service's.
-        let fresh = self.revision.load(Ordering::Relaxed) < service.born;
-        if fresh {
+        let fresh = seen < service.born;
+        // As in IPVS a scheduler that comes to a list begins from its start.
+        let begins = seen < service.scheduled && service.scheduled > service.born;
+        if fresh || begins {
             self.rewind();
         }
-        // Only wrr has a threshold, and only swrr turns to spare, so what is left over of them tells
-        // of a change of scheduler; IPVS begins the new one from the start.
-        let was_wrr = self.pass_weight() != 0;
-        let was_swrr = self.spare.load(Ordering::Relaxed) != 0;
         match &service.scheduler {
+            Scheduler::Rr if begins => {}
             Scheduler::Rr if fresh => rr::begin(self, service, start),
-            Scheduler::Rr if was_wrr || was_swrr => self.rewind(),
-            Scheduler::Rr => rr::adapt(self, service),
-            Scheduler::Wrr(plan) => wrr::adapt(self, *plan, fresh),
-            Scheduler::Swrr(plan) => swrr::adapt(self, plan, start, !was_swrr),
+            Scheduler::Rr => rr::adapt(self, service, seen),
+            Scheduler::Wrr(plan) => {
+                if begins {
+                    self.set_pass_weight(0);
+                }
+                wrr::adapt(self, *plan, fresh && !begins);
+            }
+            Scheduler::Swrr(plan) => swrr::adapt(self, plan, start, fresh || begins),
             _ => self.rewind(),
         }
         if !matches!(service.scheduler, Scheduler::Wrr(_)) {

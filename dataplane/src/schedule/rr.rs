@@ -32,14 +32,15 @@ pub(super) fn begin(cursor: &Cursor, service: &VirtualService, start: Start) {
 }
 
 /// Finds the pointer's real server in the changed list. If it was removed, the pointer goes to the
-/// one before it, or before the whole list (IPVS moves the pointer back when its entry goes).
-pub(super) fn adapt(cursor: &Cursor, service: &VirtualService) {
+/// one before it, or before the whole list (IPVS moves the pointer back when its entry goes), also if
+/// it came back since. `seen` is the revision that the pointer is of.
+pub(super) fn adapt(cursor: &Cursor, service: &VirtualService, seen: u32) {
     let last = RealId(cursor.last.load(std::sync::atomic::Ordering::Relaxed));
     let heir = service
         .removed
         .iter()
-        .find(|(real, _)| *real == last)
-        .map(|(_, heir)| *heir);
+        .find(|one| one.real == last && one.revision > seen)
+        .map(|one| one.heir);
     let wanted = heir.unwrap_or(Some(last));
     let place = wanted.and_then(|wanted| {
         service

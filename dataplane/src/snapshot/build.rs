@@ -185,6 +185,7 @@ impl Builder {
             let born = self.next_revision;
             if let Some(service) = next.services.get_mut(id.0) {
                 service.born = born;
+                service.scheduled = born;
             }
         }
         let (owner, strays) = own(next, id, spec);
@@ -244,23 +245,25 @@ impl Builder {
             || *old.candidates != *candidates;
         // A scheduler's tables take time, so they are filled for what has changed only.
         let scheduler = reschedules.then(|| scheduler(next, spec, &candidates));
-        let dropped = dropped_candidates(&old.candidates, &candidates, self.real_ids.hasher());
+        let (revision, hasher) = (self.next_revision, self.real_ids.hasher());
+        let dropped = dropped_candidates(&old.candidates, &candidates, revision, hasher);
+        let begins = old.scheduler.kind() != spec.scheduler;
         let former: Vec<RealId> = old
             .former
             .iter()
             .copied()
-            .chain(dropped.iter().map(|(real, _)| *real))
+            .chain(dropped.iter().map(|one| one.real))
             .filter(|real| !candidates.iter().any(|candidate| candidate.real == *real))
             .collect();
-        let carried = carried_removals(&old.removed, &dropped, &former);
+        let carried = carried_removals(&old.removed, &dropped, &former, &candidates);
         for real in &former {
             if let Some(real) = next.reals.get_mut(real.0) {
                 real.policy = spec.policy;
                 real.timeouts = timeouts;
             }
         }
-        for (real, _) in &dropped {
-            self.remove_real(next, *real);
+        for one in &dropped {
+            self.remove_real(next, one.real);
         }
         if let Some(scheduler) = &scheduler {
             note_places(next, &candidates, scheduler.takes_notice());
@@ -282,6 +285,9 @@ impl Builder {
                 service.candidates = candidates.into();
                 service.ramp = ramp;
                 service.revision = revision;
+                if begins {
+                    service.scheduled = revision;
+                }
                 service.removed = [dropped, carried].concat().into();
             }
         }
@@ -309,6 +315,7 @@ impl Builder {
             ramp: Ramp::default(),
             revision: 0,
             born: self.next_revision,
+            scheduled: self.next_revision,
             removed: Arc::from([]),
             former: Arc::from([]),
             past: Totals::default(),

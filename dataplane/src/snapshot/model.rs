@@ -128,13 +128,26 @@ pub struct VirtualService {
     pub revision: u32,
     /// The revision at which this slot began to mean this service.
     pub born: u32,
+    /// The revision at which its scheduler was chosen, at its birth or later.
+    pub scheduled: u32,
     /// Where a round-robin pointer goes whose real server was removed: to the one before it, or to
     /// the list's head (IPVS: `ip_vs_rr_del_dest`'s effect).
-    pub removed: Arc<[(RealId, Option<RealId>)]>,
+    pub removed: Arc<[Removal]>,
     /// Real servers that were removed but that sessions may still refer to.
     pub former: Arc<[RealId]>,
     /// What real servers counted whose slots have been given back.
     pub past: Totals,
+}
+
+/// That a real server was removed from a service's list, where it may be again by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removal {
+    /// Which.
+    pub real: RealId,
+    /// The one before it in the list; `None` if there was none.
+    pub heir: Option<RealId>,
+    /// The service's revision from then on: who has seen it has drawn the consequences.
+    pub revision: u32,
 }
 
 /// One real server of one service.

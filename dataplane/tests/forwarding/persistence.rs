@@ -456,6 +456,19 @@ fn a_persistent_ftp_service_has_its_clients_data_connections() {
     );
     rig.pass(WAN, &syn(1023));
     assert_eq!(rig.all_drops(), [(DropReason::NoService, 1)]);
+    let mut rig_without = Rig::new(
+        1,
+        &two_armed(vec![persistent(
+            32,
+            service(Protocol::Tcp, VIP, 21, vec![]),
+        )]),
+    );
+    let answer = rig_without.pass(WAN, &syn(40_000));
+    assert_eq!(
+        answer[0].1[23], 6,
+        "a reset, where port 21 has an ICMP error"
+    );
+    assert_eq!(rig_without.pass(WAN, &syn(21))[0].1[23], 1);
     for other in [ftp(DIRECT), persistent(32, ftp(NAT))] {
         let mut rig = Rig::new(1, &two_armed(vec![other]));
         rig.pass(WAN, &syn(21));

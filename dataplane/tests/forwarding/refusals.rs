@@ -190,6 +190,9 @@ fn an_unknown_protocol_is_answered_as_by_a_host() {
             .id(1)
             .icmp_error(kind, code, rest, &request.build_datagram());
         expect(&rig.pass(WAN, &request.build()), &[(WAN, error.build())]);
+        // RFC 8200 section 4.7: nothing follows, so there is nothing to complain about.
+        let nothing = from_wan(CLIENT6, VIP6).protocol(59).build();
+        assert_eq!(rig.pass(WAN, &nothing), []);
         finish(rig);
     }
 }

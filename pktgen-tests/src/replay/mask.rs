@@ -4,8 +4,8 @@
 const ETHERNET: usize = 14;
 const IPV4: [u8; 2] = [0x08, 0x00];
 const IPV6: [u8; 2] = [0x86, 0xdd];
-/// ICMP errors that the director makes, and its outer headers: IP in IP, GRE and GUE.
-const MADE_HERE: [u8; 4] = [1, 4, 47, 17];
+/// ICMP errors that the director makes, and its outer headers: IP in IP of both families, GRE and GUE.
+const MADE_HERE: [u8; 5] = [1, 4, 41, 47, 17];
 /// The director's own addresses.
 const DIRECTOR: [[u8; 4]; 2] = [[10, 0, 0, 1], [10, 1, 0, 1]];
 const ICMP: u8 = 1;

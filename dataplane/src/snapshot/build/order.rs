@@ -7,7 +7,7 @@ use hashbrown::HashSet;
 use crate::schedule::{Candidate, Scheduler, Server};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::RealId;
-use crate::snapshot::model::RealServer;
+use crate::snapshot::model::{RealServer, Removal};
 use crate::snapshot::spec::ServiceSpec;
 
 /// The scheduler that `spec` asks for.
@@ -47,8 +47,9 @@ pub(super) fn note_places(next: &mut Snapshot, candidates: &[Candidate], asked: 
 pub(super) fn dropped_candidates(
     old: &[Candidate],
     new: &[Candidate],
+    revision: u32,
     hasher: &RandomState,
-) -> Vec<(RealId, Option<RealId>)> {
+) -> Vec<Removal> {
     let mut kept = HashSet::with_hasher(hasher.clone());
     kept.extend(new.iter().map(|candidate| candidate.real));
     let mut heir = None;
@@ -57,26 +58,38 @@ pub(super) fn dropped_candidates(
         if kept.contains(&candidate.real) {
             heir = Some(candidate.real);
         } else {
-            dropped.push((candidate.real, heir));
+            dropped.push(Removal {
+                real: candidate.real,
+                heir,
+                revision,
+            });
         }
     }
     dropped
 }
 
 /// The removals of earlier changes, which a worker may not have seen yet: where the real server
-/// that stood in for one is now dropped too, its own stand-in takes over.
+/// that stood in for one is now dropped too, its own stand-in takes over. Whoever is neither in the
+/// list nor among the `former` has lost its slot.
 pub(super) fn carried_removals(
-    earlier: &[(RealId, Option<RealId>)],
-    dropped: &[(RealId, Option<RealId>)],
+    earlier: &[Removal],
+    dropped: &[Removal],
     former: &[RealId],
-) -> Vec<(RealId, Option<RealId>)> {
-    let now_dropped = |wanted: RealId| dropped.iter().find(|(real, _)| *real == wanted);
+    candidates: &[Candidate],
+) -> Vec<Removal> {
+    let now_dropped = |wanted: RealId| dropped.iter().find(|one| one.real == wanted);
+    let has_slot = |wanted: RealId| {
+        former.contains(&wanted) || candidates.iter().any(|one| one.real == wanted)
+    };
     earlier
         .iter()
-        .filter(|(real, _)| now_dropped(*real).is_none() && former.contains(real))
-        .map(|(real, heir)| match heir.and_then(now_dropped) {
-            Some((_, next_heir)) => (*real, *next_heir),
-            None => (*real, *heir),
+        .filter(|one| now_dropped(one.real).is_none() && has_slot(one.real))
+        .map(|one| match one.heir.and_then(now_dropped) {
+            Some(next) => Removal {
+                heir: next.heir,
+                ..*one
+            },
+            None => *one,
         })
         .collect()
 }
