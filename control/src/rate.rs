@@ -168,6 +168,10 @@ impl Rates {
     }
 
     fn estimate(&mut self, key: Key, totals: &Totals, periods: u64) {
+        // What never counted anything has no entry: among a million services most are quiet.
+        if counts(totals) == [0; 5] && !self.estimates.contains_key(&key) {
+            return;
+        }
         let estimate = self.estimates.entry(key).or_default();
         let periods = if estimate.round == 0 { 1 } else { periods };
         estimate.round = self.round;

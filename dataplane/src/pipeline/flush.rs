@@ -32,10 +32,9 @@ impl<P: Pool> Engine<P> {
     /// Ends a few more sessions, if there are such at all (IPVS: `expire_nodest_conn` flushes when a
     /// destination is deleted).
     pub(super) fn flush(&mut self, snapshot: &Snapshot) {
-        if self.flush.generation != snapshot.generation {
-            self.flush.generation = snapshot.generation;
-            let begin = snapshot.flushes.then_some(0);
-            (self.flush.v4, self.flush.v6) = (begin, begin);
+        if self.flush.generation != snapshot.flush {
+            self.flush.generation = snapshot.flush;
+            (self.flush.v4, self.flush.v6) = (Some(0), Some(0));
         }
         let Flush { v4, v6, .. } = self.flush;
         let worker = self.start.worker;

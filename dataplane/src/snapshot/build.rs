@@ -62,7 +62,7 @@ impl Builder {
             neighbours: Arc::new(HashMap::with_hasher(hasher.clone())),
             forwarding: false,
             refuses_replies: false,
-            flushes: false,
+            flush: 0,
             services: Chunked::default(),
             reals: Chunked::default(),
             overloads: Chunked::default(),
@@ -125,10 +125,6 @@ impl Builder {
             self.remove_service(&mut next, id);
         }
         next.one_packet_sockets = self.one_packet_sockets(spec);
-        next.flushes = self.removed_reals.iter().any(|id| {
-            let real = next.real(*id);
-            real.is_some_and(|real| real.policy.on_down == OnDown::Reset)
-        });
         self.last = Arc::new(next);
         Arc::clone(&self.last)
     }
@@ -258,6 +254,9 @@ impl Builder {
         let carried = carried_removals(&old.removed, &dropped, &former, &candidates);
         for real in &former {
             if let Some(real) = next.reals.get_mut(real.0) {
+                if real.policy != spec.policy && spec.policy.on_down == OnDown::Reset {
+                    next.flush = next.generation;
+                }
                 real.policy = spec.policy;
                 real.timeouts = timeouts;
             }
@@ -486,6 +485,9 @@ impl Builder {
         if let Some(real) = next.reals.get_mut(id.0) {
             real.configured = false;
             real.noticed = None;
+            if real.policy.on_down == OnDown::Reset {
+                next.flush = next.generation;
+            }
             self.removed_reals.insert(id);
         }
     }

@@ -53,8 +53,8 @@ pub struct Snapshot {
     pub forwarding: bool,
     /// See [`spec::Spec::refuses_replies`].
     pub refuses_replies: bool,
-    /// Whether there are removed real servers whose sessions end ([`policy::OnDown::Reset`]).
-    pub flushes: bool,
+    /// The generation that last removed a real server whose sessions end ([`policy::OnDown::Reset`]).
+    pub flush: u64,
     /// By [`ServiceId`]; holes are services that are no longer configured.
     pub services: Chunked<VirtualService>,
     /// By [`RealId`]; holes are real servers that are no longer configured.

@@ -440,3 +440,14 @@ fn forged_errors_begin_no_session_and_a_flood_of_them_is_limited() {
     assert!(rig.drops(DropReason::IcmpLimited) >= 2000);
     finish(rig);
 }
+
+#[test]
+fn sessions_end_too_when_their_removed_real_server_comes_under_another_policy() {
+    let mut rig = bereft(down(OnDown::Keep));
+    rig.wait_ms(1);
+    assert_eq!(rig.sessions().len(), 2);
+    rig.reload(&with(down(OnDown::Reset), &[(1, 1)]));
+    rig.wait_ms(1);
+    assert_eq!(rig.sessions(), []);
+    finish(rig);
+}
