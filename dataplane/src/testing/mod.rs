@@ -6,6 +6,7 @@ mod faults;
 mod memory;
 mod rig;
 mod rng;
+mod slots;
 
 pub use builder::{PacketBuilder, arp_frame, neighbour_frame};
 pub use faults::{FaultInjector, Faults};
@@ -14,3 +15,4 @@ pub use memory::{
 };
 pub use rig::{Rig, Sent};
 pub use rng::Rng;
+pub use slots::{SlotBuf, SlotPool, SlotRx, SlotTx, SlotWire, slot_port};
