@@ -23,6 +23,9 @@ use crate::running::{Shared, lock};
 /// How often the control thread looks after things.
 const ROUND: Duration = Duration::from_secs(1);
 
+/// Changes of a reload that the log names; nobody reads a million lines.
+const MOST_CHANGES: usize = 1000;
+
 /// Signals, waited for from the moment that this is made.
 pub(super) struct Signals {
     hangup: Signal,
@@ -131,8 +134,16 @@ fn log_reload(reload: &Reload) {
     let (file, generation) = (reload.file.as_str(), reload.generation);
     match reload.result {
         ReloadResult::Applied => {
-            for what in reload.changes.lines() {
+            let lines = reload.changes.lines();
+            for what in lines.iter().take(MOST_CHANGES) {
                 info!(generation, "{what}");
+            }
+            if let Some(more) = lines
+                .len()
+                .checked_sub(MOST_CHANGES)
+                .filter(|more| *more > 0)
+            {
+                info!(generation, "and {more} other changes");
             }
             info!(file, generation, "configuration reloaded");
         }
@@ -187,6 +198,7 @@ impl Care {
         let mut running = lock(&self.running);
         running.collect();
         running.estimate();
+        running.announce_more();
         let mut came_up = false;
         for ((port, device), was_up) in running.ports().zip(&mut self.links) {
             let is_up = device.link_up();

@@ -155,7 +155,7 @@ fn what_needs_a_restart_is_refused_as_a_whole() {
 
 #[test]
 fn a_worker_that_is_too_busy_is_not_waited_for() {
-    let (running, _file) = running();
+    let (mut running, _file) = running();
     while !running.list_sessions().is_empty() {}
     running.announce_all();
     assert!(running.now() <= Time::from_ms(0) + Duration::from_secs(60));
