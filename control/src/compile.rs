@@ -123,19 +123,17 @@ fn services<'s>(
     some: impl Iterator<Item = &'s valid::Service>,
     reload: &ReloadConfig,
 ) -> Vec<ServiceSpec> {
-    some.map(|one| service(one, reload.timeouts, reload.hash_key))
-        .collect()
+    some.map(|one| service(one, reload)).collect()
 }
 
 fn timeouts(times: valid::Timeouts) -> Timeouts {
     Timeouts::new(times.tcp, times.tcp_fin, times.udp).with_sctp(times.sctp)
 }
 
-fn service(
-    service: &valid::Service,
-    common: valid::Timeouts,
-    hash_key: Option<[u8; 16]>,
-) -> ServiceSpec {
+/// A service of `reload`, or one that is to be.
+#[must_use]
+pub fn service(service: &valid::Service, reload: &ReloadConfig) -> ServiceSpec {
+    let (common, hash_key) = (reload.timeouts, reload.hash_key);
     ServiceSpec {
         name: service.name.as_str().into(),
         target: target(&service.target),

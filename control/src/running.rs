@@ -96,6 +96,7 @@ pub struct Running {
     rates: Rates,
     started: SystemTime,
     reloads: [u64; ReloadResult::ALL.len()],
+    reload_turns: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The running load balancer, shared by all that serve somebody on the control thread.
@@ -105,6 +106,24 @@ pub type Shared = Arc<Mutex<Running>>;
 pub fn lock(shared: &Shared) -> MutexGuard<'_, Running> {
     // All users are on one thread, and one that panicked has taken the process with it.
     shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads the file again on a thread of its own and puts it in force, all of it or nothing: a file of a
+/// million services takes seconds, in which questions are answered and the watchdog is fed. Reloads
+/// take turns, so that none puts in force what an earlier one found.
+pub async fn reload(shared: &Shared, colour: bool) -> Reload {
+    let (file, turns) = {
+        let running = lock(shared);
+        (
+            running.parts.file.clone(),
+            Arc::clone(&running.reload_turns),
+        )
+    };
+    let _turn = turns.lock().await;
+    let path = file.clone();
+    let read = tokio::task::spawn_blocking(move || config::load(&path)).await;
+    let read = read.unwrap_or_else(|gone| Err(config::unread(&file, &gone)));
+    lock(shared).put_or_report(read, colour)
 }
 
 impl Running {
@@ -117,6 +136,7 @@ impl Running {
             rates: Rates::new(Time::default()),
             started: SystemTime::now(),
             reloads: [0; ReloadResult::ALL.len()],
+            reload_turns: Arc::default(),
         }
     }
 
@@ -197,8 +217,14 @@ impl Running {
     }
 
     /// Reads the file again and puts it in force, all of it or nothing. `colour` is for the report.
+    /// Takes as long as the file is large: [`reload`] is for those who have other things to do.
     pub fn reload(&mut self, colour: bool) -> Reload {
-        let outcome = match config::load(&self.parts.file) {
+        let read = config::load(&self.parts.file);
+        self.put_or_report(read, colour)
+    }
+
+    fn put_or_report(&mut self, read: Result<Loaded, Diagnostics>, colour: bool) -> Reload {
+        let outcome = match read {
             Ok(loaded) => return self.put(loaded, colour),
             Err(errors) => Reload {
                 report: errors.report(colour),
@@ -256,8 +282,9 @@ impl Running {
         outcome
     }
 
-    /// Puts a change in force that was found valid, and announces the VIPs that are new with it.
-    fn change(&mut self, delta: &Delta) {
+    /// Puts a change in force that was found valid, and announces the VIPs that are new with it. The
+    /// configuration that was read knows nothing of it: the next reload may undo it.
+    pub fn change(&mut self, delta: &Delta) {
         let before = Arc::clone(self.snapshot());
         let settled = self.parts.publisher.settled();
         let snapshot = self.parts.builder.apply(delta, settled);

@@ -18,7 +18,7 @@ use super::socket::Sockets;
 use crate::api::Api;
 use crate::metrics::Metrics;
 use crate::report::{Reload, ReloadResult};
-use crate::running::{Shared, lock};
+use crate::running::{self, Shared, lock};
 
 /// How often the control thread looks after things.
 const ROUND: Duration = Duration::from_secs(1);
@@ -74,7 +74,7 @@ pub(super) async fn serve(plan: Plan<'_>) -> Result<(), DaemonError> {
     };
     let (control, http) = listen().map_err(DaemonError::Runtime)?;
     let (tell_reload, mut reloads) = mpsc::unbounded_channel();
-    let api = Api::new(running.clone(), metrics, tell_reload);
+    let api = Api::new(running.clone(), metrics, tell_reload.clone());
     let control = axum::serve(control, api.clone().control()).into_future();
     let http = axum::serve(http, api.read_only()).into_future();
     // Each question is a task of its own; these two only accept.
@@ -102,9 +102,11 @@ pub(super) async fn serve(plan: Plan<'_>) -> Result<(), DaemonError> {
             }
             _ = signals.hangup.recv() => {
                 notify::reloading();
-                let reload = lock(&running).reload(false);
-                log_reload(&reload);
-                notify::ready(reload.generation);
+                let (running, tell) = (running.clone(), tell_reload.clone());
+                tokio::spawn(async move {
+                    // Told to this loop; without it nobody needs to know.
+                    let _ = tell.send(running::reload(&running, false).await);
+                });
             }
             Some(reload) = reloads.recv() => {
                 log_reload(&reload);

@@ -570,4 +570,5 @@ fn a_slot_that_is_used_again_is_not_overloaded_and_another_limit_counts_at_once(
     assert!(!other.is_overloaded(&candidate));
 }
 
+mod deltas;
 mod owners;
