@@ -8,7 +8,7 @@ use crate::io::{PacketBuf, Pool};
 use crate::neighbour::{Claim, Request};
 use crate::rewrite::fragment::{PieceHeader, split_v4, split_v6};
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::PortId;
+use crate::snapshot::id::{PortId, RealId};
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::{self, HEADER_BYTES as ETHERNET};
@@ -88,7 +88,7 @@ impl<P: Pool> Engine<P> {
     ) {
         let fixed = snapshot.neighbours.get(&next_hop).copied();
         if let Some(mac) = fixed.or_else(|| self.neighbours.lookup(port, next_hop, now)) {
-            write_ethernet(snapshot, &mut frame, port, mac);
+            write_ethernet_from(snapshot, &mut frame, port, mac);
             self.emit(frame, port, fate);
             return;
         }
@@ -99,6 +99,27 @@ impl<P: Pool> Engine<P> {
         {
             Ok(()) => self.stats.waiting.set(self.stats.waiting.value() + waits),
             Err((_, reason)) => self.drop_frame(fate, reason),
+        }
+    }
+
+    /// The same for what goes to a real server, whose way may be known.
+    #[expect(clippy::too_many_arguments, reason = "the frame, its way and its fate")]
+    pub(super) fn send_to(
+        &mut self,
+        snapshot: &Snapshot,
+        mut frame: P::Buf,
+        real: RealId,
+        next_hop: IpAddr,
+        port: PortId,
+        fate: Option<Fate>,
+        now: Time,
+    ) {
+        match self.way(snapshot, real, now).map(|way| way.macs) {
+            Some(macs) => {
+                write_ethernet(&mut frame, &macs);
+                self.emit(frame, port, fate);
+            }
+            None => self.send(snapshot, frame, port, next_hop, fate, now),
         }
     }
 
@@ -248,7 +269,7 @@ impl<P: Pool> Engine<P> {
         if let Some((mac, released)) = learned.released {
             for Waiting { mut frame, fate } in released {
                 self.no_longer_waits(fate);
-                write_ethernet(snapshot, &mut frame, port, mac);
+                write_ethernet_from(snapshot, &mut frame, port, mac);
                 self.emit(frame, port, fate);
             }
         }
@@ -353,16 +374,21 @@ fn piece<P: Pool>(pool: &mut P, header: &PieceHeader, payload: &[u8]) -> Option<
 
 /// Writes the Ethernet header for the datagram behind it.
 #[inline]
-fn write_ethernet<F: PacketBuf>(snapshot: &Snapshot, frame: &mut F, port: PortId, to: Mac) {
-    let Some(own) = snapshot.ports.get(usize::from(port.0)) else {
-        return;
-    };
+fn write_ethernet_from<F: PacketBuf>(snapshot: &Snapshot, frame: &mut F, port: PortId, to: Mac) {
+    if let Some(own) = snapshot.ports.get(usize::from(port.0)) {
+        write_ethernet(frame, &ethernet::addresses(to, own.mac));
+    }
+}
+
+/// The same with the receiver's and the sender's MAC as they stand in a header.
+#[inline]
+fn write_ethernet<F: PacketBuf>(frame: &mut F, macs: &[u8; 12]) {
     let bytes = frame.bytes_mut();
     let ether_type = match bytes.get(ETHERNET) {
         Some(first) if first >> 4 == 6 => ethernet::IPV6,
         _ => ethernet::IPV4,
     };
     if let Some(header) = bytes.first_chunk_mut() {
-        ethernet::write_header(header, to, own.mac, ether_type);
+        ethernet::write_with_addresses(header, macs, ether_type);
     }
 }

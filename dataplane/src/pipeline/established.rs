@@ -8,11 +8,11 @@
 use arrayvec::ArrayVec;
 
 use super::balance::{advance, method_of};
-use super::way::{Facts, Sources};
+use super::way::{Facts, Sources, Way};
 use super::{Engine, Tabled};
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::io::{BURST, PacketBuf, Pool};
-use crate::parse::{Plain, plain_v4, plain_v6};
+use crate::parse::{Parse, Plain, plain_v4, plain_v6};
 use crate::rewrite::family::Family;
 use crate::rewrite::nat::{self, Side, Socket};
 use crate::rewrite::tunnel;
@@ -72,6 +72,13 @@ pub(super) enum Passed {
     To(PortId),
     /// It cannot leave.
     Drop(DropReason),
+}
+
+impl<A: Family> Known<A> {
+    /// Its headers, as the long way wants them.
+    pub(super) fn parse(&self) -> Parse {
+        Parse::Ip(self.plain.packet())
+    }
 }
 
 impl<A: Address> Plain<A> {
@@ -207,13 +214,10 @@ impl<P: Pool> Engine<P> {
         let session = table.get(index);
         let (id, method) = (session.real(), method_of(session.flags()));
         let to = session.real_address();
-        let way = match self.ways.get(id) {
-            Some(way) => way,
-            None => {
-                self.draw_way(snapshot, id, now)?;
-                self.ways.get(id)?
-            }
-        };
+        if self.ways.get(id).is_none() {
+            self.draw_way(snapshot, id, now)?;
+        }
+        let way = self.ways.get(id)?;
         let fits = match method {
             ForwardMethod::Tunnel => way.inner_mtu,
             ForwardMethod::Direct | ForwardMethod::Nat => way.mtu,
@@ -247,8 +251,8 @@ impl<P: Pool> Engine<P> {
         }
         let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(ETHERNET)?;
         A::decrement_ttl(ip);
-        if let Some(addresses) = ethernet.first_chunk_mut() {
-            *addresses = macs;
+        if let Some(header) = ethernet.first_chunk_mut() {
+            ethernet::write_addresses(header, &macs);
         }
         if let Some((address, port)) = to {
             let old = Socket {
@@ -289,16 +293,13 @@ impl<P: Pool> Engine<P> {
             may_be_cut: !(real.policy.path_mtu || size_of::<A>() > size_of::<V4>()),
         };
         tunnel::encapsulate(frame, &outer)?;
-        if let Some((addresses, rest)) = frame.bytes_mut().split_first_chunk_mut()
-            && let Some(ether_type) = rest.first_chunk_mut()
-        {
-            *addresses = *macs;
-            let outer_type = if real.address.is_ipv6() {
-                ethernet::IPV6
-            } else {
-                ethernet::IPV4
-            };
-            *ether_type = outer_type.to_be_bytes();
+        let ether_type = if real.address.is_ipv6() {
+            ethernet::IPV6
+        } else {
+            ethernet::IPV4
+        };
+        if let Some(header) = frame.bytes_mut().first_chunk_mut() {
+            ethernet::write_with_addresses(header, macs, ether_type);
         }
         Ok(())
     }
@@ -346,7 +347,7 @@ impl<P: Pool> Engine<P> {
         let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(ETHERNET)?;
         A::decrement_ttl(ip);
         if let Some(header) = ethernet.first_chunk_mut() {
-            ethernet::write_addresses(header, to, own.mac);
+            ethernet::write_addresses(header, &ethernet::addresses(to, own.mac));
         }
         let old = Socket {
             address: plain.source,
@@ -358,6 +359,15 @@ impl<P: Pool> Engine<P> {
         };
         nat::readdress_plain(ip, plain.protocol, Side::Source, old, new);
         Some(Passed::To(egress.port))
+    }
+
+    /// The way to a real server; drawn if it is not known. `None` if its packets need more than a way.
+    #[inline(always)]
+    pub(super) fn way(&mut self, snapshot: &Snapshot, id: RealId, now: Time) -> Option<&Way> {
+        if self.ways.get(id).is_none() {
+            self.draw_way(snapshot, id, now)?;
+        }
+        self.ways.get(id)
     }
 
     /// Draws the way to a real server. `None` if its packets need more than a way.

@@ -77,7 +77,7 @@ impl<P: Pool> Engine<P> {
             let bytes = frame.bytes_mut();
             nat::readdress(bytes, packet, protocol, Side::Destination, old, socket);
         }
-        route(egress, cut, Verdict::Forwarded)
+        route_to(real, egress, cut)
     }
 
     /// Sends a NAT real server's packet to its client, in the name of the VIP.
@@ -180,14 +180,14 @@ impl<P: Pool> Engine<P> {
             id: u32::from(id),
         });
         match cut {
-            Some(cut) => route(egress, Some(cut), Verdict::Forwarded),
-            None => route(
+            Some(cut) => route_to(real, egress, Some(cut)),
+            None => route_to(
+                real,
                 egress,
                 origin.cut.map(|cut| Cut {
                     size: usize::MAX,
                     ..cut
                 }),
-                Verdict::Forwarded,
             ),
         }
     }
@@ -301,5 +301,18 @@ pub(super) fn route(egress: Egress, cut: Option<Cut>, verdict: Verdict) -> Actio
         next_hop: egress.next_hop,
         cut,
         verdict,
+        real: None,
+    }
+}
+
+/// A client's packet goes to its real server this way.
+#[inline]
+fn route_to(real: &RealServer, egress: Egress, cut: Option<Cut>) -> Action {
+    Action::Route {
+        port: egress.port,
+        next_hop: egress.next_hop,
+        cut,
+        verdict: Verdict::Forwarded,
+        real: Some(real.id),
     }
 }

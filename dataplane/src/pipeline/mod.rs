@@ -32,7 +32,7 @@ use hashbrown::HashMap;
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::io::{BURST, PacketBuf, Pool};
 use crate::neighbour::Neighbours;
-use crate::parse::{Packet, parse};
+use crate::parse::{Packet, Parse, parse};
 use crate::prefetch::prefetch;
 use crate::reassembly::Reassembly;
 use crate::rewrite::family::Family;
@@ -52,7 +52,7 @@ use crate::verdict::{DropReason, Verdict};
 pub use message::{Inboxes, Message, Whole, inboxes};
 
 use deliver::{BACKLOG, Outgoing};
-use established::{Glances, Kind, LOOKAHEAD, Passed};
+use established::{Glances, Kind, Known, LOOKAHEAD, Passed};
 use message::Cut;
 
 /// What one worker is told at its start.
@@ -85,6 +85,8 @@ enum Action {
         next_hop: IpAddr,
         cut: Option<Cut>,
         verdict: Verdict,
+        /// The real server that it goes to, if it is a session's.
+        real: Option<RealId>,
     },
     /// Send the frame as it is.
     Emit {
@@ -266,7 +268,8 @@ impl<P: Pool> Engine<P> {
         let own = snapshot.workers.get(self.start.worker).filter(|_| has_room);
         let Some(WorkerTable { reals, .. }) = own else {
             for frame in frames.drain(..) {
-                self.one(snapshot, frame, origin, now);
+                let parse = parse(frame.bytes());
+                self.one(snapshot, frame, &parse, origin, now);
             }
             return bytes;
         };
@@ -284,14 +287,14 @@ impl<P: Pool> Engine<P> {
                 Kind::Other => None,
                 Kind::V4 => {
                     self.step_nearer(&mut glances.v4, v4 + LOOKAHEAD, 1);
-                    let known = glances.v4.get(v4);
                     v4 += 1;
+                    let known = glances.v4.get(v4 - 1);
                     known.and_then(|known| self.pass(snapshot, reals, &mut frame, known, now))
                 }
                 Kind::V6 => {
                     self.step_nearer(&mut glances.v6, v6 + LOOKAHEAD, 1);
-                    let known = glances.v6.get(v6);
                     v6 += 1;
+                    let known = glances.v6.get(v6 - 1);
                     known.and_then(|known| self.pass(snapshot, reals, &mut frame, known, now))
                 }
             };
@@ -304,7 +307,13 @@ impl<P: Pool> Engine<P> {
                 }
                 Some(Passed::Drop(reason)) => self.stats.count(Verdict::Dropped(reason), 1),
                 None => {
-                    self.one(snapshot, frame, origin, now);
+                    let plain = match kind {
+                        Kind::Other => None,
+                        Kind::V4 => glances.v4.get(v4 - 1).map(Known::parse),
+                        Kind::V6 => glances.v6.get(v6 - 1).map(Known::parse),
+                    };
+                    let parse = plain.unwrap_or_else(|| parse(frame.bytes()));
+                    self.one(snapshot, frame, &parse, origin, now);
                     self.renew_ways(snapshot, now);
                 }
             }
@@ -313,10 +322,16 @@ impl<P: Pool> Engine<P> {
         bytes
     }
 
-    /// The long way: headers, decision, rewriting and delivery of one frame, whatever it is.
-    fn one(&mut self, snapshot: &Snapshot, mut frame: P::Buf, origin: Origin, now: Time) {
-        let parse = parse(frame.bytes());
-        let action = self.classify(snapshot, &mut frame, &parse, origin, now);
+    /// The long way: decision, rewriting and delivery of one frame, whatever it is.
+    fn one(
+        &mut self,
+        snapshot: &Snapshot,
+        mut frame: P::Buf,
+        parse: &Parse,
+        origin: Origin,
+        now: Time,
+    ) {
+        let action = self.classify(snapshot, &mut frame, parse, origin, now);
         match action {
             Action::Drop(reason) => self.stats.count(Verdict::Dropped(reason), 1),
             Action::Route {
@@ -324,15 +339,20 @@ impl<P: Pool> Engine<P> {
                 next_hop,
                 cut: None,
                 verdict,
+                real,
             } => {
                 let fate = Some(Fate { verdict, frames: 1 });
-                self.send(snapshot, frame, port, next_hop, fate, now);
+                match real {
+                    Some(real) => self.send_to(snapshot, frame, real, next_hop, port, fate, now),
+                    None => self.send(snapshot, frame, port, next_hop, fate, now),
+                }
             }
             Action::Route {
                 port,
                 next_hop,
                 cut: Some(cut),
                 verdict,
+                ..
             } => {
                 let fate = Fate { verdict, frames: 1 };
                 self.send_cut(snapshot, frame.bytes(), port, next_hop, cut, fate, now);
@@ -376,6 +396,7 @@ impl<P: Pool> Engine<P> {
                 next_hop,
                 cut,
                 verdict,
+                ..
             } => {
                 let fate = Fate {
                     verdict,

@@ -10,7 +10,7 @@ use crate::session::Timeouts;
 use crate::snapshot::id::{PortId, RealId};
 use crate::snapshot::policy::Secure;
 use crate::time::Time;
-use crate::wire::Mac;
+use crate::wire::{Mac, ethernet};
 
 /// Real servers whose ways are kept; of two with the same place only one is. 512 KiB.
 const PLACES: usize = 1 << 13;
@@ -133,15 +133,11 @@ impl Ways {
 
     /// Remembers the way to `real`.
     pub(super) fn set(&mut self, real: RealId, facts: &Facts) {
-        let mut macs = [0; 12];
-        let (to, from) = macs.split_at_mut(6);
-        to.copy_from_slice(&facts.to.0);
-        from.copy_from_slice(&facts.from.0);
         self.places[(real.0 & MASK) as usize] = Way {
             real,
             stamp: self.stamp,
             timeouts: facts.timeouts,
-            macs,
+            macs: ethernet::addresses(facts.to, facts.from),
             port: facts.port,
             mtu: facts.mtu,
             inner_mtu: facts.inner_mtu,

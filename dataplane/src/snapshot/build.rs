@@ -188,6 +188,9 @@ impl Builder {
         for (index, port) in (0_u16..).zip(&network.ports) {
             locals.extend(port.addresses.iter().map(|net| (net.addr(), PortId(index))));
         }
+        for address in locals.keys() {
+            next.lookup.note_local(*address);
+        }
         next.locals = Arc::new(locals);
         self.routes.clone_from(&network.routes);
         true

@@ -8,9 +8,10 @@ use ahash::RandomState;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::chunked::Sharded;
+use super::filter::AddressFilter;
 use super::id::ServiceId;
 use super::rules::Rules;
-use super::target::{FTP, Target, Vip};
+use super::target::{FTP, PrefixKey, Target, Vip};
 use crate::flow::Protocol;
 
 /// IANA "ftp-data".
@@ -33,8 +34,10 @@ pub(super) struct Lookup {
     /// Services that are configured.
     configured: u32,
     /// Virtual addresses of configured services, with the number of services on each.
-    addresses: Sharded<IpNet, u32>,
+    addresses: Sharded<PrefixKey, u32>,
     address_lengths: Lengths,
+    /// Those addresses, and the ports' own.
+    ours: AddressFilter,
     /// The rules of configured services.
     pub(super) rules: Arc<Rules>,
 }
@@ -50,6 +53,7 @@ impl Lookup {
             configured: 0,
             addresses: Sharded::new(hasher.clone()),
             address_lengths: Lengths::default(),
+            ours: AddressFilter::new(),
             rules: Arc::default(),
         }
     }
@@ -83,19 +87,20 @@ impl Lookup {
 
     /// Whether a configured service has exactly these addresses.
     pub(super) fn has_addresses(&self, addresses: &IpNet) -> bool {
-        self.addresses.get(addresses).is_some()
+        self.addresses.get(&PrefixKey(*addresses)).is_some()
     }
 
     /// The addresses that configured services have, each once.
     pub(super) fn addresses(&self) -> impl Iterator<Item = &IpNet> {
-        self.addresses.iter().map(|(addresses, _)| addresses)
+        self.addresses.iter().map(|(addresses, _)| &addresses.0)
     }
 
     /// A service with this target is configured.
     pub(super) fn occupy(&mut self, target: &Target) {
         self.configured += 1;
         if let Target::Vip(vip) = target {
-            self.addresses.retain_key(vip.addresses);
+            self.addresses.retain_key(PrefixKey(vip.addresses));
+            self.ours.add_network(&vip.addresses);
             self.address_lengths.add(&vip.addresses);
         }
     }
@@ -104,43 +109,65 @@ impl Lookup {
     pub(super) fn leave(&mut self, target: &Target) {
         self.configured -= 1;
         if let Target::Vip(vip) = target {
-            self.addresses.release_key(&vip.addresses);
+            self.addresses.release_key(&PrefixKey(vip.addresses));
             self.address_lengths.remove(&vip.addresses);
         }
     }
 
-    /// The services on this virtual socket: the longest prefix first, an address being the longest,
-    /// and of each the port before port 0. As in IPVS, what may be a data connection is FTP's before it
-    /// is that of port 0; whether that service takes it is asked of the caller.
+    /// The first thing that `take` makes of the services on this virtual socket: the longest prefix first,
+    /// an address being the longest, and of each the port before port 0. As in IPVS, what may be a data
+    /// connection is FTP's before it is that of port 0; whether that service takes it is `take`'s to say.
     #[inline]
-    pub(super) fn services_at(
+    pub(super) fn find_at<T>(
         &self,
         protocol: Protocol,
         address: IpAddr,
         port: u16,
-    ) -> impl Iterator<Item = ServiceId> {
+        mut take: impl FnMut(ServiceId) -> Option<T>,
+    ) -> Option<T> {
         let any_port = (self.any_port > 0 && port != 0).then_some(0);
         let is_data = protocol == Protocol::Tcp && (port == FTP_DATA || port >= UNPRIVILEGED);
         let ftp = (self.ftp > 0 && is_data).then_some(FTP);
-        self.lengths
-            .prefixes(address)
-            .flat_map(move |addresses| [Some(port), ftp, any_port].map(|port| (addresses, port)))
-            .filter_map(move |(addresses, port)| {
+        for (length, _) in self.lengths.of_family(address) {
+            let Some(addresses) = prefix(address, *length) else {
+                continue;
+            };
+            for port in [Some(port), ftp, any_port].into_iter().flatten() {
                 let vip = Vip {
                     protocol,
                     addresses,
-                    port: port?,
+                    port,
                 };
-                self.services.get(&vip).copied()
-            })
+                let taken = self.services.get(&vip).and_then(|id| take(*id));
+                if taken.is_some() {
+                    return taken;
+                }
+            }
+        }
+        None
     }
 
     /// Whether a configured service is on this address.
     #[inline]
     pub(super) fn is_vip(&self, address: IpAddr) -> bool {
-        self.address_lengths
-            .prefixes(address)
-            .any(|prefix| self.addresses.get(&prefix).is_some())
+        self.ours.may_have_ip(address)
+            && self
+                .address_lengths
+                .of_family(address)
+                .iter()
+                .filter_map(|(length, _)| prefix(address, *length))
+                .any(|prefix| self.addresses.get(&PrefixKey(prefix)).is_some())
+    }
+
+    /// Whether an address may be a virtual one or a port's. Never wrong if it says no.
+    #[inline]
+    pub(super) fn may_be_ours(&self, address: IpAddr) -> bool {
+        self.ours.may_have_ip(address)
+    }
+
+    /// This is a port's own address.
+    pub(super) fn note_local(&mut self, address: IpAddr) {
+        self.ours.add(address);
     }
 
     /// Whether any service is configured.
@@ -188,22 +215,21 @@ impl Lengths {
         });
     }
 
-    /// The prefixes of these lengths that `address` is in.
+    /// Those for an address's family.
     #[inline]
-    fn prefixes(&self, address: IpAddr) -> impl Iterator<Item = IpNet> {
-        let lengths = match address {
+    fn of_family(&self, address: IpAddr) -> &[(u8, u32)] {
+        match address {
             IpAddr::V4(_) => &self.v4,
             IpAddr::V6(_) => &self.v6,
-        };
-        lengths
-            .iter()
-            .filter_map(move |(length, _)| prefix(address, *length))
+        }
     }
 }
 
 /// The prefix of this length that `address` is in; `None` if no address of its family is that long.
+#[inline]
 fn prefix(address: IpAddr, length: u8) -> Option<IpNet> {
     Some(match address {
+        IpAddr::V4(address) if length == 32 => Ipv4Net::from(address).into(),
         IpAddr::V4(address) => Ipv4Net::new(address, length).ok()?.trunc().into(),
         IpAddr::V6(address) => Ipv6Net::new(address, length).ok()?.trunc().into(),
     })

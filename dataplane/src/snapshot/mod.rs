@@ -4,6 +4,7 @@
 pub mod build;
 pub mod chunked;
 pub mod delta;
+mod filter;
 pub mod id;
 mod lookup;
 pub mod model;
@@ -122,16 +123,14 @@ impl Snapshot {
         port: u16,
     ) -> Option<&VirtualService> {
         let mut removed: Option<&VirtualService> = None;
-        for id in self.lookup.services_at(protocol, address, port) {
+        let configured = self.lookup.find_at(protocol, address, port, |id| {
             let takes = |service: &&VirtualService| match &service.target {
                 Target::Vip(vip) if vip.is_ftp() && port != vip.port => {
                     self.takes_ftp_data(service)
                 }
                 _ => true,
             };
-            let Some(service) = self.service(id).filter(takes) else {
-                continue;
-            };
+            let service = self.service(id).filter(takes)?;
             if service.configured {
                 return Some(service);
             }
@@ -140,8 +139,9 @@ impl Snapshot {
             if removed.is_none_or(|first| !is_owned(first) && is_owned(service)) {
                 removed = Some(service);
             }
-        }
-        removed
+            None
+        });
+        configured.or(removed)
     }
 
     /// Whether an FTP service has its clients' data connections too: those of clients that its
@@ -213,7 +213,8 @@ impl Snapshot {
     #[inline]
     #[must_use]
     pub fn is_ours(&self, address: IpAddr) -> bool {
-        self.locals.contains_key(&address) || self.is_vip(address)
+        self.lookup.may_be_ours(address)
+            && (self.locals.contains_key(&address) || self.is_vip(address))
     }
 
     /// Whether the real server is this machine itself: its address is a port's.

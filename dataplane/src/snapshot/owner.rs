@@ -2,13 +2,13 @@
 //! Who counts the workers and hands packets over is the pipeline.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use ahash::RandomState;
 
 use super::SocketKey;
 use super::chunked::Sharded;
-use crate::flow::{Address, Protocol, V4, V6};
+use super::filter::AddressFilter;
+use crate::flow::{Address, Protocol};
 
 /// What chooses the worker that keeps a flow's session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,33 +48,19 @@ pub(crate) struct NatSocket {
     pub(crate) owner: Option<Owner>,
 }
 
-/// Bits of [`NatSockets::seen`], a power of two: 4 KiB, so that it stays in the first cache.
-const SEEN_BITS: usize = 1 << 15;
-
 /// All of them.
 #[derive(Debug, Clone)]
 pub(super) struct NatSockets {
     sockets: Sharded<SocketKey, NatSocket>,
-    /// A bit per address that had one, by a hash of it. Bits are never cleared: a wrong answer only
-    /// makes a packet look in the wrong place first.
-    seen: Arc<[u64; SEEN_BITS / 64]>,
-}
-
-/// The word and the bit of an address in [`NatSockets::seen`].
-#[inline]
-fn seen_bit(words: [u64; 2]) -> (usize, u64) {
-    const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
-    let [high, low] = words;
-    let mixed = (high ^ low.rotate_left(32)).wrapping_mul(GOLDEN_RATIO);
-    let bit = (mixed >> (u64::BITS - SEEN_BITS.ilog2())) as usize;
-    (bit / 64, 1 << (bit % 64))
+    /// The addresses that had one.
+    seen: AddressFilter,
 }
 
 impl NatSockets {
     pub(super) fn new(hasher: RandomState) -> Self {
         Self {
             sockets: Sharded::new(hasher),
-            seen: Arc::new([0; SEEN_BITS / 64]),
+            seen: AddressFilter::new(),
         }
     }
 
@@ -95,8 +81,7 @@ impl NatSockets {
     /// Whether an address may have such a socket. Never wrong if it says no.
     #[inline]
     pub(super) fn may_have(&self, address: impl Address) -> bool {
-        let (word, bit) = seen_bit(address.words());
-        self.seen.get(word).is_some_and(|seen| seen & bit != 0)
+        self.seen.may_have(address)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -116,14 +101,7 @@ impl NatSockets {
             },
         };
         self.sockets.insert(key, socket);
-        let (word, bit) = match key.1 {
-            IpAddr::V4(address) => seen_bit(V4::from(address).words()),
-            IpAddr::V6(address) => seen_bit(V6::from(address).words()),
-        };
-        let is_known = self.seen.get(word).is_none_or(|seen| seen & bit != 0);
-        if !is_known && let Some(seen) = Arc::make_mut(&mut self.seen).get_mut(word) {
-            *seen |= bit;
-        }
+        self.seen.add(key.1);
     }
 
     /// One real server less.
@@ -164,6 +142,8 @@ fn common(one: Option<Owner>, other: Owner) -> Option<Owner> {
 
 #[cfg(test)]
 mod tests {
+    use crate::flow::V4;
+
     use super::Owner::{Network, Receiver, Socket};
     use super::*;
 

@@ -27,6 +27,7 @@ pub const VLAN: u16 = 0x8100;
 /// EtherType of an IEEE 802.1ad service tag.
 pub const SERVICE_VLAN: u16 = 0x88a8;
 
+const ADDRESSES: Field<0, 12> = Field;
 const DESTINATION: Field<0, 6> = Field;
 const SOURCE: Field<6, 6> = Field;
 const ETHER_TYPE: Field<12, 2> = Field;
@@ -153,11 +154,25 @@ impl<B: BorrowMut<[u8; HEADER_BYTES]>> Header<B> {
     }
 }
 
-/// Writes receiver and sender, and leaves what follows as it is.
+/// Receiver and sender as they stand in a header, to be written often.
 #[inline]
-pub fn write_addresses(out: &mut [u8; HEADER_BYTES], destination: Mac, source: Mac) {
-    DESTINATION.set(out, destination);
-    SOURCE.set(out, source);
+#[must_use]
+pub const fn addresses(destination: Mac, source: Mac) -> [u8; 12] {
+    let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (destination.0, source.0);
+    [a, b, c, d, e, f, g, h, i, j, k, l]
+}
+
+/// Writes [`addresses`], and leaves what follows as it is.
+#[inline]
+pub fn write_addresses(out: &mut [u8; HEADER_BYTES], addresses: &[u8; 12]) {
+    ADDRESSES.set_array(out, *addresses);
+}
+
+/// Writes a whole header with [`addresses`].
+#[inline]
+pub fn write_with_addresses(out: &mut [u8; HEADER_BYTES], addresses: &[u8; 12], ether_type: u16) {
+    ADDRESSES.set_array(out, *addresses);
+    ETHER_TYPE.set(out, ether_type);
 }
 
 /// Writes a whole header.

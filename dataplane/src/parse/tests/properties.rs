@@ -154,6 +154,35 @@ proptest! {
     }
 
     #[test]
+    fn what_is_plain_is_parsed_the_same_and_nothing_else_is_plain(
+        builder in any_packet(),
+        flip in prop::option::of((0..100_usize, 0..8_u8)),
+    ) {
+        let mut frame = builder.build();
+        if let Some((at, bit)) = flip {
+            let at = 14 + at % (frame.len() - 14);
+            frame[at] ^= 1 << bit;
+        }
+        let parsed = parse(&frame);
+        let datagram = &frame[14..];
+        let plain = match frame[12..14] {
+            [0x08, 0x00] => plain_v4(datagram).map(|plain| plain.packet()),
+            [0x86, 0xdd] => plain_v6(datagram).map(|plain| plain.packet()),
+            _ => None,
+        };
+        if let Some(packet) = plain {
+            prop_assert_eq!(parsed, Parse::Ip(packet));
+        } else if let Parse::Ip(packet) = parsed {
+            let bare = if packet.addresses.is_v6() { 40 } else { 20 };
+            let is_plain = packet.l3 == 14
+                && packet.l4 == 14 + bare
+                && packet.fragment.is_none()
+                && matches!(packet.protocol, 6 | 17);
+            prop_assert!(!is_plain);
+        }
+    }
+
+    #[test]
     fn damaged_packets_are_parsed_as_an_independent_parser_does(
         builder in any_packet(),
         seed: u64,
