@@ -1,0 +1,135 @@
+//! Large allocations in huge pages: a lookup in a table of many ordinary pages waits for the page tables
+//! first. Which binary uses it, and for what, is the binary's.
+//!
+//! Transparent huge pages are asked for (`madvise`, which also works where the system gives none unasked),
+//! so nothing has to be reserved. Whoever wants them from the start writes all of the memory once, as
+//! the data plane's tables do.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+
+/// Bytes of a huge page on x86_64 and, with ordinary pages of 4 KiB, on aarch64.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// Allocations of this size and more begin at a huge page.
+const LARGE: usize = 2 * HUGE_PAGE;
+
+/// An allocator for `#[global_allocator]`: the system's, with huge pages for what is large.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HugePages;
+
+/// The layout that the system is asked for. It follows from size and alignment alone, so that freeing
+/// finds the same.
+fn widened(layout: Layout) -> Layout {
+    if layout.size() < LARGE {
+        return layout;
+    }
+    layout.align_to(HUGE_PAGE).unwrap_or(layout)
+}
+
+// SAFETY: all memory comes from `System` and goes back to it with the layout that it was asked for with,
+// which `widened` gives for the caller's; its alignment is at least the caller's. `madvise` with
+// MADV_HUGEPAGE changes neither content nor address.
+unsafe impl GlobalAlloc for HugePages {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's layout has a size other than 0, and so has the widened one.
+        let start = unsafe { System.alloc(widened(layout)) };
+        if layout.size() >= LARGE && !start.is_null() {
+            // SAFETY: these bytes were just allocated. A refusal (no such pages here) harms nothing.
+            unsafe { libc::madvise(start.cast(), layout.size(), libc::MADV_HUGEPAGE) };
+        }
+        start
+    }
+
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        // SAFETY: the caller has it from here with this layout, so it was allocated with the widened one.
+        unsafe { System.dealloc(start, widened(layout)) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if layout.size() < LARGE {
+            // SAFETY: as in `alloc`.
+            return unsafe { System.alloc_zeroed(layout) };
+        }
+        // Advised before it is written, or it would be written in ordinary pages.
+        // SAFETY: as in `alloc`; so many bytes are there to be written.
+        unsafe {
+            let start = self.alloc(layout);
+            if !start.is_null() {
+                start.write_bytes(0, layout.size());
+            }
+            start
+        }
+    }
+
+    unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if layout.size() < LARGE && size < LARGE {
+            // SAFETY: it was allocated with the same layout, and the caller's promises are System's.
+            return unsafe { System.realloc(start, layout, size) };
+        }
+        // SAFETY: the caller promises that `size`, rounded up to the alignment, is a valid size. Both pieces
+        // have the lesser of both sizes, and are two.
+        unsafe {
+            let moved = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+            if !moved.is_null() {
+                moved.copy_from_nonoverlapping(start, layout.size().min(size));
+                self.dealloc(start, layout);
+            }
+            moved
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(size: usize) -> Layout {
+        Layout::from_size_align(size, 8).unwrap()
+    }
+
+    #[test]
+    fn what_is_large_begins_at_a_huge_page_and_what_is_small_is_the_systems() {
+        assert_eq!(widened(layout(LARGE - 1)).align(), 8);
+        assert_eq!(widened(layout(LARGE)).align(), HUGE_PAGE);
+        // SAFETY: freed with the layout that it was allocated with.
+        unsafe {
+            let start = HugePages.alloc(layout(LARGE + 5));
+            assert!(!start.is_null() && start.addr() % HUGE_PAGE == 0);
+            HugePages.dealloc(start, layout(LARGE + 5));
+        }
+    }
+
+    #[test]
+    fn content_survives_growth_from_small_to_large_and_back() {
+        // SAFETY: within the sizes that were allocated, and with the layouts of the calls before.
+        unsafe {
+            let mut start = HugePages.alloc_zeroed(layout(64));
+            start.write_bytes(7, 64);
+            for (old, new) in [
+                (64, 4096),
+                (4096, LARGE),
+                (LARGE, 2 * LARGE),
+                (2 * LARGE, 64),
+            ] {
+                start = HugePages.realloc(start, layout(old), new);
+                assert!(
+                    (0..64).all(|at| start.add(at).read() == 7),
+                    "{old} to {new}"
+                );
+            }
+            HugePages.dealloc(start, layout(64));
+        }
+    }
+
+    #[test]
+    fn zeroed_memory_is_zero_however_large() {
+        for size in [100, LARGE, LARGE + 100] {
+            // SAFETY: within the size, and freed with the same layout.
+            unsafe {
+                let start = HugePages.alloc_zeroed(layout(size));
+                assert_eq!((start.read(), start.add(size - 1).read()), (0, 0));
+                HugePages.dealloc(start, layout(size));
+            }
+        }
+    }
+}
