@@ -22,6 +22,7 @@
 
 pub mod device;
 mod eal;
+mod interrupt;
 mod kernel;
 mod mbuf;
 mod mempool;
@@ -32,6 +33,7 @@ mod queue;
 pub use eal::{
     Eal, EalConfig, EalError, Memory, MemoryKind, RegisteredThread, cycles, register_thread,
 };
+pub use interrupt::Interrupts;
 pub use mbuf::Mbuf;
 pub use mempool::{Mempool, PoolError, PoolHandle};
 pub use port::{Capabilities, Port, PortConfig, PortError, PortStats};
