@@ -373,6 +373,12 @@ pub fn restarts(old: &StartConfig, new: &StartConfig) -> Vec<String> {
         &old.memory_bytes,
         &new.memory_bytes,
     );
+    differ(
+        &mut what,
+        "dataplane.idle",
+        &old.idle.name(),
+        &new.idle.name(),
+    );
     if old.eal_args != new.eal_args {
         what.push(format!(
             "dataplane.eal_args {:?} -> {:?}",
@@ -518,7 +524,7 @@ services:
     #[test]
     fn what_needs_a_restart_is_named_by_its_place() {
         let (lines, restarts) = changes(&[
-            ("cpus: [1]", "cpus: [0, 1]\n  sessions: 10"),
+            ("cpus: [1]", "cpus: [0, 1]\n  sessions: 10\n  idle: sleep"),
             ("192.0.2.2/24]", "192.0.2.3/24]"),
             ("services:", "control: { http: \"127.0.0.1:1\" }\nservices:"),
         ]);
@@ -528,6 +534,7 @@ services:
             [
                 "dataplane.cpus [1] -> [0, 1]",
                 "dataplane.sessions 1048576 -> 10",
+                "dataplane.idle poll -> sleep",
                 "dataplane.ports: port wan",
                 "control.http 127.0.0.1:9142 -> 127.0.0.1:1",
             ]

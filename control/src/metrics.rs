@@ -5,7 +5,7 @@ mod family;
 #[cfg(test)]
 mod tests;
 
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use plimsoll_dataplane::snapshot::spec::{PortRole, PortSpec};
 use plimsoll_dataplane::stats::{Counter, PortCounters, WorkerStats};
@@ -256,8 +256,31 @@ const OF_WORKERS: [OfWorker; 11] = [
     ),
 ];
 
+/// The worker's time, in nanoseconds, by what it went to.
+const TIMES_OF_WORKERS: [OfWorker; 3] = [
+    (
+        "busy_seconds_total",
+        "Time spent in rounds that found work.",
+        |stats| &stats.busy_ns,
+    ),
+    (
+        "idle_seconds_total",
+        "Time spent in rounds that found none.",
+        |stats| &stats.idle_ns,
+    ),
+    (
+        "slept_seconds_total",
+        "Time for which the CPU was given back.",
+        |stats| &stats.slept_ns,
+    ),
+];
+
 fn workers(running: &Running) -> Vec<Family> {
     let mut families: Vec<Family> = OF_WORKERS
+        .iter()
+        .map(|(name, help, _)| counter(&format!("worker_{name}"), help))
+        .collect();
+    let mut times: Vec<Family> = TIMES_OF_WORKERS
         .iter()
         .map(|(name, help, _)| counter(&format!("worker_{name}"), help))
         .collect();
@@ -277,10 +300,15 @@ fn workers(running: &Running) -> Vec<Family> {
         for (family, (_, _, value)) in families.iter_mut().zip(OF_WORKERS) {
             family.add(&labels, value(stats).value());
         }
+        for (family, (_, _, value)) in times.iter_mut().zip(TIMES_OF_WORKERS) {
+            let time = Duration::from_nanos(value(stats).value());
+            family.add_f64(&labels, time.as_secs_f64());
+        }
         dropped.add(&labels, stats.all_drops());
         sessions.add(&labels, u64::from(stats.sessions.value()));
         waiting.add(&labels, u64::from(stats.waiting.value()));
     }
+    families.append(&mut times);
     families.extend([dropped, sessions, waiting]);
     families
 }

@@ -121,6 +121,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(start.cpus, None);
     assert_eq!(start.sessions_per_worker, 1_048_576);
     assert_eq!(start.hugepages, valid::Hugepages::Auto);
+    assert_eq!(start.idle, valid::Idle::Poll);
     assert_eq!(start.memory_bytes, 512 << 20);
     assert_eq!(start.socket, Path::new("/run/plimsoll/plimsoll.sock"));
     assert_eq!(start.http, "127.0.0.1:9142".parse::<SocketAddr>().unwrap());

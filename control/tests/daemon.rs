@@ -262,6 +262,64 @@ fn a_reload_is_all_or_nothing_and_says_what_it_did() {
     assert!(place.log().contains("configuration reloaded"));
 }
 
+/// The share of one CPU that the process has had while half a second passed.
+fn cpu_share(id: u32) -> f64 {
+    // In ticks of USER_HZ, which is 100 on every architecture that DPDK runs on; after the name, which ends with
+    // the last parenthesis, the time in user mode is the 12th field and that in the kernel the 13th.
+    let seconds = || -> f64 {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+        let fields = stat.rsplit_once(") ").unwrap().1;
+        let ticks = fields.split(' ').skip(11).take(2);
+        ticks
+            .map(|ticks| ticks.parse::<f64>().unwrap())
+            .sum::<f64>()
+            / 100.0
+    };
+    let (started, before) = (Instant::now(), seconds());
+    std::thread::sleep(Duration::from_millis(500));
+    (seconds() - before) / started.elapsed().as_secs_f64()
+}
+
+#[test]
+fn a_worker_that_sleeps_leaves_the_cpu_and_still_obeys() {
+    for (device, how) in [
+        ("net_null0,no-rx=1", "pauses between polls"),
+        ("net_vhost0,iface=VHOST", "sleeps until a port interrupts"),
+    ] {
+        let mut place = Place::new();
+        let vhost = place.path("vhost").display().to_string();
+        let config = place
+            .config()
+            .replace("  cpus: [0]", "  cpus: [0]\n  idle: sleep")
+            .replace("net_null0,no-rx=1", &device.replace("VHOST", &vhost))
+            // Jumbo frames are not for a vhost, and one port without interrupts is one too many.
+            .replace("    - { name: lan, device: \"net_null1,no-rx=1\", addresses: [10.0.0.2/24, \"2001:db8::2/64\"], mtu: 9000 }\n", "");
+        place.write(&config);
+        place.start();
+        assert!(place.log().contains(how), "{}", place.log());
+        // One that polls has all of a CPU, or half of it beside another program.
+        let share = cpu_share(place.daemon.as_ref().unwrap().id());
+        assert!(share < 0.35, "{device}: {share} of a CPU");
+        let page = place.http("GET /metrics");
+        let slept = page
+            .lines()
+            .find_map(|line| line.strip_prefix("plimsoll_worker_slept_seconds_total{"));
+        let slept: f64 = slept.unwrap().rsplit_once(' ').unwrap().1.parse().unwrap();
+        assert!(slept > 0.1, "{page}");
+
+        // Both need the worker, which shows its sessions in steps.
+        assert_eq!(place.answer(&["list", "--sessions"]).lines().count(), 2);
+        place.write(&config.replace("weight: 3", "weight: 0"));
+        assert!(place.answer(&["reload"]).contains("generation 2"));
+        place.write(&config.replace("idle: sleep", "idle: poll"));
+        let output = place.ask(&["reload", "-o", "json"]);
+        let reload: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(reload["restart"][0], "dataplane.idle sleep -> poll");
+        place.signal(Signal::TERM);
+        assert!(place.end().success(), "{}", place.log());
+    }
+}
+
 #[test]
 fn one_daemon_for_one_socket_and_a_killed_one_is_no_obstacle() {
     let mut place = Place::new();

@@ -177,6 +177,12 @@ pub struct WorkerStats {
     pub busy_polls: Counter,
     /// Polls that found none.
     pub idle_polls: Counter,
+    /// Nanoseconds spent in polls that found work. Who gives the time counts this and the next two.
+    pub busy_ns: Counter,
+    /// Nanoseconds spent in polls that found none.
+    pub idle_ns: Counter,
+    /// Nanoseconds between polls for which the CPU was given back.
+    pub slept_ns: Counter,
     drops: Vec<Counter>,
 }
 
@@ -199,6 +205,9 @@ impl WorkerStats {
             evicted: Counter::default(),
             busy_polls: Counter::default(),
             idle_polls: Counter::default(),
+            busy_ns: Counter::default(),
+            idle_ns: Counter::default(),
+            slept_ns: Counter::default(),
             drops: DropReason::ALL.iter().map(|_| Counter::default()).collect(),
         }
     }

@@ -141,6 +141,8 @@ pub struct Worker<Rx: RxQueue, Tx, P: Pool<Buf = Rx::Buf>> {
     frames: Vec<Rx::Buf>,
     listings: Vec<(Arc<Listing>, Place)>,
     announcements: Vec<(PortId, IpAddr)>,
+    /// Whether the last poll sent something and left frames that found no room.
+    sending: bool,
 }
 
 /// What a worker is made of.
@@ -177,6 +179,7 @@ where
             frames: Vec::with_capacity(BURST),
             listings: Vec::new(),
             announcements: Vec::new(),
+            sending: false,
         }
     }
 
@@ -210,11 +213,25 @@ where
     pub fn is_behind(&self, now: Time) -> bool {
         self.engine.is_behind(now)
             || self.engine.out.iter().any(|out| !out.frames.is_empty())
-            || self
-                .engine
-                .inboxes
-                .get(self.id)
-                .is_some_and(|inbox| !inbox.is_empty())
+            || self.has_messages()
+    }
+
+    /// Whether another poll is due at once, although the last one found nothing: a command, housekeeping or
+    /// sending goes on in steps. Who pauses between polls asks this first. Frames that a queue takes none of
+    /// do not count: it would not take them sooner.
+    #[must_use]
+    pub fn has_more(&self, now: Time) -> bool {
+        self.sending
+            || !(self.commands.is_empty()
+                && self.announcements.is_empty()
+                && self.listings.is_empty())
+            || self.has_messages()
+            || self.engine.is_behind(now)
+    }
+
+    /// Its receive queues, in the order of the ports: for who waits for frames between polls.
+    pub fn receive_queues(&mut self) -> impl Iterator<Item = &mut Rx> {
+        self.ports.iter_mut().map(|port| &mut port.rx)
     }
 
     /// When housekeeping next has something to do, if that is by `until`: polls before that change
@@ -222,6 +239,11 @@ where
     #[must_use]
     pub fn next_due(&self, until: Time) -> Option<Time> {
         self.engine.next_due(until)
+    }
+
+    fn has_messages(&self) -> bool {
+        let inbox = self.engine.inboxes.get(self.id);
+        inbox.is_some_and(|inbox| !inbox.is_empty())
     }
 
     fn receive(&mut self, now: Time) -> usize {
@@ -295,12 +317,14 @@ where
     }
 
     fn transmit(&mut self) {
+        self.sending = false;
         for (index, queues) in self.ports.iter_mut().enumerate() {
             let out = self.engine.out.get_mut(index);
             let Some(out) = out.filter(|out| !out.frames.is_empty()) else {
                 continue;
             };
             let sent = queues.tx.transmit(&mut out.frames);
+            self.sending |= sent > 0 && !out.frames.is_empty();
             if let Some(port) = self.engine.stats.ports.get(index) {
                 port.tx_packets.add(sent as u64);
                 port.tx_bytes.add(out.bytes_taken());

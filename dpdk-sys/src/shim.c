@@ -82,13 +82,14 @@ int plim_port_info(uint16_t port, struct plim_port_info *info)
 	return status;
 }
 
-int plim_port_configure(uint16_t port, uint16_t queues, uint64_t rss_types)
+int plim_port_configure(uint16_t port, uint16_t queues, uint64_t rss_types, bool interrupts)
 {
 	struct rte_eth_conf conf;
 
 	memset(&conf, 0, sizeof(conf));
 	conf.rxmode.mq_mode = rss_types != 0 ? RTE_ETH_MQ_RX_RSS : RTE_ETH_MQ_RX_NONE;
 	conf.rx_adv_conf.rss_conf.rss_hf = rss_types;
+	conf.intr_conf.rxq = interrupts;
 	return rte_eth_dev_configure(port, queues, queues, &conf);
 }
 

@@ -84,7 +84,7 @@ uint64_t plim_tsc(void);
 uint64_t plim_tsc_hz(void);
 
 int plim_port_info(uint16_t port, struct plim_port_info *info);
-int plim_port_configure(uint16_t port, uint16_t queues, uint64_t rss_types);
+int plim_port_configure(uint16_t port, uint16_t queues, uint64_t rss_types, bool interrupts);
 int plim_port_stats(uint16_t port, struct plim_port_stats *stats);
 int plim_port_link_up(uint16_t port, bool *up);
 int plim_port_mac(uint16_t port, uint8_t mac[6]);

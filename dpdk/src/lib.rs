@@ -23,6 +23,7 @@
 pub mod device;
 mod eal;
 mod huge;
+mod interrupt;
 mod kernel;
 mod mbuf;
 mod mempool;
@@ -34,6 +35,7 @@ pub use eal::{
     Eal, EalConfig, EalError, Memory, MemoryKind, RegisteredThread, cycles, register_thread,
 };
 pub use huge::HugePages;
+pub use interrupt::Interrupts;
 pub use mbuf::Mbuf;
 pub use mempool::{Mempool, PoolError, PoolHandle};
 pub use port::{Capabilities, Port, PortConfig, PortError, PortStats};

@@ -9,6 +9,7 @@ use plimsoll_dataplane::io::PortQueues;
 
 use crate::device;
 use crate::eal::Eal;
+use crate::interrupt::Interrupt;
 use crate::kernel;
 use crate::mempool::Mempool;
 use crate::queue::{RxQueue, TxQueue};
@@ -39,10 +40,12 @@ pub struct PortConfig {
     pub mtu: u16,
     /// Receive frames for other MACs too.
     pub promiscuous: bool,
+    /// Have the receive queues tell when frames come, where the driver can (see [`RxQueue::interrupt`]).
+    pub interrupts: bool,
 }
 
 impl PortConfig {
-    /// One queue pair with 512 descriptors each way, MTU 1500, not promiscuous.
+    /// One queue pair with 512 descriptors each way, MTU 1500, not promiscuous, no interrupts.
     #[must_use]
     pub fn new(name: &str, device: &str) -> Self {
         Self {
@@ -53,6 +56,7 @@ impl PortConfig {
             tx_descriptors: 512,
             mtu: 1500,
             promiscuous: false,
+            interrupts: false,
         }
     }
 }
@@ -153,14 +157,18 @@ impl Port {
         opening.configure(rss, pool)?;
         opening.start(&driver)?;
         let mac = opening.mac()?;
+        let interrupts: Vec<Option<Interrupt>> = (0..config.queues)
+            .map(|queue| opening.interrupt(queue, &driver))
+            .collect();
 
         let kernel_interface = Some(info.kernel_interface)
             .filter(|index| *index != 0 && device::borrowed_interface(&opening.text).is_some());
         let device = Arc::new(opening.device);
         let too_long = Arc::new(AtomicU64::new(0));
-        let queues = (0..config.queues)
-            .map(|queue| PortQueues {
-                rx: RxQueue::new(Arc::clone(&device), queue, Arc::clone(&too_long)),
+        let queues = (0_u16..)
+            .zip(interrupts)
+            .map(|(queue, interrupt)| PortQueues {
+                rx: RxQueue::new(Arc::clone(&device), queue, interrupt, Arc::clone(&too_long)),
                 tx: TxQueue::new(Arc::clone(&device), queue),
             })
             .collect();

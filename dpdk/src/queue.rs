@@ -1,6 +1,7 @@
 //! [`RxQueue`] and [`TxQueue`]: the driver seam of the data plane on DPDK.
 //! They move buffers and count nothing but what DPDK cannot count.
 
+use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dpdk_sys::rte_mbuf;
 use plimsoll_dataplane::io::{self, BURST};
 
+use crate::interrupt::Interrupt;
 use crate::mbuf::Mbuf;
 use crate::port::Device;
 
@@ -17,6 +19,7 @@ pub struct RxQueue {
     device: Arc<Device>,
     port: u16,
     queue: u16,
+    interrupt: Option<Interrupt>,
     too_long: Arc<AtomicU64>,
 }
 
@@ -31,12 +34,44 @@ pub struct TxQueue {
 impl RxQueue {
     /// The queue is set up and started, and no other `RxQueue` is made for it:
     /// `Port::open` upholds both. `too_long` counts frames in several pieces that do not fit one.
-    pub(crate) fn new(device: Arc<Device>, queue: u16, too_long: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(
+        device: Arc<Device>,
+        queue: u16,
+        interrupt: Option<Interrupt>,
+        too_long: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             port: device.id(),
             device,
             queue,
+            interrupt,
             too_long,
+        }
+    }
+
+    /// What becomes readable when frames come after [`Self::arm`]; to be waited for edge-triggered, as
+    /// [`crate::Interrupts`] does, since nobody reads it. `None` if the driver has no receive interrupts, or
+    /// [`crate::PortConfig::interrupts`] did not ask for them.
+    #[must_use]
+    pub fn interrupt(&self) -> Option<BorrowedFd<'_>> {
+        // SAFETY: the driver keeps the file open until the device is stopped, which it is not while
+        // `self.device` is held.
+        self.interrupt
+            .map(|interrupt| unsafe { BorrowedFd::borrow_raw(interrupt.file()) })
+    }
+
+    /// Has the device tell when frames come from now on. Those that are there already are not told of: one
+    /// more [`receive`](io::RxQueue::receive) has to come between this and waiting.
+    pub fn arm(&mut self) {
+        if let Some(interrupt) = self.interrupt {
+            interrupt.switch(self.port, self.queue, true);
+        }
+    }
+
+    /// The opposite of [`Self::arm`]: spares the other side the work of telling.
+    pub fn disarm(&mut self) {
+        if let Some(interrupt) = self.interrupt {
+            interrupt.switch(self.port, self.queue, false);
         }
     }
 

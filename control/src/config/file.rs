@@ -61,6 +61,9 @@ pub struct Dataplane {
     /// Memory for packet buffers.
     #[serde(default)]
     pub memory: Memory,
+    /// What a worker does when nothing comes in.
+    #[serde(default)]
+    pub idle: Idle,
     /// Further arguments, passed through to DPDK.
     #[serde(default)]
     pub eal_args: Vec<String>,
@@ -91,6 +94,17 @@ pub enum Hugepages {
     On,
     /// Never.
     Off,
+}
+
+/// `dataplane.idle`: what a worker does when nothing comes in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Idle {
+    /// It goes on polling: the least latency, at the price of the whole CPU.
+    #[default]
+    Poll,
+    /// It gives the CPU back until something comes in.
+    Sleep,
 }
 
 /// One item of `dataplane.ports`.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use plimsoll_dataplane::snapshot::policy::Policy;
 
-pub use super::file::Hugepages;
+pub use super::file::{Hugepages, Idle};
 pub use super::leaf::MssClamp;
 pub use target::{Identity, Mark, Rule, Target, Vip};
 
@@ -51,6 +51,8 @@ pub struct StartConfig {
     pub hugepages: Hugepages,
     /// Memory for packet buffers.
     pub memory_bytes: u64,
+    /// What a worker does when nothing comes in.
+    pub idle: Idle,
     /// Passed through to DPDK.
     pub eal_args: Vec<String>,
     /// At least one, in the order of the file; [`Route::port`] and [`Neighbor::port`] count in it.
@@ -337,6 +339,17 @@ impl Protocol {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
             Self::Sctp => "sctp",
+        }
+    }
+}
+
+impl Idle {
+    /// Its name in the file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Poll => "poll",
+            Self::Sleep => "sleep",
         }
     }
 }

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::DaemonError;
 use crate::compile;
-use crate::config::valid::{Hugepages, StartConfig};
+use crate::config::valid::{Hugepages, Idle, StartConfig};
 use crate::running::{Device, DeviceCounts};
 
 /// A worker's queue pairs, in the order of the ports.
@@ -88,6 +88,7 @@ impl Hardware {
                 rx_descriptors: DESCRIPTORS,
                 tx_descriptors: DESCRIPTORS,
                 mtu: port.mtu_bytes,
+                interrupts: start.idle == Idle::Sleep,
                 ..PortConfig::new(&port.name, &port.device)
             };
             opened.push(open(&eal, &config, &pool, false)?);
@@ -101,6 +102,7 @@ impl Hardware {
                     rx_descriptors: KERNEL_DESCRIPTORS,
                     tx_descriptors: KERNEL_DESCRIPTORS,
                     mtu: spec.mtu.min(TAP_MTU),
+                    interrupts: start.idle == Idle::Sleep,
                     ..PortConfig::new(&spec.name, &device::tap(&spec.name, spec.mac.0))
                 };
                 opened.push(open(&eal, &config, &pool, true)?);

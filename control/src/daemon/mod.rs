@@ -1,8 +1,10 @@
 //! `plimsolld`: from a configuration file to workers that poll, and back to nothing.
 //! The only place that knows both the control thread and DPDK.
 
+mod clock;
 mod cpus;
 mod hardware;
+mod idle;
 mod log;
 mod notify;
 mod serve;
@@ -161,6 +163,7 @@ fn run(file: &Path, loaded: Loaded) -> Result<(), DaemonError> {
         cpus: &placement.workers,
         sessions: u32::try_from(start.sessions_per_worker).unwrap_or(u32::MAX),
         keys: random_words()?,
+        idle: start.idle,
         queues,
         pool: &pool,
         publisher: &mut publisher,

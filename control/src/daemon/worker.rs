@@ -1,32 +1,36 @@
 //! The workers' threads: one for each CPU, which polls until it is told to stop.
-//! What a poll does is the data plane's; the clock that it must not read is here.
+//! What a poll does is the data plane's; how long to rest between two is `idle.rs`'s to decide.
 
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use plimsoll_dataplane::io::PortQueues;
 use plimsoll_dataplane::pipeline::{Config, Inboxes, inboxes};
 use plimsoll_dataplane::schedule::Start;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
 use plimsoll_dataplane::stats::WorkerStats;
-use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::worker::{Commands, Parts, Worker, commands};
-use plimsoll_dpdk::{Mbuf, Mempool, PoolHandle, RxQueue, TxQueue, cycles, register_thread};
+use plimsoll_dpdk::{Interrupts, Mbuf, Mempool, PoolHandle, RxQueue, TxQueue, register_thread};
+use rustix::thread::{Timespec, nanosleep, set_current_timer_slack};
 use tokio::sync::watch;
+use tracing::{info, warn};
 
+use super::clock::Clock;
 use super::hardware::Queues;
+use super::idle::{Idle, LONGEST, LONGEST_ALONE, Manner, Step};
 use super::{DaemonError, cpus};
+use crate::config::valid;
 use crate::running::WorkerHandle;
-
-/// Empty polls in a row after which another thread on the CPU gets its turn.
-const POLITE: u32 = 64;
 
 /// What the workers are started with.
 pub(super) struct Plan<'a> {
     pub(super) cpus: &'a [usize],
     pub(super) sessions: u32,
+    pub(super) idle: valid::Idle,
     pub(super) keys: [u64; 4],
     /// By worker.
     pub(super) queues: Vec<Queues>,
@@ -77,6 +81,7 @@ impl Workers {
                     inboxes: Arc::clone(&inboxes),
                 },
                 time_zero: plan.time_zero,
+                idle: plan.idle,
                 stop: Arc::clone(&workers.stop),
                 end: End {
                     worker: number,
@@ -165,6 +170,7 @@ struct Job {
     config: Config,
     parts: Parts<RxQueue, TxQueue, PoolHandle>,
     time_zero: Instant,
+    idle: valid::Idle,
     stop: Arc<AtomicBool>,
     end: End,
 }
@@ -184,52 +190,86 @@ impl Job {
                 return;
             }
         };
+        let (interrupts, manner) = match self.idle {
+            valid::Idle::Poll => (None, Manner::Poll),
+            valid::Idle::Sleep => sleeping(self.config.start, &self.parts.ports),
+        };
+        let mut idle = Idle::new(manner);
         // Made here, so that its tables are in memory near this CPU.
         let mut worker = Worker::new(&self.config, self.parts);
-        let _ = ready.send(Ok(Arc::clone(worker.stats())));
+        let stats = Arc::clone(worker.stats());
+        let _ = ready.send(Ok(Arc::clone(&stats)));
         let mut clock = Clock::new(self.time_zero);
-        let mut empty = 0;
         while !self.stop.load(Ordering::Relaxed) {
-            if worker.poll(clock.now()) > 0 {
-                empty = 0;
-                continue;
-            }
-            empty += 1;
-            if empty == POLITE {
-                empty = 0;
-                std::thread::yield_now();
+            let now = clock.now(&stats);
+            let found = worker.poll(now) > 0;
+            clock.polled(found);
+            match idle.after(found, || worker.has_more(now)) {
+                Step::Poll => {}
+                Step::Yield => std::thread::yield_now(),
+                Step::Arm => worker.receive_queues().for_each(RxQueue::arm),
+                Step::Disarm => worker.receive_queues().for_each(RxQueue::disarm),
+                Step::Pause(time) => {
+                    clock.rest();
+                    pause(time);
+                }
+                Step::Wait(limit) => {
+                    clock.rest();
+                    if wait(interrupts.as_ref(), limit) {
+                        idle.interrupted();
+                    }
+                }
             }
         }
     }
 }
 
-/// Milliseconds since a start, cheap enough to be read at every poll.
-struct Clock {
-    start: Instant,
-    /// The time stamp counter when `now` was read from the system.
-    read_at: u64,
-    now: Time,
-}
-
-/// A tenth of a millisecond at 3 GHz. It only decides how often the system's clock is read, so a CPU with
-/// another frequency is late by a fraction of a millisecond and no more.
-const CYCLES_BETWEEN_READS: u64 = 300_000;
-
-impl Clock {
-    fn new(start: Instant) -> Self {
-        Self {
-            start,
-            read_at: cycles(),
-            now: Time::from_ms(0) + start.elapsed(),
+/// Makes the calling thread ready for `dataplane.idle: sleep`, and says how it sleeps.
+fn sleeping(start: Start, ports: &[PortQueues<RxQueue, TxQueue>]) -> (Option<Interrupts>, Manner) {
+    // Linux wakes threads up to 50 us late unless they ask for better. One that does not get it is later, no more.
+    let _ = set_current_timer_slack(NonZeroU64::new(1));
+    let worker = start.worker;
+    match Interrupts::of(ports.iter().map(|port| &port.rx)) {
+        Ok(Some(interrupts)) => {
+            info!(worker, "sleeps until a port interrupts when it is idle");
+            // What other workers hand over interrupts nobody.
+            let limit = if start.workers == 1 {
+                LONGEST_ALONE
+            } else {
+                LONGEST
+            };
+            (Some(interrupts), Manner::Interrupt(limit))
+        }
+        Ok(None) => {
+            info!(
+                worker,
+                "pauses between polls when it is idle, as not all ports have receive interrupts"
+            );
+            (None, Manner::Pause)
+        }
+        Err(error) => {
+            warn!(
+                worker,
+                "cannot wait for interrupts, and pauses instead: {error}"
+            );
+            (None, Manner::Pause)
         }
     }
+}
 
-    fn now(&mut self) -> Time {
-        let cycles = cycles();
-        if cycles.wrapping_sub(self.read_at) >= CYCLES_BETWEEN_READS {
-            self.read_at = cycles;
-            self.now = Time::from_ms(0) + self.start.elapsed();
-        }
-        self.now
+/// Gives the CPU back for so long, or until a signal comes.
+fn pause(time: Duration) {
+    if let Ok(time) = Timespec::try_from(time) {
+        let _ = nanosleep(&time);
+    }
+}
+
+/// Waits for an interrupt, no longer than `limit`; says whether one came.
+fn wait(interrupts: Option<&Interrupts>, limit: Duration) -> bool {
+    if let Some(Ok(told)) = interrupts.map(|interrupts| interrupts.wait(limit)) {
+        told
+    } else {
+        pause(limit);
+        false
     }
 }

@@ -44,6 +44,11 @@ impl Family {
         reason = "Prometheus' numbers are f64, and so are what it does with them"
     )]
     pub(super) fn add(&mut self, labels: &[(&str, &str)], value: u64) {
+        self.add_f64(labels, value as f64);
+    }
+
+    /// Adds a sample that is no whole number.
+    pub(super) fn add_f64(&mut self, labels: &[(&str, &str)], value: f64) {
         let labels = labels.iter().map(|(name, value)| {
             let mut pair = LabelPair::default();
             pair.set_name((*name).to_owned());
@@ -53,11 +58,11 @@ impl Family {
         let mut metric = Metric::from_label(labels.collect());
         if self.kind == MetricType::COUNTER {
             let mut counter = proto::Counter::default();
-            counter.set_value(value as f64);
+            counter.set_value(value);
             metric.set_counter(counter);
         } else {
             let mut gauge = proto::Gauge::default();
-            gauge.set_value(value as f64);
+            gauge.set_value(value);
             metric.set_gauge(gauge);
         }
         self.samples.push(metric);

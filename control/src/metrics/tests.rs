@@ -69,9 +69,11 @@ fn what_workers_count_is_summed_when_it_is_asked_for() {
         let stats = &running.workers()[0].stats;
         stats.count(Verdict::Dropped(DropReason::NoSession), 3);
         stats.ports[0].rx_bytes.add(1_000_000_007);
+        stats.busy_ns.add(1_250_000_000);
     }
     let text = metrics.text().unwrap();
     assert!(text.contains("plimsoll_drops_total{reason=\"no_session\"} 3\n"));
+    assert!(text.contains("plimsoll_worker_busy_seconds_total{worker=\"0\",cpu=\"0\"} 1.25\n"));
     assert!(
         text.contains("plimsoll_port_rx_bytes_total{port=\"wan\",side=\"network\"} 1000000007\n")
     );

@@ -6,8 +6,19 @@ use std::ptr;
 
 use super::{Capabilities, Device, PortConfig, PortError};
 use crate::device;
+use crate::interrupt::Interrupt;
 use crate::kernel;
 use crate::mempool::Mempool;
+
+/// Some drivers cannot do with receive interrupts what they can do without, and DPDK's error numbers do not say so.
+const CONFIGURE: [&str; 2] = [
+    "be configured",
+    "be configured with receive interrupts (dataplane.idle: poll does without)",
+];
+const START: [&str; 2] = [
+    "start",
+    "start with receive interrupts (dataplane.idle: poll does without)",
+];
 
 /// A port on its way to being started; dropped, its device is removed again.
 pub(super) struct Opening<'a> {
@@ -95,8 +106,10 @@ impl<'a> Opening<'a> {
         let mut rx_descriptors = self.config.rx_descriptors;
         let mut tx_descriptors = self.config.tx_descriptors;
         // SAFETY: the port was probed, is not started, and is known to this thread only.
-        let status = unsafe { dpdk_sys::plim_port_configure(id, self.config.queues, rss) };
-        self.check("be configured", status)?;
+        let status = unsafe {
+            dpdk_sys::plim_port_configure(id, self.config.queues, rss, self.config.interrupts)
+        };
+        self.check(self.with_or_without(CONFIGURE), status)?;
         // SAFETY: as above.
         let status = unsafe { dpdk_sys::rte_eth_dev_set_mtu(id, self.config.mtu) };
         if status != -libc::ENOTSUP {
@@ -139,7 +152,9 @@ impl<'a> Opening<'a> {
     pub(super) fn start(&self, driver: &str) -> Result<(), PortError> {
         let id = self.device.id();
         // SAFETY: the port is configured and has its queues.
-        self.check("start", unsafe { dpdk_sys::rte_eth_dev_start(id) })?;
+        self.check(self.with_or_without(START), unsafe {
+            dpdk_sys::rte_eth_dev_start(id)
+        })?;
         self.device.set_started();
         // A TAP hands over whatever the kernel sends; there is nothing to filter.
         if driver.starts_with("net_tap") {
@@ -156,6 +171,22 @@ impl<'a> Opening<'a> {
             }
         }
         Ok(())
+    }
+
+    /// How the queue of the started port tells that frames come, if that is asked for.
+    pub(super) fn interrupt(&self, queue: u16, driver: &str) -> Option<Interrupt> {
+        self.config
+            .interrupts
+            .then(|| Interrupt::of(self.device.id(), queue, driver))?
+    }
+
+    /// What the step is called.
+    fn with_or_without(&self, [without, with]: [&'static str; 2]) -> &'static str {
+        if self.config.interrupts {
+            with
+        } else {
+            without
+        }
     }
 
     pub(super) fn mac(&self) -> Result<[u8; 6], PortError> {

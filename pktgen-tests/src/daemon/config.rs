@@ -89,6 +89,8 @@ pub struct Config {
     pub plan: Plan,
     /// The workers' CPUs.
     pub cpus: Vec<u16>,
+    /// Lines of `dataplane`, each `key: value`, for keys that are not covered here.
+    pub dataplane: Vec<String>,
     /// The services.
     pub services: Vec<Service>,
     /// Lines for the top level, for keys that are not covered here.
@@ -117,6 +119,7 @@ impl Config {
         Self {
             plan,
             cpus: usable_cpus().last().copied().into_iter().collect(),
+            dataplane: Vec::new(),
             services,
             extra: Vec::new(),
         }
@@ -138,6 +141,9 @@ impl Config {
             "version: 1\ndataplane:\n  cpus: [{}]\n  sessions: 65536",
             cpus.join(", ")
         )?;
+        for line in &self.dataplane {
+            writeln!(text, "  {line}")?;
+        }
         writeln!(
             text,
             "  memory: {{ hugepages: auto, size: 256MiB }}\n  ports:"

@@ -210,6 +210,22 @@ impl<'t> Daemon<'t> {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// How long it has used a CPU so far, all of its threads together.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        let path = format!("/proc/{}/stat", self.process.id());
+        let stat = fs::read_to_string(&path).map_err(|source| Error::File {
+            path: path.clone(),
+            source,
+        })?;
+        cpu_time(&stat).ok_or(Error::Answer {
+            what: path,
+            answer: stat,
+        })
+    }
+
     /// Sends the daemon a signal.
     pub fn signal(&mut self, signal: Signal) {
         self.process.signal(signal);
@@ -263,4 +279,28 @@ fn ask(topology: &Topology, binaries: &Binaries, words: &[&str]) -> Result<Outpu
     topology
         .lb
         .run_any(&[&[program.as_str(), "--socket", &socket], words].concat())
+}
+
+/// proc(5): the fields after the name, which is in parentheses and may hold any character. utime and stime are in
+/// ticks of USER_HZ, which is 100 on every architecture that DPDK runs on.
+fn cpu_time(stat: &str) -> Option<Duration> {
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut fields = fields.split(' ').skip(11);
+    let ticks: u64 = fields.next()?.parse().ok()?;
+    Some(Duration::from_millis(
+        10 * (ticks + fields.next()?.parse::<u64>().ok()?),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_that_in_user_mode_and_in_the_kernel() {
+        let stat = "7 (a) b) R 1 7 7 0 -1 4194304 90 0 0 0 150 25 3 4 20 0 3 0 100 1 1";
+        assert_eq!(cpu_time(stat), Some(Duration::from_millis(1750)));
+        assert_eq!(cpu_time("7 (plimsolld) R 1"), None);
+        assert_eq!(cpu_time(""), None);
+    }
 }

@@ -45,6 +45,7 @@ pub(super) fn check(config: &Config, gaps: Gaps, findings: &mut Findings<'_, '_>
         sessions_per_worker: dataplane.sessions,
         hugepages: dataplane.memory.hugepages,
         memory_bytes,
+        idle: dataplane.idle,
         eal_args: dataplane.eal_args.clone(),
         ports: dataplane.ports.iter().map(port).collect(),
         socket: PathBuf::from(&config.control.socket),
