@@ -189,18 +189,27 @@ impl Running {
     /// Reads the file again and puts it in force, all of it or nothing. `colour` is for the report.
     pub fn reload(&mut self, colour: bool) -> Reload {
         let outcome = match config::load(&self.parts.file) {
-            Ok(loaded) => self.apply(loaded, colour),
+            Ok(loaded) => return self.put(loaded, colour),
             Err(errors) => Reload {
                 report: errors.report(colour),
                 ..self.outcome(ReloadResult::Invalid, &errors)
             },
         };
-        let place = ReloadResult::ALL
-            .iter()
-            .position(|result| *result == outcome.result);
+        self.count(outcome.result);
+        outcome
+    }
+
+    fn count(&mut self, result: ReloadResult) {
+        let place = ReloadResult::ALL.iter().position(|one| *one == result);
         if let Some(count) = place.and_then(|place| self.reloads.get_mut(place)) {
             *count += 1;
         }
+    }
+
+    /// Puts in force what was read, all of it or nothing. `colour` is for the report.
+    pub fn put(&mut self, loaded: Loaded, colour: bool) -> Reload {
+        let outcome = self.apply(loaded, colour);
+        self.count(outcome.result);
         outcome
     }
 
@@ -297,6 +306,12 @@ impl Running {
             asked.is_ok().then_some(listing)
         };
         self.parts.workers.iter().filter_map(ask).collect()
+    }
+
+    /// Whether every worker uses the newest snapshot.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.parts.publisher.settled()
     }
 
     /// Frees the snapshots that no worker uses any more.

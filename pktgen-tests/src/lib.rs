@@ -3,6 +3,7 @@
 //! This crate must not know the inside of the daemon: it starts `plimsolld`, speaks to it by `plimsoll` and by
 //! packets, and judges what comes out of the other end. `replay` does the same to the simulator.
 
+pub mod bench;
 pub mod daemon;
 pub mod endpoint;
 pub mod replay;
