@@ -5,6 +5,7 @@
 
 pub mod daemon;
 pub mod endpoint;
+pub mod pktgen;
 pub mod replay;
 pub mod topology;
 pub mod traffic;
