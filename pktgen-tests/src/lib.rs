@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod daemon;
 pub mod endpoint;
+pub mod pktgen;
 pub mod replay;
 pub mod topology;
 pub mod traffic;
