@@ -82,7 +82,7 @@ impl Shared {
         while self.arrived.0.load(Ordering::Acquire) < all {
             spins += 1;
             // The other one may want this very CPU.
-            if spins % 4096 == 0 {
+            if spins.is_multiple_of(4096) {
                 std::thread::yield_now();
             }
             spin_loop();

@@ -6,6 +6,7 @@
 pub mod bar;
 pub mod case;
 pub mod choice;
+pub mod generator;
 mod lane;
 pub mod limits;
 pub mod machine;
@@ -16,10 +17,13 @@ pub mod null;
 pub mod peers;
 pub mod plan;
 pub mod plot;
+pub mod processes;
 pub mod report;
 pub mod scale;
 pub mod services;
+pub mod site;
 pub mod stalls;
+pub mod subject;
 pub mod tails;
 pub mod text;
 pub mod traffic;
@@ -39,7 +43,7 @@ pub fn run(part: Part, plan: &Plan, results: &mut Results) -> Result<()> {
         Part::Memory => memory::run(plan, results),
         Part::Tails => tails::run(plan, results),
         Part::Scale => scale::run(plan, results),
-        Part::Vhost | Part::Veth => Ok(()),
+        Part::Vhost | Part::Veth => processes::run(part, plan, results),
         #[cfg(feature = "dpdk")]
         Part::Null => null::run(plan, results),
         #[cfg(not(feature = "dpdk"))]

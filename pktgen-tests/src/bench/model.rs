@@ -217,6 +217,29 @@ pub struct Stalls {
     pub histogram: Vec<(u64, u64)>,
 }
 
+/// Times from sending to arrival at one rate, in nanoseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Latency {
+    /// Its identity, as a row's.
+    pub id: String,
+    /// What was measured, in words.
+    pub what: String,
+    /// Frames sent per second.
+    pub rate_pps: u64,
+    /// The median.
+    pub p50: u64,
+    /// 90 %.
+    pub p90: u64,
+    /// 99 %.
+    pub p99: u64,
+    /// 99.9 %.
+    pub p999: u64,
+    /// 99.99 %.
+    pub p9999: u64,
+    /// The slowest.
+    pub max: u64,
+}
+
 /// Something that this run did not measure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
@@ -250,6 +273,8 @@ pub struct Results {
     pub rows: Vec<Row>,
     /// The histograms.
     pub stalls: Vec<Stalls>,
+    /// Latency between two processes.
+    pub latencies: Vec<Latency>,
     /// Many services.
     pub services: Vec<Figures>,
     /// What is missing.
@@ -270,6 +295,7 @@ impl Results {
             machine,
             rows: Vec::new(),
             stalls: Vec::new(),
+            latencies: Vec::new(),
             services: Vec::new(),
             left_out: Vec::new(),
             faults: Vec::new(),

@@ -73,7 +73,7 @@ impl World {
         for frame in frames {
             self.given += 1;
             let mut bytes = [0; FRAME];
-            let answer = if self.given % 2 == 0 {
+            let answer = if self.given.is_multiple_of(2) {
                 self.answers.pop_front()
             } else {
                 None

@@ -32,6 +32,9 @@ fn write_tables(out: &mut String, run: &Results) -> std::fmt::Result {
     if !run.stalls.is_empty() {
         writeln!(out, "\nhow long single polls took\n{}", stalls(run))?;
     }
+    if !run.latencies.is_empty() {
+        writeln!(out, "\nlatency over vhost-user\n{}", latencies(run))?;
+    }
     if !run.services.is_empty() {
         writeln!(out, "\nmany services\n{}", services(run))?;
     }
@@ -115,6 +118,29 @@ fn stalls(run: &Results) -> Table {
             us(one.max),
             one.repeatable_max.map(us).unwrap_or_default(),
             one.preempted.to_string(),
+        ]);
+    }
+    table
+}
+
+fn latencies(run: &Results) -> Table {
+    let mut table = table(
+        &[
+            "what", "rate", "p50", "p90", "p99", "p99.9", "p99.99", "max",
+        ],
+        1,
+    );
+    let us = |ns: u64| text::figure(ns as f64 / 1e3, Unit::Us);
+    for one in &run.latencies {
+        table.add_row([
+            one.what.clone(),
+            text::figure(one.rate_pps as f64, Unit::PacketsPerSecond),
+            us(one.p50),
+            us(one.p90),
+            us(one.p99),
+            us(one.p999),
+            us(one.p9999),
+            us(one.max),
         ]);
     }
     table

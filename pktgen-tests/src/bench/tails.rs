@@ -103,7 +103,7 @@ fn churn(plan: &Plan, results: &mut Results) -> Result<()> {
         recorder.begin();
         for batch in 0..batches {
             if batch % RELOAD_EVERY == 0 {
-                let weight = u32::from(batch / RELOAD_EVERY % 2 == 0) + 1;
+                let weight = u32::from((batch / RELOAD_EVERY).is_multiple_of(2)) + 1;
                 publisher.publish(builder.build(&weighted(&spec, weight), publisher.settled()));
             }
             let requests = lane.fill();

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use plimsoll_pktgen_tests::bench::machine::Machine;
 use plimsoll_pktgen_tests::bench::model::{Part, Results};
-use plimsoll_pktgen_tests::bench::plan::Plan;
+use plimsoll_pktgen_tests::bench::plan::{self, Plan};
 use plimsoll_pktgen_tests::bench::{self, report};
 use plimsoll_pktgen_tests::daemon::usable_cpus;
 
@@ -36,6 +36,9 @@ struct Arguments {
     #[arg(long, value_name = "DIR")]
     bin_dir: Option<PathBuf>,
 }
+
+/// What two programs and this one need for packets at a time, in MiB.
+const HUGEPAGES_MIB: u64 = 576;
 
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
@@ -84,7 +87,14 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
     }
     let beside = std::env::current_exe().context("cannot find this program's directory")?;
     let beside = beside.parent().map(PathBuf::from).unwrap_or_default();
+    let huge = plan::hugepages_are_free(HUGEPAGES_MIB);
+    if !huge {
+        eprintln!(
+            "plimsoll-bench: fewer than {HUGEPAGES_MIB} MiB of hugepages are free, so packets are in ordinary memory"
+        );
+    }
     Ok(Plan {
+        huge,
         quick: arguments.quick,
         rounds: arguments
             .rounds
