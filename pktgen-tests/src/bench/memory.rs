@@ -18,7 +18,6 @@ use super::case::{self, Case};
 use super::lane::{Lane, Shared};
 use super::model::{LeftOut, Part, Results, Row, Unit};
 use super::plan::{Plan, pin};
-use super::text;
 use crate::pktgen::Scenario;
 
 /// Batches of one round: long enough to be timed, short enough for many.
@@ -159,11 +158,9 @@ impl Bench {
 /// When a case cannot be set up.
 pub fn run(plan: &Plan, results: &mut Results) -> Result<()> {
     let (groups, left_out) = case::memory(plan.quick, plan.two_cpus());
-    let missing = left_out.iter().map(|case| {
-        let sessions = text::count(case.sessions().unwrap_or(0).into());
-        LeftOut::quick(&format!("in memory: {}, {sessions} sessions", case.title()))
-    });
-    results.left_out.extend(missing);
+    results
+        .left_out
+        .extend(LeftOut::quick_cases(Part::Memory, &left_out));
     if !plan.two_cpus() {
         results.left_out.push(LeftOut {
             what: "in memory: 2 workers".to_owned(),

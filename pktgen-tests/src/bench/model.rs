@@ -5,8 +5,10 @@
 use serde::{Serialize, Serializer};
 
 use super::bar::Judgement;
+use super::case::Case;
 use super::machine::Machine;
 use super::services::Figures;
+use super::text;
 
 /// Changes when a field of [`Results`] changes its meaning.
 const FORMAT: u32 = 1;
@@ -36,12 +38,13 @@ pub enum Part {
 }
 
 impl Part {
-    /// In the order of a run. What starts DPDK in this process comes last, since that cannot be undone.
+    /// In the order of a run: what weighs this process comes first, and what starts DPDK in it last, since that
+    /// cannot be undone.
     pub const ALL: [Self; 7] = [
+        Self::Scale,
         Self::Limits,
         Self::Memory,
         Self::Tails,
-        Self::Scale,
         Self::Vhost,
         Self::Veth,
         Self::Null,
@@ -257,6 +260,20 @@ impl LeftOut {
             what: what.to_owned(),
             why: "left out of a quick run".to_owned(),
         }
+    }
+
+    /// The same of a part's cases with many sessions; nothing if there are none.
+    #[must_use]
+    pub fn quick_cases(part: Part, cases: &[Case]) -> Option<Self> {
+        let most = cases.iter().filter_map(Case::sessions).max()?;
+        let least = cases.iter().filter_map(Case::sessions).min()?;
+        let range = [least, most].map(|count| text::count(count.into()));
+        Some(Self::quick(&format!(
+            "{}: {} cases with {} sessions",
+            part.title(),
+            cases.len(),
+            range.join(" to ")
+        )))
     }
 }
 

@@ -24,7 +24,6 @@ use super::case::{self, Case};
 use super::memory::publish;
 use super::model::{LeftOut, Part, Results, Row, Unit};
 use super::plan::{Plan, pin};
-use super::text;
 use super::traffic::{Back, Traffic};
 use crate::pktgen::{Protocol, Returns};
 
@@ -369,14 +368,9 @@ pub fn run(plan: &Plan, results: &mut Results) -> Result<()> {
     })?;
     let pool = Mempool::new(&eal, "bench", BUFFERS, device::data_room(1500))?;
     let (cases, left_out) = case::null(plan.quick);
-    let missing = left_out.iter().map(|case| {
-        let sessions = text::count(case.sessions().unwrap_or(0).into());
-        LeftOut::quick(&format!(
-            "without a wire: {}, {sessions} sessions",
-            case.title()
-        ))
-    });
-    results.left_out.extend(missing);
+    results
+        .left_out
+        .extend(LeftOut::quick_cases(Part::Null, &left_out));
     let mut benches = Vec::new();
     let ceiling = cases.first().copied().into_iter().map(|case| (case, true));
     let subjects = ceiling.chain(cases.iter().map(|case| (*case, false)));

@@ -46,6 +46,11 @@ pub const PEERS: &[Peer] = &[
         source: MEASURED,
     },
     Peer {
+        name: "VPP lb, prefetch distance 8",
+        points: &[(1e6, 53.0)],
+        source: MEASURED,
+    },
+    Peer {
         name: "testpmd macswap (driver alone)",
         points: &[(1.0, 12.5), (1e6, 12.7)],
         source: MEASURED,

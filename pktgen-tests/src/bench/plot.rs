@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 
 use super::text;
 
-const WIDTH: f64 = 1000.0;
+const WIDTH: f64 = 1010.0;
 const HEIGHT: f64 = 600.0;
-const LEFT: f64 = 140.0;
-const RIGHT: f64 = 700.0;
+const LEFT: f64 = 170.0;
+const RIGHT: f64 = 720.0;
 const TOP: f64 = 60.0;
 const BOTTOM: f64 = 500.0;
 /// Between two names.
@@ -69,7 +69,9 @@ fn write(out: &mut String, series: &[Series], title: &str, caption: &[&str]) -> 
         match one.points.as_slice() {
             [] => {}
             // A name at the far end would need a line across everything.
-            [point] => name(out, one, colour, x(point.0) + 9.0, y(point.1) + 4.0)?,
+            [point] if x(point.0) < f64::midpoint(LEFT, RIGHT) => {
+                name(out, one, colour, x(point.0) + 9.0, y(point.1) + 4.0)?;
+            }
             [.., last] => names.push((y(last.1), one, colour, *last)),
         }
     }

@@ -12,7 +12,6 @@ use super::model::{Latency, LeftOut, Part, Results, Row, Unit};
 use super::plan::Plan;
 use super::site::{Site, Wire};
 use super::subject::{Kind, Subject, has_program, has_testpmd};
-use super::text;
 use crate::pktgen::Method;
 
 /// Rounds of this part at most: each run takes seconds, and has the generator's own intervals within.
@@ -87,15 +86,9 @@ pub fn run(part: Part, plan: &Plan, results: &mut Results) -> Result<()> {
         cases.retain(|case| case.sessions().is_some_and(|count| count <= 1000));
         left_out.clear();
     }
-    let missing = left_out.iter().map(|case| {
-        let sessions = text::count(case.sessions().unwrap_or(0).into());
-        LeftOut::quick(&format!(
-            "{}: {}, {sessions} sessions",
-            part.title(),
-            case.title()
-        ))
-    });
-    results.left_out.extend(missing);
+    results
+        .left_out
+        .extend(LeftOut::quick_cases(part, &left_out));
     let mut entries = entries(&cases);
     let site = Site::new(wire, plan)?;
     let bench = Bench { plan, site: &site };

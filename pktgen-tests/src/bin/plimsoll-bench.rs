@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use plimsoll_pktgen_tests::bench::machine::Machine;
-use plimsoll_pktgen_tests::bench::model::{Part, Results};
+use plimsoll_pktgen_tests::bench::model::{LeftOut, Part, Results};
 use plimsoll_pktgen_tests::bench::plan::{self, Plan};
 use plimsoll_pktgen_tests::bench::{self, report};
 use plimsoll_pktgen_tests::daemon::usable_cpus;
@@ -55,6 +55,14 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<bool> {
     let plan = plan(&arguments)?;
     let mut results = Results::new(plan.quick, Machine::here());
+    if !plan.huge {
+        results.left_out.push(LeftOut {
+            what: "packets in hugepages".to_owned(),
+            why: format!(
+                "fewer than {HUGEPAGES_MIB} MiB of them are free, so ordinary memory is used"
+            ),
+        });
+    }
     for part in Part::ALL {
         if arguments.only.is_empty() || arguments.only.contains(&part) {
             eprintln!("plimsoll-bench: {} ...", part.title());
@@ -87,14 +95,8 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
     }
     let beside = std::env::current_exe().context("cannot find this program's directory")?;
     let beside = beside.parent().map(PathBuf::from).unwrap_or_default();
-    let huge = plan::hugepages_are_free(HUGEPAGES_MIB);
-    if !huge {
-        eprintln!(
-            "plimsoll-bench: fewer than {HUGEPAGES_MIB} MiB of hugepages are free, so packets are in ordinary memory"
-        );
-    }
     Ok(Plan {
-        huge,
+        huge: plan::hugepages_are_free(HUGEPAGES_MIB),
         quick: arguments.quick,
         rounds: arguments
             .rounds
