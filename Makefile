@@ -21,6 +21,7 @@ WRK ?= 0
 QUICK ?=
 ONLY ?=
 ROUNDS ?=
+PUBLISH ?=
 OUTPUT ?= pktgen-tests/results
 
 BUILD_PACKAGES := libdpdk-dev libclang-dev clang pkg-config gcc libc6-dev
@@ -81,10 +82,10 @@ e2e: build ## Tests in network namespaces with nginx, curl and wrk; they need ro
 e2e: HOST_TRIPLE = $(shell rustc -vV | sed -n 's/host: //p' | tr a-z- A-Z_)
 
 .PHONY: bench
-bench: build ## Speed beside testpmd in one run, every frame checked (QUICK=1 ONLY="a d" ROUNDS=11 OUTPUT=DIR)
+bench: build ## Speed beside testpmd in one run, every frame checked (QUICK=1 ONLY="a d" ROUNDS=11 OUTPUT=DIR PUBLISH=1)
 	@$(SUDO) pktgen-tests/install-packages.sh $(BENCH_PACKAGES)
-	@$(SUDO) pktgen-tests/with-hugepages.sh 640 $(RELEASE)/plimsoll-bench --output $(OUTPUT) \
-		$(if $(filter-out 0,$(QUICK)),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ONLY:%=--only %)
+	@$(SUDO) pktgen-tests/with-hugepages.sh 448 $(RELEASE)/plimsoll-bench --output $(OUTPUT) \
+		$(if $(filter-out 0,$(QUICK)),--quick) $(if $(filter-out 0,$(PUBLISH)),--publish .) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ONLY:%=--only %)
 
 .PHONY: docker
 docker: ## Build the container image; needs docker, or root, buildah and debootstrap

@@ -11,11 +11,13 @@ use serde::Deserialize;
 use super::model::Latency;
 use super::plan::Plan;
 use super::site::{Site, word};
-use super::subject::{Kind, MEMORY_MIB};
+use super::subject::Kind;
 use crate::pktgen::{Family, Method, Protocol, Scenario, Shape};
 
 /// How long it may take beyond what is measured: to start, to find the other end, and to open all flows.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Its packet memory, in MiB.
+const MEMORY_MIB: u32 = 64;
 /// How long traffic flows before it is measured.
 const WARM_UP: &str = "500ms";
 
@@ -135,7 +137,7 @@ fn words(plan: &Plan, site: &Site, request: &Request<'_>) -> Vec<String> {
     let pairs = [
         ("--device", site.generator_device()),
         ("--cpu", plan.other_cpu.to_string()),
-        ("--memory-mib", MEMORY_MIB.to_string()),
+        ("--memory", MEMORY_MIB.to_string()),
         ("--method", method.to_owned()),
         ("--family", family.to_owned()),
         ("--protocol", protocol.to_owned()),

@@ -413,3 +413,6 @@ impl<'s> Lane<'s> {
         complaints
     }
 }
+
+#[cfg(test)]
+mod tests;

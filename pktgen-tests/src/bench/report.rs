@@ -241,6 +241,61 @@ pub fn store(run: &Results, directory: &Path) -> Result<()> {
     write("performance.svg", plot(run))
 }
 
+/// Where the table in the README begins and ends.
+const MARKS: (&str, &str) = (
+    "<!-- Written by `make bench PUBLISH=1`: -->\n",
+    "<!-- /bench -->",
+);
+
+/// Puts the plot and the table of the bar into the documents of the source tree `root`.
+///
+/// # Errors
+/// When they cannot be written, or the README has no place for the table.
+pub fn publish(run: &Results, root: &Path) -> Result<()> {
+    let path = root.join("docs/performance.svg");
+    std::fs::write(&path, plot(run)).with_context(|| path.display().to_string())?;
+    let path = root.join("README.md");
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let text = with_table(&text, &markdown(run))
+        .with_context(|| format!("{} has no place for the table", path.display()))?;
+    std::fs::write(&path, text).with_context(|| path.display().to_string())
+}
+
+/// `text` with another table between its marks.
+fn with_table(text: &str, table: &str) -> Option<String> {
+    let (before, rest) = text.split_once(MARKS.0)?;
+    let (_, after) = rest.split_once(MARKS.1)?;
+    Some([before, MARKS.0, "\n", table, "\n", MARKS.1, after].concat())
+}
+
+/// The bar as a table in Markdown.
+fn markdown(run: &Results) -> String {
+    let mut out = "| figure | bar | measured | |\n|---|---|---|---|\n".to_owned();
+    for one in &run.bar {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {} |",
+            one.what, one.bar, one.figure, one.verdict
+        );
+    }
+    let machine = &run.machine;
+    let _ = writeln!(
+        out,
+        "\nMeasured {} at commit {} on {} CPUs of {}{}, one of them for what is measured.",
+        machine.date.split('T').next().unwrap_or_default(),
+        machine.commit,
+        machine.cpus,
+        machine.cpu,
+        if machine.hypervisor.is_some() {
+            " in a virtual machine"
+        } else {
+            ""
+        }
+    );
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,5 +347,25 @@ mod tests {
         let plot = std::fs::read_to_string(place.join("performance.svg")).unwrap();
         assert!(plot.contains("Plimsoll DR") && plot.contains("Katran"));
         assert!(!plot.contains("Plimsoll tunnel"));
+    }
+
+    #[test]
+    fn publishing_replaces_the_table_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        std::fs::create_dir(root.join("docs")).unwrap();
+        let readme = root.join("README.md");
+        std::fs::write(&readme, "# P\n").unwrap();
+        assert!(publish(&run(), root).is_err());
+        let (begin, end) = MARKS;
+        std::fs::write(&readme, format!("# P\n{begin}old\n{end}\nmore\n")).unwrap();
+        for _ in 0..2 {
+            publish(&run(), root).unwrap();
+        }
+        let text = std::fs::read_to_string(&readme).unwrap();
+        assert!(text.starts_with("# P\n") && text.ends_with(&format!("{end}\nmore\n")));
+        assert!(!text.contains("old"));
+        let row = "| pipeline alone, DR, 1 k sessions | <= 30.0 ns | 25.0 ns | pass |";
+        assert_eq!(text.matches(row).count(), 1, "{text}");
     }
 }

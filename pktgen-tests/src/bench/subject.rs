@@ -16,8 +16,8 @@ use crate::topology::Process;
 
 /// How long either may take to be ready: a table of a million sessions is written to once.
 const START_LIMIT: Duration = Duration::from_secs(30);
-/// Packet memory of each program, in MiB.
-pub const MEMORY_MIB: u32 = 256;
+/// Packet memory, in MiB.
+const MEMORY_MIB: u32 = 256;
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +101,14 @@ impl<'s> Subject<'s> {
         let memory = MEMORY_MIB.to_string();
         let device = site.subject_device();
         let mut words = vec!["dpdk-testpmd", "--lcores", &lcores, "--no-pci"];
-        words.extend(["--no-telemetry", "-m", &memory, "--vdev", &device]);
+        words.extend([
+            "--no-telemetry",
+            "--iova-mode=va",
+            "-m",
+            &memory,
+            "--vdev",
+            &device,
+        ]);
         if site.huge {
             words.extend(["--in-memory", "--single-file-segments"]);
         } else {

@@ -32,13 +32,16 @@ struct Arguments {
     /// Where latest.json and performance.svg are left
     #[arg(long, value_name = "DIR", default_value = "pktgen-tests/results")]
     output: PathBuf,
+    /// The source tree whose README.md and docs/performance.svg shall have this run's figures
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["quick", "only"])]
+    publish: Option<PathBuf>,
     /// Where plimsolld, plimsoll and plimsoll-pktgen are [default: where this program is]
     #[arg(long, value_name = "DIR")]
     bin_dir: Option<PathBuf>,
 }
 
 /// What two programs and this one need for packets at a time, in MiB.
-const HUGEPAGES_MIB: u64 = 576;
+const HUGEPAGES_MIB: u64 = 400;
 
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
@@ -72,6 +75,11 @@ fn run(arguments: Arguments) -> Result<bool> {
     results.bar = bench::bar::judge(&results);
     print!("{}", report::tables(&results));
     report::store(&results, &arguments.output)?;
+    if let Some(root) = &arguments.publish
+        && results.faults.is_empty()
+    {
+        report::publish(&results, root)?;
+    }
     eprintln!(
         "plimsoll-bench: results are in {}",
         arguments.output.display()
