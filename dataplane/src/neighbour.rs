@@ -161,6 +161,7 @@ pub struct Neighbours<B> {
     next_due: Time,
     /// The earliest due time that the scan under way has seen.
     scan_due: Time,
+    changes: u64,
 }
 
 const NEVER: Time = Time::from_ms(u64::MAX);
@@ -179,7 +180,16 @@ impl<B> Neighbours<B> {
             barren_until: Time::default(),
             next_due: NEVER,
             scan_due: NEVER,
+            changes: 0,
         }
+    }
+
+    /// Counts up whenever a MAC that could be used is another one, or can no longer be used without
+    /// asking for it: whoever remembers what `lookup` said must forget it.
+    #[inline]
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Packets that wait for an answer.
@@ -289,7 +299,9 @@ impl<B> Neighbours<B> {
         let Some(entry) = self.entries.get_mut(slot).and_then(Option::as_mut) else {
             return Learned::NOTHING;
         };
+        let before = entry.certain_mac();
         let learned = entry.learn(claim, now);
+        self.changes += u64::from(before.is_some() && before != entry.certain_mac());
         let due_at = entry.due_at;
         self.wake(due_at);
         if let Some((_, released)) = &learned.released {
@@ -322,7 +334,9 @@ impl<B> Neighbours<B> {
                 continue;
             };
             if entry.due_at <= now {
+                let before = entry.certain_mac();
                 let given_up = entry.advance(now, &mut act);
+                self.changes += u64::from(before.is_some() && before != entry.certain_mac());
                 self.waiting -= given_up;
                 if entry.due_at == NEVER {
                     self.index.remove(&(entry.port, entry.address));
@@ -382,6 +396,7 @@ impl<B> Neighbours<B> {
             }
         }
         let old = self.entries.get_mut(slot?)?.take()?;
+        self.changes += 1;
         self.index.remove(&(old.port, old.address));
         slot
     }
@@ -401,6 +416,11 @@ impl<B> Neighbours<B> {
 }
 
 impl<B> Entry<B> {
+    /// The MAC, if using it has no further consequence.
+    fn certain_mac(&self) -> Option<Mac> {
+        matches!(self.state, State::Reachable | State::Probing { .. }).then_some(self.mac)
+    }
+
     /// Whether packets wait for it, or were sent to it a moment ago.
     fn is_needed(&self, now: Time) -> bool {
         let has_mac = matches!(

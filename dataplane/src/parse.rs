@@ -9,6 +9,7 @@ use crate::wire::checksum::Sum;
 use crate::wire::{ethernet, icmpv4, ipv4, ipv6, sctp, tcp, udp, vlan};
 
 mod martian;
+mod plain;
 mod quoted;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ pub use martian::{
     is_martian_destination_v4, is_martian_destination_v6, is_martian_source_v4,
     is_martian_source_v6,
 };
+pub use plain::{Plain, plain_v4, plain_v6};
 pub use quoted::{Quoted, parse_quoted};
 
 /// What a frame is.
@@ -275,14 +277,14 @@ fn parse_ipv4(frame: &[u8], l3: u16) -> Parse {
     if header.version() != 4 || header_bytes < 20 {
         return Parse::Drop(DropReason::Ipv4Header);
     }
-    let sum = if header_bytes == 20 {
-        header.sum()
+    let is_intact = if header_bytes == 20 {
+        header.is_intact()
     } else if let Some(with_options) = datagram.get(..usize::from(header_bytes)) {
-        Sum::of(with_options)
+        Sum::of(with_options).is_valid()
     } else {
         return Parse::Drop(DropReason::Truncated);
     };
-    if !sum.is_valid() {
+    if !is_intact {
         return Parse::Drop(DropReason::Ipv4Checksum);
     }
     let total_length = header.total_length();

@@ -6,13 +6,16 @@ use std::net::IpAddr;
 use super::begin::opens;
 use super::idle::note_numbers;
 use super::one_packet::{Translation, translation};
-use super::{Action, Engine, Look, Origin, Tabled, flow_key, reply_key};
+use super::{Action, Engine, Origin, Tabled, flow_key, reply_key};
 use crate::flow::{Address, Protocol};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::rewrite::nat::{self, Socket};
-use crate::session::{Direction, Flags, SctpState, Session, SessionIndex, State, TcpState};
+use crate::session::{
+    Direction, Flags, SctpState, Session, SessionIndex, SessionTable, State, TcpState, Timeouts,
+};
 use crate::snapshot::Snapshot;
+use crate::snapshot::id::RealId;
 use crate::snapshot::model::{ForwardMethod, RealServer};
 use crate::snapshot::policy::{OnDown, Reuse};
 use crate::time::Time;
@@ -33,16 +36,12 @@ impl<P: Pool> Engine<P> {
         packet: &Packet,
         protocol: Protocol,
         (source, destination): (A, A),
-        look: &Look,
         origin: Origin,
         now: Time,
     ) -> Action {
         let table = A::table(&mut self.sessions);
         let key = flow_key(packet, protocol, source, destination);
-        let found = match (look.hashes, look.hints) {
-            (Some(hashes), Some(hints)) => table.find_hinted(hints.key, hashes.key, &key, now),
-            _ => table.find(table.hash(&key), &key, now),
-        };
+        let found = table.find(table.hash(&key), &key, now);
         // Whether a packet that ends a session begins another although it opens none.
         let mut moves = false;
         if let Some(index) = found {
@@ -52,12 +51,7 @@ impl<P: Pool> Engine<P> {
             }
         } else if snapshot.has_nat() {
             let key = reply_key(packet, protocol, source, destination);
-            let hashes = look.hashes.and_then(|hashes| hashes.reply);
-            let hints = look.hints.and_then(|hints| hints.reply);
-            let found = match (hashes, hints) {
-                (Some(hash), Some(hint)) => table.find_reply_hinted(hint, hash, &key, now),
-                _ => table.find_reply(table.reply_hash(&key), &key, now),
-            };
+            let found = table.find_reply(table.reply_hash(&key), &key, now);
             if let Some(index) = found {
                 return self.reply::<A, F>(snapshot, frame, packet, index, origin, now);
             }
@@ -120,7 +114,6 @@ impl<P: Pool> Engine<P> {
         let Some(real) = snapshot.real(session.real()) else {
             return Continued::Done(Action::Drop(DropReason::RealGone));
         };
-        let counters = self.counters(snapshot, session.real());
         match end_of(&session, real, packet) {
             End::No => {}
             End::Yes { moves } => {
@@ -143,24 +136,14 @@ impl<P: Pool> Engine<P> {
             Direction::Input
         };
         let secure = real.policy.is_secure(self.pressed);
-        let state = session.state().next(direction, packet.signal(), secure);
         let table = A::table(&mut self.sessions);
-        table.touch(index, state, real.timeouts.deadline(state, now));
+        let signal = packet.signal();
+        let moved = advance(table, index, direction, signal, secure, &real.timeouts, now);
         if real.policy.idle_reset {
             note_numbers(table.get_mut(index), session.state(), packet, frame.bytes());
         }
-        if session.is_controlled() && state.assures(direction) {
-            table.assure(index);
-        }
-        if let Some(counters) = counters {
-            if real.configured {
-                counters.in_packets.add(1);
-                counters.in_bytes.add(u64::from(packet.datagram_bytes()));
-            }
-            if counters.shift(session.state().is_active(), state.is_active()) {
-                snapshot.settle(self.start.worker, session.real());
-            }
-        }
+        let bytes = real.configured.then_some(packet.datagram_bytes());
+        self.count(snapshot, session.real(), Direction::Input, bytes, moved);
         let method = method_of(session.flags());
         let socket = session
             .real_address()
@@ -197,24 +180,17 @@ impl<P: Pool> Engine<P> {
             return Action::Drop(DropReason::RealGone);
         };
         let secure = known.policy.is_secure(self.pressed);
-        let state = session
-            .state()
-            .next(Direction::Output, packet.signal(), secure);
-        let deadline = known.timeouts.deadline(state, now);
-        let table = A::table(&mut self.sessions);
-        table.touch(index, state, deadline);
-        if session.is_controlled() && state.assures(Direction::Output) {
-            table.assure(index);
-        }
-        if let Some(counters) = self.counters(snapshot, session.real()) {
-            if known.configured {
-                counters.out_packets.add(1);
-                counters.out_bytes.add(u64::from(packet.datagram_bytes()));
-            }
-            if counters.shift(session.state().is_active(), state.is_active()) {
-                snapshot.settle(self.start.worker, session.real());
-            }
-        }
+        let moved = advance(
+            A::table(&mut self.sessions),
+            index,
+            Direction::Output,
+            packet.signal(),
+            secure,
+            &known.timeouts,
+            now,
+        );
+        let bytes = known.configured.then_some(packet.datagram_bytes());
+        self.count(snapshot, session.real(), Direction::Output, bytes, moved);
         let translation = Translation {
             id: session.real(),
             real: Socket {
@@ -228,6 +204,61 @@ impl<P: Pool> Engine<P> {
             client: key.client,
         };
         self.forward_reply::<A, F>(snapshot, frame, packet, &translation, origin, now)
+    }
+}
+
+/// A session's state before and after a packet.
+pub(super) type Moved = (State, State);
+
+/// Moves a session on by a packet from `direction`, and puts its end off.
+#[inline(always)]
+pub(super) fn advance<A: Tabled>(
+    table: &mut SessionTable<A>,
+    index: SessionIndex,
+    direction: Direction,
+    signal: u8,
+    secure: bool,
+    timeouts: &Timeouts,
+    now: Time,
+) -> Moved {
+    let session = table.get(index);
+    let (before, controlled) = (session.state(), session.is_controlled());
+    let state = before.next(direction, signal, secure);
+    table.touch(index, state, timeouts.deadline(state, now));
+    if controlled && state.assures(direction) {
+        table.assure(index);
+    }
+    (before, state)
+}
+
+impl<P: Pool> Engine<P> {
+    /// Counts a packet of a session, of so many bytes unless its real server is gone, by the side that
+    /// sent it.
+    #[inline(always)]
+    pub(super) fn count(
+        &self,
+        snapshot: &Snapshot,
+        id: RealId,
+        direction: Direction,
+        bytes: Option<u32>,
+        (before, after): Moved,
+    ) {
+        let Some(counters) = self.counters(snapshot, id) else {
+            return;
+        };
+        if let Some(bytes) = bytes {
+            let (packets, all_bytes) = match direction {
+                Direction::Output => (&counters.out_packets, &counters.out_bytes),
+                Direction::Input | Direction::InputOnly => {
+                    (&counters.in_packets, &counters.in_bytes)
+                }
+            };
+            packets.add(1);
+            all_bytes.add(u64::from(bytes));
+        }
+        if before != after && counters.shift(before.is_active(), after.is_active()) {
+            snapshot.settle(self.start.worker, id);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a packet is for: a session or service, one of our own addresses, the kernel, or nobody.
 //! Order matters, and follows IPVS where IPVS has an order.
 
-use super::{Action, Engine, Look, Origin};
+use super::{Action, Engine, Origin};
 use crate::flow::V4;
 use crate::flow::V6;
 use crate::io::{PacketBuf, Pool};
@@ -20,7 +20,7 @@ impl<P: Pool> Engine<P> {
         &mut self,
         snapshot: &Snapshot,
         frame: &mut F,
-        look: &Look,
+        parse: &Parse,
         origin: Origin,
         now: Time,
     ) -> Action {
@@ -34,7 +34,7 @@ impl<P: Pool> Engine<P> {
         if to != port.mac && !to.is_group() {
             return Action::Drop(DropReason::OtherMac);
         }
-        match &look.parse {
+        match parse {
             Parse::Ip(packet) => {
                 if packet.datagram_bytes() > u32::from(port.mtu) && origin.cut.is_none() {
                     return Action::Drop(DropReason::OversizeFrame);
@@ -43,7 +43,7 @@ impl<P: Pool> Engine<P> {
                     // RFC 1122 section 3.3.6; IPVS too takes only what was sent to the host alone.
                     return Action::Drop(DropReason::OtherMac);
                 }
-                self.classify_ip(snapshot, frame, packet, look, origin, now)
+                self.classify_ip(snapshot, frame, packet, origin, now)
             }
             Parse::Arp { offset } => {
                 self.classify_arp(snapshot, frame, usize::from(*offset), origin.port, now)
@@ -68,7 +68,6 @@ impl<P: Pool> Engine<P> {
         snapshot: &Snapshot,
         frame: &mut F,
         packet: &Packet,
-        look: &Look,
         origin: Origin,
         now: Time,
     ) -> Action {
@@ -99,7 +98,6 @@ impl<P: Pool> Engine<P> {
                 packet,
                 protocol,
                 (source, destination),
-                look,
                 origin,
                 now,
             ),
@@ -115,7 +113,6 @@ impl<P: Pool> Engine<P> {
                 packet,
                 protocol,
                 (source, destination),
-                look,
                 origin,
                 now,
             ),

@@ -5,6 +5,7 @@ mod balance;
 mod begin;
 mod classify;
 mod deliver;
+mod established;
 mod flush;
 mod forward;
 mod fragments;
@@ -20,24 +21,24 @@ mod persist;
 mod refuse;
 mod transit;
 mod tunnel_errors;
+mod way;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ahash::RandomState;
-use arrayvec::ArrayVec;
 use hashbrown::HashMap;
 
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::io::{BURST, PacketBuf, Pool};
 use crate::neighbour::Neighbours;
-use crate::parse::{Addresses, Packet, Parse, parse};
+use crate::parse::{Packet, parse};
 use crate::reassembly::Reassembly;
 use crate::rewrite::family::Family;
 use crate::schedule::Start;
 use crate::schedule::destinations::Destinations;
 use crate::schedule::random::Random;
-use crate::session::{Flags, Hint, KeyHash, ReplyHash, Session, SessionTable};
+use crate::session::{Flags, Session, SessionTable};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::{PortId, RealId};
 use crate::snapshot::policy::Shedder;
@@ -48,6 +49,7 @@ use crate::verdict::{DropReason, Verdict};
 
 pub use message::{Inboxes, Message, Whole, inboxes};
 
+use established::{Glances, Kind, Passed};
 use message::Cut;
 
 /// What one worker is told at its start.
@@ -121,12 +123,18 @@ pub(crate) struct Sessions {
 /// A family that has a session table.
 pub(crate) trait Tabled: Family {
     fn table(sessions: &mut Sessions) -> &mut SessionTable<Self>;
+    fn table_of(sessions: &Sessions) -> &SessionTable<Self>;
 }
 
 impl Tabled for V4 {
     #[inline]
     fn table(sessions: &mut Sessions) -> &mut SessionTable<Self> {
         &mut sessions.v4
+    }
+
+    #[inline]
+    fn table_of(sessions: &Sessions) -> &SessionTable<Self> {
+        &sessions.v4
     }
 }
 
@@ -135,29 +143,11 @@ impl Tabled for V6 {
     fn table(sessions: &mut Sessions) -> &mut SessionTable<Self> {
         &mut sessions.v6
     }
-}
 
-/// A packet's hashes, computed one stage before they are needed.
-#[derive(Debug, Clone, Copy)]
-struct Hashes {
-    key: KeyHash,
-    /// Only where NAT is in use.
-    reply: Option<ReplyHash>,
-}
-
-/// Where the second stage saw the packet's session.
-#[derive(Debug, Clone, Copy)]
-struct Hints {
-    key: Hint,
-    reply: Option<Hint>,
-}
-
-/// One frame between the stages.
-#[derive(Debug, Clone, Copy)]
-struct Look {
-    parse: Parse,
-    hashes: Option<Hashes>,
-    hints: Option<Hints>,
+    #[inline]
+    fn table_of(sessions: &Sessions) -> &SessionTable<Self> {
+        &sessions.v6
+    }
 }
 
 /// One worker's half of the packet path: all that moves. The other half is the [`Snapshot`].
@@ -186,6 +176,7 @@ pub(crate) struct Engine<P: Pool> {
     /// Over the errors that look for their session on other workers.
     searched: limit::ErrorLimit,
     path_mtus: path_mtu::PathMtus,
+    ways: way::Ways,
     /// Whether half-open sessions hold too much of a session table.
     pressed: bool,
     /// When each of our addresses was last defended.
@@ -222,6 +213,7 @@ impl<P: Pool> Engine<P> {
             flush: flush::Flush::default(),
             defended: HashMap::with_hasher(hasher.clone()),
             path_mtus: path_mtu::PathMtus::new(hasher.clone()),
+            ways: way::Ways::new(),
             owners: hasher,
             next_id: u16::try_from(config.start.worker).unwrap_or(0),
             errors: limit::ErrorLimit::default(),
@@ -240,11 +232,13 @@ impl<P: Pool> Engine<P> {
         frames: &mut Vec<P::Buf>,
         now: Time,
     ) {
-        let role = snapshot
-            .ports
-            .get(usize::from(port.0))
-            .map(|port| port.role);
-        if let Some(PortRole::Kernel { network }) = role {
+        let Some(spec) = snapshot.ports.get(usize::from(port.0)) else {
+            self.stats
+                .count(Verdict::Dropped(DropReason::NotLocal), frames.len() as u64);
+            frames.clear();
+            return;
+        };
+        if let PortRole::Kernel { network } = spec.role {
             for frame in frames.drain(..) {
                 let verdict = Verdict::Forwarded;
                 self.emit(frame, network, Some(Fate { verdict, frames: 1 }));
@@ -256,85 +250,47 @@ impl<P: Pool> Engine<P> {
             hops,
             cut: None,
         };
-        let mut looks = ArrayVec::<Look, BURST>::new();
-        let nat = snapshot.has_nat();
+        self.renew_ways(snapshot);
+        let mut glances = Glances::default();
         for frame in frames.iter().take(BURST) {
-            looks.push(self.look(frame.bytes(), nat));
+            self.glance(snapshot, spec, frame.bytes(), &mut glances);
         }
-        for look in &mut looks {
-            look.hints = self.prefetch_entries(look);
-        }
-        for (frame, look) in frames.drain(..).zip(&looks) {
-            self.one(snapshot, frame, look, origin, now);
-        }
-    }
-
-    /// First stage: headers, hashes, and the first of two cache lines of the session table.
-    #[inline]
-    fn look(&self, frame: &[u8], nat: bool) -> Look {
-        let parse = parse(frame);
-        let Parse::Ip(packet) = &parse else {
-            return Look {
-                parse,
-                hashes: None,
-                hints: None,
+        self.step_nearer(&mut glances.v4);
+        self.step_nearer(&mut glances.v6);
+        let mut forwarded = 0;
+        let (mut v4, mut v6) = (glances.v4.iter(), glances.v6.iter());
+        for (mut frame, kind) in frames.drain(..).zip(&glances.kinds) {
+            let passed = match kind {
+                Kind::Other => None,
+                Kind::V4 => v4
+                    .next()
+                    .map(|known| self.pass(snapshot, &mut frame, known, now)),
+                Kind::V6 => v6
+                    .next()
+                    .map(|known| self.pass(snapshot, &mut frame, known, now)),
             };
-        };
-        let hashes = packet
-            .balanced_protocol()
-            .filter(|_| packet.fragment.is_none())
-            .map(|protocol| match packet.addresses {
-                Addresses::V4 {
-                    source,
-                    destination,
-                } => hashes(
-                    &self.sessions.v4,
-                    packet,
-                    protocol,
-                    (source, destination),
-                    nat,
-                ),
-                Addresses::V6 {
-                    source,
-                    destination,
-                } => hashes(
-                    &self.sessions.v6,
-                    packet,
-                    protocol,
-                    (source, destination),
-                    nat,
-                ),
-            });
-        Look {
-            parse,
-            hashes,
-            hints: None,
+            let passed = passed.unwrap_or(Passed::No);
+            match passed {
+                Passed::To(to) => {
+                    if let Some(queue) = self.out.get_mut(usize::from(to.0)) {
+                        queue.push(frame);
+                        forwarded += 1;
+                    }
+                }
+                Passed::Drop(reason) => self.stats.count(Verdict::Dropped(reason), 1),
+                Passed::No => {
+                    self.one(snapshot, frame, origin, now);
+                    self.renew_ways(snapshot);
+                }
+            }
         }
+        self.stats.count(Verdict::Forwarded, forwarded);
     }
 
-    /// Second stage: the second cache line.
-    #[inline]
-    fn prefetch_entries(&self, look: &Look) -> Option<Hints> {
-        let (Parse::Ip(packet), Some(hashes)) = (&look.parse, look.hashes) else {
-            return None;
-        };
-        Some(match packet.addresses {
-            Addresses::V4 { .. } => prefetch(&self.sessions.v4, hashes),
-            Addresses::V6 { .. } => prefetch(&self.sessions.v6, hashes),
-        })
-    }
-
-    /// Third stage: decision, rewriting and delivery of one frame.
-    #[inline]
-    fn one(
-        &mut self,
-        snapshot: &Snapshot,
-        mut frame: P::Buf,
-        look: &Look,
-        origin: Origin,
-        now: Time,
-    ) {
-        let action = self.classify(snapshot, &mut frame, look, origin, now);
+    /// The long way: headers, decision, rewriting and delivery of one frame, whatever it is.
+    fn one(&mut self, snapshot: &Snapshot, mut frame: P::Buf, origin: Origin, now: Time) {
+        let parse = parse(frame.bytes());
+        let action = self.classify(snapshot, &mut frame, &parse, origin, now);
         match action {
             Action::Drop(reason) => self.stats.count(Verdict::Dropped(reason), 1),
             Action::Route {
@@ -384,8 +340,8 @@ impl<P: Pool> Engine<P> {
             hops,
             cut: Some(whole.cut),
         };
-        let look = self.look(whole.frame.bytes(), snapshot.has_nat());
-        let action = self.classify(snapshot, &mut whole.frame, &look, origin, now);
+        let parse = parse(whole.frame.bytes());
+        let action = self.classify(snapshot, &mut whole.frame, &parse, origin, now);
         let count = whole.frames();
         match action {
             Action::Drop(reason) => self.stats.count(Verdict::Dropped(reason), count),
@@ -484,32 +440,6 @@ impl<P: Pool> Engine<P> {
 /// clients is that slow with its handshakes, but a flood is.
 fn is_pressed<A: Address>(table: &SessionTable<A>) -> bool {
     table.half_open() > table.capacity() / 4
-}
-
-#[inline]
-fn hashes<A: Family>(
-    table: &SessionTable<A>,
-    packet: &Packet,
-    protocol: Protocol,
-    (source, destination): (A, A),
-    nat: bool,
-) -> Hashes {
-    let key = table.hash(&flow_key(packet, protocol, source, destination));
-    table.prefetch_tags(key);
-    let reply = nat.then(|| {
-        let reply = table.reply_hash(&reply_key(packet, protocol, source, destination));
-        table.prefetch_reply_tags(reply);
-        reply
-    });
-    Hashes { key, reply }
-}
-
-#[inline]
-fn prefetch<A: Family>(table: &SessionTable<A>, hashes: Hashes) -> Hints {
-    Hints {
-        key: table.prefetch_entry(hashes.key),
-        reply: hashes.reply.map(|reply| table.prefetch_reply_entry(reply)),
-    }
 }
 
 /// The packet as one of a client to a virtual address.

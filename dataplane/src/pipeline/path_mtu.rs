@@ -30,26 +30,38 @@ struct Learnt {
 
 /// One worker's path MTUs, by the real server's address.
 #[derive(Debug)]
-pub(super) struct PathMtus(HashMap<IpAddr, Learnt, RandomState>);
+pub(super) struct PathMtus {
+    learnt: HashMap<IpAddr, Learnt, RandomState>,
+    changes: u64,
+}
 
 impl PathMtus {
     pub(super) fn new(hasher: RandomState) -> Self {
-        Self(HashMap::with_hasher(hasher))
+        Self {
+            learnt: HashMap::with_hasher(hasher),
+            changes: 0,
+        }
+    }
+
+    /// Counts up whenever a path becomes narrower.
+    #[inline]
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Largest IP packet on the way to `real`, whose first link carries `link` bytes.
     #[inline]
     pub(super) fn limit(&mut self, real: IpAddr, link: u16, now: Time) -> u16 {
-        if self.0.is_empty() {
+        if self.learnt.is_empty() {
             return link;
         }
         self.learnt(real, now).map_or(link, |mtu| mtu.min(link))
     }
 
     fn learnt(&mut self, real: IpAddr, now: Time) -> Option<u16> {
-        let learnt = *self.0.get(&real)?;
+        let learnt = *self.learnt.get(&real)?;
         if learnt.until <= now {
-            self.0.remove(&real);
+            self.learnt.remove(&real);
             return None;
         }
         Some(learnt.mtu)
@@ -68,12 +80,13 @@ impl PathMtus {
 
     /// The same from another worker, who has judged it.
     pub(super) fn note(&mut self, real: IpAddr, mtu: u16, now: Time) {
-        if self.0.len() >= CAPACITY {
-            self.0.retain(|_, learnt| learnt.until > now);
+        if self.learnt.len() >= CAPACITY {
+            self.learnt.retain(|_, learnt| learnt.until > now);
         }
-        if self.0.len() < CAPACITY || self.0.contains_key(&real) {
+        if self.learnt.len() < CAPACITY || self.learnt.contains_key(&real) {
             let until = now.plus_ms(LIFETIME_MS);
-            self.0.insert(real, Learnt { mtu, until });
+            self.learnt.insert(real, Learnt { mtu, until });
+            self.changes += 1;
         }
     }
 }
@@ -119,7 +132,7 @@ mod tests {
         let last = start.plus_ms(LIFETIME_MS - 1);
         assert_eq!(mtus.limit(one, LINK, last), 1300);
         assert_eq!(mtus.limit(one, LINK, last.plus_ms(1)), LINK);
-        assert!(mtus.0.is_empty());
+        assert!(mtus.learnt.is_empty());
     }
 
     #[test]
@@ -154,12 +167,12 @@ mod tests {
         for number in 0..5000 {
             mtus.learn(numbered(number), 1300, LINK, now);
         }
-        assert_eq!(mtus.0.len(), CAPACITY);
+        assert_eq!(mtus.learnt.len(), CAPACITY);
         assert_eq!(mtus.limit(numbered(4999), LINK, now), LINK);
         let later = now.plus_ms(LIFETIME_MS);
         mtus.learn(numbered(4999), 1300, LINK, later);
         assert_eq!(
-            (mtus.0.len(), mtus.limit(numbered(4999), LINK, later)),
+            (mtus.learnt.len(), mtus.limit(numbered(4999), LINK, later)),
             (1, 1300)
         );
     }

@@ -10,6 +10,8 @@ use crate::wire::{ipv4, ipv6};
 
 /// An address family's rewrites.
 pub trait Family: Address {
+    /// Length of an IP header without options or extension headers.
+    const HEADER_BYTES: usize;
     /// The address, if it is of this family.
     fn of(address: IpAddr) -> Option<Self>;
     /// Source and destination, if they are of this family.
@@ -27,6 +29,8 @@ pub trait Family: Address {
 }
 
 impl Family for V4 {
+    const HEADER_BYTES: usize = ipv4::HEADER_BYTES;
+
     fn of(address: IpAddr) -> Option<Self> {
         match address {
             IpAddr::V4(address) => Some(address.into()),
@@ -81,6 +85,8 @@ impl Family for V4 {
 }
 
 impl Family for V6 {
+    const HEADER_BYTES: usize = ipv6::HEADER_BYTES;
+
     fn of(address: IpAddr) -> Option<Self> {
         match address {
             IpAddr::V4(_) => None,

@@ -5,6 +5,7 @@
 use super::family::Family;
 use crate::flow::Protocol;
 use crate::parse::Packet;
+use crate::wire::checksum::Delta;
 use crate::wire::{icmpv4, icmpv6, ipv4, sctp, tcp, udp};
 
 /// Which side of a packet is replaced.
@@ -40,26 +41,12 @@ pub fn readdress<A: Family>(
     let l4 = usize::from(packet.l4);
     match protocol {
         Protocol::Tcp => {
-            if let Some(mut header) = tcp::Header::at_mut(frame, l4) {
-                match side {
-                    Side::Source => header.set_source_port(new.port),
-                    Side::Destination => header.set_destination_port(new.port),
-                }
-                header.update_checksum(delta);
-            }
+            set_port_tcp(frame, l4, side, new.port, delta);
         }
         Protocol::Udp => {
-            let mut none = false;
-            if let Some(mut header) = udp::Header::at_mut(frame, l4) {
-                match side {
-                    Side::Source => header.set_source_port(new.port),
-                    Side::Destination => header.set_destination_port(new.port),
-                }
-                none = header.checksum() == 0;
-                header.update_checksum(delta);
-            }
+            let had_checksum = set_port_udp(frame, l4, side, new.port, delta);
             // IPVS gives a datagram that came without a checksum one (RFC 768 allows both).
-            if none {
+            if had_checksum == Some(false) {
                 fill_udp_checksum(frame, packet);
             }
         }
@@ -74,6 +61,52 @@ pub fn readdress<A: Family>(
             }
         }
     }
+}
+
+/// The same for a packet of which `ip` begins with the IP header, TCP's or UDP's behind it. A datagram
+/// without a checksum stays without one.
+#[inline(always)]
+pub fn readdress_plain<A: Family>(
+    ip: &mut [u8],
+    protocol: Protocol,
+    side: Side,
+    old: Socket<A>,
+    new: Socket<A>,
+) {
+    match side {
+        Side::Source => A::set_source(ip, old.address, new.address),
+        Side::Destination => A::set_destination(ip, old.address, new.address),
+    }
+    let delta = A::delta(old.address, new.address).u16(old.port, new.port);
+    match protocol {
+        Protocol::Udp => {
+            set_port_udp(ip, A::HEADER_BYTES, side, new.port, delta);
+        }
+        _ => set_port_tcp(ip, A::HEADER_BYTES, side, new.port, delta),
+    }
+}
+
+#[inline(always)]
+fn set_port_tcp(bytes: &mut [u8], l4: usize, side: Side, port: u16, delta: Delta) {
+    if let Some(mut header) = tcp::Header::at_mut(bytes, l4) {
+        match side {
+            Side::Source => header.set_source_port(port),
+            Side::Destination => header.set_destination_port(port),
+        }
+        header.update_checksum(delta);
+    }
+}
+
+/// Says whether there is a checksum; `None` if there is no header.
+#[inline(always)]
+fn set_port_udp(bytes: &mut [u8], l4: usize, side: Side, port: u16, delta: Delta) -> Option<bool> {
+    let mut header = udp::Header::at_mut(bytes, l4)?;
+    match side {
+        Side::Source => header.set_source_port(port),
+        Side::Destination => header.set_destination_port(port),
+    }
+    header.update_checksum(delta);
+    Some(header.checksum() != 0)
 }
 
 #[inline]

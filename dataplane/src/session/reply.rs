@@ -37,10 +37,15 @@ impl ReplyIndex {
         self.tags.bytes() + self.sessions.len() * size_of::<Line>()
     }
 
+    /// Where a key with this hash may be.
+    #[inline(always)]
+    pub(super) fn place(&self, hash: u64) -> Place {
+        self.tags.place(hash)
+    }
+
     /// Brings fingerprints and slots of both buckets nearer.
     #[inline(always)]
-    pub(super) fn prefetch(&self, hash: u64) {
-        let place = self.tags.place(hash);
+    pub(super) fn prefetch(&self, place: Place) {
         self.tags.prefetch(place);
         let (first, second) = place.buckets();
         prefetch(&self.sessions, first);
@@ -49,9 +54,9 @@ impl ReplyIndex {
 
     /// Brings the sessions that may match nearer and returns the first, or `NONE`.
     #[inline(always)]
-    pub(super) fn prefetch_entry<A>(&self, entries: &[Session<A>], hash: u64) -> u32 {
+    pub(super) fn prefetch_entry<A>(&self, entries: &[Session<A>], place: Place) -> u32 {
         let mut first = NONE;
-        for slot in self.tags.candidates(self.tags.place(hash)) {
+        for slot in self.tags.candidates(place) {
             let session = self.session(slot);
             prefetch(entries, session as usize);
             if first == NONE {

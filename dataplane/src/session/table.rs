@@ -4,7 +4,7 @@
 //! Every key has two buckets of 16 slots; a new session goes into the emptier one. A bucket's
 //! fingerprints share a cache line and are searched first, so finding a session costs two lines
 //! of fingerprints and one of the session. All three can be asked for a burst ahead:
-//! `prefetch_tags` for every packet, then `prefetch_entry` for every packet, then `find_hinted`.
+//! `approach` for every packet, then `prefetch_entry` for every packet, then `at`.
 //!
 //! All memory is written when the table is made: a page fault, or the kernel's zeroing of a huge
 //! page, would stall a worker longer than a burst lasts.
@@ -21,7 +21,8 @@ use ahash::RandomState;
 use super::entry::{Flags, NONE, NewSession, Numbers, Session, SessionIndex, VACANT};
 use super::reply::ReplyIndex;
 use super::state::State;
-use super::tags::{Place, Tags};
+pub use super::tags::Place;
+use super::tags::Tags;
 use super::wheel::{SLOTS, Wheel};
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
 use crate::prefetch::prefetch;
@@ -41,6 +42,11 @@ pub struct ReplyHash(u64);
 /// Where a session probably is, for the rest of a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hint(u32);
+
+impl Hint {
+    /// Nowhere.
+    pub const NONE: Self = Self(NONE);
+}
 
 /// Why a session left the table to make room for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,22 +177,25 @@ impl<A: Address> SessionTable<A> {
         ))
     }
 
-    /// First stage of a lookup: brings the key's fingerprints nearer.
+    /// First stage of a lookup: where the key may be, whose fingerprints it brings nearer.
     #[inline(always)]
-    pub fn prefetch_tags(&self, hash: KeyHash) {
-        self.tags.prefetch(self.tags.place(hash.0));
+    #[must_use]
+    pub fn approach(&self, key: &FlowKey<A>) -> Place {
+        let place = self.tags.place(self.hash(key).0);
+        self.tags.prefetch(place);
+        place
     }
 
     /// Second stage: brings the session nearer, or else the slot that a new one would take.
     #[inline(always)]
     #[must_use]
-    pub fn prefetch_entry(&self, hash: KeyHash) -> Hint {
-        let place = self.tags.place(hash.0);
+    pub fn prefetch_entry(&self, place: Place) -> Hint {
         let mut candidates = self.tags.candidates(place);
-        let slot = candidates
-            .next()
-            .or_else(|| self.tags.free(place))
-            .unwrap_or(NONE);
+        let Some(slot) = candidates.next() else {
+            let free = self.tags.free(place).unwrap_or(NONE);
+            prefetch(&self.entries, free as usize);
+            return Hint::NONE;
+        };
         prefetch(&self.entries, slot as usize);
         for other in candidates {
             prefetch(&self.entries, other as usize);
@@ -196,15 +205,18 @@ impl<A: Address> SessionTable<A> {
 
     /// First stage of a reply's lookup.
     #[inline(always)]
-    pub fn prefetch_reply_tags(&self, hash: ReplyHash) {
-        self.replies.prefetch(hash.0);
+    #[must_use]
+    pub fn approach_reply(&self, key: &ReplyKey<A>) -> Place {
+        let place = self.replies.place(self.reply_hash(key).0);
+        self.replies.prefetch(place);
+        place
     }
 
     /// Second stage of a reply's lookup.
     #[inline(always)]
     #[must_use]
-    pub fn prefetch_reply_entry(&self, hash: ReplyHash) -> Hint {
-        Hint(self.replies.prefetch_entry(&self.entries, hash.0))
+    pub fn prefetch_reply_entry(&self, place: Place) -> Hint {
+        Hint(self.replies.prefetch_entry(&self.entries, place))
     }
 
     /// The session with this key whose deadline is after `now`.
@@ -228,49 +240,26 @@ impl<A: Address> SessionTable<A> {
         (self.entries[slot as usize].deadline > now).then_some(SessionIndex(slot))
     }
 
-    /// What `find` returns, faster if `prefetch_entry` saw the session. The table may have changed
-    /// since.
+    /// The session with this key if `prefetch_entry` saw it and its deadline is after `now`. The
+    /// table may have changed since; `None` does not say that there is no such session.
     #[must_use]
     #[inline(always)]
-    pub fn find_hinted(
-        &self,
-        hint: Hint,
-        hash: KeyHash,
-        key: &FlowKey<A>,
-        now: Time,
-    ) -> Option<SessionIndex> {
-        match self.entries.get(hint.0 as usize) {
-            Some(entry)
-                if entry.is_found_by(key) && entry.filed != VACANT && entry.deadline > now =>
-            {
-                Some(SessionIndex(hint.0))
-            }
-            _ => self.find(hash, key, now),
-        }
+    pub fn at(&self, hint: Hint, key: &FlowKey<A>, now: Time) -> Option<SessionIndex> {
+        let entry = self.entries.get(hint.0 as usize)?;
+        (entry.is_found_by(key) && entry.filed != VACANT && entry.deadline > now)
+            .then_some(SessionIndex(hint.0))
     }
 
-    /// What `find_reply` returns, faster if `prefetch_reply_entry` saw the session. The table may
-    /// have changed since.
+    /// The same for the NAT session of a reply, with `prefetch_reply_entry`.
     #[must_use]
     #[inline(always)]
-    pub fn find_reply_hinted(
-        &self,
-        hint: Hint,
-        hash: ReplyHash,
-        key: &ReplyKey<A>,
-        now: Time,
-    ) -> Option<SessionIndex> {
-        match self.entries.get(hint.0 as usize) {
-            Some(entry)
-                if entry.is_answered_by(key)
-                    && entry.reply_slot != NONE
-                    && entry.filed != VACANT
-                    && entry.deadline > now =>
-            {
-                Some(SessionIndex(hint.0))
-            }
-            _ => self.find_reply(hash, key, now),
-        }
+    pub fn reply_at(&self, hint: Hint, key: &ReplyKey<A>, now: Time) -> Option<SessionIndex> {
+        let entry = self.entries.get(hint.0 as usize)?;
+        (entry.is_answered_by(key)
+            && entry.reply_slot != NONE
+            && entry.filed != VACANT
+            && entry.deadline > now)
+            .then_some(SessionIndex(hint.0))
     }
 
     #[inline(always)]
@@ -298,17 +287,20 @@ impl<A: Address> SessionTable<A> {
 
     /// A packet has left the session at `index`, which must be in the table, in `state` until
     /// `deadline`. Touches no other session unless the deadline has moved to an earlier tick.
-    #[inline]
+    #[inline(always)]
     pub fn touch(&mut self, index: SessionIndex, state: State, deadline: Time) {
         debug_assert!(self.tags.is_used(index.0), "a session that has left");
         let entry = &mut self.entries[index.0 as usize];
-        self.half_open += u32::from(state.is_half_open());
-        self.half_open -= u32::from(entry.state.is_half_open());
-        entry.state = state;
+        if entry.state != state {
+            self.half_open += u32::from(state.is_half_open());
+            self.half_open -= u32::from(entry.state.is_half_open());
+            entry.state = state;
+        }
+        // It is filed where its turn comes in time for the deadline that it had.
+        let is_earlier = deadline < entry.deadline;
         entry.deadline = deadline;
-        if self.wheel.is_too_late(entry.filed, deadline) {
-            self.wheel.unfile(&mut self.entries, index.0);
-            self.wheel.file(&mut self.entries, index.0);
+        if is_earlier && self.wheel.is_too_late(entry.filed, deadline) {
+            self.refile(index.0);
         }
     }
 

@@ -171,7 +171,8 @@ impl<A: Address> SessionTable<A> {
         self.refile(slot);
     }
 
-    fn refile(&mut self, slot: u32) {
+    #[cold]
+    pub(super) fn refile(&mut self, slot: u32) {
         self.wheel.unfile(&mut self.entries, slot);
         self.wheel.file(&mut self.entries, slot);
     }

@@ -20,16 +20,19 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self {
-            established_ms: 900_000,
-            fin_wait_ms: 120_000,
-            udp_ms: 300_000,
-            sctp_ms: 900_000,
-        }
+        Self::DEFAULT
     }
 }
 
 impl Timeouts {
+    /// IPVS's, as after boot.
+    pub const DEFAULT: Self = Self {
+        established_ms: 900_000,
+        fin_wait_ms: 120_000,
+        udp_ms: 300_000,
+        sctp_ms: 900_000,
+    };
+
     /// The timeouts after `ipvsadm --set TCP TCPFIN UDP`, which reaches the states ESTABLISHED,
     /// FIN_WAIT and UDP alone. Zero keeps the default.
     #[must_use]

@@ -252,6 +252,14 @@ impl Snapshot {
         Some((id, vip.addresses.addr(), virtual_port))
     }
 
+    /// Whether a NAT real server may have this address, so that what comes from it is probably a
+    /// reply. Never wrong if it says no.
+    #[inline]
+    #[must_use]
+    pub fn may_be_nat_real<A: Address>(&self, address: A) -> bool {
+        self.nat_sockets.may_have(address)
+    }
+
     /// Whether a NAT real server has this address.
     #[inline]
     #[must_use]

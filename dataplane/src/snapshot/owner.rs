@@ -2,12 +2,13 @@
 //! Who counts the workers and hands packets over is the pipeline.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ahash::RandomState;
 
 use super::SocketKey;
 use super::chunked::Sharded;
-use crate::flow::Protocol;
+use crate::flow::{Address, Protocol, V4, V6};
 
 /// What chooses the worker that keeps a flow's session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,20 +48,41 @@ pub(crate) struct NatSocket {
     pub(crate) owner: Option<Owner>,
 }
 
+/// Bits of [`NatSockets::seen`], a power of two: 4 KiB, so that it stays in the first cache.
+const SEEN_BITS: usize = 1 << 15;
+
 /// All of them.
 #[derive(Debug, Clone)]
-pub(super) struct NatSockets(Sharded<SocketKey, NatSocket>);
+pub(super) struct NatSockets {
+    sockets: Sharded<SocketKey, NatSocket>,
+    /// A bit per address that had one, by a hash of it. Bits are never cleared: a wrong answer only
+    /// makes a packet look in the wrong place first.
+    seen: Arc<[u64; SEEN_BITS / 64]>,
+}
+
+/// The word and the bit of an address in [`NatSockets::seen`].
+#[inline]
+fn seen_bit(words: [u64; 2]) -> (usize, u64) {
+    const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
+    let [high, low] = words;
+    let mixed = (high ^ low.rotate_left(32)).wrapping_mul(GOLDEN_RATIO);
+    let bit = (mixed >> (u64::BITS - SEEN_BITS.ilog2())) as usize;
+    (bit / 64, 1 << (bit % 64))
+}
 
 impl NatSockets {
     pub(super) fn new(hasher: RandomState) -> Self {
-        Self(Sharded::new(hasher))
+        Self {
+            sockets: Sharded::new(hasher),
+            seen: Arc::new([0; SEEN_BITS / 64]),
+        }
     }
 
     /// What is known of a socket, as itself and as one of all ports of its address.
     #[inline]
     pub(super) fn find(&self, protocol: Protocol, address: IpAddr, port: u16) -> Option<NatSocket> {
-        let socket = self.0.get(&(protocol, address, port));
-        let any_port = self.0.get(&(protocol, address, 0));
+        let socket = self.sockets.get(&(protocol, address, port));
+        let any_port = self.sockets.get(&(protocol, address, 0));
         match (socket.copied(), any_port.copied()) {
             (Some(one), Some(other)) => Some(NatSocket {
                 users: one.users + other.users,
@@ -70,13 +92,20 @@ impl NatSockets {
         }
     }
 
+    /// Whether an address may have such a socket. Never wrong if it says no.
+    #[inline]
+    pub(super) fn may_have(&self, address: impl Address) -> bool {
+        let (word, bit) = seen_bit(address.words());
+        self.seen.get(word).is_some_and(|seen| seen & bit != 0)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.sockets.is_empty()
     }
 
     /// One real server more has the socket; `owner` chooses for its service.
     pub(super) fn retain(&mut self, key: SocketKey, owner: Owner) {
-        let socket = match self.0.get(&key) {
+        let socket = match self.sockets.get(&key) {
             Some(socket) => NatSocket {
                 users: socket.users + 1,
                 owner: common(socket.owner, owner),
@@ -86,18 +115,26 @@ impl NatSockets {
                 owner: Some(owner),
             },
         };
-        self.0.insert(key, socket);
+        self.sockets.insert(key, socket);
+        let (word, bit) = match key.1 {
+            IpAddr::V4(address) => seen_bit(V4::from(address).words()),
+            IpAddr::V6(address) => seen_bit(V6::from(address).words()),
+        };
+        let is_known = self.seen.get(word).is_none_or(|seen| seen & bit != 0);
+        if !is_known && let Some(seen) = Arc::make_mut(&mut self.seen).get_mut(word) {
+            *seen |= bit;
+        }
     }
 
     /// One real server less.
     pub(super) fn release(&mut self, key: &SocketKey) {
-        match self.0.get(key).copied() {
+        match self.sockets.get(key).copied() {
             Some(socket) if socket.users > 1 => {
                 let users = socket.users - 1;
-                self.0.insert(*key, NatSocket { users, ..socket });
+                self.sockets.insert(*key, NatSocket { users, ..socket });
             }
             Some(_) => {
-                self.0.remove(key);
+                self.sockets.remove(key);
             }
             None => {}
         }
@@ -105,14 +142,14 @@ impl NatSockets {
 
     /// `new` chooses where `old` did, for one of the socket's services.
     pub(super) fn change(&mut self, key: SocketKey, old: Owner, new: Owner) {
-        let Some(socket) = self.0.get(&key).copied() else {
+        let Some(socket) = self.sockets.get(&key).copied() else {
             return;
         };
         let owner = match old {
             Owner::Receiver => common(socket.owner, new),
             Owner::Socket | Owner::Network(_) => None,
         };
-        self.0.insert(key, NatSocket { owner, ..socket });
+        self.sockets.insert(key, NatSocket { owner, ..socket });
     }
 }
 
@@ -158,7 +195,10 @@ mod tests {
             found.map(|socket| socket.owner)
         };
         assert_eq!(owner(&sockets), None);
+        let here = V4(0x0a00_0001);
+        assert!(!sockets.may_have(here));
         sockets.retain(key, Receiver);
+        assert!(sockets.may_have(here));
         assert_eq!(owner(&sockets), Some(Some(Receiver)));
         sockets.retain(key, Socket);
         sockets.retain(key, Socket);

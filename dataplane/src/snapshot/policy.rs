@@ -94,6 +94,19 @@ pub enum Secure {
     Always,
 }
 
+impl Secure {
+    /// Whether it is now; `pressed` says whether half-open sessions hold too much of the table.
+    #[inline]
+    #[must_use]
+    pub const fn applies(self, pressed: bool) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Auto => pressed,
+            Self::Always => true,
+        }
+    }
+}
+
 /// What a service does if nothing else was said.
 impl Default for Policy {
     fn default() -> Self {
@@ -134,11 +147,7 @@ impl Policy {
     #[inline]
     #[must_use]
     pub const fn is_secure(&self, pressed: bool) -> bool {
-        match self.secure_tcp {
-            Secure::Off => false,
-            Secure::Auto => pressed,
-            Secure::Always => true,
-        }
+        self.secure_tcp.applies(pressed)
     }
 
     /// What IPVS does with all its sysctls as they are after boot.

@@ -1,10 +1,13 @@
 //! Which port and which neighbour lead to an address.
 //! MACs are not known here; `neighbour.rs` finds them.
+//!
+//! NAT asks for every reply, so prefixes are laid out beforehand as ranges that do not overlap: a
+//! search halves a sorted array, and no longer prefix has to be tried.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use prefix_trie::PrefixMap;
+use ipnet::IpNet;
 
 use super::id::PortId;
 use super::model::Egress;
@@ -23,8 +26,8 @@ struct Hop {
 /// Routes by longest prefix: the ports' networks and the configured ones.
 #[derive(Debug, Default)]
 pub struct Routes {
-    v4: PrefixMap<Ipv4Net, Hop>,
-    v6: PrefixMap<Ipv6Net, Hop>,
+    v4: Ranges<u32>,
+    v6: Ranges<u128>,
 }
 
 impl Routes {
@@ -32,7 +35,7 @@ impl Routes {
     /// gateway is on no port's network leads nowhere and is left out.
     #[must_use]
     pub fn new(ports: &[PortSpec], routes: &[RouteSpec]) -> Self {
-        let mut table = Self::default();
+        let mut links: Vec<(IpNet, Hop)> = Vec::new();
         for (index, port) in (0_u16..).zip(ports) {
             if matches!(port.role, PortRole::Kernel { .. }) {
                 continue;
@@ -44,27 +47,51 @@ impl Routes {
                     source: Some(address.addr()),
                     mtu: port.mtu,
                 };
+                let network = address.trunc();
                 // Where two addresses share a network, the first one speaks for it.
-                if table.exact(address).is_none() {
-                    table.insert(*address, hop);
+                if links.iter().all(|(known, _)| *known != network) {
+                    links.push((network, hop));
                 }
             }
         }
+        let on_link = Self::of(&links);
+        let mut all: BTreeMap<IpNet, Hop> = links.into_iter().collect();
         for route in routes {
-            if let Some(link) = table.lookup(route.via).filter(|hop| hop.gateway.is_none()) {
-                table.insert(
-                    route.to,
-                    Hop {
-                        gateway: Some(route.via),
-                        ..link
-                    },
-                );
+            if let Some(link) = on_link.lookup(route.via) {
+                let gateway = Some(route.via);
+                all.insert(route.to.trunc(), Hop { gateway, ..*link });
             }
         }
-        table
+        let all: Vec<_> = all.into_iter().collect();
+        Self::of(&all)
+    }
+
+    fn of(prefixes: &[(IpNet, Hop)]) -> Self {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for (prefix, hop) in prefixes {
+            match prefix {
+                IpNet::V4(net) => v4.push(Prefix {
+                    first: net.network().to_bits(),
+                    last: net.broadcast().to_bits(),
+                    length: net.prefix_len(),
+                    hop: *hop,
+                }),
+                IpNet::V6(net) => v6.push(Prefix {
+                    first: net.network().to_bits(),
+                    last: net.broadcast().to_bits(),
+                    length: net.prefix_len(),
+                    hop: *hop,
+                }),
+            }
+        }
+        Self {
+            v4: Ranges::new(v4, |last| last.checked_add(1)),
+            v6: Ranges::new(v6, |last| last.checked_add(1)),
+        }
     }
 
     /// The way to `address`.
+    #[inline]
     #[must_use]
     pub fn egress(&self, address: IpAddr) -> Option<Egress> {
         self.lookup(address).map(|hop| Egress {
@@ -75,40 +102,83 @@ impl Routes {
         })
     }
 
-    fn lookup(&self, address: IpAddr) -> Option<Hop> {
+    #[inline]
+    fn lookup(&self, address: IpAddr) -> Option<&Hop> {
         match address {
-            IpAddr::V4(address) => self
-                .v4
-                .get_lpm(&Ipv4Net::from(address))
-                .map(|(_, hop)| *hop),
-            IpAddr::V6(address) => self
-                .v6
-                .get_lpm(&Ipv6Net::from(address))
-                .map(|(_, hop)| *hop),
+            IpAddr::V4(address) => self.v4.find(address.to_bits()),
+            IpAddr::V6(address) => self.v6.find(address.to_bits()),
+        }
+    }
+}
+
+/// The addresses from `first` to `last`.
+#[derive(Debug, Clone, Copy)]
+struct Prefix<W> {
+    first: W,
+    last: W,
+    length: u8,
+    hop: Hop,
+}
+
+/// All addresses of a family, in ranges that have one way each.
+#[derive(Debug, Default)]
+struct Ranges<W> {
+    /// Where ranges begin, in ascending order. What lies before the first has no way.
+    firsts: Vec<W>,
+    /// The way of each.
+    hops: Vec<Option<Hop>>,
+}
+
+impl<W: Copy + Ord> Ranges<W> {
+    /// `after` is the address behind another one, `None` behind the last of all.
+    fn new(mut prefixes: Vec<Prefix<W>>, after: impl Fn(W) -> Option<W>) -> Self {
+        prefixes.sort_unstable_by_key(|prefix| (prefix.first, prefix.length));
+        let mut ranges = Self {
+            firsts: Vec::new(),
+            hops: Vec::new(),
+        };
+        // Prefixes contain each other or have nothing in common: those that contain the place at hand,
+        // the longest last.
+        let mut around: Vec<Prefix<W>> = Vec::new();
+        for prefix in prefixes {
+            while let Some(ended) = around.pop_if(|outer| outer.last < prefix.first) {
+                ranges.resume(after(ended.last), &around);
+            }
+            around.push(prefix);
+            ranges.resume(Some(prefix.first), &around);
+        }
+        while let Some(ended) = around.pop() {
+            ranges.resume(after(ended.last), &around);
+        }
+        ranges
+    }
+
+    /// From `first` on the longest prefix of `around` counts.
+    fn resume(&mut self, first: Option<W>, around: &[Prefix<W>]) {
+        let Some(first) = first else { return };
+        let hop = around.last().map(|prefix| prefix.hop);
+        if self.firsts.last() == Some(&first) {
+            self.firsts.pop();
+            self.hops.pop();
+        }
+        if self.hops.last().copied().flatten() != hop {
+            self.firsts.push(first);
+            self.hops.push(hop);
         }
     }
 
-    fn exact(&self, net: &IpNet) -> Option<Hop> {
-        match net {
-            IpNet::V4(net) => self.v4.get(&net.trunc()).copied(),
-            IpNet::V6(net) => self.v6.get(&net.trunc()).copied(),
-        }
-    }
-
-    fn insert(&mut self, net: IpNet, hop: Hop) {
-        match net {
-            IpNet::V4(net) => {
-                self.v4.insert(net.trunc(), hop);
-            }
-            IpNet::V6(net) => {
-                self.v6.insert(net.trunc(), hop);
-            }
-        }
+    #[inline]
+    fn find(&self, address: W) -> Option<&Hop> {
+        let after = self.firsts.partition_point(|first| *first <= address);
+        self.hops.get(after.checked_sub(1)?)?.as_ref()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ipnet::Ipv4Net;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::wire::ethernet::Mac;
 
@@ -159,5 +229,47 @@ mod tests {
     fn a_gateway_that_no_port_reaches_leads_nowhere() {
         let routes = Routes::new(&[port(&["10.0.0.1/24"])], &[route("0.0.0.0/0", "10.9.0.1")]);
         assert_eq!(routes.egress("8.8.8.8".parse().unwrap()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_find_what_the_longest_prefix_says(
+            nets in prop::collection::vec((any::<u32>(), 0_u8..=32), 0..40),
+            asked in prop::collection::vec(any::<u32>(), 1..40),
+        ) {
+            // Close together, so that they contain each other.
+            let near = |bits: u32| bits & 0xc000_00ff;
+            let hop = |number: usize| Hop {
+                port: PortId(u16::try_from(number).unwrap()),
+                gateway: None,
+                source: None,
+                mtu: 1500,
+            };
+            let prefixes: BTreeMap<IpNet, Hop> = nets
+                .iter()
+                .enumerate()
+                .map(|(number, (bits, length))| {
+                    let net = Ipv4Net::new(near(*bits).into(), *length).unwrap().trunc();
+                    (net.into(), hop(number))
+                })
+                .collect();
+            let prefixes: Vec<_> = prefixes.into_iter().collect();
+            let routes = Routes::of(&prefixes);
+            let edges = prefixes.iter().flat_map(|(net, _)| match (net.network(), net.broadcast()) {
+                (IpAddr::V4(first), IpAddr::V4(last)) => {
+                    let (first, last) = (first.to_bits(), last.to_bits());
+                    [first, last, first.wrapping_sub(1), last.wrapping_add(1)]
+                }
+                _ => unreachable!(),
+            });
+            for bits in asked.iter().copied().map(near).chain(edges) {
+                let address = IpAddr::from(std::net::Ipv4Addr::from_bits(bits));
+                let longest = prefixes
+                    .iter()
+                    .filter(|(net, _)| net.contains(&address))
+                    .max_by_key(|(net, _)| net.prefix_len());
+                prop_assert_eq!(routes.lookup(address), longest.map(|(_, hop)| hop));
+            }
+        }
     }
 }

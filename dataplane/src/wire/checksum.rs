@@ -125,6 +125,24 @@ impl Sum {
     }
 }
 
+/// Whether an IPv4 header without options sums up to all ones.
+///
+/// The words' bytes may be in any order, as long as it is the same for all of them (RFC 1071 section
+/// 2 (B)): they are added as the machine loads them.
+#[inline]
+#[must_use]
+pub fn is_intact(header: &[u8; 20]) -> bool {
+    let (words, _) = header.as_chunks::<4>();
+    let sum = words
+        .iter()
+        .fold(0, |sum, word| sum + u64::from(u32::from_ne_bytes(*word)));
+    // Five words: less than 2^35, then 2^33, 2^18 and 2^17.
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    sum == 0xffff
+}
+
 /// What a change of fields adds to a checksum over them. NAT knows it once per session and applies
 /// it with one addition per packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -153,6 +153,13 @@ impl<B: BorrowMut<[u8; HEADER_BYTES]>> Header<B> {
     }
 }
 
+/// Writes receiver and sender, and leaves what follows as it is.
+#[inline]
+pub fn write_addresses(out: &mut [u8; HEADER_BYTES], destination: Mac, source: Mac) {
+    DESTINATION.set(out, destination);
+    SOURCE.set(out, source);
+}
+
 /// Writes a whole header.
 #[inline]
 pub fn write_header(out: &mut [u8; HEADER_BYTES], destination: Mac, source: Mac, ether_type: u16) {

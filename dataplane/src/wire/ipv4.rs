@@ -3,7 +3,7 @@
 
 use std::borrow::{Borrow, BorrowMut};
 
-use super::checksum::{Delta, Sum};
+use super::checksum::{self, Delta, Sum};
 use super::field::Field;
 use super::view;
 use crate::flow::V4;
@@ -124,6 +124,13 @@ impl<B: Borrow<[u8; HEADER_BYTES]>> Header<B> {
         self.flags() & (MORE_FRAGMENTS | OFFSET_MASK) != 0
     }
 
+    /// Whether it is version 4, has no options, and is no piece of a larger datagram.
+    #[inline]
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        VERSION_IHL.get(self.bytes()) == 0x45 && !self.is_fragment()
+    }
+
     /// Hops left.
     #[inline]
     #[must_use]
@@ -159,11 +166,11 @@ impl<B: Borrow<[u8; HEADER_BYTES]>> Header<B> {
         DESTINATION.get_v4(self.bytes())
     }
 
-    /// The sum of these 20 bytes, for a header without options.
+    /// Whether the checksum of a header without options is right.
     #[inline]
     #[must_use]
-    pub fn sum(&self) -> Sum {
-        Sum::of(self.bytes())
+    pub fn is_intact(&self) -> bool {
+        checksum::is_intact(self.bytes())
     }
 }
 
@@ -233,10 +240,15 @@ impl<B: BorrowMut<[u8; HEADER_BYTES]>> Header<B> {
     /// Takes one hop off, if any is left, and brings the checksum up to date.
     #[inline]
     pub fn decrement_ttl(&mut self) {
-        let old = TTL_PROTOCOL.get(self.bytes());
-        let new = old.checked_sub(0x0100).unwrap_or(old);
+        const HOP: u16 = 0x0100;
+        let Some(new) = TTL_PROTOCOL.get(self.bytes()).checked_sub(HOP) else {
+            return;
+        };
         TTL_PROTOCOL.set(self.bytes_mut(), new);
-        self.update_checksum(Delta::NONE.u16(old, new));
+        // What RFC 1624 equation 3 comes to: the checksum grows by as much, and is never 0xffff.
+        let (sum, carry) = CHECKSUM.get(self.bytes()).overflowing_add(HOP);
+        let wraps = carry || sum == u16::MAX;
+        CHECKSUM.set(self.bytes_mut(), sum.wrapping_add(u16::from(wraps)));
     }
 }
 

@@ -1,0 +1,419 @@
+//! The short way of most packets: a plain packet of a known session, of its client or of its NAT real
+//! server, that needs nothing but its rewriting. Stages run over the whole burst, so that what one
+//! packet waits for in memory arrives while the others are looked at.
+//!
+//! It refuses nothing and answers nothing. Whatever is not as expected is left, untouched, to the
+//! stages behind `classify.rs`, which would have done the same with what is taken here.
+
+use arrayvec::ArrayVec;
+
+use super::balance::{advance, method_of};
+use super::deliver::BACKLOG;
+use super::way::{Facts, Sources};
+use super::{Engine, Tabled};
+use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
+use crate::io::{BURST, PacketBuf, Pool};
+use crate::parse::{Plain, plain_v4, plain_v6};
+use crate::rewrite::family::Family;
+use crate::rewrite::nat::{self, Side, Socket};
+use crate::rewrite::tunnel;
+use crate::session::{Direction, Hint, Place};
+use crate::snapshot::Snapshot;
+use crate::snapshot::id::{PortId, RealId};
+use crate::snapshot::model::{Egress, ForwardMethod, RealServer, TunnelKind};
+use crate::snapshot::spec::PortSpec;
+use crate::time::Time;
+use crate::verdict::DropReason;
+use crate::wire::ethernet::{self, HEADER_BYTES as ETHERNET};
+use crate::wire::{Mac, tcp};
+
+/// What the first stage found a frame to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Not plain, or not for this port's MAC.
+    Other,
+    /// The next one of [`Glances::v4`].
+    V4,
+    /// The next one of [`Glances::v6`].
+    V6,
+}
+
+/// A burst between the stages, in the order of its frames.
+#[derive(Debug, Default)]
+pub(super) struct Glances {
+    pub(super) kinds: ArrayVec<Kind, BURST>,
+    pub(super) v4: ArrayVec<Known<V4>, BURST>,
+    pub(super) v6: ArrayVec<Known<V6>, BURST>,
+}
+
+/// A plain packet and where its session probably is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<A> {
+    plain: Plain<A>,
+    place: Place,
+    hint: Hint,
+    /// Whether it seems to come from a NAT real server. A wrong guess costs the short way, no more.
+    is_reply: bool,
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passed {
+    /// Nothing: it is as it was.
+    No,
+    /// It is ready to leave by this port.
+    To(PortId),
+    /// It cannot leave.
+    Drop(DropReason),
+}
+
+impl<A: Address> Plain<A> {
+    #[inline(always)]
+    fn key(&self) -> FlowKey<A> {
+        FlowKey {
+            client: self.source,
+            virtual_address: self.destination,
+            client_port: self.source_port,
+            virtual_port: self.destination_port,
+            protocol: self.protocol,
+        }
+    }
+
+    #[inline(always)]
+    fn reply_key(&self) -> ReplyKey<A> {
+        ReplyKey {
+            client: self.destination,
+            real: self.source,
+            client_port: self.destination_port,
+            real_port: self.source_port,
+            protocol: self.protocol,
+        }
+    }
+}
+
+impl<P: Pool> Engine<P> {
+    /// First stage: headers and hash of a frame received on `port`, and the first cache lines of the
+    /// session table.
+    #[inline(always)]
+    pub(super) fn glance(
+        &self,
+        snapshot: &Snapshot,
+        port: &PortSpec,
+        frame: &[u8],
+        glances: &mut Glances,
+    ) {
+        glances.kinds.push(Kind::Other);
+        let Some(header) = ethernet::Header::new(frame) else {
+            return;
+        };
+        let datagram = frame.get(ETHERNET..).unwrap_or_default();
+        if header.destination() != port.mac {
+            return;
+        }
+        let kind = match header.ether_type() {
+            ethernet::IPV4 => match plain_v4(datagram) {
+                Some(plain) if plain.length <= port.mtu => {
+                    glances.v4.push(self.approach(snapshot, plain));
+                    Kind::V4
+                }
+                _ => return,
+            },
+            ethernet::IPV6 => match plain_v6(datagram) {
+                Some(plain) if plain.length <= port.mtu => {
+                    glances.v6.push(self.approach(snapshot, plain));
+                    Kind::V6
+                }
+                _ => return,
+            },
+            _ => return,
+        };
+        if let Some(last) = glances.kinds.last_mut() {
+            *last = kind;
+        }
+    }
+
+    #[inline(always)]
+    fn approach<A: Tabled>(&self, snapshot: &Snapshot, plain: Plain<A>) -> Known<A> {
+        let table = A::table_of(&self.sessions);
+        let is_reply = snapshot.may_be_nat_real(plain.source);
+        let place = if is_reply {
+            table.approach_reply(&plain.reply_key())
+        } else {
+            table.approach(&plain.key())
+        };
+        Known {
+            plain,
+            place,
+            hint: Hint::NONE,
+            is_reply,
+        }
+    }
+
+    /// Second stage: the sessions themselves, or the slots that new ones would take.
+    #[inline(always)]
+    pub(super) fn step_nearer<A: Tabled>(&self, all: &mut [Known<A>]) {
+        let table = A::table_of(&self.sessions);
+        for known in all {
+            known.hint = if known.is_reply {
+                table.prefetch_reply_entry(known.place)
+            } else {
+                table.prefetch_entry(known.place)
+            };
+        }
+    }
+
+    /// Third stage: the packet moves its session on and is rewritten.
+    #[inline(always)]
+    pub(super) fn pass<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut P::Buf,
+        known: &Known<A>,
+        now: Time,
+    ) -> Passed {
+        let plain = &known.plain;
+        // What may begin a session, or have its segment size lowered, takes the long way, as does what
+        // must go no further.
+        if plain.tcp_flags & tcp::SYN != 0 || plain.ttl <= 1 {
+            return Passed::No;
+        }
+        let passed = if known.is_reply {
+            self.pass_reply(snapshot, frame, plain, known.hint, now)
+        } else {
+            self.pass_client(snapshot, frame, plain, known.hint, now)
+        };
+        passed.unwrap_or(Passed::No)
+    }
+
+    /// A client's packet.
+    #[inline(always)]
+    fn pass_client<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut P::Buf,
+        plain: &Plain<A>,
+        hint: Hint,
+        now: Time,
+    ) -> Option<Passed> {
+        let table = A::table(&mut self.sessions);
+        let index = table.at(hint, &plain.key(), now)?;
+        let session = table.get(index);
+        let (id, method) = (session.real(), method_of(session.flags()));
+        let to = session.real_address();
+        let way = match self.ways.get(id, now) {
+            Some(way) => way,
+            None => {
+                self.draw_way(snapshot, id, now)?;
+                self.ways.get(id, now)?
+            }
+        };
+        let fits = match method {
+            ForwardMethod::Tunnel => way.inner_mtu,
+            ForwardMethod::Direct | ForwardMethod::Nat => way.mtu,
+        };
+        let port = way.port;
+        let room = self.out.get(usize::from(port.0))?.len() < BACKLOG;
+        // NAT gives a datagram without a checksum one.
+        let lacks_checksum = to.is_some() && plain.checksum(frame.bytes()) == 0;
+        if plain.length > fits || !room || lacks_checksum {
+            return None;
+        }
+        cut_padding(frame, plain)?;
+        let direction = if method == ForwardMethod::Nat {
+            Direction::Input
+        } else {
+            Direction::InputOnly
+        };
+        let secure = way.secure.applies(self.pressed);
+        let moved = advance(
+            A::table(&mut self.sessions),
+            index,
+            direction,
+            plain.tcp_flags,
+            secure,
+            &way.timeouts,
+            now,
+        );
+        let macs = way.macs;
+        self.count(snapshot, id, direction, Some(plain.length.into()), moved);
+        let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(ETHERNET)?;
+        A::decrement_ttl(ip);
+        if let Some(addresses) = ethernet.first_chunk_mut() {
+            *addresses = macs;
+        }
+        if let Some((address, port)) = to {
+            let old = Socket {
+                address: plain.destination,
+                port: plain.destination_port,
+            };
+            let new = Socket { address, port };
+            nat::readdress_plain(ip, plain.protocol, Side::Destination, old, new);
+        }
+        if method == ForwardMethod::Tunnel {
+            let real = snapshot.real(id)?;
+            return Some(match self.enter_tunnel(frame, plain, real, &macs) {
+                Ok(()) => Passed::To(port),
+                Err(reason) => Passed::Drop(reason),
+            });
+        }
+        Some(Passed::To(port))
+    }
+
+    /// Puts the packet, which fits, into the tunnel to `real`.
+    #[inline]
+    fn enter_tunnel<A: Tabled>(
+        &mut self,
+        frame: &mut P::Buf,
+        plain: &Plain<A>,
+        real: &RealServer,
+        macs: &[u8; 12],
+    ) -> Result<(), DropReason> {
+        let outer = tunnel::Outer {
+            source: real.egress.and_then(|egress| egress.source),
+            real: real.address,
+            kind: real.tunnel,
+            flow: match real.tunnel {
+                TunnelKind::Gue { .. } => tunnel::flow_hash(&plain.packet()),
+                TunnelKind::Ipip | TunnelKind::Gre { .. } => 0,
+            },
+            id: self.take_id(),
+            may_be_cut: !(real.policy.path_mtu || size_of::<A>() > size_of::<V4>()),
+        };
+        tunnel::encapsulate(frame, &outer)?;
+        if let Some((addresses, rest)) = frame.bytes_mut().split_first_chunk_mut()
+            && let Some(ether_type) = rest.first_chunk_mut()
+        {
+            *addresses = *macs;
+            let outer_type = if real.address.is_ipv6() {
+                ethernet::IPV6
+            } else {
+                ethernet::IPV4
+            };
+            *ether_type = outer_type.to_be_bytes();
+        }
+        Ok(())
+    }
+
+    /// A NAT real server's packet.
+    #[inline(always)]
+    fn pass_reply<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut P::Buf,
+        plain: &Plain<A>,
+        hint: Hint,
+        now: Time,
+    ) -> Option<Passed> {
+        let table = A::table(&mut self.sessions);
+        let index = table.reply_at(hint, &plain.reply_key(), now)?;
+        let session = table.get(index);
+        let (id, key) = (session.real(), *session.key());
+        let known = snapshot.real(id).filter(|real| real.configured)?;
+        let egress = snapshot.routes.egress(plain.destination.into())?;
+        let checksum = plain.checksum(frame.bytes());
+        let is_unfinished =
+            plain.protocol == Protocol::Udp && checksum == plain.unfinished_checksum();
+        if plain.length > egress.mtu || checksum == 0 || is_unfinished {
+            return None;
+        }
+        let room = self.out.get(usize::from(egress.port.0))?.len() < BACKLOG;
+        let own = snapshot.ports.get(usize::from(egress.port.0))?;
+        if !room {
+            return None;
+        }
+        let to = self.mac_towards(snapshot, &egress, now)?;
+        cut_padding(frame, plain)?;
+        let secure = known.policy.is_secure(self.pressed);
+        let moved = advance(
+            A::table(&mut self.sessions),
+            index,
+            Direction::Output,
+            plain.tcp_flags,
+            secure,
+            &known.timeouts,
+            now,
+        );
+        self.count(
+            snapshot,
+            id,
+            Direction::Output,
+            Some(plain.length.into()),
+            moved,
+        );
+        let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(ETHERNET)?;
+        A::decrement_ttl(ip);
+        if let Some(header) = ethernet.first_chunk_mut() {
+            ethernet::write_addresses(header, to, own.mac);
+        }
+        let old = Socket {
+            address: plain.source,
+            port: plain.source_port,
+        };
+        let new = Socket {
+            address: key.virtual_address,
+            port: key.virtual_port,
+        };
+        nat::readdress_plain(ip, plain.protocol, Side::Source, old, new);
+        Some(Passed::To(egress.port))
+    }
+
+    /// Draws the way to a real server. `None` if its packets need more than a way.
+    #[cold]
+    fn draw_way(&mut self, snapshot: &Snapshot, id: RealId, now: Time) -> Option<()> {
+        let real = snapshot
+            .real(id)
+            .filter(|real| real.configured && !real.policy.idle_reset)?;
+        let egress = real.egress?;
+        let from = snapshot.ports.get(usize::from(egress.port.0))?.mac;
+        let to = self.mac_of(snapshot, &egress, now)?;
+        let facts = Facts {
+            timeouts: real.timeouts,
+            to,
+            from,
+            port: egress.port,
+            mtu: egress.mtu,
+            inner_mtu: u16::try_from(self.inner_mtu(real, now)).unwrap_or(u16::MAX),
+            secure: real.policy.secure_tcp,
+        };
+        self.ways.set(id, &facts, now);
+        Some(())
+    }
+
+    /// The next hop's MAC, if it may be used.
+    #[inline]
+    fn mac_of(&mut self, snapshot: &Snapshot, egress: &Egress, now: Time) -> Option<Mac> {
+        let fixed = snapshot.neighbours.get(&egress.next_hop).copied();
+        fixed.or_else(|| self.neighbours.lookup(egress.port, egress.next_hop, now))
+    }
+
+    /// The same, remembering the last next hop: most clients are behind the same router.
+    #[inline(always)]
+    fn mac_towards(&mut self, snapshot: &Snapshot, egress: &Egress, now: Time) -> Option<Mac> {
+        if let Some(mac) = self.ways.last_hop(egress.port, egress.next_hop, now) {
+            return Some(mac);
+        }
+        let mac = self.mac_of(snapshot, egress, now)?;
+        self.ways
+            .set_last_hop(egress.port, egress.next_hop, mac, now);
+        Some(mac)
+    }
+
+    /// Forgets ways that may no longer be right.
+    #[inline]
+    pub(super) fn renew_ways(&mut self, snapshot: &Snapshot) {
+        self.ways.renew(Sources {
+            generation: snapshot.generation,
+            neighbours: self.neighbours.changes(),
+            path_mtus: self.path_mtus.changes(),
+        });
+    }
+}
+
+/// Cuts Ethernet padding off, if there is any.
+#[inline(always)]
+fn cut_padding<A: Family>(frame: &mut impl PacketBuf, plain: &Plain<A>) -> Option<()> {
+    if frame.bytes().len() != plain.frame_bytes() {
+        frame.set_len(plain.frame_bytes()).ok()?;
+    }
+    Some(())
+}

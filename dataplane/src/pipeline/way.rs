@@ -1,0 +1,226 @@
+//! What each packet of an established session needs to know of its real server, in one cache line:
+//! where frames to it leave, for which MAC, and how long sessions live. Drawn from the snapshot and the
+//! neighbours when it is first needed; nothing here decides what a packet is.
+
+#![expect(clippy::indexing_slicing, reason = "places are masked to the length")]
+
+use std::net::IpAddr;
+
+use crate::session::Timeouts;
+use crate::snapshot::id::{PortId, RealId};
+use crate::snapshot::policy::Secure;
+use crate::time::Time;
+use crate::wire::Mac;
+
+/// Real servers whose ways are kept; of two with the same place only one is. 512 KiB.
+const PLACES: usize = 1 << 13;
+const MASK: u32 = PLACES as u32 - 1;
+
+/// How long a way is trusted. Its neighbour is then looked up again, and so counts as used; that
+/// happens often enough for `neighbour.rs` to keep it.
+const TRUSTED_MS: u64 = 1000;
+
+/// The way to a real server.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+pub(super) struct Way {
+    real: RealId,
+    /// Of the time when it was drawn; see [`Ways::renew`].
+    stamp: u32,
+    until: Time,
+    /// How long sessions of its service live.
+    pub(super) timeouts: Timeouts,
+    /// Destination and source of its frames.
+    pub(super) macs: [u8; 12],
+    /// Where they leave.
+    pub(super) port: PortId,
+    /// Largest packet that fits, in bytes.
+    pub(super) mtu: u16,
+    /// Largest packet that fits into its tunnel.
+    pub(super) inner_mtu: u16,
+    /// When its service's TCP sessions are watched more closely.
+    pub(super) secure: Secure,
+}
+
+const _: () = assert!(size_of::<Way>() == 64);
+
+/// What a way is drawn from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts {
+    pub(super) timeouts: Timeouts,
+    pub(super) to: Mac,
+    pub(super) from: Mac,
+    pub(super) port: PortId,
+    pub(super) mtu: u16,
+    pub(super) inner_mtu: u16,
+    pub(super) secure: Secure,
+}
+
+/// What, if it changes, may make every way another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Sources {
+    /// The snapshot's generation.
+    pub(super) generation: u64,
+    /// See [`crate::neighbour::Neighbours::changes`].
+    pub(super) neighbours: u64,
+    /// See [`super::path_mtu::PathMtus::changes`].
+    pub(super) path_mtus: u64,
+}
+
+/// The ways that one worker has drawn.
+#[derive(Debug)]
+pub(super) struct Ways {
+    places: Box<[Way; PLACES]>,
+    stamp: u32,
+    sources: Sources,
+    last_hop: Option<Hop>,
+}
+
+/// A neighbour that packets to clients went to.
+#[derive(Debug, Clone, Copy)]
+struct Hop {
+    port: PortId,
+    address: IpAddr,
+    mac: Mac,
+    until: Time,
+}
+
+impl Ways {
+    pub(super) fn new() -> Self {
+        Self {
+            places: Box::new([Way::VACANT; PLACES]),
+            stamp: 1,
+            sources: Sources::default(),
+            last_hop: None,
+        }
+    }
+
+    /// Forgets all ways if anything that they were drawn from has changed.
+    #[inline]
+    pub(super) fn renew(&mut self, sources: Sources) {
+        if sources != self.sources {
+            self.sources = sources;
+            self.last_hop = None;
+            self.stamp = self.stamp.wrapping_add(1);
+            if self.stamp == 0 {
+                self.places.fill(Way::VACANT);
+                self.stamp = 1;
+            }
+        }
+    }
+
+    /// The way to `real`, if it is known.
+    #[inline(always)]
+    pub(super) fn get(&self, real: RealId, now: Time) -> Option<&Way> {
+        let way = &self.places[(real.0 & MASK) as usize];
+        (way.real == real && way.stamp == self.stamp && way.until > now).then_some(way)
+    }
+
+    /// The MAC of the neighbour that was remembered last, if it is this one.
+    #[inline(always)]
+    pub(super) fn last_hop(&self, port: PortId, address: IpAddr, now: Time) -> Option<Mac> {
+        let hop = self.last_hop?;
+        (hop.address == address && hop.port == port && hop.until > now).then_some(hop.mac)
+    }
+
+    /// Remembers a neighbour.
+    #[inline]
+    pub(super) fn set_last_hop(&mut self, port: PortId, address: IpAddr, mac: Mac, now: Time) {
+        let until = now.plus_ms(TRUSTED_MS);
+        self.last_hop = Some(Hop {
+            port,
+            address,
+            mac,
+            until,
+        });
+    }
+
+    /// Remembers the way to `real`.
+    pub(super) fn set(&mut self, real: RealId, facts: &Facts, now: Time) {
+        let mut macs = [0; 12];
+        let (to, from) = macs.split_at_mut(6);
+        to.copy_from_slice(&facts.to.0);
+        from.copy_from_slice(&facts.from.0);
+        self.places[(real.0 & MASK) as usize] = Way {
+            real,
+            stamp: self.stamp,
+            until: now.plus_ms(TRUSTED_MS),
+            timeouts: facts.timeouts,
+            macs,
+            port: facts.port,
+            mtu: facts.mtu,
+            inner_mtu: facts.inner_mtu,
+            secure: facts.secure,
+        };
+    }
+}
+
+impl Way {
+    const VACANT: Self = Self {
+        real: RealId(0),
+        stamp: 0,
+        until: Time::from_ms(0),
+        timeouts: Timeouts::DEFAULT,
+        macs: [0; 12],
+        port: PortId(0),
+        mtu: 0,
+        inner_mtu: 0,
+        secure: Secure::Off,
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(port: u16) -> Facts {
+        Facts {
+            timeouts: Timeouts::DEFAULT,
+            to: Mac([2, 0, 0, 0, 0, 9]),
+            from: Mac([2, 0, 0, 0, 0, 1]),
+            port: PortId(port),
+            mtu: 1500,
+            inner_mtu: 1480,
+            secure: Secure::Off,
+        }
+    }
+
+    #[test]
+    fn a_way_is_known_until_its_time_is_over_or_anything_changes() {
+        let mut ways = Ways::new();
+        let (one, other) = (RealId(5), RealId(5 + MASK + 1));
+        let now = Time::from_ms(7);
+        ways.renew(Sources::default());
+        assert!(ways.get(one, now).is_none());
+        ways.set(one, &facts(3), now);
+        let port = |ways: &Ways, real, now| ways.get(real, now).map(|way| way.port.0);
+        assert_eq!(port(&ways, one, now), Some(3));
+        assert_eq!(ways.get(one, now).unwrap().macs[..7], [2, 0, 0, 0, 0, 9, 2]);
+        assert_eq!(port(&ways, other, now), None, "shares its place");
+        assert_eq!(port(&ways, one, now.plus_ms(TRUSTED_MS - 1)), Some(3));
+        assert_eq!(port(&ways, one, now.plus_ms(TRUSTED_MS)), None);
+        ways.set(other, &facts(4), now);
+        assert_eq!(port(&ways, one, now), None);
+        ways.renew(Sources::default());
+        assert_eq!(port(&ways, other, now), Some(4));
+        ways.renew(Sources {
+            neighbours: 1,
+            ..Sources::default()
+        });
+        assert_eq!(port(&ways, other, now), None);
+    }
+
+    #[test]
+    fn a_stamp_that_has_been_used_before_makes_nothing_valid() {
+        let mut ways = Ways::new();
+        let now = Time::from_ms(7);
+        ways.set(RealId(1), &facts(3), now);
+        ways.stamp = u32::MAX;
+        ways.renew(Sources {
+            generation: 1,
+            ..Sources::default()
+        });
+        assert_eq!(ways.stamp, 1);
+        assert!(ways.get(RealId(1), now).is_none());
+    }
+}
