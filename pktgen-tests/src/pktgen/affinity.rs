@@ -47,6 +47,13 @@ impl Affinity {
         }
     }
 
+    /// Whether the flow has reached a real server.
+    #[must_use]
+    pub fn is_known(&self, flow: u32) -> bool {
+        let known = usize::try_from(flow).ok().and_then(|flow| self.0.get(flow));
+        known.is_some_and(|known| *known != 0)
+    }
+
     /// The flow begins anew.
     #[inline]
     pub fn forget(&mut self, flow: u32) {

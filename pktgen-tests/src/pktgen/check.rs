@@ -7,7 +7,9 @@ use plimsoll_dataplane::wire::{Mac, tcp};
 use super::fault::Fault;
 use super::flows::Clients;
 use super::scenario::{Method, Protocol, Scenario, ScenarioError};
-use super::template::{Segment, Shape, Stage, Template, chunk};
+use super::segment::Segment;
+use super::shape::Shape;
+use super::template::{Stage, Template, chunk};
 
 /// Who is at the other end, and so what a frame looks like when it comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +18,17 @@ pub enum Returns {
     Balanced,
     /// testpmd's forwarding mode `macswap` exchanges the MACs and changes nothing else.
     MacSwapped,
+}
+
+impl Returns {
+    /// Its name in options and results.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Balanced => "balanced",
+            Self::MacSwapped => "testpmd-macswap",
+        }
+    }
 }
 
 /// What a good frame is.

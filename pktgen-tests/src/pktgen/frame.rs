@@ -6,7 +6,9 @@ use plimsoll_dataplane::wire::Mac;
 
 use super::flows::Clients;
 use super::scenario::{Scenario, ScenarioError};
-use super::template::{Fields, Segment, Shape, Stage, Template};
+use super::segment::Segment;
+use super::shape::Shape;
+use super::template::{Fields, Stage, Template};
 
 /// Writes the clients' frames. What stays the same in all of them is written once, into templates.
 #[derive(Debug, Clone)]

@@ -8,7 +8,9 @@ use plimsoll_dataplane::wire::{ipv4, ipv6, tcp, udp};
 
 use super::check::{Good, Seen};
 use super::scenario::{Family, Protocol, Scenario};
-use super::template::{Segment, Shape, initial};
+use super::segment::Segment;
+use super::shape::Shape;
+use super::template::initial;
 
 /// What hosts begin with.
 const TTL: u8 = 64;

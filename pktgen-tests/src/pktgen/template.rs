@@ -7,148 +7,22 @@ use std::ops::Range;
 
 use plimsoll_dataplane::flow::{V4, V6};
 use plimsoll_dataplane::wire::checksum::Sum;
-use plimsoll_dataplane::wire::ethernet::{self, HEADER_BYTES as ETHERNET, MIN_FRAME_BYTES};
+use plimsoll_dataplane::wire::ethernet::{self, MIN_FRAME_BYTES};
 use plimsoll_dataplane::wire::{Mac, ipv4, ipv6, tcp, udp};
 
 use super::fault::Fault;
-use super::scenario::{Family, Method, Protocol, Scenario, ScenarioError};
+use super::scenario::{Family, Method, Protocol, Scenario};
+use super::segment::Segment;
+use super::shape::Shape;
 
-/// The largest IP packet on the link.
-const MTU: usize = 1500;
+mod writer;
+
+use writer::Writer;
+
 /// What hosts start with, and what a forwarder leaves.
 const TTL: u8 = 64;
 /// The client's bits of an address.
 const CLIENT_MASK: u32 = (1 << 17) - 1;
-
-/// What a frame is in its flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Segment {
-    /// A UDP datagram.
-    Datagram,
-    /// The client opens a connection.
-    Syn,
-    /// The server agrees.
-    SynAck,
-    /// The client's part of the handshake ends.
-    Ack,
-    /// The client sends, or the server answers, one segment of data.
-    Data,
-    /// The client's or the server's end of the connection.
-    Fin,
-    /// The client has seen the server's end.
-    Last,
-}
-
-impl Segment {
-    pub(super) const COUNT: usize = 7;
-    /// In the order of their numbers.
-    const ALL: [Self; Self::COUNT] = [
-        Self::Datagram,
-        Self::Syn,
-        Self::SynAck,
-        Self::Ack,
-        Self::Data,
-        Self::Fin,
-        Self::Last,
-    ];
-
-    const fn flags(self) -> u8 {
-        match self {
-            Self::Datagram => 0,
-            Self::Syn => tcp::SYN,
-            Self::SynAck => tcp::SYN | tcp::ACK,
-            Self::Ack | Self::Last => tcp::ACK,
-            Self::Data => tcp::PSH | tcp::ACK,
-            Self::Fin => tcp::FIN | tcp::ACK,
-        }
-    }
-
-    pub(super) const fn has_payload(self) -> bool {
-        matches!(self, Self::Datagram | Self::Data)
-    }
-
-    /// What the sender and its peer have sent before, in bytes of sequence space, if segments of data have
-    /// `payload` bytes, and each side sends `data` bytes in all before its end.
-    fn progress(self, from_client: bool, payload: u32, data: u32) -> (u32, u32) {
-        match (self, from_client) {
-            (Self::Datagram | Self::Syn, _) => (0, 0),
-            (Self::SynAck, _) => (0, 1),
-            (Self::Ack, _) | (Self::Data, true) => (1, 1),
-            (Self::Data, false) => (1, 1 + payload),
-            (Self::Fin, true) => (1 + data, 1 + data),
-            (Self::Fin, false) => (1 + data, 2 + data),
-            (Self::Last, _) => (2 + data, 2 + data),
-        }
-    }
-}
-
-/// How long frames are, and whether connections carry data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// A frame with a payload as the client sends it, in bytes without FCS.
-    pub frame_bytes: usize,
-    /// Whether a connection carries a segment of data each way before it ends.
-    pub data: bool,
-}
-
-impl Shape {
-    /// The headers alone, Ethernet's included.
-    fn header_bytes(scenario: &Scenario) -> usize {
-        let l3 = match scenario.family {
-            Family::V4 => ipv4::HEADER_BYTES,
-            Family::V6 => ipv6::HEADER_BYTES,
-        };
-        let l4 = match scenario.protocol {
-            Protocol::Tcp => tcp::HEADER_BYTES,
-            Protocol::Udp => udp::HEADER_BYTES,
-        };
-        ETHERNET + l3 + l4
-    }
-
-    /// The shortest frame of a scenario, in bytes without FCS.
-    #[must_use]
-    pub fn least(scenario: &Scenario) -> usize {
-        Self::header_bytes(scenario).max(MIN_FRAME_BYTES)
-    }
-
-    /// Checks that there is room for the headers, and for a tunnel's on the link.
-    ///
-    /// # Errors
-    /// [`ScenarioError::FrameBytes`], or what is wrong with the scenario itself.
-    pub fn check(&self, scenario: &Scenario) -> Result<(), ScenarioError> {
-        scenario.check()?;
-        let outer = match (scenario.method, scenario.family) {
-            (Method::Dr | Method::Nat, _) => 0,
-            (Method::Tunnel, Family::V4) => ipv4::HEADER_BYTES,
-            (Method::Tunnel, Family::V6) => ipv6::HEADER_BYTES,
-        };
-        let (least, most) = (Self::least(scenario), ETHERNET + MTU - outer);
-        if (least..=most).contains(&self.frame_bytes) {
-            Ok(())
-        } else {
-            Err(ScenarioError::FrameBytes {
-                asked: self.frame_bytes,
-                least,
-                most,
-            })
-        }
-    }
-
-    /// Bytes behind the transport header of a frame with a payload.
-    pub(super) fn payload_bytes(&self, scenario: &Scenario) -> usize {
-        self.frame_bytes
-            .saturating_sub(Self::header_bytes(scenario))
-    }
-
-    /// The data of one direction of a connection, in bytes.
-    pub(super) fn data_bytes(&self, scenario: &Scenario) -> u32 {
-        if self.data {
-            u32::try_from(self.payload_bytes(scenario)).unwrap_or(0)
-        } else {
-            0
-        }
-    }
-}
 
 /// Where on its way a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -610,113 +484,5 @@ pub(super) fn chunk<const N: usize>(frame: &[u8], at: usize) -> [u8; N] {
 pub(super) fn put<const N: usize>(frame: &mut [u8], at: usize, bytes: [u8; N]) {
     if let Some(place) = frame.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
         *place = bytes;
-    }
-}
-
-/// Where an IP header's parts are.
-struct Ip {
-    source: Range<usize>,
-    destination: Range<usize>,
-    /// The place of the header's checksum, and the sum of all else.
-    sum: Option<(usize, Sum)>,
-}
-
-/// A template as it grows.
-#[derive(Default)]
-struct Writer {
-    bytes: Vec<u8>,
-    mask: Vec<u8>,
-    parts: Vec<(Range<usize>, Fault)>,
-}
-
-impl Writer {
-    fn part(&mut self, bytes: &[u8], fault: Fault) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        self.mask.resize(self.bytes.len(), 0xff);
-        self.blame(start..self.bytes.len(), fault);
-    }
-
-    /// What stands there names a difference more exactly than what was said before.
-    fn blame(&mut self, range: Range<usize>, fault: Fault) {
-        self.parts.push((range, fault));
-    }
-
-    /// These bytes vary.
-    fn varies(&mut self, range: Range<usize>) {
-        if let Some(mask) = self.mask.get_mut(range.clone()) {
-            mask.fill(0);
-        }
-        if let Some(bytes) = self.bytes.get_mut(range) {
-            bytes.fill(0);
-        }
-    }
-
-    /// The set bits of the four bytes there vary.
-    fn varies_bits(&mut self, at: usize, bits: u32) {
-        put(&mut self.mask, at, (!bits).to_be_bytes());
-    }
-
-    /// The set bits of the two bytes there vary.
-    fn varies_bits16(&mut self, at: usize, bits: u16) {
-        put(&mut self.mask, at, (!bits).to_be_bytes());
-    }
-
-    /// An IP header. `outer` is whom to blame for all of it; else each field is by itself.
-    fn ip(
-        &mut self,
-        (source, destination): (IpAddr, IpAddr),
-        protocol: u8,
-        ttl: u8,
-        payload_bytes: usize,
-        outer: Option<Fault>,
-    ) -> Ip {
-        let at = self.bytes.len();
-        let header = outer.unwrap_or(Fault::Header);
-        let (ttl_at, addresses, width, sum) = match (source, destination) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                let mut bytes = [0; ipv4::HEADER_BYTES];
-                let fields = ipv4::Fields {
-                    source: source.into(),
-                    destination: destination.into(),
-                    protocol,
-                    ttl,
-                    tos: 0,
-                    id: 0,
-                    dont_fragment: true,
-                    total_length: u16::try_from(ipv4::HEADER_BYTES + payload_bytes).unwrap_or(0),
-                };
-                ipv4::write_header(&mut bytes, &fields);
-                put(&mut bytes, 10, [0; 2]);
-                self.part(&bytes, header);
-                self.varies(at + 10..at + 12);
-                (at + 8, at + 12, 4, Some((at + 10, Sum::of(&bytes))))
-            }
-            (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                let mut bytes = [0; ipv6::HEADER_BYTES];
-                let fields = ipv6::Fields {
-                    source: source.into(),
-                    destination: destination.into(),
-                    next_header: protocol,
-                    hop_limit: ttl,
-                    traffic_class: 0,
-                    flow_label: 0,
-                    payload_length: u16::try_from(payload_bytes).unwrap_or(0),
-                };
-                ipv6::write_header(&mut bytes, &fields);
-                self.part(&bytes, header);
-                (at + 7, at + 8, 16, None)
-            }
-            // A scenario's addresses are all of one family.
-            _ => (at, at, 0, None),
-        };
-        if outer.is_none() {
-            self.blame(ttl_at..ttl_at + 1, Fault::Ttl);
-        }
-        Ip {
-            source: addresses..addresses + width,
-            destination: addresses + width..addresses + 2 * width,
-            sum,
-        }
     }
 }

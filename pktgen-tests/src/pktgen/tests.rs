@@ -199,7 +199,9 @@ fn frames_of_any_length_and_content_are_faults_and_nothing_worse() {
         assert_eq!(bench.checker.judge(&long), Err(Fault::Length));
         for _ in 0..1000 {
             let length = random.below(200) as usize;
-            let noise: Vec<u8> = (0..length).map(|_| random.below(256) as u8).collect();
+            let noise: Vec<u8> = (0..length)
+                .map(|_| u8::try_from(random.below(256)).unwrap())
+                .collect();
             assert!(bench.checker.judge(&noise).is_err());
         }
     }
