@@ -33,6 +33,7 @@ use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::io::{BURST, PacketBuf, Pool};
 use crate::neighbour::Neighbours;
 use crate::parse::{Packet, parse};
+use crate::prefetch::prefetch;
 use crate::reassembly::Reassembly;
 use crate::rewrite::family::Family;
 use crate::schedule::Start;
@@ -49,7 +50,7 @@ use crate::verdict::{DropReason, Verdict};
 
 pub use message::{Inboxes, Message, Whole, inboxes};
 
-use established::{Glances, Kind, Passed};
+use established::{Glances, Kind, LOOKAHEAD, Passed};
 use message::Cut;
 
 /// What one worker is told at its start.
@@ -251,23 +252,33 @@ impl<P: Pool> Engine<P> {
             cut: None,
         };
         self.renew_ways(snapshot);
+        for frame in frames.iter() {
+            prefetch(frame.bytes(), 0);
+        }
+        let nat = snapshot.has_nat();
         let mut glances = Glances::default();
         for frame in frames.iter().take(BURST) {
-            self.glance(snapshot, spec, frame.bytes(), &mut glances);
+            self.glance(snapshot, nat, spec, frame.bytes(), &mut glances);
         }
-        self.step_nearer(&mut glances.v4);
-        self.step_nearer(&mut glances.v6);
+        self.step_nearer(&mut glances.v4, 0, LOOKAHEAD);
+        self.step_nearer(&mut glances.v6, 0, LOOKAHEAD);
         let mut forwarded = 0;
-        let (mut v4, mut v6) = (glances.v4.iter(), glances.v6.iter());
+        let (mut v4, mut v6) = (0, 0);
         for (mut frame, kind) in frames.drain(..).zip(&glances.kinds) {
             let passed = match kind {
                 Kind::Other => None,
-                Kind::V4 => v4
-                    .next()
-                    .map(|known| self.pass(snapshot, &mut frame, known, now)),
-                Kind::V6 => v6
-                    .next()
-                    .map(|known| self.pass(snapshot, &mut frame, known, now)),
+                Kind::V4 => {
+                    self.step_nearer(&mut glances.v4, v4 + LOOKAHEAD, 1);
+                    let known = glances.v4.get(v4);
+                    v4 += 1;
+                    known.map(|known| self.pass(snapshot, &mut frame, known, now))
+                }
+                Kind::V6 => {
+                    self.step_nearer(&mut glances.v6, v6 + LOOKAHEAD, 1);
+                    let known = glances.v6.get(v6);
+                    v6 += 1;
+                    known.map(|known| self.pass(snapshot, &mut frame, known, now))
+                }
             };
             let passed = passed.unwrap_or(Passed::No);
             match passed {

@@ -55,12 +55,12 @@ impl Family for V4 {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn delta(old: Self, new: Self) -> Delta {
         Delta::NONE.v4(old, new)
     }
 
-    #[inline]
+    #[inline(always)]
     fn set_source(ip: &mut [u8], old: Self, new: Self) {
         if let Some(mut header) = ipv4::Header::new_mut(ip) {
             header.set_source(new);
@@ -68,7 +68,7 @@ impl Family for V4 {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn set_destination(ip: &mut [u8], old: Self, new: Self) {
         if let Some(mut header) = ipv4::Header::new_mut(ip) {
             header.set_destination(new);
@@ -76,7 +76,7 @@ impl Family for V4 {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn decrement_ttl(ip: &mut [u8]) {
         if let Some(mut header) = ipv4::Header::new_mut(ip) {
             header.decrement_ttl();
@@ -111,26 +111,26 @@ impl Family for V6 {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn delta(old: Self, new: Self) -> Delta {
         Delta::NONE.v6(old, new)
     }
 
-    #[inline]
+    #[inline(always)]
     fn set_source(ip: &mut [u8], _: Self, new: Self) {
         if let Some(mut header) = ipv6::Header::new_mut(ip) {
             header.set_source(new);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn set_destination(ip: &mut [u8], _: Self, new: Self) {
         if let Some(mut header) = ipv6::Header::new_mut(ip) {
             header.set_destination(new);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn decrement_ttl(ip: &mut [u8]) {
         if let Some(mut header) = ipv6::Header::new_mut(ip) {
             header.decrement_hop_limit();

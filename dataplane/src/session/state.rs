@@ -43,7 +43,7 @@ impl State {
 
     /// The state after one more packet. UDP looks at no argument.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub const fn next(self, direction: Direction, signal: u8, secure: bool) -> Self {
         match self {
             Self::Tcp(state) => Self::Tcp(state.next(direction, signal, secure)),

@@ -6,6 +6,8 @@
     reason = "buckets come from `place`, which reduces to the number of lines, or from slots made of them"
 )]
 
+use std::hint::select_unpredictable;
+
 use wide::{i8x16, i16x16};
 
 use crate::prefetch::prefetch;
@@ -67,11 +69,8 @@ impl Iterator for Slots {
         }
         let bit = self.lanes.trailing_zeros();
         self.lanes &= self.lanes - 1;
-        let bucket = if bit < 16 {
-            self.place.first
-        } else {
-            self.place.second
-        };
+        // Either is as likely: a branch would be mispredicted every other time.
+        let bucket = select_unpredictable(bit < 16, self.place.first, self.place.second);
         Some(bucket * 16 + bit % 16)
     }
 }

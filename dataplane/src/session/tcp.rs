@@ -130,7 +130,7 @@ impl TcpState {
     /// `secure` chooses IPVS's table for defence. RST beats SYN beats FIN beats ACK; a packet with none of them closes the session (IPVS,
     /// `tcp_state_idx` and `set_tcp_state`).
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub const fn next(self, direction: Direction, flags: u8, secure: bool) -> Self {
         let event = if flags & RST != 0 {
             3

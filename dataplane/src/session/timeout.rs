@@ -58,7 +58,7 @@ impl Timeouts {
 
     /// Milliseconds that a session in `state` outlives its last packet.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub const fn ms(&self, state: State) -> u64 {
         let ms = match state {
             State::UdpNew | State::Udp => self.udp_ms,
@@ -94,7 +94,7 @@ impl Timeouts {
 
     /// When a session in `state` ends if `now` saw its last packet.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub const fn deadline(&self, state: State, now: Time) -> Time {
         now.plus_ms(self.ms(state))
     }
