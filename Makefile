@@ -43,7 +43,7 @@ deps: ## Install the Debian packages that are missing, by name
 	@$(CARGO) --version >/dev/null 2>&1 || { echo "cargo is missing: see https://rustup.rs" >&2; exit 1; }
 
 .PHONY: build
-build: deps ## Build plimsolld, plimsoll, the demo and the benchmark, optimised
+build: deps ## Build plimsolld, plimsoll, the demo, the traffic generator and the benchmark, optimised
 	@$(CARGO) build --release -p plimsoll-control --features dpdk --bin plimsolld --bin plimsoll
 	@$(CARGO) build --release -p plimsoll-pktgen-tests --features dpdk --bins
 
@@ -78,7 +78,7 @@ conformance: ## Replay the recordings of LVS; needs no root and no DPDK
 e2e: build ## Tests in network namespaces with nginx, curl and wrk; they need root
 	PLIMSOLL_BIN_DIR=$(RELEASE) \
 	$(if $(SUDO),CARGO_TARGET_$(HOST_TRIPLE)_RUNNER="sudo -E") \
-	$(CARGO) test -p plimsoll-pktgen-tests --no-fail-fast --test '*' -- --test-threads=1
+	$(CARGO) test -p plimsoll-pktgen-tests --features dpdk --no-fail-fast --test '*' -- --test-threads=1
 e2e: HOST_TRIPLE = $(shell rustc -vV | sed -n 's/host: //p' | tr a-z- A-Z_)
 
 .PHONY: bench

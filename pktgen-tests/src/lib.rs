@@ -1,7 +1,8 @@
 //! Network namespaces, real servers and real traffic around a running Plimsoll.
 //!
 //! This crate must not know the inside of the daemon: it starts `plimsolld`, speaks to it by `plimsoll` and by
-//! packets, and judges what comes out of the other end. `replay` does the same to the simulator.
+//! packets, and judges what comes out of the other end. `replay` does the same to the simulator, and `pktgen` at the
+//! speed of a driver.
 
 pub mod bench;
 pub mod daemon;

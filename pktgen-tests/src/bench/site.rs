@@ -82,6 +82,7 @@ impl Site {
     /// # Errors
     /// When it cannot be started.
     pub fn start_subject(&self, name: &str, words: &[&str]) -> Result<Process> {
+        self.forget(name);
         match &self.pair {
             Some(pair) => pair.subject.start(name, words, &self.log(name)),
             None => self.directory.start(name, words),
@@ -93,6 +94,7 @@ impl Site {
     /// # Errors
     /// When it cannot be started.
     pub fn start_generator(&self, name: &str, words: &[&str]) -> Result<Process> {
+        self.forget(name);
         match &self.pair {
             Some(pair) => pair.generator.start(name, words, &self.log(name)),
             None => self.directory.start(name, words),
@@ -108,6 +110,11 @@ impl Site {
             Some(pair) => pair.subject.run_any(words),
             None => self.directory.run_any(words),
         }
+    }
+
+    /// What a former program has printed is not this one's.
+    fn forget(&self, name: &str) {
+        let _ = std::fs::remove_file(self.log(name));
     }
 
     fn log(&self, name: &str) -> PathBuf {

@@ -52,6 +52,10 @@ impl<'s> Subject<'s> {
     /// # Errors
     /// When it ends, or is not ready in time; the error has its last lines.
     pub fn start(kind: Kind, site: &'s Site, plan: &Plan, scenario: &Scenario) -> Result<Self> {
+        if let Some(socket) = site.meeting_point() {
+            // One that was killed leaves it behind.
+            let _ = std::fs::remove_file(socket);
+        }
         match kind {
             Kind::Plimsoll => Self::plimsoll(site, plan, scenario),
             Kind::Testpmd => Self::testpmd(site, plan),
