@@ -257,7 +257,7 @@ impl<'s> Lane<'s> {
                 requests += 1;
                 self.request()
             });
-            self.wire.to_port.borrow_mut().push_back(frame);
+            self.wire.to_port.borrow_mut().push(frame);
         }
         if let Some(given) = self.shared.given.get(usize::from(self.number)) {
             given.0.fetch_add(RING as u64, Ordering::AcqRel);

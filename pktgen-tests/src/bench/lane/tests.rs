@@ -54,7 +54,7 @@ fn a_damaged_frame_is_found() {
 fn a_frame_that_does_not_come_out_is_missed() {
     with_lane(&Case::STEADY, |lane| {
         lane.fill();
-        lane.wire.to_port.borrow_mut().pop_front();
+        lane.wire.to_port.borrow_mut().pop();
         lane.pass(0.0);
         let complaints = lane.complaints();
         assert!(
