@@ -307,12 +307,17 @@ impl<'s> Lane<'s> {
         let target = sum(&self.shared.given);
         let mut idle = 0;
         let begun = Instant::now();
-        while sum(&self.shared.left) < target && !self.shared.stuck.load(Ordering::Relaxed) {
-            if self.poll(step_ms) == 0 {
-                idle += 1;
-                if idle == IDLE_POLLS {
-                    self.shared.stuck.store(true, Ordering::Relaxed);
-                }
+        loop {
+            // Looking at the other lanes' counters costs, so only who has nothing to do looks.
+            if self.poll(step_ms) > 0 {
+                continue;
+            }
+            idle += 1;
+            if idle == IDLE_POLLS {
+                self.shared.stuck.store(true, Ordering::Relaxed);
+            }
+            if sum(&self.shared.left) >= target || self.shared.stuck.load(Ordering::Relaxed) {
+                break;
             }
         }
         begun.elapsed()
