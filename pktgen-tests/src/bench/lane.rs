@@ -328,7 +328,9 @@ impl<'s> Lane<'s> {
     pub(super) fn poll(&mut self, step_ms: f64) -> usize {
         let before = self.wire.from_port.borrow().len();
         let work = self.worker.poll(self.now());
-        self.clock_ms += step_ms;
+        if work > 0 {
+            self.clock_ms += step_ms;
+        }
         let sent = self.wire.from_port.borrow().len() - before;
         if let Some(left) = self.shared.left.get(usize::from(self.number)) {
             // Nobody else writes it.
