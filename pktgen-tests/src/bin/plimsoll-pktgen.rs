@@ -36,7 +36,7 @@ const BUFFERS: u32 = 8191;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// The device, as DPDK names it: "net_virtio_user0,path=/tmp/x.sock,server=1,queue_size=1024",
+    /// The device, as DPDK names it: "net_virtio_user0,path=/tmp/x.sock,server=1,queue_size=256",
     /// "net_af_packet0,iface=veth0", a PCI address
     #[arg(long)]
     device: Option<String>,
