@@ -1,8 +1,9 @@
 //! What differs between two configurations: what a reload changes, and what only a restart can.
 //! It compares and describes; nothing is applied here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
+use std::hash::Hash;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -33,43 +34,146 @@ pub struct ServiceChange {
     pub what: Vec<String>,
 }
 
+/// Which services differ between two configurations, found without a look at what they compile to.
+#[derive(Debug)]
+pub struct Difference<'c> {
+    old: &'c ReloadConfig,
+    new: &'c ReloadConfig,
+    /// New services, in the order of the file.
+    pub added: Vec<&'c Service>,
+    /// Services that are no longer there.
+    pub removed: Vec<&'c Service>,
+    /// Services that are there in both and differ: as they were and as they are to be.
+    pub changed: Vec<(&'c Service, &'c Service)>,
+    /// Whether anything differs that belongs to no service.
+    pub network: bool,
+    /// Whether services have come, gone or changed places whose order decides about packets.
+    pub reordered: bool,
+    same: bool,
+}
+
+impl<'c> Difference<'c> {
+    /// From `old` to `new`. A service is the same one as long as its protocol and VIP, or its mark, are.
+    #[must_use]
+    pub fn between(old: &'c ReloadConfig, new: &'c ReloadConfig) -> Self {
+        let network = !is_same_network(old, new);
+        // Most changes are of a few lines in one place, so only what lies between two alike parts is
+        // put into a map.
+        let alike = |(old, new): &(&Service, &Service)| old == new;
+        let ahead = old.services.iter().zip(&new.services);
+        let ahead = ahead.take_while(alike).count();
+        let (before, after) = (rest(&old.services, ahead), rest(&new.services, ahead));
+        let behind = before.iter().rev().zip(after.iter().rev());
+        let behind = behind.take_while(alike).count();
+        let (before, after) = (but_last(before, behind), but_last(after, behind));
+
+        let key = |service: &Service| service.target.identity();
+        let mut left: HashMap<Identity, &Service> = before
+            .iter()
+            .map(|service| (key(service), service))
+            .collect();
+        let (mut added, mut changed) = (Vec::new(), Vec::new());
+        for service in after {
+            match left.remove(&key(service)) {
+                Some(former) if former == service => {}
+                Some(former) => changed.push((former, service)),
+                None => added.push(service),
+            }
+        }
+        let gone = before.iter().filter(|one| left.contains_key(&key(one)));
+        let ordered = |services: &'c [Service]| services.iter().filter(|one| one.is_ordered());
+        Self {
+            removed: gone.collect(),
+            reordered: !ordered(before).map(key).eq(ordered(after).map(key)),
+            same: !network && before.is_empty() && after.is_empty(),
+            old,
+            new,
+            added,
+            changed,
+            network,
+        }
+    }
+
+    /// Whether both say the same in the same order.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.same
+    }
+
+    /// Whether a service that says the same may compile to something else.
+    #[must_use]
+    pub fn reaches_all_services(&self) -> bool {
+        self.old.timeouts != self.new.timeouts || self.old.hash_key != self.new.hash_key
+    }
+
+    /// The configuration that is to be.
+    #[must_use]
+    pub const fn new_config(&self) -> &'c ReloadConfig {
+        self.new
+    }
+
+    /// The same for people.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        let added = self.added.iter().map(|service| {
+            format!(
+                "{}, {}, {} real server{}",
+                title(service),
+                service.scheduler,
+                service.reals.len(),
+                if service.reals.len() == 1 { "" } else { "s" }
+            )
+        });
+        let changed = self.changed.iter().map(|(old, new)| ServiceChange {
+            service: title(new),
+            what: service_changes(old, new),
+        });
+        Changes {
+            added: added.collect(),
+            removed: self.removed.iter().map(|service| title(service)).collect(),
+            changed: changed.filter(|change| !change.what.is_empty()).collect(),
+            other: if self.network {
+                other_changes(self.old, self.new)
+            } else {
+                Vec::new()
+            },
+        }
+    }
+}
+
+fn rest(services: &[Service], from: usize) -> &[Service] {
+    services.get(from..).unwrap_or_default()
+}
+
+fn but_last(services: &[Service], count: usize) -> &[Service] {
+    let len = services.len().saturating_sub(count);
+    services.get(..len).unwrap_or_default()
+}
+
+fn is_same_network(old: &ReloadConfig, new: &ReloadConfig) -> bool {
+    // Named one by one, so that a new field is not forgotten here.
+    let ReloadConfig {
+        routes,
+        neighbors,
+        forwarding,
+        timeouts,
+        refuses_replies,
+        hash_key,
+        services: _,
+    } = old;
+    *routes == new.routes
+        && *neighbors == new.neighbors
+        && *forwarding == new.forwarding
+        && *timeouts == new.timeouts
+        && *refuses_replies == new.refuses_replies
+        && *hash_key == new.hash_key
+}
+
 impl Changes {
     /// From `old` to `new`. A service is the same one as long as its protocol and VIP, or its mark, are.
     #[must_use]
     pub fn between(old: &ReloadConfig, new: &ReloadConfig) -> Self {
-        let mut changes = Self::default();
-        let key = |service: &Service| service.target.identity();
-        let mut before: HashMap<Identity, &Service> = old
-            .services
-            .iter()
-            .map(|service| (key(service), service))
-            .collect();
-        for service in &new.services {
-            let Some(former) = before.remove(&key(service)) else {
-                changes.added.push(format!(
-                    "{}, {}, {} real server{}",
-                    title(service),
-                    service.scheduler,
-                    service.reals.len(),
-                    if service.reals.len() == 1 { "" } else { "s" }
-                ));
-                continue;
-            };
-            let what = service_changes(former, service);
-            if !what.is_empty() {
-                changes.changed.push(ServiceChange {
-                    service: title(service),
-                    what,
-                });
-            }
-        }
-        let gone = old
-            .services
-            .iter()
-            .filter(|service| before.contains_key(&key(service)));
-        changes.removed = gone.map(title).collect();
-        changes.other = other_changes(old, new);
-        changes
+        Difference::between(old, new).changes()
     }
 
     /// Whether nothing differs.
@@ -229,19 +333,18 @@ fn differ<T: PartialEq + Display>(what: &mut Vec<String>, name: &str, old: &T, n
     }
 }
 
-fn lists<T: PartialEq>(
+fn lists<T: Eq + Hash>(
     what: &mut Vec<String>,
     name: &str,
     old: &[T],
     new: &[T],
     show: impl Fn(&T) -> String,
 ) {
-    // Both lists are short: routes and neighbours written by hand.
-    let missing = |from: &T, list: &[T]| !list.contains(from);
-    for one in new.iter().filter(|one| missing(one, old)) {
+    let (before, after): (HashSet<&T>, HashSet<&T>) = (old.iter().collect(), new.iter().collect());
+    for one in new.iter().filter(|one| !before.contains(one)) {
         what.push(format!("{name} {} added", show(one)));
     }
-    for one in old.iter().filter(|one| missing(one, new)) {
+    for one in old.iter().filter(|one| !after.contains(one)) {
         what.push(format!("{name} {} removed", show(one)));
     }
 }

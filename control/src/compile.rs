@@ -6,14 +6,17 @@ use plimsoll_dataplane::schedule::mh::Maglev;
 use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::schedule::{HashFlags, SchedulerKind};
 use plimsoll_dataplane::session::Timeouts;
+use plimsoll_dataplane::snapshot::delta::Delta;
 use plimsoll_dataplane::snapshot::id::PortId;
 use plimsoll_dataplane::snapshot::model::{ForwardMethod, MssClamp, Persistence, TunnelKind};
 use plimsoll_dataplane::snapshot::spec::{
-    PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
+    Network, PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
 };
 use plimsoll_dataplane::snapshot::target::{Mark, Rule, Target, Vip};
+use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::Mac;
 
+use crate::changes::Difference;
 use crate::config::valid::{self, ReloadConfig, StartConfig};
 
 /// The ports of the data plane: first the configured ones, then a kernel port for each that has an
@@ -57,42 +60,80 @@ pub fn ports(start: &StartConfig, macs: &[Mac]) -> Vec<PortSpec> {
 /// The whole desired state.
 #[must_use]
 pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
+    let Network {
+        ports,
+        routes,
+        neighbours,
+        forwarding,
+        timeouts,
+        refuses_replies,
+    } = network(ports, reload);
     Spec {
+        ports,
+        routes,
+        neighbours,
+        forwarding,
+        timeouts,
+        refuses_replies,
+        services: services(reload.services.iter(), reload),
+        ..Spec::default()
+    }
+}
+
+/// What a change means: only what differs is compiled, unless it reaches all services. `now` is the
+/// workers' time.
+#[must_use]
+pub fn delta(ports: &[PortSpec], difference: &Difference<'_>, now: Time) -> Delta {
+    let reload = difference.new_config();
+    let identity = |service: &valid::Service| target(&service.target).identity();
+    let changed = difference.changed.iter().map(|(_, new)| *new);
+    let ordered = || reload.services.iter().filter(|one| one.is_ordered());
+    Delta {
+        network: difference.network.then(|| network(ports, reload)),
+        services: if difference.reaches_all_services() {
+            services(reload.services.iter(), reload)
+        } else {
+            services(changed.chain(difference.added.iter().copied()), reload)
+        },
+        removed: difference.removed.iter().map(|one| identity(one)).collect(),
+        order: difference
+            .reordered
+            .then(|| ordered().map(identity).collect()),
+        now,
+    }
+}
+
+fn network(ports: &[PortSpec], reload: &ReloadConfig) -> Network {
+    let route = |route: &valid::Route| RouteSpec {
+        to: route.to,
+        via: route.via,
+    };
+    let neighbour = |neighbor: &valid::Neighbor| (neighbor.address, Mac(neighbor.mac));
+    Network {
         ports: ports.to_vec(),
-        routes: reload
-            .routes
-            .iter()
-            .map(|route| RouteSpec {
-                to: route.to,
-                via: route.via,
-            })
-            .collect(),
-        neighbours: reload
-            .neighbors
-            .iter()
-            .map(|neighbor| (neighbor.address, Mac(neighbor.mac)))
-            .collect(),
+        routes: reload.routes.iter().map(route).collect(),
+        neighbours: reload.neighbors.iter().map(neighbour).collect(),
         forwarding: reload.forwarding,
         timeouts: timeouts(reload.timeouts),
         refuses_replies: reload.refuses_replies,
-        services: reload
-            .services
-            .iter()
-            .map(|one| service(one, reload.timeouts, reload.hash_key))
-            .collect(),
-        ..Spec::default()
     }
+}
+
+fn services<'s>(
+    some: impl Iterator<Item = &'s valid::Service>,
+    reload: &ReloadConfig,
+) -> Vec<ServiceSpec> {
+    some.map(|one| service(one, reload)).collect()
 }
 
 fn timeouts(times: valid::Timeouts) -> Timeouts {
     Timeouts::new(times.tcp, times.tcp_fin, times.udp).with_sctp(times.sctp)
 }
 
-fn service(
-    service: &valid::Service,
-    common: valid::Timeouts,
-    hash_key: Option<[u8; 16]>,
-) -> ServiceSpec {
+/// A service of `reload`, or one that is to be.
+#[must_use]
+pub fn service(service: &valid::Service, reload: &ReloadConfig) -> ServiceSpec {
+    let (common, hash_key) = (reload.timeouts, reload.hash_key);
     ServiceSpec {
         name: service.name.as_str().into(),
         target: target(&service.target),

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 const PERIOD_MS: u64 = 2000;
 /// After so many periods without news nothing is left of what was.
 const MOST_PERIODS: u64 = 128;
+/// Real servers that are looked at in one period at most: a few hundredths of a second.
+const MOST_REALS: usize = 131_072;
 /// Fraction bits of the averages: ten for sessions and packets, five for bytes.
 const FRACTION: [u32; 5] = [10, 10, 10, 5, 5];
 
@@ -32,38 +34,13 @@ pub struct Rate {
     pub out_bytes: u64,
 }
 
-/// Whose rate: a service while its slot means it, or one of its real servers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
-    service: ServiceId,
-    born: u32,
-    real: Option<SocketAddr>,
-}
-
-impl Key {
-    const fn service(service: &VirtualService) -> Self {
-        Self {
-            service: service.id,
-            born: service.born,
-            real: None,
-        }
-    }
-
-    const fn real(service: &VirtualService, real: &RealServer) -> Self {
-        Self {
-            real: Some(SocketAddr::new(real.address, real.port)),
-            ..Self::service(service)
-        }
-    }
-}
-
 /// Weighted averages that move a quarter of the way to what is new every two seconds.
 #[derive(Debug, Clone, Copy, Default)]
 struct Estimate {
     last: [u64; 5],
     average: [i64; 5],
-    /// The last round that met it.
-    round: u64,
+    /// The last period that met it.
+    period: u64,
 }
 
 impl Estimate {
@@ -88,6 +65,11 @@ impl Estimate {
                 *average += ((part << (fraction - 1)) - *average) >> 2;
             }
         }
+    }
+
+    /// Whether there is anything that time alone would change.
+    fn is_moving(&self) -> bool {
+        self.average != [0; 5]
     }
 
     fn rate(&self) -> Rate {
@@ -118,13 +100,35 @@ const fn counts(totals: &Totals) -> [u64; 5] {
     ]
 }
 
+/// What is kept of a service that has counted something.
+#[derive(Debug)]
+struct Estimates {
+    /// The service's, so that another one in its slot is not taken for it.
+    born: u32,
+    service: Estimate,
+    /// By address and port: a real server that comes back goes on.
+    reals: HashMap<SocketAddr, Estimate>,
+}
+
 /// The rates of all configured services and real servers.
+///
+/// Services with traffic of late are looked at in every period, and the quiet ones in turn, so many
+/// that the control thread has time for other things. With more than [`MOST_REALS`] real servers a
+/// quiet one's first traffic is seen some periods late, and taken for as old as the last look.
 #[derive(Debug)]
 pub struct Rates {
     /// When the last period ended.
     mark: Time,
-    round: u64,
-    estimates: HashMap<Key, Estimate>,
+    /// Its number.
+    period: u64,
+    /// By the services' slots.
+    estimates: HashMap<ServiceId, Estimates>,
+    /// Those that had traffic of late.
+    moving: Vec<ServiceId>,
+    /// The slot that is looked at next, of the quiet ones.
+    turn: u32,
+    /// By slot: the last period in which it was looked at.
+    looked: Vec<u64>,
 }
 
 impl Rates {
@@ -133,66 +137,123 @@ impl Rates {
     pub fn new(now: Time) -> Self {
         Self {
             mark: now,
-            round: 0,
+            period: 0,
             estimates: HashMap::new(),
+            moving: Vec::new(),
+            turn: 0,
+            looked: Vec::new(),
         }
     }
 
     /// Brings the rates up to date if a period or more has passed; to be called once a second or so.
-    /// A service or real server that is met for the first time has existed for one period.
+    /// A service or real server that is met for the first time has existed since its slot was looked
+    /// at, or for one period.
     pub fn advance(&mut self, now: Time, snapshot: &Snapshot) {
+        self.advance_some(now, snapshot, MOST_REALS);
+    }
+
+    fn advance_some(&mut self, now: Time, snapshot: &Snapshot, most: usize) {
         let periods = now.ms_since(self.mark) / PERIOD_MS;
         if periods == 0 {
             return;
         }
         self.mark = self.mark.plus_ms(periods * PERIOD_MS);
-        self.round += 1;
-        let periods = periods.min(MOST_PERIODS);
-        for service in snapshot.configured_services() {
-            let mut sum = service.past;
-            for candidate in service.candidates.iter() {
-                let Some(real) = snapshot.real(candidate.real) else {
-                    continue;
-                };
-                let totals = snapshot.real_totals(real.id);
-                sum.add(&totals);
-                self.estimate(Key::real(service, real), &totals, periods);
+        self.period += periods;
+        let slots = u32::try_from(snapshot.services.len()).unwrap_or(u32::MAX);
+        self.looked
+            .resize(snapshot.services.len(), self.period.saturating_sub(1));
+        let mut left = most;
+        let moving = std::mem::take(&mut self.moving);
+        // Half of what can be done remains for the quiet ones.
+        for id in moving {
+            if left > most / 2 {
+                left = left.saturating_sub(self.look(id, snapshot));
             }
-            for former in service.former.iter() {
-                sum.add(&snapshot.real_totals(*former));
-            }
-            self.estimate(Key::service(service), &sum, periods);
         }
-        let round = self.round;
-        self.estimates.retain(|_, estimate| estimate.round == round);
+        for _ in 0..slots {
+            if left == 0 {
+                break;
+            }
+            let id = ServiceId(self.turn % slots);
+            self.turn = (self.turn + 1) % slots;
+            left = left.saturating_sub(self.look(id, snapshot));
+        }
     }
 
-    fn estimate(&mut self, key: Key, totals: &Totals, periods: u64) {
-        // What never counted anything has no entry: among a million services most are quiet.
-        if counts(totals) == [0; 5] && !self.estimates.contains_key(&key) {
-            return;
+    /// Brings one service up to date; returns what that cost, in real servers.
+    fn look(&mut self, id: ServiceId, snapshot: &Snapshot) -> usize {
+        let Some(looked) = self.looked.get_mut(id.0 as usize) else {
+            return 1;
+        };
+        let periods = (self.period - *looked).min(MOST_PERIODS);
+        if periods == 0 {
+            return 1;
         }
-        let estimate = self.estimates.entry(key).or_default();
-        let periods = if estimate.round == 0 { 1 } else { periods };
-        estimate.round = self.round;
-        estimate.advance(totals, periods);
+        *looked = self.period;
+        let Some(service) = snapshot.service(id).filter(|service| service.configured) else {
+            self.estimates.remove(&id);
+            return 1;
+        };
+        let totals = snapshot.service_totals(service);
+        let known = self.estimates.get(&id);
+        if known.is_some_and(|known| known.born != service.born) {
+            self.estimates.remove(&id);
+        }
+        // What never counted anything has no entry: among a million services most are quiet.
+        if counts(&totals) == [0; 5] && !self.estimates.contains_key(&id) {
+            return 1 + service.candidates.len();
+        }
+        let estimates = self.estimates.entry(id).or_insert_with(|| Estimates {
+            born: service.born,
+            service: Estimate::default(),
+            reals: HashMap::new(),
+        });
+        estimates.service.advance(&totals, periods);
+        for candidate in service.candidates.iter() {
+            let Some(real) = snapshot.real(candidate.real) else {
+                continue;
+            };
+            let totals = snapshot.real_totals(real.id);
+            let socket = SocketAddr::new(real.address, real.port);
+            if counts(&totals) == [0; 5] && !estimates.reals.contains_key(&socket) {
+                continue;
+            }
+            let estimate = estimates.reals.entry(socket).or_default();
+            estimate.period = self.period;
+            estimate.advance(&totals, periods);
+        }
+        let period = self.period;
+        estimates
+            .reals
+            .retain(|_, estimate| estimate.period == period);
+        if estimates.service.is_moving() || estimates.reals.values().any(Estimate::is_moving) {
+            self.moving.push(id);
+        }
+        1 + service.candidates.len()
     }
 
     /// A service's rate.
     #[must_use]
     pub fn of_service(&self, service: &VirtualService) -> Rate {
-        self.of(&Key::service(service))
+        self.of(service, |estimates| Some(&estimates.service))
     }
 
     /// The rate of a service's real server.
     #[must_use]
     pub fn of_real(&self, service: &VirtualService, real: &RealServer) -> Rate {
-        self.of(&Key::real(service, real))
+        let socket = SocketAddr::new(real.address, real.port);
+        self.of(service, |estimates| estimates.reals.get(&socket))
     }
 
-    fn of(&self, key: &Key) -> Rate {
-        self.estimates
-            .get(key)
+    fn of(
+        &self,
+        service: &VirtualService,
+        which: impl FnOnce(&Estimates) -> Option<&Estimate>,
+    ) -> Rate {
+        let estimates = self.estimates.get(&service.id);
+        estimates
+            .filter(|estimates| estimates.born == service.born)
+            .and_then(which)
             .map_or_else(Rate::default, Estimate::rate)
     }
 }

@@ -7,17 +7,19 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use ipnet::IpNet;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
+use plimsoll_dataplane::snapshot::delta::Delta;
 use plimsoll_dataplane::snapshot::id::PortId;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
-use plimsoll_dataplane::snapshot::spec::{PortRole, PortSpec, Spec};
+use plimsoll_dataplane::snapshot::spec::{PortRole, PortSpec};
 use plimsoll_dataplane::snapshot::target::{Target, is_one_address};
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::worker::{Command, Commands, Listing};
 
-use crate::changes::{self, Changes};
+use crate::changes::{self, Changes, Difference};
 use crate::compile;
 use crate::config::{self, Diagnostics, Loaded};
 use crate::rate::Rates;
@@ -80,13 +82,21 @@ pub struct Parts {
     pub start: Instant,
 }
 
+/// Announcements that a worker is given at once, so that taking them does not delay packets.
+const BATCH: usize = 1024;
+/// Batches that it is given in a second: more would be a flood for whoever is told.
+const MOST_BATCHES: usize = 16;
+
 /// The running load balancer.
 #[derive(Debug)]
 pub struct Running {
     parts: Parts,
+    /// VIPs that are still to be announced.
+    announcements: Vec<(PortId, IpAddr)>,
     rates: Rates,
     started: SystemTime,
     reloads: [u64; ReloadResult::ALL.len()],
+    reload_turns: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The running load balancer, shared by all that serve somebody on the control thread.
@@ -98,15 +108,35 @@ pub fn lock(shared: &Shared) -> MutexGuard<'_, Running> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Reads the file again on a thread of its own and puts it in force, all of it or nothing: a file of a
+/// million services takes seconds, in which questions are answered and the watchdog is fed. Reloads
+/// take turns, so that none puts in force what an earlier one found.
+pub async fn reload(shared: &Shared, colour: bool) -> Reload {
+    let (file, turns) = {
+        let running = lock(shared);
+        (
+            running.parts.file.clone(),
+            Arc::clone(&running.reload_turns),
+        )
+    };
+    let _turn = turns.lock().await;
+    let path = file.clone();
+    let read = tokio::task::spawn_blocking(move || config::load(&path)).await;
+    let read = read.unwrap_or_else(|gone| Err(config::unread(&file, &gone)));
+    lock(shared).put_or_report(read, colour)
+}
+
 impl Running {
     /// Nothing is changed or announced yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         Self {
             parts,
+            announcements: Vec::new(),
             rates: Rates::new(Time::default()),
             started: SystemTime::now(),
             reloads: [0; ReloadResult::ALL.len()],
+            reload_turns: Arc::default(),
         }
     }
 
@@ -187,8 +217,14 @@ impl Running {
     }
 
     /// Reads the file again and puts it in force, all of it or nothing. `colour` is for the report.
+    /// Takes as long as the file is large: [`reload`] is for those who have other things to do.
     pub fn reload(&mut self, colour: bool) -> Reload {
-        let outcome = match config::load(&self.parts.file) {
+        let read = config::load(&self.parts.file);
+        self.put_or_report(read, colour)
+    }
+
+    fn put_or_report(&mut self, read: Result<Loaded, Diagnostics>, colour: bool) -> Reload {
+        let outcome = match read {
             Ok(loaded) => return self.put(loaded, colour),
             Err(errors) => Reload {
                 report: errors.report(colour),
@@ -228,20 +264,13 @@ impl Running {
                 ..self.outcome(ReloadResult::RestartNeeded, &loaded.warnings)
             };
         }
-        let changes = Changes::between(old.reload(), new.reload());
-        let result = if old.reload() == new.reload() {
+        let difference = Difference::between(old.reload(), new.reload());
+        let changes = difference.changes();
+        let result = if difference.is_none() {
             ReloadResult::Unchanged
         } else {
-            let before = self.announcements();
-            let now = self.now();
-            let spec = Spec {
-                now,
-                ..compile::spec(&self.parts.ports, new.reload())
-            };
-            let settled = self.parts.publisher.settled();
-            let snapshot = self.parts.builder.build(&spec, settled);
-            self.parts.publisher.publish(snapshot);
-            self.announce(self.announcements().difference(&before).copied().collect());
+            let delta = compile::delta(&self.parts.ports, &difference, self.now());
+            self.change(&delta);
             ReloadResult::Applied
         };
         let outcome = Reload {
@@ -251,6 +280,22 @@ impl Running {
         };
         self.parts.loaded = loaded;
         outcome
+    }
+
+    /// Puts a change in force that was found valid, and announces the VIPs that are new with it. The
+    /// configuration that was read knows nothing of it: the next reload may undo it.
+    pub fn change(&mut self, delta: &Delta) {
+        let before = Arc::clone(self.snapshot());
+        let settled = self.parts.publisher.settled();
+        let snapshot = self.parts.builder.apply(delta, settled);
+        self.parts.publisher.publish(snapshot);
+        let targets = delta.services.iter().map(|service| &service.target);
+        let addresses = targets.filter_map(|target| match target {
+            Target::Vip(vip) => Some(vip.addresses),
+            Target::Match { .. } => None,
+        });
+        let new: BTreeSet<IpNet> = addresses.filter(|net| !before.has_vip(net)).collect();
+        self.announce(self.on_own_networks(new.iter()));
     }
 
     fn outcome(&self, result: ReloadResult, diagnostics: &Diagnostics) -> Reload {
@@ -265,35 +310,48 @@ impl Running {
         }
     }
 
-    /// The VIPs that are on a port's own network, where neighbours ask for them.
-    fn announcements(&self) -> BTreeSet<(PortId, IpAddr)> {
-        let snapshot = self.snapshot();
-        let port_of = |address: IpAddr| {
-            let places = (0_u16..).zip(snapshot.ports.iter());
-            let mut networks =
-                places.filter(|(_, port)| matches!(port.role, PortRole::Network { .. }));
-            networks.find(|(_, port)| port.addresses.iter().any(|net| net.contains(&address)))
+    /// Those of some VIPs that are on a port's own network, where neighbours ask for them.
+    fn on_own_networks<'n>(&self, vips: impl Iterator<Item = &'n IpNet>) -> Vec<(PortId, IpAddr)> {
+        let ports = (0_u16..).zip(self.snapshot().ports.iter());
+        let networks: Vec<_> = ports
+            .filter(|(_, port)| matches!(port.role, PortRole::Network { .. }))
+            .collect();
+        let port_of = |address: &IpAddr| {
+            let mut networks = networks.iter();
+            networks.find(|(_, port)| port.addresses.iter().any(|net| net.contains(address)))
         };
-        snapshot
-            .configured_services()
-            .filter_map(|service| match &service.target {
-                // The addresses of a prefix are answered for, but nobody lists them all.
-                Target::Vip(vip) if is_one_address(&vip.addresses) => Some(vip.addresses.addr()),
-                Target::Vip(_) | Target::Match { .. } => None,
-            })
-            .filter_map(|address| port_of(address).map(|(id, _)| (PortId(id), address)))
+        // The addresses of a prefix are answered for, but nobody lists them all.
+        vips.filter(|net| is_one_address(net))
+            .map(IpNet::addr)
+            .filter_map(|address| port_of(&address).map(|(id, _)| (PortId(*id), address)))
             .collect()
     }
 
     /// Tells the links about all VIPs, as after a start or when a link came back.
-    pub fn announce_all(&self) {
-        self.announce(self.announcements().into_iter().collect());
+    pub fn announce_all(&mut self) {
+        self.announcements.clear();
+        let snapshot = Arc::clone(self.snapshot());
+        self.announce(self.on_own_networks(snapshot.vips()));
     }
 
-    fn announce(&self, addresses: Vec<(PortId, IpAddr)>) {
-        if let Some(worker) = self.parts.workers.first().filter(|_| !addresses.is_empty()) {
+    fn announce(&mut self, addresses: Vec<(PortId, IpAddr)>) {
+        self.announcements.extend(addresses);
+        self.announce_more();
+    }
+
+    /// Goes on with announcements that were too many at once; to be called once a second or so.
+    pub fn announce_more(&mut self) {
+        let Some(worker) = self.parts.workers.first() else {
+            return;
+        };
+        for _ in 0..MOST_BATCHES {
+            let left = self.announcements.len().saturating_sub(BATCH);
+            let batch = self.announcements.split_off(left);
+            if batch.is_empty() {
+                return;
+            }
             // A worker that is this far behind has other troubles, and neighbours ask by themselves.
-            let _ = worker.commands.push(Command::Announce(addresses));
+            let _ = worker.commands.push(Command::Announce(batch));
         }
     }
 

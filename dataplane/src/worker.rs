@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam::queue::ArrayQueue;
 
 use crate::flow::{Address, Protocol};
-use crate::io::{BURST, PacketBuf, Pool, PortQueues, RxQueue, TxQueue};
+use crate::io::{BURST, Pool, PortQueues, RxQueue, TxQueue};
 use crate::pipeline::{Config, Engine, Inboxes, Message};
 use crate::session::{Flags, Session, State};
 use crate::snapshot::Snapshot;
@@ -209,7 +209,7 @@ where
     #[must_use]
     pub fn is_behind(&self, now: Time) -> bool {
         self.engine.is_behind(now)
-            || self.engine.out.iter().any(|queue| !queue.is_empty())
+            || self.engine.out.iter().any(|out| !out.frames.is_empty())
             || self
                 .engine
                 .inboxes
@@ -232,17 +232,13 @@ where
                 continue;
             }
             total += count;
+            let snapshot = self.reader.current();
+            let frames = &mut self.frames;
+            let bytes = self.engine.burst(snapshot, PortId(index), 0, frames, now);
             if let Some(port) = self.engine.stats.ports.get(usize::from(index)) {
                 port.rx_packets.add(count as u64);
-                port.rx_bytes.add(bytes_of(&self.frames));
+                port.rx_bytes.add(bytes);
             }
-            self.engine.burst(
-                self.reader.current(),
-                PortId(index),
-                0,
-                &mut self.frames,
-                now,
-            );
         }
         total
     }
@@ -300,14 +296,14 @@ where
 
     fn transmit(&mut self) {
         for (index, queues) in self.ports.iter_mut().enumerate() {
-            let Some(frames) = self.engine.out.get_mut(index).filter(|out| !out.is_empty()) else {
+            let out = self.engine.out.get_mut(index);
+            let Some(out) = out.filter(|out| !out.frames.is_empty()) else {
                 continue;
             };
-            let before = bytes_of(frames);
-            let sent = queues.tx.transmit(frames);
+            let sent = queues.tx.transmit(&mut out.frames);
             if let Some(port) = self.engine.stats.ports.get(index) {
                 port.tx_packets.add(sent as u64);
-                port.tx_bytes.add(before - bytes_of(frames));
+                port.tx_bytes.add(out.bytes_taken());
             }
         }
     }
@@ -361,9 +357,4 @@ where
             }
         }
     }
-}
-
-/// The bytes of all frames together.
-fn bytes_of<B: PacketBuf>(frames: &[B]) -> u64 {
-    frames.iter().map(|frame| frame.bytes().len() as u64).sum()
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::metrics::Metrics;
 use crate::report::{Drops, Reload, ReloadResult, Services, Timeouts};
-use crate::running::{Shared, lock};
+use crate::running::{self, Shared, lock};
 
 /// What every request may use.
 #[derive(Debug, Clone)]
@@ -152,7 +152,7 @@ struct ReloadQuery {
 }
 
 async fn reload(State(api): State<Api>, Query(query): Query<ReloadQuery>) -> Response {
-    let outcome = lock(&api.running).reload(query.colour);
+    let outcome = running::reload(&api.running, query.colour).await;
     // Without a listener nobody logs; the answer is given all the same.
     let _ = api.reloads.send(outcome.clone());
     let status = match outcome.result {

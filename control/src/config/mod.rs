@@ -52,6 +52,13 @@ pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
     parse(&name, text)
 }
 
+/// What there is to say of a file that nobody could come to read, for a reason of this program's own.
+pub(crate) fn unread(path: &Path, why: &dyn std::error::Error) -> Diagnostics {
+    let mut problems = Problems::default();
+    problems.add(Problem::unplaced(format!("cannot be read: {why}")));
+    problems.finish(&path.display().to_string(), "")
+}
+
 /// Checks a configuration that was read from somewhere; `name` is what diagnostics call it.
 ///
 /// # Errors

@@ -87,6 +87,11 @@ pub(super) fn plain(text: &str, problems: &mut Problems) -> bool {
     let bad = |c: char| {
         (c.is_control() && !matches!(c, '\n' | '\r' | '\t')) || matches!(c, '\u{2028}' | '\u{2029}')
     };
+    // Nearly every configuration is printable ASCII, which is seen much faster.
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t');
+    if text.bytes().all(is_plain) {
+        return true;
+    }
     let Some(at) = text.find(bad) else {
         return true;
     };

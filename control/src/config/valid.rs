@@ -96,7 +96,7 @@ pub struct ReloadConfig {
 }
 
 /// A way to a network that is not on-link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Route {
     /// The network, its host bits zero.
     pub to: IpNet,
@@ -107,7 +107,7 @@ pub struct Route {
 }
 
 /// A fixed answer to an ARP or NDP question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Neighbor {
     /// On-link at `port`.
     pub address: IpAddr,
@@ -178,6 +178,14 @@ pub struct Service {
     pub timeouts: OwnTimeouts,
     /// In scheduling order, which is that of the file. None twice, perhaps none at all.
     pub reals: Vec<Real>,
+}
+
+impl Service {
+    /// Whether its place among the services decides about packets.
+    #[must_use]
+    pub const fn is_ordered(&self) -> bool {
+        self.one_packet || matches!(self.target, Target::Match { .. })
+    }
 }
 
 /// How clients stay at a real server.

@@ -198,7 +198,8 @@ fn run(file: &Path, loaded: Loaded) -> Result<(), DaemonError> {
     info!("stopping");
     // The queues go with the workers, and then the ports with `running`'s last owner.
     workers.stop();
-    drop(runtime);
+    // A file that is being read just now is not waited for.
+    runtime.shutdown_background();
     outcome
 }
 

@@ -18,10 +18,13 @@ use super::socket::Sockets;
 use crate::api::Api;
 use crate::metrics::Metrics;
 use crate::report::{Reload, ReloadResult};
-use crate::running::{Shared, lock};
+use crate::running::{self, Shared, lock};
 
 /// How often the control thread looks after things.
 const ROUND: Duration = Duration::from_secs(1);
+
+/// Changes of a reload that the log names; nobody reads a million lines.
+const MOST_CHANGES: usize = 1000;
 
 /// Signals, waited for from the moment that this is made.
 pub(super) struct Signals {
@@ -71,7 +74,7 @@ pub(super) async fn serve(plan: Plan<'_>) -> Result<(), DaemonError> {
     };
     let (control, http) = listen().map_err(DaemonError::Runtime)?;
     let (tell_reload, mut reloads) = mpsc::unbounded_channel();
-    let api = Api::new(running.clone(), metrics, tell_reload);
+    let api = Api::new(running.clone(), metrics, tell_reload.clone());
     let control = axum::serve(control, api.clone().control()).into_future();
     let http = axum::serve(http, api.read_only()).into_future();
     // Each question is a task of its own; these two only accept.
@@ -99,9 +102,11 @@ pub(super) async fn serve(plan: Plan<'_>) -> Result<(), DaemonError> {
             }
             _ = signals.hangup.recv() => {
                 notify::reloading();
-                let reload = lock(&running).reload(false);
-                log_reload(&reload);
-                notify::ready(reload.generation);
+                let (running, tell) = (running.clone(), tell_reload.clone());
+                tokio::spawn(async move {
+                    // Told to this loop; without it nobody needs to know.
+                    let _ = tell.send(running::reload(&running, false).await);
+                });
             }
             Some(reload) = reloads.recv() => {
                 log_reload(&reload);
@@ -131,8 +136,16 @@ fn log_reload(reload: &Reload) {
     let (file, generation) = (reload.file.as_str(), reload.generation);
     match reload.result {
         ReloadResult::Applied => {
-            for what in reload.changes.lines() {
+            let lines = reload.changes.lines();
+            for what in lines.iter().take(MOST_CHANGES) {
                 info!(generation, "{what}");
+            }
+            if let Some(more) = lines
+                .len()
+                .checked_sub(MOST_CHANGES)
+                .filter(|more| *more > 0)
+            {
+                info!(generation, "and {more} other changes");
             }
             info!(file, generation, "configuration reloaded");
         }
@@ -187,6 +200,7 @@ impl Care {
         let mut running = lock(&self.running);
         running.collect();
         running.estimate();
+        running.announce_more();
         let mut came_up = false;
         for ((port, device), was_up) in running.ports().zip(&mut self.links) {
             let is_up = device.link_up();

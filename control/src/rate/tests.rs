@@ -143,9 +143,71 @@ fn a_services_rate_is_its_real_servers_and_begins_with_them() {
     let _ = running.reload(false);
     rates.advance(after(3), running.snapshot());
     assert_eq!(rate(&rates, &running), (56, 0));
-    assert_eq!(
-        rates.estimates.len(),
-        1,
-        "what counted nothing has no entry"
+    let kept: Vec<usize> = rates
+        .estimates
+        .values()
+        .map(|one| one.reals.len())
+        .collect();
+    assert_eq!(kept, [0], "what counted nothing has no entry");
+}
+
+/// Some services of one real server each, on one worker.
+fn many(count: u16) -> Arc<Snapshot> {
+    let services = (1..=count).map(|port| {
+        format!(
+            "  - {{ name: s{port}, vip: \"192.0.2.10:{port}\", protocol: tcp, scheduler: rr, forward: dr, \
+             reals: [{{ address: \"192.0.2.21:{port}\" }}] }}\n"
+        )
+    });
+    let head = "version: 1\ndataplane: { cpus: [0], ports: [{ name: wan, device: net_null0, \
+                addresses: [192.0.2.2/24] }] }\nservices:\n";
+    let text: String = std::iter::once(head.to_owned()).chain(services).collect();
+    let loaded = crate::config::parse("many", text).unwrap();
+    let ports = crate::compile::ports(
+        loaded.valid.start(),
+        &[plimsoll_dataplane::wire::Mac([2, 0, 0, 0, 0, 1])],
     );
+    let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
+    let mut builder = plimsoll_dataplane::snapshot::build::Builder::new(1, &hasher);
+    builder.build(&crate::compile::spec(&ports, loaded.valid.reload()), true)
+}
+
+#[test]
+fn of_very_many_services_the_quiet_ones_are_looked_at_in_turn_and_the_others_always() {
+    let snapshot = many(100);
+    let count = |service: u32, packets| {
+        let real = snapshot.service(ServiceId(service)).unwrap().candidates[0].real;
+        let counters = snapshot.workers[0].reals.get(real.0).unwrap();
+        counters.in_packets.add(packets);
+    };
+    let mut rates = Rates::new(Time::default());
+    let rate = |rates: &Rates, service| {
+        let service = snapshot.service(ServiceId(service)).unwrap();
+        rates.of_service(service).in_packets
+    };
+    // Twenty real servers, so ten services, in each period.
+    for period in 1..=10 {
+        rates.advance_some(after(period), &snapshot, 20);
+    }
+    let looked_at = |rates: &Rates, period| {
+        let looked = rates.looked.iter();
+        looked.filter(|looked| **looked == period).count()
+    };
+    assert_eq!((looked_at(&rates, 10), rates.moving.len()), (10, 0));
+    // The last one is looked at ten periods after its last turn, in which it had 80 packets each.
+    count(99, 800);
+    (11..20).for_each(|period| rates.advance_some(after(period), &snapshot, 20));
+    assert_eq!(rate(&rates, 99), 0);
+    rates.advance_some(after(20), &snapshot, 20);
+    let begun = rate(&rates, 99);
+    assert!((35..=40).contains(&begun), "{begun}: nearly half of 80");
+    // From now on it has its turn always.
+    for period in 21..=25 {
+        count(99, 80);
+        rates.advance_some(after(period), &snapshot, 20);
+        assert!((35..=40).contains(&rate(&rates, 99)));
+    }
+    // Until nothing is left of it.
+    (26..100).for_each(|period| rates.advance_some(after(period), &snapshot, 20));
+    assert_eq!((rate(&rates, 99), rates.moving.len()), (0, 0));
 }

@@ -155,8 +155,58 @@ fn what_needs_a_restart_is_refused_as_a_whole() {
 
 #[test]
 fn a_worker_that_is_too_busy_is_not_waited_for() {
-    let (running, _file) = running();
+    let (mut running, _file) = running();
     while !running.list_sessions().is_empty() {}
     running.announce_all();
     assert!(running.now() <= Time::from_ms(0) + Duration::from_secs(60));
+}
+
+#[test]
+fn a_reload_beside_other_work_is_the_same_and_none_is_overtaken() {
+    let (running, file) = running();
+    let shared: Shared = Arc::new(Mutex::new(running));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    replace(&file, "scheduler: rr", "scheduler: lc");
+    let outcomes = runtime.block_on(async {
+        let first = reload(&shared, false);
+        let second = reload(&shared, false);
+        tokio::join!(first, second)
+    });
+    let results = (outcomes.0.result, outcomes.1.result);
+    assert_eq!(results, (ReloadResult::Applied, ReloadResult::Unchanged));
+    replace(&file, "scheduler: lc", "scheduler: lcd");
+    let broken = runtime.block_on(reload(&shared, false));
+    assert_eq!(broken.result, ReloadResult::Invalid);
+    assert_eq!(lock(&shared).snapshot().generation, 2);
+}
+
+#[test]
+fn many_vips_are_announced_in_portions() {
+    let (mut running, file) = running();
+    let near = (0..3000).map(|n| {
+        let (a, b) = (n / 200, n % 200 + 1);
+        format!(
+            "\n  - {{ name: n{n}, vip: \"192.0.2.{b}:{}\", protocol: udp, scheduler: rr, forward: dr, reals: [] }}",
+            a + 1
+        )
+    });
+    let all: String = std::iter::once("services:".to_owned())
+        .chain(near)
+        .collect();
+    replace(&file, "services:", &all);
+    replace(&file, "192.0.2.2/24", "192.0.2.254/24");
+    let loaded = config::load(file.path()).unwrap_or_else(|e| panic!("{}", e.report(false)));
+    let delta = Difference::between(running.loaded().valid.reload(), loaded.valid.reload());
+    let delta = compile::delta(&running.parts.ports, &delta, running.now());
+    running.change(&delta);
+    // Two hundred addresses, however many services are on each, without the one that was there.
+    assert_eq!(announced(&running).len(), 199);
+    running.announcements = vec![(PortId(0), "192.0.2.10".parse().unwrap()); 20 * BATCH];
+    running.announce_more();
+    let batches = std::iter::from_fn(|| running.parts.workers[0].commands.pop()).count();
+    assert_eq!(batches, MOST_BATCHES);
+    running.announce_more();
+    assert!(running.announcements.is_empty());
 }

@@ -18,6 +18,7 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::id::RealId;
 use crate::snapshot::model::{ForwardMethod, RealServer};
 use crate::snapshot::policy::{OnDown, Reuse};
+use crate::stats::RealCounters;
 use crate::time::Time;
 use crate::verdict::DropReason;
 use crate::wire::{sctp, tcp};
@@ -143,7 +144,9 @@ impl<P: Pool> Engine<P> {
             note_numbers(table.get_mut(index), session.state(), packet, frame.bytes());
         }
         let bytes = real.configured.then_some(packet.datagram_bytes());
-        self.count(snapshot, session.real(), Direction::Input, bytes, moved);
+        if let Some(counters) = self.counters(snapshot, real.id) {
+            self.count(snapshot, counters, real.id, Direction::Input, bytes, moved);
+        }
         let method = method_of(session.flags());
         let socket = session
             .real_address()
@@ -190,7 +193,10 @@ impl<P: Pool> Engine<P> {
             now,
         );
         let bytes = known.configured.then_some(packet.datagram_bytes());
-        self.count(snapshot, session.real(), Direction::Output, bytes, moved);
+        if let Some(counters) = self.counters(snapshot, known.id) {
+            let direction = Direction::Output;
+            self.count(snapshot, counters, known.id, direction, bytes, moved);
+        }
         let translation = Translation {
             id: session.real(),
             real: Socket {
@@ -238,14 +244,12 @@ impl<P: Pool> Engine<P> {
     pub(super) fn count(
         &self,
         snapshot: &Snapshot,
+        counters: &RealCounters,
         id: RealId,
         direction: Direction,
         bytes: Option<u32>,
         (before, after): Moved,
     ) {
-        let Some(counters) = self.counters(snapshot, id) else {
-            return;
-        };
         if let Some(bytes) = bytes {
             let (packets, all_bytes) = match direction {
                 Direction::Output => (&counters.out_packets, &counters.out_bytes),

@@ -17,6 +17,36 @@ use crate::wire::{Mac, arp, ndp};
 /// Frames that wait for room in one transmit queue at most.
 pub(super) const BACKLOG: usize = 1024;
 
+/// Frames to be sent by one port, oldest first.
+#[derive(Debug)]
+pub(crate) struct Outgoing<B> {
+    pub(crate) frames: Vec<B>,
+    /// All of them together.
+    bytes: u64,
+}
+
+impl<B: PacketBuf> Outgoing<B> {
+    pub(super) fn new() -> Self {
+        Self {
+            frames: Vec::with_capacity(BACKLOG),
+            bytes: 0,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn push(&mut self, frame: B) {
+        self.bytes += frame.bytes().len() as u64;
+        self.frames.push(frame);
+    }
+
+    /// The bytes of the frames that have been taken from `frames` since the last call.
+    pub(crate) fn bytes_taken(&mut self) -> u64 {
+        let left = self.frames.iter().map(|frame| frame.bytes().len() as u64);
+        let before = std::mem::replace(&mut self.bytes, left.sum());
+        before - self.bytes
+    }
+}
+
 impl<P: Pool> Engine<P> {
     /// Puts the frame into the port's queue as it is. Frames made here have no verdict.
     #[inline]
@@ -25,7 +55,7 @@ impl<P: Pool> Engine<P> {
             self.drop_frame(fate, DropReason::NoRoute);
             return;
         };
-        if queue.len() >= BACKLOG {
+        if queue.frames.len() >= BACKLOG {
             self.drop_frame(fate, DropReason::TxFull);
             return;
         }

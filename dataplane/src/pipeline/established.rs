@@ -8,7 +8,6 @@
 use arrayvec::ArrayVec;
 
 use super::balance::{advance, method_of};
-use super::deliver::BACKLOG;
 use super::way::{Facts, Sources};
 use super::{Engine, Tabled};
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
@@ -19,9 +18,11 @@ use crate::rewrite::nat::{self, Side, Socket};
 use crate::rewrite::tunnel;
 use crate::session::{Direction, Hint, Place};
 use crate::snapshot::Snapshot;
+use crate::snapshot::chunked::Chunked;
 use crate::snapshot::id::{PortId, RealId};
 use crate::snapshot::model::{Egress, ForwardMethod, RealServer, TunnelKind};
 use crate::snapshot::spec::PortSpec;
+use crate::stats::RealCounters;
 use crate::time::Time;
 use crate::verdict::DropReason;
 use crate::wire::ethernet::{self, HEADER_BYTES as ETHERNET};
@@ -59,13 +60,14 @@ pub(super) struct Known<A> {
     hint: Hint,
     /// Whether it seems to come from a NAT real server. A wrong guess costs the short way, no more.
     is_reply: bool,
+    /// Whether it may take the short way: not if it begins a session, has its segment size lowered, or
+    /// must go no further.
+    is_regular: bool,
 }
 
-/// What became of a frame.
+/// What became of a frame that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Passed {
-    /// Nothing: it is as it was.
-    No,
     /// It is ready to leave by this port.
     To(PortId),
     /// It cannot leave.
@@ -145,13 +147,14 @@ impl<P: Pool> Engine<P> {
         let place = if is_reply {
             table.approach_reply(&plain.reply_key())
         } else {
-            table.approach(&plain.key())
+            table.approach(&plain.key(), plain.tcp_flags & tcp::SYN != 0)
         };
         Known {
             plain,
             place,
             hint: Hint::NONE,
             is_reply,
+            is_regular: plain.tcp_flags & tcp::SYN == 0 && plain.ttl > 1,
         }
     }
 
@@ -169,27 +172,23 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// Third stage: the packet moves its session on and is rewritten.
+    /// Third stage: the packet moves its session on and is rewritten. `None` leaves it as it was.
     #[inline(always)]
     pub(super) fn pass<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
+        reals: &Chunked<RealCounters>,
         frame: &mut P::Buf,
         known: &Known<A>,
         now: Time,
-    ) -> Passed {
-        let plain = &known.plain;
-        // What may begin a session, or have its segment size lowered, takes the long way, as does what
-        // must go no further.
-        if plain.tcp_flags & tcp::SYN != 0 || plain.ttl <= 1 {
-            return Passed::No;
-        }
-        let passed = if known.is_reply {
-            self.pass_reply(snapshot, frame, plain, known.hint, now)
+    ) -> Option<Passed> {
+        if !known.is_regular {
+            None
+        } else if known.is_reply {
+            self.pass_reply(snapshot, reals, frame, &known.plain, known.hint, now)
         } else {
-            self.pass_client(snapshot, frame, plain, known.hint, now)
-        };
-        passed.unwrap_or(Passed::No)
+            self.pass_client(snapshot, reals, frame, &known.plain, known.hint, now)
+        }
     }
 
     /// A client's packet.
@@ -197,6 +196,7 @@ impl<P: Pool> Engine<P> {
     fn pass_client<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
+        reals: &Chunked<RealCounters>,
         frame: &mut P::Buf,
         plain: &Plain<A>,
         hint: Hint,
@@ -207,11 +207,11 @@ impl<P: Pool> Engine<P> {
         let session = table.get(index);
         let (id, method) = (session.real(), method_of(session.flags()));
         let to = session.real_address();
-        let way = match self.ways.get(id, now) {
+        let way = match self.ways.get(id) {
             Some(way) => way,
             None => {
                 self.draw_way(snapshot, id, now)?;
-                self.ways.get(id, now)?
+                self.ways.get(id)?
             }
         };
         let fits = match method {
@@ -219,10 +219,10 @@ impl<P: Pool> Engine<P> {
             ForwardMethod::Direct | ForwardMethod::Nat => way.mtu,
         };
         let port = way.port;
-        let room = self.out.get(usize::from(port.0))?.len() < BACKLOG;
+        let macs = way.macs;
         // NAT gives a datagram without a checksum one.
         let lacks_checksum = to.is_some() && plain.checksum(frame.bytes()) == 0;
-        if plain.length > fits || !room || lacks_checksum {
+        if plain.length > fits || lacks_checksum {
             return None;
         }
         cut_padding(frame, plain)?;
@@ -241,8 +241,10 @@ impl<P: Pool> Engine<P> {
             &way.timeouts,
             now,
         );
-        let macs = way.macs;
-        self.count(snapshot, id, direction, Some(plain.length.into()), moved);
+        if let Some(counters) = reals.get(id.0) {
+            let bytes = Some(u32::from(plain.length));
+            self.count(snapshot, counters, id, direction, bytes, moved);
+        }
         let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(ETHERNET)?;
         A::decrement_ttl(ip);
         if let Some(addresses) = ethernet.first_chunk_mut() {
@@ -306,6 +308,7 @@ impl<P: Pool> Engine<P> {
     fn pass_reply<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
+        reals: &Chunked<RealCounters>,
         frame: &mut P::Buf,
         plain: &Plain<A>,
         hint: Hint,
@@ -323,11 +326,7 @@ impl<P: Pool> Engine<P> {
         if plain.length > egress.mtu || checksum == 0 || is_unfinished {
             return None;
         }
-        let room = self.out.get(usize::from(egress.port.0))?.len() < BACKLOG;
         let own = snapshot.ports.get(usize::from(egress.port.0))?;
-        if !room {
-            return None;
-        }
         let to = self.mac_towards(snapshot, &egress, now)?;
         cut_padding(frame, plain)?;
         let secure = known.policy.is_secure(self.pressed);
@@ -340,13 +339,10 @@ impl<P: Pool> Engine<P> {
             &known.timeouts,
             now,
         );
-        self.count(
-            snapshot,
-            id,
-            Direction::Output,
-            Some(plain.length.into()),
-            moved,
-        );
+        if let Some(counters) = reals.get(id.0) {
+            let bytes = Some(u32::from(plain.length));
+            self.count(snapshot, counters, id, Direction::Output, bytes, moved);
+        }
         let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(ETHERNET)?;
         A::decrement_ttl(ip);
         if let Some(header) = ethernet.first_chunk_mut() {
@@ -382,7 +378,7 @@ impl<P: Pool> Engine<P> {
             inner_mtu: u16::try_from(self.inner_mtu(real, now)).unwrap_or(u16::MAX),
             secure: real.policy.secure_tcp,
         };
-        self.ways.set(id, &facts, now);
+        self.ways.set(id, &facts);
         Some(())
     }
 
@@ -396,23 +392,23 @@ impl<P: Pool> Engine<P> {
     /// The same, remembering the last next hop: most clients are behind the same router.
     #[inline(always)]
     fn mac_towards(&mut self, snapshot: &Snapshot, egress: &Egress, now: Time) -> Option<Mac> {
-        if let Some(mac) = self.ways.last_hop(egress.port, egress.next_hop, now) {
+        if let Some(mac) = self.ways.last_hop(egress.port, egress.next_hop) {
             return Some(mac);
         }
         let mac = self.mac_of(snapshot, egress, now)?;
-        self.ways
-            .set_last_hop(egress.port, egress.next_hop, mac, now);
+        self.ways.set_last_hop(egress.port, egress.next_hop, mac);
         Some(mac)
     }
 
     /// Forgets ways that may no longer be right.
     #[inline]
-    pub(super) fn renew_ways(&mut self, snapshot: &Snapshot) {
-        self.ways.renew(Sources {
+    pub(super) fn renew_ways(&mut self, snapshot: &Snapshot, now: Time) {
+        let sources = Sources {
             generation: snapshot.generation,
             neighbours: self.neighbours.changes(),
             path_mtus: self.path_mtus.changes(),
-        });
+        };
+        self.ways.renew(sources, now);
     }
 }
 

@@ -42,6 +42,7 @@ use crate::schedule::random::Random;
 use crate::session::{Flags, Session, SessionTable};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::{PortId, RealId};
+use crate::snapshot::model::WorkerTable;
 use crate::snapshot::policy::Shedder;
 use crate::snapshot::spec::PortRole;
 use crate::stats::{RealCounters, WorkerStats};
@@ -50,6 +51,7 @@ use crate::verdict::{DropReason, Verdict};
 
 pub use message::{Inboxes, Message, Whole, inboxes};
 
+use deliver::{BACKLOG, Outgoing};
 use established::{Glances, Kind, LOOKAHEAD, Passed};
 use message::Cut;
 
@@ -161,7 +163,7 @@ pub(crate) struct Engine<P: Pool> {
     reassembly: Reassembly,
     pool: P,
     /// Frames to be sent, by port.
-    pub(crate) out: Vec<Vec<P::Buf>>,
+    pub(crate) out: Vec<Outgoing<P::Buf>>,
     /// Every worker's inbox, this one's included.
     pub(crate) inboxes: Inboxes<P::Buf>,
     owners: RandomState,
@@ -204,9 +206,7 @@ impl<P: Pool> Engine<P> {
             neighbours: Neighbours::new(hasher.clone()),
             reassembly: Reassembly::new(hasher.clone()),
             pool,
-            out: (0..ports)
-                .map(|_| Vec::with_capacity(deliver::BACKLOG))
-                .collect(),
+            out: (0..ports).map(|_| Outgoing::new()).collect(),
             inboxes,
             destinations: Destinations::new(hasher.clone()),
             random: Random::new(a ^ config.start.worker as u64),
@@ -224,7 +224,8 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// Takes all of `frames` through all stages. `hops` counts the workers that passed them on.
+    /// Takes all of `frames`, at most [`BURST`], through all stages. `hops` counts the workers that
+    /// passed them on. Returns how many bytes they had.
     pub(crate) fn burst(
         &mut self,
         snapshot: &Snapshot,
@@ -232,29 +233,43 @@ impl<P: Pool> Engine<P> {
         hops: u8,
         frames: &mut Vec<P::Buf>,
         now: Time,
-    ) {
+    ) -> u64 {
+        let mut bytes = 0;
+        for frame in frames.iter() {
+            let frame = frame.bytes();
+            prefetch(frame, 0);
+            bytes += frame.len() as u64;
+        }
         let Some(spec) = snapshot.ports.get(usize::from(port.0)) else {
             self.stats
                 .count(Verdict::Dropped(DropReason::NotLocal), frames.len() as u64);
             frames.clear();
-            return;
+            return bytes;
         };
         if let PortRole::Kernel { network } = spec.role {
             for frame in frames.drain(..) {
                 let verdict = Verdict::Forwarded;
                 self.emit(frame, network, Some(Fate { verdict, frames: 1 }));
             }
-            return;
+            return bytes;
         }
         let origin = Origin {
             port,
             hops,
             cut: None,
         };
-        self.renew_ways(snapshot);
-        for frame in frames.iter() {
-            prefetch(frame.bytes(), 0);
-        }
+        self.renew_ways(snapshot, now);
+        let has_room = self
+            .out
+            .iter()
+            .all(|queue| queue.frames.len() + BURST <= BACKLOG);
+        let own = snapshot.workers.get(self.start.worker).filter(|_| has_room);
+        let Some(WorkerTable { reals, .. }) = own else {
+            for frame in frames.drain(..) {
+                self.one(snapshot, frame, origin, now);
+            }
+            return bytes;
+        };
         let nat = snapshot.has_nat();
         let mut glances = Glances::default();
         for frame in frames.iter().take(BURST) {
@@ -271,31 +286,31 @@ impl<P: Pool> Engine<P> {
                     self.step_nearer(&mut glances.v4, v4 + LOOKAHEAD, 1);
                     let known = glances.v4.get(v4);
                     v4 += 1;
-                    known.map(|known| self.pass(snapshot, &mut frame, known, now))
+                    known.and_then(|known| self.pass(snapshot, reals, &mut frame, known, now))
                 }
                 Kind::V6 => {
                     self.step_nearer(&mut glances.v6, v6 + LOOKAHEAD, 1);
                     let known = glances.v6.get(v6);
                     v6 += 1;
-                    known.map(|known| self.pass(snapshot, &mut frame, known, now))
+                    known.and_then(|known| self.pass(snapshot, reals, &mut frame, known, now))
                 }
             };
-            let passed = passed.unwrap_or(Passed::No);
             match passed {
-                Passed::To(to) => {
+                Some(Passed::To(to)) => {
                     if let Some(queue) = self.out.get_mut(usize::from(to.0)) {
                         queue.push(frame);
                         forwarded += 1;
                     }
                 }
-                Passed::Drop(reason) => self.stats.count(Verdict::Dropped(reason), 1),
-                Passed::No => {
+                Some(Passed::Drop(reason)) => self.stats.count(Verdict::Dropped(reason), 1),
+                None => {
                     self.one(snapshot, frame, origin, now);
-                    self.renew_ways(snapshot);
+                    self.renew_ways(snapshot, now);
                 }
             }
         }
         self.stats.count(Verdict::Forwarded, forwarded);
+        bytes
     }
 
     /// The long way: headers, decision, rewriting and delivery of one frame, whatever it is.

@@ -27,7 +27,6 @@ pub(super) struct Way {
     real: RealId,
     /// Of the time when it was drawn; see [`Ways::renew`].
     stamp: u32,
-    until: Time,
     /// How long sessions of its service live.
     pub(super) timeouts: Timeouts,
     /// Destination and source of its frames.
@@ -73,6 +72,8 @@ pub(super) struct Ways {
     places: Box<[Way; PLACES]>,
     stamp: u32,
     sources: Sources,
+    /// When all ways are drawn anew.
+    until: Time,
     last_hop: Option<Hop>,
 }
 
@@ -82,7 +83,6 @@ struct Hop {
     port: PortId,
     address: IpAddr,
     mac: Mac,
-    until: Time,
 }
 
 impl Ways {
@@ -91,15 +91,17 @@ impl Ways {
             places: Box::new([Way::VACANT; PLACES]),
             stamp: 1,
             sources: Sources::default(),
+            until: Time::from_ms(0),
             last_hop: None,
         }
     }
 
-    /// Forgets all ways if anything that they were drawn from has changed.
+    /// Forgets all ways if anything that they were drawn from has changed, or when their time is over.
     #[inline]
-    pub(super) fn renew(&mut self, sources: Sources) {
-        if sources != self.sources {
+    pub(super) fn renew(&mut self, sources: Sources, now: Time) {
+        if sources != self.sources || self.until <= now {
             self.sources = sources;
+            self.until = now.plus_ms(TRUSTED_MS);
             self.last_hop = None;
             self.stamp = self.stamp.wrapping_add(1);
             if self.stamp == 0 {
@@ -111,32 +113,26 @@ impl Ways {
 
     /// The way to `real`, if it is known.
     #[inline(always)]
-    pub(super) fn get(&self, real: RealId, now: Time) -> Option<&Way> {
+    pub(super) fn get(&self, real: RealId) -> Option<&Way> {
         let way = &self.places[(real.0 & MASK) as usize];
-        (way.real == real && way.stamp == self.stamp && way.until > now).then_some(way)
+        (way.real == real && way.stamp == self.stamp).then_some(way)
     }
 
     /// The MAC of the neighbour that was remembered last, if it is this one.
     #[inline(always)]
-    pub(super) fn last_hop(&self, port: PortId, address: IpAddr, now: Time) -> Option<Mac> {
+    pub(super) fn last_hop(&self, port: PortId, address: IpAddr) -> Option<Mac> {
         let hop = self.last_hop?;
-        (hop.address == address && hop.port == port && hop.until > now).then_some(hop.mac)
+        (hop.address == address && hop.port == port).then_some(hop.mac)
     }
 
     /// Remembers a neighbour.
     #[inline]
-    pub(super) fn set_last_hop(&mut self, port: PortId, address: IpAddr, mac: Mac, now: Time) {
-        let until = now.plus_ms(TRUSTED_MS);
-        self.last_hop = Some(Hop {
-            port,
-            address,
-            mac,
-            until,
-        });
+    pub(super) fn set_last_hop(&mut self, port: PortId, address: IpAddr, mac: Mac) {
+        self.last_hop = Some(Hop { port, address, mac });
     }
 
     /// Remembers the way to `real`.
-    pub(super) fn set(&mut self, real: RealId, facts: &Facts, now: Time) {
+    pub(super) fn set(&mut self, real: RealId, facts: &Facts) {
         let mut macs = [0; 12];
         let (to, from) = macs.split_at_mut(6);
         to.copy_from_slice(&facts.to.0);
@@ -144,7 +140,6 @@ impl Ways {
         self.places[(real.0 & MASK) as usize] = Way {
             real,
             stamp: self.stamp,
-            until: now.plus_ms(TRUSTED_MS),
             timeouts: facts.timeouts,
             macs,
             port: facts.port,
@@ -159,7 +154,6 @@ impl Way {
     const VACANT: Self = Self {
         real: RealId(0),
         stamp: 0,
-        until: Time::from_ms(0),
         timeouts: Timeouts::DEFAULT,
         macs: [0; 12],
         port: PortId(0),
@@ -189,38 +183,50 @@ mod tests {
     fn a_way_is_known_until_its_time_is_over_or_anything_changes() {
         let mut ways = Ways::new();
         let (one, other) = (RealId(5), RealId(5 + MASK + 1));
+        let same = Sources::default();
         let now = Time::from_ms(7);
-        ways.renew(Sources::default());
-        assert!(ways.get(one, now).is_none());
-        ways.set(one, &facts(3), now);
-        let port = |ways: &Ways, real, now| ways.get(real, now).map(|way| way.port.0);
-        assert_eq!(port(&ways, one, now), Some(3));
-        assert_eq!(ways.get(one, now).unwrap().macs[..7], [2, 0, 0, 0, 0, 9, 2]);
-        assert_eq!(port(&ways, other, now), None, "shares its place");
-        assert_eq!(port(&ways, one, now.plus_ms(TRUSTED_MS - 1)), Some(3));
-        assert_eq!(port(&ways, one, now.plus_ms(TRUSTED_MS)), None);
-        ways.set(other, &facts(4), now);
-        assert_eq!(port(&ways, one, now), None);
-        ways.renew(Sources::default());
-        assert_eq!(port(&ways, other, now), Some(4));
-        ways.renew(Sources {
+        let port = |ways: &Ways, real| ways.get(real).map(|way| way.port.0);
+        ways.renew(same, now);
+        assert_eq!(port(&ways, one), None);
+        ways.set(one, &facts(3));
+        assert_eq!(port(&ways, one), Some(3));
+        assert_eq!(ways.get(one).unwrap().macs[..7], [2, 0, 0, 0, 0, 9, 2]);
+        assert_eq!(port(&ways, other), None, "shares its place");
+        ways.set(other, &facts(4));
+        assert_eq!(port(&ways, one), None);
+        ways.renew(same, now.plus_ms(TRUSTED_MS - 1));
+        assert_eq!(port(&ways, other), Some(4));
+        ways.renew(same, now.plus_ms(TRUSTED_MS));
+        assert_eq!(port(&ways, other), None);
+        ways.set(other, &facts(4));
+        let changed = Sources {
             neighbours: 1,
-            ..Sources::default()
-        });
-        assert_eq!(port(&ways, other, now), None);
+            ..same
+        };
+        ways.renew(changed, now.plus_ms(TRUSTED_MS));
+        assert_eq!(port(&ways, other), None);
+    }
+
+    #[test]
+    fn a_neighbour_is_remembered_as_long_as_a_way() {
+        let mut ways = Ways::new();
+        let (same, now) = (Sources::default(), Time::from_ms(7));
+        let (router, mac) = ("10.0.0.1".parse().unwrap(), Mac([2, 0, 0, 0, 0, 9]));
+        ways.renew(same, now);
+        ways.set_last_hop(PortId(1), router, mac);
+        assert_eq!(ways.last_hop(PortId(1), router), Some(mac));
+        assert_eq!(ways.last_hop(PortId(0), router), None);
+        ways.renew(same, now.plus_ms(TRUSTED_MS));
+        assert_eq!(ways.last_hop(PortId(1), router), None);
     }
 
     #[test]
     fn a_stamp_that_has_been_used_before_makes_nothing_valid() {
         let mut ways = Ways::new();
-        let now = Time::from_ms(7);
-        ways.set(RealId(1), &facts(3), now);
+        ways.set(RealId(1), &facts(3));
         ways.stamp = u32::MAX;
-        ways.renew(Sources {
-            generation: 1,
-            ..Sources::default()
-        });
+        ways.renew(Sources::default(), Time::from_ms(7));
         assert_eq!(ways.stamp, 1);
-        assert!(ways.get(RealId(1), now).is_none());
+        assert!(ways.get(RealId(1)).is_none());
     }
 }

@@ -37,33 +37,20 @@ impl ReplyIndex {
         self.tags.bytes() + self.sessions.len() * size_of::<Line>()
     }
 
-    /// Where a key with this hash may be.
-    #[inline(always)]
-    pub(super) fn place(&self, hash: u64) -> Place {
-        self.tags.place(hash)
-    }
-
-    /// Brings fingerprints and slots of both buckets nearer.
+    /// Brings fingerprints and slots of the first bucket nearer.
     #[inline(always)]
     pub(super) fn prefetch(&self, place: Place) {
         self.tags.prefetch(place);
-        let (first, second) = place.buckets();
-        prefetch(&self.sessions, first);
-        prefetch(&self.sessions, second);
+        prefetch(&self.sessions, self.tags.first(place) as usize);
     }
 
-    /// Brings the sessions that may match nearer and returns the first, or `NONE`.
+    /// Brings the session that probably matches nearer and returns its slot, or `NONE`.
     #[inline(always)]
     pub(super) fn prefetch_entry<A>(&self, entries: &[Session<A>], place: Place) -> u32 {
-        let mut first = NONE;
-        for slot in self.tags.candidates(place) {
-            let session = self.session(slot);
-            prefetch(entries, session as usize);
-            if first == NONE {
-                first = session;
-            }
-        }
-        first
+        let candidate = self.tags.candidates(place).next();
+        let session = candidate.map_or(NONE, |slot| self.session(slot));
+        prefetch(entries, session as usize);
+        session
     }
 
     #[inline(always)]
@@ -92,7 +79,7 @@ impl ReplyIndex {
         hash: u64,
         key: &ReplyKey<A>,
     ) -> Option<u32> {
-        self.slot_of(entries, self.tags.place(hash), key)
+        self.slot_of(entries, Tags::place(hash), key)
             .map(|slot| self.session(slot))
     }
 
@@ -103,7 +90,7 @@ impl ReplyIndex {
         hash: u64,
         key: &ReplyKey<A>,
     ) -> bool {
-        let place = self.tags.place(hash);
+        let place = Tags::place(hash);
         self.tags.free(place).is_some() || self.slot_of(entries, place, key).is_some()
     }
 
@@ -119,7 +106,7 @@ impl ReplyIndex {
         key: &ReplyKey<A>,
         session: u32,
     ) -> u32 {
-        let place = self.tags.place(hash);
+        let place = Tags::place(hash);
         let slot = if let Some(slot) = self.slot_of(entries, place, key) {
             entries[self.session(slot) as usize].reply_slot = NONE;
             slot

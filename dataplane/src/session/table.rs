@@ -1,10 +1,10 @@
 //! The sessions of one worker: found by hash, at fixed places, in bounded time.
 //! It never grows, rehashes or moves a session, and schedules nothing.
 //!
-//! Every key has two buckets of 16 slots; a new session goes into the emptier one. A bucket's
-//! fingerprints share a cache line and are searched first, so finding a session costs two lines
-//! of fingerprints and one of the session. All three can be asked for a burst ahead:
-//! `approach` for every packet, then `prefetch_entry` for every packet, then `at`.
+//! Every key has two buckets of 16 slots; a new session goes into the first, or into the emptier one
+//! once that is crowded. A bucket's fingerprints share a cache line and are searched first, so finding
+//! a session costs a line of fingerprints, seldom two, and one of the session. They can be asked for
+//! ahead: `approach` for every packet, then `prefetch_entry` for every packet, then `at`.
 //!
 //! All memory is written when the table is made: a page fault, or the kernel's zeroing of a huge
 //! page, would stall a worker longer than a burst lasts.
@@ -177,12 +177,16 @@ impl<A: Address> SessionTable<A> {
         ))
     }
 
-    /// First stage of a lookup: where the key may be, whose fingerprints it brings nearer.
+    /// First stage of a lookup: where the key may be, whose fingerprints it brings nearer. `is_new`
+    /// says that there is probably no such session yet.
     #[inline(always)]
     #[must_use]
-    pub fn approach(&self, key: &FlowKey<A>) -> Place {
-        let place = self.tags.place(self.hash(key).0);
+    pub fn approach(&self, key: &FlowKey<A>, is_new: bool) -> Place {
+        let place = Tags::place(self.hash(key).0);
         self.tags.prefetch(place);
+        if is_new {
+            self.tags.prefetch_second(place);
+        }
         place
     }
 
@@ -190,16 +194,13 @@ impl<A: Address> SessionTable<A> {
     #[inline(always)]
     #[must_use]
     pub fn prefetch_entry(&self, place: Place) -> Hint {
-        let mut candidates = self.tags.candidates(place);
-        let Some(slot) = candidates.next() else {
+        // That another key has the same fingerprint is rare; `at` says so.
+        let Some(slot) = self.tags.candidates(place).next() else {
             let free = self.tags.free(place).unwrap_or(NONE);
             prefetch(&self.entries, free as usize);
             return Hint::NONE;
         };
         prefetch(&self.entries, slot as usize);
-        for other in candidates {
-            prefetch(&self.entries, other as usize);
-        }
         Hint(slot)
     }
 
@@ -207,7 +208,7 @@ impl<A: Address> SessionTable<A> {
     #[inline(always)]
     #[must_use]
     pub fn approach_reply(&self, key: &ReplyKey<A>) -> Place {
-        let place = self.replies.place(self.reply_hash(key).0);
+        let place = Tags::place(self.reply_hash(key).0);
         self.replies.prefetch(place);
         place
     }
@@ -223,7 +224,7 @@ impl<A: Address> SessionTable<A> {
     #[must_use]
     #[inline]
     pub fn find(&self, hash: KeyHash, key: &FlowKey<A>, now: Time) -> Option<SessionIndex> {
-        let slot = self.slot_of(self.tags.place(hash.0), key)?;
+        let slot = self.slot_of(Tags::place(hash.0), key)?;
         (self.entries[slot as usize].deadline > now).then_some(SessionIndex(slot))
     }
 
@@ -343,7 +344,7 @@ impl<A: Address> SessionTable<A> {
         now: Time,
         gone: &mut impl FnMut(&Session<A>, Gone),
     ) -> Result<SessionIndex, TableFull> {
-        let place = self.tags.place(hash.0);
+        let place = Tags::place(hash.0);
         let same = if new.flags.contains(Flags::TEMPLATE) {
             self.template_slot(place, &new.key)
         } else {

@@ -1,26 +1,29 @@
 //! Arrays and maps that share their unchanged parts between snapshots.
-//! A copy costs one pointer a chunk; a change copies one chunk.
+//! A copy costs one pointer, and the first change after it a pointer a chunk and one chunk.
 
 use std::hash::Hash;
 use std::sync::Arc;
 
 use ahash::RandomState;
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 
 /// Elements that change together. A power of two, so that an index splits by shift and mask.
 const CHUNK: usize = 256;
 
 /// A growing array in shared chunks.
+///
+/// The list of chunks is shared too, and lies behind the same one pointer as a `Vec`'s would: a lookup
+/// is as quick, and a copy that nobody changes need not count a reference to each chunk.
 #[derive(Debug)]
 pub struct Chunked<T> {
-    chunks: Vec<Arc<[T]>>,
+    chunks: Arc<[Arc<[T]>]>,
     len: usize,
 }
 
 impl<T> Clone for Chunked<T> {
     fn clone(&self) -> Self {
         Self {
-            chunks: self.chunks.clone(),
+            chunks: Arc::clone(&self.chunks),
             len: self.len,
         }
     }
@@ -29,7 +32,7 @@ impl<T> Clone for Chunked<T> {
 impl<T> Default for Chunked<T> {
     fn default() -> Self {
         Self {
-            chunks: Vec::new(),
+            chunks: Arc::default(),
             len: 0,
         }
     }
@@ -65,11 +68,23 @@ impl<T> Chunked<T> {
     }
 
     /// Makes room for `len` elements; new ones come from `fresh`.
-    pub fn grow(&mut self, len: usize, mut fresh: impl FnMut() -> T) {
-        while self.chunks.len() * CHUNK < len {
-            self.chunks.push((0..CHUNK).map(|_| fresh()).collect());
+    pub fn grow(&mut self, len: usize, fresh: impl FnMut() -> T) {
+        if self.chunks.len() * CHUNK < len {
+            // The list of chunks is copied, so a long one grows by several at once.
+            self.reserve(len + self.len / 16, fresh);
         }
         self.len = self.len.max(len);
+    }
+
+    /// Makes room for `len` elements without their being there yet.
+    pub fn reserve(&mut self, len: usize, mut fresh: impl FnMut() -> T) {
+        let wanted = len.div_ceil(CHUNK);
+        if wanted > self.chunks.len() {
+            let present = self.chunks.iter().map(Arc::clone);
+            let chunk = || (0..CHUNK).map(|_| fresh()).collect();
+            let chunks = present.chain(std::iter::repeat_with(chunk));
+            self.chunks = chunks.take(wanted).collect();
+        }
     }
 }
 
@@ -77,7 +92,8 @@ impl<T: Clone> Chunked<T> {
     /// The element at `index`, to be changed; its chunk is copied if another snapshot shares it.
     pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
         let index = index as usize;
-        Arc::make_mut(self.chunks.get_mut(index / CHUNK)?).get_mut(index % CHUNK)
+        let chunks = Arc::make_mut(&mut self.chunks);
+        Arc::make_mut(chunks.get_mut(index / CHUNK)?).get_mut(index % CHUNK)
     }
 }
 
@@ -88,25 +104,23 @@ const SHARDS: usize = 1024;
 /// A hash map in shared shards.
 #[derive(Debug, Clone)]
 pub struct Sharded<K, V> {
-    shards: Vec<Option<Arc<HashMap<K, V, RandomState>>>>,
+    shards: Arc<[Shard<K, V>]>,
     hasher: RandomState,
     len: usize,
 }
+
+/// A map without a hasher: a key is hashed once, for its shard and its place therein.
+type Shard<K, V> = Option<Arc<HashTable<(K, V)>>>;
 
 impl<K: Hash + Eq + Clone, V: Clone> Sharded<K, V> {
     /// An empty map whose places are keyed by `hasher`.
     #[must_use]
     pub fn new(hasher: RandomState) -> Self {
         Self {
-            shards: vec![None; SHARDS],
+            shards: (0..SHARDS).map(|_| None).collect(),
             hasher,
             len: 0,
         }
-    }
-
-    fn shard(&self, key: &K) -> usize {
-        // The low bits choose inside a shard, so the shard takes the middle ones.
-        usize::try_from((self.hasher.hash_one(key) >> 32) % SHARDS as u64).unwrap_or(0)
     }
 
     /// The value of `key`.
@@ -116,7 +130,10 @@ impl<K: Hash + Eq + Clone, V: Clone> Sharded<K, V> {
         if self.len == 0 {
             return None;
         }
-        self.shards.get(self.shard(key))?.as_ref()?.get(key)
+        let hash = self.hasher.hash_one(key);
+        let shard = self.shards.get(place(hash))?.as_ref()?;
+        let (_, value) = shard.find(hash, |(other, _)| other == key)?;
+        Some(value)
     }
 
     /// How many entries there are.
@@ -133,37 +150,43 @@ impl<K: Hash + Eq + Clone, V: Clone> Sharded<K, V> {
 
     /// Sets the value of `key`; returns the former one.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        let index = self.shard(&key);
-        let hasher = self.hasher.clone();
-        let former = self.shards.get_mut(index).and_then(|shard| {
-            let map = shard.get_or_insert_with(|| Arc::new(HashMap::with_hasher(hasher)));
-            Arc::make_mut(map).insert(key, value)
-        });
-        if former.is_none() {
-            self.len += 1;
+        let hash = self.hasher.hash_one(&key);
+        let shard = Arc::make_mut(&mut self.shards).get_mut(place(hash))?;
+        let shard = Arc::make_mut(shard.get_or_insert_default());
+        if let Some((_, place)) = shard.find_mut(hash, |(other, _)| *other == key) {
+            return Some(std::mem::replace(place, value));
         }
-        former
+        shard.insert_unique(hash, (key, value), |(key, _)| self.hasher.hash_one(key));
+        self.len += 1;
+        None
     }
 
     /// Removes `key`; returns its value.
     pub fn remove(&mut self, key: &K) -> Option<V> {
-        let index = self.shard(key);
-        let shard = self.shards.get_mut(index)?.as_mut()?;
-        let former = if shard.contains_key(key) {
-            Arc::make_mut(shard).remove(key)
-        } else {
-            None
-        };
-        if former.is_some() {
-            self.len -= 1;
-        }
-        former
+        self.get(key)?;
+        let hash = self.hasher.hash_one(key);
+        let shard = Arc::make_mut(&mut self.shards).get_mut(place(hash))?;
+        let shard = Arc::make_mut(shard.as_mut()?);
+        let entry = shard.find_entry(hash, |(other, _)| other == key).ok()?;
+        let ((_, value), _) = entry.remove();
+        self.len -= 1;
+        Some(value)
     }
 
     /// All entries, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.shards.iter().flatten().flat_map(|map| map.iter())
+        let entries = self.shards.iter().flatten().flat_map(|shard| shard.iter());
+        entries.map(|(key, value)| (key, value))
     }
+}
+
+/// The shard of a hash. The low and the high bits choose inside a shard, so it takes the middle ones.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the remainder is below 1024"
+)]
+const fn place(hash: u64) -> usize {
+    ((hash >> 32) % SHARDS as u64) as usize
 }
 
 impl<K: Hash + Eq + Clone> Sharded<K, u32> {
@@ -200,12 +223,35 @@ mod tests {
         let shared = old
             .chunks
             .iter()
-            .zip(&new.chunks)
+            .zip(new.chunks.iter())
             .filter(|(a, b)| Arc::ptr_eq(a, b))
             .count();
         assert_eq!(shared, old.chunks.len() - 1);
         assert_eq!(new.iter().count(), 1000);
         assert_eq!(new.get(5000), None);
+    }
+
+    #[test]
+    fn a_copy_that_is_not_changed_shares_even_the_list_of_chunks() {
+        let mut old = Chunked::default();
+        old.grow(1000, || 0);
+        let new = old.clone();
+        assert!(Arc::ptr_eq(&old.chunks, &new.chunks));
+        old.grow(1001, || 0);
+        assert!(Arc::ptr_eq(&old.chunks, &new.chunks), "there was room");
+        assert_eq!((old.len(), new.len()), (1001, 1000));
+        old.grow(1025, || 0);
+        assert!(Arc::ptr_eq(&old.chunks[3], &new.chunks[3]));
+    }
+
+    #[test]
+    fn room_that_is_reserved_holds_nothing_yet() {
+        let mut array = Chunked::default();
+        array.reserve(300, || 7);
+        assert!(array.is_empty() && array.iter().next().is_none());
+        array.grow(300, || 8);
+        assert!(array.iter().all(|value| *value == 7));
+        assert_eq!(array.chunks.len(), 2);
     }
 
     #[test]

@@ -76,6 +76,21 @@ impl Lookup {
         }
     }
 
+    /// The slot of the service on exactly these addresses and this port.
+    pub(super) fn slot_of(&self, vip: &Vip) -> Option<ServiceId> {
+        self.services.get(vip).copied()
+    }
+
+    /// Whether a configured service has exactly these addresses.
+    pub(super) fn has_addresses(&self, addresses: &IpNet) -> bool {
+        self.addresses.get(addresses).is_some()
+    }
+
+    /// The addresses that configured services have, each once.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = &IpNet> {
+        self.addresses.iter().map(|(addresses, _)| addresses)
+    }
+
     /// A service with this target is configured.
     pub(super) fn occupy(&mut self, target: &Target) {
         self.configured += 1;

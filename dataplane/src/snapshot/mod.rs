@@ -3,6 +3,7 @@
 
 pub mod build;
 pub mod chunked;
+pub mod delta;
 pub mod id;
 mod lookup;
 pub mod model;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
+use ipnet::IpNet;
 
 use crate::flow::{Address, FlowKey, Protocol};
 use crate::schedule::threshold::Overload;
@@ -71,7 +73,7 @@ pub struct Snapshot {
     /// Whose socket it is, for the NAT real servers of one-packet services: what answers a datagram
     /// has no session that would say so. Where several have it, the first in the configuration.
     /// Port 0 stands for all ports.
-    one_packet_sockets: Arc<HashMap<SocketKey, RealId, RandomState>>,
+    one_packet_sockets: Sharded<SocketKey, RealId>,
     /// Their addresses, with the number of real servers on each.
     nat_reals: Sharded<IpAddr, u32>,
     /// The far ends of tunnels, with the number of real servers behind each.
@@ -187,6 +189,17 @@ impl Snapshot {
     #[must_use]
     pub fn is_vip(&self, address: IpAddr) -> bool {
         self.lookup.is_vip(address)
+    }
+
+    /// Whether a configured service has exactly these virtual addresses.
+    #[must_use]
+    pub fn has_vip(&self, addresses: &IpNet) -> bool {
+        self.lookup.has_addresses(addresses)
+    }
+
+    /// The virtual addresses and prefixes of configured services, each once, in no particular order.
+    pub fn vips(&self) -> impl Iterator<Item = &IpNet> {
+        self.lookup.addresses()
     }
 
     /// Whether packets to this address may be a service's: it is a VIP, or a rule takes it.

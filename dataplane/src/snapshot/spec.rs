@@ -38,6 +38,33 @@ pub struct Spec {
     pub now: Time,
 }
 
+/// What belongs to no service.
+#[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "those of `Spec`")]
+pub struct Network {
+    pub ports: Vec<PortSpec>,
+    pub routes: Vec<RouteSpec>,
+    pub neighbours: Vec<(IpAddr, Mac)>,
+    pub forwarding: bool,
+    pub timeouts: Timeouts,
+    pub refuses_replies: bool,
+}
+
+impl Spec {
+    /// What of it belongs to no service.
+    #[must_use]
+    pub fn network(&self) -> Network {
+        Network {
+            ports: self.ports.clone(),
+            routes: self.routes.clone(),
+            neighbours: self.neighbours.clone(),
+            forwarding: self.forwarding,
+            timeouts: self.timeouts,
+            refuses_replies: self.refuses_replies,
+        }
+    }
+}
+
 /// One port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortSpec {
@@ -100,6 +127,15 @@ pub struct ServiceSpec {
     pub timeouts: Option<Timeouts>,
     /// In scheduling order.
     pub reals: Vec<RealSpec>,
+}
+
+impl ServiceSpec {
+    /// Whether its place among others decides about packets: rules are consulted in their order, and
+    /// of one-packet services with real servers in common the first one answers for them.
+    #[must_use]
+    pub const fn is_ordered(&self) -> bool {
+        self.one_packet || matches!(self.target, Target::Match { .. })
+    }
 }
 
 /// One real server of a service.

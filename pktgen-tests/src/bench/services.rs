@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use ahash::RandomState;
 use plimsoll_control::compile;
-use plimsoll_control::config::{self, Loaded};
+use plimsoll_control::config::valid::{Real, Service};
+use plimsoll_control::config::{self, Loaded, ReloadConfig};
 use plimsoll_control::rate::Rates;
 use plimsoll_control::report::ReloadResult;
 use plimsoll_control::running::{Parts, Running, WorkerHandle};
 use plimsoll_dataplane::snapshot::build::Builder;
+use plimsoll_dataplane::snapshot::delta::Delta;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
 use plimsoll_dataplane::snapshot::spec::Spec;
 use plimsoll_dataplane::time::Time;
@@ -77,8 +79,10 @@ pub struct Figures {
     pub peak_bytes_per_service: f64,
     /// Rates of all services brought up to date once.
     pub rates_ms: f64,
+    /// One change at a time without a file: what a command does.
+    pub changes: Vec<Change>,
     /// Reloads of the whole file with one change each.
-    pub reloads: Vec<Change>,
+    pub reloads: Vec<Reload>,
     /// The last snapshot freed, and the configuration with it.
     pub drop_ms: f64,
     /// The worker while nothing changed.
@@ -91,9 +95,23 @@ pub struct Figures {
     pub lost: u64,
 }
 
-/// One change.
+/// One kind of change, made many times.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Change {
+    /// What was changed.
+    pub what: &'static str,
+    /// From the checked service to the published snapshot: compilation, building, publication,
+    /// announcement. The median of all times.
+    pub median_ms: f64,
+    /// The longest of all times.
+    pub longest_ms: f64,
+    /// Freeing the former snapshot once the worker has left it, at the longest.
+    pub longest_collect_ms: f64,
+}
+
+/// One reload.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Reload {
     /// What was changed.
     pub what: &'static str,
     /// From the file to the checked configuration.
@@ -151,6 +169,7 @@ pub fn measure(services: u32, directory: &Path) -> Result<Figures, ServicesError
     std::thread::sleep(QUIET);
     let quiet = worker.figures();
 
+    let changes = changes(&mut running)?;
     let mut reloads = Vec::new();
     for (what, change) in CHANGES {
         let mut planned = planned.clone();
@@ -175,6 +194,7 @@ pub fn measure(services: u32, directory: &Path) -> Result<Figures, ServicesError
         resident_bytes_per_service: per_service(resident),
         peak_bytes_per_service: per_service(memory("VmHWM")?),
         rates_ms,
+        changes,
         reloads,
         drop_ms,
         quiet,
@@ -182,6 +202,94 @@ pub fn measure(services: u32, directory: &Path) -> Result<Figures, ServicesError
         packets: passed.sent,
         lost: passed.sent - passed.forwarded,
     })
+}
+
+/// Times that each kind of change is made without a file.
+const TIMES: usize = 50;
+
+/// Makes changes without a file, of services all over the configuration, and undoes each.
+fn changes(running: &mut Running) -> Result<Vec<Change>, ServicesError> {
+    let reload = running.loaded().valid.reload().clone();
+    let spread = reload
+        .services
+        .iter()
+        .step_by(reload.services.len() / TIMES + 1);
+    let spread: Vec<&Service> = spread.filter(|one| !one.reals.is_empty()).collect();
+    let mut kinds = [
+        Kind::new("a weight", |service, delta, reload| {
+            let mut heavier = service.clone();
+            heavier.reals.iter_mut().for_each(|real| real.weight = 5);
+            delta.services.push(compile::service(&heavier, reload));
+        }),
+        Kind::new("a weight, back", back),
+        Kind::new("a real server added", |service, delta, reload| {
+            let mut wider = service.clone();
+            let more = service.reals.first().map(|first| Real {
+                address: ([10, 2, 0, 1], plan::PORT).into(),
+                ..*first
+            });
+            wider.reals.extend(more);
+            delta.services.push(compile::service(&wider, reload));
+        }),
+        Kind::new("a real server removed", back),
+        Kind::new("a service removed", |service, delta, reload| {
+            let spec = compile::service(service, reload);
+            delta.removed.push(spec.target.identity());
+        }),
+        Kind::new("a service added", back),
+    ];
+    for service in spread {
+        for kind in &mut kinds {
+            let now = running.now();
+            let (ms, ()) = timed(|| {
+                let mut delta = Delta {
+                    now,
+                    ..Delta::default()
+                };
+                (kind.edit)(service, &mut delta, &reload);
+                running.change(&delta);
+            });
+            settle(running)?;
+            let (collect_ms, ()) = timed(|| running.collect());
+            kind.times.push((ms, collect_ms));
+        }
+    }
+    Ok(kinds.into_iter().map(Kind::figures).collect())
+}
+
+/// The service is again as it was in the file.
+fn back(service: &Service, delta: &mut Delta, reload: &ReloadConfig) {
+    delta.services.push(compile::service(service, reload));
+}
+
+/// What is done to a service.
+struct Kind {
+    what: &'static str,
+    edit: fn(&Service, &mut Delta, &ReloadConfig),
+    /// What each took, in milliseconds: the change, and freeing what was before.
+    times: Vec<(f64, f64)>,
+}
+
+impl Kind {
+    fn new(what: &'static str, edit: fn(&Service, &mut Delta, &ReloadConfig)) -> Self {
+        Self {
+            what,
+            edit,
+            times: Vec::new(),
+        }
+    }
+
+    fn figures(self) -> Change {
+        let mut times: Vec<f64> = self.times.iter().map(|(change, _)| *change).collect();
+        times.sort_by(f64::total_cmp);
+        let collects = self.times.iter().map(|(_, collect)| *collect);
+        Change {
+            what: self.what,
+            median_ms: times.get(times.len() / 2).copied().unwrap_or_default(),
+            longest_ms: times.last().copied().unwrap_or_default(),
+            longest_collect_ms: collects.fold(0.0, f64::max),
+        }
+    }
 }
 
 /// A change of the plan.
@@ -221,7 +329,7 @@ fn settle(running: &Running) -> Result<(), ServicesError> {
     Ok(())
 }
 
-fn reload(what: &'static str, running: &mut Running, path: &Path) -> Result<Change, ServicesError> {
+fn reload(what: &'static str, running: &mut Running, path: &Path) -> Result<Reload, ServicesError> {
     let (load_ms, loaded) = timed(|| load(path));
     let loaded = loaded?;
     let (put_ms, outcome) = timed(|| running.put(loaded, false));
@@ -231,7 +339,7 @@ fn reload(what: &'static str, running: &mut Running, path: &Path) -> Result<Chan
     let (seen_ms, seen) = timed(|| settle(running));
     seen?;
     let (collect_ms, ()) = timed(|| running.collect());
-    Ok(Change {
+    Ok(Reload {
         what,
         load_ms,
         put_ms,

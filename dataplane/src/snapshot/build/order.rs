@@ -1,9 +1,6 @@
 //! A service's real servers as a list: its scheduler, who stands where, and whom the pointers of round
 //! robin go to when some are removed, over several changes. It gives out no slots.
 
-use ahash::RandomState;
-use hashbrown::HashSet;
-
 use crate::schedule::{Candidate, Scheduler, Server};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::RealId;
@@ -48,14 +45,12 @@ pub(super) fn dropped_candidates(
     old: &[Candidate],
     new: &[Candidate],
     revision: u32,
-    hasher: &RandomState,
 ) -> Vec<Removal> {
-    let mut kept = HashSet::with_hasher(hasher.clone());
-    kept.extend(new.iter().map(|candidate| candidate.real));
+    let kept = Among::new(new.iter().map(|candidate| candidate.real));
     let mut heir = None;
     let mut dropped = Vec::new();
     for candidate in old {
-        if kept.contains(&candidate.real) {
+        if kept.has(candidate.real) {
             heir = Some(candidate.real);
         } else {
             dropped.push(Removal {
@@ -68,6 +63,22 @@ pub(super) fn dropped_candidates(
     dropped
 }
 
+/// Who is no candidate any more but may have sessions: the `old` ones that have not come back, and the
+/// `dropped` ones.
+pub(super) fn former_reals(
+    old: &[RealId],
+    dropped: &[Removal],
+    candidates: &[Candidate],
+) -> Vec<RealId> {
+    if old.is_empty() && dropped.is_empty() {
+        return Vec::new();
+    }
+    let back = Among::new(candidates.iter().map(|candidate| candidate.real));
+    let former = old.iter().copied();
+    let former = former.chain(dropped.iter().map(|one| one.real));
+    former.filter(|real| !back.has(*real)).collect()
+}
+
 /// The removals of earlier changes, which a worker may not have seen yet: where the real server
 /// that stood in for one is now dropped too, its own stand-in takes over. Whoever is neither in the
 /// list nor among the `former` has lost its slot.
@@ -77,19 +88,45 @@ pub(super) fn carried_removals(
     former: &[RealId],
     candidates: &[Candidate],
 ) -> Vec<Removal> {
-    let now_dropped = |wanted: RealId| dropped.iter().find(|one| one.real == wanted);
-    let has_slot = |wanted: RealId| {
-        former.contains(&wanted) || candidates.iter().any(|one| one.real == wanted)
+    if earlier.is_empty() {
+        return Vec::new();
+    }
+    let now_dropped = Among::new(dropped.iter().map(|one| one.real));
+    let listed = candidates.iter().map(|candidate| candidate.real);
+    let in_slots = Among::new(former.iter().copied().chain(listed));
+    let heir_of = |gone: RealId| {
+        let place = now_dropped.place(gone)?;
+        dropped.get(place).map(|one| one.heir)
     };
     earlier
         .iter()
-        .filter(|one| now_dropped(one.real).is_none() && has_slot(one.real))
-        .map(|one| match one.heir.and_then(now_dropped) {
-            Some(next) => Removal {
-                heir: next.heir,
-                ..*one
-            },
+        .filter(|one| !now_dropped.has(one.real) && in_slots.has(one.real))
+        .map(|one| match one.heir.and_then(heir_of) {
+            Some(heir) => Removal { heir, ..*one },
             None => *one,
         })
         .collect()
+}
+
+/// The places of some real servers in a list, found without a search through it.
+#[derive(Debug)]
+struct Among(Vec<(RealId, usize)>);
+
+impl Among {
+    fn new(list: impl Iterator<Item = RealId>) -> Self {
+        let mut sorted: Vec<_> = list.zip(0..).collect();
+        sorted.sort_unstable();
+        Self(sorted)
+    }
+
+    fn place(&self, wanted: RealId) -> Option<usize> {
+        let at = self.0.binary_search_by_key(&wanted, |(real, _)| *real);
+        at.ok()
+            .and_then(|at| self.0.get(at))
+            .map(|(_, place)| *place)
+    }
+
+    fn has(&self, wanted: RealId) -> bool {
+        self.place(wanted).is_some()
+    }
 }

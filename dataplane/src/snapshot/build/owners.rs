@@ -1,52 +1,13 @@
-//! What the builder derives for several workers and for replies: who owns a service's sessions, and who
-//! answers without one. It gives out no slots.
+//! What the builder derives for several workers and for replies: who owns a service's sessions, and which
+//! sockets tell whose they are. It gives out no slots.
 
-use std::sync::Arc;
-
-use ahash::RandomState;
-use hashbrown::HashMap;
-
-use super::Builder;
 use crate::flow::Protocol;
+use crate::snapshot::Snapshot;
 use crate::snapshot::id::{RealId, ServiceId};
 use crate::snapshot::model::ForwardMethod;
 use crate::snapshot::owner::Owner;
-use crate::snapshot::spec::{RealSpec, ServiceSpec, Spec};
-use crate::snapshot::target::{Target, Vip, is_one_address};
-use crate::snapshot::{Snapshot, SocketKey};
-
-type Sockets = HashMap<SocketKey, RealId, RandomState>;
-
-pub(super) fn map_of_sockets(hasher: &RandomState) -> Sockets {
-    HashMap::with_hasher(hasher.clone())
-}
-
-impl Builder {
-    /// Whose sockets the answers of one-packet services come from. There are few such services, and
-    /// mostly none.
-    pub(super) fn one_packet_sockets(&self, spec: &Spec) -> Arc<Sockets> {
-        let mut sockets = map_of_sockets(self.service_ids.hasher());
-        let answers =
-            |service: &&ServiceSpec| service.one_packet && service.policy.answers_one_packet;
-        for service in spec.services.iter().filter(answers) {
-            let Target::Vip(vip) = &service.target else {
-                continue;
-            };
-            let Some(service_id) = self.service_ids.get(&service.target.identity()) else {
-                continue;
-            };
-            let tells = |real: &&RealSpec| is_nat(real) && tells_vip(vip, real);
-            for real in service.reals.iter().filter(tells) {
-                let key = (*service_id, real.address, real.port);
-                if let Some(id) = self.real_ids.get(&key) {
-                    let socket = (vip.protocol, real.address, real.port);
-                    sockets.entry(socket).or_insert(*id);
-                }
-            }
-        }
-        Arc::new(sockets)
-    }
-}
+use crate::snapshot::spec::{RealSpec, ServiceSpec};
+use crate::snapshot::target::{Vip, is_one_address};
 
 /// What chooses the owners of a service's sessions from now on, and whether some may be elsewhere.
 /// Sticks while the slot means this service: sessions may live on that began under NAT, or whose
@@ -80,7 +41,7 @@ pub(super) fn own(next: &mut Snapshot, id: ServiceId, spec: &ServiceSpec) -> (Ow
 }
 
 /// Whether the socket that a real server answers from says which virtual address and port were asked.
-fn tells_vip(vip: &Vip, real: &RealSpec) -> bool {
+pub(super) fn tells_vip(vip: &Vip, real: &RealSpec) -> bool {
     is_one_address(&vip.addresses) && (vip.port != 0 || real.port == 0)
 }
 
@@ -89,6 +50,6 @@ fn has_sessions(spec: &ServiceSpec) -> bool {
     !spec.one_packet || spec.target.protocols() != [Protocol::Udp]
 }
 
-fn is_nat(real: &RealSpec) -> bool {
+pub(super) fn is_nat(real: &RealSpec) -> bool {
     real.forward == ForwardMethod::Nat
 }

@@ -4,14 +4,17 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::flow::Protocol;
+use crate::schedule::Scheduler;
 use crate::schedule::mh::Maglev;
 use crate::schedule::threshold::Limits;
-use crate::schedule::{HashFlags, Loads, SchedulerKind};
+use crate::schedule::{Candidate, HashFlags, Loads, SchedulerKind};
 use crate::snapshot::chunked::Chunked;
 use crate::snapshot::model::Removal;
-use crate::snapshot::model::{Persistence, TunnelKind};
+use crate::snapshot::model::{ForwardMethod, Persistence, Totals, TunnelKind, VirtualService};
+use crate::snapshot::owner::Owner;
 use crate::snapshot::policy::Policy;
-use crate::snapshot::spec::{PortRole, PortSpec};
+use crate::snapshot::spec::{PortRole, PortSpec, RealSpec};
+use crate::snapshot::target::Target;
 use crate::stats::RealCounters;
 use crate::wire::Mac;
 
@@ -567,4 +570,5 @@ fn a_slot_that_is_used_again_is_not_overloaded_and_another_limit_counts_at_once(
     assert!(!other.is_overloaded(&candidate));
 }
 
+mod deltas;
 mod owners;

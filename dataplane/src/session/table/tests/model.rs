@@ -223,7 +223,7 @@ fn check(capacity: u32, ops: &[Op]) {
     for op in ops {
         // Hints from before the operation: they may be stale, and must not mislead.
         let hints: Vec<Hint> = (0..numbers)
-            .map(|number| table.prefetch_entry(table.approach(&model_key(number))))
+            .map(|number| table.prefetch_entry(table.approach(&model_key(number), false)))
             .collect();
         model.apply(&mut table, op);
         model.agrees(&table, numbers, &hints);

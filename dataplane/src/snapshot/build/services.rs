@@ -1,0 +1,248 @@
+//! A service's slot: given out, filled, changed and left. Its real servers' slots are in `reals.rs`.
+//! Which service comes before which is decided in `answers.rs`.
+
+use std::sync::Arc;
+
+use super::order::{carried_removals, dropped_candidates, former_reals, note_places, scheduler};
+use super::owners::own;
+use super::reals::{Parent, Present};
+use super::{Builder, shared, slot};
+use crate::schedule::ramp::Ramp;
+use crate::schedule::{Candidate, Cursor, Scheduler};
+use crate::snapshot::Snapshot;
+use crate::snapshot::id::{RealId, ServiceId};
+use crate::snapshot::model::{Totals, VirtualService};
+use crate::snapshot::owner::Owner;
+use crate::snapshot::policy::{OnDown, Policy};
+use crate::snapshot::spec::ServiceSpec;
+use crate::snapshot::target::{Mark, Target};
+use crate::time::Time;
+
+impl Builder {
+    pub(super) fn configure_service(
+        &mut self,
+        next: &mut Snapshot,
+        spec: &ServiceSpec,
+        now: Time,
+    ) -> ServiceId {
+        let timeouts = spec.timeouts.unwrap_or(self.timeouts);
+        let id = match self.slot_of(next, &spec.target.identity()) {
+            Some(id) => id,
+            None => self.add_service(next, spec),
+        };
+        let revived = self.removed_services.remove(id);
+        if revived {
+            next.lookup.occupy(&spec.target);
+            // Its scheduler begins anew, as IPVS's does.
+            let born = self.next_revision;
+            if let Some(service) = next.services.get_mut(id.0) {
+                service.born = born;
+                service.scheduled = born;
+            }
+        }
+        let (owner, strays) = own(next, id, spec);
+        let parent = Parent {
+            id,
+            service: spec,
+            timeouts,
+            owner,
+            // Those that a service begins with share what there is from the start.
+            since: next.service(id).filter(|one| one.configured).map(|_| now),
+        };
+        let present = Present::of(next, id);
+        let candidates: Vec<Candidate> = spec
+            .reals
+            .iter()
+            .enumerate()
+            .map(|(place, real)| {
+                let id = present.find(place, real.address, real.port);
+                let id = self.configure_real(next, parent, real, id);
+                Candidate {
+                    real: id,
+                    weight: real.weight,
+                    limits: real.limits,
+                    since: next.real(id).and_then(|real| real.since),
+                }
+            })
+            .collect();
+        let former = next.service(id).map(|old| Arc::clone(&old.former));
+        for real in former.iter().flat_map(|former| former.iter()) {
+            // Sessions live on there.
+            if next
+                .real(*real)
+                .is_some_and(|real| real.timeouts != timeouts)
+                && let Some(real) = next.reals.get_mut(real.0)
+            {
+                real.timeouts = timeouts;
+            }
+        }
+        self.note_order(next, id, spec, &candidates);
+        let ramp = Ramp::new(spec.slow_start_ms, &candidates);
+        let Some(old) = next.service(id) else {
+            return id;
+        };
+        // A new name, owner, rule or policy leaves the schedulers of the workers where they are.
+        let reschedules = !old.configured
+            || old.scheduler.kind() != spec.scheduler
+            || old.ramp != ramp
+            || *old.candidates != *candidates;
+        if !reschedules
+            && old.name == spec.name
+            && old.target == spec.target
+            && old.owner == owner
+            && old.mss_clamp == spec.mss_clamp
+            && old.persistence == spec.persistence
+            && old.one_packet == spec.one_packet
+            && old.policy == spec.policy
+        {
+            return id;
+        }
+        // A scheduler's tables take time, so they are filled for what has changed only.
+        let scheduler = reschedules.then(|| scheduler(next, spec, &candidates));
+        let revision = self.next_revision;
+        let dropped = dropped_candidates(&old.candidates, &candidates, revision);
+        let begins = old.scheduler.kind() != spec.scheduler;
+        let former = former_reals(&old.former, &dropped, &candidates);
+        let carried = carried_removals(&old.removed, &dropped, &former, &candidates);
+        for real in &former {
+            if let Some(real) = next.reals.get_mut(real.0) {
+                if real.policy != spec.policy && spec.policy.on_down == OnDown::Reset {
+                    next.flush = next.generation;
+                }
+                real.policy = spec.policy;
+                real.timeouts = timeouts;
+            }
+        }
+        for one in &dropped {
+            self.remove_real(next, one.real);
+        }
+        if let Some(scheduler) = &scheduler {
+            note_places(next, &candidates, scheduler.takes_notice());
+        }
+        let revision = reschedules.then(|| self.take_revision());
+        if let Some(service) = next.services.get_mut(id.0) {
+            service.name = Arc::clone(&spec.name);
+            service.target = spec.target.clone();
+            service.configured = true;
+            service.owner = owner;
+            service.mss_clamp = spec.mss_clamp;
+            service.strays |= strays;
+            service.persistence = spec.persistence;
+            service.one_packet = spec.one_packet;
+            service.policy = spec.policy;
+            service.former = shared(former);
+            if let (Some(revision), Some(scheduler)) = (revision, scheduler) {
+                service.scheduler = scheduler;
+                service.candidates = shared(candidates);
+                service.ramp = ramp;
+                service.revision = revision;
+                if begins {
+                    service.scheduled = revision;
+                }
+                service.removed = shared([dropped, carried].concat());
+            }
+        }
+        id
+    }
+
+    /// Makes room at once for the slots that `services` may need if they are the first, since room
+    /// that grows by and by is copied more than once.
+    pub(super) fn make_room(&self, next: &mut Snapshot, services: &[ServiceSpec]) {
+        if !next.services.is_empty() {
+            return;
+        }
+        let reals = services.iter().map(|service| service.reals.len()).sum();
+        next.services.reserve(services.len(), vacant);
+        Self::make_room_for_reals(next, reals);
+        for worker in &mut next.workers {
+            worker.cursors.reserve(services.len(), Cursor::default);
+        }
+    }
+
+    fn add_service(&mut self, next: &mut Snapshot, spec: &ServiceSpec) -> ServiceId {
+        let id = self
+            .free_services
+            .pop()
+            .unwrap_or_else(|| ServiceId(slot(next.services.len())));
+        next.services.grow(id.0 as usize + 1, vacant);
+        for worker in &mut next.workers {
+            worker.cursors.grow(id.0 as usize + 1, Cursor::default);
+        }
+        if let Some(place) = next.services.get_mut(id.0) {
+            *place = VirtualService {
+                id,
+                name: Arc::clone(&spec.name),
+                target: spec.target.clone(),
+                scheduler: Scheduler::new(spec.scheduler, &[], 0),
+                born: self.next_revision,
+                scheduled: self.next_revision,
+                ..vacant()
+            };
+        }
+        next.lookup.add(&spec.target, id);
+        next.lookup.occupy(&spec.target);
+        if let Some(mark) = spec.target.mark() {
+            self.marks.insert(mark, id);
+        }
+        id
+    }
+
+    pub(super) fn remove_service(&mut self, next: &mut Snapshot, id: ServiceId) {
+        let Some(service) = next.service(id).filter(|service| service.configured) else {
+            return;
+        };
+        let target = service.target.clone();
+        let candidates = Arc::clone(&service.candidates);
+        let former: Vec<RealId> = service
+            .former
+            .iter()
+            .copied()
+            .chain(candidates.iter().map(|candidate| candidate.real))
+            .collect();
+        for candidate in candidates.iter() {
+            self.remove_real(next, candidate.real);
+        }
+        let revision = self.take_revision();
+        if let Some(service) = next.services.get_mut(id.0) {
+            service.configured = false;
+            service.candidates = Arc::default();
+            service.former = shared(former);
+            service.removed = Arc::default();
+            service.revision = revision;
+        }
+        next.lookup.leave(&target);
+        self.forget_order(id);
+        self.removed_services.insert(id);
+    }
+}
+
+/// What is in a slot that was never used.
+fn vacant() -> VirtualService {
+    VirtualService {
+        id: ServiceId(u32::MAX),
+        name: Arc::default(),
+        target: Target::Match {
+            mark: Mark {
+                number: 0,
+                is_v6: false,
+            },
+            rules: Arc::default(),
+        },
+        mss_clamp: None,
+        configured: false,
+        owner: Owner::Receiver,
+        strays: false,
+        persistence: None,
+        one_packet: false,
+        policy: Policy::default(),
+        scheduler: Scheduler::Rr,
+        candidates: Arc::default(),
+        ramp: Ramp::default(),
+        revision: 0,
+        born: 0,
+        scheduled: 0,
+        removed: Arc::default(),
+        former: Arc::default(),
+        past: Totals::default(),
+    }
+}

@@ -1,0 +1,22 @@
+//! What differs between the desired state in force and the next one: what the builder is told of a change.
+//! It names services by their identity; which slots they have is the builder's.
+
+use super::spec::{Network, ServiceSpec};
+use super::target::Identity;
+use crate::time::Time;
+
+/// A change of the desired state. What it does not mention stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Delta {
+    /// All that belongs to no service, if anything of it differs.
+    pub network: Option<Network>,
+    /// Services that are new or differ, in the configuration's order.
+    pub services: Vec<ServiceSpec>,
+    /// Services that are no longer there.
+    pub removed: Vec<Identity>,
+    /// All services whose order matters ([`ServiceSpec::is_ordered`]), in the configuration's order.
+    /// `None` leaves the present ones in their order, with the new ones behind them.
+    pub order: Option<Vec<Identity>>,
+    /// The workers' time, from which a new real server's slow start counts.
+    pub now: Time,
+}
