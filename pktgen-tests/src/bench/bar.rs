@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::model::{Results, Unit};
+use super::model::{Results, Unit, median};
 use super::text;
 
 /// Whether less or more is better.
@@ -182,10 +182,16 @@ const DEMANDS: &[Demand] = &[
     },
 ];
 
+/// The middle of the rounds' ratios: the two sides of each were measured one right after the other.
 fn ratio(run: &Results, sessions: u32) -> Option<f64> {
-    let plimsoll = run.median(&format!("vhost/plimsoll/dr-udp-v4/{sessions}"))?;
-    let testpmd = run.median(&format!("vhost/testpmd/{sessions}"))?;
-    Some(plimsoll / testpmd)
+    let plimsoll = run.row(&format!("vhost/plimsoll/dr-udp-v4/{sessions}"))?;
+    let testpmd = run.row(&format!("vhost/testpmd/{sessions}"))?;
+    let pairs = plimsoll.rounds.iter().zip(&testpmd.rounds);
+    median(
+        pairs
+            .map(|(plimsoll, testpmd)| plimsoll / testpmd)
+            .collect(),
+    )
 }
 
 fn million(run: &Results) -> Option<&super::services::Figures> {

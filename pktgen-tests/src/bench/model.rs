@@ -138,36 +138,35 @@ impl Row {
         }
     }
 
-    /// The rounds, least first.
-    fn sorted(&self) -> Vec<f64> {
-        let mut sorted = self.rounds.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted
-    }
-
     /// The round in the middle; of two, the mean. `None` without rounds.
     #[must_use]
     pub fn median(&self) -> Option<f64> {
-        let sorted = self.sorted();
-        let upper = sorted.get(sorted.len() / 2)?;
-        if sorted.len() % 2 == 1 {
-            return Some(*upper);
-        }
-        let lower = sorted.get(sorted.len() / 2 - 1)?;
-        Some(f64::midpoint(*lower, *upper))
+        median(self.rounds.clone())
     }
 
     /// The least.
     #[must_use]
     pub fn min(&self) -> Option<f64> {
-        self.sorted().first().copied()
+        self.rounds.iter().copied().min_by(f64::total_cmp)
     }
 
     /// The greatest.
     #[must_use]
     pub fn max(&self) -> Option<f64> {
-        self.sorted().last().copied()
+        self.rounds.iter().copied().max_by(f64::total_cmp)
     }
+}
+
+/// The figure in the middle; of two, the mean. `None` without figures.
+#[must_use]
+pub fn median(mut figures: Vec<f64>) -> Option<f64> {
+    figures.sort_by(f64::total_cmp);
+    let upper = figures.get(figures.len() / 2)?;
+    if figures.len() % 2 == 1 {
+        return Some(*upper);
+    }
+    let lower = figures.get(figures.len() / 2 - 1)?;
+    Some(f64::midpoint(*lower, *upper))
 }
 
 #[derive(Serialize)]

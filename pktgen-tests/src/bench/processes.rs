@@ -12,12 +12,12 @@ use super::model::{Latency, LeftOut, Part, Results, Row, Unit};
 use super::plan::Plan;
 use super::site::{Site, Wire};
 use super::subject::{Kind, Subject, has_program, has_testpmd};
-use crate::pktgen::Method;
 
-/// Rounds of this part at most: each run takes seconds, and has the generator's own intervals within.
-const ROUNDS: usize = 5;
-/// How long one run is measured.
-const DURATION: Duration = Duration::from_secs(3);
+/// Rounds of this part at most: most of a run's seconds are its programs' start.
+const ROUNDS: usize = 7;
+/// How long one run is measured. Many short runs are better than few long ones, since what the host does to two virtual
+/// CPUs that exchange cache lines lasts for seconds.
+const DURATION: Duration = Duration::from_millis(1500);
 const QUICK_DURATION: Duration = Duration::from_secs(1);
 /// Frames that may be under way between the two when a run ends: both rings, and a burst on each side.
 const UNDER_WAY: u64 = 4096;
@@ -136,16 +136,19 @@ fn obstacle(wire: Wire, plan: &Plan) -> Option<String> {
     None
 }
 
-/// testpmd with as many flows as the cases have, then the cases.
+/// The cases, and before the first one with as many sessions testpmd with as many flows: what is compared is measured one
+/// right after the other.
 fn entries(cases: &[Case]) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     for case in cases {
-        let sessions = case.sessions();
-        if case.method == Method::Dr && entries.iter().all(|one| one.case.sessions() != sessions) {
+        let is_first = entries
+            .iter()
+            .all(|one| one.case.sessions() != case.sessions());
+        if is_first {
             entries.push(Entry::new(Kind::Testpmd, *case));
         }
+        entries.push(Entry::new(Kind::Plimsoll, *case));
     }
-    entries.extend(cases.iter().map(|case| Entry::new(Kind::Plimsoll, *case)));
     entries
 }
 

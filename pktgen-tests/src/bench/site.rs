@@ -72,7 +72,7 @@ impl Site {
     #[must_use]
     pub fn generator_device(&self) -> String {
         match self.meeting_point() {
-            Some(socket) => format!("net_virtio_user0,path={},queue_size=1024", socket.display()),
+            Some(socket) => format!("net_virtio_user0,path={},queue_size=256", socket.display()),
             None => veth(),
         }
     }
