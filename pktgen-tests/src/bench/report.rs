@@ -157,12 +157,23 @@ fn services(run: &Results) -> Table {
         add("file read, YAML, checks", ms(one.load_ms));
         add("compiled", ms(one.compile_ms));
         add("first snapshot built", ms(one.build_ms));
-        for change in &one.reloads {
+        for change in &one.changes {
             add(
-                &format!("{}: differences to published", change.what),
-                ms(change.put_ms),
+                &format!("{}: change to published, median", change.what),
+                ms(change.median_ms),
             );
         }
+        for reload in &one.reloads {
+            add(
+                &format!("reload, {}: differences to published", reload.what),
+                ms(reload.put_ms),
+            );
+        }
+        add("rates brought up to date", ms(one.rates_ms));
+        add(
+            "longest poll of a worker meanwhile",
+            text::figure(one.changing.longest_poll_us, Unit::Us),
+        );
         add(
             "memory of snapshot and builder, per service",
             text::figure(one.snapshot_bytes_per_service, Unit::Bytes),
