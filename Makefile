@@ -17,11 +17,18 @@ KEEP ?=
 METHOD ?=
 REQUESTS ?= 300
 WRK ?= 0
+# The variables of `make bench`.
+QUICK ?=
+ONLY ?=
+ROUNDS ?=
+PUBLISH ?=
+OUTPUT ?= pktgen-tests/results
 
 BUILD_PACKAGES := libdpdk-dev libclang-dev clang pkg-config gcc libc6-dev
 # The drivers that DPDK loads when it starts: they are not linked, so nothing else asks for them.
 DRIVER_PACKAGES := librte-mempool-ring23 librte-bus-pci23 librte-bus-vdev23 librte-net-af-packet23 \
 	librte-net-null23 librte-net-pcap23 librte-net-tap23 librte-net-vhost23 librte-net-virtio23
+BENCH_PACKAGES := dpdk-dev
 TEST_PACKAGES := iproute2 ethtool nginx-light curl wrk iputils-ping procps tcpdump
 
 .PHONY: help
@@ -36,9 +43,9 @@ deps: ## Install the Debian packages that are missing, by name
 	@$(CARGO) --version >/dev/null 2>&1 || { echo "cargo is missing: see https://rustup.rs" >&2; exit 1; }
 
 .PHONY: build
-build: deps ## Build plimsolld, plimsoll and the demo, optimised
+build: deps ## Build plimsolld, plimsoll, the demo, the traffic generator and the benchmark, optimised
 	@$(CARGO) build --release -p plimsoll-control --features dpdk --bin plimsolld --bin plimsoll
-	@$(CARGO) build --release -p plimsoll-pktgen-tests --bins
+	@$(CARGO) build --release -p plimsoll-pktgen-tests --features dpdk --bins
 
 .PHONY: demo
 demo: build ## DR, NAT and tunnel with real requests (KEEP=1 METHOD=dr REQUESTS=300 WRK=10000)
@@ -71,8 +78,14 @@ conformance: ## Replay the recordings of LVS; needs no root and no DPDK
 e2e: build ## Tests in network namespaces with nginx, curl and wrk; they need root
 	PLIMSOLL_BIN_DIR=$(RELEASE) \
 	$(if $(SUDO),CARGO_TARGET_$(HOST_TRIPLE)_RUNNER="sudo -E") \
-	$(CARGO) test -p plimsoll-pktgen-tests --no-fail-fast --test '*' -- --test-threads=1
+	$(CARGO) test -p plimsoll-pktgen-tests --features dpdk --no-fail-fast --test '*' -- --test-threads=1
 e2e: HOST_TRIPLE = $(shell rustc -vV | sed -n 's/host: //p' | tr a-z- A-Z_)
+
+.PHONY: bench
+bench: build ## Speed beside testpmd in one run, every frame checked (QUICK=1 ONLY="a d" ROUNDS=11 OUTPUT=DIR PUBLISH=1)
+	@$(SUDO) pktgen-tests/install-packages.sh $(BENCH_PACKAGES)
+	@$(SUDO) pktgen-tests/with-hugepages.sh 448 $(RELEASE)/plimsoll-bench --output $(OUTPUT) \
+		$(if $(filter-out 0,$(QUICK)),--quick) $(if $(filter-out 0,$(PUBLISH)),--publish .) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ONLY:%=--only %)
 
 .PHONY: docker
 docker: ## Build the container image; needs docker, or root, buildah and debootstrap

@@ -61,6 +61,14 @@ pub trait Pool {
     /// An empty frame (length 0) with [`HEADROOM_BYTES`] in front of it, or `None` when the pool
     /// is exhausted.
     fn allocate(&mut self) -> Option<Self::Buf>;
+
+    /// Appends `count` such frames to `frames`, or fewer when the pool is exhausted, and returns how
+    /// many.
+    fn allocate_burst(&mut self, frames: &mut Vec<Self::Buf>, count: usize) -> usize {
+        let before = frames.len();
+        frames.extend((0..count).map_while(|_| self.allocate()));
+        frames.len() - before
+    }
 }
 
 /// A worker's queue pair on one port.

@@ -30,6 +30,11 @@ struct rte_mbuf *plim_mbuf_alloc(struct rte_mempool *pool)
 	return rte_pktmbuf_alloc(pool);
 }
 
+int plim_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **frames, uint32_t count)
+{
+	return rte_pktmbuf_alloc_bulk(pool, frames, count);
+}
+
 void plim_mbuf_free(struct rte_mbuf *frame)
 {
 	rte_pktmbuf_free(frame);

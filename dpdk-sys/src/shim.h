@@ -76,6 +76,7 @@ uint16_t plim_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames, 
 uint16_t plim_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames, uint16_t count);
 
 struct rte_mbuf *plim_mbuf_alloc(struct rte_mempool *pool);
+int plim_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **frames, uint32_t count);
 void plim_mbuf_free(struct rte_mbuf *frame);
 int plim_mbuf_linearize(struct rte_mbuf *frame);
 

@@ -3,10 +3,10 @@
 
 use std::ffi::CString;
 use std::io;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 use dpdk_sys::rte_mempool;
-use plimsoll_dataplane::io::{HEADROOM_BYTES, Pool};
+use plimsoll_dataplane::io::{BURST, HEADROOM_BYTES, Pool};
 
 use crate::eal::Eal;
 use crate::mbuf::Mbuf;
@@ -185,5 +185,29 @@ impl Pool for PoolHandle {
         let raw = NonNull::new(unsafe { dpdk_sys::plim_mbuf_alloc(self.raw.as_ptr()) })?;
         // SAFETY: DPDK gave us this buffer, alone, reset to one empty segment.
         unsafe { Mbuf::from_raw(raw) }
+    }
+
+    #[inline]
+    fn allocate_burst(&mut self, frames: &mut Vec<Mbuf>, count: usize) -> usize {
+        let mut raw = [ptr::null_mut(); BURST];
+        let before = frames.len();
+        while frames.len() - before < count {
+            let step = (count + before - frames.len()).min(BURST);
+            let asked = u32::try_from(step).unwrap_or(0);
+            // SAFETY: the pool is alive, as pools are never freed; the array has room for `asked`
+            // pointers.
+            let status = unsafe {
+                dpdk_sys::plim_mbuf_alloc_bulk(self.raw.as_ptr(), raw.as_mut_ptr(), asked)
+            };
+            // DPDK gives all or none.
+            if status != 0 {
+                break;
+            }
+            for raw in raw.iter().take(step).filter_map(|raw| NonNull::new(*raw)) {
+                // SAFETY: as in `allocate`.
+                frames.extend(unsafe { Mbuf::from_raw(raw) });
+            }
+        }
+        frames.len() - before
     }
 }

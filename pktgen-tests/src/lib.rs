@@ -1,11 +1,13 @@
 //! Network namespaces, real servers and real traffic around a running Plimsoll.
 //!
 //! This crate must not know the inside of the daemon: it starts `plimsolld`, speaks to it by `plimsoll` and by
-//! packets, and judges what comes out of the other end. `replay` does the same to the simulator.
+//! packets, and judges what comes out of the other end. `replay` does the same to the simulator, and `pktgen` at the
+//! speed of a driver. `bench` alone looks inside: it measures parts of it in this process.
 
 pub mod bench;
 pub mod daemon;
 pub mod endpoint;
+pub mod pktgen;
 pub mod replay;
 pub mod topology;
 pub mod traffic;

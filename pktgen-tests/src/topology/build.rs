@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::directory::WorkDirectory;
 use super::plan::{Family, Method, Network, Plan, SERVERS};
 use super::process::Process;
 use super::{guard, nginx};
@@ -16,16 +17,6 @@ use crate::{Error, Result};
 pub struct Options {
     /// The path of `plimsoll-endpoint`.
     pub endpoint: PathBuf,
-}
-
-/// A directory below the temporary one that goes with its owner.
-#[derive(Debug)]
-struct WorkDirectory(PathBuf);
-
-impl Drop for WorkDirectory {
-    fn drop(&mut self) {
-        guard::remove_directory(&self.0);
-    }
 }
 
 /// A real server: a namespace with nginx and a UDP echo that name it.
@@ -83,7 +74,7 @@ impl Topology {
         guard::sweep();
         let plan = Plan::new(method);
         let prefix = guard::fresh_prefix()?;
-        let directory = WorkDirectory(guard::add_directory(&prefix)?);
+        let directory = WorkDirectory::named(&prefix)?;
         let namespace = |role: &str| Namespace::new(format!("{prefix}-{role}"));
 
         let switch = namespace("switch")?;
@@ -177,7 +168,7 @@ impl Topology {
     /// The directory for configuration, sockets and logs; it goes with the topology.
     #[must_use]
     pub fn directory(&self) -> &Path {
-        &self.directory.0
+        self.directory.path()
     }
 
     /// The path of the program `plimsoll-endpoint`.
