@@ -181,10 +181,6 @@ impl<K: Hash + Eq + Clone, V: Clone> Sharded<K, V> {
 }
 
 /// The shard of a hash. The low and the high bits choose inside a shard, so it takes the middle ones.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the remainder is below 1024"
-)]
 const fn place(hash: u64) -> usize {
     ((hash >> 32) % SHARDS as u64) as usize
 }

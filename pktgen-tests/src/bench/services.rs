@@ -4,6 +4,7 @@
 pub mod plan;
 mod traffic;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use plimsoll_control::compile;
 use plimsoll_control::config::valid::{Real, Service};
 use plimsoll_control::config::{self, Loaded, ReloadConfig};
 use plimsoll_control::rate::Rates;
-use plimsoll_control::report::ReloadResult;
+use plimsoll_control::report::{self, ReloadResult};
 use plimsoll_control::running::{Parts, Running, WorkerHandle};
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::delta::Delta;
@@ -93,6 +94,10 @@ pub struct Figures {
     pub packets: u64,
     /// Packets of these that did not leave for a real server.
     pub lost: u64,
+    /// Those that were dropped, by reason.
+    pub drops: BTreeMap<String, u64>,
+    /// Those that were answered, as a host refuses what it does not serve.
+    pub refused: u64,
 }
 
 /// One kind of change, made many times.
@@ -125,11 +130,12 @@ pub struct Reload {
     pub collect_ms: f64,
 }
 
-/// Measures with `services` services, in a file in `directory`.
+/// Measures with `services` services, in a file in `directory`, and at most `reloads` kinds of reload, of
+/// which each takes as long as reading the file.
 ///
 /// # Errors
 /// When the system or the worker does not do as expected.
-pub fn measure(services: u32, directory: &Path) -> Result<Figures, ServicesError> {
+pub fn measure(services: u32, reloads: usize, directory: &Path) -> Result<Figures, ServicesError> {
     let snapshot_bytes_per_service = snapshot_bytes(services)?;
     let path = directory.join("services.yaml");
     let planned: Vec<PlannedService> = (0..services).map(PlannedService::new).collect();
@@ -170,16 +176,17 @@ pub fn measure(services: u32, directory: &Path) -> Result<Figures, ServicesError
     let quiet = worker.figures();
 
     let changes = changes(&mut running)?;
-    let mut reloads = Vec::new();
-    for (what, change) in CHANGES {
+    let mut made = Vec::new();
+    for (what, change) in CHANGES.into_iter().take(reloads) {
         let mut planned = planned.clone();
         change(&mut planned);
         write(&path, &planned)?;
-        reloads.push(reload(what, &mut running, &path)?);
+        made.push(reload(what, &mut running, &path)?);
     }
     let changing = worker.figures();
     let mut rates = Rates::new(Time::default());
     let (rates_ms, ()) = timed(|| rates.advance(Time::from_ms(2000), running.snapshot()));
+    let stats = Arc::clone(&worker.stats);
     let passed = worker.stop().ok_or(ServicesError::WorkerEnded)?;
     let (drop_ms, ()) = timed(|| drop(running));
     let per_service = |bytes: u64| bytes as f64 / f64::from(services.max(1));
@@ -195,12 +202,14 @@ pub fn measure(services: u32, directory: &Path) -> Result<Figures, ServicesError
         peak_bytes_per_service: per_service(memory("VmHWM")?),
         rates_ms,
         changes,
-        reloads,
+        reloads: made,
         drop_ms,
         quiet,
         changing,
         packets: passed.sent,
         lost: passed.sent - passed.forwarded,
+        drops: report::drops(std::iter::once(&*stats), false),
+        refused: stats.replied.value(),
     })
 }
 
@@ -210,11 +219,10 @@ const TIMES: usize = 50;
 /// Makes changes without a file, of services all over the configuration, and undoes each.
 fn changes(running: &mut Running) -> Result<Vec<Change>, ServicesError> {
     let reload = running.loaded().valid.reload().clone();
-    let spread = reload
-        .services
-        .iter()
-        .step_by(reload.services.len() / TIMES + 1);
-    let spread: Vec<&Service> = spread.filter(|one| !one.reals.is_empty()).collect();
+    let step = reload.services.len() / TIMES + 1;
+    // Not those that have traffic: a service that is removed may well refuse packets.
+    let quiet = reload.services.iter().skip(plan::NEIGHBOURS as usize);
+    let spread: Vec<&Service> = quiet.step_by(step).collect();
     let mut kinds = [
         Kind::new("a weight", |service, delta, reload| {
             let mut heavier = service.clone();
