@@ -8,6 +8,9 @@ use super::model::{LeftOut, Results};
 use super::plan::Plan;
 use super::services;
 
+/// Reloads of the whole file: each reads it again, which takes most of a minute for a million services.
+const RELOADS: usize = 1;
+
 /// A million services, or a few thousand in a quick run.
 ///
 /// # Errors
@@ -21,7 +24,7 @@ pub fn run(plan: &Plan, results: &mut Results) -> Result<()> {
         .prefix("plim-bench-")
         .tempdir()
         .context("cannot make a directory for the configuration")?;
-    let figures = services::measure(count, directory.path())?;
+    let figures = services::measure(count, RELOADS, directory.path())?;
     if figures.lost > 0 {
         results.faults.push(format!(
             "{count} services: {} of {} packets were lost during the changes",

@@ -13,6 +13,11 @@ use plimsoll_pktgen_tests::bench::plan::{self, Plan};
 use plimsoll_pktgen_tests::bench::{self, report};
 use plimsoll_pktgen_tests::daemon::usable_cpus;
 
+/// The daemon's: what is measured in this process has its tables in huge pages too.
+#[cfg(feature = "dpdk")]
+#[global_allocator]
+static ALLOCATOR: plimsoll_dpdk::HugePages = plimsoll_dpdk::HugePages;
+
 /// Measures Plimsoll beside testpmd in the same places.
 #[derive(Parser)]
 #[command(version)]
