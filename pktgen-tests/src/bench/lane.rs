@@ -31,8 +31,10 @@ const KEYS: [u64; 4] = [5, 6, 7, 8];
 const HALF_OPEN_MS: f64 = 60_000.0;
 /// How full churn keeps the table.
 const FULLNESS: f64 = 0.8;
-/// Polls in a row without work after which no frame is to be expected any more.
-const IDLE_POLLS: u32 = 1 << 20;
+/// Polls without work after which a lane that is alone expects no frame any more.
+const IDLE_POLLS: u32 = 1 << 12;
+/// How long another lane may take with the rest: the system may have given its CPU to somebody else.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Room for the longest frame that is written here.
 const SCRATCH: usize = 256;
 
@@ -305,7 +307,7 @@ impl<'s> Lane<'s> {
     fn pass(&mut self, step_ms: f64) -> Duration {
         self.shared.meet();
         let target = sum(&self.shared.given);
-        let mut idle = 0;
+        let mut idle = 0_u32;
         let begun = Instant::now();
         loop {
             // Looking at the other lanes' counters costs, so only who has nothing to do looks.
@@ -313,7 +315,9 @@ impl<'s> Lane<'s> {
                 continue;
             }
             idle += 1;
-            if idle == IDLE_POLLS {
+            if idle.is_multiple_of(IDLE_POLLS)
+                && (self.case.spread == Spread::One || begun.elapsed() > PATIENCE)
+            {
                 self.shared.stuck.store(true, Ordering::Relaxed);
             }
             if sum(&self.shared.left) >= target || self.shared.stuck.load(Ordering::Relaxed) {
