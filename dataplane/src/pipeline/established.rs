@@ -5,6 +5,8 @@
 //! It refuses nothing and answers nothing. Whatever is not as expected is left, untouched, to the
 //! stages behind `classify.rs`, which would have done the same with what is taken here.
 
+use std::net::IpAddr;
+
 use arrayvec::ArrayVec;
 
 use super::balance::{advance, method_of};
@@ -15,7 +17,7 @@ use crate::io::{BURST, PacketBuf, Pool};
 use crate::parse::{Parse, Plain, plain_v4, plain_v6};
 use crate::rewrite::family::Family;
 use crate::rewrite::nat::{self, Side, Socket};
-use crate::rewrite::tunnel;
+use crate::rewrite::tunnel::{self, Ipip};
 use crate::session::{Direction, Hint, Place};
 use crate::snapshot::Snapshot;
 use crate::snapshot::chunked::Chunked;
@@ -223,7 +225,7 @@ impl<P: Pool> Engine<P> {
             ForwardMethod::Direct | ForwardMethod::Nat => way.mtu,
         };
         let port = way.port;
-        let macs = way.macs;
+        let (macs, ipip) = (way.macs, way.ipip);
         // NAT gives a datagram without a checksum one.
         let lacks_checksum = to.is_some() && plain.checksum(frame.bytes()) == 0;
         if plain.length > fits || lacks_checksum {
@@ -263,8 +265,11 @@ impl<P: Pool> Engine<P> {
             nat::readdress_plain(ip, plain.protocol, Side::Destination, old, new);
         }
         if method == ForwardMethod::Tunnel {
-            let real = snapshot.real(id)?;
-            return Some(match self.enter_tunnel(frame, plain, real, &macs) {
+            let entered = match (ipip, A::plain_v4(plain)) {
+                (Some(ipip), Some(plain)) => ipip.encapsulate(frame, plain, self.take_id(), &macs),
+                _ => self.enter_tunnel(frame, plain, snapshot.real(id)?, &macs),
+            };
+            return Some(match entered {
                 Ok(()) => Passed::To(port),
                 Err(reason) => Passed::Drop(reason),
             });
@@ -387,6 +392,14 @@ impl<P: Pool> Engine<P> {
             mtu: egress.mtu,
             inner_mtu: u16::try_from(self.inner_mtu(real, now)).unwrap_or(u16::MAX),
             secure: real.policy.secure_tcp,
+            ipip: match (real.tunnel, egress.source, real.address) {
+                (TunnelKind::Ipip, Some(IpAddr::V4(source)), IpAddr::V4(address)) => Some(Ipip {
+                    source: source.into(),
+                    real: address.into(),
+                    may_be_cut: !real.policy.path_mtu,
+                }),
+                _ => None,
+            },
         };
         self.ways.set(id, &facts);
         Some(())

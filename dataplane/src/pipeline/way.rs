@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 
+use crate::rewrite::tunnel::Ipip;
 use crate::session::Timeouts;
 use crate::snapshot::id::{PortId, RealId};
 use crate::snapshot::policy::Secure;
@@ -39,6 +40,8 @@ pub(super) struct Way {
     pub(super) inner_mtu: u16,
     /// When its service's TCP sessions are watched more closely.
     pub(super) secure: Secure,
+    /// The tunnel to it, if it is the most usual kind.
+    pub(super) ipip: Option<Ipip>,
 }
 
 const _: () = assert!(size_of::<Way>() == 64);
@@ -53,6 +56,7 @@ pub(super) struct Facts {
     pub(super) mtu: u16,
     pub(super) inner_mtu: u16,
     pub(super) secure: Secure,
+    pub(super) ipip: Option<Ipip>,
 }
 
 /// What, if it changes, may make every way another one.
@@ -142,6 +146,7 @@ impl Ways {
             mtu: facts.mtu,
             inner_mtu: facts.inner_mtu,
             secure: facts.secure,
+            ipip: facts.ipip,
         };
     }
 }
@@ -156,6 +161,7 @@ impl Way {
         mtu: 0,
         inner_mtu: 0,
         secure: Secure::Off,
+        ipip: None,
     };
 }
 
@@ -172,6 +178,7 @@ mod tests {
             mtu: 1500,
             inner_mtu: 1480,
             secure: Secure::Off,
+            ipip: None,
         }
     }
 
