@@ -266,7 +266,8 @@ impl LeftOut {
     pub fn quick_cases(part: Part, cases: &[Case]) -> Option<Self> {
         let most = cases.iter().filter_map(Case::sessions).max()?;
         let least = cases.iter().filter_map(Case::sessions).min()?;
-        let range = [least, most].map(|count| text::count(count.into()));
+        let mut range = vec![text::count(least.into()), text::count(most.into())];
+        range.dedup();
         Some(Self::quick(&format!(
             "{}: {} cases with {} sessions",
             part.title(),
