@@ -14,8 +14,9 @@ use crate::time::Time;
 use crate::wire::{Mac, ethernet};
 
 /// Real servers whose ways are kept; of two with the same place only one is. 512 KiB.
-const PLACES: usize = 1 << 13;
-const MASK: u32 = PLACES as u32 - 1;
+const PLACES: usize = 1 << PLACES_BITS;
+const PLACES_BITS: u32 = 13;
+const MASK: u32 = (1 << PLACES_BITS) - 1;
 
 /// How long a way is trusted. Its neighbour is then looked up again, and so counts as used; that
 /// happens often enough for `neighbour.rs` to keep it.

@@ -77,10 +77,8 @@ impl Ipip {
     ) -> Result<(), DropReason> {
         const OUTER: usize = ipv4::HEADER_BYTES;
         let tos = ipv4::Header::at(frame.bytes(), ETHERNET).map_or(0, |header| header.tos());
-        let total_length = plain
-            .length
-            .checked_add(ipv4::HEADER_BYTES as u16)
-            .ok_or(DropReason::MtuExceeded)?;
+        let total_length = u16::try_from(usize::from(plain.length) + OUTER)
+            .map_err(|_| DropReason::MtuExceeded)?;
         frame.prepend(OUTER).map_err(|_| DropReason::NoHeadroom)?;
         let dont_fragment = plain.dont_fragment && !self.may_be_cut;
         let fields = ipv4::Fields {
