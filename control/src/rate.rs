@@ -113,7 +113,7 @@ struct Estimates {
 /// The rates of all configured services and real servers.
 ///
 /// Services with traffic of late are looked at in every period, and the quiet ones in turn, so many
-/// that the control thread has time for other things. With more than [`MOST_REALS`] real servers a
+/// that the control thread has time for other things. With more than 131,072 real servers a
 /// quiet one's first traffic is seen some periods late, and taken for as old as the last look.
 #[derive(Debug)]
 pub struct Rates {

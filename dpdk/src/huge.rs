@@ -94,7 +94,7 @@ mod tests {
         // SAFETY: freed with the layout that it was allocated with.
         unsafe {
             let start = HugePages.alloc(layout(LARGE + 5));
-            assert!(!start.is_null() && start.addr() % HUGE_PAGE == 0);
+            assert!(!start.is_null() && start.addr().is_multiple_of(HUGE_PAGE));
             HugePages.dealloc(start, layout(LARGE + 5));
         }
     }

@@ -30,6 +30,10 @@ pub struct Plain<A> {
     pub dont_fragment: bool,
 }
 
+/// The length of an IPv6 header, as lengths in headers are.
+const IPV6_HEADER_BYTES: u16 = 40;
+const _: () = assert!(IPV6_HEADER_BYTES as usize == ipv6::HEADER_BYTES);
+
 /// Where the IP header of an untagged frame begins.
 const L3: usize = ethernet::HEADER_BYTES;
 
@@ -66,6 +70,10 @@ impl<A: Family> Plain<A> {
     /// The same as [`parse`](super::parse) would have it.
     #[inline]
     #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "lengths of headers, at most 54 together"
+    )]
     pub fn packet(&self) -> Packet {
         Packet {
             l3: L3 as u16,
@@ -132,9 +140,7 @@ pub fn plain_v6(datagram: &[u8]) -> Option<Plain<V6>> {
     if header.version() != 6 {
         return None;
     }
-    let length = header
-        .payload_length()
-        .checked_add(ipv6::HEADER_BYTES as u16)?;
+    let length = header.payload_length().checked_add(IPV6_HEADER_BYTES)?;
     let bytes = datagram.get(ipv6::HEADER_BYTES..usize::from(length))?;
     let (protocol, source_port, destination_port, tcp_flags) = upper(header.next_header(), bytes)?;
     Some(Plain {

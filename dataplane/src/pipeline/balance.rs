@@ -42,7 +42,8 @@ impl<P: Pool> Engine<P> {
     ) -> Action {
         let table = A::table(&mut self.sessions);
         let key = flow_key(packet, protocol, source, destination);
-        let found = table.find(table.hash(&key), &key, now);
+        let hash = table.hash(&key);
+        let found = table.find(hash, &key, now);
         // Whether a packet that ends a session begins another although it opens none.
         let mut moves = false;
         if let Some(index) = found {
@@ -65,8 +66,9 @@ impl<P: Pool> Engine<P> {
                 return action;
             }
             if service.configured {
-                return self
-                    .begin_session(snapshot, frame, packet, service, &key, moves, origin, now);
+                return self.begin_session(
+                    snapshot, frame, packet, service, &key, hash, moves, origin, now,
+                );
             }
         }
         if let Some(action) = self.seek_owner(snapshot, &key, origin) {

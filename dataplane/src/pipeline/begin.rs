@@ -10,7 +10,7 @@ use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::rewrite::nat::{self, Socket};
 use crate::schedule::{self, Moving};
-use crate::session::{Direction, Flags, Gone, NewSession, SessionIndex, State, TableFull};
+use crate::session::{Direction, Flags, Gone, KeyHash, NewSession, SessionIndex, State, TableFull};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::RealId;
 use crate::snapshot::model::{ForwardMethod, RealServer, VirtualService};
@@ -26,7 +26,7 @@ const FTP_DATA: u16 = 20;
 const UNSEEN_MS: u64 = 3000;
 
 impl<P: Pool> Engine<P> {
-    /// The first packet of a session; `moves` says that it may be any packet.
+    /// The first packet of a session, whose key has this hash; `moves` says that it may be any packet.
     #[expect(
         clippy::too_many_arguments,
         reason = "the packet's facts, in registers"
@@ -38,6 +38,7 @@ impl<P: Pool> Engine<P> {
         packet: &Packet,
         service: &VirtualService,
         key: &FlowKey<A>,
+        hash: KeyHash,
         moves: bool,
         origin: Origin,
         now: Time,
@@ -85,11 +86,17 @@ impl<P: Pool> Engine<P> {
             let direction = direction_of(real.forward);
             let state = State::first(key.protocol, direction, packet.signal(), secure);
             let deadline = real.timeouts.deadline(state, now);
-            let index =
-                match self.enter_session(snapshot, key, real, template, (state, deadline), now) {
-                    Ok(index) => index,
-                    Err(reason) => return Action::Drop(reason),
-                };
+            let index = match self.enter_session(
+                snapshot,
+                (key, hash),
+                real,
+                template,
+                (state, deadline),
+                now,
+            ) {
+                Ok(index) => index,
+                Err(reason) => return Action::Drop(reason),
+            };
             let table = A::table(&mut self.sessions);
             if real.policy.idle_reset {
                 note_numbers(table.get_mut(index), state, packet, frame.bytes());
@@ -147,7 +154,8 @@ impl<P: Pool> Engine<P> {
             .place(snapshot, service, key, now)
             .and_then(|(real, template)| {
                 let seen = (State::unseen(key.protocol), now.plus_ms(UNSEEN_MS));
-                let index = self.enter_session(snapshot, key, real, template, seen, now)?;
+                let hash = A::table_of(&self.sessions).hash(key);
+                let index = self.enter_session(snapshot, (key, hash), real, template, seen, now)?;
                 if let Some(counters) = self.counters(snapshot, real.id) {
                     counters.sessions.add(1);
                 }
@@ -209,7 +217,7 @@ impl<P: Pool> Engine<P> {
     fn enter_session<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
-        key: &FlowKey<A>,
+        (key, hash): (&FlowKey<A>, KeyHash),
         real: &RealServer,
         template: Option<SessionIndex>,
         (state, deadline): (State, Time),
@@ -228,7 +236,6 @@ impl<P: Pool> Engine<P> {
         let worker = self.start.worker;
         let stats = &self.stats;
         let table = A::table(&mut self.sessions);
-        let hash = table.hash(key);
         let entered = table.insert(hash, &new, now, |session, why| {
             if why == Gone::Evicted {
                 stats.evicted.add(1);

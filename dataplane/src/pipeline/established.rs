@@ -5,26 +5,28 @@
 //! It refuses nothing and answers nothing. Whatever is not as expected is left, untouched, to the
 //! stages behind `classify.rs`, which would have done the same with what is taken here.
 
+use std::net::IpAddr;
+
 use arrayvec::ArrayVec;
 
 use super::balance::{advance, method_of};
 use super::way::{Facts, Sources, Way};
-use super::{Engine, Tabled};
+use super::{Engine, Origin, Tabled};
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::io::{BURST, PacketBuf, Pool};
 use crate::parse::{Parse, Plain, plain_v4, plain_v6};
 use crate::rewrite::family::Family;
 use crate::rewrite::nat::{self, Side, Socket};
-use crate::rewrite::tunnel;
+use crate::rewrite::tunnel::{self, Ipip};
 use crate::session::{Direction, Hint, Place};
 use crate::snapshot::Snapshot;
 use crate::snapshot::chunked::Chunked;
 use crate::snapshot::id::{PortId, RealId};
-use crate::snapshot::model::{Egress, ForwardMethod, RealServer, TunnelKind};
+use crate::snapshot::model::{Egress, ForwardMethod, TunnelKind};
 use crate::snapshot::spec::PortSpec;
 use crate::stats::RealCounters;
 use crate::time::Time;
-use crate::verdict::DropReason;
+use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::{self, HEADER_BYTES as ETHERNET};
 use crate::wire::{Mac, tcp};
 
@@ -179,9 +181,42 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// Third stage: the packet moves its session on and is rewritten. `None` leaves it as it was.
+    /// Third stage, of a run of packets of one family: `all` begins with what is known of `frames`. Out of
+    /// line, so that what either family needs is in registers; what comes to nothing takes the long way.
+    #[inline(never)]
+    pub(super) fn pass_run<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        reals: &Chunked<RealCounters>,
+        frames: &mut impl Iterator<Item = P::Buf>,
+        all: &mut [Known<A>],
+        origin: Origin,
+        now: Time,
+    ) {
+        let mut forwarded = 0;
+        for (index, mut frame) in frames.enumerate() {
+            self.step_nearer(all, index + LOOKAHEAD, 1);
+            let Some(known) = all.get(index) else { break };
+            match self.pass(snapshot, reals, &mut frame, known, now) {
+                Some(Passed::To(to)) => {
+                    if let Some(queue) = self.out.get_mut(usize::from(to.0)) {
+                        queue.push(frame);
+                        forwarded += 1;
+                    }
+                }
+                Some(Passed::Drop(reason)) => self.stats.count(Verdict::Dropped(reason), 1),
+                None => {
+                    self.one(snapshot, frame, &known.parse(), origin, now);
+                    self.renew_ways(snapshot, now);
+                }
+            }
+        }
+        self.stats.count(Verdict::Forwarded, forwarded);
+    }
+
+    /// One packet moves its session on and is rewritten. `None` leaves it as it was.
     #[inline(always)]
-    pub(super) fn pass<A: Tabled>(
+    fn pass<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
         reals: &Chunked<RealCounters>,
@@ -222,8 +257,6 @@ impl<P: Pool> Engine<P> {
             ForwardMethod::Tunnel => way.inner_mtu,
             ForwardMethod::Direct | ForwardMethod::Nat => way.mtu,
         };
-        let port = way.port;
-        let macs = way.macs;
         // NAT gives a datagram without a checksum one.
         let lacks_checksum = to.is_some() && plain.checksum(frame.bytes()) == 0;
         if plain.length > fits || lacks_checksum {
@@ -252,7 +285,7 @@ impl<P: Pool> Engine<P> {
         let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(ETHERNET)?;
         A::decrement_ttl(ip);
         if let Some(header) = ethernet.first_chunk_mut() {
-            ethernet::write_addresses(header, &macs);
+            ethernet::write_addresses(header, &way.macs);
         }
         if let Some((address, port)) = to {
             let old = Socket {
@@ -262,9 +295,10 @@ impl<P: Pool> Engine<P> {
             let new = Socket { address, port };
             nat::readdress_plain(ip, plain.protocol, Side::Destination, old, new);
         }
+        let port = way.port;
         if method == ForwardMethod::Tunnel {
-            let real = snapshot.real(id)?;
-            return Some(match self.enter_tunnel(frame, plain, real, &macs) {
+            let way = *way;
+            return Some(match self.enter_tunnel(snapshot, frame, plain, &way, id) {
                 Ok(()) => Passed::To(port),
                 Err(reason) => Passed::Drop(reason),
             });
@@ -272,15 +306,20 @@ impl<P: Pool> Engine<P> {
         Some(Passed::To(port))
     }
 
-    /// Puts the packet, which fits, into the tunnel to `real`.
-    #[inline]
+    /// Puts the packet, which fits, into the tunnel to the real server `id`.
+    #[inline(never)]
     fn enter_tunnel<A: Tabled>(
         &mut self,
+        snapshot: &Snapshot,
         frame: &mut P::Buf,
         plain: &Plain<A>,
-        real: &RealServer,
-        macs: &[u8; 12],
+        way: &Way,
+        id: RealId,
     ) -> Result<(), DropReason> {
+        if let (Some(ipip), Some(plain)) = (way.ipip, A::plain_v4(plain)) {
+            return ipip.encapsulate(frame, plain, self.take_id(), &way.macs);
+        }
+        let real = snapshot.real(id).ok_or(DropReason::RealGone)?;
         let outer = tunnel::Outer {
             source: real.egress.and_then(|egress| egress.source),
             real: real.address,
@@ -299,7 +338,7 @@ impl<P: Pool> Engine<P> {
             ethernet::IPV4
         };
         if let Some(header) = frame.bytes_mut().first_chunk_mut() {
-            ethernet::write_with_addresses(header, macs, ether_type);
+            ethernet::write_with_addresses(header, &way.macs, ether_type);
         }
         Ok(())
     }
@@ -387,6 +426,14 @@ impl<P: Pool> Engine<P> {
             mtu: egress.mtu,
             inner_mtu: u16::try_from(self.inner_mtu(real, now)).unwrap_or(u16::MAX),
             secure: real.policy.secure_tcp,
+            ipip: match (real.tunnel, egress.source, real.address) {
+                (TunnelKind::Ipip, Some(IpAddr::V4(source)), IpAddr::V4(address)) => Some(Ipip {
+                    source: source.into(),
+                    real: address.into(),
+                    may_be_cut: !real.policy.path_mtu,
+                }),
+                _ => None,
+            },
         };
         self.ways.set(id, &facts);
         Some(())

@@ -52,7 +52,7 @@ use crate::verdict::{DropReason, Verdict};
 pub use message::{Inboxes, Message, Whole, inboxes};
 
 use deliver::{BACKLOG, Outgoing};
-use established::{Glances, Kind, Known, LOOKAHEAD, Passed};
+use established::{Glances, Kind, LOOKAHEAD};
 use message::Cut;
 
 /// What one worker is told at its start.
@@ -278,51 +278,36 @@ impl<P: Pool> Engine<P> {
         for frame in frames.iter().take(BURST) {
             self.glance(snapshot, nat, spec, frame.bytes(), &mut glances);
         }
-        self.step_nearer(&mut glances.v4, 0, LOOKAHEAD);
-        self.step_nearer(&mut glances.v6, 0, LOOKAHEAD);
-        let mut forwarded = 0;
-        let (mut v4, mut v6) = (0, 0);
-        for (mut frame, kind) in frames.drain(..).zip(&glances.kinds) {
-            let passed = match kind {
-                Kind::Other => None,
-                Kind::V4 => {
-                    self.step_nearer(&mut glances.v4, v4 + LOOKAHEAD, 1);
-                    v4 += 1;
-                    let known = glances.v4.get(v4 - 1);
-                    known.and_then(|known| self.pass(snapshot, reals, &mut frame, known, now))
+        let mut arriving = frames.drain(..);
+        let (mut v4, mut v6) = (&mut glances.v4[..], &mut glances.v6[..]);
+        self.step_nearer(v4, 0, LOOKAHEAD);
+        self.step_nearer(v6, 0, LOOKAHEAD);
+        for run in glances.kinds.chunk_by(PartialEq::eq) {
+            let count = run.len();
+            let mut frames = arriving.by_ref().take(count);
+            match run.first() {
+                Some(Kind::V4) => {
+                    self.pass_run(snapshot, reals, &mut frames, v4, origin, now);
+                    v4 = v4.get_mut(count..).unwrap_or_default();
                 }
-                Kind::V6 => {
-                    self.step_nearer(&mut glances.v6, v6 + LOOKAHEAD, 1);
-                    v6 += 1;
-                    let known = glances.v6.get(v6 - 1);
-                    known.and_then(|known| self.pass(snapshot, reals, &mut frame, known, now))
+                Some(Kind::V6) => {
+                    self.pass_run(snapshot, reals, &mut frames, v6, origin, now);
+                    v6 = v6.get_mut(count..).unwrap_or_default();
                 }
-            };
-            match passed {
-                Some(Passed::To(to)) => {
-                    if let Some(queue) = self.out.get_mut(usize::from(to.0)) {
-                        queue.push(frame);
-                        forwarded += 1;
+                Some(Kind::Other) | None => {
+                    for frame in frames {
+                        let parse = parse(frame.bytes());
+                        self.one(snapshot, frame, &parse, origin, now);
                     }
-                }
-                Some(Passed::Drop(reason)) => self.stats.count(Verdict::Dropped(reason), 1),
-                None => {
-                    let plain = match kind {
-                        Kind::Other => None,
-                        Kind::V4 => glances.v4.get(v4 - 1).map(Known::parse),
-                        Kind::V6 => glances.v6.get(v6 - 1).map(Known::parse),
-                    };
-                    let parse = plain.unwrap_or_else(|| parse(frame.bytes()));
-                    self.one(snapshot, frame, &parse, origin, now);
                     self.renew_ways(snapshot, now);
                 }
             }
         }
-        self.stats.count(Verdict::Forwarded, forwarded);
         bytes
     }
 
     /// The long way: decision, rewriting and delivery of one frame, whatever it is.
+    #[inline(never)]
     fn one(
         &mut self,
         snapshot: &Snapshot,

@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 
+use crate::rewrite::tunnel::Ipip;
 use crate::session::Timeouts;
 use crate::snapshot::id::{PortId, RealId};
 use crate::snapshot::policy::Secure;
@@ -13,8 +14,9 @@ use crate::time::Time;
 use crate::wire::{Mac, ethernet};
 
 /// Real servers whose ways are kept; of two with the same place only one is. 512 KiB.
-const PLACES: usize = 1 << 13;
-const MASK: u32 = PLACES as u32 - 1;
+const PLACES: usize = 1 << PLACES_BITS;
+const PLACES_BITS: u32 = 13;
+const MASK: u32 = (1 << PLACES_BITS) - 1;
 
 /// How long a way is trusted. Its neighbour is then looked up again, and so counts as used; that
 /// happens often enough for `neighbour.rs` to keep it.
@@ -39,6 +41,8 @@ pub(super) struct Way {
     pub(super) inner_mtu: u16,
     /// When its service's TCP sessions are watched more closely.
     pub(super) secure: Secure,
+    /// The tunnel to it, if it is the most usual kind.
+    pub(super) ipip: Option<Ipip>,
 }
 
 const _: () = assert!(size_of::<Way>() == 64);
@@ -53,6 +57,7 @@ pub(super) struct Facts {
     pub(super) mtu: u16,
     pub(super) inner_mtu: u16,
     pub(super) secure: Secure,
+    pub(super) ipip: Option<Ipip>,
 }
 
 /// What, if it changes, may make every way another one.
@@ -142,6 +147,7 @@ impl Ways {
             mtu: facts.mtu,
             inner_mtu: facts.inner_mtu,
             secure: facts.secure,
+            ipip: facts.ipip,
         };
     }
 }
@@ -156,6 +162,7 @@ impl Way {
         mtu: 0,
         inner_mtu: 0,
         secure: Secure::Off,
+        ipip: None,
     };
 }
 
@@ -172,6 +179,7 @@ mod tests {
             mtu: 1500,
             inner_mtu: 1480,
             secure: Secure::Off,
+            ipip: None,
         }
     }
 

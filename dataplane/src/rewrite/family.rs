@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use crate::flow::{Address, V4, V6};
-use crate::parse::Addresses;
+use crate::parse::{Addresses, Plain};
 use crate::wire::checksum::Delta;
 use crate::wire::{ipv4, ipv6};
 
@@ -18,6 +18,8 @@ pub trait Family: Address {
     fn pair(addresses: Addresses) -> Option<(Self, Self)>;
     /// The addresses of a packet.
     fn addresses(source: Self, destination: Self) -> Addresses;
+    /// The packet, if it is IPv4's.
+    fn plain_v4(plain: &Plain<Self>) -> Option<&Plain<V4>>;
     /// What a transport checksum changes by when an address under it changes.
     fn delta(old: Self, new: Self) -> Delta;
     /// Sets the source address, and brings the header checksum up to date.
@@ -53,6 +55,11 @@ impl Family for V4 {
             source,
             destination,
         }
+    }
+
+    #[inline(always)]
+    fn plain_v4(plain: &Plain<Self>) -> Option<&Plain<V4>> {
+        Some(plain)
     }
 
     #[inline(always)]
@@ -109,6 +116,11 @@ impl Family for V6 {
             source,
             destination,
         }
+    }
+
+    #[inline(always)]
+    fn plain_v4(_: &Plain<Self>) -> Option<&Plain<V4>> {
+        None
     }
 
     #[inline(always)]

@@ -3,9 +3,9 @@
 
 use std::net::IpAddr;
 
-use crate::flow::Address as _;
+use crate::flow::{Address as _, V4};
 use crate::io::PacketBuf;
-use crate::parse::{Addresses, Packet};
+use crate::parse::{Addresses, Packet, Plain};
 use crate::snapshot::model::TunnelKind;
 use crate::verdict::DropReason;
 use crate::wire::checksum::Sum;
@@ -47,6 +47,58 @@ pub struct Outer {
     pub id: u16,
     /// Whether anybody may, whatever the inner one says: it is too long, or nobody looks at that.
     pub may_be_cut: bool,
+}
+
+/// A tunnel by IP in IP between two IPv4 addresses: what `encapsulate` makes of it, known beforehand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ipip {
+    /// Our end.
+    pub source: V4,
+    /// The other end.
+    pub real: V4,
+    /// Whether anybody may fragment it, whatever the inner packet says.
+    pub may_be_cut: bool,
+}
+
+impl Ipip {
+    /// Puts the plain IPv4 packet behind the Ethernet header of `frame`, which has one hop less already,
+    /// into the tunnel, and writes an Ethernet header with these addresses before it.
+    ///
+    /// # Errors
+    /// [`DropReason::NoHeadroom`] when the buffer has no room in front; [`DropReason::MtuExceeded`] when
+    /// the outer datagram would be longer than IP allows.
+    #[inline]
+    pub fn encapsulate<F: PacketBuf>(
+        self,
+        frame: &mut F,
+        plain: &Plain<V4>,
+        id: u16,
+        macs: &[u8; 12],
+    ) -> Result<(), DropReason> {
+        const OUTER: usize = ipv4::HEADER_BYTES;
+        let tos = ipv4::Header::at(frame.bytes(), ETHERNET).map_or(0, |header| header.tos());
+        let total_length = u16::try_from(usize::from(plain.length) + OUTER)
+            .map_err(|_| DropReason::MtuExceeded)?;
+        frame.prepend(OUTER).map_err(|_| DropReason::NoHeadroom)?;
+        let dont_fragment = plain.dont_fragment && !self.may_be_cut;
+        let fields = ipv4::Fields {
+            source: self.source,
+            destination: self.real,
+            protocol: ipv4::IPIP,
+            ttl: plain.ttl.saturating_sub(1),
+            tos: outer_tos(tos),
+            id: if dont_fragment { 0 } else { id },
+            dont_fragment,
+            total_length,
+        };
+        if let Some((header, rest)) = frame.bytes_mut().split_first_chunk_mut()
+            && let Some(outer) = rest.first_chunk_mut()
+        {
+            ethernet::write_with_addresses(header, macs, ethernet::IPV4);
+            ipv4::write_header(outer, &fields);
+        }
+        Ok(())
+    }
 }
 
 /// A hash of the packet's addresses, ports and protocol, the same on every node and after a restart.

@@ -12,7 +12,7 @@ use crate::prefetch::prefetch;
 
 /// Slots per bucket.
 pub(super) const LANES: usize = 16;
-const LANES_U32: u32 = LANES as u32;
+const LANES_U32: u32 = 16;
 
 /// A fingerprint per slot of one bucket; 0 marks a free slot. Never across two cache lines.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +56,6 @@ impl Place {
 
 /// Multiply and shift instead of a remainder: any number of buckets, no division.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "less than `to`")]
 const fn reduce(word: u32, to: u32) -> u32 {
     ((word as u64 * to as u64) >> 32) as u32
 }

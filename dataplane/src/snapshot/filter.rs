@@ -17,6 +17,7 @@ pub(super) struct AddressFilter(Arc<[u64; BITS / 64]>);
 
 /// The word and the bit of an address.
 #[inline]
+#[expect(clippy::cast_possible_truncation, reason = "shifted down to 15 bits")]
 const fn place([high, low]: [u64; 2]) -> (usize, u64) {
     const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
     let mixed = (high ^ low.rotate_left(32)).wrapping_mul(GOLDEN_RATIO);

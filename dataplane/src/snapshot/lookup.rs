@@ -132,16 +132,19 @@ impl Lookup {
             let Some(addresses) = prefix(address, *length) else {
                 continue;
             };
-            for port in [Some(port), ftp, any_port].into_iter().flatten() {
+            let mut on = |port| {
                 let vip = Vip {
                     protocol,
                     addresses,
                     port,
                 };
-                let taken = self.services.get(&vip).and_then(|id| take(*id));
-                if taken.is_some() {
-                    return taken;
-                }
+                self.services.get(&vip).and_then(|id| take(*id))
+            };
+            let taken = on(port)
+                .or_else(|| ftp.and_then(&mut on))
+                .or_else(|| any_port.and_then(&mut on));
+            if taken.is_some() {
+                return taken;
             }
         }
         None

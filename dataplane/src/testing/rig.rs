@@ -160,6 +160,13 @@ impl Rig {
         member.map_or(0, |member| member.worker.poll(now))
     }
 
+    /// Whether one worker says that another poll is due at once.
+    #[must_use]
+    pub fn has_more(&self, worker: usize) -> bool {
+        let member = self.members.get(worker);
+        member.is_some_and(|member| member.worker.has_more(self.now))
+    }
+
     /// Polls all workers until nothing more happens; returns what left, in order.
     ///
     /// # Panics

@@ -370,3 +370,38 @@ fn errors_that_cannot_be_about_a_session_bother_no_other_worker() {
     let handed: u64 = rig.stats().map(|stats| stats.handed_over.value()).sum();
     assert_eq!(handed, 0);
 }
+
+#[test]
+fn a_worker_with_a_message_or_a_moving_backlog_asks_for_another_poll() {
+    let mut rig = Rig::new(2, &nat());
+    let syn = |port| from_wan(CLIENT, VIP).tcp(port, 80).flags(SYN).build();
+    let handed = |rig: &Rig| -> u64 { rig.stats().map(|stats| stats.handed_over.value()).sum() };
+    let mut of_the_other = Vec::new();
+    for port in 4000..4100 {
+        let before = handed(&rig);
+        assert_eq!(rig.pass_on(0, WAN, &syn(port)).len(), 1);
+        if handed(&rig) > before {
+            of_the_other.push(port);
+        }
+    }
+    assert!(!rig.has_more(0) && !rig.has_more(1));
+
+    for port in &of_the_other[..3] {
+        rig.inject(0, WAN, &syn(*port));
+    }
+    assert_eq!(rig.poll(0), 3);
+    assert!(!rig.has_more(0) && rig.has_more(1), "three frames wait");
+    let wire = rig.wire(1, LAN).unwrap().clone();
+    wire.set_tx_limit(1);
+    assert_eq!(rig.poll(1), 3);
+    assert!(rig.has_more(1), "one frame of three is sent");
+    assert_eq!(rig.poll(1), 0);
+    assert!(!rig.has_more(1), "the queue takes none, now or soon");
+    wire.set_tx_limit(2);
+    assert_eq!(rig.poll(1), 0);
+    assert!(rig.has_more(1), "it takes some again");
+    wire.set_tx_limit(3);
+    assert_eq!((rig.poll(1), wire.drain().len()), (0, 3));
+    assert!(!rig.has_more(1));
+    finish(rig);
+}

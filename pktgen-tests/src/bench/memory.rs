@@ -21,7 +21,7 @@ use super::plan::{Plan, pin};
 use crate::pktgen::Scenario;
 
 /// Batches of one round: long enough to be timed, short enough for many.
-const BATCHES: usize = 512;
+const BATCHES: usize = 1024;
 const QUICK_BATCHES: usize = 32;
 /// What a session needs at most while it is measured, in bytes, with the tables of both families and the
 /// checker's own memory; to know beforehand whether a case fits.
