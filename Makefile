@@ -29,13 +29,16 @@ BUILD_PACKAGES := libdpdk-dev libclang-dev clang pkg-config gcc libc6-dev
 DRIVER_PACKAGES := librte-mempool-ring23 librte-bus-pci23 librte-bus-vdev23 librte-net-af-packet23 \
 	librte-net-null23 librte-net-pcap23 librte-net-tap23 librte-net-vhost23 librte-net-virtio23
 BENCH_PACKAGES := dpdk-dev
+# The runner must have the version of the library `gungraun`, which locks it.
+GUNGRAUN = $(shell sed -n '/^name = "gungraun-runner"$$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
+GUNGRAUN_ROOT = $(TARGET)/gungraun-$(GUNGRAUN)
 TEST_PACKAGES := iproute2 ethtool nginx-light curl wrk iputils-ping procps tcpdump
 
 .PHONY: help
 help: ## Print this
 	@echo "Plimsoll, a layer-4 load balancer on DPDK"
 	@echo
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 28
 
 .PHONY: deps
 deps: ## Install the Debian packages that are missing, by name
@@ -86,6 +89,13 @@ bench: build ## Speed beside testpmd in one run, every frame checked (QUICK=1 ON
 	@$(SUDO) pktgen-tests/install-packages.sh $(BENCH_PACKAGES)
 	@$(SUDO) pktgen-tests/with-hugepages.sh 448 $(RELEASE)/plimsoll-bench --output $(OUTPUT) \
 		$(if $(filter-out 0,$(QUICK)),--quick) $(if $(filter-out 0,$(PUBLISH)),--publish .) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ONLY:%=--only %)
+
+.PHONY: bench-instructions
+bench-instructions: ## Instructions of each stage of the packet path, by Valgrind, beside those of the run before
+	@$(SUDO) pktgen-tests/install-packages.sh valgrind
+	@[[ -x $(GUNGRAUN_ROOT)/bin/gungraun-runner ]] || \
+		$(CARGO) install --quiet --locked --root $(GUNGRAUN_ROOT) gungraun-runner --version $(GUNGRAUN)
+	@GUNGRAUN_RUNNER=$(GUNGRAUN_ROOT)/bin/gungraun-runner $(CARGO) bench -p plimsoll-dataplane --bench stages
 
 .PHONY: docker
 docker: ## Build the container image; needs docker, or root, buildah and debootstrap

@@ -1,0 +1,186 @@
+//! All of a worker's round over a burst of 32 frames, from receiving to sending.
+//! Each frame must leave again, so that no figure is that of a drop.
+
+use std::hint::black_box;
+
+use gungraun::prelude::*;
+use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::io::{BURST, PacketBuf};
+use plimsoll_dataplane::parse::{Parse, parse};
+use plimsoll_dataplane::pipeline::{Config, inboxes};
+use plimsoll_dataplane::schedule::{SchedulerKind, Start};
+use plimsoll_dataplane::snapshot::Snapshot;
+use plimsoll_dataplane::snapshot::model::ForwardMethod;
+use plimsoll_dataplane::snapshot::rcu::Publisher;
+use plimsoll_dataplane::testing::{
+    PacketBuilder, SlotBuf, SlotPool, SlotRx, SlotTx, SlotWire, slot_port,
+};
+use plimsoll_dataplane::time::Time;
+use plimsoll_dataplane::wire::tcp;
+use plimsoll_dataplane::worker::{Parts, Worker, commands};
+
+use crate::setup::{self, Ip, OWN_MAC, REALS, VIRTUAL_PORT, client_port, clients};
+
+const NOW: Time = Time::from_ms(1000);
+
+/// A worker, and the other end of its port's wire.
+pub(crate) struct Bench {
+    worker: Worker<SlotRx, SlotTx, SlotPool>,
+    wire: SlotWire,
+    /// Readers outlive no publisher in a daemon either.
+    _publisher: Publisher<Snapshot>,
+}
+
+fn packet(ip: Ip, protocol: Protocol, number: u16, flags: u8) -> Vec<u8> {
+    let packet = ip.client_packet(number, ip.virtual_address(0));
+    match protocol {
+        Protocol::Tcp => packet.tcp(client_port(number), VIRTUAL_PORT).flags(flags),
+        _ => packet.udp(client_port(number), VIRTUAL_PORT),
+    }
+    .payload(&[7; 6])
+    .build()
+}
+
+impl Bench {
+    fn new(ip: Ip, protocol: Protocol, forward: ForwardMethod) -> Self {
+        let service = setup::service(ip, 0, protocol, SchedulerKind::Rr, forward, REALS);
+        let mut publisher = Publisher::new(setup::snapshot(&setup::spec(vec![service])));
+        let (port, wire) = slot_port();
+        let config = Config {
+            start: Start {
+                worker: 0,
+                workers: 1,
+            },
+            sessions: 4096,
+            keys: [5, 6, 7, 8],
+        };
+        let parts = Parts {
+            ports: vec![port],
+            pool: SlotPool,
+            reader: publisher.subscribe(),
+            commands: commands(),
+            inboxes: inboxes(1),
+        };
+        Self {
+            worker: Worker::new(&config, parts),
+            wire,
+            _publisher: publisher,
+        }
+    }
+
+    fn receive(&self, frames: impl Iterator<Item = Vec<u8>>) {
+        let mut to_port = self.wire.to_port.borrow_mut();
+        to_port.extend(frames.map(|frame| SlotBuf::from_frame(&frame)));
+    }
+
+    /// Lets the worker take `frames`, and returns what it sent.
+    fn forward(&mut self, frames: impl Iterator<Item = Vec<u8>>) -> Vec<Vec<u8>> {
+        self.receive(frames);
+        self.worker.poll(NOW);
+        let mut from_port = self.wire.from_port.borrow_mut();
+        let sent: Vec<_> = from_port
+            .iter()
+            .map(|frame| frame.bytes().to_vec())
+            .collect();
+        from_port.clear();
+        assert_eq!(sent.len(), BURST, "{:?}", self.worker.stats());
+        sent
+    }
+}
+
+/// A real server's answer to the request in `frame`.
+fn answer(frame: &[u8]) -> Option<Vec<u8>> {
+    let Parse::Ip(request) = parse(frame) else {
+        return None;
+    };
+    let (real, client) = (request.addresses.destination(), request.addresses.source());
+    let (std::net::IpAddr::V4(real), std::net::IpAddr::V4(client)) = (real, client) else {
+        return None;
+    };
+    let packet = PacketBuilder::v4(real, client).mac(setup::ROUTER_MAC, OWN_MAC);
+    let packet = packet.udp(request.destination_port, request.source_port);
+    Some(packet.payload(&[7; 6]).build())
+}
+
+/// A burst of clients that have sessions.
+fn with_sessions(ip: Ip, protocol: Protocol, forward: ForwardMethod) -> Box<Bench> {
+    let mut bench = Bench::new(ip, protocol, forward);
+    let packets = |flags| clients().map(move |number| packet(ip, protocol, number, flags));
+    bench.forward(packets(tcp::SYN));
+    bench.forward(packets(tcp::ACK));
+    bench.receive(packets(tcp::ACK));
+    Box::new(bench)
+}
+
+/// A burst of real servers' answers.
+fn answers() -> Box<Bench> {
+    let (ip, udp) = (Ip::V4, Protocol::Udp);
+    let mut bench = Bench::new(ip, udp, ForwardMethod::Nat);
+    let requests = clients().map(|number| packet(ip, udp, number, 0));
+    let translated = bench.forward(requests);
+    let answers = || translated.iter().filter_map(|request| answer(request));
+    bench.forward(answers());
+    bench.receive(answers());
+    Box::new(bench)
+}
+
+/// A burst of clients that have no sessions, while others have.
+fn without_sessions(forward: ForwardMethod) -> Box<Bench> {
+    let (ip, tcp) = (Ip::V4, Protocol::Tcp);
+    let mut bench = Bench::new(ip, tcp, forward);
+    bench.forward(clients().map(|number| packet(ip, tcp, 1000 + number, tcp::SYN)));
+    bench.receive(clients().map(|number| packet(ip, tcp, number, tcp::SYN)));
+    Box::new(bench)
+}
+
+/// An empty receive queue.
+fn nothing() -> Box<Bench> {
+    let bench = with_sessions(Ip::V4, Protocol::Udp, ForwardMethod::Direct);
+    bench.wire.to_port.borrow_mut().clear();
+    bench
+}
+
+fn have_left(bench: Box<Bench>) {
+    let sent = bench.wire.from_port.borrow().len();
+    assert_eq!(sent, BURST, "{:?}", bench.worker.stats());
+}
+
+#[library_benchmark(setup = with_sessions, teardown = have_left)]
+#[bench::direct_udp_v4(Ip::V4, Protocol::Udp, ForwardMethod::Direct)]
+#[bench::direct_tcp_v4(Ip::V4, Protocol::Tcp, ForwardMethod::Direct)]
+#[bench::direct_udp_v6(Ip::V6, Protocol::Udp, ForwardMethod::Direct)]
+#[bench::nat_request_udp_v4(Ip::V4, Protocol::Udp, ForwardMethod::Nat)]
+#[bench::nat_request_tcp_v4(Ip::V4, Protocol::Tcp, ForwardMethod::Nat)]
+#[bench::tunnel_ipip_udp_v4(Ip::V4, Protocol::Udp, ForwardMethod::Tunnel)]
+fn established(mut bench: Box<Bench>) -> Box<Bench> {
+    black_box(bench.worker.poll(NOW));
+    bench
+}
+
+#[library_benchmark(teardown = have_left)]
+#[bench::udp_v4(setup = answers)]
+fn nat_answer(mut bench: Box<Bench>) -> Box<Bench> {
+    black_box(bench.worker.poll(NOW));
+    bench
+}
+
+#[library_benchmark(setup = without_sessions, teardown = have_left)]
+#[bench::direct_tcp_v4(ForwardMethod::Direct)]
+#[bench::nat_tcp_v4(ForwardMethod::Nat)]
+fn new_session(mut bench: Box<Bench>) -> Box<Bench> {
+    black_box(bench.worker.poll(NOW));
+    bench
+}
+
+// What every round costs, whatever comes in.
+#[library_benchmark]
+#[bench::all(setup = nothing)]
+fn idle(mut bench: Box<Bench>) -> Box<Bench> {
+    black_box(bench.worker.poll(NOW));
+    bench
+}
+
+library_benchmark_group!(
+    name = rounds,
+    benchmarks = [established, nat_answer, new_session, idle]
+);

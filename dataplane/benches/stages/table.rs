@@ -1,0 +1,216 @@
+//! The session table: finding, touching, entering and reaping 32 sessions among others, by IPv4.
+//! Whose packets they are, and which state follows, is not here.
+
+use std::hint::black_box;
+
+use arrayvec::ArrayVec;
+use gungraun::prelude::*;
+use plimsoll_dataplane::flow::{FlowKey, ReplyKey, V4};
+use plimsoll_dataplane::io::BURST;
+use plimsoll_dataplane::session::{
+    Flags, Hint, NewSession, Place, SessionIndex, SessionTable, State,
+};
+use plimsoll_dataplane::snapshot::id::RealId;
+use plimsoll_dataplane::time::Time;
+
+use crate::setup::{REAL_PORT, clients, flow};
+
+const START: Time = Time::from_ms(1000);
+/// When the 32 sessions end.
+const END: Time = Time::from_ms(2000);
+/// When the others end.
+const LATER: Time = Time::from_ms(300_000);
+const CAPACITY: u32 = 4096;
+/// Sessions besides the 32.
+const OTHERS: u16 = 2000;
+
+/// A table with the sessions of the 32 clients among others.
+pub(crate) struct Table {
+    table: SessionTable<V4>,
+    keys: Vec<FlowKey<V4>>,
+    replies: Vec<ReplyKey<V4>>,
+    indices: Vec<SessionIndex>,
+}
+
+const fn begin(key: FlowKey<V4>, deadline: Time, is_nat: bool) -> NewSession<V4> {
+    let real_address = if is_nat {
+        Some((V4(0x0a00_0001), REAL_PORT))
+    } else {
+        None
+    };
+    NewSession {
+        key,
+        real: RealId(1),
+        real_address,
+        flags: Flags::EMPTY,
+        state: State::UdpNew,
+        deadline,
+        template: None,
+    }
+}
+
+impl Table {
+    fn with_others() -> Box<Self> {
+        let mut table = Self {
+            table: SessionTable::new(CAPACITY, [1, 2, 3, 4]),
+            keys: clients().map(flow).collect(),
+            replies: Vec::new(),
+            indices: Vec::new(),
+        };
+        for key in (0..OTHERS).map(|number| flow(1000 + number)) {
+            table.enter(key, LATER, false);
+        }
+        assert_eq!(table.table.len(), usize::from(OTHERS));
+        Box::new(table)
+    }
+
+    fn full(is_nat: bool) -> Box<Self> {
+        let mut table = Self::with_others();
+        for key in table.keys.clone() {
+            table.enter(key, END, is_nat);
+        }
+        let sessions = table.indices.iter().skip(usize::from(OTHERS));
+        table.indices = sessions.copied().collect();
+        let replies = table.indices.iter();
+        table.replies = replies
+            .filter_map(|index| table.table.get(*index).reply_key())
+            .collect();
+        assert_eq!(table.indices.len(), BURST);
+        table
+    }
+
+    fn enter(&mut self, key: FlowKey<V4>, deadline: Time, is_nat: bool) {
+        let hash = self.table.hash(&key);
+        let new = begin(key, deadline, is_nat);
+        let entered = self.table.insert(hash, &new, START, |_, _| {});
+        self.indices.extend(entered);
+    }
+}
+
+fn direct() -> Box<Table> {
+    Table::full(false)
+}
+
+fn nat() -> Box<Table> {
+    Table::full(true)
+}
+
+fn due() -> Box<Table> {
+    let mut table = Table::full(false);
+    assert_eq!(table.table.expire(END, BURST, |_| {}), 0);
+    table
+}
+
+// All of a lookup as the pipeline does it, stage by stage.
+#[library_benchmark]
+#[bench::all(setup = direct)]
+fn lookup(table: Box<Table>) -> Box<Table> {
+    let mut places = ArrayVec::<Place, BURST>::new();
+    for key in table.keys.iter().take(BURST) {
+        places.push(table.table.approach(key, false));
+    }
+    let mut hints = ArrayVec::<Hint, BURST>::new();
+    for place in &places {
+        hints.push(table.table.prefetch_entry(*place));
+    }
+    for (key, hint) in table.keys.iter().zip(&hints) {
+        black_box(table.table.at(*hint, key, START));
+    }
+    table
+}
+
+// The same for a real server's answers.
+#[library_benchmark]
+#[bench::all(setup = nat)]
+fn reply_lookup(table: Box<Table>) -> Box<Table> {
+    let mut places = ArrayVec::<Place, BURST>::new();
+    for key in table.replies.iter().take(BURST) {
+        places.push(table.table.approach_reply(key));
+    }
+    let mut hints = ArrayVec::<Hint, BURST>::new();
+    for place in &places {
+        hints.push(table.table.prefetch_reply_entry(*place));
+    }
+    for (key, hint) in table.replies.iter().zip(&hints) {
+        black_box(table.table.reply_at(*hint, key, START));
+    }
+    table
+}
+
+#[library_benchmark]
+#[bench::all(setup = direct)]
+fn find(table: Box<Table>) -> Box<Table> {
+    for key in &table.keys {
+        let hash = table.table.hash(key);
+        black_box(table.table.find(hash, key, START));
+    }
+    table
+}
+
+#[library_benchmark]
+#[bench::all(setup = direct)]
+fn touch(mut table: Box<Table>) -> Box<Table> {
+    let Table {
+        table: sessions,
+        indices,
+        ..
+    } = &mut *table;
+    for index in indices {
+        sessions.touch(*index, black_box(State::Udp), LATER);
+    }
+    table
+}
+
+fn enter_all(table: &mut Table, is_nat: bool) {
+    let Table { table, keys, .. } = table;
+    for key in keys {
+        let hash = table.hash(key);
+        let new = begin(*key, END, is_nat);
+        let _ = black_box(table.insert(hash, &new, START, |_, _| {}));
+    }
+}
+
+fn has_all(table: Box<Table>) {
+    assert_eq!(table.table.len(), usize::from(OTHERS) + BURST);
+}
+
+#[library_benchmark(teardown = has_all)]
+#[bench::direct(args = (), setup = Table::with_others)]
+fn insert(mut table: Box<Table>) -> Box<Table> {
+    enter_all(&mut table, false);
+    table
+}
+
+#[library_benchmark(teardown = has_all)]
+#[bench::nat(args = (), setup = Table::with_others)]
+fn insert_nat(mut table: Box<Table>) -> Box<Table> {
+    enter_all(&mut table, true);
+    table
+}
+
+fn has_others(table: Box<Table>) {
+    assert_eq!(table.table.len(), usize::from(OTHERS));
+}
+
+#[library_benchmark(teardown = has_others)]
+#[bench::all(setup = due)]
+fn expire(mut table: Box<Table>) -> Box<Table> {
+    let now = END.plus_ms(64);
+    black_box(table.table.expire(now, BURST, |session| {
+        black_box(session);
+    }));
+    table
+}
+
+library_benchmark_group!(
+    name = sessions,
+    benchmarks = [
+        lookup,
+        reply_lookup,
+        find,
+        touch,
+        insert,
+        insert_nat,
+        expire
+    ]
+);
