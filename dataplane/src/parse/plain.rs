@@ -57,6 +57,16 @@ impl<A: Family> Plain<A> {
         }
     }
 
+    /// Whether a UDP datagram states another length than the IP packet has room for.
+    #[inline(always)]
+    #[must_use]
+    pub fn has_rest(&self, frame: &[u8]) -> bool {
+        let header = udp::Header::at(frame, L3 + A::HEADER_BYTES);
+        header.is_some_and(|header| {
+            A::HEADER_BYTES + usize::from(header.length()) != usize::from(self.length)
+        })
+    }
+
     /// The transport checksum of a sender that left it to hardware: the sum of the pseudo header.
     #[inline(always)]
     #[must_use]

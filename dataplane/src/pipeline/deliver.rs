@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::{Cut, Engine, Fate, Message, Waiting};
-use crate::io::{PacketBuf, Pool};
+use crate::io::{BURST, PacketBuf, Pool};
 use crate::neighbour::{Claim, Request};
 use crate::rewrite::fragment::{PieceHeader, split_v4, split_v6};
 use crate::snapshot::Snapshot;
@@ -28,7 +28,8 @@ pub(crate) struct Outgoing<B> {
 impl<B: PacketBuf> Outgoing<B> {
     pub(super) fn new() -> Self {
         Self {
-            frames: Vec::with_capacity(BACKLOG),
+            // The short way looks for room once a burst, before what is made here takes some of it.
+            frames: Vec::with_capacity(BACKLOG + BURST),
             bytes: 0,
         }
     }

@@ -361,9 +361,11 @@ impl<P: Pool> Engine<P> {
         let known = snapshot.real(id).filter(|real| real.configured)?;
         let egress = snapshot.routes.egress(plain.destination.into())?;
         let checksum = plain.checksum(frame.bytes());
-        let is_unfinished =
-            plain.protocol == Protocol::Udp && checksum == plain.unfinished_checksum();
-        if plain.length > egress.mtu || checksum == 0 || is_unfinished {
+        // Whose checksum the sender left to hardware is dropped; that of bytes behind a datagram's own
+        // length is looked at more closely.
+        let may_be_unfinished = plain.protocol == Protocol::Udp
+            && (checksum == plain.unfinished_checksum() || plain.has_rest(frame.bytes()));
+        if plain.length > egress.mtu || checksum == 0 || may_be_unfinished {
             return None;
         }
         let own = snapshot.ports.get(usize::from(egress.port.0))?;

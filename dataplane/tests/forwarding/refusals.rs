@@ -322,6 +322,30 @@ fn an_unfinished_checksum_is_refused_at_the_beginning() {
 }
 
 #[test]
+fn an_answer_with_an_unfinished_checksum_is_dropped_whatever_lies_behind_it() {
+    for (client, vip, real_) in [(CLIENT, VIP, REALS[0]), (CLIENT6, VIP6, REALS6[0])] {
+        for behind in [0, 4] {
+            let reals = vec![real(real_, 5353, ForwardMethod::Nat)];
+            let mut rig = Rig::new(1, &two_armed(vec![service(Protocol::Udp, vip, 53, reals)]));
+            let ask = from_wan(client, vip).udp(4000, 53).payload(b"ask");
+            assert_eq!(rig.pass(WAN, &ask.build()).len(), 1);
+            let answer = from_lan(real_, client).udp(5353, 4000).payload(&[7; 20]);
+            let mut frame = answer.build();
+            let l4 = if client.contains(':') { 54 } else { 34 };
+            let length = frame.len() - l4 - behind;
+            let stated = u16::try_from(length).unwrap().to_be_bytes();
+            frame[l4 + 4..l4 + 6].copy_from_slice(&stated);
+            let sum = addresses(&frame).pseudo_header(Protocol::Udp.number(), length);
+            frame[l4 + 6..l4 + 8].copy_from_slice(&sum.fold().to_be_bytes());
+            assert_eq!(rig.pass(LAN, &frame), [], "{behind}");
+            assert_eq!(rig.all_drops(), [(DropReason::UnfinishedChecksum, 1)]);
+            assert_eq!(rig.pass(LAN, &answer.build()).len(), 1);
+            finish(rig);
+        }
+    }
+}
+
+#[test]
 fn without_a_real_server_the_port_is_unreachable() {
     for (client, vip, kind, code, tos) in [(CLIENT, VIP, 3, 3, 0xc0), (CLIENT6, VIP6, 1, 4, 0)] {
         let reals = if client.contains(':') { REALS6 } else { REALS };
