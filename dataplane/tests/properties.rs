@@ -9,6 +9,8 @@
 
 #[path = "forwarding/net.rs"]
 mod net;
+#[path = "properties/short_way.rs"]
+mod short_way;
 
 use etherparse::{NetSlice, SlicedPacket, TcpHeader, TransportSlice, UdpHeader};
 use plimsoll_dataplane::flow::Protocol;
@@ -390,64 +392,8 @@ fn crc_is_right(frame: &[u8]) -> bool {
     crc == crc32c::crc32c(&packet)
 }
 
-/// The frame behind a priority tag, which says nothing about a packet. A tagged packet takes the long way
-/// through the pipeline.
-fn tagged(frame: &[u8]) -> Vec<u8> {
-    match frame.split_at_checked(12) {
-        Some((macs, rest)) if matches!(rest, [0x08, 0x00, ..] | [0x86, 0xdd, ..]) => {
-            [macs, &[0x81, 0x00, 0xa0, 0x00], rest].concat()
-        }
-        _ => frame.to_vec(),
-    }
-}
-
-/// What a run comes to, priority tags of what the kernel gets left out.
-fn outcome(arrivals: &[Arrival], each: usize) -> impl PartialEq + std::fmt::Debug {
-    let mut rig = Rig::with_sessions(1, 64, &everything());
-    let mut sent = Vec::new();
-    for (index, arrival) in arrivals.iter().enumerate() {
-        rig.inject(arrival.worker, arrival.port, &arrival.frame);
-        if index % each == 0 {
-            sent.extend(rig.run());
-        }
-        if index % 16 == 15 {
-            sent.extend(rig.wait_ms(700));
-        }
-    }
-    sent.extend(rig.run());
-    for (_, frame) in &mut sent {
-        if frame.get(12..16) == Some(&[0x81, 0x00, 0xa0, 0x00]) {
-            frame.drain(12..16);
-        }
-    }
-    let totals = [&REALS[..], &REALS6].concat();
-    let totals: Vec<_> = totals
-        .into_iter()
-        .map(|real| rig.totals(ip(real)))
-        .collect();
-    (sent, rig.all_drops(), totals, rig.sessions())
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
-
-    #[test]
-    fn the_short_way_and_the_long_way_come_to_the_same(
-        frames in prop::collection::vec(sound_frames(), 1..60),
-        each in 1..9_usize,
-    ) {
-        let arrive = |frame: Vec<u8>| Arrival {
-            worker: 0,
-            port: if frame[..6] == LAN_MAC.0 { LAN } else { WAN },
-            frame,
-        };
-        let plain: Vec<Arrival> = frames.concat().into_iter().map(arrive).collect();
-        let long: Vec<Arrival> = plain
-            .iter()
-            .map(|one| Arrival { frame: tagged(&one.frame), ..one.clone() })
-            .collect();
-        prop_assert_eq!(outcome(&plain, each), outcome(&long, each));
-    }
 
     #[test]
     fn whatever_arrives_has_one_verdict_and_no_buffer_is_lost(
