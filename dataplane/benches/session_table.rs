@@ -19,7 +19,7 @@ use hashbrown::{HashMap, HashTable};
 use plimsoll_dataplane::flow::{FlowKey, Protocol, V4};
 use plimsoll_dataplane::io::BURST;
 use plimsoll_dataplane::prefetch::prefetch;
-use plimsoll_dataplane::session::{Flags, Hint, NewSession, Place, SessionTable, State};
+use plimsoll_dataplane::session::{Flags, Hint, KeyHash, NewSession, SessionTable, State};
 use plimsoll_dataplane::snapshot::id::RealId;
 use plimsoll_dataplane::testing::Rng;
 use plimsoll_dataplane::time::Time;
@@ -60,11 +60,11 @@ impl Table for SessionTable<V4> {
     }
 
     fn touch(&mut self, burst: &[Key], deadline: Time, now: Time) -> usize {
-        let places: ArrayVec<Place, BURST> =
+        let hashes: ArrayVec<KeyHash, BURST> =
             burst.iter().map(|key| self.approach(key, false)).collect();
-        let hints: ArrayVec<Hint, BURST> = places
+        let hints: ArrayVec<Hint, BURST> = hashes
             .iter()
-            .map(|place| self.prefetch_entry(*place))
+            .map(|hash| self.prefetch_entry(*hash))
             .collect();
         let mut found = 0;
         for (key, hint) in burst.iter().zip(hints) {
@@ -78,10 +78,10 @@ impl Table for SessionTable<V4> {
     }
 
     fn enter(&mut self, burst: &[Key], deadline: Time, now: Time) {
-        let places: ArrayVec<Place, BURST> =
+        let hashes: ArrayVec<KeyHash, BURST> =
             burst.iter().map(|key| self.approach(key, true)).collect();
-        for place in places {
-            let _ = self.prefetch_entry(place);
+        for hash in hashes {
+            let _ = self.prefetch_entry(hash);
         }
         for key in burst {
             let new = NewSession {

@@ -8,7 +8,7 @@ use gungraun::prelude::*;
 use plimsoll_dataplane::flow::{FlowKey, ReplyKey, V4};
 use plimsoll_dataplane::io::BURST;
 use plimsoll_dataplane::session::{
-    Flags, Hint, NewSession, Place, SessionIndex, SessionTable, State,
+    Flags, Hint, KeyHash, NewSession, ReplyHash, SessionIndex, SessionTable, State,
 };
 use plimsoll_dataplane::snapshot::id::RealId;
 use plimsoll_dataplane::time::Time;
@@ -105,13 +105,13 @@ fn due() -> Box<Table> {
 #[library_benchmark]
 #[bench::all(setup = direct)]
 fn lookup(table: Box<Table>) -> Box<Table> {
-    let mut places = ArrayVec::<Place, BURST>::new();
+    let mut hashes = ArrayVec::<KeyHash, BURST>::new();
     for key in table.keys.iter().take(BURST) {
-        places.push(table.table.approach(key, false));
+        hashes.push(table.table.approach(key, false));
     }
     let mut hints = ArrayVec::<Hint, BURST>::new();
-    for place in &places {
-        hints.push(table.table.prefetch_entry(*place));
+    for hash in &hashes {
+        hints.push(table.table.prefetch_entry(*hash));
     }
     for (key, hint) in table.keys.iter().zip(&hints) {
         black_box(table.table.at(*hint, key, START));
@@ -123,13 +123,13 @@ fn lookup(table: Box<Table>) -> Box<Table> {
 #[library_benchmark]
 #[bench::all(setup = nat)]
 fn reply_lookup(table: Box<Table>) -> Box<Table> {
-    let mut places = ArrayVec::<Place, BURST>::new();
+    let mut hashes = ArrayVec::<ReplyHash, BURST>::new();
     for key in table.replies.iter().take(BURST) {
-        places.push(table.table.approach_reply(key));
+        hashes.push(table.table.approach_reply(key));
     }
     let mut hints = ArrayVec::<Hint, BURST>::new();
-    for place in &places {
-        hints.push(table.table.prefetch_reply_entry(*place));
+    for (hash, key) in hashes.iter().zip(&table.replies) {
+        hints.push(table.table.prefetch_reply_entry(*hash, key));
     }
     for (key, hint) in table.replies.iter().zip(&hints) {
         black_box(table.table.reply_at(*hint, key, START));

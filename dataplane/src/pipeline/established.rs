@@ -18,7 +18,7 @@ use crate::parse::{Parse, Plain, plain_v4, plain_v6};
 use crate::rewrite::family::Family;
 use crate::rewrite::nat::{self, Side, Socket};
 use crate::rewrite::tunnel::{self, Ipip};
-use crate::session::{Direction, Hint, Place};
+use crate::session::{Direction, Hint, KeyHash, ReplyHash};
 use crate::snapshot::Snapshot;
 use crate::snapshot::chunked::Chunked;
 use crate::snapshot::id::{PortId, RealId};
@@ -58,13 +58,19 @@ pub(super) struct Glances {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known<A> {
     plain: Plain<A>,
-    place: Place,
+    from: From,
     hint: Hint,
-    /// Whether it seems to come from a NAT real server. A wrong guess costs the short way, no more.
-    is_reply: bool,
     /// Whether it may take the short way: not if it begins a session, has its segment size lowered, or
     /// must go no further.
     is_regular: bool,
+}
+
+/// Whose packet it seems to be, and where the session table would have it. A wrong guess costs the short
+/// way, no more.
+#[derive(Debug, Clone, Copy)]
+enum From {
+    Client(KeyHash),
+    NatReal(ReplyHash),
 }
 
 /// What became of a frame that was taken.
@@ -152,17 +158,16 @@ impl<P: Pool> Engine<P> {
     #[inline(always)]
     fn approach<A: Tabled>(&self, snapshot: &Snapshot, nat: bool, plain: Plain<A>) -> Known<A> {
         let table = A::table_of(&self.sessions);
-        let is_reply = nat && snapshot.may_be_nat_real(plain.source);
-        let place = if is_reply {
-            table.approach_reply(&plain.reply_key())
+        let from = if nat && snapshot.may_be_nat_real(plain.source) {
+            From::NatReal(table.approach_reply(&plain.reply_key()))
         } else {
-            table.approach(&plain.key(), plain.tcp_flags & tcp::SYN != 0)
+            let is_new = plain.tcp_flags & tcp::SYN != 0;
+            From::Client(table.approach(&plain.key(), is_new))
         };
         Known {
             plain,
-            place,
+            from,
             hint: Hint::NONE,
-            is_reply,
             is_regular: plain.tcp_flags & tcp::SYN == 0 && plain.ttl > 1,
         }
     }
@@ -173,10 +178,9 @@ impl<P: Pool> Engine<P> {
     pub(super) fn step_nearer<A: Tabled>(&self, all: &mut [Known<A>], first: usize, count: usize) {
         let table = A::table_of(&self.sessions);
         for known in all.iter_mut().skip(first).take(count) {
-            known.hint = if known.is_reply {
-                table.prefetch_reply_entry(known.place)
-            } else {
-                table.prefetch_entry(known.place)
+            known.hint = match known.from {
+                From::Client(hash) => table.prefetch_entry(hash),
+                From::NatReal(hash) => table.prefetch_reply_entry(hash, &known.plain.reply_key()),
             };
         }
     }
@@ -225,11 +229,12 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) -> Option<Passed> {
         if !known.is_regular {
-            None
-        } else if known.is_reply {
-            self.pass_reply(snapshot, reals, frame, &known.plain, known.hint, now)
-        } else {
-            self.pass_client(snapshot, reals, frame, &known.plain, known.hint, now)
+            return None;
+        }
+        let (plain, hint) = (&known.plain, known.hint);
+        match known.from {
+            From::Client(_) => self.pass_client(snapshot, reals, frame, plain, hint, now),
+            From::NatReal(_) => self.pass_reply(snapshot, reals, frame, plain, hint, now),
         }
     }
 

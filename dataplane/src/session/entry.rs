@@ -11,6 +11,9 @@ use crate::time::Time;
 /// No entry, as a link.
 pub(super) const NONE: u32 = u32::MAX;
 
+/// `reply_slot` of an entry that replies find in its client's home.
+pub(super) const HOME: u32 = u32::MAX - 1;
+
 /// `filed` of an entry that holds no session.
 pub(super) const VACANT: u16 = u16::MAX;
 
@@ -117,7 +120,8 @@ pub struct Session<A> {
     /// Neighbours in the wheel's list; `previous` means nothing at the list's head.
     pub(super) next: u32,
     pub(super) previous: u32,
-    /// The slot of the reply index that names this session, or `NONE`.
+    /// How replies find this session: the slot of their index that names it, or `HOME`, or `NONE` if they do
+    /// not.
     pub(super) reply_slot: u32,
     /// The slot of the template that controls it, or `NONE`. Of a template: how many sessions it
     /// controls. A template stays in its slot while it controls any, so a slot is enough.

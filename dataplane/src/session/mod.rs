@@ -15,7 +15,7 @@ mod wheel;
 pub use entry::{Flags, NewSession, Numbers, Session, SessionIndex};
 pub use sctp::SctpState;
 pub use state::State;
-pub use table::{Gone, Hint, KeyHash, Place, ReplyHash, SessionTable, TableFull};
+pub use table::{Gone, Hint, KeyHash, ReplyHash, SessionTable, TableFull};
 pub use tcp::{Direction, TcpState};
 pub use template::NewTemplate;
 pub use timeout::Timeouts;

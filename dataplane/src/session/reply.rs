@@ -1,5 +1,5 @@
-//! The second way to a NAT session: from its replies' addresses to its slot in the table.
-//! It holds no sessions; keys are compared with the table's entries.
+//! From replies' addresses to the slots of those NAT sessions that are not in their client's home bucket, where
+//! replies find the others without it. It holds no sessions; keys are compared with the table's entries.
 
 #![expect(
     clippy::indexing_slicing,
@@ -7,55 +7,32 @@
 )]
 
 use super::entry::{NONE, Session};
-use super::tags::{LANES, Place, Tags};
+use super::tags::{Place, Tags};
 use crate::flow::{Address, ReplyKey};
-use crate::prefetch::prefetch;
-
-/// The slots that one bucket's fingerprints stand for: one cache line.
-#[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
-struct Line([u32; LANES]);
 
 /// From reply keys to sessions' slots.
 #[derive(Debug)]
 pub(super) struct ReplyIndex {
     tags: Tags,
-    sessions: Vec<Line>,
+    sessions: Vec<u32>,
 }
 
 impl ReplyIndex {
     pub(super) fn new(capacity: u32) -> Self {
         let tags = Tags::new(capacity);
-        let lines = tags.slots() / LANES;
         Self {
+            sessions: vec![0; tags.slots()],
             tags,
-            sessions: vec![Line([0; LANES]); lines],
         }
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.tags.bytes() + self.sessions.len() * size_of::<Line>()
-    }
-
-    /// Brings fingerprints and slots of the first bucket nearer.
-    #[inline(always)]
-    pub(super) fn prefetch(&self, place: Place) {
-        self.tags.prefetch(place);
-        prefetch(&self.sessions, self.tags.first(place) as usize);
-    }
-
-    /// Brings the session that probably matches nearer and returns its slot, or `NONE`.
-    #[inline(always)]
-    pub(super) fn prefetch_entry<A>(&self, entries: &[Session<A>], place: Place) -> u32 {
-        let candidate = self.tags.candidates(place).next();
-        let session = candidate.map_or(NONE, |slot| self.session(slot));
-        prefetch(entries, session as usize);
-        session
+        self.tags.bytes() + self.sessions.len() * size_of::<u32>()
     }
 
     #[inline(always)]
     fn session(&self, slot: u32) -> u32 {
-        self.sessions[slot as usize / LANES].0[slot as usize % LANES]
+        self.sessions[slot as usize]
     }
 
     /// The reply slot whose session has this key.
@@ -72,57 +49,41 @@ impl ReplyIndex {
     }
 
     /// The session that has this reply key.
-    #[inline(always)]
     pub(super) fn find<A: Address>(
         &self,
         entries: &[Session<A>],
-        hash: u64,
+        place: Place,
         key: &ReplyKey<A>,
     ) -> Option<u32> {
-        self.slot_of(entries, Tags::place(hash), key)
+        self.slot_of(entries, place, key)
             .map(|slot| self.session(slot))
     }
 
-    /// Whether `insert` would succeed.
-    pub(super) fn has_room<A: Address>(
-        &self,
-        entries: &[Session<A>],
-        hash: u64,
-        key: &ReplyKey<A>,
-    ) -> bool {
-        let place = Tags::place(hash);
-        self.tags.free(place).is_some() || self.slot_of(entries, place, key).is_some()
+    /// The session that probably has the key with this place, or `NONE`.
+    #[inline(never)]
+    pub(super) fn guess(&self, place: Place) -> u32 {
+        let slot = self.tags.candidates(place).next();
+        slot.map_or(NONE, |slot| self.session(slot))
     }
 
-    /// Names `session` under `key` and returns the slot, or `NONE` if both buckets are full.
-    ///
-    /// Two sessions have the same reply key if one client asks two virtual servers from one port
-    /// and both choose the same real server: to that server they are one connection. The newer
-    /// takes the slot, as IPVS finds the newer first.
-    pub(super) fn insert<A: Address>(
-        &mut self,
-        entries: &mut [Session<A>],
-        hash: u64,
-        key: &ReplyKey<A>,
-        session: u32,
-    ) -> u32 {
-        let place = Tags::place(hash);
-        let slot = if let Some(slot) = self.slot_of(entries, place, key) {
-            entries[self.session(slot) as usize].reply_slot = NONE;
-            slot
-        } else if let Some(slot) = self.tags.free(place) {
-            self.tags.occupy(slot, place);
-            slot
-        } else {
+    /// Whether `insert` would succeed.
+    pub(super) fn has_room(&self, place: Place) -> bool {
+        self.tags.free(place).is_some()
+    }
+
+    /// Names `session`, whose reply key no other session here has, and returns the slot, or `NONE` if there is
+    /// no room.
+    pub(super) fn insert(&mut self, place: Place, session: u32) -> u32 {
+        let Some(slot) = self.tags.free(place) else {
             return NONE;
         };
-        self.sessions[slot as usize / LANES].0[slot as usize % LANES] = session;
+        self.tags.occupy(slot, place);
+        self.sessions[slot as usize] = session;
         slot
     }
 
-    /// Forgets what `slot` names.
-    #[inline(always)]
-    pub(super) fn remove(&mut self, slot: u32) {
-        self.tags.vacate(slot);
+    /// Forgets what `slot` names, whose key has this place.
+    pub(super) fn remove(&mut self, slot: u32, place: Place) {
+        self.tags.vacate(slot, place.home());
     }
 }

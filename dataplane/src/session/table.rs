@@ -1,10 +1,12 @@
 //! The sessions of one worker: found by hash, at fixed places, in bounded time.
 //! It never grows, rehashes or moves a session, and schedules nothing.
 //!
-//! Every key has two buckets of 16 slots; a new session goes into the first, or into the emptier one
-//! once that is crowded. A bucket's fingerprints share a cache line and are searched first, so finding
-//! a session costs a line of fingerprints, seldom two, and one of the session. They can be asked for
-//! ahead: `approach` for every packet, then `prefetch_entry` for every packet, then `at`.
+//! A session is in its client's home, a bucket of 32 slots that follows from the client's address and port
+//! alone; or, where that is crowded, in one of two other buckets that follow from the whole key. A bucket's
+//! fingerprints share a cache line and are searched first, so finding a session costs a line of fingerprints
+//! and one of the session. Replies of NAT sessions, who know the client but not the virtual address, find them at
+//! home too; sessions that are elsewhere have an index of their own. What is needed can be asked for ahead:
+//! `approach` for every packet, then `prefetch_entry` for every packet, then `at`.
 //!
 //! All memory is written when the table is made: a page fault, or the kernel's zeroing of a huge
 //! page, would stall a worker longer than a burst lasts.
@@ -16,13 +18,12 @@
 
 use std::hash::{BuildHasher, Hasher};
 
-use ahash::RandomState;
+use ahash::{AHasher, RandomState};
 
-use super::entry::{Flags, NONE, NewSession, Numbers, Session, SessionIndex, VACANT};
+use super::entry::{Flags, HOME, NONE, NewSession, Numbers, Session, SessionIndex, VACANT};
 use super::reply::ReplyIndex;
 use super::state::State;
-pub use super::tags::Place;
-use super::tags::Tags;
+use super::tags::{Home, Place, Tags};
 use super::wheel::{SLOTS, Wheel};
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
 use crate::prefetch::prefetch;
@@ -31,13 +32,13 @@ use crate::time::Time;
 /// The most sessions a table can be made for; more would not fit the 32 bits of a `SessionIndex`.
 const MAX_CAPACITY: u32 = 1 << 31;
 
-/// A `FlowKey` hashed with one table's keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeyHash(pub(super) u64);
+/// Where a table may have a `FlowKey`: its hash.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyHash(pub(super) Place);
 
-/// A `ReplyKey` hashed with one table's keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReplyHash(u64);
+/// Where a table may have the session of a `ReplyKey`: a hash of what the key has in common with its session's.
+#[derive(Debug, Clone, Copy)]
+pub struct ReplyHash(Home);
 
 /// Where a session probably is, for the rest of a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,19 @@ pub enum Gone {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the session table is full")]
 pub struct TableFull;
+
+/// Takes an address and less than 32 bits into the hash.
+#[inline(always)]
+fn write_socket<A: Address>(hasher: &mut AHasher, address: A, port: u64) {
+    let [first, second] = address.words();
+    if size_of::<A>() == size_of::<u32>() {
+        hasher.write_u64(first << 32 | port);
+    } else {
+        hasher.write_u64(first);
+        hasher.write_u64(second);
+        hasher.write_u64(port);
+    }
+}
 
 /// The sessions of one worker and one address family.
 #[derive(Debug)]
@@ -133,70 +147,73 @@ impl<A: Address> SessionTable<A> {
             + self.wheel.bytes()
     }
 
+    /// The hash of the client alone, and that of the whole key.
     #[inline(always)]
-    fn hash_of(&self, from: A, to: A, from_port: u16, to_port: u16, protocol: Protocol) -> u64 {
+    fn hash_of(&self, client: (A, u16, Protocol), to: (A, u16)) -> (u64, u64) {
+        let mut hasher = self.client_hasher(client);
+        let first_part = hasher.finish();
+        write_socket(&mut hasher, to.0, u64::from(to.1));
+        (first_part, hasher.finish())
+    }
+
+    #[inline(always)]
+    fn client_hasher(&self, (address, port, protocol): (A, u16, Protocol)) -> AHasher {
         let mut hasher = self.hasher.build_hasher();
-        let ([from_high, from_low], [to_high, to_low]) = (from.words(), to.words());
-        if size_of::<A>() == 4 {
-            hasher.write_u64(from_high << 32 | to_high);
-        } else {
-            hasher.write_u64(from_high);
-            hasher.write_u64(from_low);
-            hasher.write_u64(to_high);
-            hasher.write_u64(to_low);
-        }
-        hasher.write_u64(
-            u64::from(from_port) << 32 | u64::from(to_port) << 16 | u64::from(protocol.number()),
-        );
-        hasher.finish()
+        let port = u64::from(port) << 16 | u64::from(protocol.number());
+        write_socket(&mut hasher, address, port);
+        hasher
     }
 
     /// The hash that the other methods take.
     #[must_use]
     #[inline]
     pub fn hash(&self, key: &FlowKey<A>) -> KeyHash {
-        KeyHash(self.hash_of(
-            key.client,
-            key.virtual_address,
-            key.client_port,
-            key.virtual_port,
-            key.protocol,
-        ))
+        let (first_part, whole) = self.hash_of(
+            (key.client, key.client_port, key.protocol),
+            (key.virtual_address, key.virtual_port),
+        );
+        KeyHash(Place::new(first_part, whole))
     }
 
     /// The hash that the other methods for replies take.
     #[must_use]
     #[inline]
     pub fn reply_hash(&self, key: &ReplyKey<A>) -> ReplyHash {
-        ReplyHash(self.hash_of(
-            key.client,
-            key.real,
-            key.client_port,
-            key.real_port,
-            key.protocol,
-        ))
+        let client = (key.client, key.client_port, key.protocol);
+        ReplyHash(Home::new(self.client_hasher(client).finish()))
     }
 
-    /// First stage of a lookup: where the key may be, whose fingerprints it brings nearer. `is_new`
+    /// Where the index of replies may have a key.
+    fn reply_place(&self, key: &ReplyKey<A>) -> Place {
+        let (first_part, whole) = self.hash_of(
+            (key.client, key.client_port, key.protocol),
+            (key.real, key.real_port),
+        );
+        // Its home must not follow from the client, whose other sessions are in the index too.
+        Place::new(whole, first_part ^ whole.rotate_left(32))
+    }
+
+    /// First stage of a lookup: the key's hash, and the fingerprints at its home are brought nearer. `is_new`
     /// says that there is probably no such session yet.
     #[inline(always)]
     #[must_use]
-    pub fn approach(&self, key: &FlowKey<A>, is_new: bool) -> Place {
-        let place = Tags::place(self.hash(key).0);
-        self.tags.prefetch(place);
+    pub fn approach(&self, key: &FlowKey<A>, is_new: bool) -> KeyHash {
+        let hash = self.hash(key);
+        let home = hash.0.home();
+        self.tags.prefetch(home);
         if is_new {
-            self.tags.prefetch_second(place);
+            self.tags.prefetch_strays(home);
         }
-        place
+        hash
     }
 
     /// Second stage: brings the session nearer, or else the slot that a new one would take.
     #[inline(always)]
     #[must_use]
-    pub fn prefetch_entry(&self, place: Place) -> Hint {
+    pub fn prefetch_entry(&self, hash: KeyHash) -> Hint {
         // That another key has the same fingerprint is rare; `at` says so.
-        let Some(slot) = self.tags.candidates(place).next() else {
-            let free = self.tags.free(place).unwrap_or(NONE);
+        let Some(slot) = self.tags.candidates(hash.0).next() else {
+            let free = self.tags.free(hash.0).unwrap_or(NONE);
             prefetch(&self.entries, free as usize);
             return Hint::NONE;
         };
@@ -207,24 +224,30 @@ impl<A: Address> SessionTable<A> {
     /// First stage of a reply's lookup.
     #[inline(always)]
     #[must_use]
-    pub fn approach_reply(&self, key: &ReplyKey<A>) -> Place {
-        let place = Tags::place(self.reply_hash(key).0);
-        self.replies.prefetch(place);
-        place
+    pub fn approach_reply(&self, key: &ReplyKey<A>) -> ReplyHash {
+        let hash = self.reply_hash(key);
+        self.tags.prefetch(hash.0);
+        hash
     }
 
-    /// Second stage of a reply's lookup.
+    /// Second stage of a reply's lookup. `key` is the reply's.
     #[inline(always)]
     #[must_use]
-    pub fn prefetch_reply_entry(&self, place: Place) -> Hint {
-        Hint(self.replies.prefetch_entry(&self.entries, place))
+    pub fn prefetch_reply_entry(&self, hash: ReplyHash, key: &ReplyKey<A>) -> Hint {
+        let slot = match self.tags.at_home(hash.0).next() {
+            Some(slot) => slot,
+            None if self.tags.has_strays(hash.0) => self.replies.guess(self.reply_place(key)),
+            None => return Hint::NONE,
+        };
+        prefetch(&self.entries, slot as usize);
+        Hint(slot)
     }
 
     /// The session with this key whose deadline is after `now`.
     #[must_use]
     #[inline]
     pub fn find(&self, hash: KeyHash, key: &FlowKey<A>, now: Time) -> Option<SessionIndex> {
-        let slot = self.slot_of(Tags::place(hash.0), key)?;
+        let slot = self.slot_of(hash.0, key)?;
         (self.entries[slot as usize].deadline > now).then_some(SessionIndex(slot))
     }
 
@@ -237,7 +260,7 @@ impl<A: Address> SessionTable<A> {
         key: &ReplyKey<A>,
         now: Time,
     ) -> Option<SessionIndex> {
-        let slot = self.replies.find(&self.entries, hash.0, key)?;
+        let slot = self.answered_slot(hash.0, key)?;
         (self.entries[slot as usize].deadline > now).then_some(SessionIndex(slot))
     }
 
@@ -268,6 +291,20 @@ impl<A: Address> SessionTable<A> {
         self.tags
             .candidates(place)
             .find(|&slot| self.entries[slot as usize].is_found_by(key))
+    }
+
+    /// The slot of the session that replies with this key belong to.
+    #[inline]
+    fn answered_slot(&self, home: Home, key: &ReplyKey<A>) -> Option<u32> {
+        let is_answered = |&slot: &u32| {
+            let entry = &self.entries[slot as usize];
+            entry.is_answered_by(key) && entry.reply_slot != NONE
+        };
+        let at_home = self.tags.at_home(home).find(is_answered);
+        if at_home.is_some() || !self.tags.has_strays(home) {
+            return at_home;
+        }
+        self.replies.find(&self.entries, self.reply_place(key), key)
     }
 
     /// The session at `index`, which must be in the table.
@@ -307,8 +344,8 @@ impl<A: Address> SessionTable<A> {
 
     /// Enters a session. `hash` is of its key.
     ///
-    /// A session with the same key is replaced. In a full table (`capacity` reached, or both of
-    /// the key's buckets full) one of the at most 32 sessions in these buckets gives way: one
+    /// A session with the same key is replaced. In a full table (`capacity` reached, or the key's three
+    /// buckets full) one of the at most 32 sessions at the key's home gives way: one
     /// whose deadline is over, else the half-open one with the earliest deadline. `gone` is told
     /// of the session that left; there is at most one. A template counts as half-open if it controls
     /// no session and never became ASSURED, and does not give way while it controls any.
@@ -344,7 +381,7 @@ impl<A: Address> SessionTable<A> {
         now: Time,
         gone: &mut impl FnMut(&Session<A>, Gone),
     ) -> Result<SessionIndex, TableFull> {
-        let place = Tags::place(hash.0);
+        let place = hash.0;
         let same = if new.flags.contains(Flags::TEMPLATE) {
             self.template_slot(place, &new.key)
         } else {
@@ -359,37 +396,20 @@ impl<A: Address> SessionTable<A> {
             self.free(slot);
             gone(&self.entries[slot as usize], why);
         }
-        let reply = new.real_address.map(|(real, real_port)| {
-            let key = ReplyKey {
-                client: new.key.client,
-                real,
-                client_port: new.key.client_port,
-                real_port,
-                protocol: new.key.protocol,
-            };
-            (self.reply_hash(&key), key)
-        });
-        if let Some((hash, key)) = &reply
-            && !self.replies.has_room(&self.entries, hash.0, key)
-        {
-            return Err(TableFull);
-        }
         let free = if self.len < self.capacity {
             self.tags.free(place)
         } else {
             None
         };
-        let slot = match free {
-            Some(slot) => slot,
-            None => {
-                let (slot, why) = self.give_way(place, now).ok_or(TableFull)?;
-                self.free(slot);
-                gone(&self.entries[slot as usize], why);
-                slot
-            }
+        let (slot, leaving) = match free {
+            Some(slot) => (slot, None),
+            None => self
+                .give_way(place.home(), now)
+                .map(|(slot, why)| (slot, Some(why)))
+                .ok_or(TableFull)?,
         };
         let (real_address, real_port) = new.real_address.unwrap_or_default();
-        self.entries[slot as usize] = Session {
+        let mut entry = Session {
             key: new.key,
             deadline: new.deadline,
             real_address,
@@ -405,17 +425,21 @@ impl<A: Address> SessionTable<A> {
             numbers: Numbers::default(),
             real_port,
             filed: VACANT,
-            flags: if reply.is_some() {
+            flags: if new.real_address.is_some() {
                 new.flags.with(Flags::NAT)
             } else {
                 new.flags.without(Flags::NAT)
             },
             state: new.state,
         };
-        if let Some((hash, key)) = &reply {
-            let reply_slot = self.replies.insert(&mut self.entries, hash.0, key, slot);
-            self.entries[slot as usize].reply_slot = reply_slot;
+        if let Some(key) = entry.reply_key() {
+            entry.reply_slot = self.take_replies(slot, place.home(), &key)?;
         }
+        if let Some(why) = leaving {
+            self.free(slot);
+            gone(&self.entries[slot as usize], why);
+        }
+        self.entries[slot as usize] = entry;
         self.tags.occupy(slot, place);
         if self.len == 0 {
             // The time may have jumped, or begun anywhere, while there was nothing to reap.
@@ -427,11 +451,42 @@ impl<A: Address> SessionTable<A> {
         Ok(SessionIndex(slot))
     }
 
-    /// Which session of two full buckets gives way, and why.
+    /// Replies with this key are from now on those of the session that `slot` will hold. Returns what its
+    /// `reply_slot` shall be.
+    ///
+    /// Two sessions have the same reply key if one client asks two virtual servers from one port and both
+    /// choose the same real server: to that server they are one connection. The newer gets the replies, as
+    /// IPVS finds the newer first.
+    #[inline]
+    fn take_replies(&mut self, slot: u32, home: Home, key: &ReplyKey<A>) -> Result<u32, TableFull> {
+        let is_at_home = self.tags.is_at_home(slot, home);
+        let older = self.answered_slot(home, key);
+        if is_at_home && older.is_none() {
+            return Ok(HOME);
+        }
+        let place = self.reply_place(key);
+        if !is_at_home && !self.replies.has_room(place) {
+            return Err(TableFull);
+        }
+        if let Some(older) = older {
+            let older = &mut self.entries[older as usize];
+            if older.reply_slot != HOME {
+                self.replies.remove(older.reply_slot, place);
+            }
+            older.reply_slot = NONE;
+        }
+        Ok(if is_at_home {
+            HOME
+        } else {
+            self.replies.insert(place, slot)
+        })
+    }
+
+    /// Which session of a home gives way, and why.
     #[cold]
-    fn give_way(&self, place: Place, now: Time) -> Option<(u32, Gone)> {
+    fn give_way(&self, home: Home, now: Time) -> Option<(u32, Gone)> {
         self.tags
-            .used(place)
+            .used(home)
             .filter_map(|slot| {
                 let entry = &self.entries[slot as usize];
                 if entry.controls() > 0 {
@@ -456,17 +511,23 @@ impl<A: Address> SessionTable<A> {
     fn free(&mut self, slot: u32) {
         self.wheel.unfile(&mut self.entries, slot);
         let entry = &self.entries[slot as usize];
-        if entry.reply_slot != NONE {
-            self.replies.remove(entry.reply_slot);
+        if entry.reply_slot < HOME
+            && let Some(key) = entry.reply_key()
+        {
+            self.replies
+                .remove(entry.reply_slot, self.reply_place(&key));
         }
         if entry.is_controlled() {
             let template = entry.link;
             self.release(template);
         }
         let entry = &self.entries[slot as usize];
+        let key = &entry.key;
+        let client = (key.client, key.client_port, key.protocol);
         self.len -= 1;
         self.half_open -= u32::from(entry.state.is_half_open());
-        self.tags.vacate(slot);
+        let home = Home::new(self.client_hasher(client).finish());
+        self.tags.vacate(slot, home);
     }
 
     /// Removes the session at `index` and returns what it was; `None` if there is none, or if it is a

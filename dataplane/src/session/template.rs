@@ -17,7 +17,7 @@
 use super::entry::{Flags, NewSession, Session, SessionIndex};
 use super::state::State;
 use super::table::{Gone, KeyHash, SessionTable, TableFull};
-use super::tags::{Place, Tags};
+use super::tags::Place;
 use crate::flow::{Address, FlowKey};
 use crate::snapshot::id::RealId;
 use crate::time::Time;
@@ -79,7 +79,7 @@ impl<A: Address> SessionTable<A> {
         key: &FlowKey<A>,
         now: Time,
     ) -> Option<SessionIndex> {
-        let slot = self.template_slot(Tags::place(hash.0), key)?;
+        let slot = self.template_slot(hash.0, key)?;
         let entry = &self.entries[slot as usize];
         (entry.deadline > now || entry.controls() > 0).then_some(SessionIndex(slot))
     }

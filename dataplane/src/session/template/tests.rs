@@ -233,7 +233,7 @@ fn a_session_assures_its_template() {
 
 #[test]
 fn a_full_table_keeps_templates_that_are_assured_or_have_sessions() {
-    // The two buckets of any key are the whole table.
+    // The home of any key is the whole table.
     let mut table = table(4);
     let idle = enter_template(&mut table, 1, 0).0.unwrap();
     let used = enter_template(&mut table, 2, 0).0.unwrap();

@@ -59,23 +59,32 @@ struct Known {
     index: SessionIndex,
 }
 
-/// What the table should hold. Every two numbers share their client's address and port and differ
-/// in the virtual port, so that two sessions can have one reply key.
-#[derive(Default)]
+/// What the table should hold. Every `group` numbers share their client's address and port and differ in the
+/// virtual port, so that sessions can have one reply key, and more of them one home than it has room for.
 struct Model {
+    group: u32,
     sessions: BTreeMap<u32, Known>,
     answered: BTreeMap<(u32, u32), u32>,
     now: u64,
 }
 
-fn model_key(number: u32) -> FlowKey<V4> {
-    FlowKey {
-        virtual_port: u16::try_from(number % 2).expect("0 or 1"),
-        ..key(number / 2)
-    }
-}
-
 impl Model {
+    fn new(group: u32) -> Self {
+        Self {
+            group,
+            sessions: BTreeMap::new(),
+            answered: BTreeMap::new(),
+            now: 0,
+        }
+    }
+
+    fn key(&self, number: u32) -> FlowKey<V4> {
+        FlowKey {
+            virtual_port: u16::try_from(number % self.group).expect("small"),
+            ..key(number / self.group)
+        }
+    }
+
     fn forget(&mut self, number: u32) -> Known {
         self.answered.retain(|_, owner| *owner != number);
         self.sessions.remove(&number).expect("the table knew it")
@@ -123,7 +132,7 @@ impl Model {
         };
         assert!(self.sessions.insert(number, known).is_none());
         if let Some((real, _)) = new.real_address {
-            self.answered.insert((number / 2, real.0), number);
+            self.answered.insert((number / self.group, real.0), number);
         }
     }
 
@@ -136,7 +145,7 @@ impl Model {
                 timeout,
             } => {
                 let new = NewSession {
-                    key: model_key(number),
+                    key: self.key(number),
                     real_address: real.map(|real| (V4(real), 8080)),
                     ..session(number, state, self.now + timeout)
                 };
@@ -182,18 +191,21 @@ impl Model {
             (known.deadline > self.now).then_some(known.index)
         };
         for number in 0..numbers {
-            let key = model_key(number);
+            let key = self.key(number);
             let (hash, now) = (table.hash(&key), at(self.now));
             assert_eq!(table.find(hash, &key, now), live(&number));
             let hint = hints[number as usize % hints.len()];
             let found = table.at(hint, &key, now);
             assert!(found.is_none() || found == live(&number));
             for real in 0..2 {
-                let expected = self.answered.get(&(number / 2, real)).and_then(live);
-                let key = reply_key(number / 2, real);
+                let expected = self
+                    .answered
+                    .get(&(number / self.group, real))
+                    .and_then(live);
+                let key = reply_key(number / self.group, real);
                 let hash = table.reply_hash(&key);
                 assert_eq!(table.find_reply(hash, &key, now), expected);
-                let fresh = table.prefetch_reply_entry(table.approach_reply(&key));
+                let fresh = table.prefetch_reply_entry(table.approach_reply(&key), &key);
                 for hint in [hint, fresh] {
                     let found = table.reply_at(hint, &key, now);
                     assert!(found.is_none() || found == expected);
@@ -216,14 +228,13 @@ fn is_well_filed(table: &SessionTable<V4>) {
     assert_eq!(table.wheel.filed(&table.entries), table.len());
 }
 
-fn check(capacity: u32, ops: &[Op]) {
-    let numbers = capacity * 2 + 4;
+fn check(capacity: u32, numbers: u32, group: u32, ops: &[Op]) {
     let mut table = SessionTable::new(capacity, KEYS);
-    let mut model = Model::default();
+    let mut model = Model::new(group);
     for op in ops {
         // Hints from before the operation: they may be stale, and must not mislead.
         let hints: Vec<Hint> = (0..numbers)
-            .map(|number| table.prefetch_entry(table.approach(&model_key(number), false)))
+            .map(|number| table.prefetch_entry(table.approach(&model.key(number), false)))
             .collect();
         model.apply(&mut table, op);
         model.agrees(&table, numbers, &hints);
@@ -236,6 +247,11 @@ fn check(capacity: u32, ops: &[Op]) {
         });
     }
     assert!(table.is_empty() && model.sessions.is_empty());
+    let strays = (0..numbers).filter(|&number| {
+        let place = table.hash(&model.key(number)).0;
+        table.tags.has_strays(place.home())
+    });
+    assert_eq!(strays.count(), 0);
 }
 
 proptest! {
@@ -243,16 +259,23 @@ proptest! {
 
     #[test]
     fn a_table_of_one_behaves_like_a_map(ops in prop::collection::vec(op(6), 0..100)) {
-        check(1, &ops);
+        check(1, 6, 2, &ops);
     }
 
     #[test]
     fn a_table_of_16_behaves_like_a_map(ops in prop::collection::vec(op(36), 0..200)) {
-        check(16, &ops);
+        check(16, 36, 2, &ops);
     }
 
     #[test]
     fn a_table_of_24_behaves_like_a_map(ops in prop::collection::vec(op(52), 0..300)) {
-        check(24, &ops);
+        check(24, 52, 2, &ops);
+    }
+
+    #[test]
+    fn a_table_whose_clients_have_more_sessions_than_fit_their_homes_behaves_like_a_map(
+        ops in prop::collection::vec(op(100), 0..400),
+    ) {
+        check(400, 100, 50, &ops);
     }
 }
