@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use super::begin::opens;
 use super::idle::note_numbers;
 use super::one_packet::{Translation, translation};
-use super::{Action, Engine, Origin, Tabled, flow_key, reply_key};
-use crate::flow::{Address, Protocol};
+use super::{Action, Engine, Origin, Tabled, reply_key};
+use crate::flow::{Address, FlowKey, Protocol};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::rewrite::nat::{self, Socket};
 use crate::session::{
-    Direction, Flags, SctpState, Session, SessionIndex, SessionTable, State, TcpState, Timeouts,
+    Direction, Flags, KeyHash, SctpState, Session, SessionIndex, SessionTable, State, TcpState,
+    Timeouts,
 };
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::RealId;
@@ -24,26 +25,21 @@ use crate::verdict::DropReason;
 use crate::wire::{sctp, tcp};
 
 impl<P: Pool> Engine<P> {
-    /// A TCP, UDP or SCTP packet: of a session, a reply of one, the first of one, or not ours.
-    #[inline]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the packet's facts, in registers"
-    )]
+    /// A TCP, UDP or SCTP packet: of a session, a reply of one, the first of one, or not ours. `key` is
+    /// that of a client's packet.
+    #[inline(never)]
     pub(super) fn balance<A: Tabled, F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
         frame: &mut F,
         packet: &Packet,
-        protocol: Protocol,
-        (source, destination): (A, A),
+        (key, hash): (&FlowKey<A>, KeyHash),
         origin: Origin,
         now: Time,
     ) -> Action {
+        let (source, destination, protocol) = (key.client, key.virtual_address, key.protocol);
         let table = A::table(&mut self.sessions);
-        let key = flow_key(packet, protocol, source, destination);
-        let hash = table.hash(&key);
-        let found = table.find(hash, &key, now);
+        let found = table.find(hash, key, now);
         // Whether a packet that ends a session begins another although it opens none.
         let mut moves = false;
         if let Some(index) = found {
@@ -51,7 +47,7 @@ impl<P: Pool> Engine<P> {
                 Continued::Done(action) => return action,
                 Continued::Ended { moves: it_does } => moves = it_does,
             }
-        } else if snapshot.has_nat() {
+        } else if snapshot.has_nat() && snapshot.may_be_nat_real(source) {
             let key = reply_key(packet, protocol, source, destination);
             let found = table.find_reply(table.reply_hash(&key), &key, now);
             if let Some(index) = found {
@@ -59,19 +55,19 @@ impl<P: Pool> Engine<P> {
             }
         }
         let address: IpAddr = destination.into();
-        let service = snapshot.service_for(&key);
+        let service = snapshot.service_for(key);
         if let Some(service) = service {
             // Of a removed one too: its sessions live on, on their owners.
-            if let Some(action) = self.meet(snapshot, service, &key, packet, origin) {
+            if let Some(action) = self.meet(snapshot, service, key, packet, origin) {
                 return action;
             }
             if service.configured {
                 return self.begin_session(
-                    snapshot, frame, packet, service, &key, hash, moves, origin, now,
+                    snapshot, frame, packet, service, key, hash, moves, origin, now,
                 );
             }
         }
-        if let Some(action) = self.seek_owner(snapshot, &key, origin) {
+        if let Some(action) = self.seek_owner(snapshot, key, origin) {
             return action;
         }
         let local = snapshot.locals.contains_key(&address);

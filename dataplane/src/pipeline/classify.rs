@@ -1,7 +1,7 @@
 //! What a packet is for: a session or service, one of our own addresses, the kernel, or nobody.
 //! Order matters, and follows IPVS where IPVS has an order.
 
-use super::{Action, Engine, Origin};
+use super::{Action, Engine, Origin, flow_key};
 use crate::flow::V4;
 use crate::flow::V6;
 use crate::io::{PacketBuf, Pool};
@@ -92,30 +92,22 @@ impl<P: Pool> Engine<P> {
                     destination,
                 },
                 Some(protocol),
-            ) => self.balance::<V4, F>(
-                snapshot,
-                frame,
-                packet,
-                protocol,
-                (source, destination),
-                origin,
-                now,
-            ),
+            ) => {
+                let key = flow_key(packet, protocol, source, destination);
+                let hash = self.sessions.v4.hash(&key);
+                self.balance::<V4, F>(snapshot, frame, packet, (&key, hash), origin, now)
+            }
             (
                 Addresses::V6 {
                     source,
                     destination,
                 },
                 Some(protocol),
-            ) => self.balance::<V6, F>(
-                snapshot,
-                frame,
-                packet,
-                protocol,
-                (source, destination),
-                origin,
-                now,
-            ),
+            ) => {
+                let key = flow_key(packet, protocol, source, destination);
+                let hash = self.sessions.v6.hash(&key);
+                self.balance::<V6, F>(snapshot, frame, packet, (&key, hash), origin, now)
+            }
             (Addresses::V4 { .. }, None) if packet.is_icmp() => {
                 self.classify_icmp::<V4, F>(snapshot, frame, packet, origin, now)
             }

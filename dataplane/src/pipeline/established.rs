@@ -11,10 +11,10 @@ use arrayvec::ArrayVec;
 
 use super::balance::{advance, method_of};
 use super::way::{Facts, Sources, Way};
-use super::{Engine, Origin, Tabled};
+use super::{Action, Engine, Origin, Tabled};
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::io::{BURST, PacketBuf, Pool};
-use crate::parse::{Parse, Plain, plain_v4, plain_v6};
+use crate::parse::{Plain, plain_v4, plain_v6};
 use crate::rewrite::family::Family;
 use crate::rewrite::nat::{self, Side, Socket};
 use crate::rewrite::tunnel::{self, Ipip};
@@ -58,7 +58,7 @@ pub(super) struct Glances {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known<A> {
     plain: Plain<A>,
-    from: From,
+    sender: Sender,
     hint: Hint,
     /// Whether it may take the short way: not if it begins a session, has its segment size lowered, or
     /// must go no further.
@@ -68,7 +68,7 @@ pub(super) struct Known<A> {
 /// Whose packet it seems to be, and where the session table would have it. A wrong guess costs the short
 /// way, no more.
 #[derive(Debug, Clone, Copy)]
-enum From {
+enum Sender {
     Client(KeyHash),
     NatReal(ReplyHash),
 }
@@ -80,13 +80,6 @@ pub(super) enum Passed {
     To(PortId),
     /// It cannot leave.
     Drop(DropReason),
-}
-
-impl<A: Family> Known<A> {
-    /// Its headers, as the long way wants them.
-    pub(super) fn parse(&self) -> Parse {
-        Parse::Ip(self.plain.packet())
-    }
 }
 
 impl<A: Address> Plain<A> {
@@ -158,15 +151,15 @@ impl<P: Pool> Engine<P> {
     #[inline(always)]
     fn approach<A: Tabled>(&self, snapshot: &Snapshot, nat: bool, plain: Plain<A>) -> Known<A> {
         let table = A::table_of(&self.sessions);
-        let from = if nat && snapshot.may_be_nat_real(plain.source) {
-            From::NatReal(table.approach_reply(&plain.reply_key()))
+        let sender = if nat && snapshot.may_be_nat_real(plain.source) {
+            Sender::NatReal(table.approach_reply(&plain.reply_key()))
         } else {
             let is_new = plain.tcp_flags & tcp::SYN != 0;
-            From::Client(table.approach(&plain.key(), is_new))
+            Sender::Client(table.approach(&plain.key(), is_new))
         };
         Known {
             plain,
-            from,
+            sender,
             hint: Hint::NONE,
             is_regular: plain.tcp_flags & tcp::SYN == 0 && plain.ttl > 1,
         }
@@ -178,9 +171,9 @@ impl<P: Pool> Engine<P> {
     pub(super) fn step_nearer<A: Tabled>(&self, all: &mut [Known<A>], first: usize, count: usize) {
         let table = A::table_of(&self.sessions);
         for known in all.iter_mut().skip(first).take(count) {
-            known.hint = match known.from {
-                From::Client(hash) => table.prefetch_entry(hash),
-                From::NatReal(hash) => table.prefetch_reply_entry(hash, &known.plain.reply_key()),
+            known.hint = match known.sender {
+                Sender::Client(hash) => table.prefetch_entry(hash),
+                Sender::NatReal(hash) => table.prefetch_reply_entry(hash, &known.plain.reply_key()),
             };
         }
     }
@@ -210,12 +203,36 @@ impl<P: Pool> Engine<P> {
                 }
                 Some(Passed::Drop(reason)) => self.stats.count(Verdict::Dropped(reason), 1),
                 None => {
-                    self.one(snapshot, frame, &known.parse(), origin, now);
+                    self.one_known(snapshot, frame, known, origin, now);
                     self.renew_ways(snapshot, now);
                 }
             }
         }
         self.stats.count(Verdict::Forwarded, forwarded);
+    }
+
+    /// The long way of a plain packet, whose first part is behind it.
+    #[inline(never)]
+    fn one_known<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        mut frame: P::Buf,
+        known: &Known<A>,
+        origin: Origin,
+        now: Time,
+    ) {
+        let (packet, key) = (known.plain.packet(), known.plain.key());
+        let action = match packet.addresses.martian() {
+            Some(reason) => Action::Drop(reason),
+            None => {
+                let hash = match known.sender {
+                    Sender::Client(hash) => hash,
+                    Sender::NatReal(_) => A::table_of(&self.sessions).hash(&key),
+                };
+                self.balance(snapshot, &mut frame, &packet, (&key, hash), origin, now)
+            }
+        };
+        self.act(snapshot, frame, action, origin, now);
     }
 
     /// One packet moves its session on and is rewritten. `None` leaves it as it was.
@@ -232,9 +249,9 @@ impl<P: Pool> Engine<P> {
             return None;
         }
         let (plain, hint) = (&known.plain, known.hint);
-        match known.from {
-            From::Client(_) => self.pass_client(snapshot, reals, frame, plain, hint, now),
-            From::NatReal(_) => self.pass_reply(snapshot, reals, frame, plain, hint, now),
+        match known.sender {
+            Sender::Client(_) => self.pass_client(snapshot, reals, frame, plain, hint, now),
+            Sender::NatReal(_) => self.pass_reply(snapshot, reals, frame, plain, hint, now),
         }
     }
 

@@ -317,6 +317,19 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) {
         let action = self.classify(snapshot, &mut frame, parse, origin, now);
+        self.act(snapshot, frame, action, origin, now);
+    }
+
+    /// Delivers a frame as was decided.
+    #[inline]
+    fn act(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: P::Buf,
+        action: Action,
+        origin: Origin,
+        now: Time,
+    ) {
         match action {
             Action::Drop(reason) => self.stats.count(Verdict::Dropped(reason), 1),
             Action::Route {

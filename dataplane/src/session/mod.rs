@@ -2,6 +2,7 @@
 //! Nothing here schedules, rewrites packets or knows a configuration.
 
 mod entry;
+mod hash;
 mod reply;
 pub mod sctp;
 mod state;
@@ -13,9 +14,10 @@ mod timeout;
 mod wheel;
 
 pub use entry::{Flags, NewSession, Numbers, Session, SessionIndex};
+pub use hash::{KeyHash, ReplyHash};
 pub use sctp::SctpState;
 pub use state::State;
-pub use table::{Gone, Hint, KeyHash, ReplyHash, SessionTable, TableFull};
+pub use table::{Gone, Hint, SessionTable, TableFull};
 pub use tcp::{Direction, TcpState};
 pub use template::NewTemplate;
 pub use timeout::Timeouts;

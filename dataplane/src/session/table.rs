@@ -16,29 +16,18 @@
     reason = "slots come from `tags`, which is sized like the entries, and indices from slots"
 )]
 
-use std::hash::{BuildHasher, Hasher};
-
-use ahash::{AHasher, RandomState};
-
 use super::entry::{Flags, HOME, NONE, NewSession, Numbers, Session, SessionIndex, VACANT};
+use super::hash::{Hasher, KeyHash, ReplyHash};
 use super::reply::ReplyIndex;
 use super::state::State;
 use super::tags::{Home, Place, Tags};
 use super::wheel::{SLOTS, Wheel};
-use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
+use crate::flow::{Address, FlowKey, ReplyKey};
 use crate::prefetch::prefetch;
 use crate::time::Time;
 
 /// The most sessions a table can be made for; more would not fit the 32 bits of a `SessionIndex`.
 const MAX_CAPACITY: u32 = 1 << 31;
-
-/// Where a table may have a `FlowKey`: its hash.
-#[derive(Debug, Clone, Copy)]
-pub struct KeyHash(pub(super) Place);
-
-/// Where a table may have the session of a `ReplyKey`: a hash of what the key has in common with its session's.
-#[derive(Debug, Clone, Copy)]
-pub struct ReplyHash(Home);
 
 /// Where a session probably is, for the rest of a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,23 +54,10 @@ pub enum Gone {
 #[error("the session table is full")]
 pub struct TableFull;
 
-/// Takes an address and less than 32 bits into the hash.
-#[inline(always)]
-fn write_socket<A: Address>(hasher: &mut AHasher, address: A, port: u64) {
-    let [first, second] = address.words();
-    if size_of::<A>() == size_of::<u32>() {
-        hasher.write_u64(first << 32 | port);
-    } else {
-        hasher.write_u64(first);
-        hasher.write_u64(second);
-        hasher.write_u64(port);
-    }
-}
-
 /// The sessions of one worker and one address family.
 #[derive(Debug)]
 pub struct SessionTable<A> {
-    hasher: RandomState,
+    hasher: Hasher,
     pub(super) tags: Tags,
     /// As many as `tags` has slots; meaningful where the slot is used.
     pub(super) entries: Vec<Session<A>>,
@@ -98,10 +74,9 @@ impl<A: Address> SessionTable<A> {
     #[must_use]
     pub fn new(capacity: u32, keys: [u64; 4]) -> Self {
         let capacity = capacity.min(MAX_CAPACITY);
-        let [k0, k1, k2, k3] = keys;
         let tags = Tags::new(capacity);
         Self {
-            hasher: RandomState::with_seeds(k0, k1, k2, k3),
+            hasher: Hasher::new(keys),
             entries: vec![Session::vacant(); tags.slots()],
             tags,
             replies: ReplyIndex::new(capacity),
@@ -147,50 +122,18 @@ impl<A: Address> SessionTable<A> {
             + self.wheel.bytes()
     }
 
-    /// The hash of the client alone, and that of the whole key.
-    #[inline(always)]
-    fn hash_of(&self, client: (A, u16, Protocol), to: (A, u16)) -> (u64, u64) {
-        let mut hasher = self.client_hasher(client);
-        let first_part = hasher.finish();
-        write_socket(&mut hasher, to.0, u64::from(to.1));
-        (first_part, hasher.finish())
-    }
-
-    #[inline(always)]
-    fn client_hasher(&self, (address, port, protocol): (A, u16, Protocol)) -> AHasher {
-        let mut hasher = self.hasher.build_hasher();
-        let port = u64::from(port) << 16 | u64::from(protocol.number());
-        write_socket(&mut hasher, address, port);
-        hasher
-    }
-
     /// The hash that the other methods take.
     #[must_use]
     #[inline]
     pub fn hash(&self, key: &FlowKey<A>) -> KeyHash {
-        let (first_part, whole) = self.hash_of(
-            (key.client, key.client_port, key.protocol),
-            (key.virtual_address, key.virtual_port),
-        );
-        KeyHash(Place::new(first_part, whole))
+        self.hasher.request(key)
     }
 
     /// The hash that the other methods for replies take.
     #[must_use]
     #[inline]
     pub fn reply_hash(&self, key: &ReplyKey<A>) -> ReplyHash {
-        let client = (key.client, key.client_port, key.protocol);
-        ReplyHash(Home::new(self.client_hasher(client).finish()))
-    }
-
-    /// Where the index of replies may have a key.
-    fn reply_place(&self, key: &ReplyKey<A>) -> Place {
-        let (first_part, whole) = self.hash_of(
-            (key.client, key.client_port, key.protocol),
-            (key.real, key.real_port),
-        );
-        // Its home must not follow from the client, whose other sessions are in the index too.
-        Place::new(whole, first_part ^ whole.rotate_left(32))
+        self.hasher.reply(key)
     }
 
     /// First stage of a lookup: the key's hash, and the fingerprints at its home are brought nearer. `is_new`
@@ -236,7 +179,9 @@ impl<A: Address> SessionTable<A> {
     pub fn prefetch_reply_entry(&self, hash: ReplyHash, key: &ReplyKey<A>) -> Hint {
         let slot = match self.tags.at_home(hash.0).next() {
             Some(slot) => slot,
-            None if self.tags.has_strays(hash.0) => self.replies.guess(self.reply_place(key)),
+            None if self.tags.has_strays(hash.0) => {
+                self.replies.guess(self.hasher.reply_place(key))
+            }
             None => return Hint::NONE,
         };
         prefetch(&self.entries, slot as usize);
@@ -304,7 +249,8 @@ impl<A: Address> SessionTable<A> {
         if at_home.is_some() || !self.tags.has_strays(home) {
             return at_home;
         }
-        self.replies.find(&self.entries, self.reply_place(key), key)
+        self.replies
+            .find(&self.entries, self.hasher.reply_place(key), key)
     }
 
     /// The session at `index`, which must be in the table.
@@ -464,7 +410,7 @@ impl<A: Address> SessionTable<A> {
         if is_at_home && older.is_none() {
             return Ok(HOME);
         }
-        let place = self.reply_place(key);
+        let place = self.hasher.reply_place(key);
         if !is_at_home && !self.replies.has_room(place) {
             return Err(TableFull);
         }
@@ -515,18 +461,16 @@ impl<A: Address> SessionTable<A> {
             && let Some(key) = entry.reply_key()
         {
             self.replies
-                .remove(entry.reply_slot, self.reply_place(&key));
+                .remove(entry.reply_slot, self.hasher.reply_place(&key));
         }
         if entry.is_controlled() {
             let template = entry.link;
             self.release(template);
         }
         let entry = &self.entries[slot as usize];
-        let key = &entry.key;
-        let client = (key.client, key.client_port, key.protocol);
+        let home = self.hasher.home(&entry.key);
         self.len -= 1;
         self.half_open -= u32::from(entry.state.is_half_open());
-        let home = Home::new(self.client_hasher(client).finish());
         self.tags.vacate(slot, home);
     }
 

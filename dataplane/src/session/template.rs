@@ -15,8 +15,9 @@
 )]
 
 use super::entry::{Flags, NewSession, Session, SessionIndex};
+use super::hash::KeyHash;
 use super::state::State;
-use super::table::{Gone, KeyHash, SessionTable, TableFull};
+use super::table::{Gone, SessionTable, TableFull};
 use super::tags::Place;
 use crate::flow::{Address, FlowKey};
 use crate::snapshot::id::RealId;

@@ -22,7 +22,7 @@ const MASK: u64 = SLOTS as u64 - 1;
 
 /// Lists per slot. Walking a list waits for memory at every session; taking turns among several,
 /// the next session of each can be asked for while the others are looked at.
-const WAYS: usize = 4;
+const WAYS: usize = 8;
 
 /// The wheel.
 #[derive(Debug)]

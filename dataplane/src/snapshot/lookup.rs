@@ -1,6 +1,7 @@
 //! From a packet's protocol, addresses and ports to its service. IPVS's order: rules, then virtual addresses.
 //! Knows slots only; whether a slot's service is configured is asked of the caller.
 
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::filter::AddressFilter;
 use super::id::ServiceId;
 use super::rules::Rules;
 use super::target::{FTP, PrefixKey, Target, Vip};
-use crate::flow::Protocol;
+use crate::flow::{Address as _, Protocol, V4, V6};
 
 /// IANA "ftp-data".
 const FTP_DATA: u16 = 20;
@@ -23,7 +24,7 @@ const UNPRIVILEGED: u16 = 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Lookup {
     /// Services by virtual address, removed ones with sessions included.
-    services: Sharded<Vip, ServiceId>,
+    services: Sharded<SocketKey, ServiceId>,
     lengths: Lengths,
     /// How many of them take every port.
     any_port: u32,
@@ -62,7 +63,7 @@ impl Lookup {
     pub(super) fn add(&mut self, target: &Target, id: ServiceId) {
         self.overlapping += u32::from(target.may_overlap());
         if let Target::Vip(vip) = target {
-            self.services.insert(*vip, id);
+            self.services.insert(SocketKey::of(vip), id);
             self.lengths.add(&vip.addresses);
             self.any_port += u32::from(vip.port == 0);
             self.ftp += u32::from(vip.is_ftp());
@@ -73,7 +74,7 @@ impl Lookup {
     pub(super) fn remove(&mut self, target: &Target) {
         self.overlapping -= u32::from(target.may_overlap());
         if let Target::Vip(vip) = target {
-            self.services.remove(vip);
+            self.services.remove(&SocketKey::of(vip));
             self.lengths.remove(&vip.addresses);
             self.any_port -= u32::from(vip.port == 0);
             self.ftp -= u32::from(vip.is_ftp());
@@ -82,7 +83,7 @@ impl Lookup {
 
     /// The slot of the service on exactly these addresses and this port.
     pub(super) fn slot_of(&self, vip: &Vip) -> Option<ServiceId> {
-        self.services.get(vip).copied()
+        self.services.get(&SocketKey::of(vip)).copied()
     }
 
     /// Whether a configured service has exactly these addresses.
@@ -129,16 +130,9 @@ impl Lookup {
         let is_data = protocol == Protocol::Tcp && (port == FTP_DATA || port >= UNPRIVILEGED);
         let ftp = (self.ftp > 0 && is_data).then_some(FTP);
         for (length, _) in self.lengths.of_family(address) {
-            let Some(addresses) = prefix(address, *length) else {
-                continue;
-            };
             let mut on = |port| {
-                let vip = Vip {
-                    protocol,
-                    addresses,
-                    port,
-                };
-                self.services.get(&vip).and_then(|id| take(*id))
+                let key = SocketKey::new(protocol, address, *length, port);
+                self.services.get(&key).and_then(|id| take(*id))
             };
             let taken = on(port)
                 .or_else(|| ftp.and_then(&mut on))
@@ -183,6 +177,50 @@ impl Lookup {
     #[inline]
     pub(super) const fn has_overlaps(&self) -> bool {
         self.overlapping > 0
+    }
+}
+
+/// A virtual socket, of an address or a prefix, as whole words: every new session asks for one, and an `IpNet` is
+/// compared byte by byte and hashed field by field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct SocketKey {
+    network: [u64; 2],
+    /// Port, protocol, length and family.
+    rest: u64,
+}
+
+impl SocketKey {
+    /// On the prefix of this length that `address` is in.
+    #[inline]
+    fn new(protocol: Protocol, address: IpAddr, length: u8, port: u16) -> Self {
+        let (network, is_v6) = match address {
+            IpAddr::V4(address) => (V4::from(address).network(length).words(), 0),
+            IpAddr::V6(address) => (V6::from(address).network(length).words(), 1 << 32),
+        };
+        let rest = u64::from(port) << 16 | u64::from(protocol.number()) << 8 | u64::from(length);
+        Self {
+            network,
+            rest: is_v6 | rest,
+        }
+    }
+
+    fn of(vip: &Vip) -> Self {
+        let (address, length) = (vip.addresses.addr(), vip.addresses.prefix_len());
+        Self::new(vip.protocol, address, length, vip.port)
+    }
+}
+
+impl Hash for SocketKey {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [first, second] = self.network;
+        if self.rest >> 32 == 0 {
+            state.write_u64(first << 32 | self.rest);
+        } else {
+            state.write_u64(first);
+            state.write_u64(second);
+            state.write_u64(self.rest);
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub enum Target {
 }
 
 /// Protocol, addresses and port of a virtual service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Vip {
     /// The transport protocol.
     pub protocol: Protocol,
@@ -36,16 +36,6 @@ pub struct Vip {
     pub port: u16,
 }
 
-/// The derived one would take the fields, and an address's bytes, one after the other: this is asked
-/// for every new session.
-impl Hash for Vip {
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let rest = u32::from(self.port) << 16 | u32::from(self.protocol.number()) << 8;
-        hash_network(&self.addresses, rest, state);
-    }
-}
-
 /// A prefix as a key: hashed in one step or two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PrefixKey(pub(super) IpNet);
@@ -53,19 +43,13 @@ pub(super) struct PrefixKey(pub(super) IpNet);
 impl Hash for PrefixKey {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        hash_network(&self.0, 0, state);
-    }
-}
-
-/// `rest` leaves room for a length in its last 8 bits.
-#[inline]
-fn hash_network(network: &IpNet, rest: u32, state: &mut impl Hasher) {
-    let rest = u64::from(rest | u32::from(network.prefix_len()));
-    match network {
-        IpNet::V4(net) => state.write_u64(u64::from(net.addr().to_bits()) << 32 | rest),
-        IpNet::V6(net) => {
-            state.write_u128(net.addr().to_bits());
-            state.write_u64(rest);
+        let length = u64::from(self.0.prefix_len());
+        match self.0 {
+            IpNet::V4(net) => state.write_u64(u64::from(net.addr().to_bits()) << 32 | length),
+            IpNet::V6(net) => {
+                state.write_u128(net.addr().to_bits());
+                state.write_u64(length);
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::flow::{V4, V6};
+use crate::flow::{Protocol, V4, V6};
 use crate::session::TcpState;
 use crate::session::tags::LANES;
 use crate::snapshot::id::RealId;
