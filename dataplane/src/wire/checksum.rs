@@ -132,15 +132,21 @@ impl Sum {
 #[inline]
 #[must_use]
 pub fn is_intact(header: &[u8; 20]) -> bool {
-    let (words, _) = header.as_chunks::<4>();
-    let sum = words
-        .iter()
-        .fold(0, |sum, word| sum + u64::from(u32::from_ne_bytes(*word)));
-    // Five words: less than 2^35, then 2^33, 2^18 and 2^17.
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    sum == 0xffff
+    let ([first, second], last) = header.as_chunks::<8>() else {
+        return false;
+    };
+    let last = last
+        .first_chunk()
+        .map_or(0, |last| u32::from_ne_bytes(*last));
+    let sum = add(u64::from_ne_bytes(*first), u64::from_ne_bytes(*second));
+    fold(add(sum, u64::from(last))) == 0xffff
+}
+
+/// The one's complement sum of both.
+#[inline]
+const fn add(a: u64, b: u64) -> u64 {
+    let (sum, carry) = a.overflowing_add(b);
+    sum + carry as u64
 }
 
 /// What a change of fields adds to a checksum over them. NAT knows it once per session and applies
@@ -241,16 +247,14 @@ const fn not_zero(check: u16) -> u16 {
     if check == 0 { 0xffff } else { check }
 }
 
-/// Folds the carries back in. Four steps suffice for any 64-bit sum, and none branches.
+/// Folds the carries back in, without a branch. A number and the same with its halves exchanged have, in the upper
+/// half of their sum, the sum of both halves with its carry.
 #[expect(
     clippy::cast_possible_truncation,
-    reason = "the last step leaves 16 bits"
+    reason = "halves, after a shift by as much"
 )]
 #[inline]
 const fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    sum as u16
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
