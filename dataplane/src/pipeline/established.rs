@@ -6,6 +6,7 @@
 //! stages behind `classify.rs`, which would have done the same with what is taken here.
 
 use std::net::IpAddr;
+use std::vec::Drain;
 
 use arrayvec::ArrayVec;
 
@@ -118,34 +119,25 @@ impl<P: Pool> Engine<P> {
         frame: &[u8],
         glances: &mut Glances,
     ) {
-        glances.kinds.push(Kind::Other);
-        let Some(header) = ethernet::Header::new(frame) else {
-            return;
-        };
-        let datagram = frame.get(ETHERNET..).unwrap_or_default();
-        if header.destination() != port.mac {
-            return;
-        }
-        let kind = match header.ether_type() {
-            ethernet::IPV4 => match plain_v4(datagram) {
-                Some(plain) if plain.length <= port.mtu => {
-                    glances.v4.push(self.approach(snapshot, nat, plain));
-                    Kind::V4
+        let kind = ethernet::Header::new(frame)
+            .filter(|header| header.destination() == port.mac)
+            .and_then(|header| {
+                let datagram = frame.get(ETHERNET..)?;
+                match header.ether_type() {
+                    ethernet::IPV4 => {
+                        let plain = plain_v4(datagram).filter(|plain| plain.length <= port.mtu)?;
+                        glances.v4.push(self.approach(snapshot, nat, plain));
+                        Some(Kind::V4)
+                    }
+                    ethernet::IPV6 => {
+                        let plain = plain_v6(datagram).filter(|plain| plain.length <= port.mtu)?;
+                        glances.v6.push(self.approach(snapshot, nat, plain));
+                        Some(Kind::V6)
+                    }
+                    _ => None,
                 }
-                _ => return,
-            },
-            ethernet::IPV6 => match plain_v6(datagram) {
-                Some(plain) if plain.length <= port.mtu => {
-                    glances.v6.push(self.approach(snapshot, nat, plain));
-                    Kind::V6
-                }
-                _ => return,
-            },
-            _ => return,
-        };
-        if let Some(last) = glances.kinds.last_mut() {
-            *last = kind;
-        }
+            });
+        glances.kinds.push(kind.unwrap_or(Kind::Other));
     }
 
     #[inline(always)]
@@ -178,22 +170,26 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// Third stage, of a run of packets of one family: `all` begins with what is known of `frames`. Out of
+    /// Third stage, of the next `count` frames, of one family: `all` begins with what is known of them. Out of
     /// line, so that what either family needs is in registers; what comes to nothing takes the long way.
     #[inline(never)]
+    #[expect(clippy::too_many_arguments, reason = "the burst's facts, in registers")]
     pub(super) fn pass_run<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
         reals: &Chunked<RealCounters>,
-        frames: &mut impl Iterator<Item = P::Buf>,
+        frames: &mut Drain<'_, P::Buf>,
+        count: usize,
         all: &mut [Known<A>],
         origin: Origin,
         now: Time,
     ) {
         let mut forwarded = 0;
-        for (index, mut frame) in frames.enumerate() {
+        for index in 0..count {
             self.step_nearer(all, index + LOOKAHEAD, 1);
-            let Some(known) = all.get(index) else { break };
+            let (Some(mut frame), Some(known)) = (frames.next(), all.get(index)) else {
+                break;
+            };
             match self.pass(snapshot, reals, &mut frame, known, now) {
                 Some(Passed::To(to)) => {
                     if let Some(queue) = self.out.get_mut(usize::from(to.0)) {

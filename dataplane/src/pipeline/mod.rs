@@ -284,18 +284,17 @@ impl<P: Pool> Engine<P> {
         self.step_nearer(v6, 0, LOOKAHEAD);
         for run in glances.kinds.chunk_by(PartialEq::eq) {
             let count = run.len();
-            let mut frames = arriving.by_ref().take(count);
             match run.first() {
                 Some(Kind::V4) => {
-                    self.pass_run(snapshot, reals, &mut frames, v4, origin, now);
+                    self.pass_run(snapshot, reals, &mut arriving, count, v4, origin, now);
                     v4 = v4.get_mut(count..).unwrap_or_default();
                 }
                 Some(Kind::V6) => {
-                    self.pass_run(snapshot, reals, &mut frames, v6, origin, now);
+                    self.pass_run(snapshot, reals, &mut arriving, count, v6, origin, now);
                     v6 = v6.get_mut(count..).unwrap_or_default();
                 }
                 Some(Kind::Other) | None => {
-                    for frame in frames {
+                    for frame in arriving.by_ref().take(count) {
                         let parse = parse(frame.bytes());
                         self.one(snapshot, frame, &parse, origin, now);
                     }

@@ -43,9 +43,9 @@ impl ReplyIndex {
         place: Place,
         key: &ReplyKey<A>,
     ) -> Option<u32> {
-        self.tags
-            .candidates(place)
-            .find(|&slot| entries[self.session(slot) as usize].is_answered_by(key))
+        self.tags.find(place, |slot| {
+            entries[self.session(slot) as usize].is_answered_by(key)
+        })
     }
 
     /// The session that has this reply key.
@@ -62,7 +62,7 @@ impl ReplyIndex {
     /// The session that probably has the key with this place, or `NONE`.
     #[inline(never)]
     pub(super) fn guess(&self, place: Place) -> u32 {
-        let slot = self.tags.candidates(place).next();
+        let slot = self.tags.candidate(place);
         slot.map_or(NONE, |slot| self.session(slot))
     }
 

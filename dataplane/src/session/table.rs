@@ -155,7 +155,7 @@ impl<A: Address> SessionTable<A> {
     #[must_use]
     pub fn prefetch_entry(&self, hash: KeyHash) -> Hint {
         // That another key has the same fingerprint is rare; `at` says so.
-        let Some(slot) = self.tags.candidates(hash.0).next() else {
+        let Some(slot) = self.tags.candidate(hash.0) else {
             let free = self.tags.free(hash.0).unwrap_or(NONE);
             prefetch(&self.entries, free as usize);
             return Hint::NONE;
@@ -234,8 +234,7 @@ impl<A: Address> SessionTable<A> {
     #[inline(always)]
     fn slot_of(&self, place: Place, key: &FlowKey<A>) -> Option<u32> {
         self.tags
-            .candidates(place)
-            .find(|&slot| self.entries[slot as usize].is_found_by(key))
+            .find(place, |slot| self.entries[slot as usize].is_found_by(key))
     }
 
     /// The slot of the session that replies with this key belong to.

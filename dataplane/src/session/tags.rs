@@ -106,54 +106,14 @@ const fn reduce(word: u32, to: u32) -> u32 {
     ((word as u64 * to as u64) >> 32) as u32
 }
 
-/// The slots that may hold a key, those of its home first. The other buckets are looked at only where a
-/// key had to leave that home.
-#[derive(Debug)]
-pub(super) struct Candidates<'a> {
-    tags: &'a Tags,
-    place: Place,
-    bucket: u32,
-    lanes: u32,
-    /// How many of the key's buckets have been looked at.
-    looked_at: u8,
-}
-
-impl Iterator for Candidates<'_> {
-    type Item = u32;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<u32> {
-        if self.lanes == 0 && !self.go_on() {
-            return None;
-        }
-        let bit = self.lanes.trailing_zeros();
-        self.lanes &= self.lanes - 1;
-        Some(self.bucket * LANES_U32 + bit)
-    }
-}
-
-impl Candidates<'_> {
-    /// Goes on to the next bucket that may hold the key, if there is one.
-    #[inline(always)]
-    fn go_on(&mut self) -> bool {
-        self.tags.has_strays(self.place.home) && self.go_away()
-    }
-
-    #[inline(never)]
-    fn go_away(&mut self) -> bool {
-        while self.looked_at < 3 {
-            self.bucket = match self.looked_at {
-                1 => self.tags.second(self.place),
-                _ => self.tags.third(self.place),
-            };
-            self.looked_at += 1;
-            self.lanes = self.tags.lanes(self.bucket, self.place.tag());
-            if self.lanes != 0 {
-                return true;
-            }
-        }
-        false
-    }
+/// The slots of the lanes, which are bits.
+#[inline(always)]
+fn slots(bucket: u32, mut lanes: u32) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let lane = lanes.trailing_zeros();
+        lanes &= lanes.wrapping_sub(1);
+        (lane < LANES_U32).then_some(bucket * LANES_U32 + lane)
+    })
 }
 
 /// With so many slots used, a key's home is no better than the emptiest of its three buckets.
@@ -255,29 +215,48 @@ impl Tags {
         self.lines[bucket as usize].lanes_with(tag, u16::MAX)
     }
 
-    /// The slots that may hold the key: usually one or none.
+    /// The slot that probably holds the key, if any does.
     #[inline(always)]
-    pub(super) fn candidates(&self, place: Place) -> Candidates<'_> {
+    pub(super) fn candidate(&self, place: Place) -> Option<u32> {
         let bucket = self.first(place.home);
-        Candidates {
-            tags: self,
-            place,
-            bucket,
-            lanes: self.lanes(bucket, place.tag()),
-            looked_at: 1,
+        let lanes = self.lanes(bucket, place.tag());
+        if lanes == 0 {
+            return self.find_away(place, |_| true);
         }
+        Some(bucket * LANES_U32 + lanes.trailing_zeros())
+    }
+
+    /// The slot that holds the key, of those that may: usually one or none. `is_it` knows.
+    #[inline(always)]
+    pub(super) fn find(&self, place: Place, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+        let bucket = self.first(place.home);
+        let lanes = self.lanes(bucket, place.tag());
+        slots(bucket, lanes)
+            .find(|slot| is_it(*slot))
+            .or_else(|| self.find_away(place, is_it))
+    }
+
+    /// The same in the key's other buckets, which are looked at only where a key had to leave that home.
+    #[inline(always)]
+    fn find_away(&self, place: Place, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+        if !self.has_strays(place.home) {
+            return None;
+        }
+        [self.second(place), self.third(place)]
+            .into_iter()
+            .find_map(|bucket| {
+                slots(bucket, self.lanes(bucket, place.tag())).find(|slot| is_it(*slot))
+            })
     }
 
     /// The slots at home that may hold a key with this first part.
     #[inline(always)]
     pub(super) fn at_home(&self, home: Home) -> impl Iterator<Item = u32> {
         let bucket = self.first(home);
-        let mut lanes = self.lines[bucket as usize].lanes_with(home.tag(), HOME_MASK);
-        std::iter::from_fn(move || {
-            let bit = lanes.trailing_zeros();
-            lanes &= lanes.wrapping_sub(1);
-            (bit < LANES_U32).then_some(bucket * LANES_U32 + bit)
-        })
+        slots(
+            bucket,
+            self.lines[bucket as usize].lanes_with(home.tag(), HOME_MASK),
+        )
     }
 
     /// Every used slot of a home.

@@ -148,9 +148,9 @@ impl<A: Address> SessionTable<A> {
     }
 
     pub(super) fn template_slot(&self, place: Place, key: &FlowKey<A>) -> Option<u32> {
-        self.tags
-            .candidates(place)
-            .find(|&slot| self.entries[slot as usize].is_template_of(key))
+        self.tags.find(place, |slot| {
+            self.entries[slot as usize].is_template_of(key)
+        })
     }
 
     /// One session more is controlled by the template in `slot`.

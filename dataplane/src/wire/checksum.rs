@@ -249,10 +249,6 @@ const fn not_zero(check: u16) -> u16 {
 
 /// Folds the carries back in, without a branch. A number and the same with its halves exchanged have, in the upper
 /// half of their sum, the sum of both halves with its carry.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "halves, after a shift by as much"
-)]
 #[inline]
 const fn fold(sum: u64) -> u16 {
     let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
