@@ -79,9 +79,94 @@ unsafe impl GlobalAlloc for HugePages {
     }
 }
 
+/// How much of the memory that huge pages were asked for is in such pages. The kernel gives ordinary ones where it finds
+/// no free memory in pieces of that size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Coverage {
+    /// Bytes that have been written at least once.
+    pub resident: u64,
+    /// Of these, bytes in huge pages.
+    pub huge: u64,
+}
+
+impl Coverage {
+    /// That of this process now. Reading it takes the kernel some milliseconds for each gigabyte.
+    ///
+    /// # Errors
+    ///
+    /// When `/proc/self/smaps` cannot be read.
+    pub fn here() -> std::io::Result<Self> {
+        Ok(Self::of(&std::fs::read_to_string("/proc/self/smaps")?))
+    }
+
+    /// How many of 100 bytes are in huge pages; `None` if huge pages were asked for nothing.
+    #[must_use]
+    pub const fn percent(&self) -> Option<u64> {
+        (self.huge * 100).checked_div(self.resident)
+    }
+
+    /// Of what proc(5) says about mappings: those with the flag `hg` were advised to have huge pages.
+    fn of(smaps: &str) -> Self {
+        let mut all = Self::default();
+        let mut mapping = Self::default();
+        for line in smaps.lines() {
+            let mut words = line.split_ascii_whitespace();
+            let (field, value) = (words.next(), words.next().unwrap_or_default());
+            let bytes = || value.parse::<u64>().unwrap_or(0) << 10;
+            match field {
+                Some("Rss:") => mapping.resident = bytes(),
+                Some("AnonHugePages:") => mapping.huge = bytes(),
+                // The last line of each mapping.
+                Some("VmFlags:") => {
+                    if line.split_ascii_whitespace().any(|flag| flag == "hg") {
+                        all.resident += mapping.resident;
+                        all.huge += mapping.huge;
+                    }
+                    mapping = Self::default();
+                }
+                _ => {}
+            }
+        }
+        all
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_mappings_that_were_advised_count() {
+        let mapping = |rss, huge, flags| {
+            format!(
+                "7f00-7f40 rw-p 0 00:00 0\nSize: 9999 kB\nRss: {rss} kB\nAnonHugePages: {huge} kB\nVmFlags: {flags}\n"
+            )
+        };
+        let smaps = [
+            mapping(6144, 4096, "rd wr mr hg"),
+            mapping(500, 0, "rd wr"),
+            mapping(2048, 2048, "hg rd"),
+        ];
+        let coverage = Coverage::of(&smaps.concat());
+        let expected = Coverage {
+            resident: 8192 << 10,
+            huge: 6144 << 10,
+        };
+        assert_eq!((coverage, coverage.percent()), (expected, Some(75)));
+        assert_eq!(Coverage::of("nonsense\nRss:\n").percent(), None);
+    }
+
+    #[test]
+    fn what_is_written_is_resident() {
+        // SAFETY: freed with the layout that it was allocated with.
+        unsafe {
+            let start = HugePages.alloc_zeroed(layout(4 * LARGE));
+            let now = Coverage::here().unwrap();
+            assert!(now.resident >= 4 * LARGE as u64);
+            assert!(now.huge <= now.resident);
+            HugePages.dealloc(start, layout(4 * LARGE));
+        }
+    }
 
     fn layout(size: usize) -> Layout {
         Layout::from_size_align(size, 8).unwrap()

@@ -34,7 +34,7 @@ mod queue;
 pub use eal::{
     Eal, EalConfig, EalError, Memory, MemoryKind, RegisteredThread, cycles, register_thread,
 };
-pub use huge::HugePages;
+pub use huge::{Coverage, HugePages};
 pub use interrupt::Interrupts;
 pub use mbuf::Mbuf;
 pub use mempool::{Mempool, PoolError, PoolHandle};

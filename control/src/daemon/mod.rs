@@ -21,6 +21,7 @@ use ahash::RandomState;
 use clap::Parser;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
+use plimsoll_dpdk::Coverage;
 use tracing::{error, info, warn};
 
 use crate::cli::Exit;
@@ -189,6 +190,7 @@ fn run(file: &Path, loaded: Loaded) -> Result<(), DaemonError> {
         http = %start.http,
         "ready"
     );
+    tell_pages();
     let outcome = runtime.block_on(serve::serve(serve::Plan {
         running,
         metrics,
@@ -220,6 +222,30 @@ fn compiled(
 }
 
 /// Numbers that no attacker knows, so that none can aim at one bucket of a table.
+/// Says how much of the tables' memory is in huge pages, which the workers have written by now.
+fn tell_pages() {
+    match Coverage::here() {
+        Ok(Coverage { resident, huge }) => {
+            let (tables, huge) = (resident >> 20, huge >> 20);
+            if huge * 10 < tables * 9 {
+                warn!(
+                    tables_mib = tables,
+                    in_huge_pages_mib = huge,
+                    "the kernel had too few free huge pages: every lookup waits longer for memory. Start earlier after \
+                     boot, or see to it that /sys/kernel/mm/transparent_hugepage/enabled is not `never`"
+                );
+            } else {
+                info!(
+                    tables_mib = tables,
+                    in_huge_pages_mib = huge,
+                    "tables are made"
+                );
+            }
+        }
+        Err(error) => warn!(%error, "cannot tell which pages the tables are in"),
+    }
+}
+
 fn random_words() -> Result<[u64; 4], DaemonError> {
     let mut words = [0; 4];
     let mut source = std::fs::File::open("/dev/urandom").map_err(DaemonError::Random)?;

@@ -11,7 +11,7 @@ use std::vec::Drain;
 use arrayvec::ArrayVec;
 
 use super::balance::{advance, method_of};
-use super::way::{Facts, Sources, Way};
+use super::way::{Sources, Way};
 use super::{Action, Engine, Origin, Tabled};
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::io::{BURST, PacketBuf, Pool};
@@ -438,10 +438,9 @@ impl<P: Pool> Engine<P> {
         let egress = real.egress?;
         let from = snapshot.ports.get(usize::from(egress.port.0))?.mac;
         let to = self.mac_of(snapshot, &egress, now)?;
-        let facts = Facts {
+        let way = Way {
             timeouts: real.timeouts,
-            to,
-            from,
+            macs: ethernet::addresses(to, from),
             port: egress.port,
             mtu: egress.mtu,
             inner_mtu: u16::try_from(self.inner_mtu(real, now)).unwrap_or(u16::MAX),
@@ -455,7 +454,7 @@ impl<P: Pool> Engine<P> {
                 _ => None,
             },
         };
-        self.ways.set(id, &facts);
+        self.ways.set(id, way);
         Some(())
     }
 

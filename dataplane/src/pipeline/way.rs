@@ -11,7 +11,7 @@ use crate::session::Timeouts;
 use crate::snapshot::id::{PortId, RealId};
 use crate::snapshot::policy::Secure;
 use crate::time::Time;
-use crate::wire::{Mac, ethernet};
+use crate::wire::Mac;
 
 /// Real servers whose ways are kept; of two with the same place only one is. 512 KiB.
 const PLACES: usize = 1 << PLACES_BITS;
@@ -24,11 +24,7 @@ const TRUSTED_MS: u64 = 1000;
 
 /// The way to a real server.
 #[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
 pub(super) struct Way {
-    real: RealId,
-    /// Of the time when it was drawn; see [`Ways::renew`].
-    stamp: u32,
     /// How long sessions of its service live.
     pub(super) timeouts: Timeouts,
     /// Destination and source of its frames.
@@ -45,20 +41,17 @@ pub(super) struct Way {
     pub(super) ipip: Option<Ipip>,
 }
 
-const _: () = assert!(size_of::<Way>() == 64);
-
-/// What a way is drawn from.
+/// Where ways are kept.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Facts {
-    pub(super) timeouts: Timeouts,
-    pub(super) to: Mac,
-    pub(super) from: Mac,
-    pub(super) port: PortId,
-    pub(super) mtu: u16,
-    pub(super) inner_mtu: u16,
-    pub(super) secure: Secure,
-    pub(super) ipip: Option<Ipip>,
+#[repr(align(64))]
+struct Place {
+    real: RealId,
+    /// Of the time when the way was drawn; see [`Ways::renew`].
+    stamp: u32,
+    way: Way,
 }
+
+const _: () = assert!(size_of::<Place>() == 64);
 
 /// What, if it changes, may make every way another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,7 +67,7 @@ pub(super) struct Sources {
 /// The ways that one worker has drawn.
 #[derive(Debug)]
 pub(super) struct Ways {
-    places: Box<[Way; PLACES]>,
+    places: Box<[Place; PLACES]>,
     stamp: u32,
     sources: Sources,
     /// When all ways are drawn anew.
@@ -93,7 +86,7 @@ struct Hop {
 impl Ways {
     pub(super) fn new() -> Self {
         Self {
-            places: Box::new([Way::VACANT; PLACES]),
+            places: Box::new([Place::VACANT; PLACES]),
             stamp: 1,
             sources: Sources::default(),
             until: Time::from_ms(0),
@@ -110,7 +103,7 @@ impl Ways {
             self.last_hop = None;
             self.stamp = self.stamp.wrapping_add(1);
             if self.stamp == 0 {
-                self.places.fill(Way::VACANT);
+                self.places.fill(Place::VACANT);
                 self.stamp = 1;
             }
         }
@@ -119,8 +112,8 @@ impl Ways {
     /// The way to `real`, if it is known.
     #[inline(always)]
     pub(super) fn get(&self, real: RealId) -> Option<&Way> {
-        let way = &self.places[(real.0 & MASK) as usize];
-        (way.real == real && way.stamp == self.stamp).then_some(way)
+        let place = &self.places[(real.0 & MASK) as usize];
+        (place.real == real && place.stamp == self.stamp).then_some(&place.way)
     }
 
     /// The MAC of the neighbour that was remembered last, if it is this one.
@@ -137,32 +130,28 @@ impl Ways {
     }
 
     /// Remembers the way to `real`.
-    pub(super) fn set(&mut self, real: RealId, facts: &Facts) {
-        self.places[(real.0 & MASK) as usize] = Way {
+    pub(super) fn set(&mut self, real: RealId, way: Way) {
+        self.places[(real.0 & MASK) as usize] = Place {
             real,
             stamp: self.stamp,
-            timeouts: facts.timeouts,
-            macs: ethernet::addresses(facts.to, facts.from),
-            port: facts.port,
-            mtu: facts.mtu,
-            inner_mtu: facts.inner_mtu,
-            secure: facts.secure,
-            ipip: facts.ipip,
+            way,
         };
     }
 }
 
-impl Way {
+impl Place {
     const VACANT: Self = Self {
         real: RealId(0),
         stamp: 0,
-        timeouts: Timeouts::DEFAULT,
-        macs: [0; 12],
-        port: PortId(0),
-        mtu: 0,
-        inner_mtu: 0,
-        secure: Secure::Off,
-        ipip: None,
+        way: Way {
+            timeouts: Timeouts::DEFAULT,
+            macs: [0; 12],
+            port: PortId(0),
+            mtu: 0,
+            inner_mtu: 0,
+            secure: Secure::Off,
+            ipip: None,
+        },
     };
 }
 
@@ -170,16 +159,11 @@ impl Way {
 mod tests {
     use super::*;
 
-    fn facts(port: u16) -> Facts {
-        Facts {
-            timeouts: Timeouts::DEFAULT,
-            to: Mac([2, 0, 0, 0, 0, 9]),
-            from: Mac([2, 0, 0, 0, 0, 1]),
+    fn way(port: u16) -> Way {
+        Way {
+            macs: [2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1],
             port: PortId(port),
-            mtu: 1500,
-            inner_mtu: 1480,
-            secure: Secure::Off,
-            ipip: None,
+            ..Place::VACANT.way
         }
     }
 
@@ -192,17 +176,16 @@ mod tests {
         let port = |ways: &Ways, real| ways.get(real).map(|way| way.port.0);
         ways.renew(same, now);
         assert_eq!(port(&ways, one), None);
-        ways.set(one, &facts(3));
+        ways.set(one, way(3));
         assert_eq!(port(&ways, one), Some(3));
-        assert_eq!(ways.get(one).unwrap().macs[..7], [2, 0, 0, 0, 0, 9, 2]);
         assert_eq!(port(&ways, other), None, "shares its place");
-        ways.set(other, &facts(4));
+        ways.set(other, way(4));
         assert_eq!(port(&ways, one), None);
         ways.renew(same, now.plus_ms(TRUSTED_MS - 1));
         assert_eq!(port(&ways, other), Some(4));
         ways.renew(same, now.plus_ms(TRUSTED_MS));
         assert_eq!(port(&ways, other), None);
-        ways.set(other, &facts(4));
+        ways.set(other, way(4));
         let changed = Sources {
             neighbours: 1,
             ..same
@@ -227,7 +210,7 @@ mod tests {
     #[test]
     fn a_stamp_that_has_been_used_before_makes_nothing_valid() {
         let mut ways = Ways::new();
-        ways.set(RealId(1), &facts(3));
+        ways.set(RealId(1), way(3));
         ways.stamp = u32::MAX;
         ways.renew(Sources::default(), Time::from_ms(7));
         assert_eq!(ways.stamp, 1);

@@ -196,6 +196,7 @@ fn measure(plan: &Plan, group: &[Case], batches: usize, results: &mut Results) -
         bench.round(batches)?;
         benches.push((bench, Vec::new()));
     }
+    let note = pages_note();
     for _ in 0..plan.rounds {
         for (bench, rounds) in &mut benches {
             rounds.push(bench.round(batches)?);
@@ -206,11 +207,25 @@ fn measure(plan: &Plan, group: &[Case], batches: usize, results: &mut Results) -
         results.rows.push(Row {
             sessions: case.sessions().map(u64::from),
             rounds,
+            note: note.clone(),
             ..Row::new(Part::Memory, &case.slug(), &case.title(), Unit::NsPerPacket)
         });
         results.faults.extend(bench.finish()?);
     }
     Ok(())
+}
+
+/// That the kernel had too few huge pages for the tables, if so: the figures are then those of ordinary pages.
+#[cfg(feature = "dpdk")]
+fn pages_note() -> Option<String> {
+    let percent = plimsoll_dpdk::Coverage::here().ok()?.percent()?;
+    (percent < 95).then(|| format!("{percent} % of the tables in huge pages"))
+}
+
+/// Without DPDK's allocator nothing asks for huge pages.
+#[cfg(not(feature = "dpdk"))]
+fn pages_note() -> Option<String> {
+    None
 }
 
 /// Memory that the kernel would give, in bytes.
