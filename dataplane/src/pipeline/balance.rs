@@ -55,7 +55,7 @@ impl<P: Pool> Engine<P> {
             }
         }
         let address: IpAddr = destination.into();
-        let service = snapshot.service_for(key);
+        let service = self.lately.service_for(snapshot, key);
         if let Some(service) = service {
             // Of a removed one too: its sessions live on, on their owners.
             if let Some(action) = self.meet(snapshot, service, key, packet, origin) {

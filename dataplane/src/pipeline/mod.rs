@@ -11,6 +11,7 @@ mod forward;
 mod fragments;
 mod icmp;
 mod idle;
+mod lately;
 mod limit;
 mod local;
 mod message;
@@ -182,6 +183,7 @@ pub(crate) struct Engine<P: Pool> {
     searched: limit::ErrorLimit,
     path_mtus: path_mtu::PathMtus,
     ways: way::Ways,
+    lately: lately::Lately,
     /// Whether half-open sessions hold too much of a session table.
     pressed: bool,
     /// When each of our addresses was last defended.
@@ -217,6 +219,7 @@ impl<P: Pool> Engine<P> {
             defended: HashMap::with_hasher(hasher.clone()),
             path_mtus: path_mtu::PathMtus::new(hasher.clone()),
             ways: way::Ways::new(),
+            lately: lately::Lately::new(),
             owners: hasher,
             next_id: u16::try_from(config.start.worker).unwrap_or(0),
             errors: limit::ErrorLimit::default(),

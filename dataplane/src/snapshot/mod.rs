@@ -288,6 +288,13 @@ impl Snapshot {
         self.tunnel_ends.get(&(address, kind.end())).is_some()
     }
 
+    /// Whether any service has its packets by rules, so that it takes more than a virtual socket to find one.
+    #[inline]
+    #[must_use]
+    pub fn has_rules(&self) -> bool {
+        !self.lookup.rules.is_empty()
+    }
+
     /// Whether any service is configured.
     #[must_use]
     pub fn has_services(&self) -> bool {

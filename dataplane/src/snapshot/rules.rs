@@ -139,6 +139,12 @@ impl Rules {
         }
     }
 
+    /// Whether there are none.
+    #[inline]
+    pub(super) const fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_empty()
+    }
+
     /// Whether some rule takes packets to this address.
     #[inline]
     pub(super) fn may_match(&self, destination: IpAddr) -> bool {
