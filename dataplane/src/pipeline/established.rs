@@ -315,8 +315,7 @@ impl<P: Pool> Engine<P> {
         }
         let port = way.port;
         if method == ForwardMethod::Tunnel {
-            let way = *way;
-            return Some(match self.enter_tunnel(snapshot, frame, plain, &way, id) {
+            return Some(match self.enter_tunnel(snapshot, frame, plain, id) {
                 Ok(()) => Passed::To(port),
                 Err(reason) => Passed::Drop(reason),
             });
@@ -331,11 +330,13 @@ impl<P: Pool> Engine<P> {
         snapshot: &Snapshot,
         frame: &mut P::Buf,
         plain: &Plain<A>,
-        way: &Way,
         id: RealId,
     ) -> Result<(), DropReason> {
-        if let (Some(ipip), Some(plain)) = (way.ipip, A::plain_v4(plain)) {
-            return ipip.encapsulate(frame, plain, self.take_id(), &way.macs);
+        let number = self.take_id();
+        // Read where it is: a copy would be waited for.
+        let way = self.ways.get(id).ok_or(DropReason::RealGone)?;
+        if let (Some(ipip), Some(plain)) = (&way.ipip, A::plain_v4(plain)) {
+            return ipip.encapsulate(frame, plain, number, &way.macs);
         }
         let real = snapshot.real(id).ok_or(DropReason::RealGone)?;
         let outer = tunnel::Outer {
@@ -346,7 +347,7 @@ impl<P: Pool> Engine<P> {
                 TunnelKind::Gue { .. } => tunnel::flow_hash(&plain.packet()),
                 TunnelKind::Ipip | TunnelKind::Gre { .. } => 0,
             },
-            id: self.take_id(),
+            id: number,
             may_be_cut: !(real.policy.path_mtu || size_of::<A>() > size_of::<V4>()),
         };
         tunnel::encapsulate(frame, &outer)?;

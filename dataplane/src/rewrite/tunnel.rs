@@ -69,7 +69,7 @@ impl Ipip {
     /// the outer datagram would be longer than IP allows.
     #[inline]
     pub fn encapsulate<F: PacketBuf>(
-        self,
+        &self,
         frame: &mut F,
         plain: &Plain<V4>,
         id: u16,
@@ -178,6 +178,7 @@ const fn outer_tos(tos: u8) -> u8 {
 /// [`DropReason::NoHeadroom`] when the buffer has no room in front; [`DropReason::NoRoute`] when we
 /// have no address of the real server's family; [`DropReason::MtuExceeded`] when the outer datagram
 /// would be longer than IP allows.
+#[inline(always)]
 pub fn encapsulate<F: PacketBuf>(frame: &mut F, tunnel: &Outer) -> Result<(), DropReason> {
     let datagram = frame.bytes().get(ETHERNET..).unwrap_or_default();
     let mut inner = inner(datagram).ok_or(DropReason::Truncated)?;
