@@ -3,7 +3,11 @@
 
 #![expect(unsafe_code, reason = "_mm_prefetch takes a raw pointer")]
 
-/// Asks the CPU to bring `slice[index]` into its caches. Does nothing if there is no such element.
+/// Bytes of a cache line on x86_64.
+#[cfg(target_arch = "x86_64")]
+const LINE: usize = 64;
+
+/// Asks the CPU to bring `slice[index]` into its caches, all lines of it. Does nothing if there is no such element.
 #[inline(always)]
 pub fn prefetch<T>(slice: &[T], index: usize) {
     let Some(element) = slice.get(index) else {
@@ -12,9 +16,12 @@ pub fn prefetch<T>(slice: &[T], index: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: `element` is a reference, so the address is valid, and a prefetch neither reads
-        // nor writes what a program can observe. SSE belongs to every x86_64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(element).cast()) }
+        let first = std::ptr::from_ref(element).cast::<i8>();
+        for line in 0..size_of::<T>().div_ceil(LINE) {
+            // SAFETY: the address is within `element`, and a prefetch neither reads nor writes what a program can
+            // observe. SSE belongs to every x86_64.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(line * LINE)) }
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = element;
