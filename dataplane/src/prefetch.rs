@@ -7,7 +7,8 @@
 #[cfg(target_arch = "x86_64")]
 const LINE: usize = 64;
 
-/// Asks the CPU to bring `slice[index]` into its caches, all lines of it. Does nothing if there is no such element.
+/// Asks the CPU to bring `slice[index]` into its caches: all lines of it, if it begins with a line. Does nothing if there
+/// is no such element.
 #[inline(always)]
 pub fn prefetch<T>(slice: &[T], index: usize) {
     let Some(element) = slice.get(index) else {

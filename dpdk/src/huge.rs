@@ -83,7 +83,7 @@ unsafe impl GlobalAlloc for HugePages {
 /// no free memory in pieces of that size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Coverage {
-    /// Bytes that have been written at least once.
+    /// Bytes that have been written at least once, in whole huge pages: what a mapping has beyond can be in none.
     pub resident: u64,
     /// Of these, bytes in huge pages.
     pub huge: u64,
@@ -119,7 +119,7 @@ impl Coverage {
                 // The last line of each mapping.
                 Some("VmFlags:") => {
                     if line.split_ascii_whitespace().any(|flag| flag == "hg") {
-                        all.resident += mapping.resident;
+                        all.resident += mapping.resident / HUGE_PAGE as u64 * HUGE_PAGE as u64;
                         all.huge += mapping.huge;
                     }
                     mapping = Self::default();
@@ -143,7 +143,7 @@ mod tests {
             )
         };
         let smaps = [
-            mapping(6144, 4096, "rd wr mr hg"),
+            mapping(7000, 4096, "rd wr mr hg"),
             mapping(500, 0, "rd wr"),
             mapping(2048, 2048, "hg rd"),
         ];

@@ -221,31 +221,26 @@ fn compiled(
     Ok((builder, Publisher::new(first)))
 }
 
-/// Numbers that no attacker knows, so that none can aim at one bucket of a table.
 /// Says how much of the tables' memory is in huge pages, which the workers have written by now.
 fn tell_pages() {
-    match Coverage::here() {
-        Ok(Coverage { resident, huge }) => {
-            let (tables, huge) = (resident >> 20, huge >> 20);
-            if huge * 10 < tables * 9 {
-                warn!(
-                    tables_mib = tables,
-                    in_huge_pages_mib = huge,
-                    "the kernel had too few free huge pages: every lookup waits longer for memory. Start earlier after \
-                     boot, or see to it that /sys/kernel/mm/transparent_hugepage/enabled is not `never`"
-                );
-            } else {
-                info!(
-                    tables_mib = tables,
-                    in_huge_pages_mib = huge,
-                    "tables are made"
-                );
-            }
-        }
-        Err(error) => warn!(%error, "cannot tell which pages the tables are in"),
+    let coverage = match Coverage::here() {
+        Ok(coverage) => coverage,
+        Err(error) => return warn!(%error, "cannot tell which pages the tables are in"),
+    };
+    let (tables_mib, huge_mib) = (coverage.resident >> 20, coverage.huge >> 20);
+    match coverage.percent() {
+        Some(..90) => warn!(
+            tables_mib,
+            huge_mib,
+            "the kernel had too few free huge pages for the tables, so lookups wait longer for memory: start earlier \
+             after boot, and see that /sys/kernel/mm/transparent_hugepage/enabled is not `never`"
+        ),
+        Some(_) => info!(tables_mib, huge_mib, "the tables are in huge pages"),
+        None => info!("no table is in huge pages: they are small, or this kernel has none"),
     }
 }
 
+/// Numbers that no attacker knows, so that none can aim at one bucket of a table.
 fn random_words() -> Result<[u64; 4], DaemonError> {
     let mut words = [0; 4];
     let mut source = std::fs::File::open("/dev/urandom").map_err(DaemonError::Random)?;

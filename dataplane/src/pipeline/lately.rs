@@ -18,7 +18,7 @@ struct Found {
     address: [u64; 2],
     /// Port, protocol and family.
     rest: u64,
-    /// Of the snapshot that said so; none has 0.
+    /// Of the snapshot that said so.
     generation: u64,
     service: ServiceId,
 }

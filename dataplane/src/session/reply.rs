@@ -21,7 +21,8 @@ impl ReplyIndex {
     pub(super) fn new(capacity: u32) -> Self {
         let tags = Tags::new(capacity);
         Self {
-            sessions: vec![0; tags.slots()],
+            // No zeros, which would be memory that the kernel has yet to give.
+            sessions: vec![NONE; tags.slots()],
             tags,
         }
     }

@@ -238,7 +238,7 @@ impl<A: Address> SessionTable<A> {
     }
 
     /// The slot of the session that replies with this key belong to.
-    #[inline]
+    #[inline(never)]
     fn answered_slot(&self, home: Home, key: &ReplyKey<A>) -> Option<u32> {
         let is_answered = |&slot: &u32| {
             let entry = &self.entries[slot as usize];
@@ -410,15 +410,15 @@ impl<A: Address> SessionTable<A> {
             return Ok(HOME);
         }
         let place = self.hasher.reply_place(key);
-        if !is_at_home && !self.replies.has_room(place) {
+        let former = older.map_or(NONE, |older| self.entries[older as usize].reply_slot);
+        if !is_at_home && former >= HOME && !self.replies.has_room(place) {
             return Err(TableFull);
         }
+        if former < HOME {
+            self.replies.remove(former, place);
+        }
         if let Some(older) = older {
-            let older = &mut self.entries[older as usize];
-            if older.reply_slot != HOME {
-                self.replies.remove(older.reply_slot, place);
-            }
-            older.reply_slot = NONE;
+            self.entries[older as usize].reply_slot = NONE;
         }
         Ok(if is_at_home {
             HOME

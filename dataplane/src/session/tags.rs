@@ -1,7 +1,7 @@
 //! The fingerprints of a bucketed table whose keys have two parts.
 //!
-//! The first part alone says where a key's home bucket is and gives most of its fingerprint, so whoever
-//! knows no more of a key finds it there. A key whose home is crowded goes to one of two other buckets, which
+//! The first part alone says where a key's home bucket is and gives most of its fingerprint there, so whoever
+//! knows no more of a key finds it. A key whose home is crowded goes to one of two other buckets, which
 //! the whole key says, so any number of keys may have their first part in common. What a slot holds is its
 //! owner's business: nothing here knows a session.
 
@@ -58,7 +58,7 @@ pub(super) struct Place {
     whole: u32,
 }
 
-/// The bits of a fingerprint that are of the key's first part.
+/// The bits of a fingerprint at home that are of the key's first part.
 const HOME_BITS: u32 = 11;
 const HOME_MASK: u16 = (1 << HOME_BITS) - 1;
 
@@ -98,6 +98,13 @@ impl Place {
     fn tag(self) -> u16 {
         self.home.tag() | (self.whole as u16) << HOME_BITS
     }
+
+    /// Its fingerprint where it is not at home: others with the same first part may be all around it.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "a piece of a hash")]
+    fn tag_away(self) -> u16 {
+        (self.whole as u16).max(1)
+    }
 }
 
 /// Multiply and shift instead of a remainder: any number of buckets, no division.
@@ -123,13 +130,18 @@ fn slots(bucket: u32, mut lanes: u32) -> impl Iterator<Item = u32> {
 /// in 77.
 const CROWDED: u32 = 29;
 
+/// How many keys that have a bucket as their home are elsewhere. What has reached the largest number stays there.
+///
+/// No bare number, or a new vector of them would be memory that the kernel has yet to give.
+#[derive(Debug, Clone, Copy)]
+struct Strays(u16);
+
 /// The fingerprints.
 #[derive(Debug)]
 pub(super) struct Tags {
     lines: Vec<Line>,
-    /// For each bucket, how many keys that have it as their home are elsewhere. One that has reached the
-    /// largest number stays there.
-    strays: Vec<u8>,
+    /// As many as `lines`.
+    strays: Vec<Strays>,
 }
 
 impl Tags {
@@ -143,7 +155,7 @@ impl Tags {
         let buckets = usize::try_from(buckets).unwrap_or(usize::MAX);
         Self {
             lines: vec![Line([[0; LANES / 2]; 2]); buckets],
-            strays: vec![0; buckets],
+            strays: vec![Strays(0); buckets],
         }
     }
 
@@ -154,7 +166,7 @@ impl Tags {
 
     /// Bytes in use.
     pub(super) fn bytes(&self) -> usize {
-        self.lines.len() * (size_of::<Line>() + size_of::<u8>())
+        self.lines.len() * (size_of::<Line>() + size_of::<Strays>())
     }
 
     #[inline(always)]
@@ -194,7 +206,7 @@ impl Tags {
     /// Whether any key of this home may be elsewhere.
     #[inline(always)]
     pub(super) fn has_strays(&self, home: Home) -> bool {
-        self.strays[self.first(home) as usize] > 0
+        self.strays[self.first(home) as usize].0 > 0
     }
 
     /// Brings the fingerprints at home nearer.
@@ -221,9 +233,14 @@ impl Tags {
         let bucket = self.first(place.home);
         let lanes = self.lanes(bucket, place.tag());
         if lanes == 0 {
-            return self.find_away(place, |_| true);
+            return self.candidate_away(place);
         }
         Some(bucket * LANES_U32 + lanes.trailing_zeros())
+    }
+
+    #[inline(never)]
+    fn candidate_away(&self, place: Place) -> Option<u32> {
+        self.find_away(place, |_| true)
     }
 
     /// The slot that holds the key, of those that may: usually one or none. `is_it` knows.
@@ -245,7 +262,7 @@ impl Tags {
         [self.second(place), self.third(place)]
             .into_iter()
             .find_map(|bucket| {
-                slots(bucket, self.lanes(bucket, place.tag())).find(|slot| is_it(*slot))
+                slots(bucket, self.lanes(bucket, place.tag_away())).find(|slot| is_it(*slot))
             })
     }
 
@@ -295,11 +312,16 @@ impl Tags {
     /// Marks a free slot as used by the key.
     #[inline(always)]
     pub(super) fn occupy(&mut self, slot: u32, place: Place) {
-        *self.lines[slot as usize / LANES].lane_mut(slot) = place.tag();
-        if !self.is_at_home(slot, place.home) {
+        let is_at_home = self.is_at_home(slot, place.home);
+        *self.lines[slot as usize / LANES].lane_mut(slot) = if is_at_home {
+            place.tag()
+        } else {
+            place.tag_away()
+        };
+        if !is_at_home {
             let bucket = self.first(place.home) as usize;
-            let strays = &mut self.strays[bucket];
-            *strays = strays.saturating_add(1);
+            let Strays(count) = &mut self.strays[bucket];
+            *count = count.saturating_add(1);
         }
     }
 
@@ -309,9 +331,9 @@ impl Tags {
         *self.lines[slot as usize / LANES].lane_mut(slot) = 0;
         if !self.is_at_home(slot, home) {
             let bucket = self.first(home) as usize;
-            let strays = &mut self.strays[bucket];
-            if *strays < u8::MAX {
-                *strays -= 1;
+            let Strays(count) = &mut self.strays[bucket];
+            if *count < u16::MAX {
+                *count -= 1;
             }
         }
     }

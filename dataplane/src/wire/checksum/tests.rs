@@ -37,6 +37,30 @@ fn a_sum_does_not_overflow_on_the_longest_datagram() {
 }
 
 #[test]
+fn carries_are_folded_in_wherever_they_arise() {
+    let parts = [0, 1, 0x7fff, 0x8000, 0xfffe, 0xffff_u64];
+    for a in parts {
+        for b in parts {
+            for c in parts {
+                for d in parts {
+                    let sum = a << 48 | b << 32 | c << 16 | d;
+                    assert_eq!(!Sum(sum).fold(), reference(&sum.to_be_bytes()), "{sum:x}");
+                    let mut header = [0; 20];
+                    header[..8].copy_from_slice(&sum.to_be_bytes());
+                    header[8..16].copy_from_slice(&sum.rotate_left(16).to_be_bytes());
+                    header[16..].copy_from_slice(&[0xff, 0xff, 0xff, 0xfe]);
+                    assert_eq!(is_intact(&header), reference(&header) == 0, "{header:x?}");
+                    let check = reference(&header);
+                    header[16..18].copy_from_slice(&check.to_be_bytes());
+                    header[18..].copy_from_slice(&[0, 1]);
+                    assert_eq!(is_intact(&header), reference(&header) == 0, "{header:x?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn udp_never_says_that_it_has_no_checksum_and_never_gets_one() {
     assert_eq!(Sum::of(&[0xff, 0xff]).finish(), 0);
     assert_eq!(Sum::of(&[0xff, 0xff]).finish_udp(), 0xffff);
