@@ -6,70 +6,107 @@
 //! the data plane's tables do.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::ptr;
 
 /// Bytes of a huge page on x86_64 and, with ordinary pages of 4 KiB, on aarch64.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// Allocations of this size and more begin at a huge page.
+/// Allocations of this size and more have pages of their own.
 const LARGE: usize = 2 * HUGE_PAGE;
 
-/// An allocator for `#[global_allocator]`: the system's, with huge pages for what is large.
+/// An allocator for `#[global_allocator]`: the system's, but with huge pages, straight from the kernel, for what is
+/// large. What the system's allocator gives again after somebody freed it is in ordinary pages already.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HugePages;
 
-/// The layout that the system is asked for. It follows from size and alignment alone, so that freeing
-/// finds the same.
-fn widened(layout: Layout) -> Layout {
-    if layout.size() < LARGE {
-        return layout;
-    }
-    layout.align_to(HUGE_PAGE).unwrap_or(layout)
+const fn is_large(layout: Layout) -> bool {
+    layout.size() >= LARGE && layout.align() <= HUGE_PAGE
 }
 
-// SAFETY: all memory comes from `System` and goes back to it with the layout that it was asked for with,
-// which `widened` gives for the caller's; its alignment is at least the caller's. `madvise` with
-// MADV_HUGEPAGE changes neither content nor address.
+/// Bytes of the pages for `size`; `None` if no address space is that large.
+fn paged(size: usize) -> Option<usize> {
+    size.checked_next_multiple_of(HUGE_PAGE)
+}
+
+/// New pages for `size` bytes, all 0, which begin at a huge page; null if there are none.
+fn map(size: usize) -> *mut u8 {
+    let Some((size, whole)) =
+        paged(size).and_then(|size| Some((size, size.checked_add(HUGE_PAGE)?)))
+    else {
+        return ptr::null_mut();
+    };
+    let (protection, flags) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+    );
+    // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
+    let start = unsafe { libc::mmap(ptr::null_mut(), whole, protection, flags, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return ptr::null_mut();
+    }
+    let before = start.addr().next_multiple_of(HUGE_PAGE) - start.addr();
+    let first = start.wrapping_byte_add(before);
+    // SAFETY: both ends, one of which may be empty, are parts of the mapping that was just made, and nobody has them.
+    // A refusal to give huge pages harms nothing.
+    unsafe {
+        if before > 0 {
+            libc::munmap(start, before);
+        }
+        if before < HUGE_PAGE {
+            libc::munmap(first.wrapping_byte_add(size), HUGE_PAGE - before);
+        }
+        libc::madvise(first, size, libc::MADV_HUGEPAGE);
+    }
+    first.cast()
+}
+
+// SAFETY: what is not large comes from `System` and goes back to it with its layout. What is large is a mapping of its own,
+// aligned to a huge page and so to the layout's alignment, of at least its size; which of both it is follows from the
+// layout alone, so freeing finds the same.
 unsafe impl GlobalAlloc for HugePages {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's layout has a size other than 0, and so has the widened one.
-        let start = unsafe { System.alloc(widened(layout)) };
-        if layout.size() >= LARGE && !start.is_null() {
-            // SAFETY: these bytes were just allocated. A refusal (no such pages here) harms nothing.
-            unsafe { libc::madvise(start.cast(), layout.size(), libc::MADV_HUGEPAGE) };
+        if is_large(layout) {
+            return map(layout.size());
+        }
+        // SAFETY: the caller's layout has a size other than 0.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        if is_large(layout) {
+            let size = paged(layout.size()).unwrap_or(layout.size());
+            // SAFETY: the caller has it from `map` with this size, and uses it no more.
+            unsafe { libc::munmap(start.cast(), size) };
+            return;
+        }
+        // SAFETY: the caller has it from `System` with this layout.
+        unsafe { System.dealloc(start, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if !is_large(layout) {
+            // SAFETY: as in `alloc`.
+            return unsafe { System.alloc_zeroed(layout) };
+        }
+        let start = map(layout.size());
+        if !start.is_null() {
+            // Zero already, but not there yet: the first packet that needs a page would wait for it.
+            // SAFETY: so many bytes are there to be written.
+            unsafe { start.write_bytes(0, layout.size()) };
         }
         start
     }
 
-    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
-        // SAFETY: the caller has it from here with this layout, so it was allocated with the widened one.
-        unsafe { System.dealloc(start, widened(layout)) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if layout.size() < LARGE {
-            // SAFETY: as in `alloc`.
-            return unsafe { System.alloc_zeroed(layout) };
-        }
-        // Advised before it is written, or it would be written in ordinary pages.
-        // SAFETY: as in `alloc`; so many bytes are there to be written.
-        unsafe {
-            let start = self.alloc(layout);
-            if !start.is_null() {
-                start.write_bytes(0, layout.size());
-            }
-            start
-        }
-    }
-
     unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if layout.size() < LARGE && size < LARGE {
-            // SAFETY: it was allocated with the same layout, and the caller's promises are System's.
+        // SAFETY: the caller promises that `size`, rounded up to the alignment, is a valid size.
+        let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        if !is_large(layout) && !is_large(wanted) {
+            // SAFETY: the caller has it from `System` with this layout, and its promises are System's.
             return unsafe { System.realloc(start, layout, size) };
         }
-        // SAFETY: the caller promises that `size`, rounded up to the alignment, is a valid size. Both pieces
-        // have the lesser of both sizes, and are two.
+        // SAFETY: both pieces have the lesser of both sizes, and are two.
         unsafe {
-            let moved = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+            let moved = self.alloc(wanted);
             if !moved.is_null() {
                 moved.copy_from_nonoverlapping(start, layout.size().min(size));
                 self.dealloc(start, layout);
@@ -97,6 +134,15 @@ impl Coverage {
     /// When `/proc/self/smaps` cannot be read.
     pub fn here() -> std::io::Result<Self> {
         Ok(Self::of(&std::fs::read_to_string("/proc/self/smaps")?))
+    }
+
+    /// What has been added since `before`.
+    #[must_use]
+    pub const fn since(&self, before: &Self) -> Self {
+        Self {
+            resident: self.resident.saturating_sub(before.resident),
+            huge: self.huge.saturating_sub(before.huge),
+        }
     }
 
     /// How many of 100 bytes are in huge pages; `None` if huge pages were asked for nothing.
@@ -174,13 +220,28 @@ mod tests {
 
     #[test]
     fn what_is_large_begins_at_a_huge_page_and_what_is_small_is_the_systems() {
-        assert_eq!(widened(layout(LARGE - 1)).align(), 8);
-        assert_eq!(widened(layout(LARGE)).align(), HUGE_PAGE);
-        // SAFETY: freed with the layout that it was allocated with.
+        assert!(!is_large(layout(LARGE - 1)) && is_large(layout(LARGE)));
+        let wider = Layout::from_size_align(LARGE, 2 * HUGE_PAGE).unwrap();
+        for layout in [layout(LARGE + 5), wider] {
+            // SAFETY: within the size, and freed with the layout that it was allocated with.
+            unsafe {
+                let start = HugePages.alloc(layout);
+                assert!(
+                    !start.is_null() && start.addr().is_multiple_of(layout.align().max(HUGE_PAGE))
+                );
+                start.add(layout.size() - 1).write(1);
+                HugePages.dealloc(start, layout);
+            }
+        }
+    }
+
+    #[test]
+    fn more_than_there_is_is_refused() {
+        let size = isize::MAX as usize - 7;
+        // SAFETY: nothing is allocated.
         unsafe {
-            let start = HugePages.alloc(layout(LARGE + 5));
-            assert!(!start.is_null() && start.addr().is_multiple_of(HUGE_PAGE));
-            HugePages.dealloc(start, layout(LARGE + 5));
+            assert!(HugePages.alloc(layout(size)).is_null());
+            assert!(HugePages.alloc_zeroed(layout(size)).is_null());
         }
     }
 

@@ -188,6 +188,7 @@ fn measure(plan: &Plan, group: &[Case], batches: usize, results: &mut Results) -
         }
         return Ok(());
     }
+    let before = pages();
     let mut benches = Vec::new();
     for case in group {
         let bench = Bench::new(case, plan)?;
@@ -196,7 +197,7 @@ fn measure(plan: &Plan, group: &[Case], batches: usize, results: &mut Results) -
         bench.round(batches)?;
         benches.push((bench, Vec::new()));
     }
-    let note = pages_note();
+    let note = pages_note(before);
     for _ in 0..plan.rounds {
         for (bench, rounds) in &mut benches {
             rounds.push(bench.round(batches)?);
@@ -215,16 +216,28 @@ fn measure(plan: &Plan, group: &[Case], batches: usize, results: &mut Results) -
     Ok(())
 }
 
-/// That the kernel had too few huge pages for the tables, if so: the figures are then those of ordinary pages.
+/// What of this process's memory is in huge pages, if they are asked for at all.
 #[cfg(feature = "dpdk")]
-fn pages_note() -> Option<String> {
-    let percent = plimsoll_dpdk::Coverage::here().ok()?.percent()?;
+fn pages() -> Option<plimsoll_dpdk::Coverage> {
+    plimsoll_dpdk::Coverage::here().ok()
+}
+
+/// That the kernel had too few huge pages for the tables made since, if so: the figures are then those of ordinary
+/// pages.
+#[cfg(feature = "dpdk")]
+fn pages_note(before: Option<plimsoll_dpdk::Coverage>) -> Option<String> {
+    let percent = pages()?.since(&before?).percent()?;
     (percent < 95).then(|| format!("{percent} % of the tables in huge pages"))
 }
 
 /// Without DPDK's allocator nothing asks for huge pages.
 #[cfg(not(feature = "dpdk"))]
-fn pages_note() -> Option<String> {
+const fn pages() -> Option<()> {
+    None
+}
+
+#[cfg(not(feature = "dpdk"))]
+fn pages_note(_: Option<()>) -> Option<String> {
     None
 }
 
