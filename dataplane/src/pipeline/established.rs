@@ -19,7 +19,7 @@ use crate::parse::{Plain, plain_v4, plain_v6};
 use crate::rewrite::family::Family;
 use crate::rewrite::nat::{self, Side, Socket};
 use crate::rewrite::tunnel::{self, Ipip};
-use crate::session::{Direction, Hint, KeyHash, ReplyHash};
+use crate::session::{Direction, Hint, KeyHash, ReplyHash, Session};
 use crate::snapshot::Snapshot;
 use crate::snapshot::chunked::Chunked;
 use crate::snapshot::id::{PortId, RealId};
@@ -31,10 +31,18 @@ use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::{self, HEADER_BYTES as ETHERNET};
 use crate::wire::{Mac, tcp};
 
-/// How many packets ahead of the third stage the second one is. Ten times the third stage's time is a
-/// little more than what memory takes. A CPU has some two dozen places for lines that it waits for; a
-/// hint that finds none is dropped, so the second stage must not be a whole burst ahead.
-pub(super) const LOOKAHEAD: usize = 10;
+/// Lines of sessions that are under way from memory. A CPU has some two dozen places for lines that it waits for; a
+/// hint that finds none is dropped, so these are not a whole burst's.
+const LINES_AHEAD: usize = 20;
+
+/// How many packets ahead of the third stage the second one is: a session over IPv4 is one line, over IPv6 two.
+pub(super) const fn lookahead<A>() -> usize {
+    LINES_AHEAD / (size_of::<Session<A>>() / LINE)
+}
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+const _: () = assert!(lookahead::<V4>() == 20 && lookahead::<V6>() == 10);
 
 /// What the first stage found a frame to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,7 +194,7 @@ impl<P: Pool> Engine<P> {
     ) {
         let mut forwarded = 0;
         for index in 0..count {
-            self.step_nearer(all, index + LOOKAHEAD, 1);
+            self.step_nearer(all, index + lookahead::<A>(), 1);
             let (Some(mut frame), Some(known)) = (frames.next(), all.get(index)) else {
                 break;
             };

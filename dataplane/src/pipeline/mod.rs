@@ -53,7 +53,7 @@ use crate::verdict::{DropReason, Verdict};
 pub use message::{Inboxes, Message, Whole, inboxes};
 
 use deliver::{BACKLOG, Outgoing};
-use established::{Glances, Kind, LOOKAHEAD};
+use established::{Glances, Kind, lookahead};
 use message::Cut;
 
 /// What one worker is told at its start.
@@ -283,8 +283,8 @@ impl<P: Pool> Engine<P> {
         }
         let mut arriving = frames.drain(..);
         let (mut v4, mut v6) = (&mut glances.v4[..], &mut glances.v6[..]);
-        self.step_nearer(v4, 0, LOOKAHEAD);
-        self.step_nearer(v6, 0, LOOKAHEAD);
+        self.step_nearer(v4, 0, lookahead::<V4>());
+        self.step_nearer(v6, 0, lookahead::<V6>());
         for run in glances.kinds.chunk_by(PartialEq::eq) {
             let count = run.len();
             match run.first() {
