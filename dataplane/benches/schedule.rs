@@ -16,7 +16,6 @@ use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::id::RealId;
 use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
-use plimsoll_dataplane::snapshot::policy::Policy;
 use plimsoll_dataplane::snapshot::spec::{RealSpec, ServiceSpec, Spec};
 use plimsoll_dataplane::snapshot::target::Target;
 use plimsoll_dataplane::stats::RealCounters;
@@ -49,18 +48,12 @@ impl Bench {
             tunnel: TunnelKind::Ipip,
             tunnel_source: None,
         };
-        let service = ServiceSpec {
-            name: "bench".into(),
-            target: Target::vip(Protocol::Tcp, VIP.into(), 80),
-            scheduler: kind,
-            slow_start_ms: 0,
-            mss_clamp: None,
-            persistence: None,
-            one_packet: false,
-            policy: Policy::default(),
-            timeouts: None,
-            reals: (0..reals).map(real).collect(),
-        };
+        let service = ServiceSpec::new(
+            "bench",
+            Target::vip(Protocol::Tcp, VIP.into(), 80),
+            kind,
+            (0..reals).map(real).collect(),
+        );
         let spec = Spec {
             services: vec![service],
             ..Spec::default()

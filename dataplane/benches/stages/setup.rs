@@ -12,7 +12,6 @@ use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
-use plimsoll_dataplane::snapshot::policy::Policy;
 use plimsoll_dataplane::snapshot::spec::{
     PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
 };
@@ -117,18 +116,12 @@ pub(crate) fn service(
         tunnel: TunnelKind::Ipip,
         tunnel_source: None,
     };
-    ServiceSpec {
-        name: format!("service-{number}").into(),
-        target: Target::vip(protocol, ip.virtual_address(number), VIRTUAL_PORT),
+    ServiceSpec::new(
+        format!("service-{number}"),
+        Target::vip(protocol, ip.virtual_address(number), VIRTUAL_PORT),
         scheduler,
-        slow_start_ms: 0,
-        mss_clamp: None,
-        persistence: None,
-        one_packet: false,
-        policy: Policy::default(),
-        timeouts: None,
-        reals: (0..reals).map(real).collect(),
-    }
+        (0..reals).map(real).collect(),
+    )
 }
 
 /// One port with both families' addresses, behind which are the real servers and the clients' router.

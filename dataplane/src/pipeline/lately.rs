@@ -86,23 +86,16 @@ mod tests {
     use crate::flow::{Protocol, V4, V6};
     use crate::schedule::SchedulerKind;
     use crate::snapshot::build::Builder;
-    use crate::snapshot::policy::Policy;
     use crate::snapshot::spec::{ServiceSpec, Spec};
     use crate::snapshot::target::{Mark, Rule, Target};
 
     fn service(number: u8, target: Target) -> ServiceSpec {
-        ServiceSpec {
-            name: format!("service {number}").into(),
+        ServiceSpec::new(
+            format!("service {number}"),
             target,
-            scheduler: SchedulerKind::Rr,
-            slow_start_ms: 0,
-            mss_clamp: None,
-            persistence: None,
-            one_packet: false,
-            policy: Policy::default(),
-            timeouts: None,
-            reals: Vec::new(),
-        }
+            SchedulerKind::Rr,
+            Vec::new(),
+        )
     }
 
     fn key(client: u32, number: u8) -> FlowKey<V4> {

@@ -24,7 +24,7 @@ const UNPRIVILEGED: u16 = 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Lookup {
     /// Services by virtual address, removed ones with sessions included.
-    services: Sharded<SocketKey, ServiceId>,
+    services: Sharded<VirtualSocket, ServiceId>,
     lengths: Lengths,
     /// How many of them take every port.
     any_port: u32,
@@ -63,7 +63,7 @@ impl Lookup {
     pub(super) fn add(&mut self, target: &Target, id: ServiceId) {
         self.overlapping += u32::from(target.may_overlap());
         if let Target::Vip(vip) = target {
-            self.services.insert(SocketKey::of(vip), id);
+            self.services.insert(VirtualSocket::of(vip), id);
             self.lengths.add(&vip.addresses);
             self.any_port += u32::from(vip.port == 0);
             self.ftp += u32::from(vip.is_ftp());
@@ -74,7 +74,7 @@ impl Lookup {
     pub(super) fn remove(&mut self, target: &Target) {
         self.overlapping -= u32::from(target.may_overlap());
         if let Target::Vip(vip) = target {
-            self.services.remove(&SocketKey::of(vip));
+            self.services.remove(&VirtualSocket::of(vip));
             self.lengths.remove(&vip.addresses);
             self.any_port -= u32::from(vip.port == 0);
             self.ftp -= u32::from(vip.is_ftp());
@@ -83,7 +83,7 @@ impl Lookup {
 
     /// The slot of the service on exactly these addresses and this port.
     pub(super) fn slot_of(&self, vip: &Vip) -> Option<ServiceId> {
-        self.services.get(&SocketKey::of(vip)).copied()
+        self.services.get(&VirtualSocket::of(vip)).copied()
     }
 
     /// Whether a configured service has exactly these addresses.
@@ -131,7 +131,7 @@ impl Lookup {
         let ftp = (self.ftp > 0 && is_data).then_some(FTP);
         for (length, _) in self.lengths.of_family(address) {
             let mut on = |port| {
-                let key = SocketKey::new(protocol, address, *length, port);
+                let key = VirtualSocket::new(protocol, address, *length, port);
                 self.services.get(&key).and_then(|id| take(*id))
             };
             let taken = on(port)
@@ -183,13 +183,13 @@ impl Lookup {
 /// A virtual socket, of an address or a prefix, as whole words: every new session asks for one, and an `IpNet` is
 /// compared byte by byte and hashed field by field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct SocketKey {
+struct VirtualSocket {
     network: [u64; 2],
     /// Port, protocol, length and family.
     rest: u64,
 }
 
-impl SocketKey {
+impl VirtualSocket {
     /// On the prefix of this length that `address` is in.
     #[inline]
     fn new(protocol: Protocol, address: IpAddr, length: u8, port: u16) -> Self {
@@ -210,7 +210,7 @@ impl SocketKey {
     }
 }
 
-impl Hash for SocketKey {
+impl Hash for VirtualSocket {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [first, second] = self.network;

@@ -130,6 +130,28 @@ pub struct ServiceSpec {
 }
 
 impl ServiceSpec {
+    /// One with nothing that needs asking for: no persistence, no limits of its own, IPVS's ways.
+    #[must_use]
+    pub fn new(
+        name: impl Into<Arc<str>>,
+        target: Target,
+        scheduler: SchedulerKind,
+        reals: Vec<RealSpec>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            target,
+            scheduler,
+            slow_start_ms: 0,
+            mss_clamp: None,
+            persistence: None,
+            one_packet: false,
+            policy: Policy::default(),
+            timeouts: None,
+            reals,
+        }
+    }
+
     /// Whether its place among others decides about packets: rules are consulted in their order, and
     /// of one-packet services with real servers in common the first one answers for them.
     #[must_use]

@@ -13,7 +13,6 @@ use plimsoll_dataplane::parse::{Addresses, Parse, parse};
 use plimsoll_dataplane::schedule::SchedulerKind;
 use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
-use plimsoll_dataplane::snapshot::policy::Policy;
 use plimsoll_dataplane::snapshot::spec::{
     PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
 };
@@ -124,18 +123,12 @@ pub(crate) fn service(
     port: u16,
     reals: Vec<RealSpec>,
 ) -> ServiceSpec {
-    ServiceSpec {
-        name: format!("{protocol} {vip} {port}").into(),
-        target: Target::vip(protocol, ip(vip), port),
-        scheduler: SchedulerKind::Rr,
-        slow_start_ms: 0,
-        mss_clamp: None,
-        persistence: None,
-        one_packet: false,
-        policy: Policy::default(),
-        timeouts: None,
+    ServiceSpec::new(
+        format!("{protocol} {vip} {port}"),
+        Target::vip(protocol, ip(vip), port),
+        SchedulerKind::Rr,
         reals,
-    }
+    )
 }
 
 fn port(name: &str, mac: Mac, addresses: [&str; 2]) -> PortSpec {

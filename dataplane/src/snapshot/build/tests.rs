@@ -12,7 +12,6 @@ use crate::snapshot::chunked::Chunked;
 use crate::snapshot::model::Removal;
 use crate::snapshot::model::{ForwardMethod, Persistence, Totals, TunnelKind, VirtualService};
 use crate::snapshot::owner::Owner;
-use crate::snapshot::policy::Policy;
 use crate::snapshot::spec::{PortRole, PortSpec, RealSpec};
 use crate::snapshot::target::Target;
 use crate::stats::RealCounters;
@@ -38,18 +37,12 @@ fn real(last: u8, weight: u32, forward: ForwardMethod) -> RealSpec {
 }
 
 fn service(port: u16, reals: &[RealSpec]) -> ServiceSpec {
-    ServiceSpec {
-        name: format!("service {port}").into(),
-        target: Target::vip(Protocol::Tcp, [192, 0, 2, 100].into(), port),
-        scheduler: SchedulerKind::Wrr,
-        slow_start_ms: 0,
-        mss_clamp: None,
-        persistence: None,
-        one_packet: false,
-        policy: Policy::default(),
-        timeouts: None,
-        reals: reals.to_vec(),
-    }
+    ServiceSpec::new(
+        format!("service {port}"),
+        Target::vip(Protocol::Tcp, [192, 0, 2, 100].into(), port),
+        SchedulerKind::Wrr,
+        reals.to_vec(),
+    )
 }
 
 fn spec(services: &[ServiceSpec]) -> Spec {

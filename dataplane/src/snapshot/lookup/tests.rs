@@ -12,7 +12,6 @@ use crate::flow::{FlowKey, V4};
 use crate::schedule::SchedulerKind;
 use crate::snapshot::Snapshot;
 use crate::snapshot::build::Builder;
-use crate::snapshot::policy::Policy;
 use crate::snapshot::spec::{ServiceSpec, Spec};
 use crate::snapshot::target::{Identity, Mark, Rule};
 
@@ -23,18 +22,12 @@ fn builder() -> Builder {
 }
 
 fn service(target: Target) -> ServiceSpec {
-    ServiceSpec {
-        name: format!("{:?}", target.identity()).into(),
+    ServiceSpec::new(
+        format!("{:?}", target.identity()),
         target,
-        scheduler: SchedulerKind::Rr,
-        slow_start_ms: 0,
-        mss_clamp: None,
-        persistence: None,
-        one_packet: false,
-        policy: Policy::default(),
-        timeouts: None,
-        reals: Vec::new(),
-    }
+        SchedulerKind::Rr,
+        Vec::new(),
+    )
 }
 
 fn spec(targets: &[Target]) -> Spec {
