@@ -69,7 +69,7 @@ drop_reasons! {
     FragmentTableFull "fragment_table_full" "Too many datagrams are being reassembled.";
     IcmpIgnored "icmp_ignored" "An ICMP message for one of our addresses that is none of our business.";
     IcmpInvalid "icmp_invalid" "A malformed ICMP message or one with a wrong checksum.";
-    IcmpLimited "icmp_limited" "More ICMP errors about sessions than one worker passes on in a second.";
+    IcmpLimited "icmp_limited" "More ICMP errors about one session, or about flows that no worker is known to own, than one worker passes on.";
     IcmpNoSession "icmp_no_session" "An ICMP error about a packet of no known session.";
 }
 

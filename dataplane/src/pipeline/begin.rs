@@ -147,7 +147,7 @@ impl<P: Pool> Engine<P> {
         if !is_icmp_checksum_valid(frame, packet) {
             return Some(Err(Action::Drop(DropReason::IcmpInvalid)));
         }
-        if !self.relayed.allow(now) {
+        if !self.made.begun.allow(now) {
             return Some(Err(Action::Drop(DropReason::IcmpLimited)));
         }
         let begun = self

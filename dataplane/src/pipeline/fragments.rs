@@ -113,7 +113,7 @@ impl<P: Pool> Engine<P> {
             }
         });
         for (from, to, first) in told {
-            if self.errors.allow(now) {
+            if self.made.exceeded.allow(now) {
                 let way = (to.into(), from.into());
                 self.send_error(snapshot, &first, way, Error::ReassemblyTimeExceeded, now);
             }

@@ -1,6 +1,7 @@
 //! ICMP: errors about packets of sessions, errors that we make, and echo.
 //! Message formats are in `wire/`; the NAT of a quoted packet is in `rewrite/nat.rs`.
 
+use std::hash::Hash;
 use std::net::IpAddr;
 
 use super::balance::method_of;
@@ -197,7 +198,7 @@ impl<P: Pool> Engine<P> {
             if is_left_alone(snapshot, table.get(index).real(), packet, kind.as_ref()) {
                 return self.leave_alone(snapshot, frame, packet, origin, now);
             }
-            if !self.relayed.allow(now) {
+            if !self.relayed.allow(key, now) {
                 return Action::Drop(DropReason::IcmpLimited);
             }
             return self
@@ -215,7 +216,7 @@ impl<P: Pool> Engine<P> {
             if is_left_alone(snapshot, table.get(index).real(), packet, kind.as_ref()) {
                 return self.leave_alone(snapshot, frame, packet, origin, now);
             }
-            if !self.relayed.allow(now) {
+            if !self.relayed.allow(reply, now) {
                 return Action::Drop(DropReason::IcmpLimited);
             }
             let session = table.get(index);
@@ -239,7 +240,7 @@ impl<P: Pool> Engine<P> {
             || snapshot.is_virtual(from.into())
             || snapshot.is_nat_socket(protocol, to.into(), quoted.destination_port);
         if concerns_us && self.has_next(origin) {
-            return self.ask_next(origin, now);
+            return self.ask_next(key, origin, now);
         }
         let real = Socket {
             address: to,
@@ -249,7 +250,7 @@ impl<P: Pool> Engine<P> {
             if is_left_alone(snapshot, answer.id, packet, kind.as_ref()) {
                 return self.leave_alone(snapshot, frame, packet, origin, now);
             }
-            if !self.relayed.allow(now) {
+            if !self.relayed.allow(reply, now) {
                 return Action::Drop(DropReason::IcmpLimited);
             }
             return self.relay_to_client(snapshot, frame, packet, &answer, origin);
@@ -270,10 +271,10 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// An error looks for its session on the next worker. A flood of made-up ones must not fill the
-    /// others' inboxes.
-    pub(super) fn ask_next(&mut self, origin: Origin, now: Time) -> Action {
-        if origin.hops == 0 && !self.searched.allow(now) {
+    /// An error about this flow looks for its session on the next worker. A flood of made-up ones must
+    /// not fill the others' inboxes.
+    pub(super) fn ask_next(&mut self, flow: impl Hash, origin: Origin, now: Time) -> Action {
+        if origin.hops == 0 && !self.searched.allow(flow, now) {
             return Action::Drop(DropReason::IcmpLimited);
         }
         self.pass_on()
@@ -442,7 +443,7 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) {
         // Never an error about an error (RFC 1122 section 3.2.2, RFC 4443 section 2.4).
-        if packet.is_icmp() || !self.errors.allow(now) {
+        if packet.is_icmp() || !self.may_send(error, now) {
             return;
         }
         let to = packet.addresses.source();
@@ -451,6 +452,17 @@ impl<P: Pool> Engine<P> {
         let length = self.send_error(snapshot, datagram, (from, to), error, now);
         if length > 0 {
             self.count_error(snapshot, packet, length, now);
+        }
+    }
+
+    /// Whether one more error of this kind may be made here.
+    fn may_send(&mut self, error: Error, now: Time) -> bool {
+        match error {
+            Error::PortUnreachable | Error::ProtocolUnreachable { .. } | Error::HostUnreachable => {
+                self.made.unreachable.allow(now)
+            }
+            Error::TimeExceeded | Error::ReassemblyTimeExceeded => self.made.exceeded.allow(now),
+            Error::TooBig { .. } | Error::Relayed { .. } => true,
         }
     }
 

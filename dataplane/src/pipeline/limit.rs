@@ -1,12 +1,16 @@
-//! How many ICMP messages of a kind one worker sends or passes on: a token bucket.
-//! What is done with the others is decided where the bucket is asked.
+//! How many messages of a kind one worker sends, passes on or searches for: token buckets.
+//! What is done with the others is decided where a bucket is asked.
+
+use std::hash::Hash;
+
+use ahash::RandomState;
 
 use crate::time::Time;
 
-/// Messages per second at most, and at once (Linux `icmp_msgs_per_sec`, 1000).
+/// Messages of one kind per second at most, and at once (Linux `icmp_msgs_per_sec`, 1000).
 const PER_SECOND: u64 = 1000;
 
-/// A token bucket (RFC 1812 section 4.3.2.8).
+/// A token bucket over all messages of a kind (RFC 1812 section 4.3.2.8).
 #[derive(Debug)]
 pub(super) struct ErrorLimit {
     tokens: u64,
@@ -31,5 +35,120 @@ impl ErrorLimit {
         let allowed = self.tokens > 0;
         self.tokens = self.tokens.saturating_sub(1);
         allowed
+    }
+}
+
+/// The limits on the errors and resets that one worker makes, a bucket for each kind, so that a flood
+/// that causes one kind does not switch off another.
+///
+/// "Fragmentation needed" and "packet too big" have none: path MTU discovery stops without them. Linux
+/// exempts both (`icmpv4_mask_allow`; the default of `net.ipv6.icmp.ratemask`). They are no amplification:
+/// each answers one packet that was larger than it.
+#[derive(Debug, Default)]
+pub(super) struct MadeHere {
+    /// TCP resets.
+    pub(super) resets: ErrorLimit,
+    /// Ports, protocols and hosts that are unreachable.
+    pub(super) unreachable: ErrorLimit,
+    /// Hops or time for reassembly that ran out.
+    pub(super) exceeded: ErrorLimit,
+    /// Sessions begun by an error about one (IPVS: `schedule_icmp`).
+    pub(super) begun: ErrorLimit,
+}
+
+/// Messages per flow and second, and at once.
+const PER_FLOW: u16 = 16;
+/// A power of two. Many more than flows that are flooded with errors at one time.
+const BUCKETS: usize = 4096;
+
+/// A limit for each flow: a fixed array of token buckets, two per flow.
+///
+/// Each flow may use either of its two, which a keyed hash chooses. A flooded flow empties both of its
+/// own; another is only held up if both of its buckets are among the emptied ones.
+#[derive(Debug)]
+pub(super) struct FlowLimit {
+    buckets: Box<[Bucket]>,
+    hasher: RandomState,
+}
+
+/// Room for [`PER_FLOW`] tokens.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bucket {
+    /// Tokens taken and not yet earned back.
+    used: u16,
+    /// When they were last counted, in ms, modulo 2^32.
+    counted_at: u32,
+}
+
+impl FlowLimit {
+    pub(super) fn new(hasher: RandomState) -> Self {
+        Self {
+            buckets: vec![Bucket::default(); BUCKETS].into(),
+            hasher,
+        }
+    }
+
+    /// Whether one more message about `flow` is within its limit.
+    pub(super) fn allow(&mut self, flow: impl Hash, now: Time) -> bool {
+        let hash = self.hasher.hash_one(flow);
+        [hash, hash >> 32].into_iter().any(|hash| {
+            let place = usize::try_from(hash % BUCKETS as u64).unwrap_or(0);
+            let bucket = self.buckets.get_mut(place);
+            bucket.is_some_and(|bucket| bucket.take(now))
+        })
+    }
+}
+
+impl Bucket {
+    #[expect(clippy::cast_possible_truncation, reason = "modulo 2^32, as stated")]
+    fn take(&mut self, now: Time) -> bool {
+        let now = now.as_ms() as u32;
+        let passed = now.wrapping_sub(self.counted_at);
+        let earned = u64::from(passed) * u64::from(PER_FLOW) / 1000;
+        if earned > 0 || self.used == 0 {
+            let earned = u16::try_from(earned).unwrap_or(u16::MAX);
+            self.used = self.used.saturating_sub(earned);
+            self.counted_at = now;
+        }
+        let allowed = self.used < PER_FLOW;
+        self.used += u16::from(allowed);
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(limit: &mut FlowLimit, flow: u32, count: u32, now: Time) -> u32 {
+        (0..count).map(|_| u32::from(limit.allow(flow, now))).sum()
+    }
+
+    #[test]
+    fn a_flooded_flow_starves_no_other() {
+        let mut limit = FlowLimit::new(RandomState::with_seeds(1, 2, 3, 4));
+        let now = Time::from_ms(5_000_000_000);
+        let most = 2 * u32::from(PER_FLOW);
+        assert_eq!(allowed(&mut limit, 0, 100_000, now), most);
+        for flow in 1..1000 {
+            assert!(limit.allow(flow, now), "{flow}");
+        }
+        assert_eq!(allowed(&mut limit, 0, 100, now.plus_ms(500)), most / 2);
+        assert_eq!(allowed(&mut limit, 0, 100, now.plus_ms(10_000)), most);
+    }
+
+    #[test]
+    fn invented_flows_leave_room_for_others() {
+        let mut limit = FlowLimit::new(RandomState::with_seeds(1, 2, 3, 4));
+        let now = Time::from_ms(7);
+        for flow in 0..12_000 {
+            limit.allow(flow, now);
+        }
+        assert_eq!(
+            (20_000..20_100)
+                .filter(|flow| limit.allow(flow, now))
+                .count(),
+            100
+        );
     }
 }

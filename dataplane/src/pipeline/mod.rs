@@ -176,11 +176,11 @@ pub(crate) struct Engine<P: Pool> {
     flush: flush::Flush,
     next_id: u16,
     /// Over the errors and resets made here.
-    errors: limit::ErrorLimit,
-    /// Over the errors about sessions that are passed on, so that a flood of them starves no others.
-    relayed: limit::ErrorLimit,
-    /// Over the errors that look for their session on other workers.
-    searched: limit::ErrorLimit,
+    made: limit::MadeHere,
+    /// Over the errors about sessions that are passed on, by session.
+    relayed: limit::FlowLimit,
+    /// Over the errors that look for their session on other workers, by the flow that they quote.
+    searched: limit::FlowLimit,
     path_mtus: path_mtu::PathMtus,
     ways: way::Ways,
     lately: lately::Lately,
@@ -220,11 +220,11 @@ impl<P: Pool> Engine<P> {
             path_mtus: path_mtu::PathMtus::new(hasher.clone()),
             ways: way::Ways::new(),
             lately: lately::Lately::new(),
-            owners: hasher,
+            owners: hasher.clone(),
             next_id: u16::try_from(config.start.worker).unwrap_or(0),
-            errors: limit::ErrorLimit::default(),
-            relayed: limit::ErrorLimit::default(),
-            searched: limit::ErrorLimit::default(),
+            made: limit::MadeHere::default(),
+            relayed: limit::FlowLimit::new(hasher.clone()),
+            searched: limit::FlowLimit::new(hasher.clone()),
             pressed: false,
         }
     }

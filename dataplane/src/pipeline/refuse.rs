@@ -1,5 +1,5 @@
 //! What a client is told when its packet goes nowhere: resets, and ICMP where there is no connection.
-//! Which packets those are was decided before; all of it is limited by the same token bucket.
+//! Which packets those are was decided before; resets and errors are limited apart from each other.
 
 use super::classify::punt;
 use super::icmp::Error;
@@ -124,7 +124,7 @@ impl<P: Pool> Engine<P> {
     /// none.
     fn reset(&mut self, snapshot: &Snapshot, frame: &[u8], packet: &Packet, now: Time) -> usize {
         let upper = packet.upper(frame);
-        let Some(reset) = reset_of(packet, upper).filter(|_| self.errors.allow(now)) else {
+        let Some(reset) = reset_of(packet, upper).filter(|_| self.made.resets.allow(now)) else {
             return 0;
         };
         let to = packet.addresses.source();

@@ -76,6 +76,13 @@ impl<P: Pool> Engine<P> {
         let inner = quote
             .get(usize::from(outer.l4)..)
             .and_then(|behind| unwrap(kind, behind));
+        let flow = inner.map_or_else(
+            || (real_address, outer.addresses.source(), 0, 0),
+            |(_, inner)| {
+                let (client, vip) = (inner.addresses.source(), inner.addresses.destination());
+                (client, vip, inner.source_port, inner.destination_port)
+            },
+        );
         let session = inner.and_then(|(_, inner)| match inner.addresses {
             Addresses::V4 { .. } => self.tunnelled::<V4>(&inner, now),
             Addresses::V6 { .. } => self.tunnelled::<V6>(&inner, now),
@@ -86,7 +93,7 @@ impl<P: Pool> Engine<P> {
         let (Some((datagram, inner)), Some(real)) = (inner, real) else {
             // Perhaps the session is another worker's; perhaps the router quotes too little to tell.
             if self.has_next(origin) {
-                return self.ask_next(origin, now);
+                return self.ask_next(flow, origin, now);
             }
             return match complaint {
                 Complaint::TooBig(told)
@@ -97,7 +104,7 @@ impl<P: Pool> Engine<P> {
                 _ => Action::Drop(DropReason::IcmpNoSession),
             };
         };
-        if !self.relayed.allow(now) {
+        if !self.relayed.allow(flow, now) {
             return Action::Drop(DropReason::IcmpLimited);
         }
         let error = match complaint {

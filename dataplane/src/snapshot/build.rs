@@ -189,7 +189,10 @@ impl Builder {
             locals.extend(port.addresses.iter().map(|net| (net.addr(), PortId(index))));
         }
         for address in locals.keys() {
-            next.lookup.note_local(*address);
+            next.lookup.add_local(*address);
+        }
+        for address in next.locals.keys() {
+            next.lookup.remove_local(*address);
         }
         next.locals = Arc::new(locals);
         self.routes.clone_from(&network.routes);

@@ -111,6 +111,7 @@ impl Lookup {
         self.configured -= 1;
         if let Target::Vip(vip) = target {
             self.addresses.release_key(&PrefixKey(vip.addresses));
+            self.ours.remove_network(&vip.addresses);
             self.address_lengths.remove(&vip.addresses);
         }
     }
@@ -163,8 +164,13 @@ impl Lookup {
     }
 
     /// This is a port's own address.
-    pub(super) fn note_local(&mut self, address: IpAddr) {
+    pub(super) fn add_local(&mut self, address: IpAddr) {
         self.ours.add(address);
+    }
+
+    /// This is no longer a port's own address.
+    pub(super) fn remove_local(&mut self, address: IpAddr) {
+        self.ours.remove(address);
     }
 
     /// Whether any service is configured.

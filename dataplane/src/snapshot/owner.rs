@@ -52,7 +52,7 @@ pub(crate) struct NatSocket {
 #[derive(Debug, Clone)]
 pub(super) struct NatSockets {
     sockets: Sharded<SocketKey, NatSocket>,
-    /// The addresses that had one.
+    /// The addresses that have one.
     seen: AddressFilter,
 }
 
@@ -100,8 +100,9 @@ impl NatSockets {
                 owner: Some(owner),
             },
         };
-        self.sockets.insert(key, socket);
-        self.seen.add(key.1);
+        if self.sockets.insert(key, socket).is_none() {
+            self.seen.add(key.1);
+        }
     }
 
     /// One real server less.
@@ -113,6 +114,7 @@ impl NatSockets {
             }
             Some(_) => {
                 self.sockets.remove(key);
+                self.seen.remove(key.1);
             }
             None => {}
         }

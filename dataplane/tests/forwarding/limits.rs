@@ -309,3 +309,100 @@ fn an_error_about_a_one_way_session_counts_as_its_real_servers() {
         assert_eq!((packets, bytes), (counted, counted * 68));
     }
 }
+
+/// A request that does not fit the way to the real server, and whether the client was told so.
+fn is_told_what_fits(rig: &mut Rig, (client, vip): (&str, &str), port: u16) -> bool {
+    let request = from_wan(client, vip).df().tcp(port, 80).payload(&[7; 1440]);
+    let sent = rig.pass(WAN, &request.build());
+    let (at, wanted) = if client.contains(':') {
+        (54, [2, 0])
+    } else {
+        (34, [3, 4])
+    };
+    sent.len() == 1 && sent[0].0 == WAN && sent[0].1[at..at + 2] == wanted
+}
+
+#[test]
+fn no_flood_of_other_errors_switches_off_what_path_mtu_discovery_needs() {
+    for (client, vip) in [(CLIENT, VIP), (CLIENT6, VIP6)] {
+        let mut rig = Rig::new(1, &narrow(direct(), 1400));
+        rig.pass(WAN, &from_wan(client, vip).tcp(4000, 80).flags(SYN).build());
+        let floods = [
+            from_wan(client, vip).tcp(4001, 81).flags(SYN),
+            from_wan(client, vip).udp(4001, 81),
+            from_wan(client, vip).tcp(4000, 80).ttl(1),
+        ];
+        for flood in floods {
+            for _ in 0..1500 {
+                rig.inject(0, WAN, &flood.build());
+            }
+            assert_eq!(rig.run().len(), 1000, "its own limit");
+        }
+        for _ in 0..2000 {
+            assert!(is_told_what_fits(&mut rig, (client, vip), 4000));
+        }
+        finish(rig);
+    }
+}
+
+#[test]
+fn kinds_of_answers_are_limited_apart() {
+    let mut rig = Rig::new(1, &direct());
+    for _ in 0..1500 {
+        rig.inject(0, WAN, &from_wan(CLIENT, VIP).tcp(4001, 81).build());
+    }
+    assert_eq!(rig.run().len(), 1000, "resets");
+    let closed = from_wan(CLIENT, VIP).udp(4000, 9).build();
+    assert_eq!(rig.pass(WAN, &closed).len(), 1, "port unreachable");
+    let late = from_wan(CLIENT, VIP).ttl(1).udp(4000, 53).build();
+    assert_eq!(rig.pass(WAN, &late).len(), 1, "time exceeded");
+    finish(rig);
+}
+
+/// "Fragmentation needed" about what the VIP, or its real server, sent to the client's port.
+fn too_big_about(port: u16) -> PacketBuilder {
+    let seen = packet(VIP, CLIENT).udp(53, port).build_datagram();
+    from_wan("203.0.113.1", VIP).icmp_error(3, 4, 1400, &seen)
+}
+
+#[test]
+fn errors_about_one_session_starve_those_about_no_other() {
+    for spec in [direct(), nat(), tunnel()] {
+        let mut rig = Rig::new(1, &spec);
+        for port in 4000..4021 {
+            rig.pass(WAN, &from_wan(CLIENT, VIP).udp(port, 53).build());
+        }
+        for _ in 0..1000 {
+            rig.inject(0, WAN, &too_big_about(4000).build());
+        }
+        let flood = rig.run().len();
+        assert!((1..=64).contains(&flood), "{flood}");
+        for port in 4001..4021 {
+            assert_eq!(rig.pass(WAN, &too_big_about(port).build()).len(), 1);
+        }
+        finish(rig);
+    }
+}
+
+#[test]
+fn invented_errors_on_all_workers_starve_no_legitimate_one() {
+    for spec in [direct(), nat(), tunnel()] {
+        let mut rig = Rig::new(4, &spec);
+        for port in 4000..4020 {
+            let ask = from_wan(CLIENT, VIP).udp(port, 53).build();
+            rig.pass_on(usize::from(port) % 4, WAN, &ask);
+        }
+        for port in 10_000..22_000 {
+            rig.inject(usize::from(port) % 4, WAN, &too_big_about(port).build());
+        }
+        assert_eq!(rig.run(), []);
+        let arrived = (4000..4020).filter(|port| {
+            let worker = usize::from(port / 4) % 4;
+            rig.pass_on(worker, WAN, &too_big_about(*port).build())
+                .len()
+                == 1
+        });
+        assert_eq!(arrived.count(), 20);
+        finish(rig);
+    }
+}
