@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use pcap_file::pcap::PcapReader;
 use plimsoll_control::cli::{self, Exit, Terminal};
-use plimsoll_control::simulate::{Plan, Report, run};
+use plimsoll_control::simulate::{Faults, Plan, Report, run};
 use tempfile::TempDir;
 
 const CONFIG: &str = r#"version: 1
@@ -66,6 +66,7 @@ impl Bench {
             reloads: Vec::new(),
             sessions_per_worker: None,
             workers: 1,
+            faults: Faults::default(),
         }
     }
 

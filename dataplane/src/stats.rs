@@ -241,28 +241,70 @@ impl WorkerStats {
         self.drops.iter().map(Counter::value).sum()
     }
 
-    /// Frames received from ports and from other workers.
+    /// What became of the received frames. Exact only between two polls.
     #[must_use]
-    pub fn received(&self) -> u64 {
-        self.ports
-            .iter()
-            .map(|port| port.rx_packets.value())
-            .sum::<u64>()
-            + self.taken_over.value()
+    pub fn verdicts(&self) -> Verdicts {
+        Verdicts {
+            received: self.ports.iter().map(|port| port.rx_packets.value()).sum(),
+            taken_over: self.taken_over.value(),
+            forwarded: self.forwarded.value(),
+            replied: self.replied.value(),
+            punted: self.punted.value(),
+            handed_over: self.handed_over.value(),
+            consumed: self.consumed.value(),
+            dropped: self.all_drops(),
+            waiting: self.waiting.value().into(),
+        }
     }
 
     /// Whether every received frame has exactly one verdict or waits for one. Exact only between
     /// two polls.
     #[must_use]
     pub fn balanced(&self) -> bool {
-        self.received()
-            == self.forwarded.value()
-                + self.replied.value()
-                + self.punted.value()
-                + self.handed_over.value()
-                + self.consumed.value()
-                + self.all_drops()
-                + u64::from(self.waiting.value())
+        self.verdicts().balanced()
+    }
+}
+
+/// Frames by what became of them: of one worker, or of several together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Verdicts {
+    /// Frames received from the ports.
+    pub received: u64,
+    /// Frames taken over from other workers.
+    pub taken_over: u64,
+    /// Verdicts `Forwarded`.
+    pub forwarded: u64,
+    /// Verdicts `Replied`.
+    pub replied: u64,
+    /// Verdicts `Punted`.
+    pub punted: u64,
+    /// Verdicts `HandedOver`.
+    pub handed_over: u64,
+    /// Verdicts `Consumed`.
+    pub consumed: u64,
+    /// Verdicts `Dropped`, for any reason.
+    pub dropped: u64,
+    /// Frames without a verdict yet.
+    pub waiting: u64,
+}
+
+impl Verdicts {
+    /// Whether every received frame has exactly one verdict or waits for one.
+    #[must_use]
+    pub const fn balanced(&self) -> bool {
+        let Self {
+            received,
+            taken_over,
+            forwarded,
+            replied,
+            punted,
+            handed_over,
+            consumed,
+            dropped,
+            waiting,
+        } = *self;
+        received + taken_over
+            == forwarded + replied + punted + handed_over + consumed + dropped + waiting
     }
 }
 

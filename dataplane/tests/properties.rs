@@ -7,6 +7,8 @@
     reason = "all of this crate is tests, where a panic is a verdict"
 )]
 
+#[path = "properties/faults.rs"]
+mod faults;
 #[path = "forwarding/net.rs"]
 mod net;
 #[path = "properties/short_way.rs"]
@@ -16,7 +18,9 @@ use etherparse::{NetSlice, SlicedPacket, TcpHeader, TransportSlice, UdpHeader};
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::snapshot::model::{ForwardMethod, MssClamp, Persistence, TunnelKind};
 use plimsoll_dataplane::snapshot::spec::{RealSpec, ServiceSpec, Spec};
-use plimsoll_dataplane::testing::{FaultInjector, Faults, PacketBuilder, Rig, Rng, Sent};
+use plimsoll_dataplane::testing::{
+    FaultInjector, Faults, MemoryWire, PacketBuilder, Rig, Rng, Sent,
+};
 use proptest::prelude::*;
 
 use net::*;

@@ -20,8 +20,9 @@ use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::Mac;
 use plimsoll_dataplane::worker::{self, Command, Commands, Listing, Parts, SessionRecord, Worker};
 
-use super::SimulateError;
+use super::faults::Outages;
 use super::output::Output;
+use super::{Counts, Faults, SimulateError};
 use crate::config::ValidConfig;
 use crate::config::valid::Port;
 use crate::{compile, report};
@@ -41,6 +42,8 @@ struct Place {
     worker: SimulatedWorker,
     commands: Commands,
     wires: Vec<MemoryWire>,
+    /// When it does not poll.
+    lags: Outages,
 }
 
 /// All workers, and what the control thread would hold.
@@ -52,6 +55,10 @@ pub(super) struct Machine {
     networks: usize,
     places: Vec<Place>,
     now_ms: u64,
+    /// When the link of each configured port is down.
+    links: Vec<Outages>,
+    /// If the ports take time to send: the millisecond whose frames are sent last.
+    sent_ms: Option<u64>,
 }
 
 /// What the tables and counters show.
@@ -62,7 +69,12 @@ pub(super) type Figures = (
 );
 
 impl Machine {
-    pub(super) fn new(config: &ValidConfig, workers: usize, sessions: u32) -> Self {
+    pub(super) fn new(
+        config: &ValidConfig,
+        workers: usize,
+        sessions: u32,
+        faults: &Faults,
+    ) -> Self {
         let [a, b, c, d] = KEYS;
         let hasher = RandomState::with_seeds(a, b, c, d);
         let macs: Vec<Mac> = (0_u8..).zip(&config.start().ports).map(mac).collect();
@@ -78,7 +90,12 @@ impl Machine {
             .unwrap_or(1500);
         let places = (0..workers)
             .map(|worker| {
-                let (queues, wires) = ports.iter().map(|_| memory_port()).unzip();
+                let (queues, wires): (_, Vec<MemoryWire>) =
+                    ports.iter().map(|_| memory_port()).unzip();
+                for wire in &wires {
+                    wire.set_rx_limit(faults.rx_frames());
+                    wire.set_tx_limit(faults.tx_frames());
+                }
                 let commands = worker::commands();
                 let start = Start { worker, workers };
                 let parts = Parts {
@@ -89,6 +106,7 @@ impl Machine {
                     commands: Arc::clone(&commands),
                     inboxes: Arc::clone(&inboxes),
                 };
+                let lags = Outages::of(&faults.lags, &worker);
                 let worker = Worker::new(
                     &Config {
                         start,
@@ -101,17 +119,25 @@ impl Machine {
                     worker,
                     commands,
                     wires,
+                    lags,
                 }
             })
             .collect();
-        Self {
+        let names = config.start().ports.iter().map(|port| &port.name);
+        let machine = Self {
             builder,
             publisher,
             ports,
             networks: macs.len(),
             places,
             now_ms: 0,
-        }
+            links: names
+                .map(|name| Outages::of(&faults.links_down, name))
+                .collect(),
+            sent_ms: faults.tx_queue.map(|_| 0),
+        };
+        machine.set_links();
+        machine
     }
 
     /// Replaces the configuration.
@@ -137,8 +163,8 @@ impl Machine {
     }
 
     /// Moves the clock to `at` after the first frame, and never back. On the way it stops wherever
-    /// housekeeping has something to do, and nowhere else: a silence costs what falls due in it,
-    /// however long it is. Returns how many frames left.
+    /// housekeeping has something to do, a fault begins or ends, or frames leave, and nowhere else: a
+    /// silence costs what falls due in it, however long it is. Returns how many frames left.
     pub(super) fn advance(
         &mut self,
         at: Duration,
@@ -149,45 +175,123 @@ impl Machine {
         let target = target.min(LAST_MS).max(self.now_ms);
         let silence = target - self.now_ms > SILENCE_MS;
         let mut left = 0;
-        while let Some(due) = self.next_due(Time::from_ms(target)) {
-            self.now_ms = self.now_ms.max(due.as_ms());
+        while let Some(due_ms) = self.next_stop(target) {
+            self.now_ms = self.now_ms.max(due_ms);
+            self.set_links();
             left += self.settle(Duration::from_millis(self.now_ms), first, outputs)?;
         }
         self.now_ms = target;
+        self.set_links();
         if silence {
             left += self.settle(at, first, outputs)?;
         }
         Ok(left)
     }
 
-    /// Polls all workers until none has anything to do, and writes what they sent. Returns how many
-    /// frames left.
+    /// Goes on until all faults are over and everything that is queued has left. Returns how many frames
+    /// left.
+    pub(super) fn finish(
+        &mut self,
+        first: Duration,
+        outputs: &mut [Output],
+    ) -> Result<u64, SimulateError> {
+        let lags = self.places.iter().map(|place| &place.lags);
+        let end = lags.chain(&self.links).map(Outages::end).max();
+        let mut left = 0;
+        if let Some(end) = end.filter(|end| *end > self.now_ms) {
+            left += self.advance(Duration::from_millis(end), first, outputs)?;
+        }
+        while self.is_sending() {
+            let next = Duration::from_millis(self.now_ms + 1);
+            left += self.advance(next, first, outputs)?;
+        }
+        Ok(left)
+    }
+
+    /// Polls all workers that do not lag until none has anything to do, and writes what they sent. Returns
+    /// how many frames left.
     pub(super) fn settle(
         &mut self,
         at: Duration,
         first: Duration,
         outputs: &mut [Output],
     ) -> Result<u64, SimulateError> {
-        let now = Time::from_ms(self.now_ms);
+        let (now, now_ms) = (Time::from_ms(self.now_ms), self.now_ms);
         let networks = self.networks;
+        let time = first.saturating_add(at);
         let mut left = 0;
+        let sends_at_once = self.sent_ms.is_none();
+        if self.sent_ms.is_none_or(|sent_ms| sent_ms < now_ms) {
+            self.sent_ms = self.sent_ms.map(|_| now_ms);
+            for place in &self.places {
+                left += place.collect(time, networks, outputs)?;
+            }
+        }
         loop {
             let mut busy = false;
-            for place in &mut self.places {
+            let polling = self.places.iter_mut();
+            for place in polling.filter(|place| !place.lags.contains(now_ms)) {
                 busy |= place.worker.poll(now) > 0;
-                left += place.collect(first.saturating_add(at), networks, outputs)?;
+                if sends_at_once {
+                    left += place.collect(time, networks, outputs)?;
+                }
             }
-            busy |= self.places.iter().any(|place| place.worker.is_behind(now));
+            busy |= self.polling().any(|place| place.worker.has_more(now));
             if !busy && self.next_due(now).is_none() {
                 return Ok(left);
             }
         }
     }
 
+    /// The workers that do not lag.
+    fn polling(&self) -> impl Iterator<Item = &Place> {
+        let places = self.places.iter();
+        places.filter(|place| !place.lags.contains(self.now_ms))
+    }
+
     /// When housekeeping next has something to do, if that is by `until`.
     fn next_due(&self, until: Time) -> Option<Time> {
-        let dues = self.places.iter();
-        dues.filter_map(|place| place.worker.next_due(until)).min()
+        let polling = self.polling();
+        polling
+            .filter_map(|place| place.worker.next_due(until))
+            .min()
+    }
+
+    /// The next time at which something happens by itself, in milliseconds, if that is by `until`.
+    fn next_stop(&self, until: u64) -> Option<u64> {
+        let due = self.next_due(Time::from_ms(until)).map(Time::as_ms);
+        let lags = self.places.iter().map(|place| &place.lags);
+        let faults = lags.chain(&self.links);
+        let faults = faults.filter_map(|outages| outages.next_change(self.now_ms));
+        let sending = self.is_sending().then_some(self.now_ms + 1);
+        faults
+            .chain(due)
+            .chain(sending)
+            .filter(|at| *at <= until)
+            .min()
+    }
+
+    /// Whether frames are on their way out of a transmit queue.
+    fn is_sending(&self) -> bool {
+        let mut wires = self.places.iter().flat_map(|place| &place.wires);
+        self.sent_ms.is_some() && wires.any(|wire| wire.queued() > 0 && !wire.is_down())
+    }
+
+    /// Takes links down and brings them back as the time has come.
+    fn set_links(&self) {
+        for place in &self.places {
+            for (wire, link) in place.wires.iter().zip(&self.links) {
+                wire.set_down(link.contains(self.now_ms));
+            }
+        }
+    }
+
+    /// What became of the frames, by worker.
+    pub(super) fn counts(&self) -> Vec<Counts> {
+        self.places
+            .iter()
+            .map(|place| Counts::of(&place.wires, place.worker.stats()))
+            .collect()
     }
 
     /// What the tables and counters show now. Workers reap a session within 64 ms of its end; here

@@ -1,6 +1,8 @@
 //! The daemon's pipeline over pcaps, whose timestamps are the clock: no DPDK, no root.
 //! Nothing here decides about packets; the workers are the daemon's.
 
+mod counts;
+mod faults;
 mod input;
 mod machine;
 mod output;
@@ -15,6 +17,8 @@ use serde::Serialize;
 
 use crate::config::{self, Diagnostics, Loaded, ValidConfig};
 use crate::report;
+pub use counts::Counts;
+pub use faults::{Faults, QUEUE_FRAMES};
 use input::{Capture, Input};
 use machine::Machine;
 use output::Output;
@@ -35,6 +39,8 @@ pub struct Plan {
     pub sessions_per_worker: Option<u32>,
     /// How many workers, at least 1.
     pub workers: usize,
+    /// What goes wrong. The run lasts at least until all of it is over.
+    pub faults: Faults,
 }
 
 /// What cannot be simulated.
@@ -58,6 +64,14 @@ pub enum SimulateError {
         name: String,
         /// The names there are.
         known: String,
+    },
+    /// A worker that does not exist is to lag.
+    #[error("there is no worker {worker}: they are numbered from 0 to {}", .workers.saturating_sub(1))]
+    NoWorker {
+        /// Its number.
+        worker: usize,
+        /// How many there are.
+        workers: usize,
     },
     /// Two captures are to be written for one port.
     #[error("port `{0}` has two outputs; one is enough")]
@@ -96,6 +110,10 @@ pub struct Report {
     pub frames_in: u64,
     /// Frames that left through configured ports; what goes to the kernel does not leave.
     pub frames_out: u64,
+    /// What became of the frames that went in.
+    pub counts: Counts,
+    /// The same by worker.
+    pub workers: Vec<Counts>,
 }
 
 /// Runs the plan to its last event.
@@ -121,11 +139,12 @@ pub fn run(plan: &Plan) -> Result<Report, SimulateError> {
     for (name, path) in &plan.inputs {
         inputs.push(Input::open(port(&start, name)?, path)?);
     }
+    check_faults(&start, plan)?;
     let mut outputs = create(&start, plan)?;
     let capacity = start.start().sessions_per_worker;
     let capacity = u32::try_from(capacity).unwrap_or(u32::MAX);
     let sessions = plan.sessions_per_worker.unwrap_or(capacity);
-    let mut machine = Machine::new(&start, plan.workers.max(1), sessions);
+    let mut machine = Machine::new(&start, plan.workers.max(1), sessions, &plan.faults);
     let (mut frames_in, mut frames_out) = (0, 0);
     let mut reloads = reloads.into_iter().peekable();
     let mut captures = input::merge(inputs).peekable();
@@ -146,20 +165,39 @@ pub fn run(plan: &Plan) -> Result<Report, SimulateError> {
             machine.reload(&config);
             at
         } else if let Some(capture) = captures.next() {
-            let Capture { at, port, frame } = capture?;
-            let at = at.saturating_sub(first);
+            let capture = capture?;
+            let begin = capture.at;
+            let mut burst = vec![capture];
+            if let Some(width) = plan.faults.burst {
+                let reload_at = reloads.peek().map(|(at, _)| *at);
+                let belongs = |at: Duration| {
+                    at - begin <= width
+                        && reload_at.is_none_or(|reload_at| at.saturating_sub(first) < reload_at)
+                };
+                while let Some(next) =
+                    captures.next_if(|next| next.as_ref().is_ok_and(|next| belongs(next.at)))
+                {
+                    burst.push(next?);
+                }
+            }
+            let last = burst.last().map_or(begin, |last| last.at);
+            let at = last.saturating_sub(first);
             frames_out += machine.advance(at, first, &mut outputs)?;
-            machine.inject(port, &frame);
-            frames_in += 1;
+            for Capture { port, frame, .. } in burst {
+                machine.inject(port, &frame);
+                frames_in += 1;
+            }
             at
         } else {
             break;
         };
         frames_out += machine.settle(at, first, &mut outputs)?;
     }
+    frames_out += machine.finish(first, &mut outputs)?;
     for output in outputs {
         output.finish()?;
     }
+    let workers = machine.counts();
     let (services, sessions, drops) = machine.report();
     Ok(Report {
         services,
@@ -167,7 +205,22 @@ pub fn run(plan: &Plan) -> Result<Report, SimulateError> {
         drops,
         frames_in,
         frames_out,
+        counts: Counts::sum(&workers),
+        workers,
     })
+}
+
+/// That all that goes wrong is something that exists.
+fn check_faults(config: &ValidConfig, plan: &Plan) -> Result<(), SimulateError> {
+    let workers = plan.workers.max(1);
+    if let Some((worker, _)) = plan.faults.lags.iter().find(|(at, _)| *at >= workers) {
+        return Err(SimulateError::NoWorker {
+            worker: *worker,
+            workers,
+        });
+    }
+    let mut ports = plan.faults.links_down.iter();
+    ports.try_for_each(|(name, _)| port(config, name).map(|_| ()))
 }
 
 /// Begins the captures to be written, unless that would overwrite what is read or written already.

@@ -2,7 +2,7 @@
 //! No pcap format and no clock belong here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam::queue::SegQueue;
 
@@ -175,14 +175,14 @@ impl RxQueue for MemoryRx {
 #[derive(Debug)]
 pub struct MemoryTx {
     frames: Arc<SegQueue<HeapBuf>>,
-    limit: Arc<AtomicUsize>,
+    link: Arc<Link>,
 }
 
 impl TxQueue for MemoryTx {
     type Buf = HeapBuf;
 
     fn transmit(&mut self, frames: &mut Vec<HeapBuf>) -> usize {
-        let limit = self.limit.load(Ordering::Relaxed);
+        let limit = self.link.tx_limit.load(Ordering::Relaxed);
         let count = limit.saturating_sub(self.frames.len()).min(frames.len());
         for frame in frames.drain(..count) {
             self.frames.push(frame);
@@ -191,12 +191,26 @@ impl TxQueue for MemoryTx {
     }
 }
 
+/// What both ends of a wire know of it.
+#[derive(Debug)]
+struct Link {
+    is_down: AtomicBool,
+    /// Frames that the receive queue holds at most.
+    rx_limit: AtomicUsize,
+    /// Frames that the transmit queue holds at most.
+    tx_limit: AtomicUsize,
+    /// Frames that found the receive queue full.
+    missed: AtomicU64,
+    /// Frames sent to the port while the link was down.
+    lost: AtomicU64,
+}
+
 /// The other end of a port in memory: what the network sees. Clones are the same end.
 #[derive(Debug, Clone)]
 pub struct MemoryWire {
     to_port: Arc<SegQueue<HeapBuf>>,
     from_port: Arc<SegQueue<HeapBuf>>,
-    limit: Arc<AtomicUsize>,
+    link: Arc<Link>,
 }
 
 impl MemoryWire {
@@ -205,18 +219,28 @@ impl MemoryWire {
         self.send_buf(HeapBuf::from_frame(frame));
     }
 
-    /// Sends `frame` to the port.
+    /// Sends `frame` to the port. It is lost, and counted, while the link is down or the port's
+    /// receive queue is full.
     pub fn send_buf(&self, frame: HeapBuf) {
-        self.to_port.push(frame);
+        if self.is_down() {
+            self.link.lost.fetch_add(1, Ordering::Relaxed);
+        } else if self.to_port.len() >= self.link.rx_limit.load(Ordering::Relaxed) {
+            self.link.missed.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.to_port.push(frame);
+        }
     }
 
-    /// The oldest frame that the port sent and nobody has taken.
+    /// The oldest frame that the port sent and nobody has taken; none while the link is down.
     #[must_use]
     pub fn receive(&self) -> Option<HeapBuf> {
+        if self.is_down() {
+            return None;
+        }
         self.from_port.pop()
     }
 
-    /// All frames that the port sent and nobody has taken.
+    /// All frames that the port sent and nobody has taken; none while the link is down.
     #[must_use]
     pub fn drain(&self) -> Vec<Vec<u8>> {
         std::iter::from_fn(|| self.receive())
@@ -230,20 +254,61 @@ impl MemoryWire {
         self.to_port.len()
     }
 
+    /// Frames in the port's transmit queue that nobody has taken.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.from_port.len()
+    }
+
+    /// Frames lost since the port's receive queue was full.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.link.missed.load(Ordering::Relaxed)
+    }
+
+    /// Frames sent to the port that were lost since the link was down.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.link.lost.load(Ordering::Relaxed)
+    }
+
+    /// From now on the port's receive queue is full when it holds `frames` that it has not received.
+    pub fn set_rx_limit(&self, frames: usize) {
+        self.link.rx_limit.store(frames, Ordering::Relaxed);
+    }
+
     /// From now on the port's transmit queue is full when it holds `frames` that nobody has taken.
     pub fn set_tx_limit(&self, frames: usize) {
-        self.limit.store(frames, Ordering::Relaxed);
+        self.link.tx_limit.store(frames, Ordering::Relaxed);
+    }
+
+    /// Takes the link down, or brings it back. While it is down nothing arrives at the port, and
+    /// what the port sends stays in its transmit queue.
+    pub fn set_down(&self, is_down: bool) {
+        self.link.is_down.store(is_down, Ordering::Relaxed);
+    }
+
+    /// Whether the link is down.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.link.is_down.load(Ordering::Relaxed)
     }
 }
 
-/// A port in memory and the other end of its wire. Its transmit queue takes everything until
-/// [`MemoryWire::set_tx_limit`] says otherwise.
+/// A port in memory and the other end of its wire. Its link is up, and its queues take everything, until
+/// the wire's setters say otherwise.
 #[must_use]
 pub fn memory_port() -> (PortQueues<MemoryRx, MemoryTx>, MemoryWire) {
     let wire = MemoryWire {
         to_port: Arc::default(),
         from_port: Arc::default(),
-        limit: Arc::new(AtomicUsize::new(usize::MAX)),
+        link: Arc::new(Link {
+            is_down: AtomicBool::new(false),
+            rx_limit: AtomicUsize::new(usize::MAX),
+            tx_limit: AtomicUsize::new(usize::MAX),
+            missed: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+        }),
     };
     let queues = PortQueues {
         rx: MemoryRx {
@@ -251,7 +316,7 @@ pub fn memory_port() -> (PortQueues<MemoryRx, MemoryTx>, MemoryWire) {
         },
         tx: MemoryTx {
             frames: Arc::clone(&wire.from_port),
-            limit: Arc::clone(&wire.limit),
+            link: Arc::clone(&wire.link),
         },
     };
     (queues, wire)
@@ -319,5 +384,37 @@ mod tests {
         assert_eq!(port.rx.receive(&mut burst, 3), 2);
         assert_eq!(port.rx.receive(&mut burst, 3), 0);
         assert_eq!(burst.len(), 5);
+    }
+
+    #[test]
+    fn a_full_receive_queue_loses_what_comes_and_counts_it() {
+        let (mut port, wire) = memory_port();
+        wire.set_rx_limit(2);
+        for n in 0..5 {
+            wire.send(&[n]);
+        }
+        assert_eq!((wire.pending(), wire.missed()), (2, 3));
+        let mut burst = Vec::new();
+        port.rx.receive(&mut burst, 1);
+        wire.send(&[5]);
+        port.rx.receive(&mut burst, 9);
+        let bytes: Vec<_> = burst.iter().map(|frame| frame.bytes()[0]).collect();
+        assert_eq!((bytes, wire.missed()), (vec![0, 1, 5], 3));
+    }
+
+    #[test]
+    fn a_link_that_is_down_lets_nothing_in_and_keeps_what_is_queued() {
+        let (mut port, wire) = memory_port();
+        wire.set_tx_limit(1);
+        wire.set_down(true);
+        wire.send(&[1]);
+        assert_eq!((wire.pending(), wire.lost()), (0, 1));
+        let mut frames = vec![HeapBuf::from_frame(&[2]), HeapBuf::from_frame(&[3])];
+        assert_eq!(port.tx.transmit(&mut frames), 1);
+        assert_eq!(port.tx.transmit(&mut frames), 0);
+        assert_eq!((wire.drain(), wire.queued()), (vec![], 1));
+        wire.set_down(false);
+        assert_eq!(wire.drain(), [[2]]);
+        assert_eq!(port.tx.transmit(&mut frames), 1);
     }
 }

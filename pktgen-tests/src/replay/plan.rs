@@ -13,7 +13,7 @@ use pcap_file::DataLink;
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use plimsoll_control::config::{self, Diagnostics, Severity};
 use plimsoll_control::import::{self, Key, Table};
-use plimsoll_control::simulate::Plan;
+use plimsoll_control::simulate::{Faults, Plan};
 
 use super::ReplayError;
 use super::recording::Recording;
@@ -76,6 +76,7 @@ impl Prepared {
             reloads: files.collect(),
             sessions_per_worker: None,
             workers: 1,
+            faults: Faults::default(),
         };
         Ok(Ok(Self { plan, starts }))
     }
