@@ -91,8 +91,9 @@ fn services_by_mark_are_carried_over_once_their_marks_are_explained() {
     let rules =
         "-A -f 5 -s wrr\n-a -f 5 -r 192.0.2.31:0 -g -w 1\n-a -f 5 -r 192.0.2.33:0 -g -w 2\n";
     let without = plimsoll(&["import", "ipvsadm", "-", "--base", base], rules);
-    assert!(text(&without.stderr).contains("firewall mark 5 is not carried over"));
+    assert!(text(&without.stderr).contains("the service of firewall mark 5 (IPv4) is left out"));
     assert!(text(&without.stdout).contains("services: []"));
+    assert_eq!(without.status.code(), Some(1));
     let marks = folder.path().join("marks.nft");
     let line = "ip daddr 203.0.113.0/24 tcp dport { 80, 8000-8010 } meta mark set 5";
     fs::write(
@@ -208,7 +209,8 @@ fn every_recordings_rules_become_a_valid_configuration() {
     let base = plimsoll_control::import::Base::of(&base).unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pktgen-tests/recordings");
     // What the marks of the recordings mean is the replay's business.
-    let lines = (1..10).map(|mark| format!("ip daddr 10.0.0.100 meta mark set {mark}\n"));
+    let lines =
+        (1..10).map(|mark| format!("ip daddr 10.0.0.100 tcp dport {mark} meta mark set {mark}\n"));
     let (marks, _) = plimsoll_control::import::Marks::read("marks", &lines.collect::<String>());
     let mut count = 0;
     for entry in fs::read_dir(folder).unwrap() {

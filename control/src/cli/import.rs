@@ -1,5 +1,5 @@
 //! `plimsoll import`: another load balancer's rules as Plimsoll's configuration.
-//! Asks no daemon and changes nothing; the work is done by `import/`.
+//! Asks no daemon and changes nothing but a file it is told to write; the work is done by `import/`.
 
 mod keepalived;
 
@@ -7,7 +7,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::{Exit, Terminal};
-use crate::config;
+use crate::config::{self, Diagnostics};
 use crate::import::{self, Base, Marks, Sysctls, Table};
 
 /// More than the rules of some million services take.
@@ -22,38 +22,44 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum From {
-    /// Rules of LVS as `ipvsadm -Sn` writes them: YAML on stdout, exit 1 if lines could not be read.
-    ///
-    /// What could be read is written all the same. What this version does not carry yet is in the YAML too,
-    /// and told on stderr.
+    /// Rules of LVS as `ipvsadm -Sn` writes them: YAML on stdout.
+    #[command(after_help = CODES)]
     Ipvsadm {
         /// The rules; `-` for stdin.
         file: PathBuf,
-        /// A configuration whose services are replaced, so that the result is a whole one.
-        #[arg(long, value_name = "FILE.yaml")]
-        base: Option<PathBuf>,
-        /// Sysctls of IPVS (`net.ipv4.vs.*`) as sysctl.conf has them, which become the section `ipvs`.
-        #[arg(long, value_name = "FILE")]
-        sysctl: Option<PathBuf>,
-        /// What firewall marks mean, for services by mark: lines of nft, or of iptables-save.
-        #[arg(long, value_name = "FILE")]
-        marks: Option<PathBuf>,
+        #[command(flatten)]
+        beside: Beside,
     },
     Keepalived(keepalived::Args),
 }
 
+/// What both imports say of their exit code.
+const CODES: &str = "Exit codes: 0 everything is carried over, or what is not changes nothing about where traffic goes \
+                     (warnings); 1 something was lost (errors), and what is written is valid without it; 3 the base is \
+                     invalid, and nothing is written.";
+
+/// What is read beside the rules.
+#[derive(Debug, clap::Args)]
+struct Beside {
+    /// A configuration whose services are replaced, so that the result is a whole one.
+    #[arg(long, value_name = "FILE.yaml")]
+    base: Option<PathBuf>,
+    /// Sysctls of IPVS (`net.ipv4.vs.*`) as sysctl.conf has them, which become the section `ipvs`.
+    #[arg(long, value_name = "FILE")]
+    sysctl: Option<PathBuf>,
+    /// What firewall marks mean, for services by mark: what `iptables-save` or `nft list ruleset` prints, or
+    /// the commands that make it.
+    #[arg(long, value_name = "FILE")]
+    marks: Option<PathBuf>,
+}
+
 impl Args {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-        let (file, base, sysctl, marks) = match self.from {
-            From::Ipvsadm {
-                file,
-                base,
-                sysctl,
-                marks,
-            } => (file, base, sysctl, marks),
+        let (file, beside) = match self.from {
+            From::Ipvsadm { file, beside } => (file, beside),
             From::Keepalived(args) => return args.run(terminal),
         };
-        let inputs = match Inputs::read(&file, base.as_deref(), sysctl.as_deref(), terminal)? {
+        let inputs = match Inputs::read(&file, &beside, terminal)? {
             Ok(inputs) => inputs,
             Err(exit) => return Ok(exit),
         };
@@ -61,30 +67,29 @@ impl Args {
             name,
             text,
             base,
-            sysctls,
+            table,
             mut errors,
         } = inputs;
-        let mut table = Table::default();
-        table.sysctls = sysctls;
-        if let Some(marks) = marks {
-            let Some((name, text)) = read_or_tell(&marks, terminal)? else {
-                return Ok(Exit::Failed);
-            };
-            let diagnostics;
-            (table.marks, diagnostics) = Marks::read(&name, &text);
-            if !diagnostics.items().is_empty() {
-                super::check::complain(&diagnostics, terminal);
-            }
-            errors += diagnostics.errors();
-        }
         let imported = import::import_onto(table, &name, &text, base.as_ref());
         if !imported.diagnostics.items().is_empty() {
             super::check::complain(&imported.diagnostics, terminal);
         }
         terminal.out.write_all(imported.yaml.as_bytes())?;
         errors += imported.diagnostics.errors();
-        Ok(if errors == 0 { Exit::Ok } else { Exit::Failed })
+        finish(errors, terminal)
     }
+}
+
+/// How an import ends that has told of so many losses.
+fn finish(errors: usize, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    if errors == 0 {
+        return Ok(Exit::Ok);
+    }
+    writeln!(
+        terminal.err,
+        "plimsoll: what the errors above are about was left out; what was written is valid without it"
+    )?;
+    Ok(Exit::Failed)
 }
 
 /// What an import reads.
@@ -92,8 +97,9 @@ struct Inputs {
     name: String,
     text: String,
     base: Option<Base>,
-    sysctls: Sysctls,
-    /// What is wrong with the sysctls, which was told.
+    /// Without services, but with sysctls and what marks mean.
+    table: Table,
+    /// What is wrong with sysctls and marks, which was told.
     errors: usize,
 }
 
@@ -101,11 +107,10 @@ impl Inputs {
     /// Reads them; or how the program ends without them, which was told.
     fn read(
         file: &Path,
-        base: Option<&Path>,
-        sysctl: Option<&Path>,
+        beside: &Beside,
         terminal: &mut Terminal<'_>,
     ) -> io::Result<Result<Self, Exit>> {
-        let base = match base.map(config::load).transpose() {
+        let base = match beside.base.as_deref().map(config::load).transpose() {
             Ok(base) => base,
             Err(diagnostics) => {
                 super::check::complain(&diagnostics, terminal);
@@ -122,21 +127,34 @@ impl Inputs {
         let Some((name, text)) = read_or_tell(file, terminal)? else {
             return Ok(Err(Exit::Failed));
         };
-        let (mut errors, mut sysctls) = (0, Sysctls::default());
-        if let Some(path) = sysctl {
+        let (mut errors, mut table) = (0, Table::default());
+        let mut complain = |diagnostics: &Diagnostics, terminal: &mut Terminal<'_>| {
+            if !diagnostics.items().is_empty() {
+                super::check::complain(diagnostics, terminal);
+            }
+            errors += diagnostics.errors();
+        };
+        if let Some(path) = &beside.sysctl {
             let Some((name, text)) = read_or_tell(path, terminal)? else {
                 return Ok(Err(Exit::Failed));
             };
             let diagnostics;
-            (sysctls, diagnostics) = Sysctls::read(&name, &text);
-            super::check::complain(&diagnostics, terminal);
-            errors = diagnostics.errors();
+            (table.sysctls, diagnostics) = Sysctls::read(&name, &text);
+            complain(&diagnostics, terminal);
+        }
+        if let Some(path) = &beside.marks {
+            let Some((name, text)) = read_or_tell(path, terminal)? else {
+                return Ok(Err(Exit::Failed));
+            };
+            let diagnostics;
+            (table.marks, diagnostics) = Marks::read(&name, &text);
+            complain(&diagnostics, terminal);
         }
         Ok(Ok(Self {
             name,
             text,
             base,
-            sysctls,
+            table,
             errors,
         }))
     }

@@ -10,6 +10,26 @@ use serde::Serialize;
 const MAX_KEPT: usize = 500;
 /// How many places of one line are shown; longer lines are cut around the place.
 const MAX_LINE: usize = 160;
+/// Longer than any message of this program's own; what quotes more than that from a file is cut.
+const MAX_MESSAGE: usize = 1000;
+/// How much of a word from a file a message quotes, in characters.
+const MAX_QUOTED: usize = 64;
+
+/// A word from a file for a message: without control characters, and only the beginning of a long one.
+pub(crate) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(MAX_QUOTED) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default().escape_debug()),
+        None => text.escape_debug().to_string(),
+    }
+}
+
+/// Cuts a message whatever was put into it.
+fn bound(text: &mut String) {
+    if let Some((end, _)) = text.char_indices().nth(MAX_MESSAGE) {
+        text.truncate(end);
+        text.push_str("...");
+    }
+}
 
 /// Whether a configuration can be used in spite of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -116,15 +136,29 @@ pub(crate) struct Problems {
     kept: Vec<Problem>,
     errors: usize,
     warnings: usize,
+    /// Whether all are kept.
+    unlimited: bool,
 }
 
 impl Problems {
-    pub(crate) fn add(&mut self, problem: Problem) {
+    /// Keeps all of them, for a program that mends what it wrote itself.
+    pub(crate) fn unlimited() -> Self {
+        Self {
+            unlimited: true,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn add(&mut self, mut problem: Problem) {
         match problem.severity {
             Severity::Error => self.errors += 1,
             Severity::Warning => self.warnings += 1,
         }
-        if self.kept.len() < MAX_KEPT {
+        if self.unlimited || self.kept.len() < MAX_KEPT {
+            bound(&mut problem.message);
+            bound(&mut problem.path);
+            problem.help.iter_mut().for_each(bound);
+            problem.also.iter_mut().for_each(|(_, what)| bound(what));
             self.kept.push(problem);
         }
     }
@@ -142,7 +176,7 @@ impl Problems {
                     .strip_prefix(&problem.path)
                     .is_some_and(|rest| rest.starts_with('.'))
         };
-        self.kept.iter().any(concerns) || self.kept.len() == MAX_KEPT
+        self.kept.iter().any(concerns) || (!self.unlimited && self.kept.len() == MAX_KEPT)
     }
 
     /// Hands out the mistakes that were kept; returns how many others there are of each severity.

@@ -7,7 +7,7 @@ pub mod leaf;
 mod read;
 mod shape;
 mod suggest;
-mod supported;
+pub(crate) mod supported;
 mod tree;
 pub mod valid;
 mod validate;
@@ -81,6 +81,13 @@ pub fn parse(name: &str, text: impl Into<Arc<str>>) -> Result<Loaded, Diagnostic
         }
         _ => Err(warnings),
     }
+}
+
+/// All that is wrong or odd with a text, however much it is: for an import, which mends what it wrote itself.
+pub(crate) fn problems(text: &str) -> Problems {
+    let mut problems = Problems::unlimited();
+    check(text, &mut problems);
+    problems
 }
 
 /// The JSON Schema of what this version accepts, for editors.

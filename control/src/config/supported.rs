@@ -10,7 +10,7 @@ use super::valid;
 const KEYS_OF_LATER: &[(&str, &str)] = &[("Service", "health")];
 
 /// An enumeration of the format, of which a version may carry a part.
-pub(super) trait Offered: Copy + Sized + 'static {
+pub(crate) trait Offered: Copy + Sized + 'static {
     /// What it is called in messages.
     const WHAT: &'static str;
     /// Its schema definition.

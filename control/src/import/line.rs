@@ -1,7 +1,7 @@
 //! A rule line as words and options, by ipvsadm 1.31's own table of options.
 //! What the values of options mean is `rule`'s.
 
-use crate::config::diagnostics::{Place, Problem, Problems};
+use crate::config::diagnostics::{Place, Problem, Problems, quoted};
 
 /// A word of a line.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +31,7 @@ impl<'t> Word<'t> {
 
     /// The word for a message.
     pub(super) fn shown(self) -> String {
-        self.text.escape_debug().to_string()
+        quoted(self.text)
     }
 }
 

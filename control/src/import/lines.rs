@@ -59,12 +59,10 @@ pub(super) fn write(table: &Table) -> String {
 fn write_marks(table: &Table) -> String {
     let mut commands = String::new();
     let mut families = [false; 2];
-    for service in &table.services {
-        if let Key::Mark { mark, v6 } = service.key {
-            families = [families[0] || !v6, families[1] || v6];
-            for rule in table.marks.rules(mark, v6) {
-                let _ = writeln!(commands, "# {}", marks::nft_line(mark, v6, &rule));
-            }
+    for ((mark, v6), rules) in table.marks.own() {
+        families = [families[0] || !v6, families[1] || *v6];
+        for rule in rules {
+            let _ = writeln!(commands, "# {}", marks::nft_line(*mark, *v6, rule));
         }
     }
     let mut text = String::new();

@@ -1,200 +1,176 @@
-//! What a firewall's marks mean: lines of nft and of iptables-save, as rules of services by mark.
-//! Knows no service; other lines of a firewall are passed over.
+//! What a firewall's marks mean: which packets a service by mark takes, as rules of the configuration.
+//! Knows no service; what a firewall does besides marking is passed over, or told where it changes the way of packets.
 
+mod firewall;
 mod iptables;
 mod nft;
+mod order;
+mod packets;
+mod text;
+mod words;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::IpNet;
 
 use super::yaml::{protocol_name, scalar};
 use crate::config::Diagnostics;
-use crate::config::diagnostics::{Place, Problem, Problems, Severity};
-use crate::config::file::{self, Protocol};
-use crate::config::leaf::{Leaf as _, Ports, Written};
+use crate::config::diagnostics::{Problem, Problems, Severity};
+use crate::config::file;
+use crate::config::leaf::{Leaf as _, Ports};
+use firewall::{Firewall, Piece, Step, Verdict};
+use order::{Candidate, Ordered};
+use packets::Space;
 
-/// By mark, what the packets look like that get it.
+/// Which packets have which marks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Marks(BTreeMap<u32, Vec<Marked>>);
-
-/// A rule, for the families that it is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Marked {
-    /// Both if `None`.
-    is_v6: Option<bool>,
-    rule: file::Rule,
-}
-
-/// A line on its way to rules: every criterion with all that it allows.
-#[derive(Debug, Default)]
-struct Reading {
-    is_v6: Option<bool>,
-    protocols: Vec<Protocol>,
-    from: Vec<IpNet>,
-    to: Vec<IpNet>,
-    ports: Vec<Ports>,
-    from_ports: Vec<Ports>,
-    mark: Option<u32>,
-}
-
-/// A word of a line, or one of the signs that nft's sets are made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Token<'t> {
-    text: &'t str,
-    place: Place,
+pub struct Marks {
+    /// The mark of every packet.
+    pieces: Vec<(Space, Vec<Piece>)>,
+    /// The rules that set marks.
+    candidates: Vec<Candidate>,
+    /// Marks of services that have a place without rules too.
+    known: BTreeSet<u32>,
+    /// Services of a configuration with their rules, in its order.
+    own: Vec<((u32, bool), Vec<file::Rule>)>,
 }
 
 type Read<T> = Result<T, Box<Problem>>;
 
 impl Marks {
-    /// Reads the lines of a firewall; `name` is what diagnostics call them. Errors are lines that mark
-    /// but could not be read, warnings conditions that are not carried over.
+    /// Reads a firewall: what `iptables-save` and `nft list ruleset` print, or commands; `name` is what
+    /// diagnostics call it. Errors are rules that mark and could not be read, conditions that are not carried
+    /// over, and translations of addresses.
     #[must_use]
     pub fn read(name: &str, text: &str) -> (Self, Diagnostics) {
-        let (mut marks, mut problems) = (Self::default(), Problems::default());
-        // The family of the table that lines of `nft list ruleset` are in.
-        let mut table = None;
+        let mut reader = text::Reader::default();
         for (number, line) in (1..).zip(text.lines()) {
-            let tokens = tokens(number, line);
-            if let Some(family) = nft::table(&tokens) {
-                table = family;
+            reader.line(number, line);
+        }
+        let (firewall, mut problems) = reader.finish();
+        lost(&firewall, &mut problems);
+        let mut marks = Self {
+            candidates: order::candidates(&firewall),
+            ..Self::default()
+        };
+        for space in Space::ALL {
+            match firewall.run(space) {
+                Ok(pieces) => marks.pieces.push((space, pieces)),
+                Err(why) => {
+                    problems.add(Problem::unplaced(format!("{why}: no mark is carried over")));
+                    marks = Self::default();
+                    break;
+                }
             }
-            let has = |word: &str| tokens.iter().any(|token| token.text == word);
-            let read = if has("MARK") {
-                iptables::read(&tokens, &mut problems)
-            } else if has("mark") && has("set") {
-                nft::read(&tokens, table, &mut problems)
-            } else {
-                continue;
-            };
-            match read {
-                Ok(reading) => marks.add(reading, &tokens, &mut problems),
-                Err(problem) => problems.add(*problem),
-            }
+        }
+        let mut open: Vec<_> = marks
+            .candidates
+            .iter()
+            .filter(|one| one.is_open())
+            .collect();
+        open.dedup_by_key(|candidate| candidate.place);
+        for candidate in open {
+            let message = "this line says not where to: its rule takes such packets to any address";
+            let mut problem = Problem::new(candidate.place, message)
+                .help("LVS balances packets to its own addresses only: add `to:` to the rule");
+            problem.severity = Severity::Warning;
+            problems.add(problem);
         }
         (marks, problems.finish(name, text))
     }
 
     /// Makes the mark known, though perhaps nothing has it.
     pub fn know(&mut self, mark: u32) {
-        self.0.entry(mark).or_default();
+        self.known.insert(mark);
     }
 
-    /// The rules of a service of this mark and family.
+    /// The rules of a configuration's service of this mark and family.
     pub(super) fn set(&mut self, mark: u32, v6: bool, rules: &[file::Rule]) {
-        let marked = rules.iter().map(|rule| Marked {
-            is_v6: Some(v6),
-            rule: rule.clone(),
-        });
-        self.0.entry(mark).or_default().extend(marked);
+        self.own.push(((mark, v6), rules.to_vec()));
     }
 
-    /// Adds the rules of `other`.
-    pub fn extend(&mut self, other: Self) {
-        for (mark, rules) in other.0 {
-            self.0.entry(mark).or_default().extend(rules);
-        }
+    /// What [`Marks::set`] was given, in its order.
+    pub(super) fn own(&self) -> &[((u32, bool), Vec<file::Rule>)] {
+        &self.own
     }
 
-    /// The same marks for packets to these networks only, where a rule leaves open where to.
+    /// The same marks for packets to these networks only.
     #[must_use]
-    pub fn within(&self, networks: &[IpNet]) -> Self {
-        let narrowed = |marked: &Marked| -> Vec<Marked> {
-            if marked.rule.to.is_some() {
-                return vec![marked.clone()];
-            }
-            let networks = networks.iter().filter(|net| {
-                let is_v6 = matches!(net, IpNet::V6(_));
-                marked.is_v6.is_none_or(|wanted| wanted == is_v6)
-            });
-            networks
-                .map(|net| Marked {
-                    is_v6: Some(matches!(net, IpNet::V6(_))),
-                    rule: file::Rule {
-                        to: Some(Written(*net)),
-                        ..marked.rule.clone()
-                    },
-                })
-                .collect()
-        };
-        let narrow = |rules: &Vec<Marked>| rules.iter().flat_map(narrowed).collect();
-        Self(
-            self.0
-                .iter()
-                .map(|(mark, rules)| (*mark, narrow(rules)))
-                .collect(),
-        )
-    }
-
-    /// Whether anything is known of packets with this mark.
-    pub(super) fn has(&self, mark: u32) -> bool {
-        self.0.contains_key(&mark)
-    }
-
-    /// What packets of this mark and family look like.
-    pub(super) fn rules(&self, mark: u32, v6: bool) -> Vec<file::Rule> {
-        let rules = self.0.get(&mark).into_iter().flatten();
-        rules
-            .filter(|marked| marked.is_v6.is_none_or(|is_v6| is_v6 == v6))
-            .map(|marked| {
-                let mut rule = marked.rule.clone();
-                // Without any prefix a rule is for IPv4.
-                if v6 && rule.from.is_none() && rule.to.is_none() {
-                    rule.to = Some(Written(Ipv6Net::default().into()));
-                }
-                rule
-            })
-            .collect()
-    }
-
-    fn add(&mut self, reading: Reading, tokens: &[Token<'_>], problems: &mut Problems) {
-        let whole = tokens.first().map(|first| first.place);
-        let (Some(mark), Some(place)) = (reading.mark, whole) else {
-            return;
-        };
-        if reading.to.is_empty() {
-            let message = "this line says not where to: its rule takes such packets to any address";
-            let mut problem = Problem::new(place, message)
-                .help("LVS balances packets to its own addresses only: add `to:` to the rule");
-            problem.severity = Severity::Warning;
-            problems.add(problem);
+    pub fn within(mut self, networks: &[IpNet]) -> Self {
+        order::within(&mut self.pieces, networks);
+        for candidate in &mut self.candidates {
+            candidate.within(networks);
         }
-        self.0.entry(mark).or_default().extend(reading.rules());
+        self
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.candidates.is_empty() && self.known.is_empty() && self.own.is_empty()
+    }
+
+    /// Whether a service of this mark has a place in a configuration, though perhaps no packet has the mark.
+    pub(super) fn is_known(&self, mark: u32) -> bool {
+        self.known.contains(&mark)
+    }
+
+    /// What packets of each service look like, with the services in the order in which the first rule that
+    /// matches gives each packet the service of its mark. A packet whose mark no service has is no service's.
+    pub(super) fn resolve(&self, services: &[(u32, bool)]) -> Ordered {
+        if self.own.is_empty() {
+            return order::resolve(&self.candidates, &self.pieces, services);
+        }
+        let own = self.own.iter().filter(|(mark, _)| services.contains(mark));
+        own.cloned().collect()
     }
 }
 
-impl Reading {
-    /// One rule for each combination of what a rule has one of.
-    fn rules(&self) -> Vec<Marked> {
-        fn each<T: Copy>(list: &[T]) -> Vec<Option<T>> {
-            if list.is_empty() {
-                vec![None]
-            } else {
-                list.iter().copied().map(Some).collect()
+/// Tells what of the rules that matter is not carried over, and that packets are dropped.
+fn lost(firewall: &Firewall, problems: &mut Problems) {
+    let mut names: BTreeSet<_> = firewall
+        .base_chains()
+        .iter()
+        .map(|chain| &chain.name)
+        .collect();
+    let mut open: Vec<_> = names.iter().copied().collect();
+    while let Some(chain) = open.pop().and_then(|name| firewall.find(name)) {
+        for name in chain.rules.iter().filter_map(firewall::Rule::calls) {
+            if names.insert(name) {
+                open.push(name);
             }
         }
-        let written = |ports: &[Ports]| ports.iter().copied().map(Written).collect::<Vec<_>>();
-        let mut rules = Vec::new();
-        for protocol in each(&self.protocols) {
-            for from in each(&self.from) {
-                for to in each(&self.to) {
-                    let prefix = to.or(from).map(|net| matches!(net, IpNet::V6(_)));
-                    rules.push(Marked {
-                        is_v6: prefix.or(self.is_v6),
-                        rule: file::Rule {
-                            protocol,
-                            from: from.map(Written),
-                            to: to.map(Written),
-                            ports: written(&self.ports),
-                            from_ports: written(&self.from_ports),
-                        },
-                    });
-                }
-            }
+    }
+    let matters = |step: &Step| !matches!(step, Step::If { .. });
+    let chains = names.into_iter().filter_map(|name| firewall.find(name));
+    for rule in chains.flat_map(|chain| &chain.rules) {
+        if rule.steps.iter().any(matters) {
+            rule.lost
+                .iter()
+                .for_each(|problem| problems.add(problem.clone()));
         }
-        rules
+    }
+    let drops = |rule: &&firewall::Rule| {
+        let drop = |step: &Step| matches!(step, Step::Verdict(Verdict::Drop));
+        rule.steps.iter().any(drop)
+    };
+    let seen = firewall.chains().filter(|chain| {
+        chain
+            .hook
+            .is_none_or(|(hook, _)| hook != firewall::Hook::Elsewhere)
+    });
+    let mut dropping = seen.flat_map(|chain| &chain.rules).filter(drops);
+    if let Some(first) = dropping.next() {
+        let count = 1 + dropping.count();
+        let message = format!("rules that drop packets are not carried over ({count})");
+        let mut problem = Problem::new(first.place, message);
+        problem.severity = Severity::Warning;
+        problems.add(
+            problem.help(
+                "there is no packet filter here: filter in front of it, or at the real servers",
+            ),
+        );
     }
 }
 
@@ -224,7 +200,8 @@ fn port(ports: Ports) -> String {
     }
 }
 
-/// The nft command that gives packets of this rule the mark.
+/// The nft command that gives packets of this rule the mark. As the first rule that matches decides here, and
+/// `meta mark set` ends no chain, it ends this one: `accept` is for the base chain that it stands in only.
 pub(super) fn nft_line(mark: u32, v6: bool, rule: &file::Rule) -> String {
     let family = if v6 { "ip6" } else { "ip" };
     let mut line = format!("nft add rule {family} plimsoll prerouting");
@@ -245,109 +222,8 @@ pub(super) fn nft_line(mark: u32, v6: bool, rule: &file::Rule) -> String {
             let _ = write!(line, " {protocol} {key} {{ {} }}", ports.join(", "));
         }
     }
-    let _ = write!(line, " meta mark set {mark}");
+    let _ = write!(line, " meta mark set {mark} accept");
     line
-}
-
-impl Token<'_> {
-    fn problem(self, message: impl Into<String>) -> Box<Problem> {
-        Box::new(Problem::new(self.place, message))
-    }
-
-    /// A condition that the rule will do without.
-    fn not_carried(self, problems: &mut Problems) {
-        let text = self.text.escape_debug();
-        let mut problem = *self.problem(format!("`{text}` is not carried over"));
-        problem.severity = Severity::Warning;
-        problems.add(problem.help("the rule matches whether this is so or not"));
-    }
-
-    fn network(self) -> Read<IpNet> {
-        let text = self.text;
-        let net = text.parse::<IpNet>().ok();
-        let host = || text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
-        let network = net.or_else(host).map(|net| net.trunc());
-        network.ok_or_else(|| {
-            let shown = text.escape_debug();
-            let problem = self.problem(format!("`{shown}` is no address or network"));
-            Box::new(problem.help("expected an address such as 192.0.2.1, or 192.0.2.0/24"))
-        })
-    }
-
-    /// `80`, or a range with `between` in the middle.
-    fn ports(self, between: char) -> Read<Ports> {
-        Ports::parse(&self.text.replace(between, "-")).map_err(|error| {
-            let mut problem = Problem::new(self.place, error.message);
-            problem = problem.maybe_help(error.help);
-            Box::new(problem)
-        })
-    }
-
-    fn protocol(self) -> Read<Protocol> {
-        match self.text {
-            "tcp" | "6" => Ok(Protocol::Tcp),
-            "udp" | "17" => Ok(Protocol::Udp),
-            "sctp" | "132" => Ok(Protocol::Sctp),
-            text => {
-                let shown = text.escape_debug();
-                let problem = self.problem(format!("`{shown}` is no protocol that is balanced"));
-                Err(Box::new(problem.help("expected tcp, udp or sctp")))
-            }
-        }
-    }
-
-    /// A mark, decimal or hexadecimal.
-    fn mark(self) -> Read<u32> {
-        let hex = self.text.strip_prefix("0x");
-        let number = match hex {
-            Some(digits) => u32::from_str_radix(digits, 16).ok(),
-            None => self.text.parse().ok(),
-        };
-        number.filter(|mark| *mark != 0).ok_or_else(|| {
-            let shown = self.text.escape_debug();
-            let problem = self.problem(format!("`{shown}` is no mark"));
-            Box::new(problem.help("expected a number that is not 0, of all 32 bits"))
-        })
-    }
-}
-
-/// Splits a line into words; quotes, braces and commas are left away or stand alone.
-fn tokens(line: u32, text: &str) -> Vec<Token<'_>> {
-    let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let mut found = Vec::new();
-    let (mut begin, mut column, mut begin_column) = (None, 1, 1);
-    let mut push = |from: usize, to: usize, column: u32| {
-        if let Some(text) = text.get(from..to).filter(|text| !text.is_empty()) {
-            let length = narrow(text.chars().count());
-            let place = Place {
-                line,
-                column,
-                length,
-            };
-            found.push(Token { text, place });
-        }
-    };
-    for (at, letter) in text.char_indices() {
-        let alone = matches!(letter, '{' | '}' | ',' | ';' | '!');
-        if alone || letter.is_whitespace() || matches!(letter, '"' | '\'' | '#') {
-            if let Some(from) = begin.take() {
-                push(from, at, begin_column);
-            }
-            if alone {
-                push(at, at + 1, column);
-            }
-            if letter == '#' {
-                return found;
-            }
-        } else if begin.is_none() {
-            (begin, begin_column) = (Some(at), column);
-        }
-        column += 1;
-    }
-    if let Some(from) = begin {
-        push(from, text.len(), begin_column);
-    }
-    found
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Rules of `ipvsadm -S` and keepalived.conf into Plimsoll's services, and back to rules.
 //! No daemon is asked, no name resolved, and no kernel's table touched.
 
+mod carry;
 pub mod keepalived;
 mod line;
 mod lines;
@@ -14,10 +15,11 @@ mod value;
 mod written;
 mod yaml;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use crate::config::diagnostics::{Place, Problem, Problems, Severity};
-use crate::config::{self, Diagnostics, Loaded};
+use crate::config::Diagnostics;
+use crate::config::diagnostics::{self, Place, Problem, Problems};
+use carry::Output;
 
 pub use lines::{Exported, export};
 pub use marks::Marks;
@@ -35,10 +37,11 @@ enum Kind {
 /// What came of reading rules.
 #[derive(Debug)]
 pub struct Imported {
-    /// A configuration, or its services alone if there was no base. What could be read is in it even
-    /// when something could not.
+    /// A valid configuration, or its services alone if there was no base. What could be read and carried is
+    /// in it even when something could not; comments at the top say what was told.
     pub yaml: String,
-    /// Errors are lines that could not be read or applied, warnings what the configuration does not carry.
+    /// Errors are what was lost: lines that could not be read or applied, services and real servers that the
+    /// configuration cannot carry, whatever changes where traffic goes. Warnings are differences that do not.
     pub diagnostics: Diagnostics,
 }
 
@@ -56,10 +59,16 @@ pub fn import_onto(mut table: Table, name: &str, text: &str, base: Option<&Base>
     let mut problems = Problems::default();
     read(&mut table, text, &mut problems);
     engines(&table, &mut problems);
-    let yaml = yaml::whole(&table, name, Kind::Ipvsadm, base, &HashMap::new());
-    not_carried(&table, &yaml, base.is_some(), &mut problems);
+    let output = Output {
+        name,
+        kind: Kind::Ipvsadm,
+        base,
+        notes: &HashMap::new(),
+    };
+    let yaml = carry::carry(&mut table, &output, &mut problems);
+    let shown = |place: Place| format!("{}:{}", name.escape_debug(), place.line);
     Imported {
-        yaml,
+        yaml: comments(&problems, shown) + &yaml,
         diagnostics: problems.finish(name, text),
     }
 }
@@ -82,61 +91,36 @@ fn read(table: &mut Table, text: &str, problems: &mut Problems) {
 
 /// Tells of persistence engines, which the configuration has no key for.
 fn engines(table: &Table, problems: &mut Problems) {
-    for service in table.carried() {
+    for service in table.services() {
         let persistence = service.persistence.as_ref();
         if let Some(engine) = persistence.and_then(|persistence| persistence.engine.as_ref()) {
-            let engine = engine.escape_debug();
+            let engine = diagnostics::quoted(engine);
             let message = format!("the persistence engine `{engine}` is not carried over");
-            let mut problem = Problem::new(service.place, message);
-            problem.severity = Severity::Warning;
+            let problem = Problem::new(service.place, message);
             problems.add(problem.help("clients are told apart by their addresses"));
         }
     }
 }
 
-/// Asks the configuration's own checks what of the result this version does not carry, and tells it at
-/// the rules that want it.
-fn not_carried(table: &Table, yaml: &str, whole: bool, problems: &mut Problems) {
-    // Where ports are not even written, nothing is said about how real servers are reached.
-    let text = if whole {
-        yaml.to_owned()
-    } else {
-        format!("{yaml}version: 1\ndataplane: {{}}\n")
-    };
-    let diagnostics = match config::parse("", text) {
-        Ok(Loaded { warnings, .. }) => warnings,
-        Err(errors) => errors,
-    };
-    let told = diagnostics.items().len();
-    let more = (diagnostics.errors() + diagnostics.warnings()).saturating_sub(told);
-    if more > 0 {
-        let mut problem = Problem::unplaced(format!("{more} more of what is not carried"));
-        problem.severity = Severity::Warning;
-        problems.add(problem.help("`plimsoll check` tells the rest when these are mended"));
+/// What was told, for those who read the configuration later. `shown` is how a place reads.
+fn comments(problems: &Problems, shown: impl Fn(Place) -> String) -> String {
+    let mut lines: Vec<(Option<Place>, String)> = problems
+        .kept()
+        .iter()
+        .map(|problem| {
+            let place = problem
+                .place
+                .map_or_else(String::new, |place| shown(place) + ": ");
+            // A line of a comment, whatever was quoted.
+            let message = problem.message.replace(char::is_control, " ");
+            (problem.place, format!("#   {place}{message}\n"))
+        })
+        .collect();
+    if lines.is_empty() {
+        return String::new();
     }
-    let mut seen = HashSet::new();
-    for item in diagnostics.items() {
-        let place = place_of(table, &item.path);
-        // One rule of keepalived may make many services.
-        if !whole && place.is_none() || !seen.insert((place, &item.message)) {
-            continue;
-        }
-        let mut problem = match place {
-            Some(place) => Problem::new(place, item.message.clone()),
-            None => Problem::unplaced(item.message.clone()),
-        };
-        problem.severity = Severity::Warning;
-        problems.add(problem.path(&item.path));
-    }
-}
-
-/// The rule behind `services[3].reals[1].upper`.
-fn place_of(table: &Table, path: &str) -> Option<Place> {
-    let index = |text: &str| -> Option<usize> { text.split(']').next()?.parse().ok() };
-    let rest = path.strip_prefix("services[")?;
-    let service = table.carried().nth(index(rest)?)?;
-    let real = rest
-        .split_once("].reals[")
-        .and_then(|(_, rest)| service.reals.get(index(rest)?));
-    Some(real.map_or(service.place, |real| real.place))
+    lines.sort();
+    let lines = lines.into_iter().map(|(_, line)| line);
+    let lines: String = lines.collect();
+    format!("# What the import has told:\n{lines}")
 }

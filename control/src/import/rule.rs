@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::line::{self, Command, Flag, Given, Line, Word};
 use super::table::{self, Encapsulation, Key, Persistence, Real, Service, Timeouts};
 use super::value;
-use crate::config::diagnostics::{Place, Problem, Problems, Severity};
+use crate::config::diagnostics::{Place, Problem, Problems, Severity, quoted};
 use crate::config::file::{Forward, Protocol, TunnelChecksum, TunnelType};
 use crate::config::leaf::Vip;
 
@@ -470,7 +470,7 @@ pub(super) fn scheduler_flags(scheduler: &str, word: Word<'_>) -> Read<Vec<Strin
             Some((_, flag)) => *flag,
             None if ["flag-1", "flag-2", "flag-3"].contains(&name) => name,
             None => {
-                let name = name.escape_debug();
+                let name = quoted(name);
                 let message = format!("`{name}` is not a flag of the scheduler `{scheduler}`");
                 let names: Vec<&str> = own.iter().map(|(_, flag)| *flag).collect();
                 let expected = [&names[..], &["flag-1", "flag-2", "flag-3"]]

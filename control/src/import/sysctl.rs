@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::Diagnostics;
-use crate::config::diagnostics::{Place, Problem, Problems, Severity};
+use crate::config::diagnostics::{Place, Problem, Problems, Severity, quoted};
 
 /// What was set, as keys and values of the section `ipvs`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,11 +13,11 @@ pub struct Sysctls(BTreeMap<&'static str, String>);
 /// Why a sysctl was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SysctlError {
-    /// IPVS has none of this name.
-    #[error("IPVS has no sysctl `{0}`")]
+    /// No kernel that is known here has one of this name.
+    #[error("`{name}` is no sysctl of IPVS that is known here", name = quoted(.0))]
     Unknown(String),
     /// The kernel would refuse the value too.
-    #[error("`{0}` is no value of `{1}`")]
+    #[error("`{value}` is no value of `{1}`", value = quoted(.0))]
     Value(String, &'static str),
     /// Plimsoll has no such switch.
     #[error("`{0}` is not carried over: {1}")]
@@ -49,8 +49,10 @@ const CARRIED: &[(&str, Shape)] = &[
 
 const NO_KERNEL: &str = "there is no kernel in the way";
 const NO_SYNC: &str = "directors do not tell each other of sessions";
+const NO_ESTIMATOR: &str = "rates cost the packet path nothing, and need no task of the kernel";
 
-/// The others, with their values after boot and why they have no key.
+/// The others, with their values after boot (none is any value) and why they have no key. `est_*` are there since Linux 6.2,
+/// `*_lfactor` and `conn_max` since Linux 7 (Documentation/networking/ipvs-sysctl.rst).
 const NOT_CARRIED: &[(&str, &str, &str)] = &[
     ("amemthresh", "1024", "tables have a fixed size"),
     ("backup_only", "0", NO_SYNC),
@@ -59,12 +61,21 @@ const NOT_CARRIED: &[(&str, &str, &str)] = &[
         "0",
         "nothing is forwarded past the real servers",
     ),
+    ("conn_lfactor", "-4", "tables have a fixed size"),
+    (
+        "conn_max",
+        "",
+        "`dataplane.sessions` is the number of sessions",
+    ),
     ("conntrack", "0", NO_KERNEL),
+    ("debug_level", "0", "there is no kernel's log"),
     (
         "drop_entry",
         "0",
         "half-open sessions give way when the table is full",
     ),
+    ("est_cpulist", "", NO_ESTIMATOR),
+    ("est_nice", "0", NO_ESTIMATOR),
     (
         "ignore_tunneled",
         "0",
@@ -72,12 +83,13 @@ const NOT_CARRIED: &[(&str, &str, &str)] = &[
     ),
     ("lblc_expiration", "86400", "the cache has a fixed size"),
     ("lblcr_expiration", "86400", "the cache has a fixed size"),
-    ("run_estimation", "1", "rates cost the packet path nothing"),
+    ("run_estimation", "1", NO_ESTIMATOR),
     (
         "snat_reroute",
         "1",
         "replies always take the route to the client",
     ),
+    ("svc_lfactor", "-3", "tables have a fixed size"),
     ("sync_persist_mode", "0", NO_SYNC),
     ("sync_ports", "1", NO_SYNC),
     ("sync_qlen_max", "", NO_SYNC),
@@ -132,13 +144,25 @@ impl Sysctls {
                     length: u32::try_from(line.chars().count()).unwrap_or(1),
                 };
                 let mut problem = Problem::new(place, error.to_string());
-                if matches!(error, SysctlError::NotCarried(..)) {
-                    problem.severity = Severity::Warning;
+                match error {
+                    SysctlError::Value(..) => {}
+                    SysctlError::NotCarried(..) => problem.severity = Severity::Warning,
+                    // Every kernel has some more, with values that it started with.
+                    SysctlError::Unknown(_) => {
+                        problem.severity = Severity::Warning;
+                        problem = problem.help("one of a newer kernel? it is passed over");
+                    }
                 }
                 problems.add(problem);
             }
         }
         (sysctls, problems.finish(name, text))
+    }
+
+    /// Whether nothing was set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, &str)> {
@@ -205,7 +229,7 @@ mod tests {
             .map(|item| (item.line.unwrap(), item.severity))
             .collect();
         let (error, warning) = (Severity::Error, Severity::Warning);
-        assert_eq!(told, [(1, error), (2, error), (3, warning), (4, error)]);
+        assert_eq!(told, [(1, warning), (2, error), (3, warning), (4, error)]);
         assert_eq!(sysctls.section(), "");
     }
 

@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use super::marks::Marks;
 use super::rule::{Rule, What};
 use super::sysctl::Sysctls;
-use crate::config::diagnostics::{Place, Problem, Problems, Severity};
-use crate::config::file::{Forward, Protocol, TunnelChecksum, TunnelType};
+use crate::config::diagnostics::{Place, Problem, Problems};
+use crate::config::file::{self, Forward, Protocol, TunnelChecksum, TunnelType};
 use crate::config::leaf::Vip;
 
 /// What names a service.
@@ -63,7 +63,7 @@ pub struct Persistence {
 pub struct Service {
     /// What names it.
     pub key: Key,
-    /// Its scheduler's name; any, also one that nobody knows.
+    /// Its scheduler's name in LVS; any, also one that nobody knows.
     pub scheduler: String,
     /// Its scheduler's flags.
     pub flags: Vec<String>,
@@ -145,6 +145,16 @@ impl PartialEq for Table {
 
 impl Eq for Table {}
 
+/// A service that a configuration has a place for.
+#[derive(Debug)]
+pub(super) struct Carried<'t> {
+    /// Which of the table's it is.
+    pub(super) index: usize,
+    pub(super) service: &'t Service,
+    /// What its packets look like, if it is by mark.
+    pub(super) rules: Vec<file::Rule>,
+}
+
 /// ipvsadm's words for what the kernel refuses.
 #[derive(Debug, Clone, Copy)]
 enum Refusal {
@@ -155,19 +165,60 @@ enum Refusal {
 }
 
 impl Table {
-    /// The services that a configuration has a place for, in order.
-    pub fn carried(&self) -> impl Iterator<Item = &Service> {
-        let is_carried = |service: &&Service| match service.key {
-            Key::Address { .. } => true,
-            Key::Mark { mark, .. } => self.marks.has(mark),
+    /// The services that a configuration has a place for, in the order in which it has them. Those by mark
+    /// stand in their marks' order, at the places that any of them has here.
+    pub(super) fn carried(&self) -> Vec<Carried<'_>> {
+        let marks: Vec<(u32, bool)> = self
+            .services
+            .iter()
+            .filter_map(|service| match service.key {
+                Key::Mark { mark, v6 } => Some((mark, v6)),
+                Key::Address { .. } => None,
+            })
+            .collect();
+        let ordered = if marks.is_empty() {
+            Vec::new()
+        } else {
+            self.marks.resolve(&marks)
         };
-        self.services.iter().filter(is_carried)
+        let mut by_mark = ordered.into_iter().filter_map(|((mark, v6), rules)| {
+            let index = self.find(Key::Mark { mark, v6 })?;
+            let service = self.services.get(index)?;
+            let has_place = !rules.is_empty() || self.marks.is_known(mark);
+            Some((has_place, index, service, rules))
+        });
+        let mut carried = Vec::with_capacity(self.services.len());
+        for (index, service) in self.services.iter().enumerate() {
+            let next = match service.key {
+                Key::Address { .. } => Some((true, index, service, Vec::new())),
+                Key::Mark { .. } => by_mark.next(),
+            };
+            if let Some((true, index, service, rules)) = next {
+                carried.push(Carried {
+                    index,
+                    service,
+                    rules,
+                });
+            }
+        }
+        carried
     }
 
     /// All services, in the order of adding.
     #[must_use]
     pub fn services(&self) -> &[Service] {
         &self.services
+    }
+
+    /// To change all but what names them.
+    pub(super) fn services_mut(&mut self) -> &mut [Service] {
+        &mut self.services
+    }
+
+    /// Keeps some services.
+    pub(super) fn retain(&mut self, keep: impl FnMut(&Service) -> bool) {
+        self.services.retain(keep);
+        self.count();
     }
 
     pub(super) fn push(&mut self, service: Service) {
@@ -181,6 +232,10 @@ impl Table {
 
     fn remove(&mut self, at: usize) {
         self.services.remove(at);
+        self.count();
+    }
+
+    fn count(&mut self) {
         let keys = self.services.iter().map(|service| service.key);
         self.index = keys.zip(0..).collect();
     }
@@ -204,7 +259,7 @@ impl Table {
             }
             What::Zero(Some(key)) if self.find(key).is_none() => Err(Refusal::NoService),
             What::Zero(_) | What::Daemon => Ok(()),
-            What::AddService(new) => self.add_service(*new, problems),
+            What::AddService(new) => self.add_service(*new),
             What::EditService(new) => self.edit_service(*new),
             What::DeleteService(key) => match self.find(key) {
                 Some(at) => {
@@ -242,20 +297,9 @@ impl Table {
         }
     }
 
-    fn add_service(&mut self, service: Service, problems: &mut Problems) -> Result<(), Refusal> {
+    fn add_service(&mut self, service: Service) -> Result<(), Refusal> {
         if self.find(service.key).is_some() {
             return Err(Refusal::ServiceExists);
-        }
-        if let Key::Mark { mark, .. } = service.key
-            && !self.marks.has(mark)
-        {
-            let mut problem = Problem::new(
-                service.place,
-                format!("the service of firewall mark {mark} is not carried over"),
-            )
-            .help("packets are not marked here: give the lines of nft or iptables-save that do, with --marks");
-            problem.severity = Severity::Warning;
-            problems.add(problem);
         }
         self.push(service);
         Ok(())
@@ -281,6 +325,11 @@ impl Table {
 }
 
 impl Timeouts {
+    /// Whether there is one.
+    pub(super) const fn is_set(self) -> bool {
+        self.tcp_s != 0 || self.tcp_fin_s != 0 || self.udp_s != 0
+    }
+
     fn set(&mut self, new: Self) {
         for (old, new) in [
             (&mut self.tcp_s, new.tcp_s),

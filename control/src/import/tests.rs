@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::file::{Forward, Protocol, TunnelChecksum, TunnelType};
 use crate::config::leaf::Vip;
+use crate::config::{self, Severity};
 
 fn table(text: &str) -> Table {
     let mut table = Table::default();
@@ -322,10 +323,10 @@ fn what_is_not_carried_is_told_at_its_rule() {
         .iter()
         .map(|item| (item.line.unwrap(), item.severity))
         .collect();
-    let warning = Severity::Warning;
-    assert_eq!(told, [(1, warning), (2, warning), (4, warning)]);
-    assert!(!imported.yaml.contains("mark"));
-    assert!(imported.yaml.contains("scheduler: twos"));
+    let (error, warning) = (Severity::Error, Severity::Warning);
+    assert_eq!(told, [(1, error), (2, warning), (4, warning)]);
+    assert!(!imported.yaml.contains("mark:"));
+    assert!(imported.yaml.contains("scheduler: p2c"));
 }
 
 #[test]
@@ -425,14 +426,14 @@ services:
     let table = yaml::table_of(text, &mut problems).unwrap();
     assert_eq!(
         lines::write(&table),
-        "-A -t 10.0.0.1:82 -s wlc\n-A -t 10.0.0.1:83 -s mh\n"
+        "-A -t 10.0.0.1:81 -s twos\n-A -t 10.0.0.1:82 -s wlc\n-A -t 10.0.0.1:83 -s mh\n"
     );
     let diagnostics = problems.finish("test", text);
-    assert_eq!((diagnostics.errors(), diagnostics.warnings()), (2, 2));
+    assert_eq!((diagnostics.errors(), diagnostics.warnings()), (1, 3));
     let report = diagnostics.report(false);
     for what in [
         "`smooth` has the scheduler `swrr`, which LVS has not",
-        "`drawn` has the scheduler `p2c`, which LVS has not",
+        "`drawn` has the scheduler `p2c`, which is `twos` in LVS, from Linux 5.12 on",
         "`ramp` has slow start, which ipvsadm has not",
         "`table` has a Maglev table of its own, which ipvsadm has not",
     ] {

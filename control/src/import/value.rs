@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use super::line::Word;
-use crate::config::diagnostics::Problem;
+use crate::config::diagnostics::{Problem, quoted};
 
 /// Ports that `ipvsadm -S` writes by name unless it is given -n (IANA's register of service names).
 const PORTS: &[(&str, u16)] = &[
@@ -88,7 +88,7 @@ fn port(text: &str, word: Word<'_>) -> Result<u16, Problem> {
     let port = named.map(|(_, port)| *port);
     port.or_else(|| text.parse().ok().filter(|_| digits))
         .ok_or_else(|| {
-            let message = format!("`{}` is not a port", text.escape_debug());
+            let message = format!("`{}` is not a port", quoted(text));
             let help = if digits {
                 "expected a number from 0 to 65535"
             } else {

@@ -9,11 +9,12 @@ use std::time::Duration;
 use serde_yaml::{Mapping, Value};
 
 use super::Kind;
+use super::carry::{NOT_IN_LVS, Output, lvs_scheduler, own_scheduler};
 use super::marks;
-use super::table::{Encapsulation, Key, Real, Service, Table, Timeouts};
+use super::table::{Carried, Encapsulation, Key, Real, Service, Table, Timeouts};
 use crate::config::Loaded;
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
-use crate::config::file::{DEFAULT_GUE_PORT, Forward, Protocol, TunnelChecksum, TunnelType};
+use crate::config::file::{self, DEFAULT_GUE_PORT, Forward, Protocol, TunnelChecksum, TunnelType};
 use crate::config::leaf::{Leaf as _, print_duration};
 
 /// A configuration whose services are to be replaced.
@@ -33,19 +34,13 @@ impl Base {
 }
 
 /// The whole output of an import.
-pub(super) fn whole(
-    table: &Table,
-    name: &str,
-    kind: Kind,
-    base: Option<&Base>,
-    notes: &HashMap<Key, Vec<String>>,
-) -> String {
-    let (command, what) = match kind {
+pub(super) fn whole(table: &Table, output: &Output<'_>) -> String {
+    let (command, what) = match output.kind {
         Kind::Ipvsadm => ("ipvsadm", "the ipvsadm rules in"),
         Kind::Keepalived => ("keepalived", "keepalived's configuration in"),
     };
-    let name = name.escape_debug();
-    let (mut text, times) = match base {
+    let name = output.name.escape_debug();
+    let (mut text, times) = match output.base {
         Some(Base(sections)) => {
             let mut sections = sections.clone();
             for (key, value) in table.timeouts.given() {
@@ -69,7 +64,7 @@ pub(super) fn whole(
         ),
     };
     let _ = writeln!(text, "# The services are from {what} {name}.");
-    text + &times + &services_with(table, notes)
+    text + &times + &services_with(table, output.notes)
 }
 
 fn set(sections: &mut Mapping, section: &str, key: &str, value: Value) {
@@ -116,20 +111,20 @@ pub fn services(table: &Table) -> String {
 /// The same, with comments behind the services that have some.
 fn services_with(table: &Table, notes: &HashMap<Key, Vec<String>>) -> String {
     let mut text = String::new();
-    for service in table.carried() {
+    for Carried { service, rules, .. } in &table.carried() {
         if let Key::Mark { mark, v6 } = service.key {
             let family = if v6 { "-v6" } else { "" };
             let _ = writeln!(text, "  - name: mark-{mark}{family}\n    mark: {mark}");
-            let rules = table.marks.rules(mark, v6);
             if rules.is_empty() {
                 text.push_str("    match: []\n");
             } else {
                 text.push_str("    match:\n");
             }
-            for rule in &rules {
+            for rule in rules {
                 let _ = writeln!(text, "      - {}", marks::item(rule));
             }
             write_service(&mut text, service);
+            write_notes(&mut text, notes.get(&service.key));
         }
         if let Key::Address { protocol, vip } = service.key {
             let (protocol, vip) = (protocol_name(protocol), vip.print());
@@ -145,9 +140,7 @@ fn services_with(table: &Table, notes: &HashMap<Key, Vec<String>>) -> String {
                 "  - name: {name}\n    vip: {vip}\n    protocol: {protocol}"
             );
             write_service(&mut text, service);
-            for note in notes.get(&service.key).into_iter().flatten() {
-                let _ = writeln!(text, "    # {note}");
-            }
+            write_notes(&mut text, notes.get(&service.key));
         }
     }
     if text.is_empty() {
@@ -157,8 +150,18 @@ fn services_with(table: &Table, notes: &HashMap<Key, Vec<String>>) -> String {
     }
 }
 
+fn write_notes(text: &mut String, notes: Option<&Vec<String>>) {
+    for note in notes.into_iter().flatten() {
+        let _ = writeln!(text, "    # {note}");
+    }
+}
+
 fn write_service(text: &mut String, service: &Service) {
-    let _ = writeln!(text, "    scheduler: {}", scalar(&service.scheduler));
+    let _ = writeln!(
+        text,
+        "    scheduler: {}",
+        scalar(own_scheduler(&service.scheduler))
+    );
     if !service.flags.is_empty() {
         let flags: Vec<String> = service.flags.iter().map(|flag| scalar(flag)).collect();
         let _ = writeln!(text, "    scheduler_flags: [{}]", flags.join(", "));
@@ -267,8 +270,11 @@ pub(super) fn scalar(text: &str) -> String {
     }
 }
 
-/// Schedulers that `ipvsadm -R` would refuse.
-const NOT_IN_LVS: [&str; 2] = ["swrr", "p2c"];
+/// Rules without any prefix are for IPv4.
+fn is_v6(rules: &[file::Rule]) -> bool {
+    let mut nets = rules.iter().flat_map(|rule| [rule.from, rule.to]).flatten();
+    nets.any(|net| net.0.addr().is_ipv6())
+}
 
 /// The services of a configuration that was found valid, and what of them has no place in a table.
 ///
@@ -290,6 +296,10 @@ pub(super) fn table_of(text: &str, problems: &mut Problems) -> Result<Table, ser
             problems.add(problem);
         };
         let name = written.name.escape_debug();
+        // Also of one that LVS cannot have, so that no other service gets its packets.
+        if let (Some(rules), Some(mark)) = (&written.rules, written.mark) {
+            table.marks.set(mark, is_v6(rules), rules);
+        }
         if written.health.is_some() {
             let what = format!("`{name}` has health checks, which ipvsadm has not");
             lost(Severity::Warning, what);
@@ -308,15 +318,21 @@ pub(super) fn table_of(text: &str, problems: &mut Problems) -> Result<Table, ser
             lost(Severity::Error, what);
             continue;
         }
+        let scheduler = lvs_scheduler(&written.scheduler).to_owned();
+        if scheduler != written.scheduler {
+            let own = &written.scheduler;
+            let what = format!(
+                "`{name}` has the scheduler `{own}`, which is `{scheduler}` in LVS, from Linux 5.12 on"
+            );
+            lost(Severity::Warning, what);
+        }
         let key = match (written.vip, &written.rules, written.mark) {
             (Some(vip), _, _) => Key::Address {
                 protocol: written.protocol,
                 vip: vip.0,
             },
             (None, Some(rules), Some(mark)) => {
-                let mut nets = rules.iter().flat_map(|rule| [rule.from, rule.to]).flatten();
-                let v6 = nets.any(|net| net.0.addr().is_ipv6());
-                table.marks.set(mark, v6, rules);
+                let v6 = is_v6(rules);
                 Key::Mark { mark, v6 }
             }
             // A valid configuration has no such service.
@@ -388,7 +404,7 @@ pub(super) fn table_of(text: &str, problems: &mut Problems) -> Result<Table, ser
         flags.sort();
         table.push(Service {
             key,
-            scheduler: written.scheduler,
+            scheduler,
             flags,
             persistence,
             one_packet: written.one_packet,

@@ -24,7 +24,7 @@ pub(super) const ADDRESSES: [(&[&str], &[&str]); 2] = [
 
 /// What the firewall of `setup` marks. LVS sees what is for a local address only.
 pub(super) fn marks(setup: &[String]) -> Result<Marks, Unsupported> {
-    let mut marks = Marks::default();
+    let mut firewall = String::new();
     let mut locals: Vec<IpNet> = Vec::new();
     for (v4, v6) in ADDRESSES {
         let nets = v4.iter().chain(v6).filter_map(|net| net.parse().ok());
@@ -41,18 +41,17 @@ pub(super) fn marks(setup: &[String]) -> Result<Marks, Unsupported> {
             known = true;
         }
         if command.contains("mark set") || command.contains("-j MARK") {
-            for line in command.split(';') {
-                let (read, diagnostics) = Marks::read("setup", line);
-                if diagnostics.errors() > 0 {
-                    return Err(Unsupported(format!("setup `{line}`")));
-                }
-                marks.extend(read);
-            }
+            firewall.push_str(command);
+            firewall.push('\n');
             known = true;
         }
         if !known {
             return Err(Unsupported(format!("setup `{command}`")));
         }
+    }
+    let (marks, diagnostics) = Marks::read("setup", &firewall);
+    if diagnostics.errors() > 0 {
+        return Err(Unsupported(format!("setup `{firewall}`")));
     }
     Ok(marks.within(&locals))
 }

@@ -12,23 +12,20 @@ use crate::import::keepalived::{self, Files};
 /// More alternatives than one pattern of files has.
 const MOST_PATTERNS: usize = 1000;
 
-/// Virtual servers of keepalived.conf: YAML, exit 1 if lines could not be read.
+/// Virtual servers of keepalived.conf: YAML.
 ///
-/// What could be read is written all the same. What is not carried over (VRRP, health checks, sorry servers,
-/// quorum, scripts) is told on stderr and in comments at the top of the YAML.
+/// What is not carried over (VRRP, health checks, sorry servers, quorum, scripts) is told on stderr and in
+/// comments at the top of the YAML.
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::CODES)]
 pub(super) struct Args {
     /// keepalived.conf; `-` for stdin. Files that it includes are read too.
     file: PathBuf,
     /// Where to write the YAML; stdout if omitted.
     #[arg(short, long, value_name = "OUT.yaml")]
     output: Option<PathBuf>,
-    /// A configuration whose services are replaced, so that the result is a whole one.
-    #[arg(long, value_name = "FILE.yaml")]
-    base: Option<PathBuf>,
-    /// Sysctls of IPVS (`net.ipv4.vs.*`) as sysctl.conf has them, which become the section `ipvs`.
-    #[arg(long, value_name = "FILE")]
-    sysctl: Option<PathBuf>,
+    #[command(flatten)]
+    beside: super::Beside,
     /// As keepalived's: whose `@ID` lines to read. Without it none are, and those of `@^ID` are.
     #[arg(short = 'i', long, value_name = "ID")]
     config_id: Option<String>,
@@ -36,8 +33,7 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-        let (base, sysctl) = (self.base.as_deref(), self.sysctl.as_deref());
-        let inputs = match Inputs::read(&self.file, base, sysctl, terminal)? {
+        let inputs = match Inputs::read(&self.file, &self.beside, terminal)? {
             Ok(inputs) => inputs,
             Err(exit) => return Ok(exit),
         };
@@ -45,12 +41,11 @@ impl Args {
             name,
             text,
             base,
-            sysctls,
+            table,
             mut errors,
         } = inputs;
-        let id = self.config_id.as_deref();
-        let imported =
-            keepalived::import(Path::new(&name), &text, &Disk, id, sysctls, base.as_ref());
+        let (id, path) = (self.config_id.as_deref(), Path::new(&name));
+        let imported = keepalived::import_onto(table, (path, &text), &Disk, id, base.as_ref());
         for diagnostics in &imported.diagnostics {
             crate::cli::check::complain(diagnostics, terminal);
             errors += diagnostics.errors();
@@ -65,7 +60,7 @@ impl Args {
                 }
             }
         }
-        Ok(if errors == 0 { Exit::Ok } else { Exit::Failed })
+        super::finish(errors, terminal)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use super::super::Sysctls;
+use super::super::carry;
 use super::super::rule::{self, Rule, What};
 use super::super::table::{self, Key, Persistence, Real, Service, Table, Timeouts};
 use super::super::value;
@@ -73,10 +73,8 @@ pub(super) struct Importer {
 }
 
 impl Importer {
-    /// Nothing is read yet, but for sysctls, and what is wrong with the text.
-    pub(super) fn new(problems: Problems, sysctls: Sysctls) -> Self {
-        let mut table = Table::default();
-        table.sysctls = sysctls;
+    /// Nothing is read yet but what the table has, and what is wrong with the text.
+    pub(super) fn new(problems: Problems, table: Table) -> Self {
         Self {
             table,
             problems,
@@ -122,6 +120,14 @@ impl Importer {
                     }
                 }
                 name if LOST_OF_FILE.contains(&name) => self.lose(keyword),
+                name if server::DPVS_GROUPS.contains(&name) => {
+                    let message = format!("`{name}`, of DPVS, is not carried over");
+                    let problem = keyword.problem(message);
+                    self.add(
+                        Severity::Warning,
+                        problem.help("what it is for is told where it is used"),
+                    );
+                }
                 _ => self.problems.add(unknown(keyword, "keepalived.conf")),
             }
         }
@@ -175,6 +181,12 @@ impl Importer {
         let Statement { keyword, words, .. } = statement;
         let first = words.first().ok_or_else(|| health::lacks_value(keyword))?;
         let members = match (first.text.as_str(), words.get(1)) {
+            ("match", _) => {
+                let message =
+                    "`match`, DPVS's SNAT, is not there in this version: the service is left out";
+                let help = "the servers' own way out is routed (`network.forwarding`), or another router's to translate";
+                return Err(first.problem(message).help(help));
+            }
             ("fwmark", _) => vec![(
                 mark(first, words.get(1..).unwrap_or_default())?,
                 first.place,
@@ -196,9 +208,12 @@ impl Importer {
         };
         let block = statement.block.as_deref().unwrap_or_default();
         let server = server::Reader::read(block, &mut self.problems);
+        if server.left_out {
+            return Ok(());
+        }
         self.defaults(first, &server, &members);
-        let scheduler = server.scheduler.as_ref();
-        let scheduler = scheduler.map_or(rule::DEFAULT_SCHEDULER, |word| word.text.as_str());
+        let scheduler = self.scheduler(&server);
+        self.engine(&server);
         let flags = server::flags(scheduler, &server.flags, &mut self.problems);
         for (member, place) in members {
             let key = key(member, &server);
@@ -208,6 +223,37 @@ impl Importer {
             }
         }
         Ok(())
+    }
+
+    /// The scheduler that keepalived would set.
+    fn scheduler<'s>(&mut self, server: &'s VirtualServer) -> &'s str {
+        let Some(word) = &server.scheduler else {
+            return rule::DEFAULT_SCHEDULER;
+        };
+        if carry::is_lvs_scheduler(&word.text) {
+            return &word.text;
+        }
+        let message = format!(
+            "`{}` is no scheduler of LVS, and keepalived takes wlc then",
+            word.shown()
+        );
+        self.add(Severity::Warning, word.problem(message));
+        rule::DEFAULT_SCHEDULER
+    }
+
+    /// Tells that a persistence engine is lost.
+    fn engine(&mut self, server: &VirtualServer) {
+        if let (Some(word), Some(_)) = (&server.engine, server.persistence) {
+            let message = format!(
+                "the persistence engine `{}` is not carried over",
+                word.shown()
+            );
+            let problem = word.problem(message);
+            self.add(
+                Severity::Error,
+                problem.help("clients are told apart by their addresses"),
+            );
+        }
     }
 
     /// Tells what keepalived takes for granted.

@@ -14,19 +14,21 @@ mod tree;
 
 use std::path::Path;
 
-use super::{Base, Kind, Sysctls, yaml};
+use super::carry::{self, Output};
+use super::{Base, Kind, Sysctls, Table};
 use crate::config::Diagnostics;
-use crate::config::diagnostics::{Place, Problem, Problems};
+use crate::config::diagnostics::Problem;
 use importer::Importer;
 pub use sources::Files;
 
 /// What came of reading a keepalived.conf.
 #[derive(Debug)]
 pub struct Imported {
-    /// A configuration, or its services alone if there was no base. What could be read is in it even
-    /// when something could not; comments say what was not carried over.
+    /// A valid configuration, or its services alone if there was no base. What could be read and carried is
+    /// in it even when something could not; comments at the top say what was told.
     pub yaml: String,
-    /// By file. Errors are lines that could not be read, warnings what the configuration does not carry.
+    /// By file. Errors are what was lost, warnings differences that change nothing about where traffic goes
+    /// while every real server is up.
     pub diagnostics: Vec<Diagnostics>,
 }
 
@@ -42,6 +44,20 @@ pub fn import(
     sysctls: Sysctls,
     base: Option<&Base>,
 ) -> Imported {
+    let mut table = Table::default();
+    table.sysctls = sysctls;
+    import_onto(table, (path, text), files, id, base)
+}
+
+/// The same on top of what `table` has already, such as sysctls and what marks mean.
+#[must_use]
+pub fn import_onto(
+    table: Table,
+    (path, text): (&Path, &str),
+    files: &dyn Files,
+    id: Option<&str>,
+    base: Option<&Base>,
+) -> Imported {
     let name = path.display().to_string();
     let mut reader = text::Reader::new(files, id);
     let whole = reader.file(path, &name, text);
@@ -55,40 +71,23 @@ pub fn import(
         problems.add(Problem::unplaced("this is more than can be read"));
     }
     let statements = tree::read(tokens, &mut problems);
-    let mut importer = Importer::new(problems, sysctls);
+    let mut importer = Importer::new(problems, table);
     importer.all(&statements);
     let Importer {
-        table,
+        mut table,
         notes,
         mut problems,
         ..
     } = importer;
-    let yaml = yaml::whole(&table, &name, Kind::Keepalived, base, &notes);
-    super::not_carried(&table, &yaml, base.is_some(), &mut problems);
-    let yaml = comments(&problems, &sources) + &yaml;
+    let output = Output {
+        name: &name,
+        kind: Kind::Keepalived,
+        base,
+        notes: &notes,
+    };
+    let yaml = carry::carry(&mut table, &output, &mut problems);
     Imported {
-        yaml,
+        yaml: super::comments(&problems, |place| sources.shown(place)) + &yaml,
         diagnostics: sources.finish(problems),
     }
-}
-
-/// What was not carried over, for those who read the configuration later.
-fn comments(problems: &Problems, sources: &sources::Sources) -> String {
-    let mut lines: Vec<(Option<Place>, String)> = problems
-        .kept()
-        .iter()
-        .map(|problem| {
-            let place = problem
-                .place
-                .map_or_else(String::new, |place| sources.shown(place) + ": ");
-            (problem.place, format!("#   {place}{}\n", problem.message))
-        })
-        .collect();
-    if lines.is_empty() {
-        return String::new();
-    }
-    lines.sort();
-    let lines = lines.into_iter().map(|(_, line)| line);
-    let lines: String = lines.collect();
-    format!("# What the import has told:\n{lines}")
 }

@@ -55,6 +55,56 @@ const FLAGS: &[&str] = &[
     "sh-port",
 ];
 
+/// Lists of addresses of DPVS, outside of virtual servers.
+pub(super) const DPVS_GROUPS: &[&str] = &[
+    "allow_address_group",
+    "blacklist_address_group",
+    "deny_address_group",
+    "local_address_group",
+    "whitelist_address_group",
+];
+/// What DPVS has in a virtual server and keepalived has not; why it is not here.
+const OF_DPVS: &[(&str, &str)] = &[
+    (
+        "laddr_group_name",
+        "local addresses are for full NAT, which this version has not",
+    ),
+    (
+        "syn_proxy",
+        "real servers see every SYN: they need SYN cookies of their own",
+    ),
+    ("allow_addr_gname", LISTS),
+    ("blklst_addr_gname", LISTS),
+    ("deny_addr_gname", LISTS),
+    ("whtlst_addr_gname", LISTS),
+    (
+        "establish_timeout",
+        "`timeouts: { tcp: ... }` of the service says how long idle sessions live",
+    ),
+    ("bps_limit", LIMITS),
+    ("conn_limit", LIMITS),
+    ("cps_limit", LIMITS),
+    ("limit_proportion", LIMITS),
+    (
+        "expire_quiescent_conn",
+        "`on_down` says what becomes of the sessions of a real server that is gone",
+    ),
+    (
+        "hash_target",
+        "conhash of QUIC's connection or of SIP's calls is not there in this version",
+    ),
+    (
+        "proxy_protocol",
+        "this version does not write the PROXY protocol",
+    ),
+    (
+        "quic",
+        "conhash of QUIC's connection or of SIP's calls is not there in this version",
+    ),
+];
+const LISTS: &str = "this version filters no clients: do it in front of it, or at the real servers";
+const LIMITS: &str = "this version has no such limits";
+
 /// How packets get to a real server.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Method {
@@ -89,6 +139,8 @@ pub(super) struct VirtualServer {
     pub(super) engine: Option<Word>,
     pub(super) ops: Option<Word>,
     pub(super) v6: bool,
+    /// It is not carried, which was told.
+    pub(super) left_out: bool,
     pub(super) reals: Vec<RealServer>,
     pub(super) timing: Timing,
 }
@@ -114,7 +166,15 @@ impl<'p> Reader<'p> {
         };
         let mut server = VirtualServer::default();
         for statement in block {
-            if let Err(problem) = reader.of_server(statement, &mut server) {
+            if let Err(mut problem) = reader.of_server(statement, &mut server) {
+                // Nothing may become another protocol or method because it could not be read.
+                if matches!(
+                    statement.keyword.text.as_str(),
+                    "lvs_method" | "lb_kind" | "protocol"
+                ) {
+                    server.left_out = true;
+                    problem.message.push_str(": the service is left out");
+                }
                 reader.problems.add(*problem);
             }
         }
@@ -179,11 +239,21 @@ impl<'p> Reader<'p> {
             "lvs_method" | "lb_kind" => {}
             "real_server" => self.surplus(statement, 2),
             _ if LOST_OF_SERVER.contains(&name) => {}
+            _ if OF_DPVS.iter().any(|(known, _)| *known == name) => {}
             _ if name == "ops" || FLAGS.contains(&name) => self.surplus(statement, 0),
             _ => self.surplus(statement, 1),
         }
         match name {
-            "lvs_sched" | "lb_algo" => server.scheduler = Some(first()?.clone()),
+            "lvs_sched" | "lb_algo" => {
+                let word = first()?;
+                if word.text == "conhash" {
+                    server.left_out = true;
+                    let message = "`conhash`, DPVS's consistent hashing, is not there in this version: the service is left out";
+                    let help = "`mh` hashes consistently too (Maglev): write it in its place";
+                    return Err(Box::new(word.problem(message).help(help)));
+                }
+                server.scheduler = Some(word.clone());
+            }
             "lvs_method" | "lb_kind" => server.method = Some(method(keyword, words)?),
             "protocol" => server.protocol = Some(protocol(first()?)?),
             "persistence_timeout" => {
@@ -214,7 +284,16 @@ impl<'p> Reader<'p> {
             }
             _ if FLAGS.contains(&name) => server.flags.push(keyword.clone()),
             _ if LOST_OF_SERVER.contains(&name) => self.lose("", keyword),
-            _ => return Err(Box::new(unknown(keyword, "virtual_server"))),
+            _ => {
+                let dpvs = OF_DPVS.iter().find(|(known, _)| *known == name);
+                return Err(Box::new(match dpvs {
+                    Some((_, why)) => {
+                        let message = format!("`{name}`, of DPVS, is not carried over");
+                        keyword.problem(message).help(*why)
+                    }
+                    None => unknown(keyword, "virtual_server"),
+                }));
+            }
         }
         Ok(())
     }
@@ -237,7 +316,11 @@ impl<'p> Reader<'p> {
             timing: Timing::default(),
         };
         for statement in statement.block.as_deref().unwrap_or_default() {
-            if let Err(problem) = self.of_real(statement, &mut real) {
+            if let Err(mut problem) = self.of_real(statement, &mut real) {
+                if statement.keyword.text == "lvs_method" {
+                    problem.message.push_str(": the real server is left out");
+                    return Err(problem);
+                }
                 self.problems.add(*problem);
             }
         }
@@ -322,6 +405,23 @@ fn method(keyword: &Word, words: &[Word]) -> Read<Method> {
         "NAT" => Forward::Nat,
         "DR" => Forward::Dr,
         "TUN" => Forward::Tunnel,
+        "FNAT" | "SNAT" => {
+            let what = if name.text == "FNAT" {
+                "full NAT"
+            } else {
+                "SNAT"
+            };
+            let message = format!(
+                "`{}`, DPVS's {what}, is not there in this version",
+                name.text
+            );
+            let help = if name.text == "FNAT" {
+                "use NAT with the real servers' replies routed through Plimsoll, or DR or TUN"
+            } else {
+                "the servers' own way out is routed (`network.forwarding`), or another router's to translate"
+            };
+            return Err(Box::new(name.problem(message).help(help)));
+        }
         _ => {
             let message = format!("`{}` is not a forwarding method", name.shown());
             return Err(Box::new(

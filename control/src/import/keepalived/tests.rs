@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use super::super::table::{Key, Real, Service};
 use super::*;
 use crate::config;
-use crate::config::diagnostics::Severity;
+use crate::config::diagnostics::{Problems, Severity};
+use crate::import::yaml;
 
 /// Files in memory, by their whole paths; patterns may end in `*`.
 #[derive(Default)]
@@ -140,7 +141,7 @@ fn table(text: &str) -> Vec<(String, Vec<String>)> {
     assert!(reader.file(Path::new("k"), "k", text));
     let mut problems = Problems::default();
     let statements = tree::read(reader.tokens, &mut problems);
-    let mut importer = Importer::new(problems, Sysctls::default());
+    let mut importer = Importer::new(problems, Table::default());
     importer.all(&statements);
     let service = |service: &Service| {
         let name = match service.key {
@@ -417,25 +418,34 @@ fn every_mistake_has_a_line_a_column_and_what_was_expected() {
     };
     for (line, expected) in [
         ("wibble", "5:2 `wibble` is no keyword of `virtual_server`"),
-        ("lvs_method dr", "5:13 `dr` is not a forwarding method"),
+        (
+            "lvs_method dr",
+            "5:13 `dr` is not a forwarding method: the service is left out",
+        ),
         (
             "lvs_method TUN type vxlan",
-            "5:22 `vxlan` is not a tunnel type",
+            "5:22 `vxlan` is not a tunnel type: the service is left out",
         ),
         (
             "lvs_method TUN type gue",
-            "5:22 a GUE tunnel has a port, and no other has",
+            "5:22 a GUE tunnel has a port, and no other has: the service is left out",
         ),
         (
             "lvs_method TUN type gre port 9",
-            "5:22 a GUE tunnel has a port, and no other has",
+            "5:22 a GUE tunnel has a port, and no other has: the service is left out",
         ),
         (
             "lvs_method TUN nosum",
-            "5:17 `nosum` is no setting of a tunnel",
+            "5:17 `nosum` is no setting of a tunnel: the service is left out",
         ),
-        ("lvs_method", "5:2 `lvs_method` lacks its value"),
-        ("protocol ICMP", "5:11 `ICMP` is not a protocol"),
+        (
+            "lvs_method",
+            "5:2 `lvs_method` lacks its value: the service is left out",
+        ),
+        (
+            "protocol ICMP",
+            "5:11 `ICMP` is not a protocol: the service is left out",
+        ),
         (
             "persistence_timeout x",
             "5:22 `x` is not a number of seconds",

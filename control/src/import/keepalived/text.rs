@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::sequence;
 use super::sources::{Files, Sources};
-use crate::config::diagnostics::{Place, Problem, Problems, Severity};
+use crate::config::diagnostics::{Place, Problem, Problems, Severity, quoted};
 
 /// Files within files.
 const DEEPEST_FILE: usize = 32;
@@ -33,7 +33,7 @@ impl Word {
 
     /// For a message.
     pub(super) fn shown(&self) -> String {
-        self.text.escape_debug().to_string()
+        quoted(&self.text)
     }
 }
 
@@ -119,9 +119,7 @@ impl<'a> Reader<'a> {
                     place,
                     exact: true,
                 };
-                if !self.include(line) {
-                    self.line(line, 0);
-                }
+                self.line(line, 0);
                 continue;
             };
             // A definition of several lines: all but the last end in a backslash.
@@ -150,9 +148,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether the line is an `include`, which then is done. It sees neither `@id` nor parameters.
-    fn include(&mut self, line: Line<'_>) -> bool {
-        let (keyword, pattern) = split(line.text);
+    /// Whether the line is an `include`, which then is done. Its conditions and parameters are dealt with before, as in
+    /// keepalived (`include ${_PWD}/conf.d/*.conf`, `@id include FILE`).
+    fn include(&mut self, line: Line<'_>, text: &str) -> bool {
+        let (keyword, pattern) = split(text);
         let must = match keyword {
             "include" => false,
             "includer" | "includem" | "includew" | "includeb" | "includea" => true,
@@ -160,7 +159,7 @@ impl<'a> Reader<'a> {
         };
         let wrong = |message: String| Problem::new(line.place, message);
         let pattern = pattern.trim_matches(['"', '\'']);
-        let shown = pattern.escape_debug().to_string();
+        let shown = quoted(pattern);
         if pattern.is_empty() {
             let problem = wrong(format!("`{keyword}` lacks its file"));
             self.problems
@@ -234,7 +233,7 @@ impl<'a> Reader<'a> {
                 return self.line(line, depth + 1);
             }
             if self.id.is_none() {
-                let id = id.escape_debug();
+                let id = quoted(id);
                 let problem = Problem::new(line.place, format!("only read for `{id}`: left out"));
                 self.warn(problem.help("`--config-id ID` says which machine's lines to read"));
             }
@@ -278,6 +277,9 @@ impl<'a> Reader<'a> {
                 };
                 self.line(line, depth + 1);
             }
+            return;
+        }
+        if self.include(line, text) {
             return;
         }
         let before = self.tokens.len();

@@ -1,90 +1,418 @@
-//! Rules of iptables that set a mark: lines of `iptables-save`, or commands.
-//! Only what the line itself says is read; how packets get into a chain of one's own is not known.
+//! Rules of iptables: lines of `iptables-save`, or commands.
+//! What they do to a packet is the firewall's to work out.
 
-use super::{Problems, Read, Reading, Token};
+use super::Read;
+use super::firewall::{Bits, ChainName, Hook, Rule, Step, Test, Verdict};
+use super::packets::Field;
+use super::text::{Reader, Token, insert};
+use crate::config::diagnostics::Problem;
 
-/// Reads a line on which `MARK` occurs.
-pub(super) fn read(tokens: &[Token<'_>], problems: &mut Problems) -> Read<Reading> {
-    let mut reading = Reading::default();
-    let mut words = tokens.iter().copied().peekable();
-    while let Some(word) = words.next() {
-        if word.text == "!" {
-            let problem = word.problem("what a packet is not cannot be carried over");
-            return Err(Box::new(
-                problem.help("expected what it is; write the rest as rules"),
-            ));
-        }
-        if matches!(word.text, "iptables" | "ip6tables" | "sudo") {
-            reading.is_v6 = (word.text == "ip6tables").then_some(true).or(reading.is_v6);
-            continue;
-        }
-        if !word.text.starts_with('-') {
-            word.not_carried(problems);
-            continue;
-        }
-        let Some(value) = words.next() else {
-            return Err(word.problem(format!("`{}` lacks its value", word.text.escape_debug())));
-        };
-        // A list of addresses or ports: the tokens between commas.
-        let mut values = vec![value];
-        while words.peek().is_some_and(|next| next.text == ",") {
-            words.next();
-            values.extend(words.next());
-        }
-        match word.text {
-            "-A" | "-I" | "--append" | "--insert" => {
-                if value.text != "PREROUTING" {
-                    value.not_carried(problems);
-                }
-            }
-            "-t" | "--table" | "-j" | "--jump" => {}
-            // What they load is seen by its own options.
-            "-m" | "--match" => {}
-            "--comment" => {
-                while words.peek().is_some_and(|next| !next.text.starts_with('-')) {
-                    words.next();
-                }
-            }
-            "-s" | "--source" | "-d" | "--destination" => {
-                let networks = values.into_iter().map(Token::network);
-                let networks = networks.collect::<Read<Vec<_>>>()?;
-                if matches!(word.text, "-s" | "--source") {
-                    reading.from = networks;
-                } else {
-                    reading.to = networks;
-                }
-            }
-            "-p" | "--protocol" => reading.protocols = vec![value.protocol()?],
-            "--dport" | "--dports" | "--destination-port" | "--destination-ports" => {
-                let ports = values.into_iter().map(|value| value.ports(':'));
-                reading.ports = ports.collect::<Read<_>>()?;
-            }
-            "--sport" | "--sports" | "--source-port" | "--source-ports" => {
-                let ports = values.into_iter().map(|value| value.ports(':'));
-                reading.from_ports = ports.collect::<Read<_>>()?;
-            }
-            "--set-mark" | "--set-xmark" => {
-                let (mark, mask) = value.text.split_once('/').unwrap_or((value.text, ALL_BITS));
-                if !mask.eq_ignore_ascii_case(ALL_BITS) {
-                    return Err(value.problem("a mark of some bits only cannot be carried over"));
-                }
-                let mark = Token {
-                    text: mark,
-                    ..value
-                };
-                reading.mark = Some(mark.mark()?);
-            }
-            _ => word.not_carried(problems),
-        }
+/// Targets that end a chain for what they translate or divert; Plimsoll has none of them.
+const TRANSLATES: &[&str] = &["DNAT", "MASQUERADE", "NETMAP", "REDIRECT", "SNAT", "TPROXY"];
+/// Targets after which the packet goes on with the same mark.
+const GOES_ON: &[&str] = &[
+    "AUDIT", "CHECKSUM", "CLASSIFY", "CT", "DSCP", "ECN", "HL", "LOG", "NFLOG", "NOTRACK",
+    "RATEEST", "SECMARK", "SET", "TCPMSS", "TEE", "TOS", "TRACE", "TTL",
+];
+
+fn program(token: Token<'_>) -> Option<bool> {
+    let name = token.text.rsplit('/').next()?;
+    if name.starts_with("ip6tables") {
+        Some(true)
+    } else {
+        name.starts_with("iptables").then_some(false)
     }
-    if reading.mark.is_none() {
-        let target = tokens.iter().find(|token| token.text == "MARK");
-        if let Some(target) = target {
-            let problem = target.problem("this line sets no mark");
-            return Err(Box::new(problem.help("expected --set-mark or --set-xmark")));
-        }
-    }
-    Ok(reading)
 }
 
-const ALL_BITS: &str = "0xffffffff";
+/// Whether a line is iptables'.
+pub(super) fn is_line(tokens: &[Token<'_>], in_table: bool) -> bool {
+    let mut tokens = tokens.iter();
+    let first = tokens.find(|token| token.text != "sudo");
+    first.is_some_and(|first| {
+        let text = first.text;
+        program(*first).is_some()
+            || text.starts_with('-')
+            || (in_table && text.starts_with([':', '[']))
+    })
+}
+
+/// A command or a line as words, with what it is about.
+struct Line<'a, 't> {
+    words: std::iter::Peekable<std::iter::Copied<std::slice::Iter<'a, Token<'t>>>>,
+    table: String,
+    v6: Option<bool>,
+    /// The last module that was asked for.
+    module: &'t str,
+    steps: Vec<Step>,
+    /// Conditions that cannot be carried.
+    conditions: Vec<Token<'t>>,
+    lost: Vec<Problem>,
+}
+
+/// Reads one line.
+pub(super) fn statement(reader: &mut Reader, tokens: &[Token<'_>]) -> Read<()> {
+    let mut words = tokens.iter().copied().peekable();
+    while words
+        .next_if(|word| word.text == "sudo" || word.text.starts_with('['))
+        .is_some()
+    {}
+    let mut v6 = reader.v6;
+    if let Some(family) = words.peek().copied().and_then(program) {
+        v6 = Some(family);
+        words.next();
+    }
+    let Some(first) = words.peek().copied() else {
+        return Ok(());
+    };
+    // The table may stand behind the rule, and `mangle` is where marks are set.
+    let table = words
+        .clone()
+        .skip_while(|word| !matches!(word.text, "-t" | "--table"))
+        .nth(1);
+    let table = table
+        .map(|word| word.text.to_owned())
+        .or_else(|| reader.table.clone());
+    let mut line = Line {
+        words,
+        table: table.unwrap_or_else(|| "mangle".to_owned()),
+        v6,
+        module: "",
+        steps: Vec::new(),
+        conditions: Vec::new(),
+        lost: Vec::new(),
+    };
+    if let Some(chain) = first.text.strip_prefix(':') {
+        line.words.next();
+        let policy = line.words.next();
+        let name = line.name(chain);
+        line.declare(reader, &name);
+        reader.firewall.chain(name, line.v6).drops = policy.is_some_and(|word| word.text == "DROP");
+        return Ok(());
+    }
+    let marks = tokens.iter().any(|token| token.text.ends_with("MARK"));
+    let told = marks || line.table == "mangle";
+    match line.rule(reader, first) {
+        // Of what cannot be read, only what concerns marks is told.
+        Err(_) if !told => Ok(()),
+        read => read,
+    }
+}
+
+impl<'t> Line<'_, 't> {
+    fn name(&self, chain: &str) -> ChainName {
+        let family = match self.v6 {
+            None => "",
+            Some(false) => "ip ",
+            Some(true) => "ip6 ",
+        };
+        (format!("iptables {family}{}", self.table), chain.to_owned())
+    }
+
+    /// iptables' own chains are at hooks, with the priority of their table.
+    fn declare(&self, reader: &mut Reader, name: &ChainName) {
+        let priority = match self.table.as_str() {
+            "raw" => -300,
+            "mangle" => -150,
+            "nat" if name.1 == "PREROUTING" => -100,
+            "nat" => 100,
+            "security" => 50,
+            _ => 0,
+        };
+        let hook = match name.1.as_str() {
+            "PREROUTING" => Some(Hook::Prerouting),
+            // IPVS is in front of the table nat there.
+            "INPUT" if priority < 98 => Some(Hook::Input),
+            "INPUT" | "FORWARD" | "OUTPUT" | "POSTROUTING" => Some(Hook::Elsewhere),
+            _ => None,
+        };
+        let chain = reader.firewall.chain(name.clone(), self.v6);
+        chain.hook = hook.map(|hook| (hook, priority));
+        chain.declared = true;
+    }
+
+    /// A value, or several with commas between them.
+    fn values(&mut self, of: Token<'t>) -> Read<Vec<Token<'t>>> {
+        let lacks = || of.problem(format!("`{}` lacks its value", of.shown()));
+        let mut values = vec![self.words.next().ok_or_else(lacks)?];
+        while self.words.next_if(|next| next.text == ",").is_some() {
+            values.extend(self.words.next());
+        }
+        Ok(values)
+    }
+
+    fn value(&mut self, of: Token<'t>) -> Read<Token<'t>> {
+        let mut values = self.values(of)?.into_iter();
+        values
+            .next()
+            .ok_or_else(|| of.problem(format!("`{}` lacks its value", of.shown())))
+    }
+
+    fn rule(&mut self, reader: &mut Reader, first: Token<'t>) -> Read<()> {
+        let (mut chain, mut at) = (None, None);
+        let mut target = None;
+        let mut negated = false;
+        while let Some(word) = self.words.next() {
+            match word.text {
+                "!" => {
+                    negated = true;
+                    continue;
+                }
+                "-t" | "--table" => {
+                    self.words.next();
+                }
+                "-A" | "--append" => chain = Some(self.value(word)?),
+                "-I" | "--insert" => {
+                    chain = Some(self.value(word)?);
+                    let number = self
+                        .words
+                        .next_if(|word| word.text.parse::<usize>().is_ok());
+                    at = Some(number.and_then(|word| word.text.parse().ok()).unwrap_or(1));
+                }
+                "-F" | "--flush" | "-X" | "--delete-chain" => {
+                    let chain = self.words.next_if(|word| !word.text.starts_with('-'));
+                    let chain = chain.map(|chain| self.name(chain.text));
+                    let table = self.name("").0;
+                    reader.firewall.retain(|other| {
+                        chain
+                            .as_ref()
+                            .map_or(other.name.0 != table, |chain| other.name != *chain)
+                    });
+                    return Ok(());
+                }
+                "-N" | "--new-chain" | "-P" | "--policy" => {
+                    let chain = self.value(word)?;
+                    let name = self.name(chain.text);
+                    self.declare(reader, &name);
+                    let policy = self.words.next();
+                    let drops = policy.is_some_and(|word| word.text == "DROP");
+                    reader.firewall.chain(name, self.v6).drops = drops;
+                    return Ok(());
+                }
+                "-D" | "--delete" | "-R" | "--replace" => {
+                    let problem = word.problem(format!("`{}` is not read", word.text));
+                    return Err(Box::new(
+                        problem.help("give what `iptables-save` prints when all is in place"),
+                    ));
+                }
+                "-j" | "--jump" | "-g" | "--goto" => {
+                    let value = self.value(word)?;
+                    target = Some((word, value));
+                    self.target(word, value)?;
+                }
+                _ => self.condition(word, std::mem::take(&mut negated))?,
+            }
+            negated = false;
+        }
+        let Some(chain) = chain else {
+            // `-w`, `-L` and the like.
+            return Ok(());
+        };
+        let name = self.name(chain.text);
+        if reader
+            .firewall
+            .find(&name)
+            .is_none_or(|chain| !chain.declared)
+            && ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"].contains(&chain.text)
+        {
+            self.declare(reader, &name);
+        }
+        if let Some((_, target)) = target.filter(|(_, target)| TRANSLATES.contains(&target.text)) {
+            let problem = target.problem(format!("`{}` is not carried over", target.text));
+            let help = "Plimsoll translates addresses for NAT services only; another router has to do this";
+            reader.problems.add(problem.help(help));
+        }
+        let mut rule = Rule {
+            place: first.place,
+            steps: std::mem::take(&mut self.steps),
+            lost: std::mem::take(&mut self.lost),
+        };
+        // What marks is rather read too wide than lost; what ends the way of a packet is rather not.
+        let assumed = rule.sets_mark() || rule.calls().is_some();
+        let lost = self.conditions.iter().map(|word| word.not_carried(assumed));
+        rule.lost.extend(lost);
+        if !assumed && !self.conditions.is_empty() {
+            let never = Step::If {
+                test: Test::Always,
+                negated: true,
+            };
+            rule.steps.insert(0, never);
+        }
+        insert(reader.firewall.chain(name, self.v6), rule, at);
+        Ok(())
+    }
+
+    fn test(&mut self, test: Test, negated: bool) {
+        self.steps.push(Step::If { test, negated });
+    }
+
+    fn condition(&mut self, word: Token<'t>, negated: bool) -> Read<()> {
+        match word.text {
+            // What they load is seen by its own options.
+            "-m" | "--match" => self.module = self.value(word)?.text,
+            "--comment" => {
+                self.value(word)?;
+                // Without quotes it may have several words.
+                while self
+                    .words
+                    .next_if(|next| !next.text.starts_with('-') && next.text != "!")
+                    .is_some()
+                {}
+            }
+            "-s" | "--source" | "--src" | "-d" | "--destination" | "--dst" => {
+                let nets = self.values(word)?.into_iter().map(Token::network);
+                let nets = nets.collect::<Read<Vec<_>>>()?;
+                if let Some(net) = nets.first() {
+                    let v6 = net.addr().is_ipv6();
+                    self.test(Test::Family { v6 }, false);
+                }
+                let from = word.text.starts_with("-s") || word.text.starts_with("--s");
+                let field = if from { Field::From } else { Field::To };
+                self.test(Test::Nets(field, nets), negated);
+            }
+            "-p" | "--protocol" | "--proto" => {
+                let value = self.value(word)?;
+                if !matches!(value.text, "all" | "0") {
+                    let protocols = value.protocol().into_iter().collect();
+                    self.test(Test::Protocols(protocols), negated);
+                }
+            }
+            "--dport" | "--dports" | "--destination-port" | "--destination-ports" => {
+                self.ports(word, &[Field::Port], negated)?;
+            }
+            "--sport" | "--sports" | "--source-port" | "--source-ports" => {
+                self.ports(word, &[Field::FromPort], negated)?;
+            }
+            "--mark" if matches!(self.module, "mark" | "connmark") => {
+                let (value, mask) = self.value(word)?.masked_mark()?;
+                let of_connection = self.module == "connmark";
+                let test = Test::Mark {
+                    of_connection,
+                    value,
+                    mask,
+                };
+                self.test(test, negated);
+            }
+            // Sessions are begun by what is new, and known afterwards.
+            "--ctstate" | "--state" => {
+                let states = self.values(word)?;
+                let is_new = states.iter().any(|state| state.text == "NEW");
+                if is_new == negated {
+                    self.test(Test::Always, true);
+                }
+            }
+            // As IPVS sees it.
+            "--dst-type" if !negated => {
+                let kind = self.value(word)?;
+                if kind.text != "LOCAL" {
+                    self.conditions.push(word);
+                }
+            }
+            "--syn" if !negated => {}
+            _ if word.text.starts_with('-') => {
+                self.conditions.push(word);
+                while self
+                    .words
+                    .next_if(|next| !next.text.starts_with('-') && next.text != "!")
+                    .is_some()
+                {}
+            }
+            _ => self.conditions.push(word),
+        }
+        Ok(())
+    }
+
+    fn ports(&mut self, word: Token<'t>, fields: &[Field], negated: bool) -> Read<()> {
+        let ports = self.values(word)?.into_iter().map(|value| value.ports(':'));
+        let ports = ports.collect::<Read<Vec<_>>>()?;
+        for field in fields {
+            self.test(Test::Ports(*field, ports.clone()), negated);
+        }
+        Ok(())
+    }
+
+    /// What becomes of a packet; the target's own options follow it.
+    fn target(&mut self, option: Token<'t>, target: Token<'t>) -> Read<()> {
+        let goes = option.text.starts_with("-g") || option.text == "--goto";
+        let step = match target.text {
+            "MARK" => {
+                let bits = self.bits(target)?;
+                Step::SetMark(bits)
+            }
+            "CONNMARK" => {
+                let options = |word: &Token<'_>| word.text.starts_with("--");
+                match self
+                    .words
+                    .peek()
+                    .filter(|word| options(word))
+                    .map(|word| word.text)
+                {
+                    Some(option @ ("--save-mark" | "--restore-mark")) => {
+                        self.words.next();
+                        if let Some(mask) = self.words.peek().filter(|word| options(word)) {
+                            return Err(mask.problem("a mark of some bits only is not copied here"));
+                        }
+                        if option == "--save-mark" {
+                            Step::Save
+                        } else {
+                            Step::Restore
+                        }
+                    }
+                    _ => Step::SetConnection(self.bits(target)?),
+                }
+            }
+            "ACCEPT" => Step::Verdict(Verdict::Accept),
+            "DROP" | "REJECT" => {
+                self.rest();
+                Step::Verdict(Verdict::Drop)
+            }
+            "RETURN" => Step::Verdict(Verdict::Return),
+            name if GOES_ON.contains(&name) => {
+                self.rest();
+                return Ok(());
+            }
+            name if TRANSLATES.contains(&name) => {
+                self.rest();
+                Step::Verdict(Verdict::Accept)
+            }
+            name => {
+                let name = self.name(name);
+                Step::Verdict(if goes {
+                    Verdict::Goto(name)
+                } else {
+                    Verdict::Jump(name)
+                })
+            }
+        };
+        self.steps.push(step);
+        Ok(())
+    }
+
+    /// A target's options that say nothing here.
+    fn rest(&mut self) {
+        while self.words.next().is_some() {}
+    }
+
+    /// The options of `MARK` and `CONNMARK` (iptables-extensions(8)).
+    fn bits(&mut self, target: Token<'t>) -> Read<Bits> {
+        let option = self.words.next();
+        let Some(option) = option.filter(|word| word.text.starts_with("--")) else {
+            let problem = target.problem("this line sets no mark");
+            return Err(Box::new(problem.help("expected --set-mark or --set-xmark")));
+        };
+        let (value, mask) = self.value(option)?.masked_mark()?;
+        Ok(match option.text {
+            "--set-xmark" => Bits {
+                keep: !mask,
+                flip: value,
+            },
+            "--set-mark" => Bits::NONE.and(!mask).or(value),
+            "--and-mark" => Bits::NONE.and(value),
+            "--or-mark" => Bits::NONE.or(value),
+            "--xor-mark" => Bits::NONE.xor(value),
+            _ => {
+                let problem = target.problem("this line sets no mark");
+                return Err(Box::new(problem.help("expected --set-mark or --set-xmark")));
+            }
+        })
+    }
+}

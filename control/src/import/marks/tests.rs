@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod evaluated;
+
 /// The rules of mark 5 as items, for IPv4 and for IPv6, and what was told.
 fn read(text: &str) -> ([Vec<String>; 2], Vec<String>) {
     let (marks, diagnostics) = Marks::read("test", text);
@@ -11,8 +13,17 @@ fn read(text: &str) -> ([Vec<String>; 2], Vec<String>) {
         .filter(|item| !item.message.contains("says not where to"))
         .map(|item| item.message.clone())
         .collect();
-    let rules = |v6| marks.rules(5, v6).iter().map(item).collect();
+    let rules = |v6| items(&marks, 5, v6);
     ([rules(false), rules(true)], told)
+}
+
+fn items(marks: &Marks, mark: u32, v6: bool) -> Vec<String> {
+    let ordered = marks.resolve(&[(mark, v6)]);
+    ordered
+        .iter()
+        .flat_map(|(_, rules)| rules)
+        .map(item)
+        .collect()
 }
 
 #[track_caller]
@@ -89,36 +100,50 @@ fn what_cannot_be_carried_over_is_told() {
         "-A PREROUTING -i eth0 -p tcp -j MARK --set-mark 5",
         "`-i` is not",
     );
-    tells("-A OUTPUT -p tcp -j MARK --set-mark 5", "`OUTPUT` is not");
     for (line, wanted) in [
-        ("tcp dport != 80 meta mark set 5", "what a packet is not"),
         (
             "tcp dport @web meta mark set 5",
             "a set that is not on this line",
         ),
         ("tcp dport { 80, 443 meta mark set 5", "no end"),
         ("tcp dport http meta mark set 5", "`http` is not a port"),
-        (
-            "icmp type 8 meta l4proto icmp meta mark set 5",
-            "no protocol",
-        ),
-        (
-            "tcp dport 80 meta mark set meta mark or 0x5",
-            "`meta` is no mark",
-        ),
-        ("tcp dport 80 meta mark set 0", "`0` is no mark"),
-        ("tcp dport 80 meta mark set 5 or 6", "some bits only"),
+        ("meta mark set tcp dport map { 80 : 5 }", "`tcp` is no mark"),
         ("ip daddr www.example.org meta mark set 5", "no address"),
-        (
-            "-A PREROUTING ! -d 10.0.0.1 -j MARK --set-mark 5",
-            "what a packet is not",
-        ),
-        (
-            "-A PREROUTING -j MARK --set-xmark 0x5/0xff",
-            "some bits only",
-        ),
-        ("-A PREROUTING -j MARK --or-mark 5", "sets no mark"),
         ("-A PREROUTING -j MARK --set-mark", "lacks its value"),
+        ("-A PREROUTING -j MARK", "sets no mark"),
+        ("-D PREROUTING -j MARK --set-mark 5", "`-D` is not read"),
+        (
+            "*mangle\n:WEB - [0:0]\n-A WEB -j MARK --set-mark 5",
+            "no rule here jumps to the chain `WEB`",
+        ),
+        (
+            "-A OUTPUT -p tcp -j MARK --set-mark 5",
+            "IPVS does not see the marks of the chain `OUTPUT`",
+        ),
+        (
+            "-A FORWARD -p tcp -j MARK --set-mark 5",
+            "IPVS does not see the marks of the chain `FORWARD`",
+        ),
+        (
+            "table ip m {\n chain f {\n type filter hook forward priority mangle;\n tcp dport 80 meta mark set 5\n }\n}",
+            "IPVS does not see the marks of the chain `f`",
+        ),
+        (
+            "*nat\n-A POSTROUTING -s 10.0.0.0/8 -j MASQUERADE\nCOMMIT",
+            "`MASQUERADE` is not carried over",
+        ),
+        (
+            "-t nat -A POSTROUTING -j SNAT --to-source 192.0.2.1",
+            "`SNAT` is not carried over",
+        ),
+        (
+            "table ip n {\n chain post {\n type nat hook postrouting priority srcnat;\n ip saddr 10.0.0.0/8 masquerade\n }\n}",
+            "`masquerade` is not carried over",
+        ),
+        (
+            "-A INPUT -s 198.51.100.7 -j DROP",
+            "rules that drop packets are not carried over (1)",
+        ),
     ] {
         tells(line, wanted);
         assert_eq!(read(line).0, [Vec::<String>::new(), Vec::new()], "{line}");
@@ -126,21 +151,123 @@ fn what_cannot_be_carried_over_is_told() {
 }
 
 #[test]
+fn what_marks_nothing_that_ipvs_balances_is_passed_over() {
+    for line in [
+        "meta l4proto icmp meta mark set 5",
+        "ip daddr 10.0.9.1 tcp dport 80 ct mark set 5",
+        "-A PREROUTING -d 10.0.9.1 -p tcp -j CONNMARK --set-xmark 0x5/0xffffffff",
+        "-A PREROUTING -d 10.0.9.1 -m conntrack --ctstate ESTABLISHED -j MARK --set-mark 5",
+        "ip daddr 10.0.9.1 meta mark set 0",
+    ] {
+        becomes(line, &[], &[]);
+    }
+}
+
+#[test]
+fn bits_conditions_and_chains_are_worked_out() {
+    let web = ["{ protocol: tcp, to: \"10.0.9.1/32\", ports: [80] }"];
+    for text in [
+        // Bits.
+        "ip daddr 10.0.9.1 tcp dport 80 meta mark set meta mark or 0x5",
+        "ip daddr 10.0.9.1 tcp dport 80 meta mark set mark and 0xffffff00 xor 0x5",
+        "-A PREROUTING -d 10.0.9.1 -p tcp --dport 80 -j MARK --or-mark 5",
+        "-A PREROUTING -d 10.0.9.1 -p tcp --dport 80 -j MARK --set-xmark 0x5/0xff",
+        "-A PREROUTING -d 10.0.9.1 -p tcp --dport 80 -j MARK --set-xmark 0x4/0x4\n\
+         -A PREROUTING -d 10.0.9.1 -p tcp --dport 80 -m mark --mark 0x4/0x4 -j MARK --set-xmark 0x1/0x1",
+        // What is true of every first packet that IPVS sees.
+        "-A PREROUTING -d 10.0.9.1 -p tcp -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -m tcp --dport 80 -j MARK --set-mark 5",
+        // A connection's mark.
+        "-A PREROUTING -d 10.0.9.1 -p tcp --dport 80 -j CONNMARK --set-mark 5\n-A PREROUTING -j CONNMARK --restore-mark",
+        // Chains of one's own, their conditions, and what comes behind a jump.
+        "*mangle\n:PREROUTING ACCEPT [0:0]\n:WEB - [0:0]\n[3:180] -A PREROUTING -d 10.0.9.0/24 -p tcp -j WEB\n\
+         -A WEB ! -d 10.0.9.1 -j RETURN\n-A WEB -p tcp --dport 80 -j MARK --set-mark 5 -m comment --comment \"a -j MARK # b\"\nCOMMIT",
+        "table inet m {\n set web {\n type inet_service\n elements = { 80,\n 443 }\n }\n chain pre {\n\
+         type filter hook prerouting priority mangle; policy accept;\n ip daddr 10.0.9.1 jump web\n }\n\
+         chain web {\n tcp dport 80 meta mark set 0x00000005 accept\n }\n}",
+        "nft add table ip m; nft \"add chain ip m pre { type filter hook prerouting priority mangle; }\"; \
+         nft add rule ip m pre ip daddr 10.0.9.1 tcp dport 80 meta mark set 5",
+        // In the order of the hooks, whatever the order of the text.
+        "-t mangle -A INPUT -d 10.0.9.1 -p tcp --dport 80 -j MARK --set-mark 5\n\
+         -t mangle -A PREROUTING -d 10.0.9.1 -p tcp --dport 80 -j MARK --set-mark 6",
+    ] {
+        becomes(text, &web, &[]);
+    }
+    // What a packet is not.
+    becomes(
+        "tcp dport != 80 ip daddr 10.0.9.1 meta mark set 5",
+        &["{ protocol: tcp, to: \"10.0.9.1/32\", ports: [\"0-79\", \"81-65535\"] }"],
+        &[],
+    );
+    becomes(
+        "-A PREROUTING ! -d 10.0.0.0/9 -p udp -j MARK --set-mark 5",
+        &[
+            "{ protocol: udp, to: \"0.0.0.0/5\" }",
+            "{ protocol: udp, to: \"8.0.0.0/7\" }",
+            "{ protocol: udp, to: \"10.128.0.0/9\" }",
+            "{ protocol: udp, to: \"11.0.0.0/8\" }",
+            "{ protocol: udp, to: \"12.0.0.0/6\" }",
+            "{ protocol: udp, to: \"16.0.0.0/4\" }",
+            "{ protocol: udp, to: \"32.0.0.0/3\" }",
+            "{ protocol: udp, to: \"64.0.0.0/2\" }",
+            "{ protocol: udp, to: \"128.0.0.0/1\" }",
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn a_firewalls_own_family_is_the_programs_that_wrote_it() {
+    let rule =
+        "*mangle\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -j MARK --set-mark 5\nCOMMIT\n";
+    let v6 = ["{ protocol: tcp, to: \"::/0\" }"];
+    becomes(rule, &["{ protocol: tcp }"], &v6);
+    becomes(
+        &format!("# Generated by ip6tables-save v1.8.9\n{rule}"),
+        &[],
+        &v6,
+    );
+    becomes(
+        &format!("# Generated by iptables-save v1.8.9\n{rule}"),
+        &["{ protocol: tcp }"],
+        &[],
+    );
+}
+
+#[test]
+fn chains_that_call_each_other_carry_no_mark() {
+    let text = "*mangle\n:PREROUTING ACCEPT [0:0]\n:A - [0:0]\n:B - [0:0]\n-A PREROUTING -j A\n-A A -j B\n-A B -j A\n\
+                -A A -j MARK --set-mark 5\n";
+    tells(text, "chains call each other in a circle");
+    assert_eq!(read(text).0, [Vec::<String>::new(), Vec::new()]);
+}
+
+#[test]
+fn too_much_is_told_and_not_worked_out() {
+    let rule = |n: usize| {
+        let (to, from) = (n / 200, n % 200);
+        format!(
+            "-A PREROUTING ! -s 10.0.{from}.0/24 ! -d 10.1.{to}.0/24 -p tcp --dport {n} --sport {n} -j MARK --set-mark {n}\n"
+        )
+    };
+    let text: String = (1..4000).map(rule).collect();
+    tells(&text, "too many, or too entangled");
+}
+
+#[test]
 fn a_rule_without_a_destination_is_told_and_can_be_narrowed() {
     let line = "tcp dport 80 meta mark set 5";
     let (marks, diagnostics) = Marks::read("test", line);
     assert_eq!((diagnostics.errors(), diagnostics.warnings()), (0, 1));
-    let narrow = marks.within(&[
+    let narrow = marks.clone().within(&[
         "10.0.9.0/24".parse().unwrap(),
         "2001:db8::/64".parse().unwrap(),
     ]);
-    let items = |v6| narrow.rules(5, v6).iter().map(item).collect::<Vec<_>>();
     assert_eq!(
-        items(false),
+        items(&narrow, 5, false),
         ["{ protocol: tcp, to: \"10.0.9.0/24\", ports: [80] }"]
     );
     assert_eq!(
-        items(true),
+        items(&narrow, 5, true),
         ["{ protocol: tcp, to: \"2001:db8::/64\", ports: [80] }"]
     );
 }
@@ -149,15 +276,18 @@ fn a_rule_without_a_destination_is_told_and_can_be_narrowed() {
 fn what_nft_is_told_is_read_as_the_same_rules() {
     let line = "ip saddr 198.51.100.0/24 ip daddr 10.0.9.0/24 udp sport { 1-9, 11 } udp dport { 53 } meta mark set 5";
     let (marks, _) = Marks::read("test", line);
-    let rules = marks.rules(5, false);
-    let written: Vec<String> = rules.iter().map(|rule| nft_line(5, false, rule)).collect();
+    let rules = |marks: &Marks, v6| marks.resolve(&[(5, v6)]).remove(0).1;
+    let written: Vec<String> = rules(&marks, false)
+        .iter()
+        .map(|rule| nft_line(5, false, rule))
+        .collect();
     let (again, told) = Marks::read("test", &written.join("\n"));
     assert_eq!(told.errors(), 0);
-    assert_eq!(again.rules(5, false), rules);
+    assert_eq!(rules(&again, false), rules(&marks, false));
     let (marks, _) = Marks::read("test", "ip6 daddr ::/0 meta mark set 5");
-    let line = nft_line(5, true, &marks.rules(5, true)[0]);
+    let line = nft_line(5, true, &rules(&marks, true)[0]);
     assert_eq!(
         line,
-        "nft add rule ip6 plimsoll prerouting meta l4proto { tcp, udp, sctp } meta mark set 5"
+        "nft add rule ip6 plimsoll prerouting meta l4proto { tcp, udp, sctp } meta mark set 5 accept"
     );
 }
