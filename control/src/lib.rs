@@ -9,6 +9,7 @@ pub mod config;
 pub mod daemon;
 pub mod import;
 pub mod metrics;
+pub mod output_file;
 pub mod rate;
 pub mod report;
 pub mod running;

@@ -1,86 +1,132 @@
 //! `/metrics`: the workers' counters summed when they are asked for, in Prometheus' text form.
-//! Names and labels are a contract; nothing is counted here.
+//! Names and labels are a contract; nothing is counted here, and nobody is made to wait.
 
 mod family;
+mod services;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::spec::{PortRole, PortSpec};
 use plimsoll_dataplane::stats::{Counter, PortCounters, WorkerStats};
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
 use prometheus::{Registry, TextEncoder};
 
 use crate::report;
 use crate::running::{DeviceCounts, Running, Shared, lock};
 use family::{Family, counter, gauge};
+use services::OfServices;
 
 /// The page of metrics.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    registry: Registry,
+    running: Shared,
 }
 
 impl Metrics {
     /// The metrics of `running`.
     ///
     /// # Errors
-    /// When two metrics have one name, which is a mistake in this file.
+    /// When two metrics have one name, which is a mistake in this room.
     pub fn new(running: Shared) -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let descriptions = {
-            let running = lock(&running);
-            let families = families(&running);
-            families
-                .iter()
-                .map(Family::description)
-                .collect::<Result<_, _>>()?
-        };
-        registry.register(Box::new(Source {
-            running,
-            descriptions,
-        }))?;
-        Ok(Self { registry })
+        let mut page = Page::of(&lock(&running));
+        let families = page.before.by_ref().chain(page.after.by_ref());
+        for name in families.chain(services::families().map(|of| of.family())) {
+            registry.register(Box::new(name.description()?))?;
+        }
+        Ok(Self { running })
     }
 
-    /// The page.
+    /// The page as it is now: to be written piece by piece, whenever its reader has read the piece before. No other
+    /// user of what runs is kept waiting meanwhile.
+    #[must_use]
+    pub fn page(&self) -> Page {
+        Page::of(&lock(&self.running))
+    }
+
+    /// The whole page, which may be large.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn text(&self) -> prometheus::Result<String> {
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+        self.page().collect()
     }
 }
 
-struct Source {
-    running: Shared,
-    descriptions: Vec<Desc>,
+/// A page that is written in pieces, each of a few hundred samples at most.
+///
+/// All of it is about one snapshot. Counters are read when their piece is written.
+#[derive(Debug)]
+pub struct Page {
+    snapshot: Arc<Snapshot>,
+    before: std::vec::IntoIter<Family>,
+    services: std::vec::IntoIter<OfServices>,
+    /// The family of services that is being written, and where its next piece begins.
+    under_way: Option<(OfServices, services::Place)>,
+    after: std::vec::IntoIter<Family>,
 }
 
-impl Collector for Source {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.iter().collect()
+impl Page {
+    fn of(running: &Running) -> Self {
+        let mut after = workers(running);
+        after.extend(ports(running));
+        Self {
+            snapshot: Arc::clone(running.snapshot()),
+            before: process(running).into_iter(),
+            services: services::families().collect::<Vec<_>>().into_iter(),
+            under_way: None,
+            after: after.into_iter(),
+        }
     }
 
-    fn collect(&self) -> Vec<MetricFamily> {
-        let running = lock(&self.running);
-        families(&running).into_iter().map(Family::finish).collect()
+    /// The next piece of the families of services; `None` after the last.
+    fn next_of_services(&mut self) -> Option<prometheus::Result<String>> {
+        let (of, mut place) = match self.under_way.take() {
+            Some(under_way) => under_way,
+            None => (self.services.next()?, services::Place::default()),
+        };
+        let is_first = !place.has_begun;
+        let family = of.piece(&self.snapshot, &mut place);
+        if !place.is_end(&self.snapshot) {
+            self.under_way = Some((of, place));
+        }
+        Some(text(family, is_first))
     }
+}
+
+impl Iterator for Page {
+    type Item = prometheus::Result<String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(family) = self.before.next() {
+            return Some(text(family, true));
+        }
+        if let Some(piece) = self.next_of_services() {
+            return Some(piece);
+        }
+        self.after.next().map(|family| text(family, true))
+    }
+}
+
+/// A family as Prometheus reads it; without its head if that was written with an earlier piece.
+fn text(family: Family, with_head: bool) -> prometheus::Result<String> {
+    if family.is_empty() {
+        return Ok(String::new());
+    }
+    let text = TextEncoder::new().encode_to_string(&[family.finish()])?;
+    if with_head {
+        return Ok(text);
+    }
+    let lines = text.split_inclusive('\n');
+    Ok(lines.skip_while(|line| line.starts_with("# ")).collect())
 }
 
 /// Whether the port is an exception path to the kernel.
 pub(crate) fn is_kernel(port: &PortSpec) -> bool {
     matches!(port.role, PortRole::Kernel { .. })
-}
-
-fn families(running: &Running) -> Vec<Family> {
-    let mut all = process(running);
-    all.extend(services(running));
-    all.extend(workers(running));
-    all.extend(ports(running));
-    all
 }
 
 fn process(running: &Running) -> Vec<Family> {
@@ -110,89 +156,12 @@ fn process(running: &Running) -> Vec<Family> {
     for (reason, count) in report::drops(running.stats(), true) {
         drops.add(&[("reason", &reason)], count);
     }
-    vec![build, start, generation, reloads, capacity, drops]
-}
-
-/// One metric of services and of real servers: what to say, and where the number is.
-type Counted = (&'static str, &'static str, fn(&report::Counters) -> u64);
-
-const COUNTED: [Counted; 5] = [
-    ("sessions", "Sessions scheduled", |counts| counts.conns),
-    ("in_packets", "Packets of clients", |counts| {
-        counts.in_packets
-    }),
-    (
-        "in_bytes",
-        "Bytes of clients' packets, from the IP header on",
-        |counts| counts.in_bytes,
-    ),
-    (
-        "out_packets",
-        "Packets of real servers that passed through (NAT)",
-        |counts| counts.out_packets,
-    ),
-    (
-        "out_bytes",
-        "Bytes of real servers' packets that passed through (NAT)",
-        |counts| counts.out_bytes,
-    ),
-];
-
-fn services(running: &Running) -> Vec<Family> {
-    let family = |of: &str, (name, help, _): &Counted| {
-        counter(
-            &format!("{of}_{name}_total"),
-            &format!("{help}, by {of}.", of = of_whom(of)),
-        )
-    };
-    let mut by_service: Vec<Family> = COUNTED.iter().map(|one| family("service", one)).collect();
-    let mut by_real: Vec<Family> = COUNTED.iter().map(|one| family("real", one)).collect();
-    let mut present = gauge(
-        "real_sessions",
-        "Sessions at present, by real server and whether they count as active.",
+    let mut lost = counter(
+        "log_lines_lost_total",
+        "Lines of the log that were not written, since nobody read them or there was no room.",
     );
-    let mut persistent = gauge(
-        "real_persistent_clients",
-        "Clients that persistence keeps at the real server, by real server.",
-    );
-    let mut weight = gauge(
-        "real_weight",
-        "The real server's share of new sessions; 0 takes none.",
-    );
-    for service in report::services(running.snapshot(), None) {
-        let vip = service.target.address();
-        let labels = [
-            ("service", service.name.as_str()),
-            ("vip", vip.as_str()),
-            ("protocol", service.target.protocol()),
-        ];
-        for (family, (_, _, value)) in by_service.iter_mut().zip(COUNTED) {
-            family.add(&labels, value(&service.counters));
-        }
-        for real in &service.reals {
-            let address = real.address.to_string();
-            let labels = [
-                ("service", service.name.as_str()),
-                ("real", address.as_str()),
-            ];
-            for (family, (_, _, value)) in by_real.iter_mut().zip(COUNTED) {
-                family.add(&labels, value(&real.counters));
-            }
-            persistent.add(&labels, real.persistent);
-            weight.add(&labels, u64::from(real.weight));
-            for (state, count) in [("active", real.active), ("inactive", real.inactive)] {
-                let [service, real] = labels;
-                present.add(&[service, real, ("state", state)], count);
-            }
-        }
-    }
-    by_service.append(&mut by_real);
-    by_service.extend([present, persistent, weight]);
-    by_service
-}
-
-fn of_whom(of: &str) -> &str {
-    if of == "real" { "real server" } else { of }
+    lost.add(&[], running.lost_log_lines());
+    vec![build, start, generation, reloads, capacity, drops, lost]
 }
 
 /// One counter of the workers.
@@ -372,7 +341,10 @@ fn ports(running: &Running) -> Vec<Family> {
         .iter()
         .map(|(of, help, _)| counter(&name(of), help))
         .collect();
-    let mut up = gauge("port_link_up", "Whether the port has a link.");
+    let mut up = gauge(
+        "port_link_up",
+        "Whether the port has a link, as far as is known.",
+    );
     for (place, (port, device)) in running.ports().enumerate() {
         let side = if is_kernel(port) { "kernel" } else { "network" };
         let labels = [("port", &*port.name), ("side", side)];
@@ -384,7 +356,8 @@ fn ports(running: &Running) -> Vec<Family> {
         for (family, (_, _, value)) in devices.iter_mut().zip(OF_DEVICES) {
             family.add(&labels, value(&counts));
         }
-        up.add(&labels, u64::from(device.link_up()));
+        let link = running.links().get(place).copied().unwrap_or_default();
+        up.add(&labels, u64::from(link));
     }
     traffic.append(&mut devices);
     traffic.push(up);

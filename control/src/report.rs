@@ -9,6 +9,7 @@ use std::time::Duration;
 use plimsoll_dataplane::flow;
 use plimsoll_dataplane::session::Flags;
 use plimsoll_dataplane::snapshot::Snapshot;
+use plimsoll_dataplane::snapshot::id::RealId;
 use plimsoll_dataplane::snapshot::model::{ForwardMethod, RealServer, Totals, VirtualService};
 use plimsoll_dataplane::snapshot::target;
 use plimsoll_dataplane::stats::WorkerStats;
@@ -136,6 +137,9 @@ pub struct Real {
     pub forward: Forward,
     /// Its share of new sessions; 0 takes none.
     pub weight: u32,
+    /// Whether it is no longer configured, and shown only until its last session ends; left out if it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
     /// With this many sessions it gets no new ones; left out if there is no limit.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub upper: u32,
@@ -188,7 +192,8 @@ pub enum Target {
 }
 
 impl Target {
-    fn of(target: &target::Target) -> Self {
+    /// That of a service in force.
+    pub(crate) fn of(target: &target::Target) -> Self {
         match target {
             target::Target::Vip(vip) => Self::Vip {
                 vip: Written(Vip {
@@ -243,6 +248,9 @@ pub struct Service {
     /// Which packets are its.
     #[serde(flatten)]
     pub target: Target,
+    /// Whether it is no longer configured, and shown only until its last session ends; left out if it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
     /// Its scheduler's name.
     pub scheduler: String,
     /// Its settings by the names that `ipvsadm -b` takes; left out if there are none.
@@ -260,7 +268,7 @@ pub struct Service {
     /// The averages of late; left out where no time passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
-    /// In scheduling order.
+    /// In scheduling order; after them those that were removed and have sessions left.
     pub reals: Vec<Real>,
 }
 
@@ -390,42 +398,67 @@ fn is_zero<N: Copy + Default + PartialEq>(number: &N) -> bool {
     *number == N::default()
 }
 
-/// The configured services and what was counted for them, in the order of their slots; with rates if
-/// somebody estimates them.
+/// The services and what was counted for them, in the order of their slots; with rates if somebody estimates
+/// them. Those that were removed are among them while they have sessions.
 #[must_use]
 pub fn services(snapshot: &Snapshot, rates: Option<&Rates>) -> Vec<Service> {
-    snapshot
-        .configured_services()
+    let services = snapshot.services.iter();
+    services
+        .filter(|one| is_shown(snapshot, one))
         .map(|one| service(snapshot, rates, one))
         .collect()
 }
 
-fn service(snapshot: &Snapshot, rates: Option<&Rates>, service: &VirtualService) -> Service {
-    let reals = service
-        .candidates
-        .iter()
-        .filter_map(|candidate| {
-            let real = snapshot.real(candidate.real)?;
-            let load = snapshot.load(real.id);
-            let totals = snapshot.real_totals(real.id);
-            Some(Real {
-                address: SocketAddr::new(real.address, real.port),
-                forward: real.forward.into(),
-                weight: candidate.weight,
-                upper: real.limits.upper,
-                lower: real.limits.lower,
-                active: load.active,
-                inactive: load.inactive,
-                persistent: totals.persistent,
-                counters: totals.into(),
-                rate: rates.map(|rates| rates.of_real(service, real)),
-            })
-        })
-        .collect();
+/// Whether a service is configured, or has sessions left.
+pub(crate) fn is_shown(snapshot: &Snapshot, service: &VirtualService) -> bool {
+    service.configured || removed_reals(snapshot, service).next().is_some()
+}
+
+/// The real servers that were removed from a service and have sessions or templates left.
+pub(crate) fn removed_reals<'s>(
+    snapshot: &'s Snapshot,
+    service: &'s VirtualService,
+) -> impl Iterator<Item = &'s RealServer> {
+    let live = |id: &&RealId| snapshot.live_sessions(**id) > 0;
+    let live = service.former.iter().filter(live);
+    live.filter_map(|id| snapshot.real(*id))
+}
+
+/// One service as `plimsoll list -o json` shows it.
+#[must_use]
+pub(crate) fn service(
+    snapshot: &Snapshot,
+    rates: Option<&Rates>,
+    service: &VirtualService,
+) -> Service {
+    let shown = |real: &RealServer, weight: Option<u32>| {
+        let load = snapshot.load(real.id);
+        let totals = snapshot.real_totals(real.id);
+        Real {
+            address: SocketAddr::new(real.address, real.port),
+            forward: real.forward.into(),
+            weight: weight.unwrap_or_default(),
+            removed: weight.is_none(),
+            upper: real.limits.upper,
+            lower: real.limits.lower,
+            active: load.active,
+            inactive: load.inactive,
+            persistent: totals.persistent,
+            counters: totals.into(),
+            rate: rates.map(|rates| rates.of_real(service, real)),
+        }
+    };
+    let configured = service.candidates.iter().filter_map(|candidate| {
+        let real = snapshot.real(candidate.real)?;
+        Some(shown(real, Some(candidate.weight)))
+    });
+    let removed = removed_reals(snapshot, service).map(|real| shown(real, None));
+    let reals = configured.chain(removed).collect();
     let scheduler = service.scheduler.kind();
     Service {
         name: service.name.to_string(),
         target: Target::of(&service.target),
+        removed: !service.configured,
         scheduler: scheduler.to_string(),
         scheduler_flags: scheduler.flags().into_iter().map(Cow::from).collect(),
         persistence: service.persistence.map(|persistence| Persistence {

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -55,8 +56,8 @@ pub struct DeviceCounts {
 pub trait Device: Send + std::fmt::Debug {
     /// Its driver.
     fn driver(&self) -> String;
-    /// Whether there is a link.
-    fn link_up(&self) -> bool;
+    /// Whether there is a link; `None` if that cannot be found out at present, say for want of descriptors.
+    fn link(&self) -> Option<bool>;
     /// What it counted.
     fn counts(&self) -> DeviceCounts;
 }
@@ -80,6 +81,8 @@ pub struct Parts {
     pub workers: Vec<WorkerHandle>,
     /// Time 0 of the workers.
     pub start: Instant,
+    /// Lines of the log that were not written.
+    pub lost_log_lines: Arc<AtomicU64>,
 }
 
 /// Announcements that a worker is given at once, so that taking them does not delay packets.
@@ -91,6 +94,8 @@ const MOST_BATCHES: usize = 16;
 #[derive(Debug)]
 pub struct Running {
     parts: Parts,
+    /// Whether each port had a link when that was last known.
+    links: Vec<bool>,
     /// VIPs that are still to be announced.
     announcements: Vec<(PortId, IpAddr)>,
     rates: Rates,
@@ -99,12 +104,13 @@ pub struct Running {
     reload_turns: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// The running load balancer, shared by all that serve somebody on the control thread.
+/// The running load balancer, shared by the control thread and the thread that answers the API.
 pub type Shared = Arc<Mutex<Running>>;
 
-/// The only one to use it, for a moment.
+/// The only one to use it, for a moment: nobody waits for a client or a file meanwhile, and whoever looks at all
+/// services gives it back every few hundred.
 pub fn lock(shared: &Shared) -> MutexGuard<'_, Running> {
-    // All users are on one thread, and one that panicked has taken the process with it.
+    // One that panicked has taken the process with it.
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -120,9 +126,20 @@ pub async fn reload(shared: &Shared, colour: bool) -> Reload {
         )
     };
     let _turn = turns.lock().await;
+    let (tell, told) = tokio::sync::oneshot::channel();
     let path = file.clone();
-    let read = tokio::task::spawn_blocking(move || config::load(&path)).await;
-    let read = read.unwrap_or_else(|gone| Err(config::unread(&file, &gone)));
+    // Not by `spawn_blocking`, which panics where the system has no thread to give.
+    let thread = std::thread::Builder::new().name("reload".to_owned());
+    let thread = thread.spawn(move || {
+        // Nobody listens any more if the process is about to end.
+        let _ = tell.send(config::load(&path));
+    });
+    let read = match thread {
+        Ok(_) => told
+            .await
+            .unwrap_or_else(|gone| Err(config::unread(&file, &gone))),
+        Err(error) => Err(config::unread(&file, &error)),
+    };
     lock(shared).put_or_report(read, colour)
 }
 
@@ -130,7 +147,10 @@ impl Running {
     /// Nothing is changed or announced yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
+        let links = parts.devices.iter();
+        let links = links.map(|device| device.link().unwrap_or(false));
         Self {
+            links: links.collect(),
             parts,
             announcements: Vec::new(),
             rates: Rates::new(Time::default()),
@@ -163,6 +183,27 @@ impl Running {
         self.parts.ports.iter().zip(devices)
     }
 
+    /// Whether each port had a link when [`Self::look_at_links`] last knew, in the order of the ports.
+    #[must_use]
+    pub fn links(&self) -> &[bool] {
+        &self.links
+    }
+
+    /// Asks the ports for their links; to be called once a second or so. Returns those that changed, by their places.
+    /// A port that cannot tell at present stays as it was.
+    pub fn look_at_links(&mut self) -> Vec<usize> {
+        let mut changed = Vec::new();
+        for (place, (device, was_up)) in self.parts.devices.iter().zip(&mut self.links).enumerate()
+        {
+            if let Some(is_up) = device.link()
+                && std::mem::replace(was_up, is_up) != is_up
+            {
+                changed.push(place);
+            }
+        }
+        changed
+    }
+
     /// Sessions that all workers together can hold.
     #[must_use]
     pub fn session_capacity(&self) -> u64 {
@@ -191,6 +232,12 @@ impl Running {
     pub fn estimate(&mut self) {
         let now = self.now();
         self.rates.advance(now, self.parts.publisher.current());
+    }
+
+    /// Lines of the log that were not written, as nobody read them or they could not be.
+    #[must_use]
+    pub fn lost_log_lines(&self) -> u64 {
+        self.parts.lost_log_lines.load(Ordering::Relaxed)
     }
 
     /// When the daemon was started.

@@ -6,8 +6,13 @@
 )]
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread;
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 fn plimsoll(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_plimsoll"))
@@ -146,4 +151,143 @@ fn a_reader_that_goes_away_is_no_failure() {
         assert_eq!(output.status.code(), Some(0), "{args:?}");
         assert_eq!(text(&output.stderr), "", "{args:?}");
     }
+}
+
+/// A socket that accepts connections on its own, as that of a stopped process does.
+fn silent_socket(folder: &Path) -> (String, UnixListener) {
+    let path = folder.join("control.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    (path.to_str().unwrap().to_owned(), listener)
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_is_not_waited_for() {
+    for (args, words) in [
+        (&["list"][..], "gives no sign for 200ms"),
+        (&["list", "--sessions"], "--timeout"),
+        (&["drops"], "stopped"),
+        (&["reload"], "gives no sign"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (socket, _listener) = silent_socket(folder.path());
+        let output = plimsoll(&[&["--socket", &socket, "--timeout", "200ms"], args].concat());
+        assert_eq!(output.status.code(), Some(5), "{args:?}: {output:?}");
+        assert!(text(&output.stderr).contains(words), "{output:?}");
+    }
+    let output = plimsoll(&["--timeout", "soon", "list"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_daemon_that_stops_in_the_middle_or_whose_queue_is_full_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, listener) = silent_socket(folder.path());
+    let ask = || plimsoll(&["--socket", &socket, "--timeout", "200ms", "list"]);
+    let half = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut question = [0; 16];
+        stream.read_exact(&mut question).unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"capacity\":")
+            .unwrap();
+        (listener, stream)
+    });
+    let output = ask();
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    assert!(text(&output.stderr).contains("gives no sign"), "{output:?}");
+    let (_listener, _stream) = half.join().unwrap();
+
+    let mut waiting = Vec::new();
+    loop {
+        let stream = rustix::net::socket_with(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::NONBLOCK,
+            None,
+        )
+        .unwrap();
+        let address = SocketAddrUnix::new(socket.as_str()).unwrap();
+        if rustix::net::connect(&stream, &address).is_err() {
+            break;
+        }
+        waiting.push(stream);
+    }
+    let output = ask();
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    assert!(text(&output.stderr).contains("gives no sign"), "{output:?}");
+}
+
+#[test]
+fn results_that_find_no_room_are_told_with_exit_1() {
+    let file = sample("nat-two-arm.yaml");
+    let file = file.to_str().unwrap();
+    for args in [
+        &["check", file][..],
+        &["check", "-o", "json", file],
+        &["schema"],
+        &["completion", "bash"],
+        &["export", "ipvsadm", file],
+        &["--help"],
+        &["simulate", "--config", file],
+        &["simulate", "--config", file, "--report", "-"],
+    ] {
+        let full = fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_plimsoll"))
+            .args(args)
+            .stdout(full)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {output:?}");
+    }
+}
+
+#[test]
+fn an_import_writes_over_none_of_its_inputs_and_leaves_no_half_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let text = "include more.conf\nvirtual_server 192.0.2.10 80 {\n  protocol TCP\n  lb_algo rr\n  lb_kind DR\n}\n";
+    fs::write(at("keepalived.conf"), text).unwrap();
+    fs::write(at("more.conf"), "! nothing\n").unwrap();
+    for output in ["keepalived.conf", "more.conf", "./keepalived.conf"] {
+        let done = plimsoll(&[
+            "import",
+            "keepalived",
+            &at("keepalived.conf"),
+            "-o",
+            &at(output),
+        ]);
+        assert_eq!(done.status.code(), Some(1), "{output}: {done:?}");
+        assert_eq!(fs::read_to_string(at("keepalived.conf")).unwrap(), text);
+        assert_eq!(fs::read_to_string(at("more.conf")).unwrap(), "! nothing\n");
+    }
+    let done = plimsoll(&[
+        "import",
+        "keepalived",
+        &at("keepalived.conf"),
+        "-o",
+        "/dev/full",
+    ]);
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    assert!(text_of(&done).contains("No space left"), "{done:?}");
+    let done = plimsoll(&[
+        "import",
+        "keepalived",
+        &at("keepalived.conf"),
+        "-o",
+        &at("out.yaml"),
+    ]);
+    assert!(
+        fs::read_to_string(at("out.yaml"))
+            .unwrap()
+            .contains("192.0.2.10:80"),
+        "{done:?}"
+    );
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+}
+
+fn text_of(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }

@@ -4,13 +4,15 @@
 #![cfg(test)]
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{PipeReader, PipeWriter, Read as _, Write as _, pipe};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -76,13 +78,16 @@ services:
 
     fn spawn(&self) -> Child {
         let log = fs::File::create(self.path("log")).unwrap();
-        Command::new(env!("CARGO_BIN_EXE_plimsolld"))
+        self.command().stderr(log).spawn().unwrap()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_plimsolld"));
+        command
             .arg("--config")
             .arg(self.path("config.yaml"))
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap()
+            .stdin(Stdio::null());
+        command
     }
 
     fn log(&self) -> String {
@@ -92,6 +97,16 @@ services:
     /// Starts the daemon and waits until it answers.
     fn start(&mut self) {
         self.daemon = Some(self.spawn());
+        self.wait_until_it_answers();
+    }
+
+    /// Starts the daemon with its log elsewhere, and waits until it answers.
+    fn start_logging_to(&mut self, log: impl Into<Stdio>) {
+        self.daemon = Some(self.command().stderr(log).spawn().unwrap());
+        self.wait_until_it_answers();
+    }
+
+    fn wait_until_it_answers(&mut self) {
         let end = Instant::now() + Duration::from_secs(20);
         while !self.ask(&["list"]).status.success() {
             let ended = self.daemon.as_mut().unwrap().try_wait().unwrap();
@@ -195,6 +210,11 @@ fn it_answers_while_it_runs_and_leaves_nothing_behind() {
             .starts_with("HTTP/1.1 403"),
         "changes are for the control socket"
     );
+
+    place.signal(Signal::STOP);
+    let output = place.ask(&["--timeout", "100ms", "list"]);
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    place.signal(Signal::CONT);
 
     place.signal(Signal::TERM);
     assert!(place.end().success(), "{}", place.log());
@@ -368,4 +388,131 @@ fn what_is_wrong_at_the_start_is_said_with_what_to_do() {
         assert!(log.contains(words), "{to}: {log}");
         assert!(!place.path("run/control.sock").exists());
     }
+}
+
+/// A pipe that has no room left.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = pipe().unwrap();
+    ioctl_fionbio(&writer, true).unwrap();
+    while writer.write(&[b'.'; 4096]).is_ok() {}
+    while writer.write(b".").is_ok() {}
+    ioctl_fionbio(&writer, false).unwrap();
+    (reader, writer)
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_nothing_up() {
+    let mut place = Place::new();
+    let manager = UnixDatagram::bind(place.path("notify")).unwrap();
+    manager
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let (mut reader, writer) = full_pipe();
+    let daemon = place
+        .command()
+        .env("NOTIFY_SOCKET", place.path("notify"))
+        .env("WATCHDOG_USEC", "1000000")
+        .stderr(writer)
+        .spawn();
+    place.daemon = Some(daemon.unwrap());
+    place.wait_until_it_answers();
+    let mut buffer = [0; 512];
+    let mut told = || {
+        let length = manager.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    while !told().contains("READY=1") {}
+
+    let good = place.config();
+    place.write(&good.replace("weight: 3", "weight: 0"));
+    assert!(place.answer(&["reload"]).contains("generation 2"));
+    place.write(&good.replace("scheduler: rr", "scheduler: fastest"));
+    assert_eq!(place.ask(&["reload"]).status.code(), Some(3));
+    place.write(&good);
+    place.signal(Signal::HUP);
+    while !told().contains("RELOADING=1") {}
+    while !told().contains("generation 3") {}
+    let page = place.http("GET /metrics");
+    assert!(page.contains("plimsoll_snapshot_generation 3\n"), "{page}");
+    // More than once, so that it comes from the loop that goes on.
+    for _ in 0..3 {
+        while !told().contains("WATCHDOG=1") {}
+    }
+    place.signal(Signal::TERM);
+    assert!(place.end().success());
+    let mut left = String::new();
+    reader.read_to_string(&mut left).unwrap();
+    assert!(left.chars().all(|c| c == '.'), "{left}");
+}
+
+#[test]
+fn a_log_without_room_or_without_a_reader_is_lost_and_counted() {
+    let full = || {
+        Stdio::from(
+            fs::OpenOptions::new()
+                .write(true)
+                .open("/dev/full")
+                .unwrap(),
+        )
+    };
+    // Its reader is gone at once.
+    let closed = || Stdio::from(pipe().unwrap().1);
+    for log in [&full as &dyn Fn() -> Stdio, &closed] {
+        let mut place = Place::new();
+        place.start_logging_to(log());
+        place.write(&place.config().replace("weight: 3", "weight: 0"));
+        assert!(place.answer(&["reload"]).contains("generation 2"));
+        let page = place.http("GET /metrics");
+        let lost = page
+            .lines()
+            .find_map(|line| line.strip_prefix("plimsoll_log_lines_lost_total "));
+        assert!(lost.unwrap().parse::<u64>().unwrap() > 0, "{page}");
+        place.signal(Signal::TERM);
+        assert!(place.end().success());
+
+        place.write("version: 1\n");
+        let mut refused = place.command().stderr(log()).spawn().unwrap();
+        assert_eq!(wait(&mut refused).code(), Some(3));
+    }
+    let place = Place::new();
+    place.write("version: 1\n");
+    let (_reader, writer) = full_pipe();
+    let mut refused = place.command().stderr(writer).spawn().unwrap();
+    assert_eq!(wait(&mut refused).code(), Some(3));
+}
+
+#[test]
+fn connections_without_a_question_take_nobody_elses_descriptors() {
+    let mut place = Place::new();
+    // Of these, DPDK and the rest of the process need some 50.
+    let limited = Command::new("sh")
+        .args(["-c", "ulimit -n 200; exec \"$@\"", "sh"])
+        .arg(env!("CARGO_BIN_EXE_plimsolld"))
+        .arg("--config")
+        .arg(place.path("config.yaml"))
+        .stderr(fs::File::create(place.path("log")).unwrap())
+        .spawn();
+    place.daemon = Some(limited.unwrap());
+    place.wait_until_it_answers();
+    let address = ("127.0.0.1", place.http);
+    let held: Vec<_> = (0..300)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    let page = place.http("GET /metrics");
+    assert!(
+        page.contains("plimsoll_port_link_up{port=\"wan\",side=\"network\"} 1\n"),
+        "{page}"
+    );
+    assert!(place.answer(&["list"]).contains("192.0.2.10:80"));
+    place.write(&place.config().replace("weight: 3", "weight: 0"));
+    assert!(place.answer(&["reload"]).contains("generation 2"));
+    assert!(!place.log().contains("link is down"), "{}", place.log());
+    assert!(
+        place.log().contains("too many connections"),
+        "{}",
+        place.log()
+    );
+    drop(held);
+    place.signal(Signal::TERM);
+    assert!(place.end().success(), "{}", place.log());
 }

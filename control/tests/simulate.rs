@@ -537,6 +537,56 @@ fn impossible_inputs_and_outputs_fail_with_the_reason_and_destroy_nothing() {
 }
 
 #[test]
+fn a_report_takes_the_place_of_nothing_that_the_run_reads_or_writes() {
+    let good = pcap(&[(0, query(1))]);
+    for report in [
+        "config.yaml",
+        "good",
+        "next.yaml",
+        "out",
+        "hard",
+        "soft",
+        "new",
+    ] {
+        let bench = Bench::new(CONFIG);
+        bench.file("good", &good);
+        bench.file("next.yaml", CONFIG.as_bytes());
+        bench.file("out", b"old");
+        fs::hard_link(bench.path("good"), bench.path("hard")).unwrap();
+        std::os::unix::fs::symlink("config.yaml", bench.path("soft")).unwrap();
+        let (exit, error) = bench.cli(&[
+            "--in=eth0={}/good",
+            "--reload=1={}/next.yaml",
+            "--out=eth0={}/out",
+            "--out=eth1={}/./new",
+            &format!("--report={{}}/{report}"),
+        ]);
+        assert_eq!(exit, Exit::Failed, "{report}: {error}");
+        assert!(error.contains("would destroy"), "{report}: {error}");
+        assert_eq!(fs::read(bench.path("good")).unwrap(), good, "{report}");
+        assert_eq!(fs::read(bench.path("out")).unwrap(), b"old", "{report}");
+        let config = fs::read_to_string(bench.path("config.yaml")).unwrap();
+        assert_eq!(config, CONFIG, "{report}");
+        assert!(!bench.path("new").exists(), "{report}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_whatever_is_written() {
+    let good = pcap(&[(0, query(1))]);
+    for option in ["--report=/dev/full", "--out=eth1=/dev/full"] {
+        let bench = Bench::new(CONFIG);
+        bench.file("good", &good);
+        let (exit, error) = bench.cli(&["--in=eth0={}/good", option]);
+        assert_eq!(exit, Exit::Failed, "{option}: {error}");
+        assert!(
+            error.contains("/dev/full: No space left"),
+            "{option}: {error}"
+        );
+    }
+}
+
+#[test]
 fn reloads_are_checked_before_anything_runs() {
     for seconds in ["x", "", "-1", "NaN", "inf", "1e300", "5000000000"] {
         let (exit, _) = Bench::new(CONFIG).cli(&[&format!("--reload={seconds}={{}}/config.yaml")]);

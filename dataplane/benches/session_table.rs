@@ -4,6 +4,10 @@
 //! `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` puts all three into huge pages, as the daemon's tables are.
 
 #![expect(
+    clippy::print_stdout,
+    reason = "a tool that may end when nobody reads it"
+)]
+#![expect(
     clippy::disallowed_types,
     reason = "a benchmark reads the clock: the longest burst is no mean"
 )]

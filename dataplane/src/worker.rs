@@ -28,8 +28,11 @@ pub enum Command {
 
 /// Commands that one worker holds at most.
 const COMMANDS: usize = 64;
-/// Slots of the session table that one poll shows at most.
+/// Slots of the session table that one poll shows at most, if it found nothing else to do.
 const LIST_STEP: usize = 256;
+/// The same beside packets, whose time each takes: a slot that holds a session takes about 30 ns and a full burst more
+/// than 1.5 us. Half a million polls a second still show a table of a million sessions within a second or two.
+const LIST_STEP_BESIDE_PACKETS: usize = 2;
 /// Announcements that one poll makes at most.
 const ANNOUNCE_STEP: usize = 16;
 
@@ -196,7 +199,11 @@ where
         let work = self.take_messages(now) + self.receive(now);
         self.engine.tick(self.reader.current(), now);
         self.obey();
-        self.list();
+        self.list(if work > 0 {
+            LIST_STEP_BESIDE_PACKETS
+        } else {
+            LIST_STEP
+        });
         self.transmit();
         let polls = if work > 0 {
             &self.engine.stats.busy_polls
@@ -347,7 +354,8 @@ where
         }
     }
 
-    fn list(&mut self) {
+    /// Shows some slots of the session table to the oldest listing.
+    fn list(&mut self, slots: usize) {
         let Some((listing, place)) = self.listings.first_mut() else {
             return;
         };
@@ -363,13 +371,13 @@ where
             Place::V4(cursor) => {
                 let next = sessions
                     .v4
-                    .scan(*cursor, LIST_STEP, |_, session| listing.put(session));
+                    .scan(*cursor, slots, |_, session| listing.put(session));
                 Some(next.map_or(Place::V6(0), Place::V4))
             }
             Place::V6(cursor) => {
                 let next = sessions
                     .v6
-                    .scan(*cursor, LIST_STEP, |_, session| listing.put(session));
+                    .scan(*cursor, slots, |_, session| listing.put(session));
                 next.map(Place::V6)
             }
         };

@@ -215,17 +215,33 @@ impl Port {
         self.capabilities
     }
 
-    /// Whether there is a link. `net_af_packet` always claims one, so its interface is asked.
+    /// Whether there is a link, and that can be found out. See [`Self::link`].
     #[must_use]
     pub fn link_up(&self) -> bool {
+        self.link() == Some(true)
+    }
+
+    /// Whether there is a link; `None` if that cannot be found out at present: asking takes a descriptor.
+    /// `net_af_packet` always claims one, so its interface is asked. An interface that is gone has none.
+    #[must_use]
+    pub fn link(&self) -> Option<bool> {
         if let Some(index) = self.kernel_interface {
-            return kernel::is_running(index).unwrap_or(false);
+            return match kernel::is_running(index) {
+                Ok(is_running) => Some(is_running),
+                Err(error) => {
+                    let gone = [libc::ENXIO, libc::ENODEV];
+                    let is_gone = error
+                        .raw_os_error()
+                        .is_some_and(|code| gone.contains(&code));
+                    is_gone.then_some(false)
+                }
+            };
         }
         let _control = self.device.control();
         let mut up = false;
         // SAFETY: the port exists while `self.device` is held.
         let status = unsafe { dpdk_sys::plim_port_link_up(self.device.id(), &raw mut up) };
-        status == 0 && up
+        (status == 0).then_some(up)
     }
 
     /// The counters, all 0 if the driver has none.

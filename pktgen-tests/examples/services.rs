@@ -1,6 +1,11 @@
 //! `cargo run --release -p plimsoll-pktgen-tests --example services -- 1000000`: prints as JSON how long
 //! a configuration of so many services takes, and each change of it. A second number limits the reloads.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "a tool that may end when nobody reads it"
+)]
+
 use anyhow::Context as _;
 use plimsoll_pktgen_tests::bench::services;
 

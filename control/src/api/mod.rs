@@ -1,7 +1,12 @@
 //! The daemon's HTTP: metrics and read-only questions for everybody, changes on the control socket only.
 //! Routes and JSON; what is told is in `report.rs`, what is done in `running.rs`.
 
+pub mod server;
+mod services;
 mod sessions;
+mod stream;
+
+use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
@@ -10,10 +15,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::metrics::Metrics;
-use crate::report::{Drops, Reload, ReloadResult, Services, Timeouts};
+use crate::report::{Drops, Reload, ReloadResult, Timeouts};
 use crate::running::{self, Shared, lock};
 
 /// What every request may use.
@@ -22,6 +27,8 @@ pub struct Api {
     running: Shared,
     metrics: Metrics,
     reloads: mpsc::UnboundedSender<Reload>,
+    /// The right to list sessions.
+    listings: Arc<Semaphore>,
 }
 
 impl Api {
@@ -32,31 +39,36 @@ impl Api {
             running,
             metrics,
             reloads,
+            listings: Arc::new(Semaphore::new(1)),
         }
     }
 
     /// What anybody who reaches the HTTP address may ask.
     pub fn read_only(self) -> Router {
         questions()
+            .route(SESSIONS, get(sessions::refuse))
             .route(RELOAD, post(refuse_change))
             .with_state(self)
     }
 
     /// What may be asked and changed on the control socket.
     pub fn control(self) -> Router {
-        questions().route(RELOAD, post(reload)).with_state(self)
+        questions()
+            .route(SESSIONS, get(sessions::list))
+            .route(RELOAD, post(reload))
+            .with_state(self)
     }
 }
 
 const RELOAD: &str = "/api/v1/reload";
+const SESSIONS: &str = "/api/v1/sessions";
 
 fn questions() -> Router<Api> {
     Router::new()
         .route("/", get(index))
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
-        .route("/api/v1/services", get(services))
-        .route("/api/v1/sessions", get(sessions::list))
+        .route("/api/v1/services", get(services::list))
         .route("/api/v1/timeouts", get(timeouts))
         .route("/api/v1/drops", get(drops))
 }
@@ -66,16 +78,26 @@ async fn index() -> &'static str {
      /metrics          for Prometheus\n\
      /api/v1/status    what runs\n\
      /api/v1/services  virtual services and real servers with their counters and rates\n\
-     /api/v1/sessions  sessions, ?limit=N\n\
+     /api/v1/sessions  sessions, ?limit=N; on the control socket only\n\
      /api/v1/timeouts  how long idle sessions live\n\
      /api/v1/drops     dropped packets by reason, ?all=true for those without any\n"
 }
 
 async fn metrics(State(api): State<Api>) -> Response {
-    match api.metrics.text() {
-        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
+    let page = api.metrics.page();
+    let body = stream::streamed(async move |pieces| {
+        for piece in page {
+            match piece {
+                Ok(piece) => pieces.send(piece).await?,
+                Err(error) => {
+                    tracing::error!("the metrics cannot be written: {error}");
+                    return pieces.fail(std::io::Error::other(error)).await;
+                }
+            }
+        }
+        Ok(())
+    });
+    ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], body).into_response()
 }
 
 async fn status(State(api): State<Api>) -> Json<serde_json::Value> {
@@ -97,14 +119,15 @@ async fn status(State(api): State<Api>) -> Json<serde_json::Value> {
         .collect();
     let ports: Vec<_> = running
         .ports()
-        .map(|(port, device)| {
+        .zip(running.links())
+        .map(|((port, device), link_up)| {
             serde_json::json!({
                 "name": &*port.name,
                 "kernel": crate::metrics::is_kernel(port),
                 "driver": device.driver(),
                 "mac": port.mac.to_string(),
                 "mtu": port.mtu,
-                "link_up": device.link_up(),
+                "link_up": link_up,
             })
         })
         .collect();
@@ -117,14 +140,6 @@ async fn status(State(api): State<Api>) -> Json<serde_json::Value> {
         "workers": workers,
         "ports": ports,
     }))
-}
-
-async fn services(State(api): State<Api>) -> Json<Services> {
-    let running = lock(&api.running);
-    Json(Services {
-        capacity: running.session_capacity(),
-        services: crate::report::services(running.snapshot(), Some(running.rates())),
-    })
 }
 
 async fn timeouts(State(api): State<Api>) -> Json<Timeouts> {

@@ -1,23 +1,29 @@
-//! Sessions on their way from the workers' tables to an answer, a few at a time.
+//! Sessions on their way from the workers' tables to an answer, a few at a time, for one asker at a time.
 //! Never waits for a worker: one that does not answer in time makes the answer incomplete.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use plimsoll_dataplane::worker::{Listing, SessionRecord};
 use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::Api;
-use crate::report::{self, Sessions};
+use super::stream::{Gone, Pieces, streamed};
+use crate::report;
 use crate::running::lock;
 
 /// Most sessions in one answer; about 150 bytes each.
 const MOST: usize = 1_000_000;
-/// How long the workers may take.
+/// Sessions that are sent at once.
+const PIECE: usize = 512;
+/// How long the workers may show none.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a question waits for the one before it.
+const TURN: Duration = Duration::from_secs(2);
 /// Workers refill their part in this time even if they share a CPU with this thread.
 const PAUSE: Duration = Duration::from_micros(500);
 
@@ -26,52 +32,89 @@ pub(super) struct SessionsQuery {
     limit: Option<usize>,
 }
 
-pub(super) async fn list(
-    State(api): State<Api>,
-    Query(query): Query<SessionsQuery>,
-) -> Json<Sessions> {
+/// Why others than the control socket's users do not get them.
+pub(super) async fn refuse() -> (StatusCode, &'static str) {
+    (
+        StatusCode::FORBIDDEN,
+        "sessions name clients, so they are shown on the control socket only: use `plimsoll list --sessions`\n",
+    )
+}
+
+pub(super) async fn list(State(api): State<Api>, Query(query): Query<SessionsQuery>) -> Response {
+    let turn = Arc::clone(&api.listings).acquire_owned();
+    // Each takes the workers' time.
+    let Ok(Ok(turn)) = tokio::time::timeout(TURN, turn).await else {
+        let said = "somebody else lists sessions at present; try again in a moment\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, said).into_response();
+    };
     let most = query.limit.unwrap_or(MOST).min(MOST);
-    let (listings, workers) = {
+    let body = streamed(async move |pieces| {
+        let _turn = turn;
+        tokio::select! {
+            sent = send(&api, most, &pieces) => sent,
+            () = pieces.gone() => Err(Gone),
+        }
+    });
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// Sends at most `most` sessions and whether there are more, in the form of [`report::Sessions`].
+async fn send(api: &Api, most: usize, pieces: &Pieces) -> Result<(), Gone> {
+    let (mut listings, workers) = {
         let running = lock(&api.running);
         (running.list_sessions(), running.workers().len())
     };
-    let asked_all = listings.len() == workers;
-    let (records, complete) = collect(listings, most).await;
-    let running = lock(&api.running);
-    let (snapshot, now) = (running.snapshot(), running.now());
-    Json(Sessions {
-        sessions: records
-            .iter()
-            .filter(|record| record.deadline > now)
-            .map(|record| report::session(snapshot, record, now))
-            .collect(),
-        truncated: !(asked_all && complete),
-    })
+    let mut truncated = listings.len() < workers;
+    let (mut left, mut seen_at) = (most, Instant::now());
+    let mut piece = String::from("{\"sessions\":[");
+    let mut comma = "";
+    loop {
+        let records = take(&mut listings, left.clamp(1, PIECE));
+        if left == 0 && !records.is_empty() {
+            truncated = true;
+            break;
+        } else if !records.is_empty() {
+            left -= records.len();
+            seen_at = Instant::now();
+            // A slot outlives its sessions, so the newest snapshot has all of theirs.
+            let (snapshot, now) = {
+                let running = lock(&api.running);
+                (Arc::clone(running.snapshot()), running.now())
+            };
+            for record in records.iter().filter(|record| record.deadline > now) {
+                let session = report::session(&snapshot, record, now);
+                if let Ok(session) = serde_json::to_string(&session) {
+                    piece.push_str(std::mem::replace(&mut comma, ","));
+                    piece.push_str(&session);
+                }
+            }
+            pieces.send(std::mem::take(&mut piece)).await?;
+        } else if listings.is_empty() {
+            break;
+        } else if seen_at.elapsed() >= PATIENCE {
+            truncated = true;
+            break;
+        } else {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    piece.push_str(&format!("],\"truncated\":{truncated}}}"));
+    pieces.send(piece).await
 }
 
-/// Takes at most `most` records; says whether these are all there were.
-async fn collect(mut listings: Vec<Arc<Listing>>, most: usize) -> (Vec<SessionRecord>, bool) {
+/// Takes at most `most` records, and drops the listings that are through.
+fn take(listings: &mut Vec<Arc<Listing>>, most: usize) -> Vec<SessionRecord> {
     let mut records = Vec::new();
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let before = records.len();
-        listings.retain(|listing| {
-            // Asked first: what was put in before it was done is taken below.
-            let done = listing.is_done();
-            while let Some(record) = listing.take() {
-                if records.len() == most {
-                    return true;
-                }
-                records.push(record);
-            }
-            !done
-        });
-        if listings.is_empty() {
-            return (records, true);
+    listings.retain(|listing| {
+        // Asked first: what was put in before it was done is taken below.
+        let done = listing.is_done();
+        while records.len() < most {
+            let Some(record) = listing.take() else {
+                return !done;
+            };
+            records.push(record);
         }
-        if records.len() >= most && before == records.len() || Instant::now() >= end {
-            return (records, false);
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+        true
+    });
+    records
 }

@@ -53,3 +53,110 @@ async fn everybody_may_ask_and_only_the_control_socket_may_change() {
     assert_eq!(status, StatusCode::OK, "{body}");
     assert_eq!(reloads.try_recv().unwrap().result, ReloadResult::Unchanged);
 }
+
+#[tokio::test]
+async fn sessions_name_clients_and_are_shown_on_the_control_socket_only() {
+    let (running, _file) = running();
+    let shared = Arc::new(Mutex::new(running));
+    let api = api(&shared);
+    let (status, said) = ask(api.clone().read_only(), "GET", SESSIONS).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(said.contains("plimsoll list --sessions"), "{said}");
+}
+
+fn api(shared: &Shared) -> Api {
+    let metrics = Metrics::new(Arc::clone(shared)).unwrap();
+    Api::new(Arc::clone(shared), metrics, mpsc::unbounded_channel().0)
+}
+
+// Time jumps to whatever is waited for.
+#[tokio::test(start_paused = true)]
+async fn one_listing_of_sessions_at_a_time_and_none_waits_for_ever() {
+    let (running, _file) = running();
+    let shared = Arc::new(Mutex::new(running));
+    let control = api(&shared).control();
+    let question = || Request::get(SESSIONS).body(Body::empty()).unwrap();
+    // The worker of this test never answers.
+    let first = control.clone().oneshot(question()).await.unwrap();
+    assert_eq!(first.status(), StatusCode::OK);
+    let (status, said) = ask(control.clone(), "GET", SESSIONS).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{said}");
+    let body = first.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(&*body, br#"{"sessions":[],"truncated":true}"#);
+    // A client that has gone makes room.
+    drop(control.clone().oneshot(question()).await.unwrap());
+    let (status, _) = ask(control, "GET", SESSIONS).await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn many_services_are_listed_in_order_in_pieces_that_are_small() {
+    let (mut running, file) = running();
+    let mut text = std::fs::read_to_string(file.path()).unwrap();
+    for number in 0..2000 {
+        let (high, low) = (number / 250, number % 250);
+        text.push_str(&format!(
+            "  - {{ name: s{number}, vip: \"198.51.{high}.{low}:80\", reals: [{{ address: 192.0.2.21 }}] }}\n"
+        ));
+    }
+    std::fs::write(file.path(), text).unwrap();
+    assert_eq!(running.reload(false).result, ReloadResult::Applied);
+    let shared = Arc::new(Mutex::new(running));
+    let control = api(&shared).control();
+    let question = Request::get("/api/v1/services").body(Body::empty());
+    let mut body = control
+        .oneshot(question.unwrap())
+        .await
+        .unwrap()
+        .into_body();
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let piece = frame.unwrap().into_data().unwrap();
+        assert!(piece.len() < 256 << 10, "{}", piece.len());
+        whole.extend(piece);
+    }
+    let list: crate::report::Services = serde_json::from_slice(&whole).unwrap();
+    let names = list.services.iter().map(|service| service.name.as_str());
+    let expected = (0..2000).map(|number| format!("s{number}"));
+    let expected: Vec<_> = std::iter::once("web".to_owned()).chain(expected).collect();
+    assert_eq!(names.collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn a_removed_real_server_is_shown_until_its_last_session_ends() {
+    let (mut running, file) = running();
+    let old = running.snapshot().reals.iter().next().unwrap().id;
+    let counters = Arc::clone(running.snapshot());
+    let counters = counters.workers[0].reals.get(old.0).unwrap();
+    counters.enter(true);
+    let text = std::fs::read_to_string(file.path()).unwrap();
+    for (from, to, is_service) in [
+        ("192.0.2.21:80", "192.0.2.22:80", false),
+        ("192.0.2.10:80", "192.0.2.11:80", true),
+    ] {
+        std::fs::write(file.path(), text.replace(from, to)).unwrap();
+        assert_eq!(running.reload(false).result, ReloadResult::Applied);
+        let shared = Arc::new(Mutex::new(running));
+        let api = api(&shared);
+        let list = ask(api.clone().read_only(), "GET", "/api/v1/services")
+            .await
+            .1;
+        let list: crate::report::Services = serde_json::from_str(&list).unwrap();
+        let services = list.services.iter().filter(|one| one.removed == is_service);
+        let mut removed = services
+            .flat_map(|one| &one.reals)
+            .filter(|one| one.removed);
+        let real = removed.next().unwrap();
+        assert_eq!(real.address, "192.0.2.21:80".parse().unwrap());
+        assert_eq!((real.active, real.weight), (1, 0));
+        assert_eq!(removed.next(), None);
+        let page = ask(api.read_only(), "GET", "/metrics").await.1;
+        let line = "plimsoll_real_sessions{service=\"web\",real=\"192.0.2.21:80\",state=\"active\",removed=\"true\"} 1\n";
+        assert!(page.contains(line), "{page}");
+        running = Arc::into_inner(shared).unwrap().into_inner().unwrap();
+    }
+    counters.leave(true);
+    let list = crate::report::services(running.snapshot(), None);
+    let all = list.iter().flat_map(|one| &one.reals);
+    assert!(list.iter().all(|one| !one.removed) && all.clone().all(|one| !one.removed));
+}

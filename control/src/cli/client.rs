@@ -10,16 +10,23 @@ use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
 
 use super::{Exit, Terminal};
+use crate::config::leaf::print_duration;
 
-/// Longer than a reload of a million services and a list of a million sessions take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the daemon may leave a question without a sign, unless the user says otherwise.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The same for an order: a reload reads a file of a million services first.
+const PATIENCE_WITH_ORDERS: Duration = Duration::from_secs(60);
+/// How long until another try, when too many others wait for the daemon as well.
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
 /// The daemon at a socket.
 #[derive(Debug)]
 pub(super) struct Client {
     socket: PathBuf,
+    timeout: Option<Duration>,
 }
 
 /// Why there is no answer.
@@ -27,8 +34,13 @@ pub(super) struct Client {
 pub(super) enum NoAnswer {
     #[error("no daemon answers at {}: {}{}", socket.display(), plain(error), advice(error))]
     Unreachable { socket: PathBuf, error: io::Error },
-    #[error("the daemon at {} does not answer within {} s; see its log", .0.display(), PATIENCE.as_secs())]
-    Late(PathBuf),
+    #[error(
+        "the daemon at {} gives no sign for {}: it is stopped, stuck or very busy; see `systemctl status plimsolld` and \
+         its log, or wait longer with `plimsoll --timeout 60s ...`",
+        socket.display(),
+        print_duration(*patience)
+    )]
+    Late { socket: PathBuf, patience: Duration },
     #[error("the connection to the daemon broke: {0}; see its log")]
     Broken(#[from] hyper::Error),
     #[error("the daemon says: {0}")]
@@ -62,24 +74,27 @@ fn advice(error: &io::Error) -> &'static str {
 impl NoAnswer {
     /// Tells the user, and says how the program ends.
     pub(super) fn tell(&self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-        writeln!(terminal.err, "plimsoll: {self}")?;
+        // What the exit code says is true also if nobody reads why.
+        let _ = writeln!(terminal.err, "plimsoll: {self}");
         Ok(match self {
-            Self::Unreachable { .. } | Self::Late(_) | Self::Broken(_) => Exit::Unreachable,
+            Self::Unreachable { .. } | Self::Late { .. } | Self::Broken(_) => Exit::Unreachable,
             Self::Refused(_) | Self::Nonsense(_) | Self::Local(_) => Exit::Failed,
         })
     }
 }
 
 impl Client {
-    pub(super) fn new(socket: &Path) -> Self {
+    /// `timeout` is how long the daemon may give no sign, if that was said.
+    pub(super) fn new(socket: &Path, timeout: Option<Duration>) -> Self {
         Self {
             socket: socket.to_owned(),
+            timeout,
         }
     }
 
     /// The answer to a question.
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, NoAnswer> {
-        let (status, body) = self.send(Method::GET, path)?;
+        let (status, body) = self.send(Method::GET, path, PATIENCE)?;
         if status != StatusCode::OK {
             return Err(refused(status, &body));
         }
@@ -88,7 +103,7 @@ impl Client {
 
     /// What came of an order. The daemon says in words, not by its status, what it thinks of it.
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, NoAnswer> {
-        let (status, body) = self.send(Method::POST, path)?;
+        let (status, body) = self.send(Method::POST, path, PATIENCE_WITH_ORDERS)?;
         match status {
             StatusCode::OK | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT => {
                 Ok(serde_json::from_slice(&body)?)
@@ -97,24 +112,26 @@ impl Client {
         }
     }
 
-    fn send(&self, method: Method, path: &str) -> Result<(StatusCode, Bytes), NoAnswer> {
+    fn send(
+        &self,
+        method: Method,
+        path: &str,
+        patience: Duration,
+    ) -> Result<(StatusCode, Bytes), NoAnswer> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(async {
-            tokio::time::timeout(PATIENCE, self.exchange(method, path))
-                .await
-                .unwrap_or_else(|_| Err(NoAnswer::Late(self.socket.clone())))
-        })
+        let patience = self.timeout.unwrap_or(patience);
+        runtime.block_on(self.exchange(method, path, patience))
     }
 
-    async fn exchange(&self, method: Method, path: &str) -> Result<(StatusCode, Bytes), NoAnswer> {
-        let stream = tokio::net::UnixStream::connect(&self.socket)
-            .await
-            .map_err(|error| NoAnswer::Unreachable {
-                socket: self.socket.clone(),
-                error,
-            })?;
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        patience: Duration,
+    ) -> Result<(StatusCode, Bytes), NoAnswer> {
+        let stream = self.in_time(patience, self.connect()).await??;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
@@ -124,11 +141,49 @@ impl Client {
             .header(hyper::header::HOST, "plimsolld")
             .body(Empty::<Bytes>::new())
             .map_err(io::Error::other)?;
-        let response = sender.send_request(request).await?;
+        let response = self
+            .in_time(patience, sender.send_request(request))
+            .await??;
         let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
+        let (mut frames, mut body) = (response.into_body(), Vec::new());
+        while let Some(frame) = self.in_time(patience, frames.frame()).await? {
+            if let Ok(data) = frame?.into_data() {
+                body.extend_from_slice(&data);
+            }
+        }
         connection.abort();
-        Ok((status, body))
+        Ok((status, body.into()))
+    }
+
+    /// What comes of it, if anything does before the daemon counts as stopped.
+    async fn in_time<T>(
+        &self,
+        patience: Duration,
+        work: impl Future<Output = T>,
+    ) -> Result<T, NoAnswer> {
+        let done = tokio::time::timeout(patience, work).await;
+        done.map_err(|_| NoAnswer::Late {
+            socket: self.socket.clone(),
+            patience,
+        })
+    }
+
+    async fn connect(&self) -> Result<UnixStream, NoAnswer> {
+        loop {
+            match UnixStream::connect(&self.socket).await {
+                // As many wait already as the daemon lets wait.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::time::sleep(BETWEEN_TRIES).await;
+                }
+                Err(error) => {
+                    return Err(NoAnswer::Unreachable {
+                        socket: self.socket.clone(),
+                        error,
+                    });
+                }
+                Ok(stream) => return Ok(stream),
+            }
+        }
     }
 }
 

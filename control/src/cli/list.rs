@@ -62,7 +62,14 @@ impl Args {
     }
 
     fn services(&self, client: &Client) -> Result<String, NoAnswer> {
-        let list: Services = client.get("/api/v1/services")?;
+        let mut list: Services = client.get("/api/v1/services")?;
+        if self.output == Format::Text {
+            // The texts are ipvsadm's, which shows nothing that was removed.
+            list.services.retain(|service| !service.removed);
+            for service in &mut list.services {
+                service.reals.retain(|real| !real.removed);
+            }
+        }
         Ok(match self.output {
             Format::Json => serde_json::to_string_pretty(&list)? + "\n",
             Format::Text if self.stats => table::stats(&list, self.exact),

@@ -17,10 +17,12 @@ mod table;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
 use crate::config;
+use crate::config::leaf::Leaf as _;
 use client::Client;
 pub use output::{Exit, Format, Terminal};
 
@@ -38,6 +40,10 @@ pub struct Cli {
     )]
     #[arg(default_value = config::file::DEFAULT_SOCKET)]
     socket: PathBuf,
+    /// How long the daemon may give no sign before this ends with exit 5 [default: 10s; reload: 60s]. In front of
+    /// the command, since `list` has a `--timeout` of ipvsadm's.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
     #[command(subcommand)]
     command: Command,
 }
@@ -56,6 +62,13 @@ enum Command {
     Simulate(simulate::Args),
     Import(import::Args),
     Export(export::Args),
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    Duration::parse(text).map_err(|error| match error.help {
+        Some(help) => format!("{}; {help}", error.message),
+        None => error.message,
+    })
 }
 
 impl Command {
@@ -98,17 +111,18 @@ pub fn run(args: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are "errors" to clap, and print themselves in colour if they may.
-            let _ = error.print();
-            return if error.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Ok
+            let printed = error.print();
+            let nobody_reads = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+            return match printed {
+                _ if error.use_stderr() => Exit::Usage,
+                Err(error) if !nobody_reads(&error) => Exit::Failed,
+                _ => Exit::Ok,
             };
         }
     };
     let done = cli
         .command
-        .run(&Client::new(&cli.socket), terminal)
+        .run(&Client::new(&cli.socket, cli.timeout), terminal)
         .and_then(|exit| terminal.out.flush().map(|()| exit));
     match done {
         Ok(exit) => exit,

@@ -93,7 +93,9 @@ impl Args {
             workers: usize::from(self.workers),
             faults: self.faults.into(),
         };
-        let report = match simulate::run(&plan) {
+        let to_stdout = |path: &&PathBuf| path.as_os_str() == "-";
+        let file = self.report.as_ref().filter(|path| !to_stdout(path));
+        let report = match simulate::run_and_report(&plan, file.map(PathBuf::as_path)) {
             Ok(report) => report,
             Err(SimulateError::Config(diagnostics)) => {
                 super::check::complain(&diagnostics, terminal);
@@ -101,16 +103,12 @@ impl Args {
             }
             Err(error) => return fail(&error, terminal),
         };
-        match self.report {
-            Some(path) if path.as_os_str() == "-" => {
+        match &self.report {
+            Some(path) if to_stdout(&path) => {
                 serde_json::to_writer_pretty(&mut *terminal.out, &report)?;
                 writeln!(terminal.out)?;
             }
-            Some(path) => {
-                if let Err(error) = simulate::write_report(&report, &path) {
-                    return fail(&error, terminal);
-                }
-            }
+            Some(_) => {}
             None => writeln!(
                 terminal.out,
                 "{} frames in, {} out, {} dropped, {} sessions",
@@ -125,7 +123,8 @@ impl Args {
 }
 
 fn fail(error: &SimulateError, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-    writeln!(terminal.err, "plimsoll: {error}")?;
+    // The exit code says so too.
+    let _ = writeln!(terminal.err, "plimsoll: {error}");
     Ok(Exit::Failed)
 }
 

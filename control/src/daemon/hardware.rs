@@ -214,8 +214,8 @@ impl Device for Port {
         Self::driver(self).to_owned()
     }
 
-    fn link_up(&self) -> bool {
-        Self::link_up(self)
+    fn link(&self) -> Option<bool> {
+        Self::link(self)
     }
 
     fn counts(&self) -> DeviceCounts {

@@ -8,10 +8,12 @@ mod idle;
 mod log;
 mod notify;
 mod serve;
+mod servers;
 mod socket;
+mod watchdog;
 mod worker;
 
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -22,14 +24,17 @@ use clap::Parser;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
 use plimsoll_dpdk::Coverage;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{error, info, warn};
 
+use crate::api::server::Limits;
 use crate::cli::Exit;
 use crate::compile;
 use crate::config::{self, Loaded};
 use crate::metrics::Metrics;
 use crate::running::{Parts, Running};
 use hardware::Hardware;
+use log::Log;
 pub use log::LogFormat;
 use worker::Workers;
 
@@ -106,35 +111,50 @@ pub fn main() -> ExitCode {
             return ExitCode::from(exit.code());
         }
     };
-    log::start(args.log_format);
+    let log = match Log::start(args.log_format) {
+        Ok(log) => log,
+        Err(error) => {
+            // There is nobody else to tell.
+            let _ = writeln!(io::stderr(), "plimsolld: no thread for the log: {error}");
+            return ExitCode::from(Exit::Failed.code());
+        }
+    };
+    let exit = logged(&args, &log);
+    log.finish();
+    ExitCode::from(exit.code())
+}
+
+/// The whole program but for its arguments and the last lines of its log.
+fn logged(args: &Args, log: &Log) -> Exit {
     let loaded = match config::load(&args.config) {
         Ok(loaded) => loaded,
         Err(errors) => {
             let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            eprint!("{}", errors.report(colour));
-            return ExitCode::from(Exit::InvalidConfig.code());
+            log.raw(errors.report(colour));
+            return Exit::InvalidConfig;
         }
     };
     for warning in loaded.warnings.items() {
         warn!(file = %args.config.display(), "{}", warning.message);
     }
-    match run(&args.config, loaded) {
+    match run(&args.config, loaded, log) {
         Ok(()) => {
             info!("stopped");
-            ExitCode::SUCCESS
+            Exit::Ok
         }
         Err(error) => {
             error!("{error}");
-            ExitCode::from(Exit::Failed.code())
+            Exit::Failed
         }
     }
 }
 
 /// Everything from the first CPU to the last packet, in order.
-fn run(file: &Path, loaded: Loaded) -> Result<(), DaemonError> {
+fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
     // As it is told to those who ask from elsewhere.
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let start = loaded.valid.start().clone();
+    let descriptors = raise_descriptors();
     let placement = cpus::place(start.cpus.as_deref(), &cpus::usable())?;
     let sockets = socket::Sockets::bind(&start.socket, start.http)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -148,6 +168,7 @@ fn run(file: &Path, loaded: Loaded) -> Result<(), DaemonError> {
     // DPDK's helper threads stay on the CPU that this thread is on when it starts.
     if let Some(cpu) = placement.control {
         cpus::pin(cpu);
+        log.pin(cpu);
     }
 
     let hardware = Hardware::open(&start, placement.workers.len())?;
@@ -180,6 +201,7 @@ fn run(file: &Path, loaded: Loaded) -> Result<(), DaemonError> {
         publisher,
         workers: workers.handles(),
         start: time_zero,
+        lost_log_lines: Arc::clone(log.lost()),
     })));
     let metrics = Metrics::new(Arc::clone(&running))?;
     info!(
@@ -196,6 +218,7 @@ fn run(file: &Path, loaded: Loaded) -> Result<(), DaemonError> {
         metrics,
         sockets,
         signals,
+        limits: Limits::of_descriptors(descriptors),
         eal: &eal,
         ended: workers.ended(),
     }));
@@ -206,6 +229,20 @@ fn run(file: &Path, loaded: Loaded) -> Result<(), DaemonError> {
     // A file that is being read just now is not waited for.
     runtime.shutdown_background();
     outcome
+}
+
+/// Lets this process open as many descriptors as the system allows it to; returns how many these are.
+fn raise_descriptors() -> u64 {
+    let before = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: before.maximum,
+        maximum: before.maximum,
+    };
+    let limit = match setrlimit(Resource::Nofile, all) {
+        Ok(()) => all.current,
+        Err(_) => before.current,
+    };
+    limit.unwrap_or(u64::MAX)
 }
 
 /// The first snapshot.

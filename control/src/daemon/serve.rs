@@ -1,21 +1,25 @@
-//! The control thread at work: it serves the API, obeys signals and looks after the workers.
+//! The control thread at work: it obeys signals, looks after the workers and starts who serves the API.
 //! It decides nothing about the configuration; `running.rs` does.
 
-use std::future::IntoFuture as _;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use plimsoll_dpdk::Eal;
-use tokio::net::{TcpListener, UnixListener};
+use rustix::process;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{error, info, warn};
 
 use super::DaemonError;
-use super::notify::{self, Watchdog};
+use super::notify;
+use super::servers::Servers;
 use super::socket::Sockets;
+use super::watchdog::{Beat, Watchdog};
 use crate::api::Api;
+use crate::api::server::Limits;
 use crate::metrics::Metrics;
 use crate::report::{Reload, ReloadResult};
 use crate::running::{self, Shared, lock};
@@ -31,6 +35,8 @@ pub(super) struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
+    /// A log that has reached the limit of file sizes: caught, it is a write that fails, and not the end.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -40,6 +46,7 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            _file_size: signal(SignalKind::from_raw(process::Signal::XFSZ.as_raw()))?,
         })
     }
 }
@@ -50,6 +57,7 @@ pub(super) struct Plan<'a> {
     pub(super) metrics: Metrics,
     pub(super) sockets: Sockets,
     pub(super) signals: Signals,
+    pub(super) limits: Limits,
     pub(super) eal: &'a Eal,
     /// Tells which worker has ended, should one.
     pub(super) ended: watch::Receiver<Option<usize>>,
@@ -62,43 +70,45 @@ pub(super) async fn serve(plan: Plan<'_>) -> Result<(), DaemonError> {
         metrics,
         sockets,
         mut signals,
+        limits,
         eal,
         mut ended,
     } = plan;
     let (control, http, _file) = sockets.into_parts();
-    let listen = || -> io::Result<_> {
-        Ok((
-            UnixListener::from_std(control)?,
-            TcpListener::from_std(http)?,
-        ))
-    };
-    let (control, http) = listen().map_err(DaemonError::Runtime)?;
     let (tell_reload, mut reloads) = mpsc::unbounded_channel();
     let api = Api::new(running.clone(), metrics, tell_reload.clone());
-    let control = axum::serve(control, api.clone().control()).into_future();
-    let http = axum::serve(http, api.read_only()).into_future();
-    // Each question is a task of its own; these two only accept.
-    let servers = [tokio::spawn(control), tokio::spawn(http)];
+    // All who answer or watch do so on threads of their own, which end with this function.
+    let _servers = Servers::start(control, http, api, limits).map_err(DaemonError::Runtime)?;
+    let beat = Beat::default();
+    let stats = lock(&running)
+        .workers()
+        .iter()
+        .map(|one| Arc::clone(&one.stats))
+        .collect();
+    let _watchdog = notify::watchdog_interval()
+        .map(|interval| Watchdog::start(interval, stats, Arc::clone(&beat)))
+        .transpose()
+        .map_err(DaemonError::Runtime)?;
 
     let mut care = Care::new(running.clone());
     let mut rounds = interval_at(Instant::now() + ROUND, ROUND);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut watchdog = notify::watchdog_interval().map(interval);
     lock(&running).announce_all();
     notify::ready(lock(&running).snapshot().generation);
-    let outcome = loop {
+    loop {
+        beat.fetch_add(1, Ordering::Relaxed);
         tokio::select! {
             _ = signals.terminate.recv() => {
                 info!(signal = "SIGTERM", "asked to stop");
-                break Ok(());
+                return Ok(());
             }
             _ = signals.interrupt.recv() => {
                 info!(signal = "SIGINT", "asked to stop");
-                break Ok(());
+                return Ok(());
             }
             Ok(()) = ended.changed() => {
                 let worker = *ended.borrow();
-                break Err(DaemonError::WorkerEnded(worker.unwrap_or_default()));
+                return Err(DaemonError::WorkerEnded(worker.unwrap_or_default()));
             }
             _ = signals.hangup.recv() => {
                 notify::reloading();
@@ -113,22 +123,7 @@ pub(super) async fn serve(plan: Plan<'_>) -> Result<(), DaemonError> {
                 notify::ready(reload.generation);
             }
             _ = rounds.tick() => care.round(eal),
-            () = next(&mut watchdog) => care.feed_watchdog(),
         }
-    };
-    for server in servers {
-        server.abort();
-    }
-    outcome
-}
-
-/// The next tick; never, without an interval.
-async fn next(interval: &mut Option<tokio::time::Interval>) {
-    match interval {
-        Some(interval) => {
-            interval.tick().await;
-        }
-        None => std::future::pending().await,
     }
 }
 
@@ -171,25 +166,14 @@ fn log_reload(reload: &Reload) {
 /// What is looked after once in a while.
 struct Care {
     running: Shared,
-    watchdog: Watchdog,
-    well: bool,
     announced_twice: bool,
-    /// By port.
-    links: Vec<bool>,
 }
 
 impl Care {
     fn new(running: Shared) -> Self {
-        let links = lock(&running)
-            .ports()
-            .map(|(_, device)| device.link_up())
-            .collect();
         Self {
             running,
-            watchdog: Watchdog::default(),
-            well: true,
             announced_twice: false,
-            links,
         }
     }
 
@@ -202,36 +186,22 @@ impl Care {
         running.estimate();
         running.announce_more();
         let mut came_up = false;
-        for ((port, device), was_up) in running.ports().zip(&mut self.links) {
-            let is_up = device.link_up();
-            if is_up != *was_up {
-                let kernel = crate::metrics::is_kernel(port);
-                info!(
-                    port = &*port.name,
-                    kernel,
-                    "link is {}",
-                    if is_up { "up" } else { "down" }
-                );
-                *was_up = is_up;
-                came_up |= is_up && !kernel;
+        for place in running.look_at_links() {
+            let Some((port, is_up)) = running.ports().zip(running.links()).nth(place) else {
+                continue;
+            };
+            let (port, kernel) = (&*port.0.name, crate::metrics::is_kernel(port.0));
+            if *is_up {
+                info!(port, kernel, "link is up");
+            } else {
+                warn!(port, kernel, "link is down");
             }
+            came_up |= *is_up && !kernel;
         }
         // A lost first announcement, or a switch that has forgotten us.
         if came_up || !self.announced_twice {
             self.announced_twice = true;
             running.announce_all();
-        }
-    }
-
-    fn feed_watchdog(&mut self) {
-        let fed = self.watchdog.feed(lock(&self.running).stats());
-        if fed != self.well {
-            self.well = fed;
-            if fed {
-                info!("all workers poll again");
-            } else {
-                error!("a worker does not poll any more; the watchdog is not fed");
-            }
         }
     }
 }

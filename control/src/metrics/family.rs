@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use prometheus::core::Desc;
+use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, LabelPair, Metric, MetricFamily, MetricType};
 
 /// What all names begin with.
@@ -68,14 +68,15 @@ impl Family {
         self.samples.push(metric);
     }
 
+    /// Whether it has no samples.
+    pub(super) fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
     /// What the registry needs to tell it from others.
-    pub(super) fn description(&self) -> prometheus::Result<Desc> {
-        Desc::new(
-            self.name.clone(),
-            self.help.clone(),
-            Vec::new(),
-            HashMap::new(),
-        )
+    pub(super) fn description(&self) -> prometheus::Result<Described> {
+        let (name, help) = (self.name.clone(), self.help.clone());
+        Desc::new(name, help, Vec::new(), HashMap::new()).map(Described)
     }
 
     /// The form that is written.
@@ -86,5 +87,18 @@ impl Family {
         family.set_field_type(self.kind);
         family.set_metric(self.samples);
         family
+    }
+}
+
+/// A family's name and help without samples, for the registry, which refuses a second one of a name.
+pub(super) struct Described(Desc);
+
+impl Collector for Described {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.0]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        Vec::new()
     }
 }

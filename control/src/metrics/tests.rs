@@ -97,3 +97,53 @@ fn the_readme_lists_every_metric_and_no_other() {
     there.sort_unstable();
     assert_eq!(listed, there);
 }
+
+#[test]
+fn a_long_page_is_written_in_small_pieces_that_hold_nobody_up() {
+    let (shared, metrics, file) = page();
+    let mut text = std::fs::read_to_string(file.path()).unwrap();
+    for number in 0..3000 {
+        let (high, low) = (number / 250, number % 250);
+        text.push_str(&format!(
+            "  - {{ name: s{number}, vip: \"198.51.{high}.{low}:80\", reals: [{{ address: 192.0.2.21 }}] }}\n"
+        ));
+    }
+    // More real servers than one piece has.
+    text.push_str("  - name: big\n    vip: \"192.0.2.12:80\"\n    reals:\n");
+    for number in 0..2500 {
+        let (high, low) = (number / 250, number % 250);
+        text.push_str(&format!("      - {{ address: 10.0.{high}.{low} }}\n"));
+    }
+    std::fs::write(file.path(), text).unwrap();
+    let result = lock(&shared).reload(false);
+    assert_eq!(
+        result.result,
+        report::ReloadResult::Applied,
+        "{}",
+        result.report
+    );
+    let page = metrics.page();
+    // As the control thread does while it puts a configuration in force.
+    let held = lock(&shared);
+    let pieces: Vec<String> = page.collect::<Result<_, _>>().unwrap();
+    drop(held);
+    let longest = pieces.iter().map(String::len).max().unwrap();
+    assert!(longest < 256 << 10, "{longest}");
+    let text = pieces.concat();
+    let count = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
+    for (family, samples) in [
+        ("service_in_bytes_total", 3002),
+        ("real_weight", 5501),
+        ("real_sessions", 11_002),
+        ("real_out_bytes_total", 5501),
+    ] {
+        assert_eq!(count(&format!("plimsoll_{family}{{")), samples, "{family}");
+        assert_eq!(count(&format!("# TYPE plimsoll_{family} ")), 1, "{family}");
+        assert_eq!(count(&format!("# HELP plimsoll_{family} ")), 1, "{family}");
+    }
+    let mut lines: Vec<&str> = text.lines().collect();
+    let all = lines.len();
+    lines.sort_unstable();
+    lines.dedup();
+    assert_eq!(lines.len(), all, "no sample comes twice");
+}

@@ -1,5 +1,6 @@
 //! Reloads on a data plane without workers, but with an ear on the commands that one would get.
 
+use std::sync::atomic::AtomicU8;
 use std::time::Duration;
 
 use ahash::RandomState;
@@ -25,16 +26,24 @@ services:
     reals: [{ address: "192.0.2.21:80" }]
 "#;
 
-#[derive(Debug)]
-struct NoDevice;
+/// A device whose link the test decides: down, up, or not to be found out.
+#[derive(Debug, Default)]
+struct NoDevice(Arc<AtomicU8>);
+
+const DOWN: u8 = 1;
+const UP: u8 = 0;
+const UNKNOWN: u8 = 2;
 
 impl Device for NoDevice {
     fn driver(&self) -> String {
         "none".into()
     }
 
-    fn link_up(&self) -> bool {
-        true
+    fn link(&self) -> Option<bool> {
+        match self.0.load(Ordering::Relaxed) {
+            UNKNOWN => None,
+            link => Some(link == UP),
+        }
     }
 
     fn counts(&self) -> DeviceCounts {
@@ -54,7 +63,7 @@ pub(crate) fn running() -> (Running, tempfile::NamedTempFile) {
     let running = Running::new(Parts {
         file: file.path().to_owned(),
         loaded,
-        devices: vec![Box::new(NoDevice), Box::new(NoDevice)],
+        devices: vec![Box::<NoDevice>::default(), Box::<NoDevice>::default()],
         builder,
         publisher,
         workers: vec![WorkerHandle {
@@ -64,6 +73,7 @@ pub(crate) fn running() -> (Running, tempfile::NamedTempFile) {
         }],
         ports,
         start: Instant::now(),
+        lost_log_lines: Arc::default(),
     });
     (running, file)
 }
@@ -209,4 +219,19 @@ fn many_vips_are_announced_in_portions() {
     assert_eq!(batches, MOST_BATCHES);
     running.announce_more();
     assert!(running.announcements.is_empty());
+}
+
+#[test]
+fn a_link_that_cannot_be_asked_for_stays_as_it_was() {
+    let (mut running, _file) = running();
+    let link = Arc::<AtomicU8>::default();
+    running.parts.devices[1] = Box::new(NoDevice(Arc::clone(&link)));
+    let mut look = |now| {
+        link.store(now, Ordering::Relaxed);
+        (running.look_at_links(), running.links().to_vec())
+    };
+    assert_eq!(look(UNKNOWN), (vec![], vec![true, true]));
+    assert_eq!(look(DOWN), (vec![1], vec![true, false]));
+    assert_eq!(look(UNKNOWN), (vec![], vec![true, false]));
+    assert_eq!(look(UP), (vec![1], vec![true, true]));
 }

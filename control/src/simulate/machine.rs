@@ -324,8 +324,8 @@ impl Machine {
     }
 }
 
-/// Takes sessions that have ended off the numbers of their real servers.
-fn uncount(snapshot: &Snapshot, services: &mut [report::Service], ended: &[SessionRecord]) {
+/// Takes sessions that have ended off the numbers of their real servers, and removed ones that had no others out.
+fn uncount(snapshot: &Snapshot, services: &mut Vec<report::Service>, ended: &[SessionRecord]) {
     let mut numbers = HashMap::<_, (u64, u64, u64)>::new();
     for record in ended {
         let (active, inactive, persistent) = numbers.entry(record.real).or_default();
@@ -337,16 +337,23 @@ fn uncount(snapshot: &Snapshot, services: &mut [report::Service], ended: &[Sessi
             inactive
         }) += 1;
     }
-    for (service, shown) in snapshot.configured_services().zip(services) {
+    let all = snapshot.services.iter();
+    let all = all.filter(|service| report::is_shown(snapshot, service));
+    for (service, shown) in all.zip(services.iter_mut()) {
         let reals = service.candidates.iter();
         let reals = reals.filter_map(|candidate| snapshot.real(candidate.real));
+        let reals = reals.chain(report::removed_reals(snapshot, service));
         for (real, shown) in reals.zip(&mut shown.reals) {
             let (active, inactive, persistent) = numbers.get(&real.id).copied().unwrap_or_default();
             shown.active = shown.active.saturating_sub(active);
             shown.inactive = shown.inactive.saturating_sub(inactive);
             shown.persistent = shown.persistent.saturating_sub(persistent);
         }
+        shown
+            .reals
+            .retain(|real| !real.removed || real.active + real.inactive + real.persistent > 0);
     }
+    services.retain(|service| !service.removed || !service.reals.is_empty());
 }
 
 impl Place {

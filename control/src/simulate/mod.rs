@@ -7,15 +7,13 @@ mod input;
 mod machine;
 mod output;
 
-use std::fs::File;
-use std::io::BufWriter;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::config::{self, Diagnostics, Loaded, ValidConfig};
+use crate::output_file::{Identity, OutputFile};
 use crate::report;
 pub use counts::Counts;
 pub use faults::{Faults, QUEUE_FRAMES};
@@ -119,8 +117,16 @@ pub struct Report {
 /// Runs the plan to its last event.
 ///
 /// # Errors
-/// See [`SimulateError`]. Files may be half written then.
+/// See [`SimulateError`]. No file has been written or changed then.
 pub fn run(plan: &Plan) -> Result<Report, SimulateError> {
+    run_and_report(plan, None)
+}
+
+/// Runs the plan to its last event, and writes the report as JSON, if that is wanted.
+///
+/// # Errors
+/// See [`SimulateError`]. When the report cannot be written, the captures are there.
+pub fn run_and_report(plan: &Plan, report: Option<&Path>) -> Result<Report, SimulateError> {
     let start = load(&plan.config)?;
     let mut reloads = Vec::new();
     for (at, path) in &plan.reloads {
@@ -140,7 +146,10 @@ pub fn run(plan: &Plan) -> Result<Report, SimulateError> {
         inputs.push(Input::open(port(&start, name)?, path)?);
     }
     check_faults(&start, plan)?;
-    let mut outputs = create(&start, plan)?;
+    let Files {
+        mut outputs,
+        report: report_file,
+    } = create(&start, plan, report)?;
     let capacity = start.start().sessions_per_worker;
     let capacity = u32::try_from(capacity).unwrap_or(u32::MAX);
     let sessions = plan.sessions_per_worker.unwrap_or(capacity);
@@ -199,7 +208,7 @@ pub fn run(plan: &Plan) -> Result<Report, SimulateError> {
     }
     let workers = machine.counts();
     let (services, sessions, drops) = machine.report();
-    Ok(Report {
+    let report = Report {
         services,
         sessions,
         drops,
@@ -207,7 +216,11 @@ pub fn run(plan: &Plan) -> Result<Report, SimulateError> {
         frames_out,
         counts: Counts::sum(&workers),
         workers,
-    })
+    };
+    if let Some((path, file)) = report_file {
+        write_report(&report, file).map_err(|why| SimulateError::Write { path, why })?;
+    }
+    Ok(report)
 }
 
 /// That all that goes wrong is something that exists.
@@ -223,44 +236,58 @@ fn check_faults(config: &ValidConfig, plan: &Plan) -> Result<(), SimulateError> 
     ports.try_for_each(|(name, _)| port(config, name).map(|_| ()))
 }
 
-/// Begins the captures to be written, unless that would overwrite what is read or written already.
-fn create(config: &ValidConfig, plan: &Plan) -> Result<Vec<Output>, SimulateError> {
+/// What is to be written.
+struct Files {
+    outputs: Vec<Output>,
+    report: Option<(PathBuf, OutputFile)>,
+}
+
+/// Begins the files to be written, unless one would take the place of what is read or written already.
+fn create(
+    config: &ValidConfig,
+    plan: &Plan,
+    report: Option<&Path>,
+) -> Result<Files, SimulateError> {
     let mut outputs: Vec<Output> = Vec::new();
     let reloads = plan.reloads.iter().map(|(_, path)| path);
     let inputs = plan.inputs.iter().map(|(_, path)| path);
     let read = std::iter::once(&plan.config).chain(reloads).chain(inputs);
-    let mut used: Vec<_> = read.filter_map(|path| identity(path)).collect();
+    let mut used: Vec<_> = read.filter_map(|path| Identity::of(path)).collect();
+    let mut claim = |path: &Path| {
+        let identity = Identity::of(path);
+        if identity.as_ref().is_some_and(|file| used.contains(file)) {
+            return Err(SimulateError::SameFile(path.to_owned()));
+        }
+        used.extend(identity);
+        Ok(())
+    };
     for (name, path) in &plan.outputs {
         let port = port(config, name)?;
         if outputs.iter().any(|output| output.port == port) {
             return Err(SimulateError::TwoOutputs(name.clone()));
         }
-        if identity(path).is_some_and(|file| used.contains(&file)) {
-            return Err(SimulateError::SameFile(path.clone()));
-        }
+        claim(path)?;
         outputs.push(Output::create(port, path)?);
-        used.extend(identity(path));
     }
-    Ok(outputs)
-}
-
-/// What tells a regular file from all others, whatever it is called.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    let metadata = path.metadata().ok()?;
-    metadata.is_file().then(|| (metadata.dev(), metadata.ino()))
+    let report = report.map(|path| {
+        claim(path)?;
+        let file = OutputFile::create(path);
+        let file = file.map_err(|why| SimulateError::Write {
+            path: path.to_owned(),
+            why: why.to_string(),
+        })?;
+        Ok((path.to_owned(), file))
+    });
+    Ok(Files {
+        outputs,
+        report: report.transpose()?,
+    })
 }
 
 /// Writes the report as JSON.
-///
-/// # Errors
-/// When the file cannot be written.
-pub fn write_report(report: &Report, path: &Path) -> Result<(), SimulateError> {
-    let error = |why: String| SimulateError::Write {
-        path: path.to_owned(),
-        why,
-    };
-    let file = File::create(path).map_err(|why| error(why.to_string()))?;
-    serde_json::to_writer_pretty(BufWriter::new(file), report).map_err(|why| error(why.to_string()))
+fn write_report(report: &Report, mut file: OutputFile) -> Result<(), String> {
+    serde_json::to_writer_pretty(&mut file, report).map_err(|why| why.to_string())?;
+    file.finish().map_err(|why| why.to_string())
 }
 
 fn load(path: &Path) -> Result<ValidConfig, SimulateError> {

@@ -1,8 +1,6 @@
 //! Captures to be written, one per port: classic pcap with times in microseconds.
 //! Formats are the `pcap-file` crate's business.
 
-use std::fs::File;
-use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +8,7 @@ use pcap_file::DataLink;
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 
 use super::SimulateError;
+use crate::output_file::OutputFile;
 
 /// More than any frame has, as tcpdump writes it.
 const SNAPLEN: u32 = 262_144;
@@ -19,7 +18,7 @@ pub(super) struct Output {
     /// The port that it shows.
     pub(super) port: u16,
     path: PathBuf,
-    writer: PcapWriter<BufWriter<File>>,
+    writer: PcapWriter<OutputFile>,
 }
 
 impl Output {
@@ -29,13 +28,13 @@ impl Output {
             path: path.to_owned(),
             why,
         };
-        let file = File::create(path).map_err(|why| error(why.to_string()))?;
+        let file = OutputFile::create(path).map_err(|why| error(why.to_string()))?;
         let header = PcapHeader {
             datalink: DataLink::ETHERNET,
             snaplen: SNAPLEN,
             ..PcapHeader::default()
         };
-        let writer = PcapWriter::with_header(BufWriter::new(file), header);
+        let writer = PcapWriter::with_header(file, header);
         let writer = writer.map_err(|why| error(why.to_string()))?;
         Ok(Self {
             port,
@@ -54,11 +53,11 @@ impl Output {
         Ok(())
     }
 
-    /// Writes what is still buffered.
+    /// Writes what is still buffered, and puts the capture into its place.
     pub(super) fn finish(self) -> Result<(), SimulateError> {
         let path = self.path;
-        let mut writer = self.writer.into_writer();
-        std::io::Write::flush(&mut writer).map_err(|why| SimulateError::Write {
+        let written = self.writer.into_writer().finish();
+        written.map_err(|why| SimulateError::Write {
             path,
             why: why.to_string(),
         })

@@ -1,8 +1,11 @@
 //! TTL and MTU: who is told what, and what is cut into pieces instead.
 
+use std::sync::Arc;
+
 use plimsoll_dataplane::snapshot::spec::Spec;
 use plimsoll_dataplane::testing::{PacketBuilder, Rig};
 use plimsoll_dataplane::verdict::DropReason;
+use plimsoll_dataplane::worker::{Command, Listing};
 
 use crate::net::*;
 
@@ -405,4 +408,28 @@ fn invented_errors_on_all_workers_starve_no_legitimate_one() {
         assert_eq!(arrived.count(), 20);
         finish(rig);
     }
+}
+
+#[test]
+fn a_listing_takes_little_time_from_packets_and_all_there_is_from_idle_polls() {
+    /// Polls until a listing of an empty table is done, if each finds a packet or none does.
+    fn polls(busy: bool) -> usize {
+        let mut rig = Rig::new(1, &direct());
+        let listing = Arc::new(Listing::default());
+        rig.command(0, Command::List(Arc::clone(&listing)));
+        let syn = from_wan(CLIENT, VIP).tcp(4000, 80).flags(SYN).build();
+        for poll in 1.. {
+            if busy {
+                rig.inject(0, WAN, &syn);
+            }
+            assert_eq!(rig.poll(0) > 0, busy);
+            if listing.is_done() {
+                return poll;
+            }
+        }
+        unreachable!("ranges end later");
+    }
+    // Both tables have at least as many slots as there may be sessions.
+    assert!(polls(true) > 2 * 4096 / 8);
+    assert!(polls(false) < 2 * 4096 / 32);
 }

@@ -168,6 +168,7 @@ pub fn measure(services: u32, reloads: usize, directory: &Path) -> Result<Figure
         }],
         ports,
         start: Instant::now(),
+        lost_log_lines: Arc::default(),
     });
     let resident = memory("VmRSS")?;
     std::thread::sleep(QUIET);

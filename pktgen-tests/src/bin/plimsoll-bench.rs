@@ -2,6 +2,12 @@
 //!
 //! Exit status 1 says that a frame was wrong or lost without a counter; how fast anything is does not matter to it.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool that may end when nobody reads it"
+)]
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -2,6 +2,12 @@
 //!
 //! Needs root and no NIC. Leaves nothing behind, however it ends.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool that may end when nobody reads it"
+)]
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -2,6 +2,11 @@
 //!
 //! Made for the namespaces of this crate; it has no use on a real server.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "a tool that may end when nobody reads it"
+)]
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 

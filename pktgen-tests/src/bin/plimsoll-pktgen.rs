@@ -2,6 +2,12 @@
 //!
 //! Judges every frame that comes back; exits with 1 if one was not what it should be.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool that may end when nobody reads it"
+)]
+
 use std::fs;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;

@@ -2,6 +2,12 @@
 //!
 //! Needs no root and no DPDK.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool that may end when nobody reads it"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

@@ -3,6 +3,12 @@
 //! Must not look into the inner packet beyond its version: whether its sums are right is the kernel's to judge,
 //! which checks everything that comes from a TUN device.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool that may end when nobody reads it"
+)]
+
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;

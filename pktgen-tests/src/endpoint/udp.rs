@@ -2,6 +2,11 @@
 //!
 //! Must not retry: a datagram without an answer is what the probe is there to count.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "a tool that may end when nobody reads it"
+)]
+
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::thread;

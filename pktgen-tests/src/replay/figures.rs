@@ -78,7 +78,8 @@ fn connections(recording: &Recording, report: &Report) -> Option<String> {
     let ours = report.services.iter().flat_map(|service| {
         let protocol = service.target.protocol().to_uppercase();
         let vip = service.target.address();
-        service.reals.iter().map(move |real| {
+        let reals = service.reals.iter().filter(|real| !real.removed);
+        reals.map(move |real| {
             let key = (protocol.clone(), vip.clone(), real.address.to_string());
             (key, vec![real.active, real.inactive])
         })
@@ -104,6 +105,8 @@ fn templates(recording: &Recording, report: &Report) -> Option<String> {
     let theirs = listing(recording.after.get("ipvsadm -Ln --persistent-conn")?, 3, 1);
     let theirs: u64 = theirs.values().flatten().sum();
     let reals = report.services.iter().flat_map(|service| &service.reals);
+    // ipvsadm shows none of a removed one.
+    let reals = reals.filter(|real| !real.removed);
     let ours: u64 = reals.map(|real| real.persistent).sum();
     (theirs != ours).then(|| format!("templates: LVS has {theirs}, here {ours}"))
 }
@@ -126,7 +129,7 @@ fn counters(recording: &Recording, report: &Report) -> Option<String> {
     let after = recording.steps.iter().skip(last.map_or(0, |last| last + 1));
     let waited: f64 = after.filter_map(|step| step.sleep).sum();
     for service in &report.services {
-        for real in &service.reals {
+        for real in service.reals.iter().filter(|real| !real.removed) {
             let key = (
                 service.target.protocol().to_uppercase(),
                 service.target.address(),

@@ -1,13 +1,14 @@
 //! `plimsoll import keepalived`: keepalived.conf and the files that it includes as a configuration.
 //! Finds and reads files; what is in them is `import/keepalived`'s.
 
-use std::fs;
-use std::io;
+use std::cell::RefCell;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::Inputs;
 use crate::cli::{Exit, Terminal};
 use crate::import::keepalived::{self, Files};
+use crate::output_file::{Identity, OutputFile};
 
 /// More alternatives than one pattern of files has.
 const MOST_PATTERNS: usize = 1000;
@@ -45,15 +46,30 @@ impl Args {
             mut errors,
         } = inputs;
         let (id, path) = (self.config_id.as_deref(), Path::new(&name));
-        let imported = keepalived::import_onto(table, (path, &text), &Disk, id, base.as_ref());
+        let disk = Disk::default();
+        let imported = keepalived::import_onto(table, (path, &text), &disk, id, base.as_ref());
         for diagnostics in &imported.diagnostics {
             crate::cli::check::complain(diagnostics, terminal);
             errors += diagnostics.errors();
         }
+        let mut read = disk.read.into_inner();
+        let (base, sysctl) = (&self.beside.base, &self.beside.sysctl);
+        let given = [
+            Some(&self.file),
+            base.as_ref(),
+            sysctl.as_ref(),
+            self.beside.marks.as_ref(),
+        ];
+        read.extend(
+            given
+                .into_iter()
+                .flatten()
+                .filter_map(|path| Identity::of(path)),
+        );
         match &self.output {
             None => terminal.out.write_all(imported.yaml.as_bytes())?,
             Some(path) => {
-                if let Err(error) = fs::write(path, &imported.yaml) {
+                if let Err(error) = write(path, &imported.yaml, &read) {
                     let path = path.display();
                     writeln!(terminal.err, "plimsoll: {path} cannot be written: {error}")?;
                     return Ok(Exit::Failed);
@@ -64,8 +80,23 @@ impl Args {
     }
 }
 
+/// Puts the text into a file, as a whole or not at all, unless it is one of those that were `read`.
+fn write(path: &Path, text: &str, read: &[Identity]) -> io::Result<()> {
+    if Identity::of(path).is_some_and(|file| read.contains(&file)) {
+        let why = "it is one of the files that were read, and stays as it is";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    let mut file = OutputFile::create(path)?;
+    file.write_all(text.as_bytes())?;
+    file.finish()
+}
+
 /// This machine's files.
-struct Disk;
+#[derive(Default)]
+struct Disk {
+    /// Those that were read.
+    read: RefCell<Vec<Identity>>,
+}
 
 impl Files for Disk {
     fn matching(&self, pattern: &Path) -> io::Result<Vec<PathBuf>> {
@@ -82,6 +113,7 @@ impl Files for Disk {
     }
 
     fn read(&self, path: &Path) -> io::Result<String> {
+        self.read.borrow_mut().extend(Identity::of(path));
         super::read(path).map(|(_, text)| text)
     }
 }

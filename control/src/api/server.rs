@@ -1,0 +1,239 @@
+//! Connections to the API: how many there may be, and how slow their clients may be.
+//! It knows no question; what is answered is the router's.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use tokio_io_timeout::TimeoutWriter;
+use tracing::warn;
+
+/// What clients may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at once. One more takes the place of the one that has been without a question for the longest.
+    pub connections: usize,
+    /// How long a question may take to arrive, and how long a connection may be without one.
+    pub question: Duration,
+    /// How long a client may read nothing of an answer.
+    pub stall: Duration,
+    /// How long an answer may take while other clients wait for a place.
+    pub answer: Duration,
+}
+
+/// Connections to each address if there are descriptors enough.
+const CONNECTIONS: usize = 64;
+
+impl Limits {
+    /// For a process that may have so many descriptors open: each of the two addresses takes a quarter of them at
+    /// most, so that what is left is enough for everything else.
+    #[must_use]
+    pub fn of_descriptors(descriptors: u64) -> Self {
+        let quarter = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
+        Self {
+            connections: quarter.clamp(1, CONNECTIONS),
+            question: Duration::from_secs(10),
+            stall: Duration::from_secs(10),
+            answer: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Where connections come from.
+pub trait Listener {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Send + 'static;
+
+    /// The next one.
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Stream = tokio::net::TcpStream;
+
+    async fn accept(&self) -> io::Result<Self::Stream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+impl Listener for UnixListener {
+    type Stream = tokio::net::UnixStream;
+
+    async fn accept(&self) -> io::Result<Self::Stream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+/// How often the log tells of too many connections or descriptors.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
+/// How long nothing is accepted after the system refused.
+const AFTER_FAILURE: Duration = Duration::from_millis(100);
+
+/// Answers everybody who connects; `address` is for the log.
+pub async fn serve<L: Listener>(
+    listener: L,
+    address: &str,
+    router: Router,
+    limits: Limits,
+) -> Infallible {
+    let mut open = Connections::default();
+    let mut warned: Option<Instant> = None;
+    let mut may_warn = || {
+        let may = warned.is_none_or(|at| at.elapsed() >= BETWEEN_WARNINGS);
+        if may {
+            warned = Some(Instant::now());
+        }
+        may
+    };
+    loop {
+        let stream = match listener.accept().await {
+            Ok(stream) => stream,
+            Err(error) if is_the_clients(&error) => continue,
+            Err(error) => {
+                if may_warn() {
+                    warn!(address, "no connections are accepted at present: {error}");
+                }
+                tokio::time::sleep(AFTER_FAILURE).await;
+                continue;
+            }
+        };
+        if open.is_full(limits) {
+            if may_warn() {
+                let connections = limits.connections;
+                warn!(
+                    address,
+                    connections, "too many connections: the oldest without a question are closed"
+                );
+            }
+            open.make_room(limits).await;
+        }
+        open.add(stream, router.clone(), limits);
+    }
+}
+
+/// Whether the connection that was to be accepted is gone, which says nothing about others.
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// The open connections, the oldest first.
+#[derive(Default)]
+struct Connections {
+    open: VecDeque<Connection>,
+    ended: Arc<Notify>,
+}
+
+struct Connection {
+    task: AbortHandle,
+    since: Instant,
+    /// Held by every answer that is under way too.
+    answers: Arc<()>,
+}
+
+impl Connection {
+    fn may_be_closed(&self, limits: Limits) -> bool {
+        Arc::strong_count(&self.answers) <= 2 || self.since.elapsed() >= limits.answer
+    }
+}
+
+impl Connections {
+    fn is_full(&mut self, limits: Limits) -> bool {
+        self.open.retain(|one| !one.task.is_finished());
+        self.open.len() >= limits.connections
+    }
+
+    /// Closes the oldest connection that nothing is answered on; without one waits until there is, or one ends.
+    async fn make_room(&mut self, limits: Limits) {
+        while self.is_full(limits) {
+            let idle = |one: &Connection| Arc::strong_count(&one.answers) <= 2;
+            let place = self.open.iter().position(idle);
+            let place = place.or_else(|| {
+                let mut open = self.open.iter();
+                open.position(|one| one.may_be_closed(limits))
+            });
+            if let Some(closed) = place.and_then(|place| self.open.remove(place)) {
+                closed.task.abort();
+                return;
+            }
+            let _ = tokio::time::timeout(AFTER_FAILURE, self.ended.notified()).await;
+        }
+    }
+
+    fn add<S>(&mut self, stream: S, router: Router, limits: Limits)
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let answers = Arc::new(());
+        let connection = answer(stream, router, limits, Arc::clone(&answers));
+        let ended = Arc::clone(&self.ended);
+        let task = tokio::spawn(async move {
+            connection.await;
+            ended.notify_one();
+        });
+        self.open.push_back(Connection {
+            task: task.abort_handle(),
+            since: Instant::now(),
+            answers,
+        });
+    }
+}
+
+/// Answers the questions of one connection.
+async fn answer<S>(stream: S, router: Router, limits: Limits, answers: Arc<()>)
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(limits.stall));
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|request: Request<Incoming>| {
+        let under_way = Arc::clone(&answers);
+        let answer = router.call(request);
+        async move {
+            let answer = answer.await?;
+            Ok::<Response<Body>, Infallible>(answer.map(|body| {
+                Body::new(body.map_frame(move |frame| {
+                    // Until the last frame.
+                    let _ = &under_way;
+                    frame
+                }))
+            }))
+        }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.question)
+        .max_buf_size(MOST_HEADERS_BYTES)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service)
+        .await;
+    // A client that went away or was too slow has nobody who would have to know.
+    drop(served);
+}
+
+/// Far more than questions have.
+const MOST_HEADERS_BYTES: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! Clients that say nothing, read nothing, or are too many. Time jumps to whatever is waited for.
+
+use axum::routing::get;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+
+use super::*;
+
+const LIMITS: Limits = Limits {
+    connections: 3,
+    question: Duration::from_secs(10),
+    stall: Duration::from_secs(10),
+    answer: Duration::from_secs(30),
+};
+const QUESTION: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+/// More than the socket's buffers.
+const LONG: usize = 64 << 20;
+
+/// A server with a short answer and a long one.
+fn start() -> (tempfile::TempDir, impl Fn() -> UnixStream) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let router = Router::new()
+        .route("/", get(|| async { "pong" }))
+        .route("/long", get(|| async { "x".repeat(LONG) }));
+    tokio::spawn(async move { serve(listener, "test", router, LIMITS).await });
+    let connect = move || {
+        let stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        UnixStream::from_std(stream).unwrap()
+    };
+    (folder, connect)
+}
+
+/// Asks the question, and says whether it was answered.
+async fn ask(stream: &mut UnixStream) -> bool {
+    if stream.write_all(QUESTION).await.is_err() {
+        return false;
+    }
+    let (mut answer, mut byte) = (Vec::new(), [0]);
+    while !answer.ends_with(b"pong") {
+        match stream.read(&mut byte).await {
+            Ok(1) => answer.push(byte[0]),
+            _ => return false,
+        }
+    }
+    true
+}
+
+async fn is_closed(stream: &mut UnixStream) -> bool {
+    let mut rest = Vec::new();
+    // Also with an answer like "408".
+    stream.read_to_end(&mut rest).await.is_ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_nothing_is_closed_before_and_after_the_first_question() {
+    let (_folder, connect) = start();
+    let mut silent = connect();
+    assert!(is_closed(&mut silent).await);
+    let mut slow = connect();
+    slow.write_all(b"GET / HT").await.unwrap();
+    assert!(is_closed(&mut slow).await);
+    let mut once = connect();
+    let begin = Instant::now();
+    assert!(ask(&mut once).await && ask(&mut once).await);
+    assert!(is_closed(&mut once).await);
+    assert!(begin.elapsed() >= LIMITS.question);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_more_takes_the_place_of_the_oldest_that_asks_nothing() {
+    let (_folder, connect) = start();
+    let mut held = Vec::new();
+    for _ in 0..LIMITS.connections {
+        let mut one = connect();
+        assert!(ask(&mut one).await);
+        held.push(one);
+    }
+    let begin = Instant::now();
+    for _ in 0..10 {
+        let mut one = connect();
+        assert!(ask(&mut one).await);
+        held.push(one);
+        assert!(is_closed(&mut held.remove(0)).await);
+    }
+    assert!(begin.elapsed() < LIMITS.question);
+    for one in &mut held {
+        assert!(ask(one).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_is_closed_and_keeps_nobody_out() {
+    let (_folder, connect) = start();
+    let mut stalled = Vec::new();
+    for _ in 0..LIMITS.connections {
+        let mut one = connect();
+        one.write_all(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
+        stalled.push(one);
+    }
+    // None of them asks nothing, so it waits until one is given up.
+    let mut one = connect();
+    assert!(ask(&mut one).await);
+    let mut given_up = 0;
+    for mut one in stalled {
+        let mut rest = Vec::new();
+        let _ = one.read_to_end(&mut rest).await;
+        given_up += usize::from(rest.len() < LONG);
+    }
+    assert!(given_up > 0);
+}
+
+#[test]
+fn connections_leave_descriptors_for_everything_else() {
+    for (descriptors, connections) in [(0, 1), (200, 50), (1024, 64), (u64::MAX, 64)] {
+        let limits = Limits::of_descriptors(descriptors);
+        assert_eq!(limits.connections, connections, "{descriptors}");
+    }
+}
