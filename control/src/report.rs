@@ -339,38 +339,19 @@ pub struct Drops {
     pub drops: BTreeMap<String, u64>,
 }
 
-/// What came of a reload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReloadResult {
-    /// The file is in force.
-    Applied,
-    /// The file says what is in force already.
-    Unchanged,
-    /// The file is invalid; nothing was changed.
-    Invalid,
-    /// The file changes what only a restart can; nothing was changed.
-    RestartNeeded,
-}
-
-impl ReloadResult {
-    /// All of them.
-    pub const ALL: [Self; 4] = [
-        Self::Applied,
-        Self::Unchanged,
-        Self::Invalid,
-        Self::RestartNeeded,
-    ];
-
-    /// Its name in JSON, and the value of the metric label `result`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::Unchanged => "unchanged",
-            Self::Invalid => "invalid",
-            Self::RestartNeeded => "restart_needed",
-        }
+plimsoll_dataplane::listed! {
+    /// What came of a reload. Names are those in JSON, and the values of the metric label `result`.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum ReloadResult {
+        /// The file is in force.
+        Applied => "applied",
+        /// The file says what is in force already.
+        Unchanged => "unchanged",
+        /// The file is invalid; nothing was changed.
+        Invalid => "invalid",
+        /// The file changes what only a restart can; nothing was changed.
+        RestartNeeded => "restart_needed",
     }
 }
 

@@ -5,22 +5,21 @@ use std::fmt;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The transport protocols that are balanced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Protocol {
-    /// TCP, RFC 9293.
-    Tcp = 6,
-    /// UDP, RFC 768.
-    Udp = 17,
-    /// SCTP, RFC 9260.
-    Sctp = 132,
+crate::listed! {
+    /// The transport protocols that are balanced.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[repr(u8)]
+    pub enum Protocol {
+        /// TCP, RFC 9293.
+        Tcp = 6 => "tcp",
+        /// UDP, RFC 768.
+        Udp = 17 => "udp",
+        /// SCTP, RFC 9260.
+        Sctp = 132 => "sctp",
+    }
 }
 
 impl Protocol {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Tcp, Self::Udp];
-
     /// The protocol of an IP header's protocol or next-header number, if it is one we balance.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
@@ -41,11 +40,7 @@ impl Protocol {
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Sctp => "sctp",
-        })
+        f.write_str(self.name())
     }
 }
 
@@ -167,6 +162,15 @@ pub struct ReplyKey<A> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_protocol_is_known_by_its_number() {
+        let known: Vec<Protocol> = (0..=u8::MAX).filter_map(Protocol::from_number).collect();
+        assert_eq!(known, Protocol::ALL);
+        for protocol in Protocol::ALL {
+            assert_eq!(Protocol::from_number(protocol.number()), Some(protocol));
+        }
+    }
 
     #[test]
     fn a_network_has_the_bits_that_ipnet_says() {

@@ -5,6 +5,7 @@
 
 pub mod flow;
 pub mod io;
+pub mod listed;
 pub mod neighbour;
 pub mod parse;
 pub mod pipeline;

@@ -17,17 +17,19 @@ pub(crate) trait Offered: Copy + Sized + 'static {
     const DEFINITION: &'static str;
     /// What the data plane works with.
     type Works;
-    /// Every value that the format knows, with its name.
-    const ALL: &'static [(&'static str, Self)];
+    /// Every value that the format knows.
+    const EVERY: &'static [Self];
+    /// Its name in the file.
+    fn word(self) -> &'static str;
     /// The data plane's value, if it has one.
     fn works(self) -> Option<Self::Works>;
 
     /// The names of the values that work.
     fn names() -> Vec<&'static str> {
-        Self::ALL
+        Self::EVERY
             .iter()
-            .filter(|(_, value)| value.works().is_some())
-            .map(|(name, _)| *name)
+            .filter(|value| value.works().is_some())
+            .map(|value| value.word())
             .collect()
     }
 }
@@ -36,23 +38,11 @@ impl Offered for Scheduler {
     const WHAT: &'static str = "scheduler";
     const DEFINITION: &'static str = "Scheduler";
     type Works = valid::Scheduler;
-    const ALL: &'static [(&'static str, Self)] = &[
-        ("rr", Self::Rr),
-        ("wrr", Self::Wrr),
-        ("swrr", Self::Swrr),
-        ("lc", Self::Lc),
-        ("wlc", Self::Wlc),
-        ("p2c", Self::P2c),
-        ("sed", Self::Sed),
-        ("nq", Self::Nq),
-        ("sh", Self::Sh),
-        ("dh", Self::Dh),
-        ("mh", Self::Mh),
-        ("lblc", Self::Lblc),
-        ("lblcr", Self::Lblcr),
-        ("fo", Self::Fo),
-        ("ovf", Self::Ovf),
-    ];
+    const EVERY: &'static [Self] = &Self::ALL;
+
+    fn word(self) -> &'static str {
+        self.name()
+    }
 
     fn works(self) -> Option<valid::Scheduler> {
         Some(match self {
@@ -80,12 +70,11 @@ impl Offered for Forward {
     const WHAT: &'static str = "forwarding method";
     const DEFINITION: &'static str = "Forward";
     type Works = valid::Forward;
-    const ALL: &'static [(&'static str, Self)] = &[
-        ("dr", Self::Dr),
-        ("nat", Self::Nat),
-        ("tunnel", Self::Tunnel),
-        ("fullnat", Self::FullNat),
-    ];
+    const EVERY: &'static [Self] = &Self::ALL;
+
+    fn word(self) -> &'static str {
+        self.name()
+    }
 
     fn works(self) -> Option<valid::Forward> {
         match self {
@@ -101,8 +90,11 @@ impl Offered for Protocol {
     const WHAT: &'static str = "protocol";
     const DEFINITION: &'static str = "Protocol";
     type Works = valid::Protocol;
-    const ALL: &'static [(&'static str, Self)] =
-        &[("tcp", Self::Tcp), ("udp", Self::Udp), ("sctp", Self::Sctp)];
+    const EVERY: &'static [Self] = &Self::ALL;
+
+    fn word(self) -> &'static str {
+        self.name()
+    }
 
     fn works(self) -> Option<valid::Protocol> {
         Some(match self {
@@ -117,8 +109,11 @@ impl Offered for TunnelType {
     const WHAT: &'static str = "tunnel type";
     const DEFINITION: &'static str = "TunnelType";
     type Works = valid::Tunnel;
-    const ALL: &'static [(&'static str, Self)] =
-        &[("ipip", Self::Ipip), ("gre", Self::Gre), ("gue", Self::Gue)];
+    const EVERY: &'static [Self] = &Self::ALL;
+
+    fn word(self) -> &'static str {
+        self.name()
+    }
 
     fn works(self) -> Option<valid::Tunnel> {
         Some(match self {
@@ -133,16 +128,24 @@ impl Offered for TunnelType {
     }
 }
 
-/// The names of a schema definition's values that work, if some may not.
-pub(super) fn names(definition: &str) -> Option<Vec<&'static str>> {
-    match definition {
-        Scheduler::DEFINITION => Some(Scheduler::names()),
-        Forward::DEFINITION => Some(Forward::names()),
-        Protocol::DEFINITION => Some(Protocol::names()),
-        TunnelType::DEFINITION => Some(TunnelType::names()),
-        _ => None,
-    }
+/// The enumerations of which a version may carry a part.
+macro_rules! offered {
+    ($($offered:ident),+) => {
+        /// The names of a schema definition's values that work, if some may not.
+        pub(super) fn names(definition: &str) -> Option<Vec<&'static str>> {
+            match definition {
+                $($offered::DEFINITION => Some($offered::names()),)+
+                _ => None,
+            }
+        }
+
+        fn trim_all_names(schema: &mut Json) {
+            $(trim_names::<$offered>(schema);)+
+        }
+    };
 }
+
+offered!(Scheduler, Forward, Protocol, TunnelType);
 
 /// Whether a property of a schema definition works.
 pub(super) fn key(definition: &str, property: &str) -> bool {
@@ -158,10 +161,7 @@ pub(super) fn trim(schema: &mut Json) {
             properties.remove(*property);
         }
     }
-    trim_names::<Scheduler>(schema);
-    trim_names::<Forward>(schema);
-    trim_names::<Protocol>(schema);
-    trim_names::<TunnelType>(schema);
+    trim_all_names(schema);
     drop_nulls(schema);
     drop_unused(schema);
 }
@@ -217,5 +217,44 @@ fn drop_unused(schema: &mut Json) {
         if definitions.len() == before {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plimsoll_dataplane::flow;
+    use plimsoll_dataplane::schedule::SchedulerKind;
+    use plimsoll_dataplane::snapshot::model::ForwardMethod;
+
+    use super::*;
+
+    #[test]
+    fn what_is_offered_is_what_the_data_plane_has_by_the_same_names() {
+        assert_eq!(Scheduler::names(), SchedulerKind::NAMES);
+        assert_eq!(
+            Protocol::names(),
+            flow::Protocol::ALL.map(flow::Protocol::name)
+        );
+        assert_eq!(
+            Forward::names(),
+            ForwardMethod::ALL.map(ForwardMethod::name)
+        );
+        let works = Scheduler::ALL.map(|one| one.works().map(valid::Scheduler::name));
+        assert_eq!(works, Scheduler::ALL.map(|one| Some(one.name())));
+        let works = Protocol::ALL.map(|one| one.works().map(valid::Protocol::name));
+        assert_eq!(works, Protocol::ALL.map(|one| Some(one.name())));
+    }
+
+    #[test]
+    fn a_name_in_the_file_is_a_name_everywhere() {
+        fn holds<E: Offered + serde::Serialize>() {
+            for value in E::EVERY {
+                assert_eq!(serde_json::to_value(value).unwrap(), value.word());
+            }
+        }
+        holds::<Scheduler>();
+        holds::<Forward>();
+        holds::<Protocol>();
+        holds::<TunnelType>();
     }
 }

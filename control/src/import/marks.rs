@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 
 use ipnet::IpNet;
 
-use super::yaml::{protocol_name, scalar};
+use super::yaml::scalar;
 use crate::config::Diagnostics;
 use crate::config::diagnostics::{Problem, Problems, Severity};
 use crate::config::file;
@@ -178,7 +178,7 @@ fn lost(firewall: &Firewall, problems: &mut Problems) {
 pub(super) fn item(rule: &file::Rule) -> String {
     let mut keys = Vec::new();
     if let Some(protocol) = rule.protocol {
-        keys.push(format!("protocol: {}", protocol_name(protocol)));
+        keys.push(format!("protocol: {}", protocol.name()));
     }
     for (key, net) in [("from", rule.from), ("to", rule.to)] {
         keys.extend(net.map(|net| format!("{key}: {}", scalar(&net.0.print()))));
@@ -210,7 +210,7 @@ pub(super) fn nft_line(mark: u32, v6: bool, rule: &file::Rule) -> String {
             let _ = write!(line, " {family} {key} {}", net.0);
         }
     }
-    let protocol = rule.protocol.map_or("th", protocol_name);
+    let protocol = rule.protocol.map_or("th", Protocol::name);
     if rule.ports.is_empty() && rule.from_ports.is_empty() && rule.protocol.is_some() {
         let _ = write!(line, " meta l4proto {protocol}");
     } else if rule.protocol.is_none() {

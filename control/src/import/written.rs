@@ -91,7 +91,5 @@ const fn default_persistence() -> Written<Duration> {
 }
 
 fn default_scheduler() -> String {
-    let name = serde_json::to_value(file::Scheduler::default());
-    let name = name.ok().and_then(|name| name.as_str().map(str::to_owned));
-    name.unwrap_or_default()
+    file::Scheduler::default().name().to_owned()
 }

@@ -127,7 +127,7 @@ fn services_with(table: &Table, notes: &HashMap<Key, Vec<String>>) -> String {
             write_notes(&mut text, notes.get(&service.key));
         }
         if let Key::Address { protocol, vip } = service.key {
-            let (protocol, vip) = (protocol_name(protocol), vip.print());
+            let (protocol, vip) = (protocol.name(), vip.print());
             // Of what names it, so that the next import gives the same names.
             let name = vip.replace(['[', ']'], "").replace(['/'], "_");
             let name = match name.rsplit_once(':') {
@@ -178,7 +178,7 @@ fn write_service(text: &mut String, service: &Service) {
     }
     let forward = service.reals.first().map(|real| real.forward);
     let forward = forward.unwrap_or_default();
-    let _ = writeln!(text, "    forward: {}", forward_name(forward));
+    let _ = writeln!(text, "    forward: {}", forward.name());
     let mut tunnels = service
         .reals
         .iter()
@@ -206,7 +206,7 @@ fn write_service(text: &mut String, service: &Service) {
             }
         }
         if real.forward != forward {
-            let _ = write!(text, ", forward: {}", forward_name(real.forward));
+            let _ = write!(text, ", forward: {}", real.forward.name());
         }
         if real.forward == Forward::Tunnel && real.tunnel != tunnel {
             let _ = write!(text, ", tunnel: {}", tunnel_keys(real.tunnel));
@@ -216,38 +216,17 @@ fn write_service(text: &mut String, service: &Service) {
 }
 
 fn tunnel_keys(tunnel: Encapsulation) -> String {
-    let kind = match tunnel.kind {
-        TunnelType::Ipip => "ipip",
-        TunnelType::Gre => "gre",
-        TunnelType::Gue => "gue",
-    };
-    let mut keys = format!("{{ type: {kind}");
+    let mut keys = format!("{{ type: {}", tunnel.kind.name());
     if tunnel.port != 0 {
         let _ = write!(keys, ", port: {}", tunnel.port);
     }
     match tunnel.checksum {
         TunnelChecksum::None => {}
-        TunnelChecksum::Csum => keys.push_str(", checksum: csum"),
-        TunnelChecksum::Remcsum => keys.push_str(", checksum: remcsum"),
+        checksum @ (TunnelChecksum::Csum | TunnelChecksum::Remcsum) => {
+            let _ = write!(keys, ", checksum: {}", checksum.name());
+        }
     }
     keys + " }"
-}
-
-pub(super) const fn protocol_name(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-        Protocol::Sctp => "sctp",
-    }
-}
-
-const fn forward_name(forward: Forward) -> &'static str {
-    match forward {
-        Forward::Dr => "dr",
-        Forward::Nat => "nat",
-        Forward::Tunnel => "tunnel",
-        Forward::FullNat => "fullnat",
-    }
 }
 
 fn seconds(seconds: u32) -> String {

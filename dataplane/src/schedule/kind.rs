@@ -6,39 +6,59 @@ use std::fmt;
 use super::hash::HashFlags;
 use super::mh::Maglev;
 
-/// The schedulers by the names that `ipvsadm -s` takes, and two that LVS has not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SchedulerKind {
+/// Declares [`SchedulerKind`] once: variant, settings and name.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident $(($($settings:ty),+))? => $name:literal,)+) => {
+        /// The schedulers by the names that `ipvsadm -s` takes, and two that LVS has not.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum SchedulerKind {
+            $($(#[$doc])* $kind $(($($settings),+))?,)+
+        }
+
+        impl SchedulerKind {
+            /// The names of all of them.
+            pub const NAMES: &[&str] = &[$($name),+];
+
+            /// Its name, in files and listings.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                match self { $(Self::$kind { .. } => $name,)+ }
+            }
+        }
+    };
+}
+
+kinds! {
     /// Round robin.
-    Rr,
+    Rr => "rr",
     /// Weighted round robin.
-    Wrr,
+    Wrr => "wrr",
     /// Smooth weighted round robin; not in LVS.
-    Swrr,
+    Swrr => "swrr",
     /// Least connection.
-    Lc,
+    Lc => "lc",
     /// Weighted least connection.
-    Wlc,
+    Wlc => "wlc",
     /// Power of two choices; not in LVS by this name.
-    P2c,
+    P2c => "p2c",
     /// Shortest expected delay.
-    Sed,
+    Sed => "sed",
     /// Never queue.
-    Nq,
+    Nq => "nq",
     /// Source hashing.
-    Sh(HashFlags),
+    Sh(HashFlags) => "sh",
     /// Destination hashing.
-    Dh,
+    Dh => "dh",
     /// Maglev hashing.
-    Mh(HashFlags, Maglev),
+    Mh(HashFlags, Maglev) => "mh",
     /// Locality-based least connection.
-    Lblc,
+    Lblc => "lblc",
     /// Locality-based least connection with replication.
-    Lblcr,
+    Lblcr => "lblcr",
     /// Weighted failover.
-    Fo,
+    Fo => "fo",
     /// Weighted overflow.
-    Ovf,
+    Ovf => "ovf",
 }
 
 impl SchedulerKind {
@@ -57,22 +77,6 @@ impl SchedulerKind {
 
 impl fmt::Display for SchedulerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Rr => "rr",
-            Self::Wrr => "wrr",
-            Self::Swrr => "swrr",
-            Self::Lc => "lc",
-            Self::Wlc => "wlc",
-            Self::P2c => "p2c",
-            Self::Sed => "sed",
-            Self::Nq => "nq",
-            Self::Sh(_) => "sh",
-            Self::Dh => "dh",
-            Self::Mh(..) => "mh",
-            Self::Lblc => "lblc",
-            Self::Lblcr => "lblcr",
-            Self::Fo => "fo",
-            Self::Ovf => "ovf",
-        })
+        f.write_str(self.name())
     }
 }

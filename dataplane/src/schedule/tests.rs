@@ -255,6 +255,11 @@ const ALL: [SchedulerKind; 15] = [
 ];
 
 #[test]
+fn every_scheduler_is_tested() {
+    assert_eq!(ALL.map(|kind| kind.name()), *SchedulerKind::NAMES);
+}
+
+#[test]
 fn round_robin_takes_turns_and_ignores_weights() {
     let bench = Bench::new(Rr, &[(13, 5), (12, 1), (11, 100)]);
     assert_eq!(bench.take(7), [13, 12, 11, 13, 12, 11, 13]);

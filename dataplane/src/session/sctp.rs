@@ -18,42 +18,44 @@ use SctpState::{
 use super::tcp::Direction;
 use crate::wire::sctp;
 
-/// The state of an SCTP association as the balancer infers it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum SctpState {
-    /// No packet yet.
-    None,
-    /// The client has asked once.
-    Init1,
-    /// The client has asked again.
-    Init,
-    /// The client has asked, the real server has sent a cookie.
-    CookieSent,
-    /// The client has returned the cookie.
-    CookieReplied,
-    /// The real server has asked.
-    CookieWait,
-    /// The real server has asked, the client has sent a cookie.
-    Cookie,
-    /// The real server has returned the cookie.
-    CookieEchoed,
-    /// Open.
-    Established,
-    /// The real server has finished sending.
-    ShutdownSent,
-    /// The client has finished sending.
-    ShutdownReceived,
-    /// Both have finished, and one has said that it knows.
-    ShutdownAckSent,
-    /// The real server has refused the client.
-    Rejected,
-    /// Over.
-    Closed,
+crate::listed! {
+    /// The state of an SCTP association as the balancer infers it. Names are those that `ipvsadm -Lnc` prints.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    #[repr(u8)]
+    pub enum SctpState {
+        /// No packet yet.
+        None => "NONE",
+        /// The client has asked once.
+        Init1 => "INIT1",
+        /// The client has asked again.
+        Init => "INIT",
+        /// The client has asked, the real server has sent a cookie.
+        CookieSent => "C-SENT",
+        /// The client has returned the cookie.
+        CookieReplied => "C-REPLIED",
+        /// The real server has asked.
+        CookieWait => "C-WAIT",
+        /// The real server has asked, the client has sent a cookie.
+        Cookie => "COOKIE",
+        /// The real server has returned the cookie.
+        CookieEchoed => "C-ECHOED",
+        /// Open.
+        Established => "ESTABLISHED",
+        /// The real server has finished sending.
+        ShutdownSent => "S-SENT",
+        /// The client has finished sending.
+        ShutdownReceived => "S-RECEIVED",
+        /// Both have finished, and one has said that it knows.
+        ShutdownAckSent => "S-ACK-SENT",
+        /// The real server has refused the client.
+        Rejected => "REJECTED",
+        /// Over.
+        Closed => "CLOSED",
+    }
 }
 
 /// One row per event, in the order of [`event`]. Columns: the current state.
-type Table = [[SctpState; 14]; 10];
+type Table = [[SctpState; SctpState::COUNT]; 10];
 
 /// From the client; the real server's chunks are seen too (NAT).
 #[rustfmt::skip]
@@ -139,7 +141,7 @@ const INPUT_ONLY: Table = [
     [ CL, I1, IN, CS, CR, CW, CO, CE, CL, CL, CL, CL, RJ, CL ],
 ];
 
-const TABLES: [Table; 3] = [INPUT, OUTPUT, INPUT_ONLY];
+const TABLES: [Table; Direction::COUNT] = [INPUT, OUTPUT, INPUT_ONLY];
 
 /// The row of a chunk type.
 const fn event(chunk: u8) -> usize {
@@ -158,9 +160,6 @@ const fn event(chunk: u8) -> usize {
 }
 
 impl SctpState {
-    /// Every state, in the order of the tables' columns.
-    pub const ALL: [Self; 14] = [NO, I1, IN, CS, CR, CW, CO, CE, ES, SS, SR, SA, RJ, CL];
-
     /// The state after a packet whose deciding chunk has this type.
     #[must_use]
     #[inline]
@@ -179,27 +178,6 @@ impl SctpState {
     #[must_use]
     pub const fn is_half_open(self) -> bool {
         matches!(self, NO | I1 | IN | CS | CW | CO | RJ)
-    }
-
-    /// The name that `ipvsadm -Lnc` prints.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            NO => "NONE",
-            I1 => "INIT1",
-            IN => "INIT",
-            CS => "C-SENT",
-            CR => "C-REPLIED",
-            CW => "C-WAIT",
-            CO => "COOKIE",
-            CE => "C-ECHOED",
-            ES => "ESTABLISHED",
-            SS => "S-SENT",
-            SR => "S-RECEIVED",
-            SA => "S-ACK-SENT",
-            RJ => "REJECTED",
-            CL => "CLOSED",
-        }
     }
 }
 

@@ -17,48 +17,52 @@ const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
 
-/// The state of a TCP connection as the balancer infers it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum TcpState {
-    /// No packet yet.
-    None,
-    /// Both sides have sent.
-    Established,
-    /// The real server began the handshake.
-    SynSent,
-    /// The client began the handshake.
-    SynRecv,
-    /// One side has finished sending.
-    FinWait,
-    /// Both sides have finished; late packets may come.
-    TimeWait,
-    /// Reset, or a packet that fits nowhere.
-    Close,
-    /// The client has finished sending, the real server has not.
-    CloseWait,
-    /// The last acknowledgement is due.
-    LastAck,
-    /// The real server waits for a handshake.
-    Listen,
-    /// A handshake under defence against floods.
-    SynAck,
+crate::listed! {
+    /// The state of a TCP connection as the balancer infers it. Names are those that `ipvsadm -Lnc` prints.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    #[repr(u8)]
+    pub enum TcpState {
+        /// No packet yet.
+        None => "NONE",
+        /// Both sides have sent.
+        Established => "ESTABLISHED",
+        /// The real server began the handshake.
+        SynSent => "SYN_SENT",
+        /// The client began the handshake.
+        SynRecv => "SYN_RECV",
+        /// One side has finished sending.
+        FinWait => "FIN_WAIT",
+        /// Both sides have finished; late packets may come.
+        TimeWait => "TIME_WAIT",
+        /// Reset, or a packet that fits nowhere.
+        Close => "CLOSE",
+        /// The client has finished sending, the real server has not.
+        CloseWait => "CLOSE_WAIT",
+        /// The last acknowledgement is due.
+        LastAck => "LAST_ACK",
+        /// The real server waits for a handshake.
+        Listen => "LISTEN",
+        /// A handshake under defence against floods.
+        SynAck => "SYNACK",
+    }
 }
 
-/// What of a connection this balancer sees, and which side sent the packet at hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Direction {
-    /// From the client; replies are seen too (NAT).
-    Input,
-    /// From the real server.
-    Output,
-    /// From the client; replies go past the balancer (direct routing, tunnels).
-    InputOnly,
+crate::listed! {
+    /// What of a connection this balancer sees, and which side sent the packet at hand.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    #[repr(u8)]
+    pub enum Direction {
+        /// From the client; replies are seen too (NAT).
+        Input => "input",
+        /// From the real server.
+        Output => "output",
+        /// From the client; replies go past the balancer (direct routing, tunnels).
+        InputOnly => "input only",
+    }
 }
 
 /// Rows: SYN, FIN, ACK, RST. Columns: the current state, in the order of `TcpState`.
-type Table = [[TcpState; 11]; 4];
+type Table = [[TcpState; TcpState::COUNT]; 4];
 
 #[rustfmt::skip]
 const INPUT: Table = [
@@ -116,15 +120,12 @@ const SECURE_INPUT_ONLY: Table = [
     [ CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL ],
 ];
 
-const TABLES: [[Table; 3]; 2] = [
+const TABLES: [[Table; Direction::COUNT]; 2] = [
     [INPUT, OUTPUT, INPUT_ONLY],
     [SECURE_INPUT, SECURE_OUTPUT, SECURE_INPUT_ONLY],
 ];
 
 impl TcpState {
-    /// Every state, in the order of the tables' columns.
-    pub const ALL: [Self; 11] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA];
-
     /// The state after a packet with this flags byte (the 14th of the TCP header).
     ///
     /// `secure` chooses IPVS's table for defence. RST beats SYN beats FIN beats ACK; a packet with none of them closes the session (IPVS,
@@ -156,24 +157,6 @@ impl TcpState {
     #[must_use]
     pub const fn is_half_open(self) -> bool {
         matches!(self, NO | SS | SR | SA)
-    }
-
-    /// The name that `ipvsadm -Lnc` prints.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            NO => "NONE",
-            ES => "ESTABLISHED",
-            SS => "SYN_SENT",
-            SR => "SYN_RECV",
-            FW => "FIN_WAIT",
-            TW => "TIME_WAIT",
-            CL => "CLOSE",
-            CW => "CLOSE_WAIT",
-            LA => "LAST_ACK",
-            LI => "LISTEN",
-            SA => "SYNACK",
-        }
     }
 }
 

@@ -16,15 +16,17 @@ use crate::session::Timeouts;
 use crate::stats::RealCounters;
 use crate::time::Time;
 
-/// How a packet gets to its real server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ForwardMethod {
-    /// Only the MAC changes; the real server answers the client itself (IPVS: Route).
-    Direct,
-    /// Address and port are rewritten, in both directions (IPVS: Masq).
-    Nat,
-    /// The packet travels inside another IP packet, as [`TunnelKind`] says (IPVS: Tunnel).
-    Tunnel,
+crate::listed! {
+    /// How a packet gets to its real server.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub enum ForwardMethod {
+        /// Only the MAC changes; the real server answers the client itself (IPVS: Route).
+        Direct => "dr",
+        /// Address and port are rewritten, in both directions (IPVS: Masq).
+        Nat => "nat",
+        /// The packet travels inside another IP packet, as [`TunnelKind`] says (IPVS: Tunnel).
+        Tunnel => "tunnel",
+    }
 }
 
 /// What stands between the outer IP header of a tunnel and the packet inside.

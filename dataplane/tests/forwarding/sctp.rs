@@ -1,8 +1,11 @@
 //! SCTP: how associations begin, go through their states and end, and what is told to those that do not.
 
 use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::schedule::SchedulerKind;
 use plimsoll_dataplane::session::State;
 use plimsoll_dataplane::snapshot::model::ForwardMethod;
+use plimsoll_dataplane::snapshot::spec::ServiceSpec;
+use plimsoll_dataplane::snapshot::target::{Mark, Rule, Target};
 use plimsoll_dataplane::testing::{PacketBuilder, Rig, Sent};
 use plimsoll_dataplane::verdict::DropReason;
 
@@ -239,7 +242,7 @@ fn nothing_begins_at_the_port_of_ftp_data() {
         Protocol::Sctp => builder.sctp(20, PORT, INIT),
     };
     for (client, vip, _) in FAMILIES {
-        for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+        for protocol in Protocol::ALL {
             for spec in [direct(), nat()] {
                 let mut rig = Rig::new(1, &spec);
                 let request = ftp_data(from_wan(client, vip), protocol);
@@ -271,4 +274,47 @@ fn associations_follow_their_real_server_when_it_is_removed_and_begin_elsewhere(
     let to = &client(&mut rig, 4000, INIT)[0].1[..6];
     assert_ne!(to, mac_of(REALS[0]).0);
     finish(rig);
+}
+
+/// Rules for SCTP: one that says no protocol, and one that says this one.
+fn rules() -> [Rule; 2] {
+    [None, Some(Protocol::Sctp)].map(|protocol| Rule {
+        protocol,
+        ports: vec![PORT..=PORT],
+        ..Rule::default()
+    })
+}
+
+#[test]
+fn rules_take_associations_whose_replies_come_from_the_virtual_address() {
+    for rule in rules() {
+        for (client, vip, reals, workers) in FAMILIES
+            .into_iter()
+            .flat_map(|(a, b, c)| [(a, b, c, 1), (a, b, c, 3)])
+        {
+            let mark = Mark {
+                number: 1,
+                is_v6: client.contains(':'),
+            };
+            let target = Target::Match {
+                mark,
+                rules: vec![rule.clone()].into(),
+            };
+            let to = vec![real(reals[0], REAL_PORT, ForwardMethod::Nat)];
+            let service = ServiceSpec::new("by rules", target, SchedulerKind::Rr, to);
+            let mut rig = Rig::new(workers, &two_armed(vec![service]));
+            for worker in 0..workers {
+                let port = 4000 + u16::try_from(worker).unwrap();
+                let request = from_wan(client, vip).sctp(port, PORT, INIT);
+                let expected = to_lan(reals[0], client, reals[0]).sctp(port, REAL_PORT, INIT);
+                let sent = rig.pass_on(worker, WAN, &request.build());
+                expect(&sent, &[(LAN, expected.build())]);
+                let answer = from_lan(reals[0], client).sctp(REAL_PORT, port, INIT_ACK);
+                let expected = to_wan(vip, client).sctp(PORT, port, INIT_ACK);
+                let sent = rig.pass_on(worker, LAN, &answer.build());
+                expect(&sent, &[(WAN, expected.build())]);
+            }
+            finish(rig);
+        }
+    }
 }

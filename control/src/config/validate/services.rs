@@ -77,17 +77,14 @@ fn check_name(at: usize, name: &str, findings: &mut Findings<'_, '_>) {
 }
 
 /// The data plane's value for one of the format's, or an error that names those that there are.
-pub(super) fn offered<E: Offered + PartialEq>(
+pub(super) fn offered<E: Offered>(
     value: E,
     steps: Vec<Step>,
     findings: &mut Findings<'_, '_>,
 ) -> Option<E::Works> {
     let works = value.works();
     if works.is_none() {
-        let name = E::ALL
-            .iter()
-            .find(|(_, other)| *other == value)
-            .map_or("", |(name, _)| name);
+        let name = value.word();
         findings.add(
             Finding::error(
                 steps,

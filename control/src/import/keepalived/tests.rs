@@ -145,7 +145,7 @@ fn table(text: &str) -> Vec<(String, Vec<String>)> {
     importer.all(&statements);
     let service = |service: &Service| {
         let name = match service.key {
-            Key::Address { protocol, vip } => format!("{} {vip:?}", yaml::protocol_name(protocol)),
+            Key::Address { protocol, vip } => format!("{} {vip:?}", protocol.name()),
             Key::Mark { mark, v6 } => format!("mark {mark} {v6}"),
         };
         let real = |real: &Real| {

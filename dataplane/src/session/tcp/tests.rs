@@ -88,7 +88,7 @@ fn every_cell_of_the_tables_is_as_the_reference_has_it() {
 
 #[test]
 fn under_defence_only_the_named_cells_differ() {
-    for direction in [Direction::Input, Direction::Output, Direction::InputOnly] {
+    for direction in Direction::ALL {
         for event in ["syn", "fin", "ack", "rst"] {
             for from in TcpState::ALL {
                 let different = DIFFERENCES.iter().find(|(place, row, column, _)| {
@@ -122,7 +122,7 @@ fn under_defence_the_real_server_is_needed_to_establish() {
 
 #[test]
 fn rst_beats_syn_beats_fin_beats_ack() {
-    for direction in [Direction::Input, Direction::Output, Direction::InputOnly] {
+    for direction in Direction::ALL {
         for (from, secure) in TcpState::ALL
             .into_iter()
             .flat_map(|from| [(from, false), (from, true)])

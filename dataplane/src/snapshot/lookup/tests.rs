@@ -15,7 +15,7 @@ use crate::snapshot::build::Builder;
 use crate::snapshot::spec::{ServiceSpec, Spec};
 use crate::snapshot::target::{Identity, Mark, Rule};
 
-const PROTOCOLS: [Protocol; 2] = Protocol::ALL;
+const PROTOCOLS: [Protocol; Protocol::COUNT] = Protocol::ALL;
 
 fn builder() -> Builder {
     Builder::new(1, &RandomState::with_seeds(1, 2, 3, 4))

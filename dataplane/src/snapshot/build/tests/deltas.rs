@@ -127,7 +127,7 @@ fn seen(snapshot: &Snapshot) -> BTreeMap<String, String> {
     }
     let vip: IpAddr = [192, 0, 2, 100].into();
     for port in 0..20 {
-        for protocol in [Protocol::Tcp, Protocol::Udp] {
+        for protocol in Protocol::ALL {
             let key = format!("{protocol:?} {port}");
             let at = name(snapshot.service_at(protocol, vip, port));
             let client = ([198, 51, 100, 7].into(), 4000);
