@@ -158,6 +158,7 @@ fn is_same_network(old: &ReloadConfig, new: &ReloadConfig) -> bool {
         forwarding,
         timeouts,
         refuses_replies,
+        quotes_forwarded,
         hash_key,
         services: _,
     } = old;
@@ -166,6 +167,7 @@ fn is_same_network(old: &ReloadConfig, new: &ReloadConfig) -> bool {
         && *forwarding == new.forwarding
         && *timeouts == new.timeouts
         && *refuses_replies == new.refuses_replies
+        && *quotes_forwarded == new.quotes_forwarded
         && *hash_key == new.hash_key
 }
 
@@ -317,6 +319,9 @@ fn other_changes(old: &ReloadConfig, new: &ReloadConfig) -> Vec<String> {
         &old.refuses_replies,
         &new.refuses_replies,
     );
+    if old.quotes_forwarded != new.quotes_forwarded {
+        what.push("compat".to_owned());
+    }
     if old.hash_key != new.hash_key {
         what.push("hash.key".to_owned());
     }

@@ -67,6 +67,7 @@ pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
         forwarding,
         timeouts,
         refuses_replies,
+        quotes_forwarded,
     } = network(ports, reload);
     Spec {
         ports,
@@ -75,6 +76,7 @@ pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
         forwarding,
         timeouts,
         refuses_replies,
+        quotes_forwarded,
         services: services(reload.services.iter(), reload),
         ..Spec::default()
     }
@@ -116,6 +118,7 @@ fn network(ports: &[PortSpec], reload: &ReloadConfig) -> Network {
         forwarding: reload.forwarding,
         timeouts: timeouts(reload.timeouts),
         refuses_replies: reload.refuses_replies,
+        quotes_forwarded: reload.quotes_forwarded,
     }
 }
 

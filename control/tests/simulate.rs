@@ -64,6 +64,7 @@ impl Bench {
                 .map(|port| (port.to_owned(), self.path(&format!("{port}.out"))))
                 .to_vec(),
             reloads: Vec::new(),
+            end: None,
             sessions_per_worker: None,
             workers: 1,
             faults: Faults::default(),
@@ -76,10 +77,9 @@ impl Bench {
 
     /// Runs until `seconds` after the first frame.
     fn run_until(&self, capture: &[u8], seconds: f64) -> Report {
-        let end = Duration::from_secs_f64(seconds);
-        let reloads = vec![(end, self.path("config.yaml"))];
+        let end = Some(Duration::from_secs_f64(seconds));
         run(&Plan {
-            reloads,
+            end,
             ..self.plan(capture)
         })
         .unwrap()
@@ -379,6 +379,11 @@ fn a_reload_at_the_end_of_time_ends() {
     let end = Duration::MAX;
     let plan = Plan {
         reloads: vec![(end, bench.path("config.yaml"))],
+        ..bench.plan(&pcap(&[(0, query(1))]))
+    };
+    assert_eq!(run(&plan).unwrap().sessions, []);
+    let plan = Plan {
+        end: Some(end),
         ..bench.plan(&pcap(&[(0, query(1))]))
     };
     assert_eq!(run(&plan).unwrap().sessions, []);

@@ -280,7 +280,11 @@ fn parse_ipv4(frame: &[u8], l3: u16) -> Parse {
     let is_intact = if header_bytes == 20 {
         header.is_intact()
     } else if let Some(with_options) = datagram.get(..usize::from(header_bytes)) {
-        Sum::of(with_options).is_valid()
+        let is_valid = Sum::of(with_options).is_valid();
+        if is_valid && ipv4::has_source_route(with_options) {
+            return Parse::Drop(DropReason::SourceRoute);
+        }
+        is_valid
     } else {
         return Parse::Drop(DropReason::Truncated);
     };

@@ -44,8 +44,10 @@ drop_reasons! {
     Ipv4Checksum "ipv4_checksum" "A wrong IPv4 header checksum.";
     Ipv6Header "ipv6_header" "A bad IPv6 version, payload length or chain of extension headers.";
     L4Header "l4_header" "A transport header that does not fit into the packet.";
-    MartianSource "martian_source" "A source address that cannot be: loopback, multicast, broadcast, unspecified, or one of ours (LAND).";
-    MartianDestination "martian_destination" "A destination address that cannot be: loopback or unspecified.";
+    UdpHeader "udp_header" "A UDP datagram that NAT would make look good: its length is less than a header's or more than the packet's, or it has no checksum over IPv6 (RFC 8200 section 8.1).";
+    SourceRoute "source_route" "An IPv4 packet with a source route option (LSRR, SSRR), by which its sender chooses the way past filters (RFC 7126 section 4.3); a Linux host drops it too.";
+    MartianSource "martian_source" "A source address that cannot be: loopback, multicast, broadcast (also a port's network's), unspecified, or one of ours (LAND).";
+    MartianDestination "martian_destination" "A destination address that cannot be: loopback or unspecified, or for what is routed the broadcast address of a port's network.";
     NotLocal "not_local" "The packet is neither for a VIP or an address of ours, nor to or from a NAT real server.";
     LocalUnhandled "local_unhandled" "For an address of ours, but nothing listens and there is no kernel port.";
     NoService "no_service" "For a VIP, but no service has this protocol and port.";

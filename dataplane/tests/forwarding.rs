@@ -23,6 +23,8 @@ mod idle;
 mod limits;
 #[path = "forwarding/lookup.rs"]
 mod lookup;
+#[path = "forwarding/martians.rs"]
+mod martians;
 #[path = "forwarding/methods.rs"]
 mod methods;
 #[path = "forwarding/net.rs"]
@@ -35,12 +37,16 @@ mod persistence;
 mod persistence_workers;
 #[path = "forwarding/policy.rs"]
 mod policy;
+#[path = "forwarding/quotes.rs"]
+mod quotes;
 #[path = "forwarding/refusals.rs"]
 mod refusals;
 #[path = "forwarding/sctp.rs"]
 mod sctp;
 #[path = "forwarding/sessions.rs"]
 mod sessions;
+#[path = "forwarding/shared_sockets.rs"]
+mod shared_sockets;
 #[path = "forwarding/sizes.rs"]
 mod sizes;
 #[path = "forwarding/tunnels.rs"]

@@ -5,17 +5,26 @@
     reason = "a failing test says where; clippy.toml knows only #[test] functions"
 )]
 
+use std::net::IpAddr;
 use std::path::Path;
 
+use plimsoll_dataplane::testing::PacketBuilder;
+use plimsoll_dataplane::wire::Mac;
 use plimsoll_pktgen_tests::replay::{self, Deviations, Outcome};
 
 /// What matches in full only with `compat: lvs`.
-const DOCUMENTED: [&str; 5] = [
+const DOCUMENTED: [&str; 11] = [
     "dr-del-existing",
     "dr-del-service",
+    "dr-noroute-arp",
     "dr-reuse-mode",
     "dr-vlan-mcast",
     "nat-icmp-client",
+    "nat-mtu",
+    "nat-noconn",
+    "tun-icmp",
+    "tun-mtu-df",
+    "tun-udp",
 ];
 
 #[test]
@@ -82,6 +91,83 @@ fn changed(change: impl FnOnce(&mut serde_json::Value)) -> String {
     replay::replay(folder.path(), "changed", &Deviations::default())
         .unwrap()
         .to_string()
+}
+
+#[test]
+fn time_runs_on_to_the_end_of_a_recording_that_ends_with_waiting() {
+    let waits = |seconds: f64, then: &'static [&'static str]| {
+        changed(move |recording| {
+            let steps = recording["steps"].as_array_mut().unwrap();
+            steps.push(serde_json::json!({ "sleep": seconds }));
+            let commands = then.iter();
+            steps.extend(commands.map(|command| serde_json::json!({ "cmd": command })));
+        })
+    };
+    for then in [&[][..], &["ipvsadm -Ln"], &["true", "true"]] {
+        assert_eq!(waits(290.0, then), "match");
+        let over = waits(310.0, then);
+        assert!(over.ends_with("here there is none"), "{over}");
+    }
+}
+
+#[test]
+fn a_narrow_port_keeps_its_ipv4() {
+    for port in ["eth0", "eth1"] {
+        let outcome = changed(|recording| {
+            recording["setup"] = serde_json::json!([format!("ip link set {port} mtu 1000")]);
+        });
+        assert_eq!(outcome, "match", "{port}");
+    }
+}
+
+#[test]
+fn the_second_router_leads_to_networks_of_both_families() {
+    for (service, real, client, vip, real_address) in [
+        (
+            "10.0.0.100:80",
+            "172.16.0.11:80",
+            "198.51.100.7",
+            "10.0.0.100",
+            "172.16.0.11",
+        ),
+        (
+            "[2001:db8::100]:80",
+            "[2001:db8:ffff::11]:80",
+            "2001:db8:cafe::7",
+            "2001:db8::100",
+            "2001:db8:ffff::11",
+        ),
+    ] {
+        let (router, lan) = (Mac([2, 0, 0, 0, 1, 0xfe]), Mac([2, 0, 0, 0, 1, 1]));
+        let (outside, wan) = (Mac([2, 0, 0, 0, 0, 0xfe]), Mac([2, 0, 0, 0, 0, 1]));
+        let syn = |to: &str| {
+            let (from, to): (IpAddr, IpAddr) = (client.parse().unwrap(), to.parse().unwrap());
+            let builder = match (from, to) {
+                (IpAddr::V4(from), IpAddr::V4(to)) => PacketBuilder::v4(from, to),
+                (IpAddr::V6(from), IpAddr::V6(to)) => PacketBuilder::v6(from, to),
+                _ => unreachable!(),
+            };
+            builder.tcp(1000, 80).flags(2)
+        };
+        let hex = |builder: PacketBuilder| {
+            let frame = builder.build();
+            frame
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+        };
+        let recording = serde_json::json!({
+            "rules": [format!("-A -t {service} -s rr"), format!("-a -t {service} -r {real} -m -w 1")],
+            "steps": [{
+                "in": [{ "dev": "eth0", "hex": hex(syn(vip).mac(outside, wan)) }],
+                "out": [{ "dev": "eth1", "hex": hex(syn(real_address).mac(lan, router).ttl(63)) }],
+            }],
+        });
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("routed.json"), recording.to_string()).unwrap();
+        let outcome = replay::replay(folder.path(), "routed", &Deviations::default()).unwrap();
+        assert_eq!(outcome.to_string(), "match", "{real}");
+    }
 }
 
 #[test]

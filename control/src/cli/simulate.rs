@@ -89,6 +89,7 @@ impl Args {
             inputs: self.inputs,
             outputs: self.outputs,
             reloads: self.reloads,
+            end: None,
             sessions_per_worker: self.sessions_per_worker,
             workers: usize::from(self.workers),
             faults: self.faults.into(),

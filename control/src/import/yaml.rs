@@ -14,7 +14,7 @@ use super::marks;
 use super::table::{Carried, Encapsulation, Key, Real, Service, Table, Timeouts};
 use crate::config::Loaded;
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
-use crate::config::file::{self, DEFAULT_GUE_PORT, Forward, Protocol, TunnelChecksum, TunnelType};
+use crate::config::file::{self, DEFAULT_GUE_PORT, Forward, TunnelChecksum, TunnelType};
 use crate::config::leaf::{Leaf as _, print_duration};
 
 /// A configuration whose services are to be replaced.

@@ -33,6 +33,8 @@ pub struct Plan {
     pub outputs: Vec<(String, PathBuf)>,
     /// Configurations that replace it, by time after the first frame.
     pub reloads: Vec<(Duration, PathBuf)>,
+    /// How long after the first frame time runs on, where the last frame or reload comes before that.
+    pub end: Option<Duration>,
     /// Instead of the configured capacity.
     pub sessions_per_worker: Option<u32>,
     /// How many workers, at least 1.
@@ -201,6 +203,10 @@ pub fn run_and_report(plan: &Plan, report: Option<&Path>) -> Result<Report, Simu
             break;
         };
         frames_out += machine.settle(at, first, &mut outputs)?;
+    }
+    if let Some(end) = plan.end {
+        frames_out += machine.advance(end, first, &mut outputs)?;
+        frames_out += machine.settle(end, first, &mut outputs)?;
     }
     frames_out += machine.finish(first, &mut outputs)?;
     for output in outputs {

@@ -7,7 +7,7 @@ use super::begin::opens;
 use super::idle::note_numbers;
 use super::one_packet::{Translation, translation};
 use super::{Action, Engine, Origin, Tabled, reply_key};
-use crate::flow::{Address, FlowKey, Protocol};
+use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::rewrite::nat::{self, Socket};
@@ -88,8 +88,11 @@ impl<P: Pool> Engine<P> {
             }
             let resets = packet.tcp_flags & tcp::RST != 0 || packet.sctp_chunk == sctp::ABORT;
             if snapshot.refuses_replies && !resets && packet.ttl > 1 {
-                return self.refuse_reply::<A, F>(snapshot, frame, packet, now);
+                return self.refuse_reply(snapshot, frame.bytes(), packet, now);
             }
+        }
+        if !local && let Some(action) = self.end_former(snapshot, key, packet, origin, now) {
+            return action;
         }
         let action = self.classify_rest(snapshot, frame, packet, origin, now);
         if matches!(action, Action::Drop(_)) && snapshot.is_ours(address) {
@@ -152,6 +155,48 @@ impl<P: Pool> Engine<P> {
         Continued::Done(
             self.forward::<A, F>(snapshot, frame, packet, real, method, socket, origin, now),
         )
+    }
+
+    /// A client that asks a real server's own socket for a connection has none any more that it began with a
+    /// VIP from the same port: a closing session there ends, as by a SYN to the VIP, or the real server's
+    /// answers would bear the VIP's address. Returns where the packet goes for that, if the session may be
+    /// on another worker.
+    #[inline]
+    fn end_former<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        key: &FlowKey<A>,
+        packet: &Packet,
+        origin: Origin,
+        now: Time,
+    ) -> Option<Action> {
+        if key.protocol == Protocol::Udp || !opens(key.protocol, packet, false) {
+            return None;
+        }
+        let (address, port) = (key.virtual_address, key.virtual_port);
+        let socket = snapshot.nat_socket(key.protocol, address.into(), port)?;
+        // Where services that share the socket choose owners differently, all workers would have to look; a
+        // stranger's SYN is not worth that.
+        socket.owner?;
+        let answers = ReplyKey {
+            client: key.client,
+            real: address,
+            client_port: key.client_port,
+            real_port: port,
+            protocol: key.protocol,
+        };
+        let table = A::table(&mut self.sessions);
+        let Some(index) = table.find_reply(table.reply_hash(&answers), &answers, now) else {
+            return self.seek(socket, (key.client, key.client_port), origin);
+        };
+        let session = *table.get(index);
+        let is_over = snapshot
+            .real(session.real())
+            .is_some_and(|real| is_reused(&session, real));
+        if is_over && table.remove(index).is_some() {
+            Self::uncount(snapshot, self.start.worker, &session);
+        }
+        None
     }
 
     /// A packet of a NAT real server in a session.

@@ -60,7 +60,7 @@ impl<P: Pool> Engine<P> {
             self.refuse_as_host(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoSession);
         }
-        if snapshot.is_ours(key.client.into()) {
+        if snapshot.is_martian_source(key.client.into()) {
             return Action::Drop(DropReason::MartianSource);
         }
         if nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
@@ -130,7 +130,7 @@ impl<P: Pool> Engine<P> {
             let one_packet = service.one_packet && key.protocol == Protocol::Udp;
             service.configured && service.policy.schedule_icmp && !one_packet
         })?;
-        if key.client_port == FTP_DATA || snapshot.is_ours(key.client.into()) {
+        if key.client_port == FTP_DATA || snapshot.is_martian_source(key.client.into()) {
             return None;
         }
         if let Some(owner) = self.owner_of(service, key) {

@@ -8,7 +8,7 @@ use crate::io::{BURST, PacketBuf, Pool};
 use crate::neighbour::{Claim, Request};
 use crate::rewrite::fragment::{PieceHeader, split_v4, split_v6};
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::{PortId, RealId};
+use crate::snapshot::id::PortId;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::{self, HEADER_BYTES as ETHERNET};
@@ -81,47 +81,36 @@ impl<P: Pool> Engine<P> {
     pub(super) fn send(
         &mut self,
         snapshot: &Snapshot,
-        mut frame: P::Buf,
+        waiting: Waiting<P::Buf>,
         port: PortId,
         next_hop: IpAddr,
-        fate: Option<Fate>,
         now: Time,
     ) {
         let fixed = snapshot.neighbours.get(&next_hop).copied();
         if let Some(mac) = fixed.or_else(|| self.neighbours.lookup(port, next_hop, now)) {
+            let Waiting {
+                mut frame, fate, ..
+            } = waiting;
             write_ethernet_from(snapshot, &mut frame, port, mac);
             self.emit(frame, port, fate);
             return;
         }
+        let fate = waiting.fate;
         let waits = fate.map_or(0, |fate| fate.frames);
-        match self
-            .neighbours
-            .wait(port, next_hop, Waiting { frame, fate }, now)
-        {
+        match self.neighbours.wait(port, next_hop, waiting, now) {
             Ok(()) => self.stats.waiting.set(self.stats.waiting.value() + waits),
             Err((_, reason)) => self.drop_frame(fate, reason),
         }
     }
 
-    /// The same for what goes to a real server, whose way may be known.
-    #[expect(clippy::too_many_arguments, reason = "the frame, its way and its fate")]
-    pub(super) fn send_to(
-        &mut self,
-        snapshot: &Snapshot,
-        mut frame: P::Buf,
-        real: RealId,
-        next_hop: IpAddr,
-        port: PortId,
-        fate: Option<Fate>,
-        now: Time,
-    ) {
-        match self.way(snapshot, real, now).map(|way| way.macs) {
-            Some(macs) => {
-                write_ethernet(&mut frame, &macs);
-                self.emit(frame, port, fate);
-            }
-            None => self.send(snapshot, frame, port, next_hop, fate, now),
-        }
+    /// The same for a frame whose MACs are known.
+    #[inline]
+    pub(super) fn send_with(&mut self, waiting: Waiting<P::Buf>, port: PortId, macs: &[u8; 12]) {
+        let Waiting {
+            mut frame, fate, ..
+        } = waiting;
+        write_ethernet(&mut frame, macs);
+        self.emit(frame, port, fate);
     }
 
     /// Cuts the datagram behind the Ethernet header of `frame` into pieces and sends them.
@@ -165,9 +154,13 @@ impl<P: Pool> Engine<P> {
         let Some(last) = pieces.pop() else { return };
         for piece in pieces {
             self.stats.originated.add(1);
-            self.send(snapshot, piece, port, next_hop, None, now);
+            self.send(snapshot, Waiting::made_here(piece), port, next_hop, now);
         }
-        self.send(snapshot, last, port, next_hop, Some(fate), now);
+        let last = Waiting {
+            fate: Some(fate),
+            ..Waiting::made_here(last)
+        };
+        self.send(snapshot, last, port, next_hop, now);
     }
 
     /// Gives frames that this worker does not own, `count` of them, to another one.
@@ -210,7 +203,8 @@ impl<P: Pool> Engine<P> {
             return 0;
         }
         self.stats.originated.add(1);
-        self.send(snapshot, frame, egress.port, egress.next_hop, None, now);
+        let made = Waiting::made_here(frame);
+        self.send(snapshot, made, egress.port, egress.next_hop, now);
         length
     }
 
@@ -268,7 +262,10 @@ impl<P: Pool> Engine<P> {
     ) -> Option<Claim> {
         let learned = self.neighbours.learn(port, address, claim, create, now);
         if let Some((mac, released)) = learned.released {
-            for Waiting { mut frame, fate } in released {
+            for waiting in released {
+                let Waiting {
+                    mut frame, fate, ..
+                } = waiting;
                 self.no_longer_waits(fate);
                 write_ethernet_from(snapshot, &mut frame, port, mac);
                 self.emit(frame, port, fate);
@@ -313,11 +310,9 @@ impl<P: Pool> Engine<P> {
                     self.solicit(snapshot, port, address, known);
                 }
                 Request::GiveUp { packets } => {
-                    let first = packets.first();
-                    if let Some(Waiting { frame, .. }) =
-                        first.filter(|first| first.fate.is_some_and(is_whole_packet))
-                    {
-                        self.neighbour_unreachable(snapshot, frame.bytes(), now);
+                    let received = packets.iter().find_map(|one| one.received.as_ref());
+                    if let Some(received) = received {
+                        self.neighbour_unreachable(snapshot, received, now);
                     }
                     for Waiting { fate, .. } in packets {
                         self.no_longer_waits(fate);
@@ -355,9 +350,15 @@ impl<P: Pool> Engine<P> {
     }
 }
 
-/// Whether the frame is a packet on its way through, and not a piece of one.
-fn is_whole_packet(fate: Fate) -> bool {
-    fate.verdict == Verdict::Forwarded && fate.frames == 1
+impl<B> Waiting<B> {
+    /// A frame that stands for none that was received.
+    pub(super) const fn made_here(frame: B) -> Self {
+        Self {
+            frame,
+            fate: None,
+            received: None,
+        }
+    }
 }
 
 fn piece<P: Pool>(pool: &mut P, header: &PieceHeader, payload: &[u8]) -> Option<P::Buf> {

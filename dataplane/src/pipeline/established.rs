@@ -283,9 +283,11 @@ impl<P: Pool> Engine<P> {
             ForwardMethod::Tunnel => way.inner_mtu,
             ForwardMethod::Direct | ForwardMethod::Nat => way.mtu,
         };
-        // NAT gives a datagram without a checksum one.
-        let lacks_checksum = to.is_some() && plain.checksum(frame.bytes()) == 0;
-        if plain.length > fits || lacks_checksum {
+        // NAT gives a datagram without a checksum one, and refuses one of another length than its packet's.
+        let is_odd = to.is_some()
+            && (plain.checksum(frame.bytes()) == 0
+                || plain.protocol == Protocol::Udp && plain.has_rest(frame.bytes()));
+        if plain.length > fits || is_odd {
             return None;
         }
         cut_padding(frame, plain)?;
@@ -436,6 +438,24 @@ impl<P: Pool> Engine<P> {
             self.draw_way(snapshot, id, now)?;
         }
         self.ways.get(id)
+    }
+
+    /// The MACs of a frame to a real server that `egress` leads to, the receiver's first; `None` if it has to
+    /// wait for the neighbour's.
+    #[inline]
+    pub(super) fn macs_to(
+        &mut self,
+        snapshot: &Snapshot,
+        real: RealId,
+        egress: &Egress,
+        now: Time,
+    ) -> Option<[u8; 12]> {
+        if let Some(way) = self.way(snapshot, real, now) {
+            return Some(way.macs);
+        }
+        let from = snapshot.ports.get(usize::from(egress.port.0))?.mac;
+        let to = self.mac_of(snapshot, egress, now)?;
+        Some(ethernet::addresses(to, from))
     }
 
     /// Draws the way to a real server. `None` if its packets need more than a way.

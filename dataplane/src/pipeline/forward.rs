@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::one_packet::Translation;
-use super::{Action, Cut, Engine, Origin, Tabled};
+use super::{Action, Cut, Engine, Origin, Received, Tabled};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::{Addresses, Packet};
 use crate::rewrite::nat::{self, Side, Socket};
@@ -14,7 +14,7 @@ use crate::snapshot::model::{Egress, ForwardMethod, MssClamp, RealServer, Tunnel
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
-use crate::wire::{ipv4, ipv6, tcp};
+use crate::wire::{icmpv6, ipv4, ipv6, tcp};
 
 impl<P: Pool> Engine<P> {
     /// Sends a client's packet to its real server. Order as in IPVS: TTL, MTU, rewriting.
@@ -49,26 +49,39 @@ impl<P: Pool> Engine<P> {
             self.host_unreachable(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoRoute);
         };
-        let Some(packet) = &self.prepare::<A, F>(frame, packet) else {
-            return Action::Drop(DropReason::Truncated);
+        // Whatever stops the packet is found before it is changed, since its sender is told of the packet
+        // that it sent (RFC 1812 section 4.3.2.3).
+        let way = match method {
+            ForwardMethod::Tunnel => self.inner_mtu(real, now),
+            ForwardMethod::Direct | ForwardMethod::Nat => usize::from(egress.mtu),
         };
-        if packet.tcp_flags & tcp::SYN != 0 {
-            let way = match method {
-                ForwardMethod::Tunnel => self.inner_mtu(real, now),
-                ForwardMethod::Direct | ForwardMethod::Nat => usize::from(egress.mtu),
-            };
-            self.clamp_mss(snapshot, frame.bytes_mut(), packet, (real, method), way);
-        }
-        if method == ForwardMethod::Tunnel {
-            return self.forward_by_tunnel(snapshot, frame, packet, real, egress, origin, now);
-        }
-        let cut = match fit(packet, egress.mtu, origin.cut) {
+        let fits = match method {
+            ForwardMethod::Tunnel => fit_tunnel(packet, real, way, origin.cut),
+            ForwardMethod::Direct | ForwardMethod::Nat => fit(packet, egress.mtu, origin.cut),
+        };
+        let cut = match fits {
             Ok(cut) => cut,
             Err(mtu) => {
                 self.too_big(snapshot, frame.bytes(), packet, Some(vip), mtu, now);
                 return Action::Drop(DropReason::MtuExceeded);
             }
         };
+        if method == ForwardMethod::Nat && !nat::is_translatable(frame.bytes(), packet) {
+            return Action::Drop(DropReason::UdpHeader);
+        }
+        let macs = self.macs_to(snapshot, real.id, &egress, now);
+        if macs.is_none() {
+            self.keep_received(snapshot, frame.bytes(), packet, method);
+        }
+        let Some(packet) = &self.prepare::<A, F>(frame, packet) else {
+            return Action::Drop(DropReason::Truncated);
+        };
+        if packet.tcp_flags & tcp::SYN != 0 {
+            self.clamp_mss(snapshot, frame.bytes_mut(), packet, (real, method), way);
+        }
+        if method == ForwardMethod::Tunnel {
+            return self.forward_by_tunnel(frame, packet, real, egress, (way, cut), macs);
+        }
         if let (Some(socket), Some(protocol)) = (socket, packet.balanced_protocol()) {
             let old = Socket {
                 address: destination,
@@ -77,7 +90,29 @@ impl<P: Pool> Engine<P> {
             let bytes = frame.bytes_mut();
             nat::readdress(bytes, packet, protocol, Side::Destination, old, socket);
         }
-        route_to(real, egress, cut)
+        route_with(egress, cut, macs)
+    }
+
+    /// Remembers a client's packet that will have to wait for a neighbour, perhaps in vain. LVS tells
+    /// nobody of one that it has translated or wrapped.
+    #[cold]
+    fn keep_received(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &[u8],
+        packet: &Packet,
+        method: ForwardMethod,
+    ) {
+        let is_told = method == ForwardMethod::Direct || !snapshot.quotes_forwarded;
+        self.received = (is_told && !packet.is_icmp()).then(|| Received {
+            packet: *packet,
+            datagram: packet
+                .datagram(frame)
+                .chunks(icmpv6::MAX_ERROR_BYTES)
+                .next()
+                .unwrap_or_default()
+                .into(),
+        });
     }
 
     /// Sends a NAT real server's packet to its client, in the name of the VIP.
@@ -101,15 +136,18 @@ impl<P: Pool> Engine<P> {
         let Some(egress) = snapshot.routes.egress(translation.client.into()) else {
             return Action::Drop(DropReason::NoRoute);
         };
-        let Some(packet) = &self.prepare::<A, F>(frame, packet) else {
-            return Action::Drop(DropReason::Truncated);
-        };
         let cut = match fit(packet, egress.mtu, origin.cut) {
             Ok(cut) => cut,
             Err(mtu) => {
                 self.too_big(snapshot, frame.bytes(), packet, None, mtu, now);
                 return Action::Drop(DropReason::MtuExceeded);
             }
+        };
+        if !nat::is_translatable(frame.bytes(), packet) {
+            return Action::Drop(DropReason::UdpHeader);
+        }
+        let Some(packet) = &self.prepare::<A, F>(frame, packet) else {
+            return Action::Drop(DropReason::Truncated);
         };
         if packet.tcp_flags & tcp::SYN != 0
             && let Some(real) = snapshot.real(translation.id)
@@ -129,36 +167,19 @@ impl<P: Pool> Engine<P> {
         route(egress, cut, Verdict::Forwarded)
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the packet's facts, in registers"
-    )]
+    /// Puts a packet that fits, or may be cut, into the tunnel to its real server.
     fn forward_by_tunnel<F: PacketBuf>(
         &mut self,
-        snapshot: &Snapshot,
         frame: &mut F,
         packet: &Packet,
         real: &RealServer,
         egress: Egress,
-        origin: Origin,
-        now: Time,
+        (inner_mtu, came_cut): (usize, Option<Cut>),
+        macs: Option<[u8; 12]>,
     ) -> Action {
-        let inner_mtu = self.inner_mtu(real, now);
-        let length = packet.datagram_bytes() as usize;
-        let piece = origin.cut.map_or(length, |cut| cut.size.min(length));
-        // Of IPv6, what every link carries is never refused (RFC 2473 section 7.1 (b)).
-        let told = match packet.addresses {
-            Addresses::V4 { .. } => inner_mtu,
-            Addresses::V6 { .. } => inner_mtu.max(ipv6::MIN_MTU_BYTES),
-        };
-        let is_told = real.policy.path_mtu || packet.addresses.is_v6();
-        if piece > told && packet.dont_fragment && is_told {
-            let vip = packet.addresses.destination();
-            self.too_big(snapshot, frame.bytes(), packet, Some(vip), told, now);
-            return Action::Drop(DropReason::MtuExceeded);
-        }
+        let is_told = is_told_what_fits(packet, real);
         let id = self.take_id();
-        let will_be_cut = length > inner_mtu;
+        let will_be_cut = packet.datagram_bytes() as usize > inner_mtu;
         let outer = tunnel::Outer {
             source: egress.source,
             real: real.address,
@@ -179,17 +200,11 @@ impl<P: Pool> Engine<P> {
             header_bytes: ipv6::HEADER_BYTES,
             id: u32::from(id),
         });
-        match cut {
-            Some(cut) => route_to(real, egress, Some(cut)),
-            None => route_to(
-                real,
-                egress,
-                origin.cut.map(|cut| Cut {
-                    size: usize::MAX,
-                    ..cut
-                }),
-            ),
-        }
+        let as_it_came = came_cut.map(|cut| Cut {
+            size: usize::MAX,
+            ..cut
+        });
+        route_with(egress, cut.or(as_it_came), macs)
     }
 
     /// Has a SYN, of the client or in answer to it, offer no larger segments than the service allows.
@@ -293,6 +308,32 @@ pub(super) fn fit(packet: &Packet, mtu: u16, came_cut: Option<Cut>) -> Result<Op
     }
 }
 
+/// The same for a packet that a tunnel with room for `inner_mtu` bytes takes in one piece or several,
+/// unless its sender is told not to send such.
+fn fit_tunnel(
+    packet: &Packet,
+    real: &RealServer,
+    inner_mtu: usize,
+    came_cut: Option<Cut>,
+) -> Result<Option<Cut>, usize> {
+    let length = packet.datagram_bytes() as usize;
+    let piece = came_cut.map_or(length, |cut| cut.size.min(length));
+    // Of IPv6, what every link carries is never refused (RFC 2473 section 7.1 (b)).
+    let told = match packet.addresses {
+        Addresses::V4 { .. } => inner_mtu,
+        Addresses::V6 { .. } => inner_mtu.max(ipv6::MIN_MTU_BYTES),
+    };
+    if piece > told && packet.dont_fragment && is_told_what_fits(packet, real) {
+        return Err(told);
+    }
+    Ok(came_cut)
+}
+
+/// Whether the sender of a packet that does not fit into the tunnel to its real server is told so.
+const fn is_told_what_fits(packet: &Packet, real: &RealServer) -> bool {
+    real.policy.path_mtu || packet.addresses.is_v6()
+}
+
 /// The packet goes this way.
 #[inline]
 pub(super) fn route(egress: Egress, cut: Option<Cut>, verdict: Verdict) -> Action {
@@ -301,18 +342,18 @@ pub(super) fn route(egress: Egress, cut: Option<Cut>, verdict: Verdict) -> Actio
         next_hop: egress.next_hop,
         cut,
         verdict,
-        real: None,
+        macs: None,
     }
 }
 
-/// A client's packet goes to its real server this way.
+/// A client's packet goes to its real server this way, with these MACs if they are known.
 #[inline]
-fn route_to(real: &RealServer, egress: Egress, cut: Option<Cut>) -> Action {
+fn route_with(egress: Egress, cut: Option<Cut>, macs: Option<[u8; 12]>) -> Action {
     Action::Route {
         port: egress.port,
         next_hop: egress.next_hop,
         cut,
         verdict: Verdict::Forwarded,
-        real: Some(real.id),
+        macs,
     }
 }

@@ -1,6 +1,7 @@
 //! ICMP: errors about packets of sessions, errors that we make, and echo.
 //! Message formats are in `wire/`; the NAT of a quoted packet is in `rewrite/nat.rs`.
 
+use std::borrow::Cow;
 use std::hash::Hash;
 use std::net::IpAddr;
 
@@ -8,7 +9,7 @@ use super::balance::method_of;
 use super::forward::{fit, route, strip};
 use super::one_packet::{Translation, translation};
 use super::tunnel_errors::tunnel_of;
-use super::{Action, Engine, Origin, Tabled, flow_key};
+use super::{Action, Engine, Origin, Tabled, flow_key, hops};
 use crate::flow::{FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::{Addresses, Packet, Quoted, parse_quoted};
@@ -61,7 +62,7 @@ impl<P: Pool> Engine<P> {
             Addresses::V4 { .. } => (is_relayed_v4(kind), kind == icmpv4::ECHO_REQUEST),
             Addresses::V6 { .. } => (icmpv6::is_error(kind), kind == icmpv6::ECHO_REQUEST),
         };
-        if snapshot.is_ours(packet.addresses.source()) {
+        if snapshot.is_martian_source(packet.addresses.source()) {
             return Action::Drop(DropReason::MartianSource);
         }
         let ours = snapshot.is_ours(packet.addresses.destination());
@@ -296,7 +297,7 @@ impl<P: Pool> Engine<P> {
         let Some(real) = snapshot.real(session.real()) else {
             return Action::Drop(DropReason::RealGone);
         };
-        if session.flags().contains(Flags::NAT) && !is_icmp_checksum_valid(frame.bytes(), packet) {
+        if !is_icmp_checksum_valid(frame.bytes(), packet) {
             return Action::Drop(DropReason::IcmpInvalid);
         }
         if packet.ttl <= 1 {
@@ -423,14 +424,13 @@ impl<P: Pool> Engine<P> {
         mtu: usize,
         now: Time,
     ) {
-        self.report(
-            snapshot,
-            packet.datagram(frame),
-            packet,
-            from,
-            Error::TooBig { mtu },
-            now,
-        );
+        let mut datagram = Cow::Borrowed(packet.datagram(frame));
+        if from.is_some() {
+            // Of replies, and what is routed, LVS finds the size before it takes a hop off.
+            datagram = hops::as_quoted(snapshot, packet.datagram(frame));
+        }
+        let error = Error::TooBig { mtu };
+        self.report(snapshot, &datagram, packet, from, error, now);
     }
 
     pub(super) fn report(

@@ -5,7 +5,7 @@ use arrayvec::ArrayVec;
 
 use super::balance::method_of;
 use super::refuse::{Reset, next_sequence, write_reset};
-use super::{Action, Engine, Origin, Tabled};
+use super::{Action, Engine, Origin, Tabled, Waiting};
 use crate::flow::{Address, Protocol};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::{Addresses, Packet, parse_ip};
@@ -145,8 +145,10 @@ impl<P: Pool> Engine<P> {
         } = action
         {
             self.stats.originated.add(1);
-            self.send(snapshot, frame, port, next_hop, None, now);
+            self.send(snapshot, Waiting::made_here(frame), port, next_hop, now);
         }
+        // Nobody sent it, so nobody is told what becomes of it.
+        self.received = None;
     }
 
     /// A frame with a reset that goes back along `addresses`.

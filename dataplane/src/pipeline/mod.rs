@@ -9,6 +9,7 @@ mod established;
 mod flush;
 mod forward;
 mod fragments;
+mod hops;
 mod icmp;
 mod idle;
 mod lately;
@@ -86,8 +87,8 @@ enum Action {
         next_hop: IpAddr,
         cut: Option<Cut>,
         verdict: Verdict,
-        /// The real server that it goes to, if it is a session's.
-        real: Option<RealId>,
+        /// The MACs of the Ethernet header, the receiver's first, if they are known already.
+        macs: Option<[u8; 12]>,
     },
     /// Send the frame as it is.
     Emit {
@@ -117,6 +118,16 @@ struct Fate {
 pub(crate) struct Waiting<B> {
     frame: B,
     fate: Option<Fate>,
+    /// What its sender is told about if the neighbour does not answer.
+    received: Option<Received>,
+}
+
+/// The beginning of a client's packet, as it came: an error about it quotes what its sender sent
+/// (RFC 1812 section 4.3.2.3), and by then it is rewritten.
+#[derive(Debug)]
+struct Received {
+    packet: Packet,
+    datagram: Box<[u8]>,
 }
 
 /// The session tables of both families.
@@ -181,6 +192,8 @@ pub(crate) struct Engine<P: Pool> {
     relayed: limit::FlowLimit,
     /// Over the errors that look for their session on other workers, by the flow that they quote.
     searched: limit::FlowLimit,
+    /// What the packet at hand was, if it will have to wait for a neighbour.
+    received: Option<Received>,
     path_mtus: path_mtu::PathMtus,
     ways: way::Ways,
     lately: lately::Lately,
@@ -225,6 +238,7 @@ impl<P: Pool> Engine<P> {
             made: limit::MadeHere::default(),
             relayed: limit::FlowLimit::new(hasher.clone()),
             searched: limit::FlowLimit::new(hasher.clone()),
+            received: None,
             pressed: false,
         }
     }
@@ -332,6 +346,7 @@ impl<P: Pool> Engine<P> {
         origin: Origin,
         now: Time,
     ) {
+        let received = self.received.take();
         match action {
             Action::Drop(reason) => self.stats.count(Verdict::Dropped(reason), 1),
             Action::Route {
@@ -339,12 +354,17 @@ impl<P: Pool> Engine<P> {
                 next_hop,
                 cut: None,
                 verdict,
-                real,
+                macs,
             } => {
                 let fate = Some(Fate { verdict, frames: 1 });
-                match real {
-                    Some(real) => self.send_to(snapshot, frame, real, next_hop, port, fate, now),
-                    None => self.send(snapshot, frame, port, next_hop, fate, now),
+                let waiting = Waiting {
+                    frame,
+                    fate,
+                    received,
+                };
+                match macs {
+                    Some(macs) => self.send_with(waiting, port, &macs),
+                    None => self.send(snapshot, waiting, port, next_hop, now),
                 }
             }
             Action::Route {
@@ -388,6 +408,8 @@ impl<P: Pool> Engine<P> {
         };
         let parse = parse(whole.frame.bytes());
         let action = self.classify(snapshot, &mut whole.frame, &parse, origin, now);
+        // Its frames are gone, and whoever waits for one of many pieces is told nothing.
+        self.received = None;
         let count = whole.frames();
         match action {
             Action::Drop(reason) => self.stats.count(Verdict::Dropped(reason), count),

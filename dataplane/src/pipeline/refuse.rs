@@ -3,19 +3,17 @@
 
 use super::classify::punt;
 use super::icmp::Error;
-use super::{Action, Engine, Origin, Tabled, flow_key};
+use super::{Action, Engine, Origin, Received, Tabled, flow_key, hops};
 use crate::flow::Protocol;
-use crate::io::{PacketBuf, Pool};
-use crate::parse::{Addresses, Packet, parse_ip};
+use crate::io::Pool;
+use crate::parse::{Addresses, Packet};
 use crate::session::Direction;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
 use crate::verdict::DropReason;
-use crate::wire::{ipv4, ipv6, tcp, udp};
+use crate::wire::{ipv4, ipv6, sctp, tcp, udp};
 
 const TTL: u8 = 64;
-/// Where the IP header is in a frame on its way out.
-const BEHIND_ETHERNET: u16 = 14;
 
 impl<P: Pool> Engine<P> {
     /// No service is where the packet wants to go, or it belongs to no session: our address answers as
@@ -28,8 +26,9 @@ impl<P: Pool> Engine<P> {
         packet: &Packet,
         now: Time,
     ) {
-        // A segment in the name of one of our addresses would have us answer ourselves.
-        if snapshot.is_ours(packet.addresses.source()) {
+        // A segment in the name of one of our addresses would have us answer ourselves, one in that of a
+        // broadcast address everybody on the link.
+        if snapshot.is_martian_source(packet.addresses.source()) {
             return;
         }
         match packet.balanced_protocol() {
@@ -39,11 +38,16 @@ impl<P: Pool> Engine<P> {
             Some(Protocol::Udp) if is_udp_sound(packet, packet.upper(frame)) => {
                 self.refuse(snapshot, frame, packet, now);
             }
-            Some(Protocol::Sctp) => self.protocol_unreachable(snapshot, frame, packet, now),
+            // The answer would end an association that is open over another path, or that another node
+            // balances: RFC 9260 section 10 has its receiver take it for an ABORT. Only who asks for a new
+            // one is told.
+            Some(Protocol::Sctp) if packet.sctp_chunk == sctp::INIT => {
+                self.protocol_unreachable(snapshot, frame, packet, now);
+            }
             None if !packet.is_icmp() && packet.protocol != ipv6::NO_NEXT_HEADER => {
                 self.protocol_unreachable(snapshot, frame, packet, now);
             }
-            Some(Protocol::Udp) | None => {}
+            Some(Protocol::Udp | Protocol::Sctp) | None => {}
         }
     }
 
@@ -138,27 +142,18 @@ impl<P: Pool> Engine<P> {
         )
     }
 
-    /// A NAT real server's packet belongs to no session. As in IPVS it is quoted one hop older than it
-    /// came.
+    /// A NAT real server's packet belongs to no session.
     #[cold]
-    pub(super) fn refuse_reply<A: Tabled, F: PacketBuf>(
+    pub(super) fn refuse_reply(
         &mut self,
         snapshot: &Snapshot,
-        frame: &mut F,
+        frame: &[u8],
         packet: &Packet,
         now: Time,
     ) -> Action {
-        if let Some(packet) = &self.prepare::<A, F>(frame, packet) {
-            let datagram = packet.datagram(frame.bytes());
-            self.report(
-                snapshot,
-                datagram,
-                packet,
-                None,
-                Error::PortUnreachable,
-                now,
-            );
-        }
+        let datagram = hops::as_quoted(snapshot, packet.datagram(frame));
+        let error = Error::PortUnreachable;
+        self.report(snapshot, &datagram, packet, None, error, now);
         Action::Drop(DropReason::NoSession)
     }
 
@@ -182,23 +177,18 @@ impl<P: Pool> Engine<P> {
         );
     }
 
-    /// The neighbour for which `frame` waited does not answer.
-    ///
-    /// What is still a client's packet to a VIP is quoted as it would have been forwarded, as LVS
-    /// does. Under NAT or in a tunnel it is not, and its sender would not know its own packet: then
-    /// nobody is told.
+    /// The neighbour for which a client's packet waited does not answer.
     #[cold]
-    pub(super) fn neighbour_unreachable(&mut self, snapshot: &Snapshot, frame: &[u8], now: Time) {
-        let Ok(packet) = parse_ip(frame, BEHIND_ETHERNET) else {
-            return;
-        };
-        let destination = packet.addresses.destination();
-        if snapshot.is_virtual(destination)
-            && !snapshot.is_nat_real(destination)
-            && !snapshot.is_ours(packet.addresses.source())
-        {
-            self.host_unreachable(snapshot, frame, &packet, now);
-        }
+    pub(super) fn neighbour_unreachable(
+        &mut self,
+        snapshot: &Snapshot,
+        received: &Received,
+        now: Time,
+    ) {
+        let Received { packet, datagram } = received;
+        let datagram = hops::as_quoted(snapshot, datagram);
+        let error = Error::HostUnreachable;
+        self.report(snapshot, &datagram, packet, None, error, now);
     }
 }
 

@@ -44,8 +44,12 @@ impl<P: Pool> Engine<P> {
         origin: Origin,
         now: Time,
     ) -> Action {
-        if snapshot.is_ours(packet.addresses.source()) {
+        if snapshot.is_martian_source(packet.addresses.source()) {
             return Action::Drop(DropReason::MartianSource);
+        }
+        if snapshot.is_broadcast(packet.addresses.destination()) {
+            // RFC 2644: a router does not make one packet everybody's on a link.
+            return Action::Drop(DropReason::MartianDestination);
         }
         if packet.ttl <= 1 {
             self.time_exceeded(snapshot, frame.bytes(), packet, None, now);
@@ -55,19 +59,20 @@ impl<P: Pool> Engine<P> {
             self.host_unreachable(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoRoute);
         };
+        let cut = match fit(packet, egress.mtu, origin.cut) {
+            Ok(cut) => cut,
+            Err(mtu) => {
+                self.too_big(snapshot, frame.bytes(), packet, None, mtu, now);
+                return Action::Drop(DropReason::MtuExceeded);
+            }
+        };
         let prepared = match packet.addresses {
             Addresses::V4 { .. } => self.prepare::<V4, F>(frame, packet),
             Addresses::V6 { .. } => self.prepare::<V6, F>(frame, packet),
         };
-        let Some(packet) = &prepared else {
-            return Action::Drop(DropReason::Truncated);
-        };
-        match fit(packet, egress.mtu, origin.cut) {
-            Ok(cut) => route(egress, cut, Verdict::Forwarded),
-            Err(mtu) => {
-                self.too_big(snapshot, frame.bytes(), packet, None, mtu, now);
-                Action::Drop(DropReason::MtuExceeded)
-            }
+        match prepared {
+            Some(_) => route(egress, cut, Verdict::Forwarded),
+            None => Action::Drop(DropReason::Truncated),
         }
     }
 }

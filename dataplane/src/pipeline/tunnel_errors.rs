@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::icmp::{Error, is_icmp_checksum_valid};
 use super::path_mtu::plateau_below;
-use super::{Action, Engine, Message, Origin, Tabled};
+use super::{Action, Engine, Message, Origin, Tabled, hops};
 use crate::flow::{FlowKey, Protocol, V4, V6};
 use crate::io::Pool;
 use crate::parse::{Addresses, Packet, Quoted, parse_quoted};
@@ -131,7 +131,8 @@ impl<P: Pool> Engine<P> {
         };
         if let Some(error) = error {
             let (client, vip) = (inner.addresses.source(), inner.addresses.destination());
-            let length = self.send_error(snapshot, datagram, (vip, client), error, now);
+            let datagram = hops::as_received(snapshot, datagram);
+            let length = self.send_error(snapshot, &datagram, (vip, client), error, now);
             if length > 0
                 && let Some(counters) = self.counters(snapshot, real.id)
             {

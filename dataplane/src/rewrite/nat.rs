@@ -206,6 +206,22 @@ fn fill_icmp_checksum<A: Family>(
     }
 }
 
+/// Whether the packet can be rewritten without making a bad one look good: a UDP datagram's length has to be
+/// that of a datagram within its packet, and over IPv6 there has to be a checksum (RFC 8200 section 8.1),
+/// since NAT would write one.
+#[must_use]
+pub fn is_translatable(frame: &[u8], packet: &Packet) -> bool {
+    if packet.protocol != ipv4::UDP || packet.fragment.is_some() {
+        return true;
+    }
+    let upper = packet.upper(frame);
+    udp::Header::new(upper).is_some_and(|header| {
+        let length = usize::from(header.length());
+        (udp::HEADER_BYTES..=upper.len()).contains(&length)
+            && (header.checksum() != 0 || !packet.addresses.is_v6())
+    })
+}
+
 /// Whether the transport checksum is the bare sum of the pseudo header, or for SCTP nothing: the
 /// sender left the rest to a NIC that never did it (Linux `CHECKSUM_PARTIAL`).
 #[must_use]

@@ -47,6 +47,9 @@ impl Flags {
     pub const INVALID: Self = Self(1 << 7);
     /// A template for every protocol. The protocol in its key means nothing.
     pub const ANY_PROTOCOL: Self = Self(1 << 8);
+    /// Forwarded by NAT, but a newer session of the same client socket with the same socket of a real server
+    /// gets the replies. The table sets it.
+    pub const SHADOWED: Self = Self(1 << 9);
 
     /// Whether all of `other` are set.
     #[must_use]
@@ -77,8 +80,11 @@ impl BitOr for Flags {
     }
 }
 
-/// What fields of a session mean depends on these.
-const DECIDED: Flags = Flags::NAT.with(Flags::TEMPLATE);
+/// The table's own: what fields of a session mean depends on them.
+const DECIDED: Flags = Flags::NAT.with(Flags::TEMPLATE).with(Flags::SHADOWED);
+
+/// Of these, a session that replies belong to has the first alone.
+pub(super) const ANSWERED: (Flags, Flags) = (Flags::NAT, Flags::NAT.with(Flags::SHADOWED));
 
 /// What a session begins with.
 #[derive(Debug, Clone, Copy)]
@@ -120,8 +126,8 @@ pub struct Session<A> {
     /// Neighbours in the wheel's list; `previous` means nothing at the list's head.
     pub(super) next: u32,
     pub(super) previous: u32,
-    /// How replies find this session: the slot of their index that names it, or `HOME`, or `NONE` if they do
-    /// not.
+    /// How replies find this session: the slot of their index that names it, or `HOME`, or `NONE` if they
+    /// cannot.
     pub(super) reply_slot: u32,
     /// The slot of the template that controls it, or `NONE`. Of a template: how many sessions it
     /// controls. A template stays in its slot while it controls any, so a slot is enough.
@@ -211,6 +217,19 @@ impl<A: Address> Session<A> {
             && self.key.protocol == key.protocol
     }
 
+    /// Whether replies with this key are its: it is forwarded by NAT, and no newer session has them.
+    #[inline(always)]
+    pub(super) fn gets_replies(&self, key: &ReplyKey<A>) -> bool {
+        let (wanted, of) = ANSWERED;
+        self.flags.0 & of.0 == wanted.0 && self.is_answered_by(key)
+    }
+
+    /// Whether they would be, if the newer session that has them were not there.
+    #[inline]
+    pub(super) fn is_shadowed_for(&self, key: &ReplyKey<A>) -> bool {
+        self.flags.contains(Flags::SHADOWED) && self.is_answered_by(key)
+    }
+
     /// Whether it is the session, and no template, with this key.
     #[inline(always)]
     pub(super) fn is_found_by(&self, key: &FlowKey<A>) -> bool {
@@ -264,13 +283,13 @@ impl<A: Address> Session<A> {
         self.set_flags(Flags::NUMBERED);
     }
 
-    /// Sets `flags`, all but NAT and TEMPLATE: those were decided when the session was made.
+    /// Sets `flags`, all but those that are the table's: NAT, TEMPLATE and SHADOWED.
     #[inline]
     pub const fn set_flags(&mut self, flags: Flags) {
         self.flags = self.flags.with(flags.without(DECIDED));
     }
 
-    /// Clears `flags`, all but NAT and TEMPLATE.
+    /// Clears `flags`, all but those that are the table's.
     #[inline]
     pub const fn clear_flags(&mut self, flags: Flags) {
         self.flags = self.flags.without(flags.without(DECIDED));

@@ -36,28 +36,36 @@ impl ReplyIndex {
         self.sessions[slot as usize]
     }
 
-    /// The reply slot whose session has this key.
-    #[inline(always)]
-    fn slot_of<A: Address>(
-        &self,
-        entries: &[Session<A>],
-        place: Place,
-        key: &ReplyKey<A>,
-    ) -> Option<u32> {
-        self.tags.find(place, |slot| {
-            entries[self.session(slot) as usize].is_answered_by(key)
-        })
-    }
-
-    /// The session that has this reply key.
+    /// The session that gets replies with this key.
     pub(super) fn find<A: Address>(
         &self,
         entries: &[Session<A>],
         place: Place,
         key: &ReplyKey<A>,
     ) -> Option<u32> {
-        self.slot_of(entries, place, key)
-            .map(|slot| self.session(slot))
+        let slot = self.tags.find(place, |slot| {
+            entries[self.session(slot) as usize].gets_replies(key)
+        });
+        slot.map(|slot| self.session(slot))
+    }
+
+    /// Shows `visit` every session that has this reply key, with its slot here, at most as many as three buckets
+    /// hold.
+    pub(super) fn each<A: Address>(
+        &self,
+        entries: &[Session<A>],
+        place: Place,
+        key: &ReplyKey<A>,
+        mut visit: impl FnMut(u32, u32),
+    ) {
+        // None is the one that is looked for, so all are looked at.
+        let _ = self.tags.find(place, |slot| {
+            let session = self.session(slot);
+            if entries[session as usize].is_answered_by(key) {
+                visit(slot, session);
+            }
+            false
+        });
     }
 
     /// The session that probably has the key with this place, or `NONE`.
@@ -72,8 +80,7 @@ impl ReplyIndex {
         self.tags.free(place).is_some()
     }
 
-    /// Names `session`, whose reply key no other session here has, and returns the slot, or `NONE` if there is
-    /// no room.
+    /// Names `session` and returns the slot, or `NONE` if there is no room.
     pub(super) fn insert(&mut self, place: Place, session: u32) -> u32 {
         let Some(slot) = self.tags.free(place) else {
             return NONE;

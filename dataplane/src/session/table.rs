@@ -66,6 +66,8 @@ pub struct SessionTable<A> {
     capacity: u32,
     len: u32,
     half_open: u32,
+    /// Sessions whose replies a newer one gets.
+    shadowed: u32,
 }
 
 impl<A: Address> SessionTable<A> {
@@ -84,6 +86,7 @@ impl<A: Address> SessionTable<A> {
             capacity,
             len: 0,
             half_open: 0,
+            shadowed: 0,
         }
     }
 
@@ -224,10 +227,7 @@ impl<A: Address> SessionTable<A> {
     #[inline(always)]
     pub fn reply_at(&self, hint: Hint, key: &ReplyKey<A>, now: Time) -> Option<SessionIndex> {
         let entry = self.entries.get(hint.0 as usize)?;
-        (entry.is_answered_by(key)
-            && entry.reply_slot != NONE
-            && entry.filed != VACANT
-            && entry.deadline > now)
+        (entry.gets_replies(key) && entry.filed != VACANT && entry.deadline > now)
             .then_some(SessionIndex(hint.0))
     }
 
@@ -240,11 +240,8 @@ impl<A: Address> SessionTable<A> {
     /// The slot of the session that replies with this key belong to.
     #[inline(never)]
     fn answered_slot(&self, home: Home, key: &ReplyKey<A>) -> Option<u32> {
-        let is_answered = |&slot: &u32| {
-            let entry = &self.entries[slot as usize];
-            entry.is_answered_by(key) && entry.reply_slot != NONE
-        };
-        let at_home = self.tags.at_home(home).find(is_answered);
+        let gets_replies = |&slot: &u32| self.entries[slot as usize].gets_replies(key);
+        let at_home = self.tags.at_home(home).find(gets_replies);
         if at_home.is_some() || !self.tags.has_strays(home) {
             return at_home;
         }
@@ -401,7 +398,7 @@ impl<A: Address> SessionTable<A> {
     ///
     /// Two sessions have the same reply key if one client asks two virtual servers from one port and both
     /// choose the same real server: to that server they are one connection. The newer gets the replies, as
-    /// IPVS finds the newer first.
+    /// IPVS finds the newer first; when it ends, `give_back` has them go to an older one again.
     #[inline]
     fn take_replies(&mut self, slot: u32, home: Home, key: &ReplyKey<A>) -> Result<u32, TableFull> {
         let is_at_home = self.tags.is_at_home(slot, home);
@@ -409,22 +406,58 @@ impl<A: Address> SessionTable<A> {
         if is_at_home && older.is_none() {
             return Ok(HOME);
         }
-        let place = self.hasher.reply_place(key);
-        let former = older.map_or(NONE, |older| self.entries[older as usize].reply_slot);
-        if !is_at_home && former >= HOME && !self.replies.has_room(place) {
-            return Err(TableFull);
-        }
-        if former < HOME {
-            self.replies.remove(former, place);
-        }
-        if let Some(older) = older {
-            self.entries[older as usize].reply_slot = NONE;
-        }
-        Ok(if is_at_home {
+        let reply_slot = if is_at_home {
             HOME
         } else {
-            self.replies.insert(place, slot)
-        })
+            self.index_replies(slot, key)?
+        };
+        if let Some(older) = older {
+            let entry = &mut self.entries[older as usize];
+            entry.flags = entry.flags.with(Flags::SHADOWED);
+            self.shadowed += 1;
+        }
+        Ok(reply_slot)
+    }
+
+    /// Names the session that `slot` will hold in the index of replies. Where that has no room, an older one with
+    /// the same key makes some, and gets no replies any more.
+    fn index_replies(&mut self, slot: u32, key: &ReplyKey<A>) -> Result<u32, TableFull> {
+        let place = self.hasher.reply_place(key);
+        if !self.replies.has_room(place) {
+            let mut older = None;
+            self.replies
+                .each(&self.entries, place, key, |index, session| {
+                    older = Some((index, session));
+                });
+            let (index, session) = older.ok_or(TableFull)?;
+            self.replies.remove(index, place);
+            self.entries[session as usize].reply_slot = NONE;
+        }
+        Ok(self.replies.insert(place, slot))
+    }
+
+    /// The session in `leaver`, to which replies with this key belonged, leaves: they go to the one with the same
+    /// key that lasts longest, which is probably the one that was last used.
+    #[cold]
+    fn give_back(&mut self, leaver: u32, home: Home, key: &ReplyKey<A>) {
+        let mut heir: Option<(Time, u32)> = None;
+        let mut consider = |slot: u32| {
+            let entry = &self.entries[slot as usize];
+            if slot != leaver && entry.is_shadowed_for(key) {
+                heir = heir.max(Some((entry.deadline, slot)));
+            }
+        };
+        self.tags.at_home(home).for_each(&mut consider);
+        if self.tags.has_strays(home) {
+            let place = self.hasher.reply_place(key);
+            self.replies
+                .each(&self.entries, place, key, |_, session| consider(session));
+        }
+        if let Some((_, slot)) = heir {
+            let entry = &mut self.entries[slot as usize];
+            entry.flags = entry.flags.without(Flags::SHADOWED);
+            self.shadowed -= 1;
+        }
     }
 
     /// Which session of a home gives way, and why.
@@ -470,7 +503,21 @@ impl<A: Address> SessionTable<A> {
         let home = self.hasher.home(&entry.key);
         self.len -= 1;
         self.half_open -= u32::from(entry.state.is_half_open());
+        if self.shadowed > 0 {
+            self.leave_replies(slot, home);
+        }
         self.tags.vacate(slot, home);
+    }
+
+    /// The session in `slot` leaves a table where some get no replies.
+    #[cold]
+    fn leave_replies(&mut self, slot: u32, home: Home) {
+        let entry = &self.entries[slot as usize];
+        if entry.flags.contains(Flags::SHADOWED) {
+            self.shadowed -= 1;
+        } else if let Some(key) = entry.reply_key() {
+            self.give_back(slot, home, &key);
+        }
     }
 
     /// Removes the session at `index` and returns what it was; `None` if there is none, or if it is a

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ahash::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
+use ipnet::IpNet;
 
 use super::Snapshot;
 use super::chunked::{Chunked, Sharded};
@@ -59,9 +60,11 @@ impl Builder {
             ports: Arc::from([]),
             routes: Arc::new(Routes::default()),
             locals: Arc::new(map()),
+            broadcasts: Arc::new(HashSet::with_hasher(hasher.clone())),
             neighbours: Arc::new(HashMap::with_hasher(hasher.clone())),
             forwarding: false,
             refuses_replies: false,
+            quotes_forwarded: false,
             flush: 0,
             services: Chunked::default(),
             reals: Chunked::default(),
@@ -176,6 +179,7 @@ impl Builder {
     fn rebuild_network(&mut self, next: &mut Snapshot, network: &Network) -> bool {
         next.forwarding = network.forwarding;
         next.refuses_replies = network.refuses_replies;
+        next.quotes_forwarded = network.quotes_forwarded;
         let mut neighbours = HashMap::with_hasher(next.neighbours.hasher().clone());
         neighbours.extend(network.neighbours.iter().copied());
         next.neighbours = Arc::new(neighbours);
@@ -188,13 +192,18 @@ impl Builder {
         for (index, port) in (0_u16..).zip(&network.ports) {
             locals.extend(port.addresses.iter().map(|net| (net.addr(), PortId(index))));
         }
-        for address in locals.keys() {
+        let mut broadcasts = HashSet::with_hasher(next.locals.hasher().clone());
+        for port in &network.ports {
+            broadcasts.extend(port.addresses.iter().flat_map(broadcasts_of));
+        }
+        for address in locals.keys().chain(&broadcasts) {
             next.lookup.add_local(*address);
         }
-        for address in next.locals.keys() {
+        for address in next.locals.keys().chain(&*next.broadcasts) {
             next.lookup.remove_local(*address);
         }
         next.locals = Arc::new(locals);
+        next.broadcasts = Arc::new(broadcasts);
         self.routes.clone_from(&network.routes);
         true
     }
@@ -221,6 +230,16 @@ impl Builder {
         self.next_revision += 1;
         revision
     }
+}
+
+/// The addresses of a port's network that no host has. Networks of two addresses have none (RFC 3021), and
+/// IPv6 has no broadcast.
+fn broadcasts_of(network: &IpNet) -> impl Iterator<Item = IpAddr> {
+    let v4 = match network {
+        IpNet::V4(net) if net.prefix_len() < 31 => Some([net.network(), net.broadcast()]),
+        IpNet::V4(_) | IpNet::V6(_) => None,
+    };
+    v4.into_iter().flatten().map(IpAddr::V4)
 }
 
 /// What is to change, borrowed from whoever describes it.

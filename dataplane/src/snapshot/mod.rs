@@ -20,7 +20,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ahash::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
 
 use crate::flow::{Address, FlowKey, Protocol};
@@ -50,12 +50,16 @@ pub struct Snapshot {
     pub routes: Arc<Routes>,
     /// The ports' own addresses.
     pub locals: Arc<HashMap<IpAddr, PortId, RandomState>>,
+    /// The network and broadcast addresses of the ports' IPv4 networks, which no host has.
+    broadcasts: Arc<HashSet<IpAddr, RandomState>>,
     /// Neighbours that need no ARP or NDP.
     pub neighbours: Arc<HashMap<IpAddr, Mac, RandomState>>,
     /// Whether packets that are for nobody here are routed.
     pub forwarding: bool,
     /// See [`spec::Spec::refuses_replies`].
     pub refuses_replies: bool,
+    /// See [`spec::Spec::quotes_forwarded`].
+    pub quotes_forwarded: bool,
     /// The generation that last removed a real server whose sessions end ([`policy::OnDown::Reset`]).
     pub flush: u64,
     /// By [`ServiceId`]; holes are services that are no longer configured.
@@ -215,6 +219,24 @@ impl Snapshot {
     pub fn is_ours(&self, address: IpAddr) -> bool {
         self.lookup.may_be_ours(address)
             && (self.locals.contains_key(&address) || self.is_vip(address))
+    }
+
+    /// Whether no packet from outside comes from here: it is one of our addresses (LAND), or the network or
+    /// broadcast address of a port's network, which is no host's (RFC 1812 section 5.3.7, RFC 1122 section
+    /// 3.2.1.3) and which an answer would reach the whole link by. What is wrong everywhere, `martian` of
+    /// the packet's addresses says.
+    #[inline]
+    #[must_use]
+    pub fn is_martian_source(&self, address: IpAddr) -> bool {
+        self.lookup.may_be_ours(address)
+            && (self.is_ours(address) || self.broadcasts.contains(&address))
+    }
+
+    /// Whether the address is the network or broadcast address of a port's network.
+    #[inline]
+    #[must_use]
+    pub fn is_broadcast(&self, address: IpAddr) -> bool {
+        self.lookup.may_be_ours(address) && self.broadcasts.contains(&address)
     }
 
     /// Whether the real server is this machine itself: its address is a port's.

@@ -32,6 +32,9 @@ pub struct Spec {
     /// A NAT real server is told that what it sends from its service's port belongs to no session
     /// (IPVS: `nat_icmp_send`).
     pub refuses_replies: bool,
+    /// Errors made here quote clients' packets as LVS does, a hop older than they came. Else as they came
+    /// (RFC 1812 section 4.3.2.3).
+    pub quotes_forwarded: bool,
     /// What is balanced. Rules of services by match are consulted in this order.
     pub services: Vec<ServiceSpec>,
     /// The workers' time, from which a new real server's slow start counts.
@@ -48,6 +51,7 @@ pub struct Network {
     pub forwarding: bool,
     pub timeouts: Timeouts,
     pub refuses_replies: bool,
+    pub quotes_forwarded: bool,
 }
 
 impl Spec {
@@ -61,6 +65,7 @@ impl Spec {
             forwarding: self.forwarding,
             timeouts: self.timeouts,
             refuses_replies: self.refuses_replies,
+            quotes_forwarded: self.quotes_forwarded,
         }
     }
 }

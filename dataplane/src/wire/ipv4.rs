@@ -36,6 +36,36 @@ pub const MORE_FRAGMENTS: u16 = 0x2000;
 /// The fragment's offset in the flags' word, in units of eight bytes.
 pub const OFFSET_MASK: u16 = 0x1fff;
 
+/// Option: its end (RFC 791).
+const END_OF_OPTIONS: u8 = 0;
+/// Option: nothing, one byte.
+const NO_OPERATION: u8 = 1;
+/// Options: loose and strict source route.
+const SOURCE_ROUTES: [u8; 2] = [131, 137];
+
+/// Whether a source route is among the options of a header, which begins and ends with `header`. What follows
+/// a malformed option is not looked at, as no host does.
+#[cold]
+#[must_use]
+pub fn has_source_route(header: &[u8]) -> bool {
+    let mut options = header.get(HEADER_BYTES..).unwrap_or_default();
+    while let [kind, rest @ ..] = options {
+        options = match *kind {
+            END_OF_OPTIONS => return false,
+            NO_OPERATION => rest,
+            kind if SOURCE_ROUTES.contains(&kind) => return true,
+            _ => {
+                let length = rest.first().map_or(0, |length| usize::from(*length));
+                match options.get(length..) {
+                    Some(behind) if length >= 2 => behind,
+                    _ => return false,
+                }
+            }
+        };
+    }
+    false
+}
+
 const VERSION_IHL: Field<0, 1> = Field;
 const TOS: Field<1, 1> = Field;
 const TOTAL_LENGTH: Field<2, 2> = Field;

@@ -91,7 +91,7 @@ fn what_is_too_large_and_must_not_be_fragmented_is_answered_with_what_would_fit(
         let v6 = client.contains(':');
         let payload = if v6 { &payload[..1440] } else { &payload[..] };
         let request = from_wan(client, vip).df().tcp(4000, 80).payload(payload);
-        let quoted = request.clone().ttl(63).build_datagram();
+        let quoted = request.build_datagram();
         let (kind, code) = if v6 { (2, 0) } else { (3, 4) };
         let sent = rig.pass(WAN, &request.build());
         // A tunnel took an identification for its SYN.
@@ -178,7 +178,7 @@ fn replies_are_cut_on_their_way_back() {
         .mac(LAN_MAC, mac_of(REALS[0]))
         .tos(0xc0)
         .id(1)
-        .icmp_error(3, 4, 600, &reply.clone().ttl(63).build_datagram()[..548]);
+        .icmp_error(3, 4, 600, &reply.build_datagram()[..548]);
     expect(&rig.pass(LAN, &reply.build()), &[(LAN, expected.build())]);
     finish(rig);
 }

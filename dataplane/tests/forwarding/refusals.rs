@@ -251,28 +251,42 @@ fn an_unreachable_real_server_is_told_to_the_client() {
                 vec![crate::net::real(real, 80, method)],
             )])
         };
-        let error = |quoted: &PacketBuilder| {
-            let error = packet(own, client).mac(WAN_MAC, GATEWAY_MAC).tos(tos).id(1);
-            error
-                .icmp_error(kind, code, 0, &quoted.build_datagram())
-                .build()
+        let error_with = |id: u32, quoted: &PacketBuilder| {
+            let error = packet(own, client).mac(WAN_MAC, GATEWAY_MAC).tos(tos);
+            let quoted = quoted.build_datagram();
+            error.id(id).icmp_error(kind, code, 0, &quoted).build()
         };
+        let error = |quoted: &PacketBuilder| error_with(1, quoted);
         let request = syn(from_wan(client, vip));
-        // It does not answer: what would have been forwarded is quoted.
-        let mut rig = Rig::new(1, &spec(ForwardMethod::Direct, real));
-        assert_eq!(rig.pass(WAN, &request.build()).len(), 1);
-        rig.pass(WAN, &from_wan(client, vip).tcp(4000, 80).build());
-        rig.wait_ms(2_900);
-        let forwarded = request.clone().ttl(63);
-        expect(&rig.wait_ms(200), &[(WAN, error(&forwarded))]);
-        assert_eq!(rig.drops(DropReason::NeighbourUnreachable), 2);
-        finish(rig);
-        // Its sender would not know the packet again.
-        for method in [ForwardMethod::Nat, ForwardMethod::Tunnel] {
+        // It does not answer: the packet is quoted as it came.
+        for method in ForwardMethod::ALL {
             let mut rig = Rig::new(1, &spec(method, real));
             assert_eq!(rig.pass(WAN, &request.build()).len(), 1);
+            rig.pass(WAN, &from_wan(client, vip).tcp(4000, 80).build());
             rig.wait_ms(2_900);
-            assert_eq!(rig.wait_ms(200), []);
+            // A tunnel has taken an identification for each of the two.
+            let id = if method == ForwardMethod::Tunnel {
+                3
+            } else {
+                1
+            };
+            expect(&rig.wait_ms(200), &[(WAN, error_with(id, &request))]);
+            assert_eq!(rig.drops(DropReason::NeighbourUnreachable), 2);
+            finish(rig);
+        }
+        // As LVS does it: as it would have been forwarded, and not if its sender would not know it again.
+        for method in ForwardMethod::ALL {
+            let mut as_lvs = spec(method, real);
+            as_lvs.quotes_forwarded = true;
+            let mut rig = Rig::new(1, &as_lvs);
+            assert_eq!(rig.pass(WAN, &request.build()).len(), 1);
+            rig.wait_ms(2_900);
+            let told = rig.wait_ms(200);
+            if method == ForwardMethod::Direct {
+                expect(&told, &[(WAN, error(&request.clone().ttl(63)))]);
+            } else {
+                assert_eq!(told, []);
+            }
             finish(rig);
         }
         // No way leads there at all.

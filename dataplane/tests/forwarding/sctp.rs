@@ -16,6 +16,7 @@ const REAL_PORT: u16 = 11_868;
 
 const DATA: u8 = 0;
 const INIT_ACK: u8 = 2;
+const HEARTBEAT: u8 = 4;
 const ABORT: u8 = 6;
 const SHUTDOWN: u8 = 7;
 const SHUTDOWN_ACK: u8 = 8;
@@ -122,33 +123,71 @@ fn an_init_on_a_closed_association_is_scheduled_afresh() {
 }
 
 #[test]
-fn what_begins_no_association_is_for_no_protocol_of_this_host() {
+fn only_who_asks_for_an_association_is_told_that_nobody_gives_it() {
     for (client, vip, _) in FAMILIES {
         let v6 = client.contains(':');
-        for (port, chunk, reason) in [
-            (PORT, DATA, DropReason::NoSession),
-            (PORT, COOKIE_ECHO, DropReason::NoSession),
-            (PORT, ABORT, DropReason::NoSession),
-            (PORT + 1, INIT, DropReason::NoService),
-        ] {
-            for spec in [direct(), nat(), tunnel()] {
-                let mut rig = Rig::new(1, &spec);
-                let request = from_wan(client, vip).sctp(4000, port, chunk);
-                let answer = packet(vip, client).mac(WAN_MAC, GATEWAY_MAC);
-                let quoted = request.build_datagram();
-                let answer = if v6 {
-                    // RFC 4443 section 3.4: where the unknown protocol is named.
-                    answer.icmp_error(4, 1, 6, &quoted)
-                } else {
-                    answer.tos(0xc0).id(1).icmp_error(3, 2, 0, &quoted)
-                };
-                expect(&rig.pass(WAN, &request.build()), &[(WAN, answer.build())]);
-                assert_eq!(rig.all_drops(), [(reason, 1)]);
-                assert!(rig.sessions().is_empty());
-                finish(rig);
+        for spec in [direct(), nat(), tunnel()] {
+            let mut rig = Rig::new(1, &spec);
+            let request = from_wan(client, vip).sctp(4000, PORT + 1, INIT);
+            let answer = packet(vip, client).mac(WAN_MAC, GATEWAY_MAC);
+            let quoted = request.build_datagram();
+            let answer = if v6 {
+                // RFC 4443 section 3.4: where the unknown protocol is named.
+                answer.icmp_error(4, 1, 6, &quoted)
+            } else {
+                answer.tos(0xc0).id(1).icmp_error(3, 2, 0, &quoted)
+            };
+            expect(&rig.pass(WAN, &request.build()), &[(WAN, answer.build())]);
+            assert_eq!(rig.all_drops(), [(DropReason::NoService, 1)]);
+            assert!(rig.sessions().is_empty());
+            finish(rig);
+        }
+    }
+}
+
+#[test]
+fn what_is_of_an_unknown_association_is_dropped_without_a_word() {
+    for (client, vip, _) in FAMILIES {
+        for chunk in [DATA, COOKIE_ECHO, ABORT, HEARTBEAT, SHUTDOWN_ACK] {
+            for (port, reason) in [
+                (PORT, DropReason::NoSession),
+                (PORT + 1, DropReason::NoService),
+            ] {
+                for spec in [direct(), nat(), tunnel()] {
+                    let mut rig = Rig::new(1, &spec);
+                    let stray = from_wan(client, vip).sctp(4000, port, chunk);
+                    assert_eq!(rig.pass(WAN, &stray.build()), []);
+                    assert_eq!(rig.all_drops(), [(reason, 1)]);
+                    assert!(rig.sessions().is_empty());
+                    finish(rig);
+                }
             }
         }
     }
+}
+
+#[test]
+fn the_second_path_of_an_association_stays_down_and_ends_nothing() {
+    const SECOND_VIP: &str = "192.0.2.101";
+    let reals = |vip| {
+        let reals = REALS.map(|address| real(address, PORT, ForwardMethod::Direct));
+        service(Protocol::Sctp, vip, PORT, reals.to_vec())
+    };
+    let mut rig = Rig::new(1, &two_armed(vec![reals(VIP), reals(SECOND_VIP)]));
+    for chunk in [INIT, COOKIE_ECHO] {
+        assert_eq!(client(&mut rig, 3000, chunk).len(), 1);
+    }
+    for (from, to) in [(CLIENT, SECOND_VIP), ("198.51.100.99", VIP)] {
+        let probe = from_wan(from, to).sctp(3000, PORT, HEARTBEAT);
+        assert_eq!(rig.pass(WAN, &probe.build()), []);
+    }
+    assert_eq!(rig.all_drops(), [(DropReason::NoSession, 2)]);
+    assert_eq!(
+        client(&mut rig, 3000, DATA).len(),
+        1,
+        "the first path goes on"
+    );
+    finish(rig);
 }
 
 #[test]
@@ -156,7 +195,7 @@ fn behind_extension_headers_the_last_one_names_the_protocol() {
     let mut rig = Rig::new(1, &direct());
     let request = from_wan(CLIENT6, VIP6)
         .extension(60, &[1, 4, 0, 0, 0, 0])
-        .sctp(4000, PORT, DATA);
+        .sctp(4000, PORT + 1, INIT);
     let answer = packet(VIP6, CLIENT6).mac(WAN_MAC, GATEWAY_MAC);
     let answer = answer.icmp_error(4, 1, 40, &request.build_datagram());
     expect(&rig.pass(WAN, &request.build()), &[(WAN, answer.build())]);

@@ -97,7 +97,7 @@ fn options_of_ip_pass_by_every_method() {
     let dress = |builder: PacketBuilder| {
         builder
             .ttl(9)
-            .options(&[0x94, 4, 0, 0, 0x83, 7, 4, 192, 0, 2, 9, 0])
+            .options(&[0x94, 4, 0, 0, 7, 7, 4, 192, 0, 2, 9, 0])
             .udp(4000, 53)
     };
     for kind in [TunnelKind::Ipip, GRE, GUE] {

@@ -6,6 +6,7 @@ use plimsoll_dataplane::snapshot::model::TunnelKind;
 use plimsoll_dataplane::snapshot::spec::{RealSpec, Spec};
 use plimsoll_dataplane::testing::{PacketBuilder, Rig, Sent};
 use plimsoll_dataplane::verdict::DropReason;
+use plimsoll_dataplane::wire::ipv4;
 
 use crate::net::*;
 
@@ -66,7 +67,21 @@ fn complaint(outer: &[u8], (kind, code, rest): (u8, u8, u32), bytes: usize) -> P
     from_lan(from, to).icmp_error(kind, code, rest, &outer[..bytes.min(outer.len())])
 }
 
-/// An error of ours to the client; the identification is whatever was sent.
+/// A packet that we have forwarded as it was before: a hop younger.
+fn before_us(forwarded: &[u8]) -> Vec<u8> {
+    let mut packet = forwarded.to_vec();
+    if packet[0] >> 4 == 6 {
+        packet[7] += 1;
+    } else {
+        packet[8] += 1;
+        packet[10..12].fill(0);
+        let checksum = ipv4::header_checksum(&packet[..20]);
+        packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+    }
+    packet
+}
+
+/// An error of ours to the client about a packet that we forwarded; the identification is whatever was sent.
 fn expect_error(sent: &[Sent], (vip, client): (&str, &str), icmp: (u8, u8, u32), quoted: &[u8]) {
     let [(WAN, frame)] = sent else {
         panic!("{sent:02x?}")
@@ -79,7 +94,7 @@ fn expect_error(sent: &[Sent], (vip, client): (&str, &str), icmp: (u8, u8, u32),
         let id = u32::from(frame[18]) << 8 | u32::from(frame[19]);
         builder.tos(0xc0).id(id)
     };
-    let expected = expected.icmp_error(kind, code, rest, quoted);
+    let expected = expected.icmp_error(kind, code, rest, &before_us(quoted));
     expect(sent, &[(WAN, expected.build())]);
 }
 

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use pcap_file::DataLink;
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use plimsoll_control::config::{self, Diagnostics, Severity};
@@ -74,6 +75,8 @@ impl Prepared {
                 .map(|port| ((*port).to_owned(), output(port)))
                 .collect(),
             reloads: files.collect(),
+            // Sessions and counters are compared as they were when the recorder looked.
+            end: starts.last().copied(),
             sessions_per_worker: None,
             workers: 1,
             faults: Faults::default(),
@@ -148,12 +151,6 @@ fn changes(
             }
         }
     }
-    // Time runs on to the last event: where the recording ends with waiting, there has to be one.
-    if let (Some(end), Some(last)) = (starts.last(), recording.steps.last())
-        && last.sleep.is_some()
-    {
-        changes.push((*end, table.clone()));
-    }
     Ok(changes)
 }
 
@@ -223,6 +220,16 @@ struct Machine {
     neighbors: BTreeMap<IpAddr, String>,
 }
 
+/// Prefixes with the gateways that lead there.
+const ROUTES: [(&str, &str); 4] = [
+    ("0.0.0.0/0", "10.0.0.254"),
+    ("::/0", "2001:db8::fe"),
+    ("172.16.0.0/16", "10.1.0.254"),
+    ("2001:db8:ffff::/48", "2001:db8:1::fe"),
+];
+/// As in Linux, a link with a smaller MTU has no IPv6 (RFC 8200 section 5).
+const MIN_IPV6_MTU: u32 = 1280;
+
 impl Machine {
     fn new(recording: &Recording, changes: &[(Duration, Table)], compat_lvs: bool) -> Self {
         let mtus = recording.setup.iter().filter_map(|line| setup::mtu(line));
@@ -235,42 +242,65 @@ impl Machine {
         let reals = reals.flat_map(|service| &service.reals);
         let hosts = reals.map(|real| real.address.ip());
         let hosts = hosts.chain(outs().filter_map(|frame| frame.to.parse().ok()));
-        let gateways = ["10.0.0.254", "10.1.0.254", "2001:db8::fe"];
-        let hosts = hosts.chain(gateways.iter().filter_map(|gateway| gateway.parse().ok()));
-        Self {
+        let gateways = ROUTES
+            .iter()
+            .filter_map(|(_, gateway)| gateway.parse().ok());
+        let hosts = hosts.chain(gateways);
+        let mut machine = Self {
             compat_lvs,
             mtu: mtus
                 .map(|(port, mtu)| (port.to_owned(), mtu.to_owned()))
                 .collect(),
-            neighbors: hosts
-                .filter(|host| !asked.contains(host))
-                .filter_map(|host| Some((host, mac(host)?)))
-                .collect(),
-        }
+            neighbors: BTreeMap::new(),
+        };
+        machine.neighbors = hosts
+            .filter(|host| !asked.contains(host) && machine.is_on_link(*host))
+            .filter_map(|host| Some((host, mac(host)?)))
+            .collect();
+        machine
+    }
+
+    fn mtu(&self, port: &str) -> &str {
+        self.mtu.get(port).map_or("1500", String::as_str)
+    }
+
+    /// The addresses of a port, of the families that its MTU leaves it.
+    fn addresses(&self, number: usize) -> Vec<&'static str> {
+        let (Some((v4, v6)), Some(port)) = (setup::ADDRESSES.get(number), PORTS.get(number)) else {
+            return Vec::new();
+        };
+        let is_narrow = self
+            .mtu(port)
+            .parse()
+            .is_ok_and(|mtu: u32| mtu < MIN_IPV6_MTU);
+        let v6 = if is_narrow { &[][..] } else { v6 };
+        v4.iter().chain(v6).copied().collect()
+    }
+
+    /// Whether a host is on one of the ports' networks.
+    fn is_on_link(&self, host: IpAddr) -> bool {
+        let networks = (0..PORTS.len()).flat_map(|number| self.addresses(number));
+        let mut networks = networks.filter_map(|network| network.parse().ok());
+        networks.any(|network: IpNet| network.contains(&host))
     }
 
     fn config(&self, table: &Table) -> String {
         let mut text = "version: 1\ndataplane:\n  sessions: 4096\n  ports:\n".to_owned();
-        for (number, (port, (v4, v6))) in PORTS.iter().zip(setup::ADDRESSES).enumerate() {
-            let mtu = self.mtu.get(*port).map_or("1500", String::as_str);
-            // As in Linux, a link of less than 1280 bytes has no IPv6 (RFC 8200, section 5).
-            let v6 = if mtu.parse().is_ok_and(|mtu: u32| mtu < 1280) {
-                String::new()
-            } else {
-                v6.iter()
-                    .map(|address| format!(", \"{address}\""))
-                    .collect()
-            };
-            let v4 = v4.join(", ");
+        for (number, port) in PORTS.iter().enumerate() {
+            let addresses = self.addresses(number);
+            let addresses: Vec<String> = addresses.iter().map(|net| format!("\"{net}\"")).collect();
+            let (mtu, addresses) = (self.mtu(port), addresses.join(", "));
             let _ = writeln!(
                 text,
-                "    - {{ name: {port}, device: net_null{number}, mtu: {mtu}, addresses: [{v4}{v6}] }}"
+                "    - {{ name: {port}, device: net_null{number}, mtu: {mtu}, addresses: [{addresses}] }}"
             );
         }
-        text.push_str(
-            "network:\n  routes:\n    - { to: 0.0.0.0/0, via: 10.0.0.254 }\n    - { to: \"::/0\", via: \"2001:db8::fe\" }\n    \
-             - { to: 172.16.0.0/16, via: 10.1.0.254 }\n  neighbors:\n",
-        );
+        text.push_str("network:\n  routes:\n");
+        let is_reached = |gateway: &str| gateway.parse().is_ok_and(|host| self.is_on_link(host));
+        for (to, via) in ROUTES.iter().filter(|(_, gateway)| is_reached(gateway)) {
+            let _ = writeln!(text, "    - {{ to: \"{to}\", via: \"{via}\" }}");
+        }
+        text.push_str("  neighbors:\n");
         for (address, mac) in &self.neighbors {
             let _ = writeln!(text, "    - {{ address: \"{address}\", mac: \"{mac}\" }}");
         }

@@ -57,6 +57,8 @@ struct Known {
     state: State,
     deadline: u64,
     index: SessionIndex,
+    /// Whose replies it may get.
+    real: Option<u32>,
 }
 
 /// What the table should hold. Every `group` numbers share their client's address and port and differ in the
@@ -89,8 +91,21 @@ impl Model {
     }
 
     fn forget(&mut self, number: u32) -> Known {
-        self.answered.retain(|_, owner| *owner != number);
-        self.sessions.remove(&number).expect("the table knew it")
+        let known = self.sessions.remove(&number).expect("the table knew it");
+        for real in 0..2 {
+            let key = (number / self.group, real);
+            if self.answered.get(&key) == Some(&number) {
+                self.answered.remove(&key);
+                // Replies go to the one that lasts longest of those with the same key.
+                let group = key.0 * self.group..(key.0 + 1) * self.group;
+                let others = self.sessions.range(group);
+                let others = others.filter(|(_, other)| other.real == Some(real));
+                let heir = others.max_by_key(|(_, other)| (other.deadline, other.index));
+                let heir = heir.map(|(number, _)| *number);
+                self.answered.extend(heir.map(|heir| (key, heir)));
+            }
+        }
+        known
     }
 
     fn may_give_way(&self) -> bool {
@@ -137,6 +152,7 @@ impl Model {
             state,
             deadline,
             index,
+            real: new.real_address.map(|(real, _)| real.0),
         };
         assert!(self.sessions.insert(number, known).is_none());
         if let Some((real, _)) = new.real_address {
