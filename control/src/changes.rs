@@ -158,7 +158,7 @@ fn is_same_network(old: &ReloadConfig, new: &ReloadConfig) -> bool {
         forwarding,
         timeouts,
         refuses_replies,
-        quotes_forwarded,
+        answers_as_lvs,
         hash_key,
         services: _,
     } = old;
@@ -167,7 +167,7 @@ fn is_same_network(old: &ReloadConfig, new: &ReloadConfig) -> bool {
         && *forwarding == new.forwarding
         && *timeouts == new.timeouts
         && *refuses_replies == new.refuses_replies
-        && *quotes_forwarded == new.quotes_forwarded
+        && *answers_as_lvs == new.answers_as_lvs
         && *hash_key == new.hash_key
 }
 
@@ -319,7 +319,7 @@ fn other_changes(old: &ReloadConfig, new: &ReloadConfig) -> Vec<String> {
         &old.refuses_replies,
         &new.refuses_replies,
     );
-    if old.quotes_forwarded != new.quotes_forwarded {
+    if old.answers_as_lvs != new.answers_as_lvs {
         what.push("compat".to_owned());
     }
     if old.hash_key != new.hash_key {

@@ -67,7 +67,7 @@ pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
         forwarding,
         timeouts,
         refuses_replies,
-        quotes_forwarded,
+        answers_as_lvs,
     } = network(ports, reload);
     Spec {
         ports,
@@ -76,7 +76,7 @@ pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
         forwarding,
         timeouts,
         refuses_replies,
-        quotes_forwarded,
+        answers_as_lvs,
         services: services(reload.services.iter(), reload),
         ..Spec::default()
     }
@@ -118,7 +118,7 @@ fn network(ports: &[PortSpec], reload: &ReloadConfig) -> Network {
         forwarding: reload.forwarding,
         timeouts: timeouts(reload.timeouts),
         refuses_replies: reload.refuses_replies,
-        quotes_forwarded: reload.quotes_forwarded,
+        answers_as_lvs: reload.answers_as_lvs,
     }
 }
 

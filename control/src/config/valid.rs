@@ -91,8 +91,8 @@ pub struct ReloadConfig {
     pub timeouts: Timeouts,
     /// Whether NAT real servers are told that what they send belongs to no session.
     pub refuses_replies: bool,
-    /// Whether errors quote clients' packets as LVS does, a hop older than they came.
-    pub quotes_forwarded: bool,
+    /// Whether errors made here are LVS's where Plimsoll's are others.
+    pub answers_as_lvs: bool,
     /// `None` is a random one at each start.
     pub hash_key: Option<[u8; 16]>,
     /// No two with one name or one [`Identity`]; in the order of the file, in which rules are consulted.

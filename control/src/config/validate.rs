@@ -116,7 +116,7 @@ pub(super) fn validate(
                     .unwrap_or(config.compat == Compat::Lvs),
                 timeouts,
                 refuses_replies: config.ipvs.nat_icmp_send,
-                quotes_forwarded: config.compat == Compat::Lvs,
+                answers_as_lvs: config.compat == Compat::Lvs,
                 hash_key: config.hash.key.map(|key| key.0.0),
                 services,
             },

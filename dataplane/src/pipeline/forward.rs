@@ -103,7 +103,7 @@ impl<P: Pool> Engine<P> {
         packet: &Packet,
         method: ForwardMethod,
     ) {
-        let is_told = method == ForwardMethod::Direct || !snapshot.quotes_forwarded;
+        let is_told = method == ForwardMethod::Direct || !snapshot.answers_as_lvs;
         self.received = (is_told && !packet.is_icmp()).then(|| Received {
             packet: *packet,
             datagram: packet

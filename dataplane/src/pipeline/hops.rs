@@ -11,7 +11,7 @@ use crate::wire::{ipv4, ipv6};
 /// The client's packet as an error about it quotes it: as it came (RFC 1812 section 4.3.2.3), or as LVS
 /// does, which has taken a hop off before it finds that the packet cannot go on.
 pub(super) fn as_quoted<'d>(snapshot: &Snapshot, datagram: &'d [u8]) -> Cow<'d, [u8]> {
-    if !snapshot.quotes_forwarded {
+    if !snapshot.answers_as_lvs {
         return Cow::Borrowed(datagram);
     }
     let mut older = datagram.to_vec();
@@ -25,7 +25,7 @@ pub(super) fn as_quoted<'d>(snapshot: &Snapshot, datagram: &'d [u8]) -> Cow<'d, 
 
 /// The same of a packet from which a hop was taken here before it went into a tunnel.
 pub(super) fn as_received<'d>(snapshot: &Snapshot, datagram: &'d [u8]) -> Cow<'d, [u8]> {
-    if snapshot.quotes_forwarded {
+    if snapshot.answers_as_lvs {
         return Cow::Borrowed(datagram);
     }
     let mut younger = datagram.to_vec();

@@ -41,7 +41,7 @@ impl<P: Pool> Engine<P> {
             // The answer would end an association that is open over another path, or that another node
             // balances: RFC 9260 section 10 has its receiver take it for an ABORT. Only who asks for a new
             // one is told.
-            Some(Protocol::Sctp) if packet.sctp_chunk == sctp::INIT => {
+            Some(Protocol::Sctp) if packet.sctp_chunk == sctp::INIT || snapshot.answers_as_lvs => {
                 self.protocol_unreachable(snapshot, frame, packet, now);
             }
             None if !packet.is_icmp() && packet.protocol != ipv6::NO_NEXT_HEADER => {

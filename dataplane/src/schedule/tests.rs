@@ -382,7 +382,7 @@ fn least_connection_takes_the_first_of_the_least() {
 
 #[test]
 fn schedulers_have_names_of_which_ipvsadm_takes_those_of_lvs() {
-    let names = "rr wrr swrr p2c lc wlc sed nq sh dh mh lblc lblcr fo ovf";
+    let names = "rr wrr swrr lc wlc p2c sed nq sh dh mh lblc lblcr fo ovf";
     assert_eq!(ALL.map(|kind| kind.to_string()).join(" "), names);
     for kind in ALL {
         assert_eq!(Scheduler::new(kind, &[], 1).kind(), kind);

@@ -64,7 +64,7 @@ impl Builder {
             neighbours: Arc::new(HashMap::with_hasher(hasher.clone())),
             forwarding: false,
             refuses_replies: false,
-            quotes_forwarded: false,
+            answers_as_lvs: false,
             flush: 0,
             services: Chunked::default(),
             reals: Chunked::default(),
@@ -179,7 +179,7 @@ impl Builder {
     fn rebuild_network(&mut self, next: &mut Snapshot, network: &Network) -> bool {
         next.forwarding = network.forwarding;
         next.refuses_replies = network.refuses_replies;
-        next.quotes_forwarded = network.quotes_forwarded;
+        next.answers_as_lvs = network.answers_as_lvs;
         let mut neighbours = HashMap::with_hasher(next.neighbours.hasher().clone());
         neighbours.extend(network.neighbours.iter().copied());
         next.neighbours = Arc::new(neighbours);

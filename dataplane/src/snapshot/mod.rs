@@ -58,8 +58,8 @@ pub struct Snapshot {
     pub forwarding: bool,
     /// See [`spec::Spec::refuses_replies`].
     pub refuses_replies: bool,
-    /// See [`spec::Spec::quotes_forwarded`].
-    pub quotes_forwarded: bool,
+    /// See [`spec::Spec::answers_as_lvs`].
+    pub answers_as_lvs: bool,
     /// The generation that last removed a real server whose sessions end ([`policy::OnDown::Reset`]).
     pub flush: u64,
     /// By [`ServiceId`]; holes are services that are no longer configured.

@@ -32,9 +32,9 @@ pub struct Spec {
     /// A NAT real server is told that what it sends from its service's port belongs to no session
     /// (IPVS: `nat_icmp_send`).
     pub refuses_replies: bool,
-    /// Errors made here quote clients' packets as LVS does, a hop older than they came. Else as they came
-    /// (RFC 1812 section 4.3.2.3).
-    pub quotes_forwarded: bool,
+    /// Errors made here are LVS's: clients' packets are quoted a hop older than they came, else as they came
+    /// (RFC 1812 section 4.3.2.3), and an SCTP packet of no association is answered as by a host without SCTP.
+    pub answers_as_lvs: bool,
     /// What is balanced. Rules of services by match are consulted in this order.
     pub services: Vec<ServiceSpec>,
     /// The workers' time, from which a new real server's slow start counts.
@@ -51,7 +51,7 @@ pub struct Network {
     pub forwarding: bool,
     pub timeouts: Timeouts,
     pub refuses_replies: bool,
-    pub quotes_forwarded: bool,
+    pub answers_as_lvs: bool,
 }
 
 impl Spec {
@@ -65,7 +65,7 @@ impl Spec {
             forwarding: self.forwarding,
             timeouts: self.timeouts,
             refuses_replies: self.refuses_replies,
-            quotes_forwarded: self.quotes_forwarded,
+            answers_as_lvs: self.answers_as_lvs,
         }
     }
 }

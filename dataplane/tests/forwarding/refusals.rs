@@ -277,7 +277,7 @@ fn an_unreachable_real_server_is_told_to_the_client() {
         // As LVS does it: as it would have been forwarded, and not if its sender would not know it again.
         for method in ForwardMethod::ALL {
             let mut as_lvs = spec(method, real);
-            as_lvs.quotes_forwarded = true;
+            as_lvs.answers_as_lvs = true;
             let mut rig = Rig::new(1, &as_lvs);
             assert_eq!(rig.pass(WAN, &request.build()).len(), 1);
             rig.wait_ms(2_900);
