@@ -237,7 +237,7 @@ fn as_iptables(chains: &Chains) -> String {
                     Asks::To(net, length) => write!(text, "{not} -d {}", network((net, length))),
                     Asks::From(net, length) => write!(text, "{not} -s {}", network((net, length))),
                     Asks::Protocol(protocol) => {
-                        write!(text, "{not} -p {}", protocol_name(protocol))
+                        write!(text, "{not} -p {}", protocol.name())
                     }
                     Asks::Port(first, last) => write!(text, "{not} --dport {first}:{last}"),
                     Asks::FromPort(first, last) => write!(text, "{not} --sport {first}:{last}"),
@@ -277,7 +277,7 @@ fn as_nft(chains: &Chains) -> String {
         }
         for line in lines {
             let protocol = line.asks.iter().find_map(|(ask, _)| match ask {
-                Asks::Protocol(protocol) => Some(protocol_name(*protocol)),
+                Asks::Protocol(protocol) => Some(protocol.name()),
                 _ => None,
             });
             let protocol = protocol.unwrap_or("th");
@@ -292,7 +292,7 @@ fn as_nft(chains: &Chains) -> String {
                         write!(text, "ip saddr {not}{} ", network((net, length)))
                     }
                     Asks::Protocol(protocol) => {
-                        write!(text, "meta l4proto {} ", protocol_name(protocol))
+                        write!(text, "meta l4proto {} ", protocol.name())
                     }
                     Asks::Port(first, last) => {
                         write!(text, "{protocol} dport {not}{first}-{last} ")
@@ -383,9 +383,7 @@ fn exported_mark(commands: &str, packet: Packet) -> u32 {
                     matches &= net.contains(&std::net::IpAddr::from(Ipv4Addr::from_bits(address)));
                 }
                 "meta" => match set()[0].as_str() {
-                    "l4proto" => {
-                        matches &= set().contains(&protocol_name(packet.protocol).to_owned())
-                    }
+                    "l4proto" => matches &= set().contains(&packet.protocol.name().to_owned()),
                     _ => {
                         assert_eq!(set(), ["set"]);
                         let value = set()[0].parse().unwrap();
@@ -395,7 +393,7 @@ fn exported_mark(commands: &str, packet: Packet) -> u32 {
                 "accept" if matches => return mark,
                 "accept" => {}
                 protocol => {
-                    matches &= protocol == "th" || protocol == protocol_name(packet.protocol);
+                    matches &= protocol == "th" || protocol == packet.protocol.name();
                     let port = if set() == ["sport"] {
                         packet.from_port
                     } else {
