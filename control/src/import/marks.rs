@@ -210,7 +210,7 @@ pub(super) fn nft_line(mark: u32, v6: bool, rule: &file::Rule) -> String {
             let _ = write!(line, " {family} {key} {}", net.0);
         }
     }
-    let protocol = rule.protocol.map_or("th", Protocol::name);
+    let protocol = rule.protocol.map_or("th", file::Protocol::name);
     if rule.ports.is_empty() && rule.from_ports.is_empty() && rule.protocol.is_some() {
         let _ = write!(line, " meta l4proto {protocol}");
     } else if rule.protocol.is_none() {

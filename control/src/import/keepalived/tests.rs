@@ -11,7 +11,6 @@ use super::super::table::{Key, Real, Service};
 use super::*;
 use crate::config;
 use crate::config::diagnostics::{Problems, Severity};
-use crate::import::yaml;
 
 /// Files in memory, by their whole paths; patterns may end in `*`.
 #[derive(Default)]
