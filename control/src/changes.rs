@@ -231,6 +231,11 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
     let (before, after) = (persistence(old), persistence(new));
     differ(&mut what, "persistence", &before, &after);
     differ(&mut what, "one_packet", &old.one_packet, &new.one_packet);
+    let limit = |service: &Service| {
+        let most = service.max_sessions;
+        most.map_or_else(|| "none".to_owned(), |most| most.to_string())
+    };
+    differ(&mut what, "limits.sessions", &limit(old), &limit(new));
     if old.policy != new.policy {
         what.push("compat, ipvs, on_down or idle_reset".to_owned());
     }
@@ -238,6 +243,11 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
     for (name, before, after) in [
         ("timeouts.tcp", before.tcp, after.tcp),
         ("timeouts.tcp_fin", before.tcp_fin, after.tcp_fin),
+        (
+            "timeouts.tcp_time_wait",
+            before.tcp_time_wait,
+            after.tcp_time_wait,
+        ),
         ("timeouts.udp", before.udp, after.udp),
         ("timeouts.sctp", before.sctp, after.sctp),
     ] {
@@ -306,6 +316,11 @@ fn other_changes(old: &ReloadConfig, new: &ReloadConfig) -> Vec<String> {
     for (name, before, after) in [
         ("timeouts.tcp", before.tcp, after.tcp),
         ("timeouts.tcp_fin", before.tcp_fin, after.tcp_fin),
+        (
+            "timeouts.tcp_time_wait",
+            before.tcp_time_wait,
+            after.tcp_time_wait,
+        ),
         ("timeouts.udp", before.udp, after.udp),
         ("timeouts.sctp", before.sctp, after.sctp),
     ] {

@@ -8,7 +8,9 @@ use plimsoll_dataplane::schedule::{HashFlags, SchedulerKind};
 use plimsoll_dataplane::session::Timeouts;
 use plimsoll_dataplane::snapshot::delta::Delta;
 use plimsoll_dataplane::snapshot::id::PortId;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, MssClamp, Persistence, TunnelKind};
+use plimsoll_dataplane::snapshot::model::{
+    ForwardMethod, MssClamp, Persistence, ServiceLimits, TunnelKind,
+};
 use plimsoll_dataplane::snapshot::spec::{
     Network, PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
 };
@@ -130,7 +132,9 @@ fn services<'s>(
 }
 
 fn timeouts(times: valid::Timeouts) -> Timeouts {
-    Timeouts::new(times.tcp, times.tcp_fin, times.udp).with_sctp(times.sctp)
+    Timeouts::new(times.tcp, times.tcp_fin, times.udp)
+        .with_time_wait(times.tcp_time_wait)
+        .with_sctp(times.sctp)
 }
 
 /// A service of `reload`, or one that is to be.
@@ -148,6 +152,9 @@ pub fn service(service: &valid::Service, reload: &ReloadConfig) -> ServiceSpec {
         }),
         persistence: service.persistence.map(persistence),
         one_packet: service.one_packet,
+        limits: ServiceLimits {
+            sessions: service.max_sessions,
+        },
         policy: service.policy,
         timeouts: Some(timeouts(service.timeouts.over(common))),
         reals: service

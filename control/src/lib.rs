@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod import;
 pub mod metrics;
 pub mod output_file;
+pub mod pressure;
 pub mod rate;
 pub mod report;
 pub mod running;

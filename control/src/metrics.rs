@@ -9,6 +9,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use plimsoll_dataplane::session::Cause;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::spec::{PortRole, PortSpec};
 use plimsoll_dataplane::stats::{Counter, PortCounters, WorkerStats};
@@ -167,7 +168,7 @@ fn process(running: &Running) -> Vec<Family> {
 /// One counter of the workers.
 type OfWorker = (&'static str, &'static str, fn(&WorkerStats) -> &Counter);
 
-const OF_WORKERS: [OfWorker; 11] = [
+const OF_WORKERS: [OfWorker; 10] = [
     (
         "forwarded_packets_total",
         "Packets sent on to a real server, a client or a gateway.",
@@ -207,11 +208,6 @@ const OF_WORKERS: [OfWorker; 11] = [
         "lost_packets_total",
         "Packets made by the worker that could not be sent.",
         |stats| &stats.lost,
-    ),
-    (
-        "evicted_sessions_total",
-        "Sessions that gave way since the table was full.",
-        |stats| &stats.evicted,
     ),
     (
         "busy_polls_total",
@@ -258,6 +254,10 @@ fn workers(running: &Running) -> Vec<Family> {
         "Packets dropped for any reason.",
     );
     let mut sessions = gauge("worker_sessions", "Sessions in the worker's table.");
+    let mut evicted = counter(
+        "worker_evicted_sessions_total",
+        "Sessions evicted because the table was full, by what they were.",
+    );
     let mut waiting = gauge(
         "worker_waiting_packets",
         "Packets that wait for a neighbour's MAC or for further fragments.",
@@ -275,10 +275,15 @@ fn workers(running: &Running) -> Vec<Family> {
         }
         dropped.add(&labels, stats.all_drops());
         sessions.add(&labels, u64::from(stats.sessions.value()));
+        let [worker, cpu] = labels;
+        for cause in Cause::ALL {
+            let labels = [worker, cpu, ("cause", cause.label())];
+            evicted.add(&labels, stats.evicted(cause));
+        }
         waiting.add(&labels, u64::from(stats.waiting.value()));
     }
     families.append(&mut times);
-    families.extend([dropped, sessions, waiting]);
+    families.extend([dropped, sessions, evicted, waiting]);
     families
 }
 

@@ -397,19 +397,26 @@ fn a_segment_size_is_auto_or_a_number() {
 fn a_service_has_the_common_times_where_it_has_none_of_its_own() {
     let text = SMALL.replace(
         "    reals:",
-        "    timeouts: { tcp: 1h, sctp: 90s }\n    idle_reset: true\n    reals:",
+        "    timeouts: { tcp: 1h, tcp_time_wait: 5s, sctp: 90s }\n    idle_reset: true\n    reals:",
     ) + "timeouts: { tcp: 10m, udp: 30s }\n";
     let config = valid(&text);
     let reload = config.reload();
     let service = &reload.services[0];
     assert!(service.policy.idle_reset);
     let seconds = |times: valid::Timeouts| {
-        [times.tcp, times.tcp_fin, times.udp, times.sctp].map(|time| time.as_secs())
+        let valid::Timeouts {
+            tcp,
+            tcp_fin,
+            tcp_time_wait,
+            udp,
+            sctp,
+        } = times;
+        [tcp, tcp_fin, tcp_time_wait, udp, sctp].map(|time| time.as_secs())
     };
-    assert_eq!(seconds(reload.timeouts), [600, 120, 30, 900]);
+    assert_eq!(seconds(reload.timeouts), [600, 120, 120, 30, 900]);
     assert_eq!(
         seconds(service.timeouts.over(reload.timeouts)),
-        [3600, 120, 30, 90]
+        [3600, 120, 5, 30, 90]
     );
     let plain = valid(SMALL);
     let common = plain.reload().timeouts;

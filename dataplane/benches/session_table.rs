@@ -97,7 +97,7 @@ impl Table for SessionTable<V4> {
                 deadline,
                 template: None,
             };
-            let _ = self.insert(self.hash(key), &new, now, |_, _| {});
+            let _ = self.insert(self.hash(key), &new, now, |_: &_, _| {});
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::session::Cause;
 use crate::verdict::{DropReason, Verdict};
 
 /// A counter that only its worker writes. Others read it; a read may be a little old, never torn.
@@ -130,6 +131,15 @@ impl RealCounters {
     }
 }
 
+/// One worker's counters of one service.
+#[derive(Debug, Default)]
+pub struct ServiceCounters {
+    /// Entries of the session table that are its: sessions and templates.
+    pub entries: Gauge,
+    /// Sessions that no side has finished.
+    pub live: Gauge,
+}
+
 /// One worker's counters of one port.
 #[derive(Debug, Default)]
 pub struct PortCounters {
@@ -171,8 +181,8 @@ pub struct WorkerStats {
     pub lost: Counter,
     /// Live sessions.
     pub sessions: Gauge,
-    /// Sessions that gave way because the table was full.
-    pub evicted: Counter,
+    /// The slot of the service whose new session was the last to find no room.
+    pub refused_service: Gauge,
     /// Polls that found work.
     pub busy_polls: Counter,
     /// Polls that found none.
@@ -184,6 +194,7 @@ pub struct WorkerStats {
     /// Nanoseconds between polls for which the CPU was given back.
     pub slept_ns: Counter,
     drops: Vec<Counter>,
+    evicted: [Counter; Cause::ALL.len()],
 }
 
 impl WorkerStats {
@@ -202,13 +213,14 @@ impl WorkerStats {
             originated: Counter::default(),
             lost: Counter::default(),
             sessions: Gauge::default(),
-            evicted: Counter::default(),
+            refused_service: Gauge::default(),
             busy_polls: Counter::default(),
             idle_polls: Counter::default(),
             busy_ns: Counter::default(),
             idle_ns: Counter::default(),
             slept_ns: Counter::default(),
             drops: DropReason::ALL.iter().map(|_| Counter::default()).collect(),
+            evicted: Default::default(),
         }
     }
 
@@ -233,6 +245,20 @@ impl WorkerStats {
     #[must_use]
     pub fn drops(&self, reason: DropReason) -> u64 {
         self.drops.get(reason as usize).map_or(0, Counter::value)
+    }
+
+    /// Counts a session that was evicted because the table was full.
+    #[inline]
+    pub fn evict(&self, cause: Cause) {
+        if let Some(counter) = self.evicted.get(cause as usize) {
+            counter.add(1);
+        }
+    }
+
+    /// Sessions that were evicted for `cause`.
+    #[must_use]
+    pub fn evicted(&self, cause: Cause) -> u64 {
+        self.evicted.get(cause as usize).map_or(0, Counter::value)
     }
 
     /// Packets dropped for any reason.

@@ -55,7 +55,8 @@ drop_reasons! {
     NoReal "no_real" "The scheduler found no real server that may take a new session.";
     Shed "shed" "A new session that `drop_packet` sheds.";
     RealGone "real_gone" "The session's real server is no longer known.";
-    SessionTableFull "session_table_full" "The session table is full and nothing could give way.";
+    SessionTableFull "session_table_full" "A new session found the session table full of proven, active ones (dataplane.sessions is too small), or its service has more than its share of a full table.";
+    ServiceSessions "service_sessions" "A new session of a service that has as many as its limits.sessions allows.";
     TtlExceeded "ttl_exceeded" "TTL or hop limit ran out.";
     MtuExceeded "mtu_exceeded" "Larger than the way to the real server allows, and it must not be fragmented.";
     NoRoute "no_route" "No route leads to the destination.";

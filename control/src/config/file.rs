@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::leaf::{ByteSize, HashKey, MacAddr, MssClamp, Ports, RealAddr, Vip, Written};
+use super::leaf::{ByteSize, Count, HashKey, MacAddr, MssClamp, Ports, RealAddr, Vip, Written};
 
 pub use policy::{Compat, Defence, Ipvs, OnDown};
 
@@ -185,6 +185,9 @@ pub struct Timeouts {
     /// A TCP session after a FIN.
     #[serde(default = "default_tcp_fin")]
     pub tcp_fin: Written<Duration>,
+    /// A TCP session that both sides have finished.
+    #[serde(default = "default_tcp_time_wait")]
+    pub tcp_time_wait: Written<Duration>,
     /// A UDP session.
     #[serde(default = "default_udp")]
     pub udp: Written<Duration>,
@@ -203,12 +206,24 @@ pub struct OwnTimeouts {
     /// A TCP session after a FIN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp_fin: Option<Written<Duration>>,
+    /// A TCP session that both sides have finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_time_wait: Option<Written<Duration>>,
     /// A UDP session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub udp: Option<Written<Duration>>,
     /// An open SCTP association.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sctp: Option<Written<Duration>>,
+}
+
+/// `services[].limits`: what a service may have at most, on the whole node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceLimits {
+    /// Sessions that no side has finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<Written<Count>>,
 }
 
 /// `hash`.
@@ -270,6 +285,9 @@ pub struct Service {
     /// The largest TCP segments that the ends may offer each other; `auto` is what fits the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mss_clamp: Option<MssClamp>,
+    /// What it may have at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<ServiceLimits>,
     /// Overrides the file's `timeouts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<OwnTimeouts>,
@@ -570,6 +588,10 @@ const fn default_tcp_fin() -> Written<Duration> {
     Written(Duration::from_secs(2 * 60))
 }
 
+const fn default_tcp_time_wait() -> Written<Duration> {
+    Written(Duration::from_secs(2 * 60))
+}
+
 const fn default_udp() -> Written<Duration> {
     Written(Duration::from_secs(5 * 60))
 }
@@ -597,6 +619,7 @@ impl Default for Timeouts {
         Self {
             tcp: default_tcp(),
             tcp_fin: default_tcp_fin(),
+            tcp_time_wait: default_tcp_time_wait(),
             udp: default_udp(),
             sctp: default_sctp(),
         }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub use address::{HashKey, MacAddr, RealAddr, Vip};
 pub use mss::MssClamp;
 pub use ports::Ports;
-pub use quantity::ByteSize;
+pub use quantity::{ByteSize, Count};
 pub(crate) use quantity::print_duration;
 
 /// Why a text is not a value: what is wrong with it, and what to write instead.
@@ -135,6 +135,7 @@ const fn kind<T: Leaf>() -> LeafKind {
 pub(super) const LEAVES: &[LeafKind] = &[
     kind::<std::time::Duration>(),
     kind::<ByteSize>(),
+    kind::<Count>(),
     kind::<std::net::IpAddr>(),
     kind::<std::net::SocketAddr>(),
     kind::<ipnet::IpNet>(),

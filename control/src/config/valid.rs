@@ -5,6 +5,7 @@ mod target;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -128,6 +129,8 @@ pub struct Timeouts {
     pub tcp: Duration,
     /// A TCP session after a FIN.
     pub tcp_fin: Duration,
+    /// A TCP session that both sides have finished.
+    pub tcp_time_wait: Duration,
     /// A UDP session.
     pub udp: Duration,
     /// An open SCTP association.
@@ -140,6 +143,7 @@ pub struct Timeouts {
 pub struct OwnTimeouts {
     pub tcp: Option<Duration>,
     pub tcp_fin: Option<Duration>,
+    pub tcp_time_wait: Option<Duration>,
     pub udp: Option<Duration>,
     pub sctp: Option<Duration>,
 }
@@ -151,6 +155,7 @@ impl OwnTimeouts {
         Timeouts {
             tcp: self.tcp.unwrap_or(common.tcp),
             tcp_fin: self.tcp_fin.unwrap_or(common.tcp_fin),
+            tcp_time_wait: self.tcp_time_wait.unwrap_or(common.tcp_time_wait),
             udp: self.udp.unwrap_or(common.udp),
             sctp: self.sctp.unwrap_or(common.sctp),
         }
@@ -178,6 +183,8 @@ pub struct Service {
     pub one_packet: bool,
     /// Where it does as IPVS does, and where not.
     pub policy: Policy,
+    /// Sessions that no side has finished, at most; `None` is no limit.
+    pub max_sessions: Option<NonZeroU32>,
     /// How long its idle sessions live.
     pub timeouts: OwnTimeouts,
     /// In scheduling order, which is that of the file. None twice, perhaps none at all.

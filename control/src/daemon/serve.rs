@@ -21,6 +21,7 @@ use super::watchdog::{Beat, Watchdog};
 use crate::api::Api;
 use crate::api::server::Limits;
 use crate::metrics::Metrics;
+use crate::pressure::Pressure;
 use crate::report::{Reload, ReloadResult};
 use crate::running::{self, Shared, lock};
 
@@ -167,6 +168,7 @@ fn log_reload(reload: &Reload) {
 struct Care {
     running: Shared,
     announced_twice: bool,
+    pressure: Pressure,
 }
 
 impl Care {
@@ -174,6 +176,7 @@ impl Care {
         Self {
             running,
             announced_twice: false,
+            pressure: Pressure::default(),
         }
     }
 
@@ -185,6 +188,10 @@ impl Care {
         running.collect();
         running.estimate();
         running.announce_more();
+        let now = running.now();
+        for one in self.pressure.look(running.stats(), running.snapshot(), now) {
+            warn!(worker = one.worker, service = one.service.as_deref(), "{one}");
+        }
         let mut came_up = false;
         for place in running.look_at_links() {
             let Some((port, is_up)) = running.ports().zip(running.links()).nth(place) else {

@@ -28,6 +28,7 @@ fn everything_is_there_from_the_first_day_on() {
         "plimsoll_real_sessions{service=\"web\",real=\"192.0.2.21:80\",state=\"active\"} 0",
         "plimsoll_real_weight{service=\"web\",real=\"192.0.2.21:80\"} 1",
         "plimsoll_worker_forwarded_packets_total{worker=\"0\",cpu=\"0\"} 0",
+        "plimsoll_worker_evicted_sessions_total{worker=\"0\",cpu=\"0\",cause=\"unproven\"} 0",
         "plimsoll_port_rx_packets_total{port=\"wan\",side=\"kernel\"} 0",
         "plimsoll_port_link_up{port=\"wan\",side=\"network\"} 1",
     ] {

@@ -82,7 +82,7 @@ impl Table {
     fn enter(&mut self, key: FlowKey<V4>, deadline: Time, is_nat: bool) {
         let hash = self.table.hash(&key);
         let new = begin(key, deadline, is_nat);
-        let entered = self.table.insert(hash, &new, START, |_, _| {});
+        let entered = self.table.insert(hash, &new, START, |_: &_, _| {});
         self.indices.extend(entered);
     }
 }
@@ -166,7 +166,7 @@ fn enter_all(table: &mut Table, is_nat: bool) {
     for key in keys {
         let hash = table.hash(key);
         let new = begin(*key, END, is_nat);
-        let _ = black_box(table.insert(hash, &new, START, |_, _| {}));
+        let _ = black_box(table.insert(hash, &new, START, |_: &_, _| {}));
     }
 }
 

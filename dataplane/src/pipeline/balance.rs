@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use super::admit::{recount, uncount};
 use super::begin::opens;
 use super::idle::note_numbers;
 use super::one_packet::{Translation, translation};
@@ -12,8 +13,8 @@ use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::rewrite::nat::{self, Socket};
 use crate::session::{
-    Direction, Flags, KeyHash, SctpState, Session, SessionIndex, SessionTable, State, TcpState,
-    Timeouts,
+    Direction, Flags, KeyHash, SctpState, Seen, Session, SessionIndex, SessionTable, State,
+    TcpState, Timeouts,
 };
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::RealId;
@@ -120,7 +121,7 @@ impl<P: Pool> Engine<P> {
             End::No => {}
             End::Yes { moves } => {
                 A::table(&mut self.sessions).remove(index);
-                Self::uncount(snapshot, self.start.worker, &session);
+                uncount(snapshot, self.start.worker, &session);
                 return Continued::Ended { moves };
             }
             End::Stuck => {
@@ -273,6 +274,15 @@ pub(super) fn advance<A: Tabled>(
     let session = table.get(index);
     let (before, controlled) = (session.state(), session.is_controlled());
     let state = before.next(direction, signal, secure);
+    if !session.flags().contains(Flags::PROVEN) {
+        let seen = Seen {
+            direction,
+            signal,
+            after: state,
+            timeout_ms: timeouts.ms(before),
+        };
+        table.observe(index, seen, now);
+    }
     table.touch(index, state, timeouts.deadline(state, now));
     if controlled && state.assures(direction) {
         table.assure(index);
@@ -303,8 +313,8 @@ impl<P: Pool> Engine<P> {
             packets.add(1);
             all_bytes.add(u64::from(bytes));
         }
-        if before != after && counters.shift(before.is_active(), after.is_active()) {
-            snapshot.settle(self.start.worker, id);
+        if before != after {
+            recount(snapshot, self.start.worker, counters, id, (before, after));
         }
     }
 }

@@ -2,6 +2,7 @@
 //! service's datagram too, which makes no entry. Persistence is `persist.rs`'s.
 //! Sends nothing itself; `forward.rs` does.
 
+use super::admit::{Admission, count_entered};
 use super::icmp::is_icmp_checksum_valid;
 use super::idle::note_numbers;
 use super::{Action, Engine, Origin, Tabled};
@@ -10,7 +11,7 @@ use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::rewrite::nat::{self, Socket};
 use crate::schedule::{self, Moving};
-use crate::session::{Direction, Flags, Gone, KeyHash, NewSession, SessionIndex, State, TableFull};
+use crate::session::{Direction, Flags, KeyHash, NewSession, SessionIndex, State, TableFull};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::RealId;
 use crate::snapshot::model::{ForwardMethod, RealServer, VirtualService};
@@ -183,7 +184,10 @@ impl<P: Pool> Engine<P> {
                 match self.real_by_template(snapshot, service, persistence, key, now) {
                     Ok(Some((real, template))) => (Some(real), Some(template)),
                     Ok(None) => (None, None),
-                    Err(TableFull) => return Err(DropReason::SessionTableFull),
+                    Err(TableFull) => {
+                        self.stats.refused_service.set(service.id.0);
+                        return Err(DropReason::SessionTableFull);
+                    }
                 }
             }
         };
@@ -234,19 +238,26 @@ impl<P: Pool> Engine<P> {
             template,
         };
         let worker = self.start.worker;
-        let stats = &self.stats;
         let table = A::table(&mut self.sessions);
-        let entered = table.insert(hash, &new, now, |session, why| {
-            if why == Gone::Evicted {
-                stats.evicted.add(1);
+        let admission = Admission {
+            snapshot,
+            stats: &self.stats,
+            worker,
+            service: real.service,
+            capacity: table.capacity(),
+            at_limit: snapshot.is_at_limit(real.service),
+        };
+        let at_limit = admission.at_limit;
+        let entered = table.insert(hash, &new, now, admission);
+        let index = entered.map_err(|TableFull| {
+            self.stats.refused_service.set(real.service.0);
+            if at_limit {
+                DropReason::ServiceSessions
+            } else {
+                DropReason::SessionTableFull
             }
-            Self::uncount(snapshot, worker, session);
-        });
-        let index = entered.map_err(|TableFull| DropReason::SessionTableFull)?;
-        if let Some(counters) = self.counters(snapshot, real.id) {
-            counters.enter(state.is_active());
-            snapshot.settle(worker, real.id);
-        }
+        })?;
+        count_entered(snapshot, worker, table.get(index));
         Ok(index)
     }
 }

@@ -3,6 +3,7 @@
 
 use arrayvec::ArrayVec;
 
+use super::admit::uncount;
 use super::{Engine, Sessions, Tabled};
 use crate::flow::{Address, V4, V6};
 use crate::io::Pool;
@@ -38,14 +39,12 @@ impl<P: Pool> Engine<P> {
         }
         let Flush { v4, v6, .. } = self.flush;
         let worker = self.start.worker;
-        self.flush.v4 =
-            v4.and_then(|from| step::<V4, P>(snapshot, worker, &mut self.sessions, from));
-        self.flush.v6 =
-            v6.and_then(|from| step::<V6, P>(snapshot, worker, &mut self.sessions, from));
+        self.flush.v4 = v4.and_then(|from| step::<V4>(snapshot, worker, &mut self.sessions, from));
+        self.flush.v6 = v6.and_then(|from| step::<V6>(snapshot, worker, &mut self.sessions, from));
     }
 }
 
-fn step<A: Tabled, P: Pool>(
+fn step<A: Tabled>(
     snapshot: &Snapshot,
     worker: usize,
     sessions: &mut Sessions,
@@ -60,7 +59,7 @@ fn step<A: Tabled, P: Pool>(
     });
     for index in ended {
         if let Some(session) = table.remove(index) {
-            Engine::<P>::uncount(snapshot, worker, &session);
+            uncount(snapshot, worker, &session);
         }
     }
     next

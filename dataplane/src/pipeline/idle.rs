@@ -3,6 +3,7 @@
 
 use arrayvec::ArrayVec;
 
+use super::admit::uncount;
 use super::balance::method_of;
 use super::refuse::{Reset, next_sequence, write_reset};
 use super::{Action, Engine, Origin, Tabled, Waiting};
@@ -67,7 +68,7 @@ impl<P: Pool> Engine<P> {
         let worker = self.start.worker;
         let mut told = ArrayVec::<Session<A>, BUDGET>::new();
         A::table(&mut self.sessions).expire(now, BUDGET, |session| {
-            Self::uncount(snapshot, worker, session);
+            uncount(snapshot, worker, session);
             if is_told(snapshot, session) {
                 // No more expire than there is room for.
                 let _ = told.try_push(*session);

@@ -1,6 +1,7 @@
 //! The packet path: the only file that names all stages, in order, straight-line over a burst.
 //! Each stage's own decisions are in the files beside this one and in the rooms they use.
 
+mod admit;
 mod balance;
 mod begin;
 mod classify;
@@ -41,7 +42,7 @@ use crate::rewrite::family::Family;
 use crate::schedule::Start;
 use crate::schedule::destinations::Destinations;
 use crate::schedule::random::Random;
-use crate::session::{Flags, Session, SessionTable};
+use crate::session::SessionTable;
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::{PortId, RealId};
 use crate::snapshot::model::WorkerTable;
@@ -488,20 +489,6 @@ impl<P: Pool> Engine<P> {
     #[inline]
     fn counters<'a>(&self, snapshot: &'a Snapshot, real: RealId) -> Option<&'a RealCounters> {
         snapshot.workers.get(self.start.worker)?.reals.get(real.0)
-    }
-
-    /// Takes the session's place in the numbers of its real server back.
-    fn uncount<A: Address>(snapshot: &Snapshot, worker: usize, session: &Session<A>) {
-        let real = session.real();
-        let own = snapshot.workers.get(worker);
-        if let Some(counters) = own.and_then(|own| own.reals.get(real.0)) {
-            if session.flags().contains(Flags::TEMPLATE) {
-                counters.leave_template();
-                return;
-            }
-            counters.leave(session.state().is_active());
-            snapshot.settle(worker, real);
-        }
     }
 }
 

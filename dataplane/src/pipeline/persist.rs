@@ -1,10 +1,11 @@
 //! Persistence: the template that keeps a client at its real server, and whether it still may.
 //! How templates live in the table is `session/template.rs`'s.
 
+use super::admit::{Admission, count_entered};
 use super::{Engine, Tabled};
 use crate::flow::{FlowKey, Protocol};
 use crate::io::Pool;
-use crate::session::{Gone, NewTemplate, SessionIndex, TableFull};
+use crate::session::{NewTemplate, SessionIndex, TableFull};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::RealId;
 use crate::snapshot::model::{Persistence, VirtualService};
@@ -46,17 +47,18 @@ impl<P: Pool> Engine<P> {
             real,
             timeout_ms: persistence.timeout_ms,
         };
-        let (worker, stats) = (self.start.worker, &self.stats);
         let table = A::table(&mut self.sessions);
-        let index = table.insert_template(hash, &new, now, |session, why| {
-            if why == Gone::Evicted {
-                stats.evicted.add(1);
-            }
-            Self::uncount(snapshot, worker, session);
-        })?;
-        if let Some(counters) = self.counters(snapshot, real) {
-            counters.enter_template();
-        }
+        let admission = Admission {
+            snapshot,
+            stats: &self.stats,
+            worker: self.start.worker,
+            service: service.id,
+            capacity: table.capacity(),
+            // A template is no session.
+            at_limit: false,
+        };
+        let index = table.insert_template(hash, &new, now, admission)?;
+        count_entered(snapshot, self.start.worker, table.get(index));
         Ok(Some((real, index)))
     }
 }

@@ -20,7 +20,7 @@ use super::ramp::Ramp;
 use super::*;
 use crate::flow::Protocol;
 use crate::snapshot::id::ServiceId;
-use crate::snapshot::model::{Removal, Totals};
+use crate::snapshot::model::{Removal, ServiceLimits, Totals};
 use crate::snapshot::policy::Policy;
 use crate::snapshot::target::Target;
 
@@ -97,6 +97,7 @@ impl Bench {
             strays: false,
             persistence: None,
             one_packet: false,
+            limits: ServiceLimits::default(),
             policy: Policy::default(),
             scheduler: Scheduler::new(kind, &[], 0),
             candidates: Arc::from([]),

@@ -50,6 +50,26 @@ impl Flags {
     /// Forwarded by NAT, but a newer session of the same client socket with the same socket of a real server
     /// gets the replies. The table sets it.
     pub const SHADOWED: Self = Self(1 << 9);
+    /// Its client is really there, as far as can be seen (`proof.rs`). Of a template: a session that it controls
+    /// was once proven.
+    pub const PROVEN: Self = Self(1 << 10);
+    /// The client has sent an acknowledgement. Only of TCP sessions forwarded by NAT, which have no steps.
+    pub(super) const ACKNOWLEDGED: Self = Self(1 << Self::STEP_SHIFT);
+    /// In how many further steps of time the client has sent, of those that prove it.
+    pub(super) const STEP_MASK: Self = Self(3 << Self::STEP_SHIFT);
+    pub(super) const STEP_SHIFT: u16 = 11;
+    /// A step of time ended by a packet of the real server.
+    pub(super) const STEP_ENDED: Self = Self(1 << 13);
+    /// All that is known of whether its client is there.
+    pub(super) const PROOF: Self = Self::PROVEN.with(Self::STEP_MASK).with(Self::STEP_ENDED);
+
+    pub(super) const fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
+
+    pub(super) const fn bits(self) -> u16 {
+        self.0
+    }
 
     /// Whether all of `other` are set.
     #[must_use]

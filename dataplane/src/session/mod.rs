@@ -2,7 +2,9 @@
 //! Nothing here schedules, rewrites packets or knows a configuration.
 
 mod entry;
+mod evict;
 mod hash;
+pub mod proof;
 mod reply;
 pub mod sctp;
 mod state;
@@ -12,12 +14,16 @@ pub mod tcp;
 mod template;
 mod timeout;
 mod wheel;
+pub mod worth;
 
 pub use entry::{Flags, NewSession, Numbers, Session, SessionIndex};
+pub use evict::{Claim, EvictionPolicy, Standing};
 pub use hash::{KeyHash, ReplyHash};
+pub use proof::Seen;
 pub use sctp::SctpState;
-pub use state::State;
+pub use state::{Phase, State};
 pub use table::{Gone, Hint, SessionTable, TableFull};
 pub use tcp::{Direction, TcpState};
 pub use template::NewTemplate;
 pub use timeout::Timeouts;
+pub use worth::{Cause, Worth};

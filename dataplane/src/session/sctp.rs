@@ -15,6 +15,7 @@ use SctpState::{
     ShutdownAckSent as SA, ShutdownReceived as SR, ShutdownSent as SS,
 };
 
+use super::state::Phase;
 use super::tcp::Direction;
 use crate::wire::sctp;
 
@@ -178,6 +179,18 @@ impl SctpState {
     #[must_use]
     pub const fn is_half_open(self) -> bool {
         matches!(self, NO | I1 | IN | CS | CW | CO | RJ)
+    }
+
+    /// How far the association has come. It is open when the real server has said so: a cookie that comes back may
+    /// be an invented one.
+    #[must_use]
+    pub const fn phase(self) -> Phase {
+        match self {
+            NO | I1 | IN | CS | CR | CW | CO | CE => Phase::Opening,
+            ES => Phase::Open,
+            SS | SR | SA => Phase::Closing,
+            RJ | CL => Phase::Closed,
+        }
     }
 }
 

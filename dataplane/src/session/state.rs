@@ -18,7 +18,32 @@ pub enum State {
     Sctp(SctpState),
 }
 
+/// How far a session has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// The handshake is not complete, or there was one datagram only.
+    Opening,
+    /// Data may flow in both directions.
+    Open,
+    /// One side has finished, or both and one does not know it yet.
+    Closing,
+    /// Both sides have finished, one has broken off, or the real server has refused.
+    Closed,
+}
+
 impl State {
+    /// How far a session in this state has come.
+    #[must_use]
+    #[inline]
+    pub const fn phase(self) -> Phase {
+        match self {
+            Self::Tcp(state) => state.phase(),
+            Self::UdpNew => Phase::Opening,
+            Self::Udp => Phase::Open,
+            Self::Sctp(state) => state.phase(),
+        }
+    }
+
     /// The state of a session that its first packet, from the client, has just begun. `signal` is
     /// [`Packet::signal`](crate::parse::Packet::signal); `secure` chooses TCP's table for defence.
     #[must_use]
@@ -52,6 +77,13 @@ impl State {
         }
     }
 
+    /// Whether no side has finished. These count against a service's limit.
+    #[must_use]
+    #[inline]
+    pub const fn is_live(self) -> bool {
+        matches!(self.phase(), Phase::Opening | Phase::Open)
+    }
+
     /// Whether the session counts as active. UDP's never do, as in IPVS.
     #[must_use]
     #[inline]
@@ -63,8 +95,8 @@ impl State {
         }
     }
 
-    /// Whether the session gives way first when the table is full: an incomplete handshake, or a
-    /// single datagram that nothing has followed. A flood is made of these.
+    /// Whether it is an incomplete handshake, or a single datagram that nothing has followed. When these take too
+    /// much of the table, IPVS's defences go up.
     #[must_use]
     #[inline]
     pub const fn is_half_open(self) -> bool {

@@ -17,11 +17,13 @@
 )]
 
 use super::entry::{Flags, HOME, NONE, NewSession, Numbers, Session, SessionIndex, VACANT};
+use super::evict::EvictionPolicy;
 use super::hash::{Hasher, KeyHash, ReplyHash};
 use super::reply::ReplyIndex;
 use super::state::State;
 use super::tags::{Home, Place, Tags};
 use super::wheel::{SLOTS, Wheel};
+use super::worth::Cause;
 use crate::flow::{Address, FlowKey, ReplyKey};
 use crate::prefetch::prefetch;
 use crate::time::Time;
@@ -45,11 +47,11 @@ pub enum Gone {
     Expired,
     /// A new session has the same key.
     Replaced,
-    /// It was half-open and the table full.
-    Evicted,
+    /// The table was full and it was worth the least.
+    Evicted(Cause),
 }
 
-/// No room, and no session that may give way.
+/// No room, and no session that may be evicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the session table is full")]
 pub struct TableFull;
@@ -68,6 +70,8 @@ pub struct SessionTable<A> {
     half_open: u32,
     /// Sessions whose replies a newer one gets.
     shadowed: u32,
+    /// The bucket after which eviction looks next; see `evict.rs`.
+    pub(super) next_bucket: u32,
 }
 
 impl<A: Address> SessionTable<A> {
@@ -87,6 +91,7 @@ impl<A: Address> SessionTable<A> {
             len: 0,
             half_open: 0,
             shadowed: 0,
+            next_bucket: 0,
         }
     }
 
@@ -108,8 +113,7 @@ impl<A: Address> SessionTable<A> {
         self.capacity as usize
     }
 
-    /// How many are half-open and would give way if the table were full. Templates are not among
-    /// them.
+    /// How many are half-open. Templates are not among them.
     #[must_use]
     pub fn half_open(&self) -> usize {
         self.half_open as usize
@@ -275,6 +279,10 @@ impl<A: Address> SessionTable<A> {
             self.half_open += u32::from(state.is_half_open());
             self.half_open -= u32::from(entry.state.is_half_open());
             entry.state = state;
+            if state.is_half_open() {
+                // Another connection, of whose client nothing is proven.
+                entry.flags = entry.flags.without(Flags::PROOF);
+            }
         }
         // It is filed where its turn comes in time for the deadline that it had.
         let is_earlier = deadline < entry.deadline;
@@ -286,27 +294,26 @@ impl<A: Address> SessionTable<A> {
 
     /// Enters a session. `hash` is of its key.
     ///
-    /// A session with the same key is replaced. In a full table (`capacity` reached, or the key's three
-    /// buckets full) one of the at most 32 sessions at the key's home gives way: one
-    /// whose deadline is over, else the half-open one with the earliest deadline. `gone` is told
-    /// of the session that left; there is at most one. A template counts as half-open if it controls
-    /// no session and never became ASSURED, and does not give way while it controls any.
+    /// A session with the same key is replaced. In a full table (`policy` says so, or the key's three buckets are
+    /// full) the least worthy of those looked at is evicted, see [`Worth`](super::Worth): of the key's home, and if
+    /// that has none that is clearly of little worth, of the key's other two buckets and of [`FURTHER_BUCKETS`](super::evict::FURTHER_BUCKETS) more.
+    /// `policy` is told of the sessions that left: at most two, of which one was replaced.
     ///
     /// # Errors
     ///
-    /// `TableFull` if none may give way, or if the key of a NAT session's replies finds no place.
+    /// `TableFull` if none may be evicted, or if the key of a NAT session's replies finds no place.
     pub fn insert(
         &mut self,
         hash: KeyHash,
         new: &NewSession<A>,
         now: Time,
-        mut gone: impl FnMut(&Session<A>, Gone),
+        mut policy: impl EvictionPolicy<A>,
     ) -> Result<SessionIndex, TableFull> {
-        // Held first, so that it does not give way to the session that it is to control.
+        // Held first, so that it is not evicted for the session that it is to control.
         if let Some(template) = new.template {
             self.hold(template.0);
         }
-        let entered = self.enter(hash, new, now, &mut gone);
+        let entered = self.enter(hash, new, now, &mut policy);
         if entered.is_err()
             && let Some(template) = new.template
         {
@@ -321,7 +328,7 @@ impl<A: Address> SessionTable<A> {
         hash: KeyHash,
         new: &NewSession<A>,
         now: Time,
-        gone: &mut impl FnMut(&Session<A>, Gone),
+        policy: &mut impl EvictionPolicy<A>,
     ) -> Result<SessionIndex, TableFull> {
         let place = hash.0;
         let same = if new.flags.contains(Flags::TEMPLATE) {
@@ -336,20 +343,15 @@ impl<A: Address> SessionTable<A> {
                 Gone::Expired
             };
             self.free(slot);
-            gone(&self.entries[slot as usize], why);
+            policy.left(&self.entries[slot as usize], why);
         }
-        let free = if self.len < self.capacity {
-            self.tags.free(place)
-        } else {
-            None
-        };
-        let (slot, leaving) = match free {
-            Some(slot) => (slot, None),
-            None => self
-                .give_way(place.home(), now)
-                .map(|(slot, why)| (slot, Some(why)))
-                .ok_or(TableFull)?,
-        };
+        let is_full = policy.is_full(self.len(), self.capacity()) || self.len >= self.capacity;
+        if is_full || self.tags.free(place).is_none() {
+            let (slot, why) = self.victim(place, policy, now).ok_or(TableFull)?;
+            self.free(slot);
+            policy.left(&self.entries[slot as usize], why);
+        }
+        let slot = self.tags.free(place).ok_or(TableFull)?;
         let (real_address, real_port) = new.real_address.unwrap_or_default();
         let mut entry = Session {
             key: new.key,
@@ -376,10 +378,6 @@ impl<A: Address> SessionTable<A> {
         };
         if let Some(key) = entry.reply_key() {
             entry.reply_slot = self.take_replies(slot, place.home(), &key)?;
-        }
-        if let Some(why) = leaving {
-            self.free(slot);
-            gone(&self.entries[slot as usize], why);
         }
         self.entries[slot as usize] = entry;
         self.tags.occupy(slot, place);
@@ -458,30 +456,6 @@ impl<A: Address> SessionTable<A> {
             entry.flags = entry.flags.without(Flags::SHADOWED);
             self.shadowed -= 1;
         }
-    }
-
-    /// Which session of a home gives way, and why.
-    #[cold]
-    fn give_way(&self, home: Home, now: Time) -> Option<(u32, Gone)> {
-        self.tags
-            .used(home)
-            .filter_map(|slot| {
-                let entry = &self.entries[slot as usize];
-                if entry.controls() > 0 {
-                    None
-                } else if entry.deadline <= now {
-                    Some((0, entry.deadline, slot, Gone::Expired))
-                } else if entry.is_idle_template() {
-                    // Its time is longer than a handshake's, its worth is less.
-                    Some((1, entry.deadline, slot, Gone::Evicted))
-                } else if entry.state.is_half_open() {
-                    Some((2, entry.deadline, slot, Gone::Evicted))
-                } else {
-                    None
-                }
-            })
-            .min_by_key(|&(worth, deadline, slot, _)| (worth, deadline, slot))
-            .map(|(_, _, slot, why)| (slot, why))
     }
 
     /// Takes the session in a used slot out of everything. The entry keeps what it held.

@@ -180,7 +180,7 @@ impl Tags {
 
     /// The number of a home.
     #[inline(always)]
-    pub(super) const fn first(&self, home: Home) -> u32 {
+    const fn first(&self, home: Home) -> u32 {
         reduce(home.0, self.buckets())
     }
 
@@ -276,10 +276,25 @@ impl Tags {
         )
     }
 
-    /// Every used slot of a home.
-    pub(super) fn used(&self, home: Home) -> impl Iterator<Item = u32> {
-        let first = self.first(home) * LANES_U32;
-        (first..first + LANES_U32).filter(|slot| self.is_used(*slot))
+    /// The buckets that a key may be in, its home first.
+    pub(super) fn buckets_of(&self, place: Place) -> [u32; 3] {
+        [
+            self.first(place.home),
+            self.second(place),
+            self.third(place),
+        ]
+    }
+
+    /// The bucket after this one, in a circle.
+    pub(super) const fn bucket_after(&self, bucket: u32) -> u32 {
+        let next = bucket + 1;
+        if next < self.buckets() { next } else { 0 }
+    }
+
+    /// Every used slot of a bucket.
+    pub(super) fn used(&self, bucket: u32) -> impl Iterator<Item = u32> {
+        let free = self.lanes(bucket, 0);
+        slots(bucket, !free)
     }
 
     /// A free slot at home, or in the emptiest of the three buckets if the home is crowded.

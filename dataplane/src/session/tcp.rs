@@ -11,6 +11,8 @@ use TcpState::{
     None as NO, SynAck as SA, SynRecv as SR, SynSent as SS, TimeWait as TW,
 };
 
+use super::state::Phase;
+
 /// The bits of TCP's flags byte that make events (RFC 9293 section 3.1).
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
@@ -157,6 +159,17 @@ impl TcpState {
     #[must_use]
     pub const fn is_half_open(self) -> bool {
         matches!(self, NO | SS | SR | SA)
+    }
+
+    /// How far the connection has come.
+    #[must_use]
+    pub const fn phase(self) -> Phase {
+        match self {
+            NO | SS | SR | LI | SA => Phase::Opening,
+            ES => Phase::Open,
+            FW | CW | LA => Phase::Closing,
+            TW | CL => Phase::Closed,
+        }
     }
 }
 

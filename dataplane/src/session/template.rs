@@ -7,7 +7,7 @@
 //!
 //! A session knows its template by the slot, and the template counts the sessions that it controls.
 //! That is enough, and costs 4 bytes of an entry, because a template that controls a session neither
-//! ends nor gives way: what a slot names cannot change while anybody remembers it.
+//! ends nor is evicted: what a slot names cannot change while anybody remembers it.
 
 #![expect(
     clippy::indexing_slicing,
@@ -15,9 +15,10 @@
 )]
 
 use super::entry::{Flags, NewSession, Session, SessionIndex};
+use super::evict::EvictionPolicy;
 use super::hash::KeyHash;
 use super::state::State;
-use super::table::{Gone, SessionTable, TableFull};
+use super::table::{SessionTable, TableFull};
 use super::tags::Place;
 use crate::flow::{Address, FlowKey};
 use crate::snapshot::id::RealId;
@@ -55,11 +56,10 @@ impl<A> Session<A> {
         }
     }
 
-    /// Whether it is a template that nobody loses anything with.
-    pub(super) const fn is_idle_template(&self) -> bool {
-        self.flags.contains(Flags::TEMPLATE)
-            && !self.flags.contains(Flags::ASSURED)
-            && self.link == 0
+    /// How many milliseconds a template outlives the beginning of the last session it controls.
+    pub(super) fn timeout_ms(&self) -> Option<u64> {
+        let timeout_ms = u64::from(self.numbers.client_next);
+        self.flags.contains(Flags::TEMPLATE).then_some(timeout_ms)
     }
 }
 
@@ -85,17 +85,17 @@ impl<A: Address> SessionTable<A> {
         (entry.deadline > now || entry.controls() > 0).then_some(SessionIndex(slot))
     }
 
-    /// Enters a template. `hash` is of its key. What gives way, and who is told, is as for `insert`.
+    /// Enters a template. `hash` is of its key. What is evicted, and who is told, is as for `insert`.
     ///
     /// # Errors
     ///
-    /// `TableFull` if nothing may give way.
+    /// `TableFull` if nothing may be evicted.
     pub fn insert_template(
         &mut self,
         hash: KeyHash,
         new: &NewTemplate<A>,
         now: Time,
-        mut gone: impl FnMut(&Session<A>, Gone),
+        mut policy: impl EvictionPolicy<A>,
     ) -> Result<SessionIndex, TableFull> {
         let flags = if new.any_protocol {
             Flags::TEMPLATE.with(Flags::ANY_PROTOCOL)
@@ -112,7 +112,7 @@ impl<A: Address> SessionTable<A> {
             deadline: now.plus_ms(u64::from(new.timeout_ms)),
             template: None,
         };
-        let index = self.enter(hash, &session, now, &mut gone)?;
+        let index = self.enter(hash, &session, now, &mut policy)?;
         self.entries[index.0 as usize].numbers.client_next = new.timeout_ms;
         Ok(index)
     }

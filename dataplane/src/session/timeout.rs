@@ -14,6 +14,7 @@ pub struct Timeouts {
     // 32 bits reach 49 days, and keep all of them within a few bytes of each real server.
     established_ms: u32,
     fin_wait_ms: u32,
+    time_wait_ms: u32,
     udp_ms: u32,
     sctp_ms: u32,
 }
@@ -29,6 +30,7 @@ impl Timeouts {
     pub const DEFAULT: Self = Self {
         established_ms: 900_000,
         fin_wait_ms: 120_000,
+        time_wait_ms: 120_000,
         udp_ms: 300_000,
         sctp_ms: 900_000,
     };
@@ -43,6 +45,16 @@ impl Timeouts {
             fin_wait_ms: ms_or(tcp_fin, default.fin_wait_ms),
             udp_ms: ms_or(udp, default.udp_ms),
             ..default
+        }
+    }
+
+    /// These with `time_wait` for TCP connections that both sides have finished, which no command of IPVS reaches.
+    /// Zero changes nothing.
+    #[must_use]
+    pub fn with_time_wait(self, time_wait: Duration) -> Self {
+        Self {
+            time_wait_ms: ms_or(time_wait, self.time_wait_ms),
+            ..self
         }
     }
 
@@ -69,9 +81,8 @@ impl Timeouts {
                 TcpState::Close => 10_000,
                 TcpState::LastAck => 30_000,
                 TcpState::SynRecv | TcpState::CloseWait => 60_000,
-                TcpState::SynSent | TcpState::TimeWait | TcpState::Listen | TcpState::SynAck => {
-                    120_000
-                }
+                TcpState::TimeWait => self.time_wait_ms,
+                TcpState::SynSent | TcpState::Listen | TcpState::SynAck => 120_000,
             },
             State::Sctp(sctp) => match sctp {
                 SctpState::Established => self.sctp_ms,
@@ -144,6 +155,20 @@ mod tests {
             assert_eq!(set.ms(state), expected);
         }
         assert_eq!(set.with_sctp(zero), set);
+    }
+
+    #[test]
+    fn the_time_of_finished_connections_is_that_of_time_wait() {
+        let (second, zero) = (Duration::from_secs(1), Duration::ZERO);
+        let set = Timeouts::default().with_time_wait(second);
+        for state in TcpState::ALL.map(State::Tcp) {
+            let expected = match state {
+                State::Tcp(TcpState::TimeWait) => 1000,
+                _ => Timeouts::default().ms(state),
+            };
+            assert_eq!(set.ms(state), expected);
+        }
+        assert_eq!(set.with_time_wait(zero), set);
     }
 
     #[test]

@@ -173,6 +173,11 @@ impl Lookup {
         self.ours.remove(address);
     }
 
+    /// Whether more than one service is configured.
+    pub(super) const fn has_several_services(&self) -> bool {
+        self.configured > 1
+    }
+
     /// Whether any service is configured.
     #[inline]
     pub(super) const fn has_services(&self) -> bool {

@@ -323,6 +323,30 @@ impl Snapshot {
         self.lookup.has_services()
     }
 
+    /// Whether more than one service is configured.
+    #[must_use]
+    pub fn has_several_services(&self) -> bool {
+        self.lookup.has_several_services()
+    }
+
+    /// Whether a service has as many sessions as it may, over all workers. Each worker knows what the others did a
+    /// moment ago, so each may enter one too many.
+    #[must_use]
+    pub fn is_at_limit(&self, id: ServiceId) -> bool {
+        let limit = self.service(id).and_then(|service| service.limits.sessions);
+        limit.is_some_and(|limit| self.live_sessions_of(id) >= u64::from(limit.get()))
+    }
+
+    /// A service's sessions that no side has finished, over all workers.
+    #[must_use]
+    pub fn live_sessions_of(&self, id: ServiceId) -> u64 {
+        self.workers
+            .iter()
+            .filter_map(|worker| worker.services.get(id.0))
+            .map(|counters| u64::from(counters.live.value()))
+            .sum()
+    }
+
     /// Whether any real server is reached by NAT, so that replies pass through here.
     #[inline]
     #[must_use]

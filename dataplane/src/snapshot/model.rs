@@ -2,6 +2,7 @@
 //! Nothing here changes after it was built, except counters.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::chunked::Chunked;
@@ -13,7 +14,7 @@ use crate::schedule::ramp::Ramp;
 use crate::schedule::threshold::Limits;
 use crate::schedule::{Candidate, Cursor, Scheduler};
 use crate::session::Timeouts;
-use crate::stats::RealCounters;
+use crate::stats::{RealCounters, ServiceCounters};
 use crate::time::Time;
 
 crate::listed! {
@@ -96,6 +97,13 @@ pub struct Persistence {
     pub mask: u8,
 }
 
+/// What a service may have at most, on all workers together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ServiceLimits {
+    /// Sessions that no side has finished. `None` is no limit.
+    pub sessions: Option<NonZeroU32>,
+}
+
 /// One virtual service.
 #[derive(Debug, Clone)]
 pub struct VirtualService {
@@ -118,6 +126,8 @@ pub struct VirtualService {
     pub persistence: Option<Persistence>,
     /// Whether every datagram is scheduled by itself, without a session.
     pub one_packet: bool,
+    /// What it may have at most.
+    pub limits: ServiceLimits,
     /// Where it does as IPVS does, and where not.
     pub policy: Policy,
     /// The immutable half of the scheduler.
@@ -277,4 +287,6 @@ pub struct WorkerTable {
     pub reals: Chunked<RealCounters>,
     /// The moving half of the schedulers, by [`ServiceId`].
     pub cursors: Chunked<Cursor>,
+    /// By [`ServiceId`].
+    pub services: Chunked<ServiceCounters>,
 }

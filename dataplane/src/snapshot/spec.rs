@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::id::PortId;
-use super::model::{ForwardMethod, MssClamp, Persistence, TunnelKind};
+use super::model::{ForwardMethod, MssClamp, Persistence, ServiceLimits, TunnelKind};
 use super::policy::Policy;
 use super::target::Target;
 use crate::schedule::SchedulerKind;
@@ -126,6 +126,8 @@ pub struct ServiceSpec {
     pub persistence: Option<Persistence>,
     /// Whether every datagram is scheduled by itself, without a session. For UDP only.
     pub one_packet: bool,
+    /// What it may have at most.
+    pub limits: ServiceLimits,
     /// Where it does as IPVS does, and where not.
     pub policy: Policy,
     /// How long its idle sessions live; `None` is [`Spec::timeouts`].
@@ -151,6 +153,7 @@ impl ServiceSpec {
             mss_clamp: None,
             persistence: None,
             one_packet: false,
+            limits: ServiceLimits::default(),
             policy: Policy::default(),
             timeouts: None,
             reals,

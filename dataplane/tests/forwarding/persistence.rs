@@ -1,10 +1,11 @@
 //! Persistence: a client stays at its real server while its template lives, whatever the workers.
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::session::Flags;
+use plimsoll_dataplane::session::{Cause, Flags};
 use plimsoll_dataplane::snapshot::model::{ForwardMethod, Persistence};
 use plimsoll_dataplane::snapshot::policy::{OnDown, Policy};
 use plimsoll_dataplane::snapshot::spec::{ServiceSpec, Spec};
+use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::testing::{Rig, Sent};
 use plimsoll_dataplane::verdict::DropReason;
 use plimsoll_dataplane::worker::SessionRecord;
@@ -401,13 +402,14 @@ fn one_template_is_for_all_ports_of_an_address() {
 }
 
 #[test]
-fn a_flood_does_not_push_assured_clients_out() {
+fn a_flood_does_not_push_proven_clients_out() {
     let mut rig = Rig::with_sessions(1, 64, &spec(32, DIRECT));
-    for flags in [SYN, ACK] {
+    for flags in [&[SYN][..], &[ACK; 10]].concat() {
         assert_eq!(
             taker(&rig.pass(WAN, &request(CLIENT, 1000, flags))),
             REALS[0]
         );
+        rig.wait_ms(1000);
     }
     for number in 0..2000_u16 {
         let client = format!("203.0.{}.{}", number / 250, 1 + number % 250);
@@ -415,7 +417,13 @@ fn a_flood_does_not_push_assured_clients_out() {
         assert!(sent.len() <= 1);
     }
     assert!(rig.sessions().len() <= 64);
-    let evicted: u64 = rig.stats().map(|stats| stats.evicted.value()).sum();
+    let evicted = |stats: &WorkerStats| {
+        Cause::ALL
+            .map(|cause| stats.evicted(cause))
+            .iter()
+            .sum::<u64>()
+    };
+    let evicted: u64 = rig.stats().map(evicted).sum();
     assert!(evicted > 1000, "{evicted}");
     assert_eq!(taker(&rig.pass(WAN, &request(CLIENT, 1000, ACK))), REALS[0]);
     // A new session of the client finds the template, even if no place for itself.

@@ -1,7 +1,7 @@
 //! Sessions: states and their times, ports that are used again, and what a reload does to them.
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::session::{State, TcpState, Timeouts};
+use plimsoll_dataplane::session::{Cause, State, TcpState, Timeouts};
 use plimsoll_dataplane::snapshot::model::ForwardMethod;
 use plimsoll_dataplane::snapshot::spec::Spec;
 use plimsoll_dataplane::testing::{Rig, Sent};
@@ -352,19 +352,23 @@ fn a_reload_moves_no_session() {
 }
 
 #[test]
-fn in_a_full_table_half_open_sessions_give_way_and_others_do_not() {
-    let mut rig = Rig::with_sessions(1, 64, &direct());
+fn in_a_full_table_unproven_sessions_are_evicted_and_proven_ones_are_not() {
+    let web = usual(ForwardMethod::Direct, REALS, REALS6).remove(0);
+    let alone = two_armed(vec![web]);
+    let mut rig = Rig::with_sessions(1, 64, &alone);
     for port in 0..64 {
         client(&mut rig, 1000 + port, SYN);
     }
     client(&mut rig, 9000, SYN);
     let stats = rig.stats().next().unwrap();
-    assert_eq!(stats.evicted.value(), 1);
+    assert_eq!(stats.evicted(Cause::Unproven), 1);
     assert_eq!(rig.sessions().len(), 64);
-    let mut rig = Rig::with_sessions(1, 64, &direct());
-    for port in 0..64 {
-        client(&mut rig, 1000 + port, SYN);
-        client(&mut rig, 1000 + port, ACK);
+    let mut rig = Rig::with_sessions(1, 64, &alone);
+    for flags in [&[SYN][..], &[ACK; 10]].concat() {
+        for port in 0..64 {
+            client(&mut rig, 1000 + port, flags);
+        }
+        rig.wait_ms(1000);
     }
     assert_eq!(client(&mut rig, 9000, SYN), []);
     assert_eq!(rig.all_drops(), [(DropReason::SessionTableFull, 1)]);

@@ -1,4 +1,4 @@
-//! Durations ("1h30m", "500ms") and sizes ("512MiB"): always with a unit, never a bare number.
+//! Durations ("1h30m", "500ms") and sizes ("512MiB"), always with a unit, and counts ("200k", "1500").
 //! No fractions, no rounding: what is printed reads back as the same value.
 
 use std::time::Duration;
@@ -156,6 +156,54 @@ impl Leaf for ByteSize {
     }
 }
 
+const COUNTS: &[(&str, u64)] = &[("G", 1_000_000_000), ("M", 1_000_000), ("k", 1_000)];
+
+/// A number of things; a thousand of them is a `k`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Count(pub u64);
+
+impl Leaf for Count {
+    const FORMAT: &'static str = "plimsoll-count";
+    const EXPECTED: &'static str = "a whole number";
+    const EXAMPLE: &'static str = "200k";
+    const IS_NUMBER_TOO: bool = true;
+
+    fn parse(text: &str) -> Result<Self, LeafError> {
+        let (number, unit, tail) = split(text);
+        let units = "write a whole number, with k for thousands or M for millions: 1500, 200k, 2M";
+        if number.is_empty() || !tail.is_empty() {
+            let message = format!("`{}` is not a whole number", text.escape_debug());
+            return Err(LeafError::new(message).help(units));
+        }
+        let factor = if unit.is_empty() {
+            Some(1)
+        } else {
+            let known = COUNTS.iter().find(|(name, _)| *name == unit);
+            known.map(|(_, factor)| *factor)
+        };
+        let Some(factor) = factor else {
+            let message = format!("`{}` is not a multiple", unit.escape_debug());
+            return Err(LeafError::new(message).help(units));
+        };
+        number
+            .parse::<u64>()
+            .ok()
+            .and_then(|n| n.checked_mul(factor))
+            .map(Self)
+            .ok_or_else(|| LeafError::new(format!("`{text}` is too large")))
+    }
+
+    fn print(&self) -> String {
+        COUNTS
+            .iter()
+            .find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor))
+            .map_or_else(
+                || self.0.to_string(),
+                |(name, factor)| format!("{}{name}", self.0 / factor),
+            )
+    }
+}
+
 /// Leading digits, what follows up to the next digit, and the rest.
 fn split(text: &str) -> (&str, &str, &str) {
     let digits = text
@@ -229,18 +277,32 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_count_is_a_whole_number_or_a_multiple() {
+        let count = |text| Count::parse(text).ok().map(|count| count.0);
+        assert_eq!(count("0"), Some(0));
+        assert_eq!(count("1500"), Some(1500));
+        assert_eq!(count("200k"), Some(200_000));
+        assert_eq!(count("2M"), Some(2_000_000));
+        for bad in ["", "k", "1.5k", "-1", "1K", "1ki", "1 k", "1k5", "99999999999G"] {
+            assert_eq!(count(bad), None, "{bad}");
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_printed_reads_back(millis: u64, bytes: u64) {
             let duration = Duration::from_millis(millis);
             prop_assert_eq!(Duration::parse(&duration.print()), Ok(duration));
             prop_assert_eq!(ByteSize::parse(&ByteSize(bytes).print()), Ok(ByteSize(bytes)));
+            prop_assert_eq!(Count::parse(&Count(bytes).print()), Ok(Count(bytes)));
         }
 
         #[test]
         fn no_text_makes_a_parser_panic(text in "\\PC*|[0-9dhmsKMGTiB. ]{0,12}") {
             let _ = Duration::parse(&text);
             let _ = ByteSize::parse(&text);
+            let _ = Count::parse(&text);
         }
     }
 }

@@ -225,6 +225,7 @@ pub(super) fn timeouts(written: &WrittenTimeouts, findings: &mut Findings<'_, '_
     Timeouts {
         tcp: check("tcp", written.tcp),
         tcp_fin: check("tcp_fin", written.tcp_fin),
+        tcp_time_wait: check("tcp_time_wait", written.tcp_time_wait),
         udp: check("udp", written.udp),
         sctp: check("sctp", written.sctp),
     }
@@ -243,6 +244,7 @@ pub(super) fn own_timeouts(
     OwnTimeouts {
         tcp: check("tcp", written.tcp),
         tcp_fin: check("tcp_fin", written.tcp_fin),
+        tcp_time_wait: check("tcp_time_wait", written.tcp_time_wait),
         udp: check("udp", written.udp),
         sctp: check("sctp", written.sctp),
     }

@@ -6,6 +6,7 @@ mod target;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 
 use super::super::file::{Config, Forward as WrittenForward, Service as WrittenService};
 use super::super::supported::Offered;
@@ -209,6 +210,7 @@ impl Context<'_> {
             persistence,
             one_packet: written.one_packet,
             policy: policy::of(self.config, written),
+            max_sessions: max_sessions(written, at, findings),
             timeouts: written
                 .timeouts
                 .as_ref()
@@ -218,6 +220,32 @@ impl Context<'_> {
             reals,
         })
     }
+}
+
+/// What `limits.sessions` says.
+fn max_sessions(
+    written: &WrittenService,
+    at: usize,
+    findings: &mut Findings<'_, '_>,
+) -> Option<NonZeroU32> {
+    let sessions = written.limits.as_ref()?.sessions?;
+    let here = steps!["services", at, "limits", "sessions"];
+    if written.one_packet {
+        let what = "a one-packet service has no sessions to be limited";
+        findings.add(Finding::warning(here, what).help("remove the key"));
+        return None;
+    }
+    let most = u32::try_from(sessions.0.0).ok().and_then(NonZeroU32::new);
+    if most.is_none() {
+        findings.add(
+            Finding::error(
+                here,
+                format!("expected a number from 1 to {}, found {sessions}", u32::MAX),
+            )
+            .help("without the key there is no limit; weight 0 takes no new sessions"),
+        );
+    }
+    most
 }
 
 pub(super) fn with(place: &[Step], key: &'static str) -> Vec<Step> {

@@ -4,7 +4,7 @@ use super::super::ranking::{SEARCHED, STALE_MS};
 use super::*;
 use crate::snapshot::Snapshot;
 use crate::snapshot::build::Builder;
-use crate::snapshot::model::{ForwardMethod, TunnelKind};
+use crate::snapshot::model::{ForwardMethod, ServiceLimits, TunnelKind};
 use crate::snapshot::spec::{RealSpec, ServiceSpec, Spec};
 
 const KINDS: [(SchedulerKind, Measure); 4] = [
@@ -76,6 +76,7 @@ impl World {
             mss_clamp: None,
             persistence: None,
             one_packet: false,
+            limits: ServiceLimits::default(),
             policy: Policy::default(),
             timeouts: None,
             reals: (0..reals).map(real).collect(),

@@ -1,7 +1,9 @@
+use std::cell::Cell;
+
 use super::*;
 use crate::flow::{Protocol, V4, V6};
-use crate::session::TcpState;
 use crate::session::tags::LANES;
+use crate::session::{Claim, Standing, TcpState};
 use crate::snapshot::id::RealId;
 
 mod expiry;
@@ -63,9 +65,14 @@ fn insert(
     now: u64,
 ) -> (Result<SessionIndex, TableFull>, Left) {
     let mut left = Left::new();
-    let result = table.insert(table.hash(&new.key), new, at(now), |session, why| {
-        left.push((session.real().0, why));
-    });
+    let result = table.insert(
+        table.hash(&new.key),
+        new,
+        at(now),
+        |session: &Session<_>, why| {
+            left.push((session.real().0, why));
+        },
+    );
     (result, left)
 }
 
@@ -88,30 +95,7 @@ fn full(capacity: u32, state: impl Fn(u32) -> State) -> SessionTable<V4> {
 }
 
 #[test]
-fn a_full_table_evicts_half_open_sessions_first() {
-    let mut table = full(
-        16,
-        |number| {
-            if number == 3 { SYN_RECV } else { ESTABLISHED }
-        },
-    );
-    let (result, left) = insert(&mut table, &session(100, ESTABLISHED, 9000), 0);
-    assert!(result.is_ok());
-    assert_eq!(left, [(3, Gone::Evicted)]);
-    assert_eq!((table.len(), table.half_open()), (16, 0));
-    assert_eq!(find(&table, 3, 0), None);
-    assert_eq!(find(&table, 100, 0), result.ok());
-}
-
-#[test]
-fn the_half_open_session_that_ends_first_gives_way() {
-    let mut table = full(16, |_| SYN_RECV);
-    let (_, left) = insert(&mut table, &session(100, SYN_RECV, 99_000), 0);
-    assert_eq!(left, [(15, Gone::Evicted)]);
-}
-
-#[test]
-fn a_session_whose_time_is_over_gives_way_before_a_half_open_one() {
+fn a_session_whose_time_is_over_is_evicted_before_a_half_open_one() {
     let mut table = full(
         16,
         |number| {
@@ -122,10 +106,21 @@ fn a_session_whose_time_is_over_gives_way_before_a_half_open_one() {
     assert_eq!(left, [(15, Gone::Expired)]);
 }
 
+fn prove_all(table: &mut SessionTable<V4>) {
+    let slots = u32::try_from(table.entries.len()).expect("few");
+    for slot in (0..slots)
+        .filter(|slot| table.tags.is_used(*slot))
+        .collect::<Vec<_>>()
+    {
+        table.get_mut(SessionIndex(slot)).set_flags(Flags::PROVEN);
+    }
+}
+
 #[test]
-fn a_table_full_of_established_sessions_refuses_new_ones() {
+fn a_table_full_of_proven_sessions_refuses_new_ones() {
     for capacity in [1, 16] {
         let mut table = full(capacity, |_| ESTABLISHED);
+        prove_all(&mut table);
         let (result, left) = insert(&mut table, &session(100, SYN_RECV, 9000), 0);
         assert_eq!((result, left), (Err(TableFull), vec![]));
         assert!((0..capacity).all(|number| find(&table, number, 0).is_some()));
@@ -240,9 +235,10 @@ fn a_million_sessions_fit_a_table_for_a_million() {
     for number in 0..1_000_000 {
         let new = nat_session(number, number % 100, ESTABLISHED, 900_000);
         let hash = table.hash(&new.key);
-        let result = table.insert(hash, &new, at(0), |_, _| panic!("nobody leaves"));
+        let result = table.insert(hash, &new, at(0), |_: &_, _| panic!("nobody leaves"));
         assert!(result.is_ok(), "session {number}");
     }
+    prove_all(&mut table);
     assert!(find(&table, 999_999, 0).is_some());
     assert!(find_reply(&table, 999_999, 99, 0).is_some());
     assert_eq!(find(&table, 1_000_000, 0), None);
@@ -280,7 +276,7 @@ fn ipv6_sessions_are_found_both_ways() {
             deadline: at(300),
             template: None,
         };
-        let index = table.insert(table.hash(&key), &new, at(0), |_, _| {});
+        let index = table.insert(table.hash(&key), &new, at(0), |_: &_, _| {});
         assert_eq!(table.find(table.hash(&key), &key, at(0)), index.ok());
         let reply = table.get(index.expect("room")).reply_key().expect("NAT");
         assert_eq!(
@@ -303,12 +299,34 @@ fn the_same_keys_and_calls_give_the_same_places() {
     assert_ne!(places(KEYS), places([5, 6, 7, 8]));
 }
 
+/// Counts how many sessions it is asked about, none of which may leave.
+struct Asked<'a>(&'a Cell<usize>);
+
+impl EvictionPolicy<V4> for Asked<'_> {
+    fn standing(&self, _: &Session<V4>) -> Standing {
+        self.0.set(self.0.get() + 1);
+        Standing {
+            timeout_ms: 0,
+            claim: Claim::No,
+        }
+    }
+
+    fn left(&mut self, _: &Session<V4>, _: Gone) {
+        panic!("nobody leaves");
+    }
+}
+
 #[test]
 fn no_operation_visits_more_than_its_bound() {
-    let mut table = full(10_000, |_| SYN_RECV);
-    // Making room looks at one bucket.
-    let place = table.hash(&key(1)).0;
-    assert!(table.tags.used(place.home()).count() <= LANES);
+    let mut table = full(10_000, |_| ESTABLISHED);
+    // Making room looks at seven buckets.
+    prove_all(&mut table);
+    let asked = Cell::new(0);
+    let policy = Asked(&asked);
+    let new = session(20_000, SYN_RECV, 9000);
+    let hash = table.hash(&new.key);
+    assert_eq!(table.insert(hash, &new, at(0), policy), Err(TableFull));
+    assert!((LANES..=7 * LANES).contains(&asked.get()), "{asked:?}");
     // Listing looks at as many slots as it was told to.
     let mut shown = 0;
     assert_eq!(table.scan(0, 100, |_, _| shown += 1), Some(100));
@@ -316,7 +334,7 @@ fn no_operation_visits_more_than_its_bound() {
     // Reaping looks at as many sessions, whether it reaps them or files them again.
     for number in 0..5000 {
         let index = find(&table, number, 0).expect("inserted");
-        table.touch(index, SYN_RECV, at(900_000));
+        table.touch(index, ESTABLISHED, at(900_000));
     }
     let filed = |table: &SessionTable<V4>| -> Vec<u16> {
         table.entries.iter().map(|entry| entry.filed).collect()

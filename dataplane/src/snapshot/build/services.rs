@@ -11,7 +11,7 @@ use crate::schedule::ramp::Ramp;
 use crate::schedule::{Candidate, Cursor, Scheduler};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::{RealId, ServiceId};
-use crate::snapshot::model::{Totals, VirtualService};
+use crate::snapshot::model::{ServiceLimits, Totals, VirtualService};
 use crate::snapshot::owner::Owner;
 use crate::snapshot::policy::{OnDown, Policy};
 use crate::snapshot::spec::ServiceSpec;
@@ -93,6 +93,7 @@ impl Builder {
             && old.mss_clamp == spec.mss_clamp
             && old.persistence == spec.persistence
             && old.one_packet == spec.one_packet
+            && old.limits == spec.limits
             && old.policy == spec.policy
         {
             return id;
@@ -129,6 +130,7 @@ impl Builder {
             service.strays |= strays;
             service.persistence = spec.persistence;
             service.one_packet = spec.one_packet;
+            service.limits = spec.limits;
             service.policy = spec.policy;
             service.former = shared(former);
             if let (Some(revision), Some(scheduler)) = (revision, scheduler) {
@@ -156,6 +158,7 @@ impl Builder {
         Self::make_room_for_reals(next, reals);
         for worker in &mut next.workers {
             worker.cursors.reserve(services.len(), Cursor::default);
+            worker.services.reserve(services.len(), Default::default);
         }
     }
 
@@ -167,6 +170,7 @@ impl Builder {
         next.services.grow(id.0 as usize + 1, vacant);
         for worker in &mut next.workers {
             worker.cursors.grow(id.0 as usize + 1, Cursor::default);
+            worker.services.grow(id.0 as usize + 1, Default::default);
         }
         if let Some(place) = next.services.get_mut(id.0) {
             *place = VirtualService {
@@ -234,6 +238,7 @@ fn vacant() -> VirtualService {
         strays: false,
         persistence: None,
         one_packet: false,
+        limits: ServiceLimits::default(),
         policy: Policy::default(),
         scheduler: Scheduler::Rr,
         candidates: Arc::default(),

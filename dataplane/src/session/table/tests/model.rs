@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::session::{Timeouts, Worth};
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -19,6 +20,7 @@ enum Op {
         state: State,
         timeout: u64,
     },
+    Prove(u32),
     Remove(u32),
     Expire(usize),
     Advance(u64),
@@ -46,6 +48,7 @@ fn op(numbers: u32) -> impl Strategy<Value = Op> {
         ),
         2 => (0..numbers, state(), duration())
             .prop_map(|(number, state, timeout)| Op::Touch { number, state, timeout }),
+        3 => (0..numbers).prop_map(Op::Prove),
         1 => (0..numbers).prop_map(Op::Remove),
         1 => (0..5usize).prop_map(Op::Expire),
         2 => duration().prop_map(Op::Advance),
@@ -108,42 +111,49 @@ impl Model {
         known
     }
 
-    fn may_give_way(&self) -> bool {
-        let mut sessions = self.sessions.values();
-        sessions.any(|known| known.deadline <= self.now || known.state.is_half_open())
+    /// What the sessions in the home of a new one are worth: with one home, all sessions.
+    fn worths(&self, table: &SessionTable<V4>, new: KeyHash) -> Vec<Worth> {
+        let [home, ..] = table.tags.buckets_of(new.0);
+        let worth = |slot| {
+            let entry = &table.entries[slot as usize];
+            entry.worth(Timeouts::DEFAULT.ms(entry.state), at(self.now))
+        };
+        table.tags.used(home).map(worth).collect()
     }
 
     fn insert(&mut self, table: &mut SessionTable<V4>, new: &NewSession<V4>) {
         let number = new.real.0;
         let hash = table.hash(&new.key);
-        let mut left = Left::new();
-        let result = table.insert(hash, new, at(self.now), |session, why| {
-            left.push((session.real().0, why));
+        let now = self.now;
+        let worths = self.worths(table, hash);
+        let mut left = Vec::new();
+        let result = table.insert(hash, new, at(now), |session: &Session<_>, why| {
+            let timeout_ms = Timeouts::DEFAULT.ms(session.state());
+            left.push((session.real().0, why, session.worth(timeout_ms, at(now))));
         });
         assert!(left.len() <= 1);
-        for (leaver, why) in left {
+        for (leaver, why, worth) in left {
             let was = self.forget(leaver);
             match why {
                 Gone::Expired => assert!(was.deadline <= self.now),
                 Gone::Replaced => assert!(was.deadline > self.now && leaver == number),
-                Gone::Evicted => {
-                    assert!(was.deadline > self.now && was.state.is_half_open());
+                Gone::Evicted(cause) => {
+                    let expected = match cause {
+                        Cause::Finished => Worth::Finished,
+                        Cause::HalfOpen => Worth::HalfOpen,
+                        Cause::Unproven => Worth::Unproven,
+                        Cause::Idle => Worth::Idle,
+                    };
+                    assert!(worth == expected || (worth, cause) == (Worth::Young, Cause::Unproven));
                     assert_eq!(self.sessions.len() + 1, table.capacity());
-                    let mut others = self.sessions.values();
-                    assert!(
-                        !self.is_one_home
-                            || others.all(|other| {
-                                other.deadline > self.now
-                                    && (other.deadline >= was.deadline
-                                        || !other.state.is_half_open())
-                            })
-                    );
+                    assert!(worths.iter().all(|other| *other >= worth));
                 }
             }
         }
         let Ok(index) = result else {
             assert_eq!(self.sessions.len(), table.capacity());
-            assert!(!self.is_one_home || !self.may_give_way());
+            assert!(worths.iter().all(|worth| *worth == Worth::Active));
+            assert!(!self.is_one_home || worths.len() == self.sessions.len());
             return;
         };
         let deadline = new.deadline.as_ms();
@@ -184,6 +194,11 @@ impl Model {
                     known.state = state;
                     known.deadline = self.now + timeout;
                     table.touch(known.index, state, at(known.deadline));
+                }
+            }
+            Op::Prove(number) => {
+                if let Some(known) = self.sessions.get(&number) {
+                    table.get_mut(known.index).set_flags(Flags::PROVEN);
                 }
             }
             Op::Remove(number) => {

@@ -1,0 +1,129 @@
+//! What proves that a session's client is really at its address, packet by packet, until it is proven.
+//! Decides no state and no deadline. Once a session is proven nothing here is called for it any more.
+//!
+//! Whoever invents its source address never sees what the real server answers. So of a TCP or SCTP session whose
+//! answers pass here (NAT) the real server is the witness: it goes on after the handshake only if the client has
+//! returned a number that only the real server's packet had told it. A SYN|ACK to an invented client proves
+//! nothing, and a blind ACK gets a reset (RFC 9293 section 3.10.7.4).
+//!
+//! A datagram's answer proves nothing, and with direct routing and tunnels no answer is seen. There it takes
+//! perseverance: packets in [`STEPS`] and one more steps of [`STEP_MS`], so more than 6 s of them. That can be
+//! forged, but no longer by two packets: who would hold a session so must go on sending in it, or it is idle.
+
+#![expect(
+    clippy::indexing_slicing,
+    reason = "slots come from live sessions, as in `table.rs`"
+)]
+
+use super::entry::{Flags, SessionIndex};
+use super::state::{Phase, State};
+use super::table::SessionTable;
+use super::tcp::Direction;
+use crate::flow::Address;
+use crate::time::Time;
+use crate::wire::{sctp, tcp};
+
+/// How many times a client's packet must be in another step of time than the one before it.
+pub const STEPS: u16 = 4;
+
+/// The length of a step of time in ms. A power of two, and all sessions have the same steps.
+pub const STEP_MS: u64 = 2_048;
+
+/// A packet that a session is about to be moved on by.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    /// Who sent it, and whether answers are seen.
+    pub direction: Direction,
+    /// [`Packet::signal`](crate::parse::Packet::signal).
+    pub signal: u8,
+    /// The state that it leaves the session in.
+    pub after: State,
+    /// Milliseconds that the session would have outlived the packet before this one.
+    pub timeout_ms: u64,
+}
+
+impl Flags {
+    /// How many of the [`STEPS`] are done.
+    const fn steps(self) -> u16 {
+        self.bits() >> Self::STEP_SHIFT & (STEPS - 1)
+    }
+
+    const fn with_steps(self, steps: u16) -> Self {
+        let cleared = self.without(Self::STEP_MASK);
+        cleared.with(Self::from_bits((steps & (STEPS - 1)) << Self::STEP_SHIFT))
+    }
+}
+
+impl<A: Address> SessionTable<A> {
+    /// Takes note of a packet of the session at `index`, which is not proven yet, before `touch` is told of it.
+    #[cold]
+    #[inline(never)]
+    pub fn observe(&mut self, index: SessionIndex, seen: Seen, now: Time) {
+        let entry = &mut self.entries[index.0 as usize];
+        let flags = entry.flags;
+        let is_new_step = entry.deadline.as_ms().saturating_sub(seen.timeout_ms) / STEP_MS
+            != now.as_ms() / STEP_MS;
+        if matches!(seen.after.phase(), Phase::Opening | Phase::Closed) {
+            return;
+        }
+        entry.flags = match (seen.direction, seen.after) {
+            (Direction::Input | Direction::Output, State::Tcp(_)) => by_answers(flags, seen),
+            (Direction::Input, State::Sctp(_)) => flags,
+            (Direction::Output, State::Sctp(_)) if is_of_open_association(seen.signal) => {
+                flags.with(Flags::PROVEN)
+            }
+            (Direction::Output, State::Sctp(_)) => flags,
+            (direction, _) => by_steps(flags, direction, is_new_step),
+        };
+        if entry.flags.contains(Flags::PROVEN) && entry.is_controlled() {
+            let template = entry.link as usize;
+            self.entries[template].flags = self.entries[template].flags.with(Flags::PROVEN);
+        }
+    }
+}
+
+/// TCP under NAT: the real server's first segment after the client's acknowledgement.
+const fn by_answers(flags: Flags, seen: Seen) -> Flags {
+    let handshakes = seen.signal & (tcp::SYN | tcp::RST) != 0;
+    match seen.direction {
+        Direction::Output if !handshakes && flags.contains(Flags::ACKNOWLEDGED) => {
+            flags.with(Flags::PROVEN)
+        }
+        Direction::Input if !handshakes && seen.signal & tcp::ACK != 0 => {
+            flags.with(Flags::ACKNOWLEDGED)
+        }
+        _ => flags,
+    }
+}
+
+/// Whether a real server sends a chunk of this type to none but the client of an open association, which has
+/// returned its cookie (RFC 9260 section 5.1): to others it sends INIT ACK, ERROR or ABORT.
+const fn is_of_open_association(chunk: u8) -> bool {
+    !matches!(
+        chunk,
+        sctp::INIT | sctp::INIT_ACK | sctp::ERROR | sctp::ABORT | sctp::SHUTDOWN_COMPLETE
+    )
+}
+
+/// By the client's perseverance. What a NAT real server sends meanwhile moves the time of the last packet on, so
+/// it is noted whether a step ended by that.
+const fn by_steps(flags: Flags, direction: Direction, is_new_step: bool) -> Flags {
+    match direction {
+        Direction::Output if is_new_step => flags.with(Flags::STEP_ENDED),
+        Direction::Input | Direction::InputOnly
+            if is_new_step || flags.contains(Flags::STEP_ENDED) =>
+        {
+            let flags = flags.without(Flags::STEP_ENDED);
+            let steps = flags.steps() + 1;
+            if steps == STEPS {
+                flags.with(Flags::PROVEN)
+            } else {
+                flags.with_steps(steps)
+            }
+        }
+        _ => flags,
+    }
+}
+
+#[cfg(test)]
+mod tests;
