@@ -104,7 +104,10 @@ impl Pressure {
             if self.told.len() <= worker {
                 self.told.push(Default::default());
             }
-            for (kind, told) in Kind::ALL.into_iter().zip(self.told.iter_mut().skip(worker).flatten()) {
+            for (kind, told) in Kind::ALL
+                .into_iter()
+                .zip(self.told.iter_mut().skip(worker).flatten())
+            {
                 let count = kind.count(stats);
                 let is_quiet = told.at.is_some_and(|at| now.ms_since(at) < PAUSE_MS);
                 if count == told.count || is_quiet {

@@ -424,6 +424,33 @@ fn a_service_has_the_common_times_where_it_has_none_of_its_own() {
 }
 
 #[test]
+fn a_service_may_have_so_many_sessions_at_most() {
+    for (written, most) in [
+        ("", None),
+        ("limits: {}", None),
+        ("limits: { sessions: 1500 }", Some(1500)),
+        ("limits: { sessions: 200k }", Some(200_000)),
+        ("limits: { sessions: 2M }", Some(2_000_000)),
+    ] {
+        let text = SMALL.replace("    reals:", &format!("    {written}\n    reals:"));
+        let config = valid(&text);
+        let service = &config.reload().services[0];
+        assert_eq!(service.max_sessions.map(std::num::NonZero::get), most);
+    }
+    let text = SMALL.replace(
+        "    reals:",
+        "    protocol: udp\n    one_packet: true\n    limits: { sessions: 1 }\n    reals:",
+    );
+    let loaded = config::parse("test", text).unwrap();
+    let warnings = loaded.warnings.items();
+    assert!(
+        warnings
+            .iter()
+            .any(|one| one.path == "services[0].limits.sessions")
+    );
+}
+
+#[test]
 fn times_and_resets_of_a_service_are_checked() {
     for (written, path, message) in [
         (

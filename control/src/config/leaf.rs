@@ -15,8 +15,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub use address::{HashKey, MacAddr, RealAddr, Vip};
 pub use mss::MssClamp;
 pub use ports::Ports;
-pub use quantity::{ByteSize, Count};
 pub(crate) use quantity::print_duration;
+pub use quantity::{ByteSize, Count};
 
 /// Why a text is not a value: what is wrong with it, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -190,7 +190,11 @@ impl Care {
         running.announce_more();
         let now = running.now();
         for one in self.pressure.look(running.stats(), running.snapshot(), now) {
-            warn!(worker = one.worker, service = one.service.as_deref(), "{one}");
+            warn!(
+                worker = one.worker,
+                service = one.service.as_deref(),
+                "{one}"
+            );
         }
         let mut came_up = false;
         for place in running.look_at_links() {

@@ -12,7 +12,7 @@
 )]
 
 use super::entry::Session;
-use super::table::{Gone, SessionTable};
+use super::table::{Gone, SessionTable, TableFull};
 use super::tags::Place;
 use super::timeout::Timeouts;
 use super::worth::{Cause, Worth};
@@ -92,11 +92,24 @@ impl Victim {
 }
 
 impl<A: Address> SessionTable<A> {
-    /// Which session is to leave for a new one with this place, and why. `None` if all that was looked at is proven
-    /// and active, or not for the new session to evict.
+    /// Evicts a session for a new one with this place; returns where there is room then.
     #[cold]
     #[inline(never)]
-    pub(super) fn victim(
+    pub(super) fn evict(
+        &mut self,
+        place: Place,
+        policy: &mut impl EvictionPolicy<A>,
+        now: Time,
+    ) -> Result<u32, TableFull> {
+        let (slot, why) = self.victim(place, policy, now).ok_or(TableFull)?;
+        self.free(slot);
+        policy.left(&self.entries[slot as usize], why);
+        self.tags.free(place).ok_or(TableFull)
+    }
+
+    /// Which session is to leave for a new one with this place, and why. `None` if all that was looked at is proven
+    /// and active, or not for the new session to evict.
+    fn victim(
         &mut self,
         place: Place,
         policy: &impl EvictionPolicy<A>,

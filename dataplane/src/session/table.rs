@@ -345,13 +345,12 @@ impl<A: Address> SessionTable<A> {
             self.free(slot);
             policy.left(&self.entries[slot as usize], why);
         }
-        let is_full = policy.is_full(self.len(), self.capacity()) || self.len >= self.capacity;
-        if is_full || self.tags.free(place).is_none() {
-            let (slot, why) = self.victim(place, policy, now).ok_or(TableFull)?;
-            self.free(slot);
-            policy.left(&self.entries[slot as usize], why);
-        }
-        let slot = self.tags.free(place).ok_or(TableFull)?;
+        let is_full = self.len >= self.capacity || policy.is_full(self.len(), self.capacity());
+        let free = if is_full { None } else { self.tags.free(place) };
+        let slot = match free {
+            Some(slot) => slot,
+            None => self.evict(place, policy, now)?,
+        };
         let (real_address, real_port) = new.real_address.unwrap_or_default();
         let mut entry = Session {
             key: new.key,
@@ -460,7 +459,7 @@ impl<A: Address> SessionTable<A> {
 
     /// Takes the session in a used slot out of everything. The entry keeps what it held.
     #[inline(always)]
-    fn free(&mut self, slot: u32) {
+    pub(super) fn free(&mut self, slot: u32) {
         self.wheel.unfile(&mut self.entries, slot);
         let entry = &self.entries[slot as usize];
         if entry.reply_slot < HOME

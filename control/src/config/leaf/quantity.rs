@@ -284,7 +284,17 @@ mod tests {
         assert_eq!(count("1500"), Some(1500));
         assert_eq!(count("200k"), Some(200_000));
         assert_eq!(count("2M"), Some(2_000_000));
-        for bad in ["", "k", "1.5k", "-1", "1K", "1ki", "1 k", "1k5", "99999999999G"] {
+        for bad in [
+            "",
+            "k",
+            "1.5k",
+            "-1",
+            "1K",
+            "1ki",
+            "1 k",
+            "1k5",
+            "99999999999G",
+        ] {
             assert_eq!(count(bad), None, "{bad}");
         }
     }
