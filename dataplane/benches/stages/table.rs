@@ -1,7 +1,8 @@
-//! The session table: finding, touching, entering and reaping 32 sessions among others, by IPv4.
+//! The session table: finding, touching, entering, evicting and reaping 32 sessions among others, by IPv4.
 //! Whose packets they are, and which state follows, is not here.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use gungraun::prelude::*;
@@ -20,6 +21,8 @@ const START: Time = Time::from_ms(1000);
 const END: Time = Time::from_ms(2000);
 /// When the others end.
 const LATER: Time = Time::from_ms(300_000);
+/// How long a session outlives its last datagram.
+const UDP_TIMEOUT: Duration = Duration::from_secs(300);
 const CAPACITY: u32 = 4096;
 /// Sessions besides the 32.
 const OTHERS: u16 = 2000;
@@ -50,13 +53,17 @@ const fn begin(key: FlowKey<V4>, deadline: Time, is_nat: bool) -> NewSession<V4>
 }
 
 impl Table {
-    fn with_others() -> Box<Self> {
-        let mut table = Self {
-            table: SessionTable::new(CAPACITY, [1, 2, 3, 4]),
+    fn new(capacity: u32) -> Self {
+        Self {
+            table: SessionTable::new(capacity, [1, 2, 3, 4]),
             keys: clients().map(flow).collect(),
             replies: Vec::new(),
             indices: Vec::new(),
-        };
+        }
+    }
+
+    fn with_others() -> Box<Self> {
+        let mut table = Self::new(CAPACITY);
         for key in (0..OTHERS).map(|number| flow(1000 + number)) {
             table.enter(key, LATER, false);
         }
@@ -188,6 +195,26 @@ fn insert_nat(mut table: Box<Table>) -> Box<Table> {
     table
 }
 
+/// A table full of others whose last packets were at `last`.
+fn crammed(last: Time) -> Box<Table> {
+    let mut table = Table::new(OTHERS.into());
+    for key in (0..OTHERS).map(|number| flow(1000 + number)) {
+        table.enter(key, last + UDP_TIMEOUT, false);
+    }
+    assert_eq!(table.table.len(), usize::from(OTHERS));
+    Box::new(table)
+}
+
+// Each new session evicts another one, which its home has if the others have been silent for a second; else seven
+// buckets are looked at.
+#[library_benchmark(teardown = has_others)]
+#[bench::silent(args = (Time::from_ms(0)), setup = crammed)]
+#[bench::young(args = (START), setup = crammed)]
+fn evict(mut table: Box<Table>) -> Box<Table> {
+    enter_all(&mut table, false);
+    table
+}
+
 fn has_others(table: Box<Table>) {
     assert_eq!(table.table.len(), usize::from(OTHERS));
 }
@@ -211,6 +238,7 @@ library_benchmark_group!(
         touch,
         insert,
         insert_nat,
+        evict,
         expire
     ]
 );

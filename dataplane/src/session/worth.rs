@@ -75,7 +75,8 @@ impl Cause {
 }
 
 impl<A> Session<A> {
-    /// Milliseconds since its last packet, if a session in its state outlives that by `timeout_ms`.
+    /// Milliseconds since its last packet, if a session in its state outlives that by `timeout_ms`. A reload that makes
+    /// timeouts longer has a session seem more silent than it is until its next packet, a shorter one less.
     pub(super) const fn silent_ms(&self, timeout_ms: u64, now: Time) -> u64 {
         let last = self.deadline.as_ms().saturating_sub(timeout_ms);
         now.as_ms().saturating_sub(last)
