@@ -195,7 +195,7 @@ impl<P: Pool> Engine<P> {
             .real(session.real())
             .is_some_and(|real| is_reused(&session, real));
         if is_over && table.remove(index).is_some() {
-            Self::uncount(snapshot, self.start.worker, &session);
+            uncount(snapshot, self.start.worker, &session);
         }
         None
     }
