@@ -12,6 +12,8 @@ use crate::import::{self, Base, Marks, Sysctls, Table};
 
 /// More than the rules of some million services take.
 const MAX_BYTES: u64 = 512 << 20;
+/// More than sysctls or a firewall take.
+const MAX_BESIDE_BYTES: u64 = 64 << 20;
 
 /// Turn another load balancer's rules into a configuration.
 #[derive(Debug, clap::Args)]
@@ -124,7 +126,7 @@ impl Inputs {
                 return Ok(Err(Exit::InvalidConfig));
             }
         };
-        let Some((name, text)) = read_or_tell(file, terminal)? else {
+        let Some((name, text)) = read_or_tell(file, MAX_BYTES, terminal)? else {
             return Ok(Err(Exit::Failed));
         };
         let (mut errors, mut table) = (0, Table::default());
@@ -135,7 +137,7 @@ impl Inputs {
             errors += diagnostics.errors();
         };
         if let Some(path) = &beside.sysctl {
-            let Some((name, text)) = read_or_tell(path, terminal)? else {
+            let Some((name, text)) = read_or_tell(path, MAX_BESIDE_BYTES, terminal)? else {
                 return Ok(Err(Exit::Failed));
             };
             let diagnostics;
@@ -143,7 +145,7 @@ impl Inputs {
             complain(&diagnostics, terminal);
         }
         if let Some(path) = &beside.marks {
-            let Some((name, text)) = read_or_tell(path, terminal)? else {
+            let Some((name, text)) = read_or_tell(path, MAX_BESIDE_BYTES, terminal)? else {
                 return Ok(Err(Exit::Failed));
             };
             let diagnostics;
@@ -160,8 +162,12 @@ impl Inputs {
     }
 }
 
-fn read_or_tell(path: &Path, terminal: &mut Terminal<'_>) -> io::Result<Option<(String, String)>> {
-    match read(path) {
+fn read_or_tell(
+    path: &Path,
+    max: u64,
+    terminal: &mut Terminal<'_>,
+) -> io::Result<Option<(String, String)>> {
+    match read(path, max) {
         Ok(read) => Ok(Some(read)),
         Err(error) => {
             let path = path.display();
@@ -172,7 +178,7 @@ fn read_or_tell(path: &Path, terminal: &mut Terminal<'_>) -> io::Result<Option<(
 }
 
 /// A name for messages, and the text. A pipe will do: `plimsoll import ipvsadm <(ipvsadm -Sn)`.
-fn read(path: &Path) -> io::Result<(String, String)> {
+fn read(path: &Path, max: u64) -> io::Result<(String, String)> {
     let (name, input): (_, Box<dyn io::Read>) = if path.as_os_str() == "-" {
         ("stdin".to_owned(), Box::new(io::stdin().lock()))
     } else {
@@ -180,9 +186,9 @@ fn read(path: &Path) -> io::Result<(String, String)> {
         (path.display().to_string(), Box::new(file))
     };
     let mut bytes = Vec::new();
-    input.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_BYTES) {
-        let message = "it is larger than 512 MiB, which no rules are";
+    input.take(max + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > max) {
+        let message = format!("it is larger than {} MiB, which no such file is", max >> 20);
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
     match String::from_utf8(bytes) {

@@ -23,6 +23,21 @@ pub(crate) fn quoted(text: &str) -> String {
     }
 }
 
+/// How many lines that say something are looked at to see what a file is.
+const FIRST_LINES: usize = 20;
+
+/// Whether a text is of the format whose lines `is_line` knows: one of the first that say something is. A file that is
+/// something else altogether may be a secret to those who read the report, so nothing of it is quoted: not its lines,
+/// nor words of them. `comment` is what comments begin with.
+pub(crate) fn begins_like(text: &str, comment: &[char], is_line: impl FnMut(&str) -> bool) -> bool {
+    let lines = text.lines().map(str::trim);
+    let mut lines = lines
+        .filter(|line| !line.is_empty() && !line.starts_with(comment))
+        .take(FIRST_LINES)
+        .peekable();
+    lines.peek().is_none() || lines.any(is_line)
+}
+
 /// Cuts a message whatever was put into it.
 fn bound(text: &mut String) {
     if let Some((end, _)) = text.char_indices().nth(MAX_MESSAGE) {
@@ -177,6 +192,24 @@ impl Problems {
                     .is_some_and(|rest| rest.starts_with('.'))
         };
         self.kept.iter().any(concerns) || (!self.unlimited && self.kept.len() == MAX_KEPT)
+    }
+
+    /// The same without the lines that they are about.
+    pub(crate) fn without_places(mut self) -> Self {
+        for problem in &mut self.kept {
+            problem.place = None;
+            problem.also.clear();
+        }
+        self
+    }
+
+    /// One mistake in place of all, which quotes nothing: the text is no `what`, such as "a configuration: ...".
+    pub(crate) fn hidden(what: &str) -> Self {
+        let mut problems = Self::default();
+        let message = format!("this does not look like {what}");
+        let help = "nothing of it is shown, as it may not be meant to be read";
+        problems.add(Problem::unplaced(message).help(help));
+        problems
     }
 
     /// Hands out the mistakes that were kept; returns how many others there are of each severity.

@@ -66,7 +66,21 @@ pub(crate) fn unread(path: &Path, why: &dyn std::error::Error) -> Diagnostics {
 pub fn parse(name: &str, text: impl Into<Arc<str>>) -> Result<Loaded, Diagnostics> {
     let text: Arc<str> = text.into();
     let mut problems = Problems::default();
-    let valid = check(&text, &mut problems);
+    let is_text = is_text(&text, &mut problems);
+    let valid = if is_text {
+        check(&text, &mut problems)
+    } else {
+        None
+    };
+    if problems.errors() > 0 && !is_familiar(&text) {
+        // What is said of no text, or of far too much, quotes nothing of it.
+        let too_dense = |problem: &Problem| problem.message == read::TOO_DENSE;
+        if !is_text || problems.kept().iter().any(too_dense) {
+            return Err(problems.without_places().finish(name, &text));
+        }
+        let what = "a configuration: none of its first lines begins with a key such as `version:` or `services:`";
+        problems = Problems::hidden(what);
+    }
     let warnings = problems.finish(name, &text);
     match valid {
         Some(valid) if warnings.errors() == 0 => {
@@ -86,7 +100,9 @@ pub fn parse(name: &str, text: impl Into<Arc<str>>) -> Result<Loaded, Diagnostic
 /// All that is wrong or odd with a text, however much it is: for an import, which mends what it wrote itself.
 pub(crate) fn problems(text: &str) -> Problems {
     let mut problems = Problems::unlimited();
-    check(text, &mut problems);
+    if is_text(text, &mut problems) {
+        check(text, &mut problems);
+    }
     problems
 }
 
@@ -98,15 +114,38 @@ pub fn schema() -> serde_json::Value {
     schema
 }
 
+/// Whether one of the first lines begins with a section's key, so that mistakes may be shown with their lines.
+fn is_familiar(text: &str) -> bool {
+    static SECTIONS: OnceLock<Vec<String>> = OnceLock::new();
+    let sections = SECTIONS.get_or_init(|| {
+        let schema = whole_schema();
+        let sections = schema
+            .get("properties")
+            .and_then(serde_json::Value::as_object);
+        sections.map_or_else(Vec::new, |sections| sections.keys().cloned().collect())
+    });
+    diagnostics::begins_like(text, &['#'], |line| {
+        let line = line.trim_start_matches(['{', '"', '\'', ' ', '?']);
+        let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let (key, rest) = line
+            .split_at_checked(end.unwrap_or(line.len()))
+            .unwrap_or((line, ""));
+        let is_key = rest.trim_start_matches(['"', '\'', ' ']).starts_with(':');
+        is_key && sections.iter().any(|section| section == key)
+    })
+}
+
 fn whole_schema() -> serde_json::Value {
     schemars::schema_for!(Config).to_value()
 }
 
+/// Whether it can be YAML of ours at all.
+fn is_text(text: &str, problems: &mut Problems) -> bool {
+    read::plain(text, problems) && read::sparse(text, problems)
+}
+
 fn check(text: &str, problems: &mut Problems) -> Option<ValidConfig> {
     static SHAPE: OnceLock<Shape> = OnceLock::new();
-    if !read::plain(text, problems) || !read::sparse(text, problems) {
-        return None;
-    }
     let mut root = tree::read(text, problems)?;
     let shape = SHAPE.get_or_init(|| Shape::of(&whole_schema()));
     shape.check(&mut root, problems);

@@ -1,7 +1,7 @@
 //! A rule line as words and options, by ipvsadm 1.31's own table of options.
 //! What the values of options mean is `rule`'s.
 
-use crate::config::diagnostics::{Place, Problem, Problems, quoted};
+use crate::config::diagnostics::{Place, Problem, Problems, begins_like, quoted};
 
 /// A word of a line.
 #[derive(Debug, Clone, Copy)]
@@ -226,6 +226,15 @@ pub(super) struct Line<'t> {
     pub(super) given: Vec<Given<'t>>,
     /// What follows `--set`.
     pub(super) plain: Vec<Word<'t>>,
+}
+
+/// Whether one of the first lines begins with an option of ipvsadm, so that mistakes may be shown with their lines.
+pub(super) fn is_familiar(text: &str) -> bool {
+    begins_like(text, &['#'], |line| {
+        let mut words = words(1, line).into_iter();
+        let first = words.find(|word| word.text.rsplit('/').next() != Some("ipvsadm"));
+        first.is_some_and(|first| options(first).is_ok())
+    })
 }
 
 /// Takes a line apart; `None` if there is nothing on it, or nothing that makes sense.

@@ -57,7 +57,12 @@ pub fn import(name: &str, text: &str, sysctls: Sysctls, base: Option<&Base>) -> 
 #[must_use]
 pub fn import_onto(mut table: Table, name: &str, text: &str, base: Option<&Base>) -> Imported {
     let mut problems = Problems::default();
-    read(&mut table, text, &mut problems);
+    if line::is_familiar(text) {
+        read(&mut table, text, &mut problems);
+    } else {
+        let what = "rules of ipvsadm: none of its first lines begins with an option such as -A";
+        problems = Problems::hidden(what);
+    }
     engines(&table, &mut problems);
     let output = Output {
         name,

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::file::{Forward, Protocol, TunnelChecksum, TunnelType};
 use crate::config::leaf::Vip;
-use crate::config::{self, Severity};
+use crate::config::{self, Diagnostics, Severity};
 
 fn table(text: &str) -> Table {
     let mut table = Table::default();
@@ -593,7 +593,103 @@ proptest! {
 
     #[test]
     fn no_text_makes_the_reader_panic(text in "(-[A-Za-z] |--[a-z]{1,8}[= ]|[\\[\\]0-9.:a-f/#é]{0,9} |\n|\\PC){0,30}") {
-        let imported = import("rules", &text, None);
+        let imported = import("rules", &format!("-C\n{text}"), None);
         let _ = imported.diagnostics.report(false);
+    }
+
+    #[test]
+    fn nothing_of_a_file_that_is_something_else_is_shown(
+        lines in proptest::collection::vec(
+            ("[a-z]{1,8}", "[:= \t]", "[A-Za-z0-9./$+]{16,90}", "(:[0-9]{1,5}){0,6}"),
+            1..30,
+        ),
+    ) {
+        let secrets: Vec<&str> = lines.iter().map(|(_, _, secret, _)| secret.as_str()).collect();
+        let line = |(name, sign, secret, rest): &(String, String, String, String)| format!("{name}{sign}{secret}{rest}\n");
+        let text: String = lines.iter().map(line).collect();
+        for reader in READERS {
+            let shown = shown(reader, &text);
+            for secret in &secrets {
+                let begins: String = secret.chars().take(12).collect();
+                prop_assert!(!shown.contains(&begins), "{reader}: {shown}");
+            }
+        }
+    }
+}
+
+const READERS: [&str; 5] = ["ipvsadm", "keepalived", "marks", "sysctls", "yaml"];
+
+/// All that one of the readers tells of a text, and writes of it.
+fn shown(reader: &str, text: &str) -> String {
+    let told =
+        |diagnostics: &Diagnostics| diagnostics.report(false) + &diagnostics.to_json().to_string();
+    match reader {
+        "ipvsadm" => {
+            let imported = import("file", text, None);
+            told(&imported.diagnostics) + &imported.yaml
+        }
+        "keepalived" => {
+            let path = std::path::Path::new("file");
+            let imported = keepalived::import(path, text, &NoFiles, None, Sysctls::default(), None);
+            imported.diagnostics.iter().map(told).collect::<String>() + &imported.yaml
+        }
+        "marks" => told(&Marks::read("file", text).1),
+        "sysctls" => told(&Sysctls::read("file", text).1),
+        _ => config::parse("file", text).map_or_else(|errors| told(&errors), |_| String::new()),
+    }
+}
+
+struct NoFiles;
+
+impl keepalived::Files for NoFiles {
+    fn matching(&self, _: &std::path::Path) -> std::io::Result<Vec<std::path::PathBuf>> {
+        Ok(Vec::new())
+    }
+
+    fn read(&self, _: &std::path::Path) -> std::io::Result<String> {
+        Err(std::io::ErrorKind::NotFound.into())
+    }
+}
+
+#[test]
+fn a_report_is_short_however_long_a_word_is() {
+    let long = "x".repeat(10 << 20);
+    for (reader, text) in [
+        (
+            "ipvsadm",
+            format!(
+                "-A -t {long}\n-A -t 10.0.0.1:80 -s {long}\n-A -u 10.0.0.1:80 -s rr -p 9 --pe {long}\n{long}\n"
+            ),
+        ),
+        (
+            "keepalived",
+            format!(
+                "virtual_server 10.0.0.1 80 {{\n lb_algo {long}\n {long} 1\n include {long}\n}}\n"
+            ),
+        ),
+        (
+            "keepalived",
+            format!(
+                "$A={}\nvirtual_server $A 80 {{\n lb_algo $A\n}}\n",
+                "x".repeat(60_000)
+            ),
+        ),
+        (
+            "marks",
+            format!(
+                "-A PREROUTING -{long} -d {long} -j MARK --set-mark 5\ntcp dport {long} meta mark set 5\n{long} meta mark set 5\n"
+            ),
+        ),
+        (
+            "sysctls",
+            format!("net.ipv4.vs.{long} = 1\nnet.ipv4.vs.sloppy_tcp = {long}\n"),
+        ),
+        (
+            "yaml",
+            format!("version: {long}\n{long}: 1\nservices: [{{ name: {long}, vip: {long} }}]\n"),
+        ),
+    ] {
+        let shown = shown(reader, &text);
+        assert!(shown.len() < 40_000, "{reader}: {} bytes", shown.len());
     }
 }

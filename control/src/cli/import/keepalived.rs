@@ -10,6 +10,10 @@ use crate::cli::{Exit, Terminal};
 use crate::import::keepalived::{self, Files};
 use crate::output_file::{Identity, OutputFile};
 
+/// More files than one pattern has.
+const MOST_MATCHES: usize = 10_000;
+/// More than a file has that another includes.
+const MOST_INCLUDED_BYTES: u64 = 16 << 20;
 /// More alternatives than one pattern of files has.
 const MOST_PATTERNS: usize = 1000;
 
@@ -105,17 +109,29 @@ impl Files for Disk {
         let mut found = Vec::new();
         let patterns = alternatives(pattern).ok_or_else(|| wrong("its braces make too many"))?;
         for pattern in patterns {
-            let paths = glob::glob(&pattern).map_err(|error| wrong(error.msg))?;
+            let paths = glob::glob(&single(&pattern)).map_err(|error| wrong(error.msg))?;
             // A folder that cannot be looked into has no files for us.
-            found.extend(paths.filter_map(Result::ok).filter(|path| path.is_file()));
+            let paths = paths.filter_map(Result::ok).filter(|path| path.is_file());
+            found.extend(paths.take(MOST_MATCHES.saturating_sub(found.len())));
         }
         Ok(found)
     }
 
     fn read(&self, path: &Path) -> io::Result<String> {
         self.read.borrow_mut().extend(Identity::of(path));
-        super::read(path).map(|(_, text)| text)
+        super::read(path, MOST_INCLUDED_BYTES).map(|(_, text)| text)
     }
+}
+
+/// Several stars are one, as in glob(3): no pattern walks through all folders below one.
+fn single(pattern: &str) -> String {
+    let mut single = String::with_capacity(pattern.len());
+    for letter in pattern.chars() {
+        if letter != '*' || !single.ends_with('*') {
+            single.push(letter);
+        }
+    }
+    single
 }
 
 /// A pattern's braces written out, as csh does: `a{b,c{d,e}}` is `ab acd ace`. Nothing if that is too much.
@@ -178,5 +194,12 @@ mod tests {
             assert_eq!(alternatives(pattern).unwrap(), expected, "{pattern}");
         }
         assert_eq!(alternatives(&"{a,b}".repeat(20)), None);
+    }
+
+    #[test]
+    fn no_pattern_walks_through_all_folders() {
+        for (pattern, expected) in [("/**/x", "/*/x"), ("a***.conf", "a*.conf"), ("*/*", "*/*")] {
+            assert_eq!(single(pattern), expected);
+        }
     }
 }

@@ -17,7 +17,7 @@ use crate::config::file::{Forward, Protocol};
 use crate::config::leaf::Vip;
 
 /// Blocks and lines outside of every block that are not about virtual servers.
-const LOST_OF_FILE: &[&str] = &[
+pub(super) const LOST_OF_FILE: &[&str] = &[
     "SSL",
     "bfd_instance",
     "child_wait_time",

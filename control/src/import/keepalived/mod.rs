@@ -2,6 +2,7 @@
 //! real server is up. Sees to virtual servers only; VRRP and all else is told as not carried over.
 
 mod address;
+mod familiar;
 mod health;
 mod importer;
 mod sequence;
@@ -17,7 +18,7 @@ use std::path::Path;
 use super::carry::{self, Output};
 use super::{Base, Kind, Sysctls, Table};
 use crate::config::Diagnostics;
-use crate::config::diagnostics::Problem;
+use crate::config::diagnostics::{Problem, Problems};
 use importer::Importer;
 pub use sources::Files;
 
@@ -60,13 +61,18 @@ pub fn import_onto(
 ) -> Imported {
     let name = path.display().to_string();
     let mut reader = text::Reader::new(files, id);
-    let whole = reader.file(path, &name, text);
+    let is_familiar = familiar::is_familiar(text);
+    let whole = reader.file(path, &name, if is_familiar { text } else { "" });
     let text::Reader {
         sources,
         mut problems,
         tokens,
         ..
     } = reader;
+    if !is_familiar {
+        let what = "keepalived.conf: none of its first lines begins with one of its keywords";
+        problems = Problems::hidden(what);
+    }
     if !whole {
         problems.add(Problem::unplaced("this is more than can be read"));
     }

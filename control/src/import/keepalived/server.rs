@@ -14,7 +14,7 @@ use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use crate::config::file::{Forward, Protocol, TunnelChecksum, TunnelType};
 
 /// Keywords of a virtual server that nothing here does.
-const LOST_OF_SERVER: &[&str] = &[
+pub(super) const LOST_OF_SERVER: &[&str] = &[
     "alpha",
     "delay_before_retry",
     "ha_suspend",
@@ -34,7 +34,7 @@ const LOST_OF_SERVER: &[&str] = &[
     "warmup",
 ];
 /// The same of a real server.
-const LOST_OF_REAL: &[&str] = &[
+pub(super) const LOST_OF_REAL: &[&str] = &[
     "alpha",
     "delay_before_retry",
     "inhibit_on_failure",
@@ -45,7 +45,7 @@ const LOST_OF_REAL: &[&str] = &[
     "virtualhost",
     "warmup",
 ];
-const FLAGS: &[&str] = &[
+pub(super) const FLAGS: &[&str] = &[
     "flag-1",
     "flag-2",
     "flag-3",
@@ -64,7 +64,7 @@ pub(super) const DPVS_GROUPS: &[&str] = &[
     "whitelist_address_group",
 ];
 /// What DPVS has in a virtual server and keepalived has not; why it is not here.
-const OF_DPVS: &[(&str, &str)] = &[
+pub(super) const OF_DPVS: &[(&str, &str)] = &[
     (
         "laddr_group_name",
         "local addresses are for full NAT, which this version has not",

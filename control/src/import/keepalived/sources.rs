@@ -9,6 +9,8 @@ use crate::config::diagnostics::{Place, Problem, Problems};
 
 /// More than one configuration is spread over.
 const MOST_FILES: usize = 10_000;
+/// More bytes than all of them have.
+const MOST_BYTES: usize = 256 << 20;
 
 /// Where files are read from.
 pub trait Files {
@@ -39,16 +41,19 @@ struct Source {
 pub(super) struct Sources {
     files: Vec<Source>,
     lines: u32,
+    bytes: usize,
 }
 
 impl Sources {
-    /// Adds a file; returns how many lines are in front of it, or nothing if there are too many files.
+    /// Adds a file; returns how many lines are in front of it, or nothing if there is too much.
     pub(super) fn add(&mut self, name: &str, text: &str) -> Option<u32> {
         let lines = u32::try_from(text.lines().count()).ok()?;
         let before = self.lines;
-        if self.files.len() == MOST_FILES {
+        let bytes = self.bytes.saturating_add(text.len());
+        if self.files.len() == MOST_FILES || bytes > MOST_BYTES {
             return None;
         }
+        self.bytes = bytes;
         // One more, so that the end of a file without a last newline is its own too.
         self.lines = before.checked_add(lines)?.checked_add(1)?;
         self.files.push(Source {

@@ -73,8 +73,13 @@ fn told(imported: &Imported) -> Vec<String> {
         .collect()
 }
 
+/// Of a text that is keepalived's by what is behind it, too.
 fn errors(text: &str) -> Vec<String> {
-    let told = told(&read(text)).into_iter();
+    let mut text = text.to_owned();
+    if !familiar::is_familiar(&text) {
+        text.push_str("\nglobal_defs {\n}\n");
+    }
+    let told = told(&read(&text)).into_iter();
     told.filter_map(|line| {
         Some(line.split_once(" error ")?.0.to_owned() + " " + line.split_once(" error ")?.1)
     })
@@ -373,11 +378,11 @@ fn sequences_and_lists_repeat_their_line() {
 fn included_files_are_read_in_place_and_told_about_by_their_own_names() {
     let files = Memory(BTreeMap::from([
         ("/etc/k/conf.d/a".into(), "weight 5\ninclude ../more/x\n"),
-        ("/etc/k/conf.d/b".into(), "wibble\n"),
+        ("/etc/k/conf.d/b".into(), "weight 5\nwibble\n"),
         ("/etc/k/conf.d/../more/x".into(), "uthreshold 7\n"),
     ]));
     let text = "virtual_server 10.0.0.1 80 {\n protocol TCP\n lvs_sched rr\n lvs_method DR\n real_server 10.1.0.11 80 {\n \
-                include conf.d/*\n }\n}\ninclude nothing\nincludem nothing\n";
+                include conf.d/*\n }\n}\ninclude nothing*\ninclude nothing\nincludem nothing\n";
     let imported = import(
         Path::new("/etc/k/k.conf"),
         text,
@@ -390,9 +395,10 @@ fn included_files_are_read_in_place_and_told_about_by_their_own_names() {
     assert_eq!(
         told(&imported),
         [
-            "/etc/k/k.conf:9:1 warning no file matches `nothing`",
+            "/etc/k/k.conf:9:1 warning no file matches `nothing*`",
             "/etc/k/k.conf:10:1 error no file matches `nothing`",
-            "/etc/k/conf.d/b:1:1 error `wibble` is no keyword of `real_server`",
+            "/etc/k/k.conf:11:1 error no file matches `nothing`",
+            "/etc/k/conf.d/b:2:1 error `wibble` is no keyword of `real_server`",
         ]
     );
     let endless = Memory(BTreeMap::from([("/k".into(), "include k\n")]));
@@ -406,6 +412,90 @@ fn included_files_are_read_in_place_and_told_about_by_their_own_names() {
     );
     let last = told(&imported).pop().unwrap();
     assert_eq!(last, "/k:1:1 error `k` is included too deep");
+}
+
+#[test]
+fn a_file_that_is_no_keepalived_conf_is_neither_read_nor_shown() {
+    let secret = "root:$6$saltsalt$Qm1Zr0pXl1:19000:0:99999:7:::\ndaemon:*:19000:0:99999:7:::\n";
+    let files = Memory(BTreeMap::from([("/k/shadow".into(), secret)]));
+    let text = "virtual_server 10.0.0.1 80 {\n protocol TCP\n lvs_method DR\n lvs_sched rr\n include shadow\n}\n";
+    let (id, base) = (None, None);
+    let including = import(
+        Path::new("/k/k.conf"),
+        text,
+        &files,
+        id,
+        Sysctls::default(),
+        base,
+    );
+    assert_eq!(
+        told(&including),
+        [
+            "/k/k.conf:5:2 error `/k/shadow` does not look like a part of keepalived.conf: nothing of it is read or shown"
+        ]
+    );
+    let itself = read(secret);
+    for imported in [&including, &itself] {
+        let mut shown = imported.yaml.clone();
+        for file in &imported.diagnostics {
+            shown += &file.report(false);
+        }
+        assert!(
+            !shown.contains("6$salt") && !shown.contains("daemon"),
+            "{shown}"
+        );
+    }
+    let told = told(&itself);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("does not look like keepalived.conf"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_part_of_a_block_that_is_not_carried_need_not_be_known() {
+    let files = Memory(BTreeMap::from([(
+        "/k/vips".into(),
+        "10.0.0.1/24 dev eth0 label x\n",
+    )]));
+    let text = "vrrp_instance V\n{\n virtual_ipaddress {\n include vips\n }\n}\ninclude more\n";
+    let imported = import(
+        Path::new("/k/k.conf"),
+        text,
+        &files,
+        None,
+        Sysctls::default(),
+        None,
+    );
+    assert_eq!(
+        told(&imported),
+        [
+            "/k/k.conf:1:1 warning `vrrp_instance` is not carried over",
+            "/k/k.conf:7:1 error no file matches `more`",
+        ]
+    );
+}
+
+#[test]
+fn files_that_include_each_other_end() {
+    let files = Memory(BTreeMap::from([
+        ("/k/a".into(), "include *\ninclude *\n"),
+        ("/k/b".into(), "include *\ninclude *\n"),
+    ]));
+    let imported = import(
+        Path::new("/k/a"),
+        "include *\n",
+        &files,
+        None,
+        Sysctls::default(),
+        None,
+    );
+    let told = told(&imported);
+    assert!(
+        told.iter()
+            .any(|line| line.ends_with("`*` is included too deep"))
+    );
 }
 
 #[test]
@@ -570,7 +660,7 @@ proptest! {
         text in "(virtual_server(_group)? |real_server |include |fwmark |group G|[$~@{}\"'\\\\#!=]|SEQ\\(A,1,9\\)|\
                  [A-Z]{1,2}|10\\.0\\.0\\.[0-9]|::[0-9]|[-/][0-9]|[a-z_]{1,9} |(HTTP_GET|url|weight|retry|lvs_method|TUN) |\n|\\PC){0,40}",
     ) {
-        let imported = read(&text);
+        let imported = read(&format!("global_defs {{\n}}\n{text}"));
         for file in &imported.diagnostics {
             prop_assert!(!file.report(false).is_empty());
         }

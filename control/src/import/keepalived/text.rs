@@ -4,7 +4,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use super::familiar;
+use super::importer::LOST_OF_FILE;
 use super::sequence;
+use super::server::DPVS_GROUPS;
 use super::sources::{Files, Sources};
 use crate::config::diagnostics::{Place, Problem, Problems, Severity, quoted};
 
@@ -18,6 +21,11 @@ const MOST_BYTES: usize = 1 << 28;
 const WORD_BYTES: usize = 64;
 /// Longer than any line is once its parameters are replaced.
 const LONGEST: usize = 1 << 16;
+
+/// The keywords that include files; all but the first insist on there being one.
+pub(super) const INCLUDES: &[&str] = &[
+    "include", "includea", "includeb", "includem", "includer", "includew",
+];
 
 /// A word.
 #[derive(Debug, Clone)]
@@ -68,6 +76,9 @@ pub(super) struct Reader<'a> {
     parameters: HashMap<String, Vec<String>>,
     folders: Vec<PathBuf>,
     bytes: usize,
+    /// How many blocks are open, and the keyword of the outermost.
+    depth: usize,
+    outermost: String,
 }
 
 impl<'a> Reader<'a> {
@@ -81,6 +92,8 @@ impl<'a> Reader<'a> {
             parameters: HashMap::new(),
             folders: Vec::new(),
             bytes: 0,
+            depth: 0,
+            outermost: String::new(),
         }
     }
 
@@ -152,11 +165,13 @@ impl<'a> Reader<'a> {
     /// keepalived (`include ${_PWD}/conf.d/*.conf`, `@id include FILE`).
     fn include(&mut self, line: Line<'_>, text: &str) -> bool {
         let (keyword, pattern) = split(text);
-        let must = match keyword {
-            "include" => false,
-            "includer" | "includem" | "includew" | "includeb" | "includea" => true,
-            _ => return false,
-        };
+        if !INCLUDES.contains(&keyword) {
+            return false;
+        }
+        // A part of a block that is not carried over, which is told of the whole block.
+        if self.depth > 0 && self.is_lost() {
+            return true;
+        }
         let wrong = |message: String| Problem::new(line.place, message);
         let pattern = pattern.trim_matches(['"', '\'']);
         let shown = quoted(pattern);
@@ -185,15 +200,21 @@ impl<'a> Reader<'a> {
             let problem = wrong(format!("no file matches `{shown}`"));
             let problem =
                 problem.help("paths are relative to the folder of the file that includes");
-            if must {
-                self.problems.add(problem);
-            } else {
+            // keepalived goes on without; here a file that has a name is probably on another machine.
+            if keyword == "include" && pattern.contains(['*', '?', '[', '{']) {
                 self.warn(problem);
+            } else {
+                self.problems.add(problem);
             }
         }
         for path in paths {
             let name = path.display().to_string();
             let problem = match self.files.read(&path) {
+                Ok(text) if !familiar::is_familiar(&text) => {
+                    let name = name.escape_debug();
+                    let what = "does not look like a part of keepalived.conf: nothing of it is read or shown";
+                    wrong(format!("`{name}` {what}"))
+                }
                 Ok(text) if self.file(&path, &name, &text) => continue,
                 Ok(_) => wrong(format!("`{}` is too much to read", name.escape_debug())),
                 Err(error) => {
@@ -287,7 +308,38 @@ impl<'a> Reader<'a> {
             self.problems.add(problem);
         }
         self.tokens.push(Token::End);
+        self.follow(before);
         self.bytes += WORD_BYTES * (self.tokens.len() - before);
+    }
+
+    /// Keeps count of the blocks that the tokens from here on open and close.
+    fn follow(&mut self, from: usize) {
+        let mut begins = true;
+        for token in self.tokens.get(from..).unwrap_or_default() {
+            match token {
+                Token::Word(word) => {
+                    if begins && self.depth == 0 {
+                        self.outermost.clone_from(&word.text);
+                    }
+                    begins = false;
+                }
+                Token::Open(_) => {
+                    self.depth += 1;
+                    begins = true;
+                }
+                Token::Close(_) => {
+                    self.depth = self.depth.saturating_sub(1);
+                    begins = true;
+                }
+                Token::End => begins = true,
+            }
+        }
+    }
+
+    /// Whether the block around all others is not carried over.
+    fn is_lost(&self) -> bool {
+        let outermost = self.outermost.as_str();
+        LOST_OF_FILE.contains(&outermost) || DPVS_GROUPS.contains(&outermost)
     }
 
     /// The first parameter of a line that has a value: what is in front of it, the value, what follows.
@@ -328,14 +380,14 @@ const fn is_name(c: char) -> bool {
 }
 
 /// `$NAME=value`.
-fn definition(text: &str) -> Option<(&str, &str)> {
+pub(super) fn definition(text: &str) -> Option<(&str, &str)> {
     let (name, value) = text.strip_prefix('$')?.split_once('=')?;
     let good = !name.is_empty() && name.chars().all(is_name);
     good.then_some((name, value.trim()))
 }
 
 /// The first word and the rest.
-fn split(text: &str) -> (&str, &str) {
+pub(super) fn split(text: &str) -> (&str, &str) {
     match text.split_once(char::is_whitespace) {
         Some((word, rest)) => (word, rest.trim()),
         None => (text, ""),

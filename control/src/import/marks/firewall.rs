@@ -13,8 +13,8 @@ use crate::config::file::Protocol;
 const DEEPEST: usize = 16;
 /// More pieces than any firewall's marks make of the packets.
 const MOST_PIECES: usize = 50_000;
-/// More pairs of a rule and a piece than that takes: some seconds.
-const MOST_STEPS: usize = 30_000_000;
+/// More pairs of a rule and a piece than that takes.
+const MOST_STEPS: usize = 10_000_000;
 
 /// Where a chain's packets are on their way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,0 +1,80 @@
+//! Whether a text is keepalived.conf, or a part of it that some other file includes.
+//! Only its first lines are looked at, and nothing is read.
+
+use ipnet::IpNet;
+
+use super::importer::LOST_OF_FILE;
+use super::server::{DPVS_GROUPS, FLAGS, LOST_OF_REAL, LOST_OF_SERVER, OF_DPVS};
+use super::text::{definition, split};
+use super::{health, text};
+use crate::config::diagnostics::begins_like;
+
+/// Keywords that are read, but for those of `health` and the schedulers' flags.
+const READ: &[&str] = &[
+    "connect_ip",
+    "connect_port",
+    "connect_timeout",
+    "delay_loop",
+    "fwmark",
+    "global_defs",
+    "ip_family",
+    "lb_algo",
+    "lb_kind",
+    "lthreshold",
+    "lvs_method",
+    "lvs_sched",
+    "lvs_timeouts",
+    "nb_get_retry",
+    "ops",
+    "persistence_engine",
+    "persistence_granularity",
+    "persistence_timeout",
+    "protocol",
+    "real_server",
+    "retry",
+    "router_id",
+    "url",
+    "uthreshold",
+    "virtual_server",
+    "virtual_server_group",
+    "weight",
+];
+
+/// Whether one of the first lines is one of keepalived.conf, so that mistakes may be shown with their lines.
+pub(super) fn is_familiar(text: &str) -> bool {
+    begins_like(text, &['#', '!'], is_line)
+}
+
+fn is_line(line: &str) -> bool {
+    let line = match line.strip_prefix('@') {
+        Some(condition) => split(condition).1,
+        None => line,
+    };
+    if definition(line).is_some() || line.starts_with("~SEQ") || line.starts_with("~LST") {
+        return true;
+    }
+    let (word, rest) = split(line);
+    let word = word.trim_matches(['"', '\'', '{', '}']);
+    is_keyword(word) || is_member(word, split(rest).0)
+}
+
+fn is_keyword(word: &str) -> bool {
+    let dpvs = OF_DPVS.iter().any(|(known, _)| *known == word);
+    let lists = [
+        READ,
+        FLAGS,
+        LOST_OF_FILE,
+        LOST_OF_SERVER,
+        LOST_OF_REAL,
+        DPVS_GROUPS,
+        text::INCLUDES,
+    ];
+    dpvs || health::kind(word).is_some() || lists.iter().any(|list| list.contains(&word))
+}
+
+/// `192.0.2.1-10 80`, as in a group. The port tells it from a line of hosts(5).
+fn is_member(word: &str, port: &str) -> bool {
+    let first = word.split(['-', '/']).next().unwrap_or(word);
+    let is_address = first.parse::<std::net::IpAddr>().is_ok() || word.parse::<IpNet>().is_ok();
+    is_address && port.parse::<u16>().is_ok()
+}
