@@ -32,7 +32,7 @@ BENCH_PACKAGES := dpdk-dev
 # The runner must have the version of the library `gungraun`, which locks it.
 GUNGRAUN = $(shell sed -n '/^name = "gungraun-runner"$$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
 GUNGRAUN_ROOT = $(TARGET)/gungraun-$(GUNGRAUN)
-TEST_PACKAGES := iproute2 ethtool nginx-light curl wrk iputils-ping procps tcpdump
+TEST_PACKAGES := iproute2 ethtool nginx-light curl wrk iputils-ping procps tcpdump nftables
 
 .PHONY: help
 help: ## Print this
@@ -55,6 +55,11 @@ demo: build ## DR, NAT and tunnel with real requests (KEEP=1 METHOD=dr REQUESTS=
 	@$(SUDO) $(RELEASE)/plimsoll-demo --requests $(REQUESTS) --wrk $(WRK) $(if $(METHOD),--method $(METHOD)) \
 		$(if $(filter-out 0,$(KEEP)),--keep)
 
+.PHONY: demo-clean
+demo-clean: ## Remove what demos and tests that were killed have left: namespaces, processes, files
+	@$(CARGO) build --quiet --release -p plimsoll-pktgen-tests --features dpdk --bin plimsoll-demo
+	@$(SUDO) $(RELEASE)/plimsoll-demo --clean
+
 .PHONY: test
 test: deps lint unit e2e ## Everything: lint, unit and end-to-end tests
 
@@ -65,6 +70,8 @@ lint: deps ## rustfmt, clippy and rustdoc, warnings denied
 	done
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
+	@! command -v systemd-analyze >/dev/null || \
+		systemd-analyze security --offline=true --no-pager --threshold=30 conf/plimsolld.service | tail -n 1
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features
 
 .PHONY: unit
@@ -98,7 +105,7 @@ bench-instructions: ## Instructions of each stage of the packet path, by Valgrin
 	@GUNGRAUN_RUNNER=$(GUNGRAUN_ROOT)/bin/gungraun-runner $(CARGO) bench -p plimsoll-dataplane --bench stages
 
 .PHONY: docker
-docker: ## Build the container image; needs docker, or root, buildah and debootstrap
+docker: ## Build the container image with docker, or else as root with buildah and debootstrap
 	@pktgen-tests/docker-build.sh
 
 .PHONY: clean

@@ -1,9 +1,9 @@
 #!/bin/bash
 # Builds the container image: with Docker if it runs, else with buildah on bases made by debootstrap, which needs
-# root, no registry and no engine.
+# root (sudo is used), no registry and no engine.
 #
 #   IMAGE=name:tag       what to call it (plimsoll:latest)
-#   MIRROR=URL           where debootstrap takes Debian from, instead of its default
+#   MIRROR=URL           where debootstrap takes Debian from, instead of where apt takes this machine's from
 #   APT_CONF=FILE        apt settings for the time of the build: a proxy, a clock that is off
 #   STORAGE=DIRECTORY    where buildah keeps images (below the target directory)
 set -euo pipefail
@@ -14,15 +14,28 @@ if docker info >/dev/null 2>&1; then
     exec docker build -t "$image" .
 fi
 
+if [[ $(id -u) -ne 0 ]]; then
+    if command -v sudo >/dev/null; then
+        exec sudo -E env PATH="$PATH" pktgen-tests/docker-build.sh
+    fi
+    echo "debootstrap needs root" >&2
+    exit 1
+fi
+echo "Docker does not run here: building with buildah and debootstrap"
+pktgen-tests/install-packages.sh buildah debootstrap
 for program in buildah debootstrap; do
     if ! command -v "$program" >/dev/null; then
-        echo "Neither Docker nor $program is here; on Debian: apt-get install buildah debootstrap" >&2
+        echo "$program is missing, and without Docker the image cannot be built" >&2
         exit 1
     fi
 done
-if [[ $(id -u) -ne 0 ]]; then
-    echo "debootstrap needs root" >&2
-    exit 1
+
+# Where this machine gets Debian 12 from. apt itself is asked, which reads every format of sources (one-line and
+# deb822); on another system there is nothing to ask, and debootstrap has its default.
+mirror=${MIRROR:-}
+if [[ -z $mirror ]] && command -v apt-get >/dev/null; then
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Release: bookworm' \
+        2>/dev/null | head -n 1)
 fi
 
 target=${CARGO_TARGET_DIR:-target}
@@ -39,10 +52,10 @@ commit() {
 }
 
 if ! "${buildah[@]}" inspect --type image localhost/plimsoll-base >/dev/null 2>&1; then
-    echo "debootstrap: a minimal Debian 12"
+    echo "debootstrap: a minimal Debian 12 from ${mirror:-its default mirror}"
     base=$(mktemp -d)
     trap 'rm -rf "$base"' EXIT
-    debootstrap --variant=minbase bookworm "$base" ${MIRROR:+"$MIRROR"} >"$storage/debootstrap.log"
+    debootstrap --variant=minbase bookworm "$base" ${mirror:+"$mirror"} >"$storage/debootstrap.log"
     rm -rf "$base"/var/cache/apt/archives/*.deb "$base"/var/lib/apt/lists/*
     container=$("${buildah[@]}" from scratch)
     "${buildah[@]}" add -q "$container" "$base" / >/dev/null

@@ -14,7 +14,7 @@ mod process;
 
 pub use build::{Options, Server, Topology};
 pub use directory::WorkDirectory;
-pub use guard::{signals_are_welcome, sweep};
+pub use guard::{Swept, signals_are_welcome, sweep};
 pub use namespace::Namespace;
 pub use pair::Pair;
 pub use plan::{

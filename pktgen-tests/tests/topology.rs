@@ -215,3 +215,51 @@ fn processes(namespace: &str) -> String {
     )
     .unwrap()
 }
+
+#[test]
+fn what_a_killed_owner_has_left_is_removed_and_nothing_else() {
+    // Beyond the largest process id that Linux gives (4194304), so nobody's.
+    const DEAD: &str = "plim-4194999-1-";
+    let ip = |words: &[&str]| {
+        let status = Command::new("ip").args(words).status().unwrap();
+        assert!(status.success(), "ip {words:?}");
+    };
+    let sleep = |program: &mut Command, owner: &str| {
+        program.env("PLIMSOLL_LAB_OWNER", owner).spawn().unwrap()
+    };
+    let alive = format!("plim-{}-1000-", std::process::id());
+    let (namespace, others) = (format!("{DEAD}client"), format!("{alive}client"));
+    ip(&["netns", "add", &namespace]);
+    ip(&["netns", "add", &others]);
+    let directory = std::env::temp_dir().join(format!("{DEAD}x"));
+    std::fs::create_dir_all(directory.join("deep")).unwrap();
+    let mut outside = sleep(Command::new("sleep").arg("600"), DEAD);
+    let mut inside = Command::new("ip")
+        .args(["netns", "exec", &namespace, "sleep", "600"])
+        .spawn()
+        .unwrap();
+    let mut ours = sleep(Command::new("sleep").arg("600"), &alive);
+    // Until then it is not there yet.
+    while processes(&namespace).is_empty() {
+        std::thread::yield_now();
+    }
+
+    let output = Command::new(env!("CARGO_BIN_EXE_plimsoll-demo"))
+        .arg("--clean")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let names = Command::new("ip").args(["netns", "list"]).output().unwrap();
+    let names = String::from_utf8(names.stdout).unwrap();
+    let spared = names.contains(&others) && ours.try_wait().unwrap().is_none();
+    ours.kill().unwrap();
+    ours.wait().unwrap();
+    ip(&["netns", "del", &others]);
+    assert!(output.status.success() && spared, "{said}{names}");
+    assert!(!names.contains(&namespace) && !directory.exists(), "{said}");
+    for process in [&mut outside, &mut inside] {
+        let id = process.id();
+        assert!(said.contains(&format!("ended process {id}\n")), "{said}");
+        assert!(!process.wait().unwrap().success());
+    }
+}

@@ -18,7 +18,7 @@ use clap::{Parser, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use plimsoll_pktgen_tests::daemon::{Binaries, Config, Daemon};
 use plimsoll_pktgen_tests::topology::{
-    Family, Method, Options, SERVERS, Topology, signals_are_welcome,
+    Family, Method, Options, SERVERS, Swept, Topology, signals_are_welcome, sweep,
 };
 use plimsoll_pktgen_tests::traffic::{self, Answers, Wrk};
 
@@ -38,6 +38,9 @@ struct Arguments {
     /// Then as many requests by wrk, 16 at a time
     #[arg(long, default_value_t = 0, value_name = "REQUESTS")]
     wrk: u64,
+    /// Only remove what demos and tests that were killed have left behind
+    #[arg(long, exclusive = true)]
+    clean: bool,
     /// Keep the last method running until Ctrl-C, and print what to try
     #[arg(long)]
     keep: bool,
@@ -61,7 +64,12 @@ impl From<Choice> for Method {
 }
 
 fn main() -> ExitCode {
-    match demo(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    if arguments.clean {
+        clean();
+        return ExitCode::SUCCESS;
+    }
+    match demo(&arguments) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(failed) => {
             eprintln!("plimsoll-demo: {failed} requests failed");
@@ -71,6 +79,23 @@ fn main() -> ExitCode {
             eprintln!("plimsoll-demo: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Removes what killed owners have left, by the names and marks that only they give.
+fn clean() {
+    let swept = sweep();
+    for id in &swept.processes {
+        println!("ended process {id}");
+    }
+    for name in &swept.namespaces {
+        println!("removed namespace {name}");
+    }
+    for path in &swept.directories {
+        println!("removed {}", path.display());
+    }
+    if swept == Swept::default() {
+        println!("nothing was left behind");
     }
 }
 

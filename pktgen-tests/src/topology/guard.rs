@@ -16,6 +16,8 @@ use crate::{Error, Result};
 
 /// Everything that is named by us begins so, followed by the owner's process id.
 const PREFIX: &str = "plim-";
+/// Names the owner in the environment of each process that is started, whatever namespace it is in.
+const OWNER: &str = "PLIMSOLL_LAB_OWNER";
 
 struct Live {
     closing: bool,
@@ -137,6 +139,7 @@ pub(super) fn spawn(command: &mut Command) -> Result<Child> {
     // A group of its own: the terminal's Ctrl-C is for us, and we take the children down in our order.
     let child = command
         .process_group(0)
+        .env(OWNER, format!("{PREFIX}{}-", std::process::id()))
         .spawn()
         .map_err(|source| Error::Start {
             program: line(command),
@@ -230,13 +233,14 @@ fn quiet(program: &str, arguments: &[&str]) -> String {
         .unwrap_or_default()
 }
 
-/// Ends every process inside a namespace. They are all ours: nobody else's namespaces have our names.
-fn empty(namespace: &str) {
+/// Ends every process inside a namespace, and says which. They are all ours: nobody else's namespaces have our names.
+fn empty(namespace: &str) -> Vec<u32> {
     let inside: Vec<u32> = quiet("ip", &["netns", "pids", namespace])
         .split_whitespace()
         .filter_map(|id| id.parse().ok())
         .collect();
     stop_all(&inside);
+    inside
 }
 
 fn stop_all(processes: &[u32]) {
@@ -272,26 +276,60 @@ fn runs(id: u32) -> bool {
         .is_some_and(|rest| !matches!(rest.trim_start().chars().next(), Some('Z' | 'X') | None))
 }
 
-/// Takes down what an owner that no longer runs has left behind.
-pub fn sweep() {
+/// What [`sweep`] has taken down.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Processes that were told to end.
+    pub processes: Vec<u32>,
+    /// Namespaces that were deleted.
+    pub namespaces: Vec<String>,
+    /// Directories that were deleted.
+    pub directories: Vec<PathBuf>,
+}
+
+/// Takes down what an owner that no longer runs has left behind, and says what that was.
+pub fn sweep() -> Swept {
     let _live = live();
+    let mut swept = Swept {
+        processes: orphan_processes(),
+        ..Swept::default()
+    };
+    stop_all(&swept.processes);
     for name in quiet("ip", &["netns", "list"])
         .lines()
         .filter_map(|line| line.split_whitespace().next())
     {
         if orphan(name) {
-            empty(name);
+            swept.processes.extend(empty(name));
             let _ = quiet("ip", &["netns", "del", name]);
+            swept.namespaces.push(name.to_owned());
         }
     }
-    let Ok(entries) = fs::read_dir(std::env::temp_dir()) else {
-        return;
-    };
+    let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten();
     for entry in entries.flatten() {
         if entry.file_name().to_str().is_some_and(orphan) {
             let _ = fs::remove_dir_all(entry.path());
+            swept.directories.push(entry.path());
         }
     }
+    swept
+}
+
+/// Processes that an owner started which no longer runs. A process whose environment cannot be read is
+/// another user's.
+fn orphan_processes() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    ids.filter(|id| runs(*id) && has_orphan_owner(*id))
+        .collect()
+}
+
+fn has_orphan_owner(id: u32) -> bool {
+    let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+    environment
+        .split(|byte| *byte == 0)
+        .filter_map(|entry| std::str::from_utf8(entry).ok()?.split_once('='))
+        .any(|(name, value)| name == OWNER && orphan(value))
 }
 
 /// Whether this is a name of ours whose owner is gone.
