@@ -427,7 +427,12 @@ pub fn restarts(old: &StartConfig, new: &StartConfig) -> Vec<String> {
         &old.socket.display().to_string(),
         &new.socket.display().to_string(),
     );
-    differ(&mut what, "control.http", &old.http, &new.http);
+    let http = |start: &StartConfig| {
+        start
+            .http
+            .map_or_else(|| "off".to_owned(), |address| address.to_string())
+    };
+    differ(&mut what, "control.http", &http(old), &http(new));
     what
 }
 
@@ -561,5 +566,7 @@ services:
         );
         let (_, restarts) = changes(&[("name: wan", "name: lan")]);
         assert_eq!(restarts, ["dataplane.ports wan -> lan"]);
+        let (_, restarts) = changes(&[("services:", "control: { http: off }\nservices:")]);
+        assert_eq!(restarts, ["control.http 127.0.0.1:9142 -> off"]);
     }
 }

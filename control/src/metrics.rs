@@ -350,6 +350,10 @@ fn ports(running: &Running) -> Vec<Family> {
         "port_link_up",
         "Whether the port has a link, as far as is known.",
     );
+    let mut present = gauge(
+        "port_present",
+        "Whether the port's device is there: 0 from when its interface is deleted until it is opened again.",
+    );
     for (place, (port, device)) in running.ports().enumerate() {
         let side = if is_kernel(port) { "kernel" } else { "network" };
         let labels = [("port", &*port.name), ("side", side)];
@@ -363,8 +367,9 @@ fn ports(running: &Running) -> Vec<Family> {
         }
         let link = running.links().get(place).copied().unwrap_or_default();
         up.add(&labels, u64::from(link));
+        present.add(&labels, u64::from(device.is_present()));
     }
     traffic.append(&mut devices);
-    traffic.push(up);
+    traffic.extend([up, present]);
     traffic
 }

@@ -58,6 +58,10 @@ pub trait Device: Send + std::fmt::Debug {
     fn driver(&self) -> String;
     /// Whether there is a link; `None` if that cannot be found out at present, say for want of descriptors.
     fn link(&self) -> Option<bool>;
+    /// Whether it is still there: the interface that it borrows, or that was made for it, may have been deleted.
+    fn is_present(&self) -> bool {
+        true
+    }
     /// What it counted.
     fn counts(&self) -> DeviceCounts;
 }
@@ -202,6 +206,16 @@ impl Running {
             }
         }
         changed
+    }
+
+    /// Puts another device in the place of a port's, which is returned.
+    pub fn replace_device(
+        &mut self,
+        place: usize,
+        device: Box<dyn Device>,
+    ) -> Option<Box<dyn Device>> {
+        let former = self.parts.devices.get_mut(place)?;
+        Some(std::mem::replace(former, device))
     }
 
     /// Sessions that all workers together can hold.

@@ -109,6 +109,27 @@ fn what_is_no_configuration_file_exits_3_with_the_reason() {
 }
 
 #[test]
+fn the_output_format_may_stand_before_the_subcommand() {
+    let file = sample("reference.yaml");
+    let file = file.to_str().unwrap();
+    let json = |args: &[&str]| -> serde_json::Value {
+        let output = plimsoll(args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let behind = json(&["check", "-o", "json", file]);
+    assert_eq!(json(&["-o", "json", "check", file]), behind);
+    assert_eq!(
+        json(&["--output", "text", "check", "-o", "json", file]),
+        behind
+    );
+    // A file, and no format.
+    let output = plimsoll(&["-o", "json", "schema"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(text(&output.stderr).contains("-o"), "{output:?}");
+}
+
+#[test]
 fn a_senseless_command_line_exits_2_and_help_exits_0() {
     for args in [
         &["chekc"][..],

@@ -124,7 +124,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(start.idle, valid::Idle::Poll);
     assert_eq!(start.memory_bytes, 512 << 20);
     assert_eq!(start.socket, Path::new("/run/plimsoll/plimsoll.sock"));
-    assert_eq!(start.http, "127.0.0.1:9142".parse::<SocketAddr>().unwrap());
+    assert_eq!(start.http, "127.0.0.1:9142".parse::<SocketAddr>().ok());
     assert_eq!(
         (start.ports[0].mtu_bytes, start.ports[0].kernel),
         (1500, false)

@@ -40,6 +40,7 @@ impl Place {
             http: free.local_addr().unwrap().port(),
             daemon: None,
         };
+        fs::create_dir(place.path("run")).unwrap();
         place.write(&place.config());
         place
     }
@@ -380,6 +381,7 @@ fn what_is_wrong_at_the_start_is_said_with_what_to_do() {
             1,
             "raise dataplane.memory.size",
         ),
+        ("/run/control.sock", "/rum/control.sock", 1, "install -d"),
     ] {
         place.write(&good.replace(from, to));
         let status = wait(&mut place.spawn());
@@ -388,6 +390,32 @@ fn what_is_wrong_at_the_start_is_said_with_what_to_do() {
         assert!(log.contains(words), "{to}: {log}");
         assert!(!place.path("run/control.sock").exists());
     }
+    assert!(!place.path("rum").exists());
+}
+
+#[test]
+fn http_may_be_off_and_is_warned_about_beyond_the_loopback() {
+    let mut place = Place::new();
+    let address = format!("\"127.0.0.1:{}\"", place.http);
+    let good = place.config();
+    place.write(&good.replace(&address, "off"));
+    place.start();
+    assert!(
+        TcpStream::connect(("127.0.0.1", place.http)).is_err(),
+        "somebody listens on the default address"
+    );
+    assert!(place.log().contains("http=off"), "{}", place.log());
+    assert!(!place.log().contains("level=warn"), "{}", place.log());
+    place.signal(Signal::TERM);
+    assert!(place.end().success(), "{}", place.log());
+
+    place.write(&good.replace("127.0.0.1:", "0.0.0.0:"));
+    place.start();
+    let log = place.log();
+    assert!(
+        log.contains("level=warn") && log.contains("without a password"),
+        "{log}"
+    );
 }
 
 /// A pipe that has no room left.

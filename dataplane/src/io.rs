@@ -35,6 +35,14 @@ pub trait PacketBuf: fmt::Debug {
     /// # Errors
     /// [`NoRoom`] when the tailroom is smaller; the frame is unchanged then.
     fn set_len(&mut self, len: usize) -> Result<(), NoRoom>;
+    /// Told of frames that a worker begins to work on and has not received itself, so that a driver which keeps
+    /// the last burst for the message of a crash has them too.
+    fn remember(burst: &[Self])
+    where
+        Self: Sized,
+    {
+        let _ = burst;
+    }
 }
 
 /// One receive queue of one port, polled by one worker.

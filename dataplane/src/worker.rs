@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam::queue::ArrayQueue;
 
 use crate::flow::{Address, Protocol};
-use crate::io::{BURST, Pool, PortQueues, RxQueue, TxQueue};
+use crate::io::{BURST, PacketBuf as _, Pool, PortQueues, RxQueue, TxQueue};
 use crate::pipeline::{Config, Engine, Inboxes, Message};
 use crate::session::{Flags, Session, State};
 use crate::snapshot::Snapshot;
@@ -241,6 +241,17 @@ where
         self.ports.iter_mut().map(|port| &mut port.rx)
     }
 
+    /// Puts another queue pair in the place of a port's, which is returned: its device is gone. Frames that wait to be
+    /// sent are sent by the new one.
+    pub fn replace_queues(
+        &mut self,
+        port: PortId,
+        queues: PortQueues<Rx, Tx>,
+    ) -> Option<PortQueues<Rx, Tx>> {
+        let place = self.ports.get_mut(usize::from(port.0))?;
+        Some(std::mem::replace(place, queues))
+    }
+
     /// When housekeeping next has something to do, if that is by `until`: polls before that change
     /// nothing unless something comes in. So a simulator may jump.
     #[must_use]
@@ -318,6 +329,7 @@ where
     fn flush_messages(&mut self, (port, hops): (PortId, u8), now: Time) {
         if !self.frames.is_empty() {
             self.engine.stats.taken_over.add(self.frames.len() as u64);
+            Rx::Buf::remember(&self.frames);
             self.engine
                 .burst(self.reader.current(), port, hops, &mut self.frames, now);
         }

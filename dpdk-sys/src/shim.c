@@ -140,6 +140,14 @@ int plim_port_mac(uint16_t port, uint8_t mac[6])
 	return status;
 }
 
+int plim_port_set_mac(uint16_t port, const uint8_t mac[6])
+{
+	struct rte_ether_addr to;
+
+	memcpy(to.addr_bytes, mac, sizeof(to.addr_bytes));
+	return rte_eth_dev_default_mac_addr_set(port, &to);
+}
+
 int plim_port_remove_device(uint16_t port)
 {
 	struct rte_eth_dev_info info;

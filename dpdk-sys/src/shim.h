@@ -40,6 +40,9 @@ enum plim_constant {
 	PLIM_DEFAULT_DATA_ROOM = RTE_MBUF_DEFAULT_BUF_SIZE,
 	PLIM_MAX_LCORES = RTE_MAX_LCORE,
 	PLIM_DEVICE_NAME_BYTES = RTE_ETH_NAME_MAX_LEN,
+	/* net_tap puts the files of all its queues, two for each pair, into one message when it starts, and
+	 * writes over the end of it without a check (seen with 22.11, where there is room for 8). */
+	PLIM_TAP_QUEUES = RTE_MP_MAX_FD_NUM / 2,
 };
 
 /* rte_eth_dev_info, the part that is used. */
@@ -89,6 +92,7 @@ int plim_port_configure(uint16_t port, uint16_t queues, uint64_t rss_types, bool
 int plim_port_stats(uint16_t port, struct plim_port_stats *stats);
 int plim_port_link_up(uint16_t port, bool *up);
 int plim_port_mac(uint16_t port, uint8_t mac[6]);
+int plim_port_set_mac(uint16_t port, const uint8_t mac[6]);
 int plim_port_remove_device(uint16_t port);
 
 #endif

@@ -7,7 +7,9 @@
 //!
 //! - The kernel still owns the interface and sees every frame too. Give it no addresses there (else
 //!   both answer ARP, and the kernel resets connections that it does not know), and beware of
-//!   `ip_forward`. Frames that the kernel itself sends there are received as if they came from the wire.
+//!   `ip_forward`. Addresses on another interface, such as a port's TAP, count as well: Linux takes what is for
+//!   one of its addresses wherever it comes in. A rule of nftables at the interface's ingress, where packet
+//!   sockets have had the frame already, keeps it from the kernel. Frames that the kernel itself sends there are received as if they came from the wire.
 //! - Checksums and segments that the kernel leaves to "the NIC" arrive as they are. On a veth, the
 //!   peer's TCP and UDP checksums are unfinished (they hold the sum of the pseudo header; see
 //!   [`crate::Capabilities::rx_unfinished_checksums`]), and its large segments are longer than a frame: run
@@ -20,6 +22,8 @@
 //!   also asks the kernel to reassemble IPv4 fragments first, so a fragmented datagram arrives whole,
 //!   and cut as above if it is longer than a slot.
 //! - `qpairs=N` sets the number of queues, which [`with_queue_pairs`] adds.
+//! - An interface that was deleted leaves the device dead, without an error that could be seen: frames are taken until
+//!   the ring is full. Another one of that name has to be opened anew ([`crate::Port::is_present`]).
 //! - The interface must be up before the driver binds to it ([`crate::Port::open`] sees to that), and may
 //!   go down and up later. While it is down, frames are taken until the ring is full and counted in
 //!   `tx_errors` at once; when it is back, they are sent after all, however old.
@@ -36,8 +40,9 @@
 //! - The interface goes away with the process. The MTU is at most 1504.
 //! - It takes a real-time signal (the first free one after `SIGRTMIN`), which the kernel sends to
 //!   the process when frames wait: system calls may be interrupted, and no thread may block it everywhere.
-//! - As many receive as transmit queues, at most 16. Each keeps one buffer per receive descriptor, so
-//!   ask for few.
+//! - As many receive as transmit queues. It says that it has 16, and writes over its stack with more than 4
+//!   (DPDK 22.11), so 4 are used; [`crate::PortConfig::share`] lets more workers use them.
+//!   Each keeps one buffer per receive descriptor, so ask for few.
 //!
 //! ## `net_virtio_user` and `net_vhost` (vhost-user, to another process)
 //!
@@ -46,6 +51,8 @@
 //! - The link is down until the other side is there; frames sent until then are not taken.
 
 use std::fmt::Write as _;
+
+use crate::kernel;
 
 /// The name of the device: what is before the first comma.
 #[must_use]
@@ -64,11 +71,41 @@ pub fn argument<'a>(device: &'a str, key: &str) -> Option<&'a str> {
         .map(|(_, value)| value.trim())
 }
 
-/// The name of the kernel's interface that `net_af_packet` borrows.
-pub(crate) fn borrowed_interface(device: &str) -> Option<&str> {
+/// The name of the kernel's interface that `net_af_packet` borrows: the kernel sees its frames as well.
+#[must_use]
+pub fn borrowed_interface(device: &str) -> Option<&str> {
     let driver = name(device);
     let borrows = driver.starts_with("net_af_packet") || driver.starts_with("eth_af_packet");
     argument(device, "iface").filter(|_| borrows)
+}
+
+/// The name of the kernel's interface without which the device is dead: the one that it borrows, or a TAP's.
+#[must_use]
+pub fn interface(device: &str) -> Option<&str> {
+    let of_tap = || argument(device, "iface").filter(|_| name(device).starts_with("net_tap"));
+    borrowed_interface(device).or_else(of_tap)
+}
+
+/// Whether a device whose interface was deleted may be opened again now: a borrowed interface has to be there, and a
+/// TAP is made anew.
+#[must_use]
+pub fn may_open_again(device: &str) -> bool {
+    match borrowed_interface(device) {
+        Some(interface) => kernel::interface_index(interface).is_some(),
+        None => interface(device).is_some(),
+    }
+}
+
+/// The same device under another name in DPDK, where the old one stays as long as somebody uses it.
+///
+/// ```
+/// use plimsoll_dpdk::device::again;
+/// assert_eq!(again("net_af_packet0,iface=eth1", 2), "net_af_packet0_again2,iface=eth1");
+/// ```
+#[must_use]
+pub fn again(device: &str, attempt: u32) -> String {
+    let (name, arguments) = device.split_at(device.find(',').unwrap_or(device.len()));
+    format!("{name}_again{attempt}{arguments}")
 }
 
 /// The full PCI address (`0000:3b:00.0`) if `device` is one, with or without the domain.
@@ -211,6 +248,16 @@ mod tests {
         ] {
             assert_eq!(with_queue_pairs(device, queues), expected);
         }
+    }
+
+    #[test]
+    fn interfaces_that_may_go_are_known() {
+        assert_eq!(interface("net_af_packet0,iface=a,qpairs=2"), Some("a"));
+        assert_eq!(interface("net_tap_wan,iface=wan"), Some("wan"));
+        assert_eq!(interface("net_vhost0,iface=/tmp/s"), None);
+        assert_eq!(interface("net_null0"), None);
+        assert!(!may_open_again("net_af_packet0,iface=no-such-name"));
+        assert!(may_open_again("net_tap_wan,iface=wan"));
     }
 
     #[test]

@@ -48,8 +48,9 @@ pub struct EalConfig {
     pub size_mib: Option<u32>,
     /// Given to DPDK as they are, after ours.
     pub extra_args: Vec<String>,
-    /// The devices that ports will be opened on, as configured. The PCI addresses among them are
-    /// the only PCI devices that DPDK may touch; without any it does not look at PCI at all.
+    /// The devices that ports will be opened on, as configured. The PCI addresses among them, and in the
+    /// arguments of virtual ones, are the only PCI devices that DPDK may touch; without any, it does not look at PCI
+    /// at all, unless `extra_args` allow or block some.
     pub devices: Vec<String>,
 }
 
@@ -337,13 +338,11 @@ fn arguments(
     let pci: Vec<String> = config
         .devices
         .iter()
-        .filter_map(|device| {
-            let address = device::pci_address(device)?;
-            let arguments = device.split_once(',').map(|(_, arguments)| arguments);
-            Some(arguments.map_or_else(|| address.clone(), |rest| format!("{address},{rest}")))
-        })
+        .flat_map(|device| pci_devices(device))
         .collect();
-    if pci.is_empty() {
+    // Whoever allows or blocks devices himself, or wants the bus, knows what he does.
+    let own = ["-a", "--allow", "-b", "--block", "--no-pci"];
+    if pci.is_empty() && !given(&own) {
         add(&["--no-pci"]);
         if !given(&["--iova-mode"]) {
             add(&["--iova-mode=va"]);
@@ -354,6 +353,20 @@ fn arguments(
     }
     arguments.extend(config.extra_args.iter().cloned());
     arguments
+}
+
+/// What DPDK is to allow for this device: the PCI device itself with its arguments, or those among a virtual device's
+/// arguments (the members of a `net_bonding` or `net_failsafe`).
+fn pci_devices(device: &str) -> Vec<String> {
+    if let Some(address) = device::pci_address(device) {
+        let arguments = device.split_once(',').map(|(_, arguments)| arguments);
+        return vec![arguments.map_or_else(|| address.clone(), |rest| format!("{address},{rest}"))];
+    }
+    let in_address = |c: char| c.is_ascii_hexdigit() || c == ':' || c == '.';
+    device
+        .split(|c: char| !in_address(c))
+        .filter_map(device::pci_address)
+        .collect()
 }
 
 fn advice(errno: i32) -> &'static str {

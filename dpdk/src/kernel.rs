@@ -20,6 +20,15 @@ pub(crate) fn interface_index(name: &str) -> Option<u32> {
     (index != 0).then_some(index)
 }
 
+/// Whether there is an interface of this number in this network namespace, as far as can be found out: without a
+/// descriptor to ask by, none is said to be gone. Numbers are not used again.
+pub(crate) fn exists(index: u32) -> bool {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: the array has room for the longest name.
+    let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr()) };
+    !found.is_null() || io::Error::last_os_error().raw_os_error() != Some(libc::ENXIO)
+}
+
 /// Switches the interface on, if it is not.
 pub(crate) fn bring_up(index: u32) -> io::Result<()> {
     let mut request = Request::new(index)?;
@@ -34,6 +43,15 @@ pub(crate) fn bring_up(index: u32) -> io::Result<()> {
 pub(crate) fn is_running(index: u32) -> io::Result<bool> {
     let both = UP | RUNNING;
     Ok(Request::new(index)?.flags()? & both == both)
+}
+
+/// The interface's MTU, in bytes; 65535 where it is larger (a loopback's).
+pub(crate) fn mtu(index: u32) -> io::Result<u16> {
+    let mut request = Request::new(index)?;
+    request.call(libc::SIOCGIFMTU)?;
+    // SAFETY: SIOCGIFMTU has written this member of the union.
+    let bytes = unsafe { request.body.ifr_ifru.ifru_mtu };
+    Ok(u16::try_from(bytes).unwrap_or(u16::MAX))
 }
 
 struct Request {
@@ -72,7 +90,7 @@ impl Request {
     }
 
     fn call(&mut self, request: libc::Ioctl) -> io::Result<()> {
-        // SAFETY: both requests take an `ifreq`, which lives through the call.
+        // SAFETY: all three requests take an `ifreq`, which lives through the call.
         let status = unsafe {
             libc::ioctl(
                 self.socket.as_raw_fd(),

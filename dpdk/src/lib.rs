@@ -9,7 +9,8 @@
 //!   wherever it is dropped, the memory it goes back to is there.
 //! - [`Port`] and the queues it was opened with share the device: it is stopped and removed when
 //!   the last of them is dropped. Each queue exists once, is not `Clone` and polls through
-//!   `&mut self`, hence by one thread at a time.
+//!   `&mut self`, hence by one thread at a time; with [`PortConfig::share`] several workers' queues may be one
+//!   of the device's, for which they take turns.
 //!
 //! # Devices
 //!
@@ -22,21 +23,27 @@
 
 pub mod device;
 mod eal;
+mod fatal;
 mod huge;
 mod interrupt;
 mod kernel;
+mod last_burst;
 mod mbuf;
 mod mempool;
 mod messages;
 mod port;
+mod privileges;
 mod queue;
 
 pub use eal::{
     Eal, EalConfig, EalError, Memory, MemoryKind, RegisteredThread, cycles, register_thread,
 };
+pub use fatal::on_fatal_signal;
 pub use huge::{Coverage, HugePages};
 pub use interrupt::Interrupts;
+pub use last_burst::{BurstSource, last_burst, last_frame};
 pub use mbuf::Mbuf;
 pub use mempool::{Mempool, PoolError, PoolHandle};
 pub use port::{Capabilities, Port, PortConfig, PortError, PortStats};
+pub use privileges::drop_capabilities_of_other_threads;
 pub use queue::{RxQueue, TxQueue};

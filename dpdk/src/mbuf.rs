@@ -7,6 +7,8 @@ use std::ptr::NonNull;
 use dpdk_sys::rte_mbuf;
 use plimsoll_dataplane::io::{NoRoom, PacketBuf};
 
+use crate::last_burst;
+
 const BUF_ADDR: usize = dpdk_sys::PLIM_MBUF_BUF_ADDR as usize;
 const DATA_OFF: usize = dpdk_sys::PLIM_MBUF_DATA_OFF as usize;
 const NB_SEGS: usize = dpdk_sys::PLIM_MBUF_NB_SEGS as usize;
@@ -59,6 +61,10 @@ impl Mbuf {
         unsafe { self.0.as_ptr().byte_add(offset).cast::<T>().write(value) }
     }
 
+    pub(crate) fn raw(&self) -> NonNull<rte_mbuf> {
+        self.0
+    }
+
     /// Bytes free in front of the frame.
     #[inline]
     #[must_use]
@@ -93,6 +99,52 @@ impl Mbuf {
     }
 }
 
+/// A look at a buffer that may be somebody else's by now, and be changing: nothing that it says is relied on.
+pub(crate) struct Peek {
+    start: *const u8,
+    len: usize,
+}
+
+impl Peek {
+    /// # Safety
+    /// `raw` is a buffer of a pool, all of which live as long as the process.
+    pub(crate) unsafe fn at(raw: NonNull<rte_mbuf>) -> Self {
+        let field = |offset| {
+            // SAFETY: as in `Mbuf::field`; volatile, as another thread may write it.
+            unsafe { raw.as_ptr().byte_add(offset).cast::<u16>().read_volatile() }
+        };
+        // SAFETY: as above. DPDK sets the address when it makes the pool, and nobody changes it.
+        let buffer = unsafe {
+            raw.as_ptr()
+                .byte_add(BUF_ADDR)
+                .cast::<*const u8>()
+                .read_volatile()
+        };
+        let room = usize::from(field(BUF_LEN));
+        let offset = usize::from(field(DATA_OFF)).min(room);
+        Self {
+            // In the buffer, whatever the fields say just now.
+            start: buffer.wrapping_add(offset),
+            len: usize::from(field(DATA_LEN)).min(room - offset),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Copies bytes from `offset` on; returns how many there were.
+    pub(crate) fn copy(&self, offset: usize, into: &mut [u8]) -> usize {
+        let mut count = 0;
+        for (at, byte) in (offset..self.len).zip(into) {
+            // SAFETY: `start + at` is in the buffer (`Self::at`), whose memory lives as long as the process.
+            *byte = unsafe { self.start.wrapping_add(at).read_volatile() };
+            count += 1;
+        }
+        count
+    }
+}
+
 impl Drop for Mbuf {
     #[inline]
     fn drop(&mut self) {
@@ -113,6 +165,10 @@ impl fmt::Debug for Mbuf {
 }
 
 impl PacketBuf for Mbuf {
+    fn remember(burst: &[Self]) {
+        last_burst::hand_over(burst);
+    }
+
     #[inline]
     fn bytes(&self) -> &[u8] {
         // SAFETY: the frame's bytes are in the buffer (invariant of `Mbuf`), which was mapped with

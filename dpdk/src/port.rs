@@ -12,7 +12,7 @@ use crate::eal::Eal;
 use crate::interrupt::Interrupt;
 use crate::kernel;
 use crate::mempool::Mempool;
-use crate::queue::{RxQueue, TxQueue};
+use crate::queue::{RxQueue, Sharing, TxQueue};
 
 mod error;
 mod lease;
@@ -20,7 +20,7 @@ mod opening;
 
 pub use error::PortError;
 pub(crate) use lease::Device;
-use opening::Opening;
+use opening::{Mtu, Opening};
 
 /// How a port is opened.
 #[derive(Debug, Clone)]
@@ -32,12 +32,17 @@ pub struct PortConfig {
     pub device: String,
     /// Queue pairs: one per worker.
     pub queues: u16,
+    /// Where the device has fewer, several workers share one, which locks for each burst: for ports that
+    /// little goes through.
+    pub share: bool,
     /// Receive descriptors per queue; rounded to what the driver takes. Each holds a buffer.
     pub rx_descriptors: u16,
     /// Transmit descriptors per queue; rounded to what the driver takes.
     pub tx_descriptors: u16,
     /// Largest IP packet.
     pub mtu: u16,
+    /// The MAC address that the device is given, if it has another: that of the device in whose place it comes.
+    pub mac: Option<[u8; 6]>,
     /// Receive frames for other MACs too.
     pub promiscuous: bool,
     /// Have the receive queues tell when frames come, where the driver can (see [`RxQueue::interrupt`]).
@@ -52,9 +57,11 @@ impl PortConfig {
             name: name.to_owned(),
             device: device.to_owned(),
             queues: 1,
+            share: false,
             rx_descriptors: 512,
             tx_descriptors: 512,
             mtu: 1500,
+            mac: None,
             promiscuous: false,
             interrupts: false,
         }
@@ -111,8 +118,21 @@ pub struct Port {
     driver: String,
     mac: [u8; 6],
     capabilities: Capabilities,
+    /// The borrowed interface, which is asked for its link.
     kernel_interface: Option<u32>,
-    too_long: Arc<AtomicU64>,
+    /// The borrowed interface, or the one that was made for the device: without it, the device is dead.
+    interface: Option<u32>,
+    mtu: Mtu,
+    counts: Arc<Lost>,
+}
+
+/// Frames that a port's queues have dropped themselves.
+#[derive(Debug, Default)]
+pub(crate) struct Lost {
+    /// Received in several pieces that do not fit one buffer.
+    pub(crate) rx_too_long: AtomicU64,
+    /// Longer than the device sends.
+    pub(crate) tx_too_long: AtomicU64,
 }
 
 impl Port {
@@ -145,31 +165,53 @@ impl Port {
                 data_room: pool.data_room(),
             });
         }
-        let opening = Opening::probe(config)?;
+        let mut opening = Opening::probe(config)?;
         let (info, driver) = opening.describe()?;
         let capabilities = capabilities(&info, &driver, &opening.text);
         opening.check_limits(&info, &capabilities, &driver)?;
+        if config.share {
+            opening.queues = config.queues.min(capabilities.max_queues);
+        }
         let rss = if capabilities.rss && config.queues > 1 {
             info.rss_types
         } else {
             0
         };
-        opening.configure(rss, pool)?;
+        let mtu = opening.configure(&info, rss, pool)?;
         opening.start(&driver)?;
-        let mac = opening.mac()?;
-        let interrupts: Vec<Option<Interrupt>> = (0..config.queues)
-            .map(|queue| opening.interrupt(queue, &driver))
+        let mac = opening.take_mac()?;
+        let of_queue: Vec<(Option<Interrupt>, Sharing)> = (0..opening.queues)
+            .map(|queue| {
+                let interrupt = opening.interrupt(queue, &driver);
+                (interrupt, Sharing::of(queue, opening.queues, config.queues))
+            })
             .collect();
 
-        let kernel_interface = Some(info.kernel_interface)
-            .filter(|index| *index != 0 && device::borrowed_interface(&opening.text).is_some());
+        let interface = Some(info.kernel_interface)
+            .filter(|index| *index != 0 && device::interface(&opening.text).is_some());
+        let kernel_interface =
+            interface.filter(|_| device::borrowed_interface(&opening.text).is_some());
         let device = Arc::new(opening.device);
-        let too_long = Arc::new(AtomicU64::new(0));
+        let counts = Arc::new(Lost::default());
         let queues = (0_u16..)
-            .zip(interrupts)
-            .map(|(queue, interrupt)| PortQueues {
-                rx: RxQueue::new(Arc::clone(&device), queue, interrupt, Arc::clone(&too_long)),
-                tx: TxQueue::new(Arc::clone(&device), queue),
+            .zip(of_queue)
+            .cycle()
+            .take(usize::from(config.queues))
+            .map(|(queue, (interrupt, sharing))| PortQueues {
+                rx: RxQueue::new(
+                    Arc::clone(&device),
+                    queue,
+                    sharing.rx,
+                    interrupt,
+                    Arc::clone(&counts),
+                ),
+                tx: TxQueue::new(
+                    Arc::clone(&device),
+                    queue,
+                    sharing.tx,
+                    mtu.bytes,
+                    Arc::clone(&counts),
+                ),
             })
             .collect();
         let name = config.name.clone();
@@ -180,7 +222,9 @@ impl Port {
             mac,
             capabilities,
             kernel_interface,
-            too_long,
+            interface,
+            mtu,
+            counts,
         };
         Ok((port, queues))
     }
@@ -201,6 +245,19 @@ impl Port {
     #[must_use]
     pub fn mac(&self) -> [u8; 6] {
         self.mac
+    }
+
+    /// The largest IP packet that it carries, in bytes: the configured one, or a smaller one that it has and that its
+    /// driver cannot change.
+    #[must_use]
+    pub fn mtu(&self) -> u16 {
+        self.mtu.bytes
+    }
+
+    /// Whether the driver has set this MTU; else the device, or whoever is at its other end, may have another.
+    #[must_use]
+    pub fn mtu_is_set(&self) -> bool {
+        self.mtu.told
     }
 
     /// The driver, such as `net_ixgbe`.
@@ -244,6 +301,13 @@ impl Port {
         (status == 0).then_some(up)
     }
 
+    /// Whether the kernel's interface, if the device is one of those that have one, is still there. Once it was deleted,
+    /// the device never works again, also if an interface of that name is made: see [`crate::device::may_open_again`].
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        self.interface.is_none_or(kernel::exists)
+    }
+
     /// The counters, all 0 if the driver has none.
     #[must_use]
     pub fn stats(&self) -> PortStats {
@@ -262,9 +326,11 @@ impl Port {
             tx_bytes: from.tx_bytes,
             rx_missed: from.rx_missed,
             rx_errors: from.rx_errors,
-            tx_errors: from.tx_errors,
+            tx_errors: from
+                .tx_errors
+                .saturating_add(self.counts.tx_too_long.load(Ordering::Relaxed)),
             rx_no_buffer: from.rx_no_buffer,
-            rx_too_long: self.too_long.load(Ordering::Relaxed),
+            rx_too_long: self.counts.rx_too_long.load(Ordering::Relaxed),
         }
     }
 }
@@ -272,14 +338,17 @@ impl Port {
 fn capabilities(info: &dpdk_sys::plim_port_info, driver: &str, text: &str) -> Capabilities {
     // DPDK's own rule: drivers that do not tell their largest MTU have 18 bytes of overhead.
     let told = info.max_mtu != u16::MAX;
+    let queues = info.max_rx_queues.min(info.max_tx_queues);
+    let is_tap = driver.starts_with("net_tap");
+    let of_tap = u16::try_from(dpdk_sys::PLIM_TAP_QUEUES).unwrap_or(u16::MAX);
     let by_frame = u16::try_from(info.max_rx_frame.saturating_sub(18)).unwrap_or(u16::MAX);
     Capabilities {
         // The kernel spreads a TAP's flows; its driver claims RSS for something else.
-        rss: info.rss_types != 0 && !driver.starts_with("net_tap"),
+        rss: info.rss_types != 0 && !is_tap,
         rx_checksum: info.rx_checksum,
         tx_checksum: info.tx_checksum,
         rx_unfinished_checksums: device::borrowed_interface(text).is_some(),
-        max_queues: info.max_rx_queues.min(info.max_tx_queues),
+        max_queues: if is_tap { queues.min(of_tap) } else { queues },
         max_mtu: if told { info.max_mtu } else { by_frame },
     }
 }

@@ -6,8 +6,8 @@ use std::thread;
 
 use plimsoll_dataplane::io::{HEADROOM_BYTES, PacketBuf, Pool, RxQueue as _, TxQueue as _};
 use plimsoll_dpdk::{
-    Eal, EalConfig, EalError, MemoryKind, Mempool, PoolError, Port, PortConfig, PortError, device,
-    register_thread,
+    BurstSource, Eal, EalConfig, EalError, Mbuf, MemoryKind, Mempool, PoolError, Port, PortConfig,
+    PortError, device, last_burst, last_frame, register_thread,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -29,8 +29,41 @@ fn buffers_have_one_owner_and_go_back_to_their_pool() {
     a_buffer_behaves_like_a_vector(&pool);
     what_does_not_fit_is_refused_in_words(&eal, &pool);
     frames_are_received_and_sent_on_two_threads(&eal, &pool);
+    the_last_burst_is_kept_for_the_message_of_a_crash(&eal, &pool);
     assert_eq!(pool.in_use(), 0, "a buffer got lost");
     assert_eq!(eal.take_messages(), Vec::<String>::new(), "DPDK complains");
+}
+
+fn the_last_burst_is_kept_for_the_message_of_a_crash(eal: &Eal, pool: &Mempool) {
+    let other_thread = || thread::spawn(last_burst).join().unwrap().1;
+    assert_eq!(other_thread(), 0);
+    let (port, mut queues) = open(eal, pool, "net_null7,size=70", 1);
+    let mut frames = Vec::new();
+    assert_eq!(queues[0].rx.receive(&mut frames, 5), 5);
+    let source = BurstSource::Queue {
+        port: port.id(),
+        queue: 0,
+    };
+    assert_eq!((last_burst(), other_thread()), ((source, 5), 0));
+    frames[4].bytes_mut()[66..70].copy_from_slice(b"last");
+    let mut bytes = [0; 8];
+    assert_eq!(last_frame(4, 64, &mut bytes), (6, 70));
+    assert_eq!(&bytes[2..6], b"last");
+    assert_eq!(last_frame(4, 70, &mut bytes), (0, 70));
+    assert_eq!(last_frame(5, 0, &mut bytes), (0, 0));
+    // What is given back keeps its memory.
+    drop(frames);
+    assert_eq!(last_frame(4, 66, &mut bytes), (4, 70));
+
+    // A queue without frames leaves the burst as it was; another worker's frames take its place.
+    let (_port, mut silent) = open(eal, pool, "net_null8,no-rx=1", 1);
+    assert_eq!(silent[0].rx.receive(&mut Vec::new(), 32), 0);
+    assert_eq!(last_burst(), (source, 5));
+    let handed_over = [filled(pool, b"from"), filled(pool, b"another")];
+    Mbuf::remember(&handed_over);
+    assert_eq!(last_burst(), (BurstSource::Worker, 2));
+    assert_eq!(last_frame(1, 0, &mut bytes), (7, 7));
+    assert_eq!(&bytes[..7], b"another");
 }
 
 fn an_exhausted_pool_says_so_and_recovers(eal: &Eal) {

@@ -9,7 +9,8 @@ use pcap_file::pcap::{PcapPacket, PcapReader, PcapWriter};
 use plimsoll_dataplane::io::{PacketBuf, RxQueue as _, TxQueue as _};
 
 mod support;
-use support::{frame, open, start};
+use plimsoll_dpdk::{Eal, Mempool};
+use support::{Veth, frame, ip, open, start};
 
 #[test]
 fn a_forwarded_capture_is_the_same() {
@@ -72,4 +73,18 @@ fn a_forwarded_capture_is_the_same() {
         );
     }
     assert!(reader.next_packet().is_none());
+
+    the_mtu_is_the_interfaces(&eal, &pool);
+}
+
+/// The driver cannot set an MTU, and the kernel sends nothing that is longer than its interface's.
+fn the_mtu_is_the_interfaces(eal: &Eal, pool: &Mempool) {
+    let veth = Veth::new();
+    ip(&format!("link set {} up mtu 1400", veth.left));
+    let device = format!("net_pcap1,iface={}", veth.left);
+    let (port, _queues) = open(eal, pool, &device, 1);
+    assert_eq!((port.mtu(), port.mtu_is_set()), (1400, false));
+    ip(&format!("link set {} mtu 9000", veth.left));
+    let (port, _queues) = open(eal, pool, &device.replace("pcap1", "pcap2"), 1);
+    assert_eq!((port.mtu(), port.mtu_is_set()), (1500, false));
 }

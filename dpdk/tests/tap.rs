@@ -2,13 +2,15 @@
 
 #![cfg(test)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use plimsoll_dataplane::io::{PacketBuf, RxQueue as _};
-use plimsoll_dpdk::device;
+use plimsoll_dpdk::{Eal, Mempool, Port, PortConfig, TxQueue, device};
 
 mod support;
 use support::{
@@ -83,7 +85,98 @@ fn the_kernel_sees_an_interface_with_the_ports_name_and_mac() {
     println!("datagrams per queue: {counts:?}");
     assert!(counts.iter().all(|&count| count > 0), "{counts:?}");
 
-    drop((port, queues));
+    one_that_is_too_long_holds_up_nothing(&pool, &mut queues[0].tx, &port, &socket);
+
+    drop((port, queues, socket));
     assert!(!Path::new(&sys).exists(), "the interface is left behind");
     assert_eq!(pool.in_use(), 0, "a buffer got lost");
+
+    more_workers_than_queues_share_them(&eal, &pool);
+    assert_eq!(pool.in_use(), 0, "a buffer got lost");
+}
+
+/// The driver stops at a frame that is longer than the MTU; what is behind it is sent all the same.
+fn one_that_is_too_long_holds_up_nothing(
+    pool: &Mempool,
+    tx: &mut TxQueue,
+    port: &Port,
+    socket: &UdpSocket,
+) {
+    let before = port.stats();
+    let frames = [2000, 31].map(|payload| {
+        let mut bytes = udp(4000, payload);
+        bytes[0..6].copy_from_slice(&MAC);
+        filled(pool, &bytes)
+    });
+    send(tx, frames.into());
+    let mut buffer = [0; 100];
+    assert_eq!(socket.recv_from(&mut buffer).unwrap().0, 31);
+    assert!(port.stats().tx_errors > before.tx_errors);
+    assert_eq!((port.mtu(), port.mtu_is_set()), (1500, true));
+}
+
+/// 40 workers at once, each of which sends and takes what the kernel answers, on the few queues that there are.
+fn more_workers_than_queues_share_them(eal: &Eal, pool: &Mempool) {
+    const WORKERS: u16 = 40;
+    const EACH: u16 = 50;
+    let name = unique("plms");
+    let config = PortConfig {
+        queues: WORKERS,
+        rx_descriptors: 64,
+        tx_descriptors: 64,
+        ..PortConfig::new("test", &device::tap(&name, MAC))
+    };
+    let error = Port::open(eal, &config, pool).unwrap_err().to_string();
+    assert!(error.contains("40 queues are needed"), "{error}");
+    let config = PortConfig {
+        share: true,
+        ..config
+    };
+    let (port, queues) = Port::open(eal, &config, pool).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(queues.len(), usize::from(WORKERS));
+    until("the link is up", || port.link_up().then_some(()));
+    ip(&format!("addr add 198.51.100.2/24 dev {name}"));
+    ip(&format!(
+        "neigh add 198.51.100.1 lladdr 02:00:00:00:00:09 dev {name}"
+    ));
+    let socket = UdpSocket::bind("198.51.100.2:9").unwrap();
+    let (sent, arrived) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let all = usize::from(WORKERS) * usize::from(EACH);
+    std::thread::scope(|scope| {
+        for (worker, mut queue) in (0..).zip(queues) {
+            let (sent, arrived) = (&sent, &arrived);
+            scope.spawn(move || {
+                let mut number = 0;
+                until("all answers arrive", || {
+                    let mut frames = Vec::new();
+                    queue.rx.receive(&mut frames, 32);
+                    let answers = frames
+                        .iter()
+                        .filter(|frame| frame.bytes().ends_with(b"pong"));
+                    arrived.fetch_add(answers.count(), Ordering::Relaxed);
+                    let arrived = arrived.load(Ordering::Relaxed);
+                    // No more under way than the socket has room for.
+                    if number < EACH && sent.load(Ordering::Relaxed) < arrived + 64 {
+                        sent.fetch_add(1, Ordering::Relaxed);
+                        let mut bytes = udp(4000 + worker * EACH + number, 30);
+                        bytes[0..6].copy_from_slice(&MAC);
+                        send(&mut queue.tx, vec![filled(pool, &bytes)]);
+                        number += 1;
+                    }
+                    (arrived >= all).then_some(())
+                });
+            });
+        }
+        socket
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        let mut senders = BTreeSet::new();
+        for _ in 0..all {
+            let (_, from) = socket.recv_from(&mut [0; 100]).unwrap();
+            assert!(senders.insert(from.port()), "a frame was sent twice");
+            // One at a time fits any ring.
+            socket.send_to(b"pong", from).unwrap();
+        }
+    });
+    assert_eq!(arrived.into_inner(), all);
 }

@@ -2,13 +2,21 @@
 //!
 //! Needs root, and the daemon in `PLIMSOLL_BIN_DIR`.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what cannot be asked or read is a failure"
+)]
+
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use common::{daemon, topology};
-use plimsoll_pktgen_tests::daemon::Config;
-use plimsoll_pktgen_tests::topology::{Family, Method};
+use common::{binaries, daemon, topology};
+use plimsoll_pktgen_tests::daemon::{Config, Daemon};
+use plimsoll_pktgen_tests::topology::{Family, Method, Network};
 use plimsoll_pktgen_tests::traffic;
 
 #[test]
@@ -86,4 +94,241 @@ fn the_metrics_are_prometheus_and_count_what_was_sent() {
     }
     assert!(reasons > 0, "no drop reasons:\n{page}");
     assert!(of_service >= 90.0, "{of_service} connections:\n{page}");
+}
+
+#[test]
+fn a_second_daemon_on_one_interface_is_refused_and_told_who_has_it() {
+    let topology = topology(Method::Direct);
+    let config = Config::lesson(Method::Direct);
+    let first = daemon(&topology, &config);
+    let (status, log) = first.second(&config.yaml(topology.directory())).unwrap();
+    assert_eq!(status.code(), Some(1), "{log}");
+    let holder = format!("process {}", first.id());
+    assert!(
+        log.contains(&holder) && log.contains("interface veth-lan"),
+        "{log}"
+    );
+    let to = topology.plan.virtual_http(Family::V4);
+    assert_eq!(traffic::curl(&topology, to, 30).unwrap().failed, 0);
+    // The name goes with its holder, however that ends.
+    first.kill();
+    let _again = daemon(&topology, &config);
+}
+
+/// The value of a line of /proc/PID/task/TID/status.
+#[track_caller]
+fn status<'s>(status: &'s str, key: &str) -> &'s str {
+    let line = status.lines().find_map(|line| line.strip_prefix(key));
+    line.unwrap().trim_start_matches(':').trim()
+}
+
+/// Every thread's name and status.
+fn threads(daemon: &Daemon<'_>) -> Vec<(u32, String, String)> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.id())).unwrap();
+    let task = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.unwrap().path();
+        let id = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        let text = std::fs::read_to_string(path.join("status")).unwrap();
+        (id, status(&text, "Name").to_owned(), text)
+    };
+    tasks.map(task).collect()
+}
+
+#[test]
+fn only_the_control_thread_keeps_capabilities_and_only_those_for_interfaces() {
+    let topology = topology(Method::Direct);
+    let config = Config::lesson(Method::Direct);
+    let daemon = daemon(&topology, &config);
+    let threads = threads(&daemon);
+    assert!(
+        threads
+            .iter()
+            .any(|(_, name, _)| name.starts_with("worker-"))
+            && threads.len() > 2,
+        "{threads:?}"
+    );
+    // CAP_NET_ADMIN is 12 and CAP_NET_RAW 13.
+    let of_control = format!("{:016x}", 1 << 12 | 1 << 13);
+    let none = format!("{:016x}", 0);
+    for (id, name, text) in &threads {
+        let kept = if *id == daemon.id() {
+            &of_control
+        } else {
+            &none
+        };
+        for key in ["CapPrm", "CapEff"] {
+            assert_eq!(status(text, key), kept, "{name}: {text}");
+        }
+        for key in ["CapInh", "CapAmb"] {
+            assert_eq!(status(text, key), none, "{name}: {text}");
+        }
+        assert_eq!(status(text, "NoNewPrivs"), "1", "{name}");
+    }
+    // It reads its file and forwards all the same.
+    let more = config
+        .yaml(topology.directory())
+        .replace("weight: 1", "weight: 2");
+    daemon.write_config(&more).unwrap();
+    daemon.ask(&["reload"]).unwrap();
+    let to = topology.plan.virtual_http(Family::V4);
+    assert_eq!(traffic::curl(&topology, to, 30).unwrap().failed, 0);
+}
+
+#[test]
+fn the_capabilities_of_the_unit_are_enough_for_any_user() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf/plimsolld.service");
+    let unit = std::fs::read_to_string(unit).unwrap();
+    let capabilities: String = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("AmbientCapabilities="))
+        .unwrap()
+        .split(' ')
+        .map(|name| format!(",+{}", name.trim_start_matches("CAP_").to_lowercase()))
+        .collect();
+    let topology = topology(Method::Direct);
+    let config = Config::lesson(Method::Direct);
+    // Where the user may make its socket.
+    let all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(topology.directory(), all).unwrap();
+    let by = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        &format!("--inh-caps=-all{capabilities}"),
+        &format!("--ambient-caps=-all{capabilities}"),
+        &format!("--bounding-set=-all{capabilities}"),
+        "--no-new-privs",
+    ];
+    let yaml = config.yaml(topology.directory());
+    let daemon = Daemon::start_by(&by, &topology, &binaries(), &yaml).unwrap();
+    let to = topology.plan.virtual_http(Family::V4);
+    assert!(traffic::curl(&topology, to, 1).is_ok());
+    assert_eq!(traffic::curl(&topology, to, 30).unwrap().failed, 0);
+    // Opening the interface again takes them too.
+    topology.delete_lb_interface(Network::Lan).unwrap();
+    let series = "plimsoll_port_present{port=\"lan\",side=\"network\"}";
+    wait_for(&daemon, &format!("{series} 0"));
+    topology.make_lb_interface(Network::Lan).unwrap();
+    wait_for(&daemon, &format!("{series} 1"));
+    wait_for(
+        &daemon,
+        "plimsoll_port_link_up{port=\"lan\",side=\"network\"} 1",
+    );
+    assert_eq!(traffic::curl(&topology, to, 30).unwrap().failed, 0);
+    assert!(
+        !daemon.log().contains("level=warn msg=\"cannot"),
+        "{}",
+        daemon.log()
+    );
+}
+
+#[test]
+fn a_crash_leaves_the_frames_that_its_worker_was_given_last() {
+    let topology = topology(Method::Direct);
+    let mut daemon = daemon(&topology, &Config::lesson(Method::Direct));
+    let worker = threads(&daemon)
+        .into_iter()
+        .find_map(|(id, name, _)| name.starts_with("worker-").then_some(id));
+    // Told to one thread, as a fault of its own would be.
+    let killed = std::process::Command::new("kill")
+        .args(["-SEGV", &worker.unwrap().to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    let status = daemon.wait().unwrap();
+    let log = daemon.log();
+    assert_eq!(status.signal(), Some(11), "{status:?}: {log}");
+    assert!(
+        log.contains("crash by signal 11") && log.contains("from port lan, queue 0"),
+        "{log}"
+    );
+    let frame = log
+        .lines()
+        .find_map(|line| {
+            line.split_once("plimsolld: frame 1, ")?
+                .1
+                .split_once(" bytes: ")
+        })
+        .unwrap();
+    assert_eq!(frame.0.parse(), Ok(frame.1.len() / 2), "{log}");
+    assert!(frame.1.len() >= 2 * 42, "{log}");
+}
+
+/// Waits until the metrics have this line.
+#[track_caller]
+fn wait_for(daemon: &Daemon<'_>, line: &str) {
+    wait_until(daemon, line, || {
+        daemon.metrics().unwrap().lines().any(|found| found == line)
+    });
+}
+
+/// Waits until the log has this so many times.
+#[track_caller]
+fn wait_for_log(daemon: &Daemon<'_>, words: &str, times: usize) {
+    wait_until(daemon, words, || {
+        daemon.log().matches(words).count() == times
+    });
+}
+
+#[track_caller]
+fn wait_until(daemon: &Daemon<'_>, what: &str, mut is_there: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(15);
+    while !is_there() {
+        assert!(Instant::now() < end, "no {what}: {}", daemon.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn an_interface_that_is_deleted_and_made_again_comes_back() {
+    for (idle, kernel) in [("poll", true), ("sleep", false)] {
+        let topology = topology(Method::Direct);
+        let config = Config {
+            dataplane: vec![format!("idle: {idle}")],
+            ..Config::lesson(Method::Direct)
+        };
+        let mut yaml = config.yaml(topology.directory());
+        if kernel {
+            yaml = yaml.replace("mtu: 1500", "mtu: 1500\n      kernel: true");
+        }
+        let daemon = Daemon::start(&topology, &binaries(), &yaml).unwrap();
+        let to = topology.plan.virtual_http(Family::V4);
+        let series = "plimsoll_port_present{port=\"lan\",side=\"network\"}";
+        let session = traffic::fetch(&topology, &[&format!("http://{to}/")]).unwrap();
+        assert!(!session.is_empty());
+        for times in 1..=2 {
+            topology.delete_lb_interface(Network::Lan).unwrap();
+            wait_for(&daemon, &format!("{series} 0"));
+            wait_for(
+                &daemon,
+                "plimsoll_port_link_up{port=\"lan\",side=\"network\"} 0",
+            );
+            wait_for_log(&daemon, "the interface is gone", times);
+            assert!(traffic::curl(&topology, to, 1).unwrap().failed > 0);
+
+            topology.make_lb_interface(Network::Lan).unwrap();
+            wait_for(&daemon, &format!("{series} 1"));
+            wait_for(
+                &daemon,
+                "plimsoll_port_link_up{port=\"lan\",side=\"network\"} 1",
+            );
+            let answers = traffic::curl(&topology, to, 60).unwrap();
+            assert_eq!(answers.failed, 0, "{answers:?} {}", daemon.log());
+            // Whom the neighbours know by its MAC has it still.
+            let mac = topology
+                .lb
+                .run(&["cat", "/sys/class/net/veth-lan/address"])
+                .unwrap();
+            let mac = String::from_utf8(mac.stdout).unwrap();
+            assert_eq!(mac.trim(), Network::Lan.mac(topology.plan.lb_last()));
+        }
+        if kernel {
+            topology.lb.links("link del lan\n").unwrap();
+            wait_for_log(&daemon, "the port opened again", 3);
+            topology.lb.links("link show lan\n").unwrap();
+            assert_eq!(traffic::curl(&topology, to, 30).unwrap().failed, 0);
+        }
+        assert!(daemon.terminate().unwrap().success());
+    }
 }

@@ -12,9 +12,9 @@ use crate::config::{self, Diagnostics, Loaded};
 pub(super) struct Args {
     /// The configuration file.
     file: PathBuf,
-    /// How to write the result to stdout.
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    /// How to write the result to stdout [default: text].
+    #[arg(short, long, value_enum)]
+    pub(super) output: Option<Format>,
 }
 
 impl Args {
@@ -28,7 +28,7 @@ impl Args {
         if !diagnostics.items().is_empty() {
             complain(&diagnostics, terminal);
         }
-        match (self.output, &valid) {
+        match (self.output.unwrap_or_default(), &valid) {
             (Format::Json, _) => {
                 serde_json::to_writer_pretty(&mut *terminal.out, &diagnostics.to_json())?;
                 writeln!(terminal.out)?;

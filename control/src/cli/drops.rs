@@ -15,9 +15,9 @@ pub(super) struct Args {
     /// Show the reasons that nothing was dropped for too.
     #[arg(short, long)]
     all: bool,
-    /// How to write the result.
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    /// How to write the result [default: text].
+    #[arg(short, long, value_enum)]
+    pub(super) output: Option<Format>,
 }
 
 impl Args {
@@ -26,7 +26,7 @@ impl Args {
             Ok(drops) => drops,
             Err(error) => return error.tell(terminal),
         };
-        match self.output {
+        match self.output.unwrap_or_default() {
             Format::Json => {
                 serde_json::to_writer_pretty(&mut *terminal.out, &drops)?;
                 writeln!(terminal.out)?;

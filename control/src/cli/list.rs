@@ -38,9 +38,9 @@ pub(super) struct Args {
     /// At most so many sessions.
     #[arg(long, requires = "sessions", value_name = "N")]
     limit: Option<usize>,
-    /// How to write the result; JSON always has all columns.
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    /// How to write the result; JSON always has all columns [default: text].
+    #[arg(short, long, value_enum)]
+    pub(super) output: Option<Format>,
 }
 
 impl Args {
@@ -63,14 +63,14 @@ impl Args {
 
     fn services(&self, client: &Client) -> Result<String, NoAnswer> {
         let mut list: Services = client.get("/api/v1/services")?;
-        if self.output == Format::Text {
+        if self.output.unwrap_or_default() == Format::Text {
             // The texts are ipvsadm's, which shows nothing that was removed.
             list.services.retain(|service| !service.removed);
             for service in &mut list.services {
                 service.reals.retain(|real| !real.removed);
             }
         }
-        Ok(match self.output {
+        Ok(match self.output.unwrap_or_default() {
             Format::Json => serde_json::to_string_pretty(&list)? + "\n",
             Format::Text if self.stats => table::stats(&list, self.exact),
             Format::Text if self.rate => table::rate(&list, self.exact),
@@ -82,7 +82,7 @@ impl Args {
 
     fn timeouts(&self, client: &Client) -> Result<String, NoAnswer> {
         let timeouts: Timeouts = client.get("/api/v1/timeouts")?;
-        Ok(match self.output {
+        Ok(match self.output.unwrap_or_default() {
             Format::Json => serde_json::to_string_pretty(&timeouts)? + "\n",
             Format::Text => table::timeouts(&timeouts),
         })
@@ -96,7 +96,7 @@ impl Args {
         if list.truncated && self.limit.is_none() {
             writeln!(terminal.err, "plimsoll: there are more sessions than these")?;
         }
-        Ok(match self.output {
+        Ok(match self.output.unwrap_or_default() {
             Format::Json => serde_json::to_string_pretty(&list)? + "\n",
             Format::Text => table::sessions(&list),
         })

@@ -44,6 +44,10 @@ pub struct Cli {
     /// the command, since `list` has a `--timeout` of ipvsadm's.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
+    /// How the subcommand writes its result; it may also stand behind the subcommand, which then counts.
+    // Not `global`: `import keepalived -o` names a file.
+    #[arg(short, long, value_enum)]
+    output: Option<Format>,
     #[command(subcommand)]
     command: Command,
 }
@@ -72,6 +76,21 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 impl Command {
+    /// The subcommand's own `-o`; `None` if its result has one form only.
+    fn output(&mut self) -> Option<&mut Option<Format>> {
+        match self {
+            Self::Check(args) => Some(&mut args.output),
+            Self::Reload(args) => Some(&mut args.output),
+            Self::List(args) => Some(&mut args.output),
+            Self::Drops(args) => Some(&mut args.output),
+            Self::Schema(_)
+            | Self::Completion(_)
+            | Self::Simulate(_)
+            | Self::Import(_)
+            | Self::Export(_) => None,
+        }
+    }
+
     fn run(self, client: &Client, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
         match self {
             Self::Check(args) => args.run(terminal),
@@ -107,7 +126,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
 
 /// Like [`main`], on the outputs that it is given.
 pub fn run(args: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>) -> Exit {
-    let cli = match Cli::try_parse_from(args) {
+    let mut cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are "errors" to clap, and print themselves in colour if they may.
@@ -120,6 +139,18 @@ pub fn run(args: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>
             };
         }
     };
+    if let Some(format) = cli.output {
+        match cli.command.output() {
+            Some(own) => *own = own.or(Some(format)),
+            None => {
+                let _ = writeln!(
+                    terminal.err,
+                    "plimsoll: this subcommand's result has one form only: leave out the `-o` before it"
+                );
+                return Exit::Usage;
+            }
+        }
+    }
     let done = cli
         .command
         .run(&Client::new(&cli.socket, cli.timeout), terminal)

@@ -11,9 +11,9 @@ use crate::report::{Reload, ReloadResult};
 /// 3 if it is invalid. What is refused changes nothing.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// How to write the result to stdout.
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    /// How to write the result to stdout [default: text].
+    #[arg(short, long, value_enum)]
+    pub(super) output: Option<Format>,
 }
 
 impl Args {
@@ -25,7 +25,7 @@ impl Args {
         };
         // Nobody reading the report does not change what was done.
         let _ = terminal.err.write_all(reload.report.as_bytes());
-        match self.output {
+        match self.output.unwrap_or_default() {
             Format::Json => {
                 serde_json::to_writer_pretty(&mut *terminal.out, &reload)?;
                 writeln!(terminal.out)?;

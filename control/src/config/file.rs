@@ -10,7 +10,9 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::leaf::{ByteSize, Count, HashKey, MacAddr, MssClamp, Ports, RealAddr, Vip, Written};
+use super::leaf::{
+    ByteSize, Count, HashKey, HttpAddr, MacAddr, MssClamp, Ports, RealAddr, Vip, Written,
+};
 
 pub use policy::{Compat, Defence, Ipvs, OnDown};
 
@@ -134,9 +136,9 @@ pub struct Control {
     /// Path of the socket that `plimsoll` talks to.
     #[serde(default = "default_socket")]
     pub socket: String,
-    /// Address of /metrics and /api.
+    /// Address of /metrics and /api; `off` serves neither.
     #[serde(default = "default_http")]
-    pub http: Written<SocketAddr>,
+    pub http: Written<HttpAddr>,
 }
 
 /// `network`: how to reach what is not on a port's own network.
@@ -573,11 +575,11 @@ fn default_socket() -> String {
     DEFAULT_SOCKET.to_owned()
 }
 
-const fn default_http() -> Written<SocketAddr> {
-    Written(SocketAddr::new(
+const fn default_http() -> Written<HttpAddr> {
+    Written(HttpAddr::At(SocketAddr::new(
         IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
         9142,
-    ))
+    )))
 }
 
 const fn default_tcp() -> Written<Duration> {

@@ -12,7 +12,7 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-pub use address::{HashKey, MacAddr, RealAddr, Vip};
+pub use address::{HashKey, HttpAddr, MacAddr, RealAddr, Vip};
 pub use mss::MssClamp;
 pub use ports::Ports;
 pub(crate) use quantity::print_duration;
@@ -137,7 +137,7 @@ pub(super) const LEAVES: &[LeafKind] = &[
     kind::<ByteSize>(),
     kind::<Count>(),
     kind::<std::net::IpAddr>(),
-    kind::<std::net::SocketAddr>(),
+    kind::<HttpAddr>(),
     kind::<ipnet::IpNet>(),
     kind::<MacAddr>(),
     kind::<HashKey>(),

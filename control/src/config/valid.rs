@@ -60,8 +60,8 @@ pub struct StartConfig {
     pub ports: Vec<Port>,
     /// The socket that `plimsoll` talks to; absolute.
     pub socket: PathBuf,
-    /// /metrics and /api.
-    pub http: SocketAddr,
+    /// Where /metrics and /api are served, if they are.
+    pub http: Option<SocketAddr>,
 }
 
 /// A NIC.

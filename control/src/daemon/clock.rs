@@ -7,15 +7,17 @@ use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dpdk::cycles;
 
-/// A tenth of a millisecond at 3 GHz. It only decides how often the system's clock is read, so a CPU with
-/// another frequency is late by a fraction of a millisecond and no more.
-const CYCLES_BETWEEN_READS: u64 = 300_000;
+/// How often a second the system's clock is read: the time is late by a tenth of a millisecond at most.
+const READS_PER_SECOND: u64 = 10_000;
 
 /// Milliseconds since a start. The time stamp counter is read once for each poll, the system's clock ten
 /// times a millisecond and after each rest.
 #[derive(Debug)]
 pub(super) struct Clock {
     start: Instant,
+    /// Ticks of the time stamp counter between two looks at the system's clock. It ticks at 1 to 5 GHz on x86, and at 25
+    /// MHz to 1 GHz on Arm (whose generic timer it is).
+    between_reads: u64,
     /// The time stamp counter when `elapsed` was read from the system.
     read_at: u64,
     elapsed: Duration,
@@ -34,10 +36,12 @@ enum Doing {
 }
 
 impl Clock {
-    pub(super) fn new(start: Instant) -> Self {
+    /// `per_second` are the ticks of the time stamp counter.
+    pub(super) fn new(start: Instant, per_second: u64) -> Self {
         let now = cycles();
         Self {
             start,
+            between_reads: per_second / READS_PER_SECOND,
             read_at: now,
             elapsed: start.elapsed(),
             looked_at: now,
@@ -52,7 +56,7 @@ impl Clock {
         self.look();
         // However short a rest was to be, only the system knows how long it was.
         if self.doing == Doing::Rest
-            || self.looked_at.wrapping_sub(self.read_at) >= CYCLES_BETWEEN_READS
+            || self.looked_at.wrapping_sub(self.read_at) >= self.between_reads
         {
             self.read(stats);
         }
@@ -150,10 +154,20 @@ mod tests {
     }
 
     #[test]
+    fn the_clock_is_as_late_with_a_slow_counter_as_with_a_fast_one() {
+        let start = Instant::now();
+        for (per_second, ticks) in [(25_000_000, 2500), (3_000_000_000, 300_000)] {
+            assert_eq!(Clock::new(start, per_second).between_reads, ticks);
+        }
+        // What does not say how fast it ticks costs a look at the system's clock each time.
+        assert_eq!(Clock::new(start, 0).between_reads, 0);
+    }
+
+    #[test]
     fn after_a_rest_the_time_is_right_and_all_of_it_is_accounted_for() {
         let stats = WorkerStats::new(0);
         let start = Instant::now();
-        let mut clock = Clock::new(start);
+        let mut clock = Clock::new(start, 3_000_000_000);
         let before = clock.elapsed;
         clock.polled(true);
         clock.now(&stats);

@@ -9,9 +9,9 @@ use plimsoll_dpdk::{
 };
 use tracing::{info, warn};
 
-use super::DaemonError;
+use super::{DaemonError, crash};
 use crate::compile;
-use crate::config::valid::{Hugepages, Idle, StartConfig};
+use crate::config::valid::{Hugepages, Idle, Port as ValidPort, StartConfig};
 use crate::running::{Device, DeviceCounts};
 
 /// A worker's queue pairs, in the order of the ports.
@@ -25,6 +25,8 @@ pub(super) struct Hardware {
     pub(super) specs: Vec<PortSpec>,
     /// Their devices, in the same order.
     pub(super) devices: Vec<Box<dyn Device>>,
+    /// How to open them again, in the same order.
+    pub(super) configs: Vec<PortConfig>,
     /// By worker.
     pub(super) queues: Vec<Queues>,
 }
@@ -82,6 +84,7 @@ impl Hardware {
         }
 
         let mut opened = Vec::new();
+        let mut configs = Vec::new();
         for port in &start.ports {
             let config = PortConfig {
                 queues: workers,
@@ -91,24 +94,42 @@ impl Hardware {
                 interrupts: start.idle == Idle::Sleep,
                 ..PortConfig::new(&port.name, &port.device)
             };
-            opened.push(open(&eal, &config, &pool, false)?);
+            let (port, queues) = open(&eal, &config, &pool, false)?;
+            // Neighbours know this one, and so does the data plane.
+            configs.push(PortConfig {
+                mac: Some(port.mac()),
+                ..config
+            });
+            opened.push((port, queues));
         }
         let macs: Vec<Mac> = opened.iter().map(|(port, _)| Mac(port.mac())).collect();
-        let specs = compile::ports(start, &macs);
-        for spec in &specs {
+        let mut specs = compile::ports(start, &macs);
+        // What the devices have, and not what they were to have.
+        for (spec, (port, _)) in specs.iter_mut().zip(&opened) {
+            spec.mtu = port.mtu();
+        }
+        start.ports.iter().for_each(tell_rule);
+        for spec in &mut specs {
             if matches!(spec.role, PortRole::Kernel { .. }) {
                 let config = PortConfig {
                     queues: workers,
+                    // A TAP has few queues (see `plimsoll_dpdk::device`).
+                    share: true,
                     rx_descriptors: KERNEL_DESCRIPTORS,
                     tx_descriptors: KERNEL_DESCRIPTORS,
                     mtu: spec.mtu.min(TAP_MTU),
                     interrupts: start.idle == Idle::Sleep,
                     ..PortConfig::new(&spec.name, &device::tap(&spec.name, spec.mac.0))
                 };
-                opened.push(open(&eal, &config, &pool, true)?);
+                let (port, queues) = open(&eal, &config, &pool, true)?;
+                spec.mtu = port.mtu();
+                configs.push(config);
+                opened.push((port, queues));
             }
         }
 
+        let numbered = |(port, _): &(Port, Queues)| (port.id(), port.name().to_owned());
+        crash::name_ports(opened.iter().map(numbered).collect());
         let mut queues: Vec<Queues> = (0..workers).map(|_| Vec::new()).collect();
         let mut devices: Vec<Box<dyn Device>> = Vec::new();
         for (port, pairs) in opened {
@@ -122,8 +143,29 @@ impl Hardware {
             pool,
             specs,
             devices,
+            configs,
             queues,
         })
+    }
+}
+
+/// Says how to keep the kernel from taking a second time, by the interface that the port borrows, what it gets
+/// by the port's TAP. Linux takes what is for one of its addresses wherever it comes in.
+fn tell_rule(port: &ValidPort) {
+    if let Some(interface) = device::borrowed_interface(&port.device)
+        && port.kernel
+    {
+        let rule = format!(
+            "nft 'add table netdev plimsoll; add chain netdev plimsoll port_{} \
+             {{ type filter hook ingress device \"{interface}\" priority 0; policy drop; }}'",
+            port.name
+        );
+        info!(
+            port = port.name,
+            interface,
+            rule,
+            "the kernel sees the frames of this interface itself and answers twice, unless this rule is in force"
+        );
     }
 }
 
@@ -141,12 +183,26 @@ fn open(
         device = config.device,
         driver = port.driver(),
         mac = %Mac(port.mac()),
-        mtu = config.mtu,
+        mtu = port.mtu(),
         queues = config.queues,
         rss = capabilities.rss,
         link_up = port.link_up(),
         "port opened"
     );
+    if port.mtu() < config.mtu {
+        warn!(
+            port = port.name(),
+            "the driver cannot set the MTU: {} is what the interface has, and counts instead of {}",
+            port.mtu(),
+            config.mtu
+        );
+    } else if !port.mtu_is_set() && !kernel {
+        info!(
+            port = port.name(),
+            mtu = config.mtu,
+            "the driver cannot set the MTU: see that whoever is at the other end takes frames of this one"
+        );
+    }
     let spreads = capabilities.rss
         || ["net_af_packet", "net_tap"]
             .iter()
@@ -216,6 +272,10 @@ impl Device for Port {
 
     fn link(&self) -> Option<bool> {
         Self::link(self)
+    }
+
+    fn is_present(&self) -> bool {
+        Self::is_present(self)
     }
 
     fn counts(&self) -> DeviceCounts {

@@ -1,12 +1,16 @@
 //! `plimsolld`: from a configuration file to workers that poll, and back to nothing.
 //! The only place that knows both the control thread and DPDK.
 
+mod claims;
 mod clock;
 mod cpus;
+mod crash;
 mod hardware;
 mod idle;
 mod log;
 mod notify;
+mod privileges;
+mod reopen;
 mod serve;
 mod servers;
 mod socket;
@@ -36,6 +40,7 @@ use crate::running::{Parts, Running};
 use hardware::Hardware;
 use log::Log;
 pub use log::LogFormat;
+use reopen::Reopening;
 use worker::Workers;
 
 /// The load balancer: owns its NICs and forwards packets until SIGTERM. SIGHUP reloads the
@@ -60,6 +65,9 @@ pub enum DaemonError {
     /// The control socket or the HTTP address cannot be had.
     #[error(transparent)]
     Socket(#[from] socket::SocketError),
+    /// Another daemon uses a configured device.
+    #[error(transparent)]
+    Claim(#[from] claims::ClaimError),
     /// DPDK does not start.
     #[error(transparent)]
     Eal(#[from] plimsoll_dpdk::EalError),
@@ -119,6 +127,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(Exit::Failed.code());
         }
     };
+    crash::watch();
     let exit = logged(&args, &log);
     log.finish();
     ExitCode::from(exit.code())
@@ -161,6 +170,7 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
         .enable_all()
         .build()
         .map_err(DaemonError::Runtime)?;
+    let _claims = runtime.block_on(async { claims::Claims::take(&start.ports) })?;
     // Before DPDK starts, which takes a while: until then SIGHUP would end the process.
     let signals = runtime
         .block_on(async { serve::Signals::new() })
@@ -171,7 +181,9 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
         log.pin(cpu);
     }
 
+    privileges::begin();
     let hardware = Hardware::open(&start, placement.workers.len())?;
+    privileges::reduce(&start.ports, &file);
     let (builder, mut publisher) = compiled(&loaded, &hardware, placement.workers.len())?;
     let time_zero = Instant::now();
     let Hardware {
@@ -179,12 +191,14 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
         pool,
         specs,
         devices,
+        configs,
         queues,
     } = hardware;
     let workers = Workers::start(worker::Plan {
         cpus: &placement.workers,
         sessions: u32::try_from(start.sessions_per_worker).unwrap_or(u32::MAX),
         keys: random_words()?,
+        cycles_per_second: eal.cycles_per_second(),
         idle: start.idle,
         queues,
         pool: &pool,
@@ -209,7 +223,7 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
         cpus = ?placement.workers,
         services,
         socket = %start.socket.display(),
-        http = %start.http,
+        http = %start.http.map_or_else(|| "off".to_owned(), |address| address.to_string()),
         "ready"
     );
     tell_pages();
@@ -220,6 +234,7 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
         signals,
         limits: Limits::of_descriptors(descriptors),
         eal: &eal,
+        reopening: Reopening::new(&eal, &pool, configs, workers.mailboxes()),
         ended: workers.ended(),
     }));
     notify::stopping();

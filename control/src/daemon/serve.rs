@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::DaemonError;
 use super::notify;
+use super::reopen::Reopening;
 use super::servers::Servers;
 use super::socket::Sockets;
 use super::watchdog::{Beat, Watchdog};
@@ -60,6 +61,7 @@ pub(super) struct Plan<'a> {
     pub(super) signals: Signals,
     pub(super) limits: Limits,
     pub(super) eal: &'a Eal,
+    pub(super) reopening: Reopening<'a>,
     /// Tells which worker has ended, should one.
     pub(super) ended: watch::Receiver<Option<usize>>,
 }
@@ -73,6 +75,7 @@ pub(super) async fn serve(plan: Plan<'_>) -> Result<(), DaemonError> {
         mut signals,
         limits,
         eal,
+        mut reopening,
         mut ended,
     } = plan;
     let (control, http, _file) = sockets.into_parts();
@@ -123,7 +126,7 @@ pub(super) async fn serve(plan: Plan<'_>) -> Result<(), DaemonError> {
                 log_reload(&reload);
                 notify::ready(reload.generation);
             }
-            _ = rounds.tick() => care.round(eal),
+            _ = rounds.tick() => care.round(eal, &mut reopening),
         }
     }
 }
@@ -180,7 +183,7 @@ impl Care {
         }
     }
 
-    fn round(&mut self, eal: &Eal) {
+    fn round(&mut self, eal: &Eal, reopening: &mut Reopening<'_>) {
         for message in eal.take_messages() {
             warn!(source = "dpdk", "{}", message.trim_end());
         }
@@ -196,6 +199,7 @@ impl Care {
                 "{one}"
             );
         }
+        reopening.round(&mut running);
         let mut came_up = false;
         for place in running.look_at_links() {
             let Some((port, is_up)) = running.ports().zip(running.links()).nth(place) else {

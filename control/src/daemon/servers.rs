@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
+use super::privileges;
 use crate::api::Api;
 use crate::api::server::{self, Limits};
 
@@ -19,13 +20,13 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    /// Serves the control socket and the HTTP address.
+    /// Serves the control socket, and the HTTP address if there is one.
     ///
     /// # Errors
     /// When the system has no thread or no descriptor for it.
     pub(super) fn start(
         control: UnixListener,
-        http: TcpListener,
+        http: Option<TcpListener>,
         api: Api,
         limits: Limits,
     ) -> io::Result<Self> {
@@ -36,14 +37,21 @@ impl Servers {
             let _inside = runtime.enter();
             (
                 tokio::net::UnixListener::from_std(control)?,
-                tokio::net::TcpListener::from_std(http)?,
+                http.map(tokio::net::TcpListener::from_std).transpose()?,
             )
         };
         let (stop, stopped) = oneshot::channel();
         let serve = async move {
             let router = api.clone().control();
             let control = server::serve(control, "control.socket", router, limits);
-            let http = server::serve(http, "control.http", api.read_only(), limits);
+            let http = async {
+                match http {
+                    Some(http) => {
+                        server::serve(http, "control.http", api.read_only(), limits).await
+                    }
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 never = control => match never {},
                 never = http => match never {},
@@ -52,7 +60,10 @@ impl Servers {
         };
         let thread = std::thread::Builder::new()
             .name("api".to_owned())
-            .spawn(move || runtime.block_on(serve))?;
+            .spawn(move || {
+                privileges::keep_reading();
+                runtime.block_on(serve);
+            })?;
         Ok(Self {
             stop: Some(stop),
             thread: Some(thread),

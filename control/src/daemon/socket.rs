@@ -6,7 +6,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Why a socket cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,13 @@ pub enum SocketError {
     /// Something that is no socket is in its place.
     #[error("control.socket: {} is there and is no socket; remove it or choose another path", .0.display())]
     NoSocket(PathBuf),
+    /// Its folder is not there, and not one that is made anew at each boot.
+    #[error(
+        "control.socket: the folder {folder} does not exist, and only folders below /run are made by plimsolld; \
+         make it (`install -d -m 0750 {folder}`), or choose a path below /run/plimsoll",
+        folder = .0.display()
+    )]
+    NoFolder(PathBuf),
     /// The system refuses.
     #[error("control.socket: {} cannot be made: {error}{}", path.display(), advice(error))]
     Unix {
@@ -61,7 +68,7 @@ const MODE: u32 = 0o660;
 #[derive(Debug)]
 pub(super) struct Sockets {
     control: UnixListener,
-    http: TcpListener,
+    http: Option<TcpListener>,
     file: SocketFile,
 }
 
@@ -76,13 +83,11 @@ impl Drop for SocketFile {
 }
 
 impl Sockets {
-    /// Takes both. Who connects now waits until somebody serves.
-    pub(super) fn bind(path: &Path, address: SocketAddr) -> Result<Self, SocketError> {
+    /// Takes both, or the socket alone without an address for HTTP. Who connects now waits until somebody serves.
+    pub(super) fn bind(path: &Path, address: Option<SocketAddr>) -> Result<Self, SocketError> {
         let control = bind_unix(path)?;
         let file = SocketFile(path.to_owned());
-        let failed = |error| SocketError::Http { address, error };
-        let http = TcpListener::bind(address).map_err(failed)?;
-        http.set_nonblocking(true).map_err(failed)?;
+        let http = address.map(bind_tcp).transpose()?;
         Ok(Self {
             control,
             http,
@@ -90,10 +95,26 @@ impl Sockets {
         })
     }
 
-    /// The control socket, the HTTP address, and what removes the file.
-    pub(super) fn into_parts(self) -> (UnixListener, TcpListener, SocketFile) {
+    /// The control socket, the HTTP address if it is used, and what removes the file.
+    pub(super) fn into_parts(self) -> (UnixListener, Option<TcpListener>, SocketFile) {
         (self.control, self.http, self.file)
     }
+}
+
+fn bind_tcp(address: SocketAddr) -> Result<TcpListener, SocketError> {
+    let failed = |error| SocketError::Http { address, error };
+    let http = TcpListener::bind(address).map_err(failed)?;
+    http.set_nonblocking(true).map_err(failed)?;
+    Ok(http)
+}
+
+/// Whether a missing folder is made: those below /run are gone after each boot. Elsewhere it is rather a
+/// slip of the pen, and nobody would know why root has made it.
+fn may_make(folder: &Path) -> bool {
+    let plain = folder
+        .components()
+        .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    plain && (folder.starts_with("/run") || folder.starts_with("/var/run"))
 }
 
 fn bind_unix(path: &Path) -> Result<UnixListener, SocketError> {
@@ -101,7 +122,12 @@ fn bind_unix(path: &Path) -> Result<UnixListener, SocketError> {
         path: path.to_owned(),
         error,
     };
-    if let Some(directory) = path.parent() {
+    if let Some(directory) = path.parent()
+        && !directory.exists()
+    {
+        if !may_make(directory) {
+            return Err(SocketError::NoFolder(directory.to_owned()));
+        }
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o755);
         builder.create(directory).map_err(failed)?;
@@ -135,14 +161,14 @@ fn bind_unix(path: &Path) -> Result<UnixListener, SocketError> {
 mod tests {
     use super::*;
 
-    fn any() -> SocketAddr {
-        "127.0.0.1:0".parse().unwrap()
+    fn any() -> Option<SocketAddr> {
+        Some("127.0.0.1:0".parse().unwrap())
     }
 
     #[test]
     fn a_socket_is_its_groups_and_goes_away() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("new/control.sock");
+        let path = directory.path().join("control.sock");
         let sockets = Sockets::bind(&path, any()).unwrap();
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
@@ -172,11 +198,38 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_is_made_below_run_only() {
+        for (folder, made) in [
+            ("/run/plimsoll", true),
+            ("/var/run/a/b", true),
+            ("/run/../etc/plimsoll", false),
+            ("/runs", false),
+            ("/srv/plimsoll", false),
+            ("/", false),
+        ] {
+            assert_eq!(may_make(Path::new(folder)), made, "{folder}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let folder = directory.path().join("plimsol");
+        let error = Sockets::bind(&folder.join("control.sock"), None).unwrap_err();
+        let words = format!("install -d -m 0750 {}", folder.display());
+        assert!(error.to_string().contains(&words), "{error}");
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn without_an_address_nothing_serves_http() {
+        let directory = tempfile::tempdir().unwrap();
+        let sockets = Sockets::bind(&directory.path().join("control.sock"), None).unwrap();
+        assert!(sockets.into_parts().1.is_none());
+    }
+
+    #[test]
     fn an_address_that_is_taken_is_said_and_leaves_no_socket() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("control.sock");
-        let taken = TcpListener::bind(any()).unwrap();
-        let error = Sockets::bind(&path, taken.local_addr().unwrap()).unwrap_err();
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = Sockets::bind(&path, taken.local_addr().ok()).unwrap_err();
         assert!(error.to_string().contains("control.http"), "{error}");
         assert!(!path.exists());
     }

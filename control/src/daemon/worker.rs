@@ -2,8 +2,8 @@
 //! What a poll does is the data plane's; how long to rest between two is `idle.rs`'s to decide.
 
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use plimsoll_dataplane::io::PortQueues;
 use plimsoll_dataplane::pipeline::{Config, Inboxes, inboxes};
 use plimsoll_dataplane::schedule::Start;
 use plimsoll_dataplane::snapshot::Snapshot;
+use plimsoll_dataplane::snapshot::id::PortId;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::worker::{Commands, Parts, Worker, commands};
@@ -22,7 +23,7 @@ use tracing::{info, warn};
 use super::clock::Clock;
 use super::hardware::Queues;
 use super::idle::{Idle, LONGEST, LONGEST_ALONE, Manner, Step};
-use super::{DaemonError, cpus};
+use super::{DaemonError, cpus, privileges};
 use crate::config::valid;
 use crate::running::WorkerHandle;
 
@@ -32,6 +33,8 @@ pub(super) struct Plan<'a> {
     pub(super) sessions: u32,
     pub(super) idle: valid::Idle,
     pub(super) keys: [u64; 4],
+    /// Ticks of the time stamp counter.
+    pub(super) cycles_per_second: u64,
     /// By worker.
     pub(super) queues: Vec<Queues>,
     pub(super) pool: &'a Mempool,
@@ -39,11 +42,72 @@ pub(super) struct Plan<'a> {
     pub(super) time_zero: Instant,
 }
 
+/// One worker's queue pair on one port.
+pub(super) type QueuePair = PortQueues<RxQueue, TxQueue>;
+
+/// What a worker's thread is asked to do, besides what its worker is: it looks at one byte between two polls.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Mailbox(Arc<Letters>);
+
+#[derive(Debug, Default)]
+struct Letters {
+    asked: AtomicU8,
+    /// Queue pairs to put in the place of those that ports have.
+    new: Mutex<Vec<(PortId, QueuePair)>>,
+    /// Those whose place they took.
+    former: Mutex<Vec<(PortId, QueuePair)>>,
+}
+
+/// Nothing is asked.
+const GO_ON: u8 = 0;
+/// Other queues are there.
+const SWAP: u8 = 1;
+/// The end.
+const STOP: u8 = 2;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Mailbox {
+    /// Has the worker use another queue pair on a port.
+    pub(super) fn put(&self, port: PortId, queues: QueuePair) {
+        lock(&self.0.new).push((port, queues));
+        self.0.asked.fetch_or(SWAP, Ordering::Release);
+    }
+
+    /// The queue pairs of a port that the worker has given up, which nobody uses any more.
+    pub(super) fn take_former(&self, port: PortId) -> Vec<QueuePair> {
+        let mut former = lock(&self.0.former);
+        let taken = former.extract_if(.., |(of, _)| *of == port);
+        taken.map(|(_, queues)| queues).collect()
+    }
+
+    fn stop(&self) {
+        self.0.asked.fetch_or(STOP, Ordering::Release);
+    }
+
+    /// The worker's look.
+    fn asked(&self) -> u8 {
+        self.0.asked.load(Ordering::Relaxed)
+    }
+
+    /// Gives the worker the new queues, and keeps the former ones for who frees their device.
+    fn swap(&self, worker: &mut Worker<RxQueue, TxQueue, PoolHandle>) {
+        self.0.asked.fetch_and(!SWAP, Ordering::Acquire);
+        for (port, queues) in lock(&self.0.new).drain(..) {
+            if let Some(former) = worker.replace_queues(port, queues) {
+                lock(&self.0.former).push((port, former));
+            }
+        }
+    }
+}
+
 /// The running workers.
 pub(super) struct Workers {
     threads: Vec<JoinHandle<()>>,
     handles: Vec<(usize, Arc<WorkerStats>, Commands)>,
-    stop: Arc<AtomicBool>,
+    mailboxes: Vec<Mailbox>,
     ended: watch::Receiver<Option<usize>>,
 }
 
@@ -55,12 +119,14 @@ impl Workers {
         let mut workers = Self {
             threads: Vec::new(),
             handles: Vec::new(),
-            stop: Arc::new(AtomicBool::new(false)),
+            mailboxes: plan.cpus.iter().map(|_| Mailbox::default()).collect(),
             ended,
         };
         let inboxes: Inboxes<Mbuf> = inboxes(plan.cpus.len());
         let mut waiting = Vec::new();
-        for ((number, cpu), ports) in plan.cpus.iter().copied().enumerate().zip(plan.queues) {
+        let mailboxes = workers.mailboxes.clone();
+        let places = plan.cpus.iter().copied().enumerate();
+        for (((number, cpu), ports), mailbox) in places.zip(plan.queues).zip(mailboxes) {
             let commands = commands();
             let (ready, is_ready) = mpsc::sync_channel(1);
             let job = Job {
@@ -81,8 +147,9 @@ impl Workers {
                     inboxes: Arc::clone(&inboxes),
                 },
                 time_zero: plan.time_zero,
+                cycles_per_second: plan.cycles_per_second,
                 idle: plan.idle,
-                stop: Arc::clone(&workers.stop),
+                mailbox,
                 end: End {
                     worker: number,
                     report: Arc::clone(&report_end),
@@ -137,6 +204,11 @@ impl Workers {
             .collect()
     }
 
+    /// The ways to the workers' threads, in the order of their numbers.
+    pub(super) fn mailboxes(&self) -> Vec<Mailbox> {
+        self.mailboxes.clone()
+    }
+
     /// Tells which worker has ended, should one.
     pub(super) fn ended(&self) -> watch::Receiver<Option<usize>> {
         self.ended.clone()
@@ -144,7 +216,7 @@ impl Workers {
 
     /// Ends them after the poll that they are in.
     pub(super) fn stop(self) {
-        self.stop.store(true, Ordering::Release);
+        self.mailboxes.iter().for_each(Mailbox::stop);
         for thread in self.threads {
             // One that panicked has been reported already.
             let _ = thread.join();
@@ -170,8 +242,9 @@ struct Job {
     config: Config,
     parts: Parts<RxQueue, TxQueue, PoolHandle>,
     time_zero: Instant,
+    cycles_per_second: u64,
     idle: valid::Idle,
-    stop: Arc<AtomicBool>,
+    mailbox: Mailbox,
     end: End,
 }
 
@@ -182,6 +255,7 @@ impl Job {
             let _ = ready.send(Err("the system does not let it run there".to_owned()));
             return;
         }
+        privileges::none();
         // Outlives the worker, whose buffers go back through the thread's cache.
         let _registered = match register_thread() {
             Ok(registered) => registered,
@@ -190,24 +264,35 @@ impl Job {
                 return;
             }
         };
-        let (interrupts, manner) = match self.idle {
-            valid::Idle::Poll => (None, Manner::Poll),
-            valid::Idle::Sleep => sleeping(self.config.start, &self.parts.ports),
-        };
-        let mut idle = Idle::new(manner);
         // Made here, so that its tables are in memory near this CPU.
         let mut worker = Worker::new(&self.config, self.parts);
         let stats = Arc::clone(worker.stats());
         let _ = ready.send(Ok(Arc::clone(&stats)));
-        let mut clock = Clock::new(self.time_zero);
-        while !self.stop.load(Ordering::Relaxed) {
+        let mut clock = Clock::new(self.time_zero, self.cycles_per_second);
+        let start = self.config.start;
+        let (mut interrupts, mut idle) = idleness(self.idle, start, &mut worker);
+        loop {
+            match self.mailbox.asked() {
+                GO_ON => {}
+                SWAP => {
+                    self.mailbox.swap(&mut worker);
+                    (interrupts, idle) = idleness(self.idle, start, &mut worker);
+                }
+                _ => break,
+            }
             let now = clock.now(&stats);
             let found = worker.poll(now) > 0;
             clock.polled(found);
             match idle.after(found, || worker.has_more(now)) {
                 Step::Poll => {}
                 Step::Yield => std::thread::yield_now(),
-                Step::Arm => worker.receive_queues().for_each(RxQueue::arm),
+                Step::Arm => {
+                    worker.receive_queues().for_each(RxQueue::arm);
+                    if let Some(interrupts) = &interrupts {
+                        // Without one of them, the wait ends by its limit.
+                        let _ = interrupts.renew(worker.receive_queues().map(|queue| &*queue));
+                    }
+                }
                 Step::Disarm => worker.receive_queues().for_each(RxQueue::disarm),
                 Step::Pause(time) => {
                     clock.rest();
@@ -224,12 +309,28 @@ impl Job {
     }
 }
 
+/// How the calling thread spends its idle time, with the queues that it has now.
+fn idleness(
+    idle: valid::Idle,
+    start: Start,
+    worker: &mut Worker<RxQueue, TxQueue, PoolHandle>,
+) -> (Option<Interrupts>, Idle) {
+    let (interrupts, manner) = match idle {
+        valid::Idle::Poll => (None, Manner::Poll),
+        valid::Idle::Sleep => sleeping(start, worker.receive_queues().map(|queue| &*queue)),
+    };
+    (interrupts, Idle::new(manner))
+}
+
 /// Makes the calling thread ready for `dataplane.idle: sleep`, and says how it sleeps.
-fn sleeping(start: Start, ports: &[PortQueues<RxQueue, TxQueue>]) -> (Option<Interrupts>, Manner) {
+fn sleeping<'a>(
+    start: Start,
+    queues: impl Iterator<Item = &'a RxQueue>,
+) -> (Option<Interrupts>, Manner) {
     // Linux wakes threads up to 50 us late unless they ask for better. One that does not get it is later, no more.
     let _ = set_current_timer_slack(NonZeroU64::new(1));
     let worker = start.worker;
-    match Interrupts::of(ports.iter().map(|port| &port.rx)) {
+    match Interrupts::of(queues) {
         Ok(Some(interrupts)) => {
             info!(worker, "sleeps until a port interrupts when it is idle");
             // What other workers hand over interrupts nobody.

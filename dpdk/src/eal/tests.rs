@@ -42,6 +42,46 @@ fn only_the_configured_pci_devices_are_allowed() {
 }
 
 #[test]
+fn pci_members_of_a_virtual_device_are_allowed_too() {
+    for (device, allowed) in [
+        (
+            "net_bonding0,mode=4,slave=0000:3b:00.0,slave=3B:00.1",
+            "-a 0000:3b:00.0 -a 0000:3b:00.1",
+        ),
+        (
+            "net_failsafe0,dev(0000:84:00.0,x=1),dev(net_tap0)",
+            "-a 0000:84:00.0",
+        ),
+    ] {
+        let line = line(&config(&[device], &[]), MemoryKind::Ordinary);
+        assert!(line.ends_with(allowed), "{line}");
+        assert!(!line.contains("--no-pci"), "{line}");
+    }
+    for device in [
+        "net_tap_wan,iface=wan,mac=02:fc:00:00:00:1f",
+        "net_vhost0,iface=/run/3b:00/vhost.0",
+    ] {
+        let line = line(&config(&[device], &[]), MemoryKind::Ordinary);
+        assert!(
+            line.contains("--no-pci") && !line.contains(" -a "),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn whoever_allows_pci_devices_himself_gets_them() {
+    for words in [&["-a", "0000:3b:00.0"][..], &["--block=0000:3b:00.1"]] {
+        let line = line(
+            &config(&["net_bonding0,mode=1"], words),
+            MemoryKind::Ordinary,
+        );
+        assert!(!line.contains("--no-pci"), "{line}");
+        assert!(line.ends_with(&words.join(" ")), "{line}");
+    }
+}
+
+#[test]
 fn the_users_arguments_replace_ours() {
     let line = line(
         &config(&[], &["--lcores=0@1", "-m", "64"]),

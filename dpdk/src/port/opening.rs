@@ -20,11 +20,21 @@ const START: [&str; 2] = [
     "start with receive interrupts (dataplane.idle: poll does without)",
 ];
 
+/// The MTU of an open device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mtu {
+    pub(super) bytes: u16,
+    /// Whether the driver has set it.
+    pub(super) told: bool,
+}
+
 /// A port on its way to being started; dropped, its device is removed again.
 pub(super) struct Opening<'a> {
     config: &'a PortConfig,
     /// The device as given to DPDK.
     pub(super) text: String,
+    /// Queue pairs that it gets.
+    pub(super) queues: u16,
     pub(super) device: Device,
 }
 
@@ -42,6 +52,7 @@ impl<'a> Opening<'a> {
         Ok(Self {
             config,
             text,
+            queues: config.queues,
             device,
         })
     }
@@ -81,7 +92,8 @@ impl<'a> Opening<'a> {
         capabilities: &Capabilities,
         driver: &str,
     ) -> Result<(), PortError> {
-        if self.config.queues > capabilities.max_queues {
+        let too_many = self.config.queues > capabilities.max_queues;
+        if too_many && !(self.config.share && capabilities.max_queues > 0) {
             return Err(PortError::TooManyQueues {
                 port: self.config.name.clone(),
                 device: self.text.clone(),
@@ -101,20 +113,34 @@ impl<'a> Opening<'a> {
         Ok(())
     }
 
-    pub(super) fn configure(&self, rss: u64, pool: &Mempool) -> Result<(), PortError> {
+    /// Returns the MTU that the device has now, which is at most the configured one.
+    pub(super) fn configure(
+        &self,
+        info: &dpdk_sys::plim_port_info,
+        rss: u64,
+        pool: &Mempool,
+    ) -> Result<Mtu, PortError> {
         let id = self.device.id();
         let mut rx_descriptors = self.config.rx_descriptors;
         let mut tx_descriptors = self.config.tx_descriptors;
         // SAFETY: the port was probed, is not started, and is known to this thread only.
-        let status = unsafe {
-            dpdk_sys::plim_port_configure(id, self.config.queues, rss, self.config.interrupts)
-        };
+        let status =
+            unsafe { dpdk_sys::plim_port_configure(id, self.queues, rss, self.config.interrupts) };
         self.check(self.with_or_without(CONFIGURE), status)?;
         // SAFETY: as above.
         let status = unsafe { dpdk_sys::rte_eth_dev_set_mtu(id, self.config.mtu) };
-        if status != -libc::ENOTSUP {
+        let mtu = if status == -libc::ENOTSUP {
+            Mtu {
+                bytes: self.untold_mtu(info.kernel_interface),
+                told: false,
+            }
+        } else {
             self.check("take the MTU", status)?;
-        }
+            Mtu {
+                bytes: self.config.mtu,
+                told: true,
+            }
+        };
         // SAFETY: as above, with two places that live through the call.
         let status = unsafe {
             dpdk_sys::rte_eth_dev_adjust_nb_rx_tx_desc(
@@ -127,7 +153,7 @@ impl<'a> Opening<'a> {
         // SAFETY: as above. Any negative number stands for "any socket".
         let socket = u32::try_from(unsafe { dpdk_sys::rte_eth_dev_socket_id(id) });
         let socket = socket.unwrap_or(u32::MAX);
-        for queue in 0..self.config.queues {
+        for queue in 0..self.queues {
             // SAFETY: as above; null asks for the driver's defaults, and pools are never freed.
             let status = unsafe {
                 dpdk_sys::rte_eth_rx_queue_setup(
@@ -146,7 +172,16 @@ impl<'a> Opening<'a> {
             };
             self.check("set up a transmit queue", status)?;
         }
-        Ok(())
+        Ok(mtu)
+    }
+
+    /// The MTU of a device whose driver has no way to set it. Where an interface of the kernel's is behind it, that one's
+    /// counts; the others (vhost, memif, ring) carry whatever fits their limits, which the configured one does.
+    fn untold_mtu(&self, kernel_interface: u32) -> u16 {
+        let of_interface = (kernel_interface != 0)
+            .then(|| kernel::mtu(kernel_interface).ok())
+            .flatten();
+        of_interface.map_or(self.config.mtu, |mtu| mtu.min(self.config.mtu))
     }
 
     pub(super) fn start(&self, driver: &str) -> Result<(), PortError> {
@@ -189,7 +224,21 @@ impl<'a> Opening<'a> {
         }
     }
 
-    pub(super) fn mac(&self) -> Result<[u8; 6], PortError> {
+    /// The MAC of the device, which has it as configured.
+    pub(super) fn take_mac(&self) -> Result<[u8; 6], PortError> {
+        let own = self.mac()?;
+        match self.config.mac {
+            Some(mac) if mac != own => {
+                // SAFETY: the shim reads 6 bytes.
+                let status = unsafe { dpdk_sys::plim_port_set_mac(self.device.id(), mac.as_ptr()) };
+                self.check("take the MAC that the port had", status)?;
+                Ok(mac)
+            }
+            _ => Ok(own),
+        }
+    }
+
+    fn mac(&self) -> Result<[u8; 6], PortError> {
         let mut mac = [0; 6];
         // SAFETY: the shim writes 6 bytes.
         let status = unsafe { dpdk_sys::plim_port_mac(self.device.id(), mac.as_mut_ptr()) };

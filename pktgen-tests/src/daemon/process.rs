@@ -58,13 +58,25 @@ impl<'t> Daemon<'t> {
     /// # Errors
     /// When it ends, or is not reachable in time: the error has its last lines.
     pub fn start(topology: &'t Topology, binaries: &Binaries, yaml: &str) -> Result<Self> {
+        Self::start_by(&[], topology, binaries, yaml)
+    }
+
+    /// Like [`Self::start`], by a command that becomes the one whose words follow its own, such as `setpriv`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_by(
+        by: &[&str],
+        topology: &'t Topology,
+        binaries: &Binaries,
+        yaml: &str,
+    ) -> Result<Self> {
         write_config(topology, yaml)?;
         let config = config_path(topology).display().to_string();
         let program = binaries.daemon.display().to_string();
         let log = topology.directory().join("plimsolld.log");
-        let process = topology
-            .lb
-            .start("plimsolld", &[&program, "--config", &config], &log)?;
+        let words = [by, &[&program, "--config", &config]].concat();
+        let process = topology.lb.start("plimsolld", &words, &log)?;
         let mut daemon = Self {
             process,
             topology,
@@ -72,6 +84,34 @@ impl<'t> Daemon<'t> {
         };
         daemon.wait_ready()?;
         Ok(daemon)
+    }
+
+    /// Starts a second daemon in the same namespace, whose control socket and HTTP address are others, and gives
+    /// its exit status and output once it has ended by itself.
+    ///
+    /// # Errors
+    /// When it still runs after a while.
+    pub fn second(&self, yaml: &str) -> Result<(ExitStatus, String)> {
+        let directory = self.topology.directory();
+        let (config, log) = (directory.join("second.yaml"), directory.join("second.log"));
+        write(
+            &config,
+            &yaml
+                .replace("control.sock", "second.sock")
+                .replace(":9142", ":9143"),
+        )?;
+        let program = self.binaries.daemon.display().to_string();
+        let config = config.display().to_string();
+        let words = [&program, "--config", &config];
+        let mut process = self.topology.lb.start("plimsolld", &words, &log)?;
+        let status = process.wait(START_LIMIT)?;
+        Ok((status, process.output()))
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     fn wait_ready(&mut self) -> Result<()> {
@@ -241,6 +281,14 @@ impl<'t> Daemon<'t> {
         self.process.stop(Signal::KILL);
     }
 
+    /// Waits until it has ended by itself, and gives the exit status.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        self.process.wait(START_LIMIT)
+    }
+
     /// Ends it in an orderly way and gives the exit status.
     ///
     /// # Errors
@@ -266,8 +314,11 @@ fn socket_path(topology: &Topology) -> PathBuf {
 }
 
 fn write_config(topology: &Topology, yaml: &str) -> Result<()> {
-    let path = config_path(topology);
-    fs::write(&path, yaml).map_err(|source| Error::File {
+    write(&config_path(topology), yaml)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).map_err(|source| Error::File {
         path: path.display().to_string(),
         source,
     })

@@ -183,6 +183,33 @@ impl Topology {
         &self.switch
     }
 
+    /// Deletes the load balancer's interface to a network, as a container runtime does when it restarts a network.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn delete_lb_interface(&self, network: Network) -> Result<()> {
+        self.lb
+            .links(&format!("link del veth-{}\n", network.name()))
+    }
+
+    /// Makes it again, with another MAC address than it had before.
+    ///
+    /// # Errors
+    /// When it is there.
+    pub fn make_lb_interface(&self, network: Network) -> Result<()> {
+        let interface = format!("veth-{}", network.name());
+        attach(
+            &self.switch,
+            &self.lb,
+            &interface,
+            network,
+            self.plan.lb_last(),
+            "lb",
+        )?;
+        self.lb
+            .links(&format!("link set {interface} address 02:00:00:0a:0b:0c\n"))
+    }
+
     /// Starts nginx, the UDP echo and, for tunnels, the decapsulator on each server that has none running.
     ///
     /// # Errors

@@ -54,6 +54,46 @@ impl Leaf for SocketAddr {
     }
 }
 
+/// Where HTTP is served, if it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HttpAddr {
+    /// Nowhere.
+    Off,
+    /// At this address and port.
+    At(SocketAddr),
+}
+
+impl HttpAddr {
+    /// The address, unless HTTP is off.
+    #[must_use]
+    pub const fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Off => None,
+            Self::At(address) => Some(address),
+        }
+    }
+}
+
+impl Leaf for HttpAddr {
+    const FORMAT: &'static str = "plimsoll-http";
+    const EXPECTED: &'static str = "an IP address and a port, or off";
+    const EXAMPLE: &'static str = SocketAddr::EXAMPLE;
+
+    fn parse(text: &str) -> Result<Self, LeafError> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        SocketAddr::parse(text).map(Self::At)
+    }
+
+    fn print(&self) -> String {
+        match self {
+            Self::Off => "off".to_owned(),
+            Self::At(address) => address.print(),
+        }
+    }
+}
+
 impl Leaf for IpNet {
     const FORMAT: &'static str = "plimsoll-network";
     const EXPECTED: &'static str = "an IP address with its prefix length";

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::super::file::{Config, Port as WrittenPort};
+use super::super::leaf::{HttpAddr, Written};
 use super::super::valid::{Port, StartConfig};
 use super::{Finding, Findings, Gaps, not_a_host, steps};
 
@@ -40,6 +41,7 @@ pub(super) fn check(config: &Config, gaps: Gaps, findings: &mut Findings<'_, '_>
     }
     check_ports(&dataplane.ports, findings);
     check_socket(&config.control.socket, findings);
+    check_http(config.control.http, findings);
     StartConfig {
         cpus: dataplane.cpus.clone(),
         sessions_per_worker: dataplane.sessions,
@@ -49,7 +51,7 @@ pub(super) fn check(config: &Config, gaps: Gaps, findings: &mut Findings<'_, '_>
         eal_args: dataplane.eal_args.clone(),
         ports: dataplane.ports.iter().map(port).collect(),
         socket: PathBuf::from(&config.control.socket),
-        http: config.control.http.0,
+        http: config.control.http.0.address(),
     }
 }
 
@@ -105,6 +107,26 @@ fn check_socket(socket: &str, findings: &mut Findings<'_, '_>) {
             socket.len()
         );
         findings.add(Finding::error(steps, message));
+    }
+}
+
+/// What HTTP serves asks nobody who he is.
+fn check_http(http: Written<HttpAddr>, findings: &mut Findings<'_, '_>) {
+    if let Some(address) = http.0.address()
+        && !address.ip().to_canonical().is_loopback()
+    {
+        let from = if address.ip().is_unspecified() {
+            "from every network that this machine is on"
+        } else {
+            "from other machines"
+        };
+        let message = format!("/metrics and /api can be read {from}, without a password");
+        findings.add(
+            Finding::warning(steps!["control", "http"], message).help(format!(
+                "write 127.0.0.1:{0}, or have a firewall let only the machine that scrapes reach port {0}",
+                address.port()
+            )),
+        );
     }
 }
 

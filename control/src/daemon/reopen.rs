@@ -1,0 +1,140 @@
+//! Ports whose interface was deleted: noticed, told, and opened again when an interface of that name is there.
+//! It touches no packet: the workers swap their queues themselves.
+
+use plimsoll_dataplane::snapshot::id::PortId;
+use plimsoll_dpdk::{Eal, Mempool, Port, PortConfig, device};
+use tracing::{info, warn};
+
+use super::worker::{Mailbox, QueuePair};
+use crate::running::{Device, Running};
+
+/// What is needed to open ports once more.
+pub(super) struct Reopening<'a> {
+    eal: &'a Eal,
+    pool: &'a Mempool,
+    /// How each was opened, in the order of the ports.
+    configs: Vec<PortConfig>,
+    /// Of the workers, in the order of their numbers.
+    mailboxes: Vec<Mailbox>,
+    state: Vec<State>,
+}
+
+/// What becomes of one port.
+#[derive(Debug, Default)]
+struct State {
+    /// How often it was tried to open it again: each attempt has a device of its own in DPDK.
+    attempts: u32,
+    /// Why the last attempt failed, if it was not told yet; it would be the same line every second.
+    told: Option<String>,
+    gone: bool,
+    /// The former device and its queues, until all workers have given theirs back.
+    former: Option<Former>,
+}
+
+#[derive(Debug)]
+struct Former {
+    _device: Box<dyn Device>,
+    queues: Vec<QueuePair>,
+}
+
+impl<'a> Reopening<'a> {
+    pub(super) fn new(
+        eal: &'a Eal,
+        pool: &'a Mempool,
+        configs: Vec<PortConfig>,
+        mailboxes: Vec<Mailbox>,
+    ) -> Self {
+        let state = configs.iter().map(|_| State::default()).collect();
+        Self {
+            eal,
+            pool,
+            configs,
+            mailboxes,
+            state,
+        }
+    }
+
+    /// To be called once a second or so.
+    pub(super) fn round(&mut self, running: &mut Running) {
+        let Self {
+            eal,
+            pool,
+            configs,
+            mailboxes,
+            state,
+        } = self;
+        for ((place, config), state) in (0_u16..).zip(configs).zip(state) {
+            let port = PortId(place);
+            state.collect(port, mailboxes);
+            let device = running.ports().nth(usize::from(place));
+            let present = device.is_none_or(|(_, device)| device.is_present());
+            if present || state.former.is_some() {
+                continue;
+            }
+            let interface = device::interface(&config.device).unwrap_or_default();
+            if !std::mem::replace(&mut state.gone, true) {
+                warn!(
+                    port = config.name,
+                    interface,
+                    "the interface is gone: the port receives and sends nothing until one of this name is there again"
+                );
+            }
+            if !device::may_open_again(&config.device) {
+                continue;
+            }
+            state.attempts += 1;
+            let again = PortConfig {
+                device: device::again(&config.device, state.attempts),
+                ..config.clone()
+            };
+            match Port::open(eal, &again, pool) {
+                Ok((opened, queues)) => {
+                    info!(
+                        port = config.name,
+                        interface,
+                        device = again.device,
+                        "the interface is back and the port opened again; what the kernel had on it (addresses, \
+                         rules) has to be put on it again"
+                    );
+                    for (mailbox, queues) in mailboxes.iter().zip(queues) {
+                        mailbox.put(port, queues);
+                    }
+                    let device = running.replace_device(usize::from(place), Box::new(opened));
+                    state.put_in_force(device);
+                }
+                Err(error) => state.tell(&config.name, &error.to_string()),
+            }
+        }
+    }
+}
+
+impl State {
+    /// Frees the former device once every worker has given its queues back.
+    fn collect(&mut self, port: PortId, mailboxes: &[Mailbox]) {
+        if let Some(former) = &mut self.former {
+            let given_back = mailboxes
+                .iter()
+                .flat_map(|mailbox| mailbox.take_former(port));
+            former.queues.extend(given_back);
+            if former.queues.len() >= mailboxes.len() {
+                self.former = None;
+            }
+        }
+    }
+
+    fn put_in_force(&mut self, former: Option<Box<dyn Device>>) {
+        self.gone = false;
+        self.told = None;
+        self.former = former.map(|device| Former {
+            _device: device,
+            queues: Vec::new(),
+        });
+    }
+
+    fn tell(&mut self, port: &str, error: &str) {
+        if self.told.as_deref() != Some(error) {
+            warn!(port, "the port cannot be opened again: {error}");
+            self.told = Some(error.to_owned());
+        }
+    }
+}
