@@ -23,6 +23,8 @@ ONLY ?=
 ROUNDS ?=
 PUBLISH ?=
 OUTPUT ?= pktgen-tests/results
+# The variables of `make fuzz`.
+SECONDS ?= 60
 
 BUILD_PACKAGES := libdpdk-dev libclang-dev clang pkg-config gcc libc6-dev
 # The drivers that DPDK loads when it starts: they are not linked, so nothing else asks for them.
@@ -32,6 +34,12 @@ BENCH_PACKAGES := dpdk-dev
 # The runner must have the version of the library `gungraun`, which locks it.
 GUNGRAUN = $(shell sed -n '/^name = "gungraun-runner"$$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
 GUNGRAUN_ROOT = $(TARGET)/gungraun-$(GUNGRAUN)
+# Programs of cargo's that rustup does not have, in the versions that were tried.
+TOOLS := $(TARGET)/tools
+CARGO_FUZZ := 0.13.2
+FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
+# What a fuzzer may use: a target that needs more has a fault. 20 s are a thousand times what an input takes.
+FUZZ_LIMITS := -max_len=4096 -timeout=20 -rss_limit_mb=2048
 TEST_PACKAGES := iproute2 ethtool nginx-light curl wrk iputils-ping procps tcpdump nftables
 
 .PHONY: help
@@ -61,7 +69,10 @@ demo-clean: ## Remove what demos and tests that were killed have left: namespace
 	@$(SUDO) $(RELEASE)/plimsoll-demo --clean
 
 .PHONY: test
-test: deps lint unit e2e ## Everything: lint, unit and end-to-end tests
+test: deps lint unit e2e ## Everything that every commit must pass: lint, unit and end-to-end tests
+
+.PHONY: test-long
+test-long: fuzz ## What takes longer or needs nightly: every fuzzer for SECONDS
 
 .PHONY: lint
 lint: deps ## rustfmt, clippy and rustdoc, warnings denied
@@ -78,6 +89,24 @@ lint: deps ## rustfmt, clippy and rustdoc, warnings denied
 unit: deps ## Tests that need no root
 	$(CARGO) test --workspace --all-features --exclude plimsoll-pktgen-tests
 	$(CARGO) test -p plimsoll-pktgen-tests --lib --bins --test recordings
+
+# rustup's, which the fuzzers need: sanitizers and coverage are not stable.
+.PHONY: nightly
+nightly:
+	@rustup toolchain list 2>/dev/null | grep -q ^nightly || { \
+		echo "This needs Rust's nightly: rustup toolchain install nightly --profile minimal" >&2; exit 1; }
+
+.PHONY: fuzz
+fuzz: nightly ## Fuzz each target for so long, with nightly (SECONDS=60 ONLY="parse config")
+	@[[ -x $(TOOLS)/bin/cargo-fuzz ]] || \
+		$(CARGO) install --quiet --locked --root $(TOOLS) cargo-fuzz --version $(CARGO_FUZZ)
+	@export PATH="$(TOOLS)/bin:$$PATH"; \
+	$(CARGO) +nightly fuzz build --target-dir $(TARGET)/fuzz; \
+	for target in $(or $(ONLY),$(FUZZ_TARGETS)); do \
+		mkdir -p $(TARGET)/fuzz/corpus/$$target; \
+		$(CARGO) +nightly fuzz run --target-dir $(TARGET)/fuzz $$target $(TARGET)/fuzz/corpus/$$target \
+			fuzz/corpus/$$target -- -max_total_time=$(SECONDS) $(FUZZ_LIMITS); \
+	done
 
 .PHONY: conformance
 conformance: ## Replay the recordings of LVS; needs no root and no DPDK

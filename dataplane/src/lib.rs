@@ -16,6 +16,7 @@ pub mod schedule;
 pub mod session;
 pub mod snapshot;
 pub mod stats;
+mod sync;
 pub mod testing;
 pub mod time;
 pub mod verdict;

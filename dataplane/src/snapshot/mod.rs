@@ -11,6 +11,9 @@ pub mod model;
 pub mod owner;
 pub mod policy;
 pub mod rcu;
+#[cfg(test)]
+#[path = "rcu/tests.rs"]
+mod rcu_tests;
 pub mod route;
 mod rules;
 pub mod spec;
