@@ -274,16 +274,21 @@ pub(super) fn advance<A: Tabled>(
     let session = table.get(index);
     let (before, controlled) = (session.state(), session.is_controlled());
     let state = before.next(direction, signal, secure);
+    let deadline = timeouts.deadline(state, now);
     if !session.flags().contains(Flags::PROVEN) {
-        let seen = Seen {
-            direction,
-            signal,
-            after: state,
-            timeout_ms: timeouts.ms(before),
-        };
-        table.observe(index, seen, now);
+        // In one state deadlines are as far apart as packets.
+        let since_last = deadline.ms_since(session.deadline());
+        if before != state || session.may_be_proven_by(direction, since_last, now) {
+            let seen = Seen {
+                direction,
+                signal,
+                after: state,
+                timeout_ms: timeouts.ms(before),
+            };
+            table.observe(index, seen, now);
+        }
     }
-    table.touch(index, state, timeouts.deadline(state, now));
+    table.touch(index, state, deadline);
     if controlled && state.assures(direction) {
         table.assure(index);
     }

@@ -15,7 +15,7 @@
     reason = "slots come from live sessions, as in `table.rs`"
 )]
 
-use super::entry::{Flags, SessionIndex};
+use super::entry::{Flags, Session, SessionIndex};
 use super::state::{Phase, State};
 use super::table::SessionTable;
 use super::tcp::Direction;
@@ -51,6 +51,18 @@ impl Flags {
     const fn with_steps(self, steps: u16) -> Self {
         let cleared = self.without(Self::STEP_MASK);
         cleared.with(Self::from_bits((steps & (STEPS - 1)) << Self::STEP_SHIFT))
+    }
+}
+
+impl<A> Session<A> {
+    /// Whether a packet that leaves the session in its state may prove something, `since_last_ms` after the one
+    /// before it. Most packets of a session that is to be proven by its steps do not, and are spared `observe`.
+    #[inline(always)]
+    #[must_use]
+    pub fn may_be_proven_by(&self, direction: Direction, since_last_ms: u64, now: Time) -> bool {
+        let is_new_step = since_last_ms > now.as_ms() % STEP_MS;
+        let by_answers = direction != Direction::InputOnly && self.state != State::Udp;
+        is_new_step || by_answers || self.flags.contains(Flags::STEP_ENDED)
     }
 }
 

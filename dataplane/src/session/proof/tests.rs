@@ -50,10 +50,16 @@ impl Watched {
             after: state,
             timeout_ms: Timeouts::DEFAULT.ms(before),
         };
-        if !self.is_proven() {
-            self.table.observe(self.index, seen, self.now);
-        }
         let deadline = Timeouts::DEFAULT.deadline(state, self.now);
+        let session = self.table.get(self.index);
+        let since_last = deadline.ms_since(session.deadline());
+        if !self.is_proven() {
+            let may = session.may_be_proven_by(direction, since_last, self.now);
+            let flags = session.flags();
+            self.table.observe(self.index, seen, self.now);
+            let is_noted = self.table.get(self.index).flags() != flags;
+            assert!(may || before != state || !is_noted, "nothing is missed");
+        }
         self.table.touch(self.index, state, deadline);
         self.is_proven()
     }
