@@ -580,6 +580,53 @@ fn any_table() -> impl Strategy<Value = Table> {
     })
 }
 
+/// Addresses that a configuration may have, and all sorts that it may not.
+fn any_address() -> impl Strategy<Value = String> {
+    let addresses = [
+        "192.0.2.80",
+        "192.0.2.81",
+        "192.0.2.10",
+        "10.0.0.21",
+        "10.0.0.10",
+        "172.16.0.1",
+        "127.0.0.1",
+        "0.0.0.0",
+        "0.1.2.3",
+        "224.0.0.1",
+        "255.255.255.255",
+        "[2001:db8::1]",
+        "[::1]",
+        "[fe80::1]",
+        "[ff02::1]",
+        "[::]",
+        "[::ffff:192.0.2.1]",
+    ];
+    let ports = [":0", ":80", ":443", ""];
+    (
+        proptest::sample::select(addresses.to_vec()),
+        proptest::sample::select(ports.to_vec()),
+    )
+        .prop_map(|(address, port)| format!("{address}{port}"))
+}
+
+fn selector() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => ("-t|-u|--sctp-service", any_address()).prop_map(|(option, address)| format!("{option} {address}")),
+        1 => (1..4_u32, "|-6").prop_map(|(mark, six)| format!("-f {mark} {six}")),
+    ]
+}
+
+fn rest_of_service() -> impl Strategy<Value = String> {
+    "(-s (rr|wlc|sh|mh|twos|p2c|swrr|nosuch|conhash|lblcr))?( -p( [0-9]{1,7})?)?( -M (255\\.255\\.255\\.0|24|64|0))?\
+     ( --pe sip)?( -o)?( -b (flag-1|flag-3|sh-port|mh-fallback))?"
+}
+
+fn rest_of_server() -> impl Strategy<Value = String> {
+    let options = "( -g| -m| -i)?( -w [0-9]{1,10})?( -x [0-9]{1,3})?( -y [0-9]{1,3})?\
+                   ( --tun-type (ipip|gre|gue))?( --tun-port [0-9]{1,5})?( --tun-(nocsum|csum|remcsum))?";
+    (any_address(), options).prop_map(|(address, options)| format!("-r {address}{options}"))
+}
+
 proptest! {
     #[test]
     fn what_is_exported_imports_as_the_same_services(written in any_table()) {
@@ -595,6 +642,40 @@ proptest! {
     fn no_text_makes_the_reader_panic(text in "(-[A-Za-z] |--[a-z]{1,8}[= ]|[\\[\\]0-9.:a-f/#é]{0,9} |\n|\\PC){0,30}") {
         let imported = import("rules", &format!("-C\n{text}"), None);
         let _ = imported.diagnostics.report(false);
+    }
+
+    #[test]
+    fn whatever_the_rules_are_the_result_is_valid(
+        services in proptest::collection::vec((selector(), rest_of_service(), proptest::collection::vec(rest_of_server(), 0..4)), 1..8),
+        sysctl in proptest::option::of(("am_droprate|conn_reuse_mode|secure_tcp", 0..2_000_000_u32)),
+        set in proptest::option::of(proptest::array::uniform3(0..3_000_000_u32)),
+    ) {
+        let mut rules = String::new();
+        for (selector, rest, servers) in &services {
+            rules += &format!("-A {selector} {rest}\n");
+            for server in servers {
+                rules += &format!("-a {selector} {server}\n");
+            }
+        }
+        if let Some([tcp, fin, udp]) = set {
+            rules += &format!("--set {tcp} {fin} {udp}\n");
+        }
+        let base = config::parse("base", include_str!("../../tests/import-cases/base.yaml")).unwrap();
+        let base = Base::of(&base).unwrap();
+        let mut table = Table::default();
+        if let Some((name, value)) = sysctl {
+            let _ = table.sysctls.set(&name, &value.to_string());
+        }
+        let marks = "ip daddr 192.0.2.80 tcp dport 80 meta mark set 1\nip daddr 192.0.2.0/25 meta mark set 2\n\
+                     ip6 daddr 2001:db8::/64 meta mark set 1\n";
+        table.marks = Marks::read("marks", marks).0;
+        let imported = import_onto(table, "rules", &rules, Some(&base));
+        let valid = config::parse("imported", imported.yaml.as_str());
+        prop_assert!(valid.is_ok(), "{}\n{}\n{}", valid.unwrap_err().report(false), rules, imported.yaml);
+        // And nothing is lost without a word.
+        let written = valid.unwrap().valid.reload().services.len();
+        let added = services.iter().map(|(selector, ..)| selector).collect::<BTreeSet<_>>().len();
+        prop_assert!(written == added || imported.diagnostics.errors() > 0, "{}\n{}", rules, imported.yaml);
     }
 
     #[test]
