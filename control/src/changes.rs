@@ -287,6 +287,11 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
             &source(former),
             &source(real),
         );
+        let ttl = |real: &Real| match real.tunnel_ttl {
+            Some(hops) => hops.to_string(),
+            None => "inherit".to_owned(),
+        };
+        differ(&mut what, &label("tunnel ttl"), &ttl(former), &ttl(real));
     }
     let gone = old
         .reals
@@ -301,9 +306,18 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
 
 fn other_changes(old: &ReloadConfig, new: &ReloadConfig) -> Vec<String> {
     let mut what = Vec::new();
-    lists(&mut what, "route", &old.routes, &new.routes, |route| {
-        format!("{} via {}", route.to, route.via)
-    });
+    lists(
+        &mut what,
+        "route",
+        &old.routes,
+        &new.routes,
+        |route| match route.via {
+            std::net::IpAddr::V6(via) if via.is_unicast_link_local() => {
+                format!("{} via {via} on port {}", route.to, route.port)
+            }
+            via => format!("{} via {via}", route.to),
+        },
+    );
     lists(
         &mut what,
         "neighbor",

@@ -1,6 +1,8 @@
 //! From a checked configuration to what the data plane's builder is told.
 //! Nothing is validated again here, and no slot is given out.
 
+use std::net::IpAddr;
+
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::schedule::mh::Maglev;
 use plimsoll_dataplane::schedule::threshold::Limits;
@@ -111,6 +113,12 @@ fn network(ports: &[PortSpec], reload: &ReloadConfig) -> Network {
     let route = |route: &valid::Route| RouteSpec {
         to: route.to,
         via: route.via,
+        port: match route.via {
+            IpAddr::V6(via) if via.is_unicast_link_local() => {
+                u16::try_from(route.port).ok().map(PortId)
+            }
+            _ => None,
+        },
     };
     let neighbour = |neighbor: &valid::Neighbor| (neighbor.address, Mac(neighbor.mac));
     Network {
@@ -179,6 +187,7 @@ pub fn service(service: &valid::Service, reload: &ReloadConfig) -> ServiceSpec {
                     valid::Tunnel::Gue { port, checksum } => TunnelKind::Gue { port, checksum },
                 },
                 tunnel_source: real.tunnel_source,
+                tunnel_ttl: real.tunnel_ttl,
             })
             .collect(),
     }

@@ -100,6 +100,8 @@ pub struct Running {
     parts: Parts,
     /// Whether each port had a link when that was last known.
     links: Vec<bool>,
+    /// The same as all workers have been told; they begin with all links up.
+    told_links: Vec<bool>,
     /// VIPs that are still to be announced.
     announcements: Vec<(PortId, IpAddr)>,
     rates: Rates,
@@ -155,6 +157,7 @@ impl Running {
         let links = links.map(|device| device.link().unwrap_or(false));
         Self {
             links: links.collect(),
+            told_links: vec![true; parts.devices.len()],
             parts,
             announcements: Vec::new(),
             rates: Rates::new(Time::default()),
@@ -193,16 +196,34 @@ impl Running {
         &self.links
     }
 
-    /// Asks the ports for their links; to be called once a second or so. Returns those that changed, by their places.
-    /// A port that cannot tell at present stays as it was.
+    /// Asks the ports for their links, and tells the workers what they do not know; to be called once a second or so.
+    /// Returns those that changed, by their places. A port that cannot tell at present stays as it was.
     pub fn look_at_links(&mut self) -> Vec<usize> {
         let mut changed = Vec::new();
-        for (place, (device, was_up)) in self.parts.devices.iter().zip(&mut self.links).enumerate()
-        {
-            if let Some(is_up) = device.link()
-                && std::mem::replace(was_up, is_up) != is_up
-            {
+        let known = self.links.iter_mut().zip(&mut self.told_links);
+        for ((place, device), (was_up, told)) in self.parts.devices.iter().enumerate().zip(known) {
+            let Some(up) = device.link() else { continue };
+            if std::mem::replace(was_up, up) != up {
                 changed.push(place);
+            }
+            if *told == up {
+                continue;
+            }
+            let port = PortId(u16::try_from(place).unwrap_or(u16::MAX));
+            let tell = |worker: &WorkerHandle| {
+                let command = Command::Link { port, up };
+                worker.commands.push(command).is_ok()
+            };
+            // If one's queue is full, all are told once more the next time.
+            if self
+                .parts
+                .workers
+                .iter()
+                .filter(|worker| !tell(worker))
+                .count()
+                == 0
+            {
+                *told = up;
             }
         }
         changed

@@ -47,6 +47,7 @@ impl Bench {
             forward: ForwardMethod::Direct,
             tunnel: TunnelKind::Ipip,
             tunnel_source: None,
+            tunnel_ttl: None,
         };
         let service = ServiceSpec::new(
             "bench",

@@ -58,7 +58,8 @@ pub trait TxQueue {
     /// What it takes.
     type Buf: PacketBuf;
     /// Takes as many frames from the front of `frames` as the queue has room for, removes them
-    /// from `frames`, and returns how many. The unsent tail stays with the caller, in order.
+    /// from `frames`, and returns how many. The unsent tail stays with the caller, in order, and so does
+    /// the vector's capacity.
     fn transmit(&mut self, frames: &mut Vec<Self::Buf>) -> usize;
 }
 

@@ -177,7 +177,8 @@ pub struct WorkerStats {
     pub waiting: Gauge,
     /// Frames made here: ARP, NDP, ICMP, resets. Not part of the sum above.
     pub originated: Counter,
-    /// Frames made here that could not be sent. Not part of the sum above.
+    /// Frames made here that could not be sent, and frames that waited for room in a transmit queue when
+    /// the link went down. Not part of the sum above.
     pub lost: Counter,
     /// Live sessions.
     pub sessions: Gauge,

@@ -46,7 +46,7 @@ drop_reasons! {
     L4Header "l4_header" "A transport header that does not fit into the packet.";
     UdpHeader "udp_header" "A UDP datagram that NAT would make look good: its length is less than a header's or more than the packet's, or it has no checksum over IPv6 (RFC 8200 section 8.1).";
     SourceRoute "source_route" "An IPv4 packet with a source route option (LSRR, SSRR), by which its sender chooses the way past filters (RFC 7126 section 4.3); a Linux host drops it too.";
-    MartianSource "martian_source" "A source address that cannot be: loopback, multicast, broadcast (also a port's network's), unspecified, or one of ours (LAND).";
+    MartianSource "martian_source" "A source address that cannot be: loopback, multicast, broadcast (also a port's network's), unspecified, one of ours (LAND), or of IPv6 a link-local one where the packet would leave its link.";
     MartianDestination "martian_destination" "A destination address that cannot be: loopback or unspecified, or for what is routed the broadcast address of a port's network.";
     NotLocal "not_local" "The packet is neither for a VIP or an address of ours, nor to or from a NAT real server.";
     LocalUnhandled "local_unhandled" "For an address of ours, but nothing listens and there is no kernel port.";
@@ -65,6 +65,7 @@ drop_reasons! {
     NoHeadroom "no_headroom" "The buffer has no room for the tunnel's headers.";
     NoBuffer "no_buffer" "The buffer pool is exhausted.";
     TxFull "tx_full" "The transmit queue and its backlog are full.";
+    LinkDown "link_down" "The port on the way has no link: look at its cable, its switch, and `ip link`; the TAP of a kernel port has to be set up (`ip link set NAME up`).";
     HandoverFull "handover_full" "The ring to the worker that owns the flow is full.";
     HandoverLoop "handover_loop" "Every worker was asked and none owns the packet.";
     FragmentInvalid "fragment_invalid" "A fragment that overlaps another or does not fit into a datagram.";
@@ -74,6 +75,8 @@ drop_reasons! {
     IcmpInvalid "icmp_invalid" "A malformed ICMP message or one with a wrong checksum.";
     IcmpLimited "icmp_limited" "More ICMP errors about one session, or about flows that no worker is known to own, than one worker passes on.";
     IcmpNoSession "icmp_no_session" "An ICMP error about a packet of no known session.";
+    EchoLimited "echo_limited" "More pings than one worker answers in a second: 1000, of one source 32.";
+    PuntLimited "punt_limited" "More packets for the kernel than one worker gives it in a second: 10000 of routing protocols, 2000 of ARP, NDP and the like, 10000 others, of one source 2000.";
 }
 
 /// What became of a packet.

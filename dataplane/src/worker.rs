@@ -24,6 +24,13 @@ pub enum Command {
     Announce(Vec<(PortId, IpAddr)>),
     /// Show all sessions, a few slots each poll.
     List(Arc<Listing>),
+    /// A port's link has come up or gone down. All are taken to be up at the start.
+    Link {
+        /// Which port.
+        port: PortId,
+        /// Whether there is a link.
+        up: bool,
+    },
 }
 
 /// Commands that one worker holds at most.
@@ -344,7 +351,9 @@ where
             };
             let sent = queues.tx.transmit(&mut out.frames);
             self.sending |= sent > 0 && !out.frames.is_empty();
-            if let Some(port) = self.engine.stats.ports.get(index) {
+            // What is left is looked through for its bytes, which a port that takes nothing does not need.
+            let port = self.engine.stats.ports.get(index).filter(|_| sent > 0);
+            if let Some(port) = port {
                 port.tx_packets.add(sent as u64);
                 port.tx_bytes.add(out.bytes_taken());
             }
@@ -356,6 +365,7 @@ where
             match command {
                 Command::Announce(addresses) => self.announcements.extend(addresses),
                 Command::List(listing) => self.listings.push((listing, Place::V4(0))),
+                Command::Link { port, up } => self.engine.set_link(port, up),
             }
         }
         for _ in 0..ANNOUNCE_STEP {

@@ -11,6 +11,8 @@
 
 #[path = "forwarding/balancing.rs"]
 mod balancing;
+#[path = "forwarding/decided.rs"]
+mod decided;
 #[path = "forwarding/fragments.rs"]
 mod fragments;
 #[path = "forwarding/hosts.rs"]
@@ -35,6 +37,8 @@ mod one_packet;
 mod persistence;
 #[path = "forwarding/persistence_workers.rs"]
 mod persistence_workers;
+#[path = "forwarding/policers.rs"]
+mod policers;
 #[path = "forwarding/policy.rs"]
 mod policy;
 #[path = "forwarding/quotes.rs"]
@@ -49,6 +53,8 @@ mod sessions;
 mod shared_sockets;
 #[path = "forwarding/sizes.rs"]
 mod sizes;
+#[path = "forwarding/stuck_ports.rs"]
+mod stuck_ports;
 #[path = "forwarding/tunnels.rs"]
 mod tunnels;
 #[path = "forwarding/workers.rs"]

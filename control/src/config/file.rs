@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::leaf::{
-    ByteSize, Count, HashKey, HttpAddr, MacAddr, MssClamp, Ports, RealAddr, Vip, Written,
+    ByteSize, Count, HashKey, HttpAddr, MacAddr, MssClamp, Ports, RealAddr, TunnelTtl, Vip, Written,
 };
 
 pub use policy::{Compat, Defence, Ipvs, OnDown};
@@ -163,8 +163,11 @@ pub struct Network {
 pub struct Route {
     /// The destination network.
     pub to: Written<IpNet>,
-    /// The gateway, on a port's own network.
+    /// The gateway, on a port's own network or with a link-local address.
     pub via: Written<IpAddr>,
+    /// The gateway's port, by its name: only for a link-local gateway, which could be on any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
 }
 
 /// One item of `network.neighbors`.
@@ -395,6 +398,9 @@ pub struct Tunnel {
     /// The outer source, one of Plimsoll's own addresses; that of the port on the way if omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Written<IpAddr>>,
+    /// The outer TTL or hop limit, 1 to 255, or `inherit`: the inner one's, as LVS has it.
+    #[serde(default)]
+    pub ttl: Written<TunnelTtl>,
 }
 
 /// `services[].tunnel.port` if it is omitted.

@@ -5,6 +5,7 @@ mod address;
 mod mss;
 mod ports;
 mod quantity;
+mod ttl;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,6 +18,7 @@ pub use mss::MssClamp;
 pub use ports::Ports;
 pub(crate) use quantity::print_duration;
 pub use quantity::{ByteSize, Count};
+pub use ttl::TunnelTtl;
 
 /// Why a text is not a value: what is wrong with it, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,4 +147,5 @@ pub(super) const LEAVES: &[LeafKind] = &[
     kind::<RealAddr>(),
     kind::<MssClamp>(),
     kind::<Ports>(),
+    kind::<TunnelTtl>(),
 ];

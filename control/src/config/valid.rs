@@ -233,6 +233,8 @@ pub struct Real {
     pub tunnel: Tunnel,
     /// Our end of the tunnel, of the real server's family, if it is not the address of the port on the way.
     pub tunnel_source: Option<IpAddr>,
+    /// The outer TTL or hop limit, not 0; `None` is the inner one's.
+    pub tunnel_ttl: Option<u8>,
 }
 
 /// How a real server is chosen.

@@ -209,7 +209,10 @@ impl Care {
             if *is_up {
                 info!(port, kernel, "link is up");
             } else {
-                warn!(port, kernel, "link is down");
+                warn!(
+                    port,
+                    kernel, "link is down: what would leave by it is dropped"
+                );
             }
             came_up |= *is_up && !kernel;
         }

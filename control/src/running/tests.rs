@@ -207,6 +207,7 @@ fn many_vips_are_announced_in_portions() {
         .collect();
     replace(&file, "services:", &all);
     replace(&file, "192.0.2.2/24", "192.0.2.254/24");
+    replace(&file, "via: 192.0.2.1 }", "via: 192.0.2.253 }");
     let loaded = config::load(file.path()).unwrap_or_else(|e| panic!("{}", e.report(false)));
     let delta = Difference::between(running.loaded().valid.reload(), loaded.valid.reload());
     let delta = compile::delta(&running.parts.ports, &delta, running.now());
@@ -234,4 +235,35 @@ fn a_link_that_cannot_be_asked_for_stays_as_it_was() {
     assert_eq!(look(DOWN), (vec![1], vec![true, false]));
     assert_eq!(look(UNKNOWN), (vec![], vec![true, false]));
     assert_eq!(look(UP), (vec![1], vec![true, true]));
+}
+
+#[test]
+fn workers_are_told_of_links_until_they_know() {
+    let (mut running, _file) = running();
+    let link = Arc::<AtomicU8>::default();
+    running.parts.devices[1] = Box::new(NoDevice(Arc::clone(&link)));
+    let told = |running: &Running| {
+        let commands = &running.workers()[0].commands;
+        std::iter::from_fn(|| commands.pop())
+            .map(|command| match command {
+                Command::Link { port, up } => (port, up),
+                other => panic!("{other:?}"),
+            })
+            .collect::<Vec<_>>()
+    };
+    link.store(UP, Ordering::Relaxed);
+    running.look_at_links();
+    assert_eq!(told(&running), [], "all links are up at the start");
+    link.store(DOWN, Ordering::Relaxed);
+    running.look_at_links();
+    running.look_at_links();
+    assert_eq!(told(&running), [(PortId(1), false)]);
+    // A queue that is full now is not for ever.
+    let commands = Arc::clone(&running.workers()[0].commands);
+    while commands.push(Command::Announce(Vec::new())).is_ok() {}
+    link.store(UP, Ordering::Relaxed);
+    running.look_at_links();
+    while commands.pop().is_some() {}
+    running.look_at_links();
+    assert_eq!(told(&running), [(PortId(1), true)]);
 }

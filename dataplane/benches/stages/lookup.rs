@@ -56,6 +56,7 @@ fn routes(count: u16) -> Box<Asked> {
         .map(|number| RouteSpec {
             to: IpNet::V4(Ipv4Net::new_assert(first(number), 24)),
             via: [203, 0, 113, if number % 2 == 0 { 1 } else { 3 }].into(),
+            port: None,
         })
         .collect();
     let asked = Asked {

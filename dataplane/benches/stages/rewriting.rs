@@ -159,6 +159,7 @@ fn tunnelled(ip: Ip, kind: TunnelKind) -> Box<Tunnelled> {
         flow: 0x1234_5678_9abc_def0,
         id: 1,
         may_be_cut: false,
+        ttl: None,
     };
     Box::new(Tunnelled {
         outer,

@@ -115,6 +115,7 @@ pub(crate) fn service(
         forward,
         tunnel: TunnelKind::Ipip,
         tunnel_source: None,
+        tunnel_ttl: None,
     };
     ServiceSpec::new(
         format!("service-{number}"),
@@ -157,7 +158,11 @@ pub(crate) fn spec(services: Vec<ServiceSpec>) -> Spec {
         routes: anywhere
             .into_iter()
             .zip(routers)
-            .map(|(to, via)| RouteSpec { to, via })
+            .map(|(to, via)| RouteSpec {
+                to,
+                via,
+                port: None,
+            })
             .collect(),
         neighbours: reals
             .chain(routers.map(|router| (router, ROUTER_MAC)))

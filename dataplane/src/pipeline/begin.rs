@@ -2,6 +2,8 @@
 //! service's datagram too, which makes no entry. Persistence is `persist.rs`'s.
 //! Sends nothing itself; `forward.rs` does.
 
+use std::net::IpAddr;
+
 use super::admit::{Admission, count_entered};
 use super::icmp::is_icmp_checksum_valid;
 use super::idle::note_numbers;
@@ -61,7 +63,7 @@ impl<P: Pool> Engine<P> {
             self.refuse_as_host(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoSession);
         }
-        if snapshot.is_martian_source(key.client.into()) {
+        if snapshot.is_martian_source(key.client.into()) || is_link_local(key.client.into()) {
             return Action::Drop(DropReason::MartianSource);
         }
         if nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
@@ -277,6 +279,16 @@ const fn direction_of(method: ForwardMethod) -> Direction {
     match method {
         ForwardMethod::Nat => Direction::Input,
         ForwardMethod::Direct | ForwardMethod::Tunnel => Direction::InputOnly,
+    }
+}
+
+/// Whether an address means something on its own link only, so that nothing from it goes on to another (RFC
+/// 4291 section 2.5.6). 169.254.0.0/16 is let through as by LVS: links and health checkers in clouds have
+/// such addresses.
+pub(super) const fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::{Cut, Engine, Fate, Message, Waiting};
-use crate::io::{BURST, PacketBuf, Pool};
+use crate::io::{PacketBuf, Pool};
 use crate::neighbour::{Claim, Request};
 use crate::rewrite::fragment::{PieceHeader, split_v4, split_v6};
 use crate::snapshot::Snapshot;
@@ -17,9 +17,11 @@ use crate::wire::{Mac, arp, ndp};
 /// Frames that wait for room in one transmit queue at most.
 pub(super) const BACKLOG: usize = 1024;
 
-/// Frames to be sent by one port, oldest first.
+/// Frames to be sent by one port, oldest first. A port that cannot send fills its own and no other.
 #[derive(Debug)]
 pub(crate) struct Outgoing<B> {
+    /// Never more than there is capacity for from the start: none while the link is down. So the vector's own
+    /// check of its capacity is the only one that a frame pays.
     pub(crate) frames: Vec<B>,
     /// All of them together.
     bytes: u64,
@@ -28,16 +30,43 @@ pub(crate) struct Outgoing<B> {
 impl<B: PacketBuf> Outgoing<B> {
     pub(super) fn new() -> Self {
         Self {
-            // The short way looks for room once a burst, before what is made here takes some of it.
-            frames: Vec::with_capacity(BACKLOG + BURST),
+            frames: Vec::with_capacity(BACKLOG),
             bytes: 0,
         }
     }
 
+    /// Adds a frame, or says why there is no room for it.
     #[inline(always)]
-    pub(super) fn push(&mut self, frame: B) {
+    pub(super) fn push(&mut self, frame: B) -> Result<(), DropReason> {
+        if self.frames.len() == self.frames.capacity() {
+            return Err(self.why_full());
+        }
         self.bytes += frame.bytes().len() as u64;
         self.frames.push(frame);
+        Ok(())
+    }
+
+    #[cold]
+    fn why_full(&self) -> DropReason {
+        if self.is_down() {
+            DropReason::LinkDown
+        } else {
+            DropReason::TxFull
+        }
+    }
+
+    fn is_down(&self) -> bool {
+        self.frames.capacity() == 0
+    }
+
+    /// The port's link goes down or comes up. Returns how many frames were given up.
+    fn set_link(&mut self, up: bool) -> usize {
+        if self.is_down() != up {
+            return 0;
+        }
+        let capacity = if up { BACKLOG } else { 0 };
+        self.bytes = 0;
+        std::mem::replace(&mut self.frames, Vec::with_capacity(capacity)).len()
     }
 
     /// The bytes of the frames that have been taken from `frames` since the last call.
@@ -56,13 +85,21 @@ impl<P: Pool> Engine<P> {
             self.drop_frame(fate, DropReason::NoRoute);
             return;
         };
-        if queue.frames.len() >= BACKLOG {
-            self.drop_frame(fate, DropReason::TxFull);
+        if let Err(reason) = queue.push(frame) {
+            self.drop_frame(fate, reason);
             return;
         }
-        queue.push(frame);
         if let Some(Fate { verdict, frames }) = fate {
             self.stats.count(verdict, u64::from(frames));
+        }
+    }
+
+    /// A port's link goes down or comes up: what waits for it to send is of no use any more, and what comes is
+    /// dropped at once. Whatever the driver did with it, nobody would get it.
+    pub(crate) fn set_link(&mut self, port: PortId, up: bool) {
+        if let Some(queue) = self.out.get_mut(usize::from(port.0)) {
+            let lost = queue.set_link(up);
+            self.stats.lost.add(lost as u64);
         }
     }
 
@@ -327,10 +364,11 @@ impl<P: Pool> Engine<P> {
         let Some(own) = snapshot.ports.get(usize::from(port.0)) else {
             return;
         };
-        let source = snapshot
-            .routes
-            .egress(address)
-            .and_then(|egress| egress.source);
+        // No route leads to a link-local gateway: its port is known.
+        let source = match snapshot.routes.egress(address) {
+            Some(egress) => egress.source,
+            None => own.source_for(address),
+        };
         match (address, source) {
             (IpAddr::V4(target), Some(IpAddr::V4(source))) => {
                 let request = arp::Packet::request(own.mac, source.into(), target.into());

@@ -200,9 +200,11 @@ impl<P: Pool> Engine<P> {
             };
             match self.pass(snapshot, reals, &mut frame, known, now) {
                 Some(Passed::To(to)) => {
-                    if let Some(queue) = self.out.get_mut(usize::from(to.0)) {
-                        queue.push(frame);
-                        forwarded += 1;
+                    let queue = self.out.get_mut(usize::from(to.0));
+                    match queue.map(|queue| queue.push(frame)) {
+                        Some(Ok(())) => forwarded += 1,
+                        Some(Err(reason)) => self.stats.count(Verdict::Dropped(reason), 1),
+                        None => self.stats.count(Verdict::Dropped(DropReason::NoRoute), 1),
                     }
                 }
                 Some(Passed::Drop(reason)) => self.stats.count(Verdict::Dropped(reason), 1),
@@ -359,6 +361,7 @@ impl<P: Pool> Engine<P> {
             },
             id: number,
             may_be_cut: !(real.policy.path_mtu || size_of::<A>() > size_of::<V4>()),
+            ttl: real.tunnel_ttl,
         };
         tunnel::encapsulate(frame, &outer)?;
         let ether_type = if real.address.is_ipv6() {
@@ -479,6 +482,7 @@ impl<P: Pool> Engine<P> {
                     source: source.into(),
                     real: address.into(),
                     may_be_cut: !real.policy.path_mtu,
+                    ttl: real.tunnel_ttl,
                 }),
                 _ => None,
             },

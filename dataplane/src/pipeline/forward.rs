@@ -190,6 +190,7 @@ impl<P: Pool> Engine<P> {
             },
             id,
             may_be_cut: will_be_cut || !is_told,
+            ttl: real.tunnel_ttl,
         };
         if let Err(reason) = tunnel::encapsulate(frame, &outer) {
             return Action::Drop(reason);

@@ -67,7 +67,7 @@ impl<P: Pool> Engine<P> {
         }
         let ours = snapshot.is_ours(packet.addresses.destination());
         if is_echo && ours {
-            return self.answer_echo(snapshot, frame, packet, origin);
+            return self.answer_echo(snapshot, frame, packet, origin, now);
         }
         if is_error {
             return self.relay_error::<A, F>(snapshot, frame, packet, origin, now);
@@ -98,9 +98,13 @@ impl<P: Pool> Engine<P> {
         frame: &mut F,
         packet: &Packet,
         origin: Origin,
+        now: Time,
     ) -> Action {
         if !is_icmp_checksum_valid(frame.bytes(), packet) {
             return Action::Drop(DropReason::IcmpInvalid);
+        }
+        if !self.policer.may_answer(packet, now) {
+            return Action::Drop(DropReason::EchoLimited);
         }
         let Some(packet) = &strip(frame, packet) else {
             return Action::Drop(DropReason::Truncated);

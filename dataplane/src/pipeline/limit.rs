@@ -13,24 +13,31 @@ const PER_SECOND: u64 = 1000;
 /// A token bucket over all messages of a kind (RFC 1812 section 4.3.2.8).
 #[derive(Debug)]
 pub(super) struct ErrorLimit {
+    per_second: u64,
     tokens: u64,
     filled_at: Time,
 }
 
 impl Default for ErrorLimit {
     fn default() -> Self {
-        Self {
-            tokens: PER_SECOND,
-            filled_at: Time::default(),
-        }
+        Self::new(PER_SECOND)
     }
 }
 
 impl ErrorLimit {
+    /// So many per second, and at once: a multiple of 1000.
+    pub(super) fn new(per_second: u64) -> Self {
+        Self {
+            per_second,
+            tokens: per_second,
+            filled_at: Time::default(),
+        }
+    }
+
     pub(super) fn allow(&mut self, now: Time) -> bool {
-        // One token a millisecond.
-        let earned = now.ms_since(self.filled_at) * PER_SECOND / 1000;
-        self.tokens = (self.tokens + earned).min(PER_SECOND);
+        // A token or more each millisecond.
+        let earned = now.ms_since(self.filled_at) * self.per_second / 1000;
+        self.tokens = (self.tokens + earned).min(self.per_second);
         self.filled_at = self.filled_at.max(now);
         let allowed = self.tokens > 0;
         self.tokens = self.tokens.saturating_sub(1);
@@ -67,11 +74,12 @@ const BUCKETS: usize = 4096;
 /// own; another is only held up if both of its buckets are among the emptied ones.
 #[derive(Debug)]
 pub(super) struct FlowLimit {
+    per_bucket: u16,
     buckets: Box<[Bucket]>,
     hasher: RandomState,
 }
 
-/// Room for [`PER_FLOW`] tokens.
+/// Room for as many tokens as are earned in a second.
 #[derive(Debug, Clone, Copy, Default)]
 struct Bucket {
     /// Tokens taken and not yet earned back.
@@ -82,7 +90,13 @@ struct Bucket {
 
 impl FlowLimit {
     pub(super) fn new(hasher: RandomState) -> Self {
+        Self::of(PER_FLOW, hasher)
+    }
+
+    /// A limit for whatever `allow` is given, of twice so many per second.
+    pub(super) fn of(per_bucket: u16, hasher: RandomState) -> Self {
         Self {
+            per_bucket,
             buckets: vec![Bucket::default(); BUCKETS].into(),
             hasher,
         }
@@ -93,24 +107,24 @@ impl FlowLimit {
         let hash = self.hasher.hash_one(flow);
         [hash, hash >> 32].into_iter().any(|hash| {
             let place = usize::try_from(hash % BUCKETS as u64).unwrap_or(0);
-            let bucket = self.buckets.get_mut(place);
-            bucket.is_some_and(|bucket| bucket.take(now))
+            let (bucket, most) = (self.buckets.get_mut(place), self.per_bucket);
+            bucket.is_some_and(|bucket| bucket.take(most, now))
         })
     }
 }
 
 impl Bucket {
     #[expect(clippy::cast_possible_truncation, reason = "modulo 2^32, as stated")]
-    fn take(&mut self, now: Time) -> bool {
+    fn take(&mut self, most: u16, now: Time) -> bool {
         let now = now.as_ms() as u32;
         let passed = now.wrapping_sub(self.counted_at);
-        let earned = u64::from(passed) * u64::from(PER_FLOW) / 1000;
+        let earned = u64::from(passed) * u64::from(most) / 1000;
         if earned > 0 || self.used == 0 {
             let earned = u16::try_from(earned).unwrap_or(u16::MAX);
             self.used = self.used.saturating_sub(earned);
             self.counted_at = now;
         }
-        let allowed = self.used < PER_FLOW;
+        let allowed = self.used < most;
         self.used += u16::from(allowed);
         allowed
     }

@@ -21,6 +21,7 @@ mod one_packet;
 mod owner;
 mod path_mtu;
 mod persist;
+mod policer;
 mod refuse;
 mod transit;
 mod tunnel_errors;
@@ -54,7 +55,7 @@ use crate::verdict::{DropReason, Verdict};
 
 pub use message::{Inboxes, Message, Whole, inboxes};
 
-use deliver::{BACKLOG, Outgoing};
+use deliver::Outgoing;
 use established::{Glances, Kind, lookahead};
 use message::Cut;
 
@@ -195,6 +196,7 @@ pub(crate) struct Engine<P: Pool> {
     searched: limit::FlowLimit,
     /// What the packet at hand was, if it will have to wait for a neighbour.
     received: Option<Received>,
+    policer: policer::Policer,
     path_mtus: path_mtu::PathMtus,
     ways: way::Ways,
     lately: lately::Lately,
@@ -231,6 +233,7 @@ impl<P: Pool> Engine<P> {
             shedder: Shedder::default(),
             flush: flush::Flush::default(),
             defended: HashMap::with_hasher(hasher.clone()),
+            policer: policer::Policer::new(&hasher),
             path_mtus: path_mtu::PathMtus::new(hasher.clone()),
             ways: way::Ways::new(),
             lately: lately::Lately::new(),
@@ -279,11 +282,7 @@ impl<P: Pool> Engine<P> {
             cut: None,
         };
         self.renew_ways(snapshot, now);
-        let has_room = self
-            .out
-            .iter()
-            .all(|queue| queue.frames.len() + BURST <= BACKLOG);
-        let own = snapshot.workers.get(self.start.worker).filter(|_| has_room);
+        let own = snapshot.workers.get(self.start.worker);
         let Some(WorkerTable { reals, .. }) = own else {
             for frame in frames.drain(..) {
                 let parse = parse(frame.bytes());
@@ -377,6 +376,13 @@ impl<P: Pool> Engine<P> {
             } => {
                 let fate = Fate { verdict, frames: 1 };
                 self.send_cut(snapshot, frame.bytes(), port, next_hop, cut, fate, now);
+            }
+            Action::Emit {
+                verdict: Verdict::Punted,
+                ..
+            } if !self.may_punt(frame.bytes(), now) => {
+                let verdict = Verdict::Dropped(DropReason::PuntLimited);
+                self.stats.count(verdict, 1);
             }
             Action::Emit { port, verdict } => {
                 self.emit(frame, port, Some(Fate { verdict, frames: 1 }));

@@ -1,6 +1,7 @@
 //! Plain routing for NAT's real servers, whose gateway this machine is: what they send besides the
 //! replies of sessions, and what comes back for it. Others' packets are routed only where that is wanted.
 
+use super::begin::is_link_local;
 use super::forward::{fit, route};
 use super::{Action, Engine, Origin};
 use crate::flow::{V4, V6};
@@ -44,7 +45,8 @@ impl<P: Pool> Engine<P> {
         origin: Origin,
         now: Time,
     ) -> Action {
-        if snapshot.is_martian_source(packet.addresses.source()) {
+        let source = packet.addresses.source();
+        if snapshot.is_martian_source(source) || is_link_local(source) {
             return Action::Drop(DropReason::MartianSource);
         }
         if snapshot.is_broadcast(packet.addresses.destination()) {

@@ -47,6 +47,8 @@ pub struct Outer {
     pub id: u16,
     /// Whether anybody may, whatever the inner one says: it is too long, or nobody looks at that.
     pub may_be_cut: bool,
+    /// The TTL or hop limit; `None` is the inner one's, which may not suffice for the way to the other end.
+    pub ttl: Option<u8>,
 }
 
 /// A tunnel by IP in IP between two IPv4 addresses: what `encapsulate` makes of it, known beforehand.
@@ -58,6 +60,8 @@ pub struct Ipip {
     pub real: V4,
     /// Whether anybody may fragment it, whatever the inner packet says.
     pub may_be_cut: bool,
+    /// The TTL; `None` is the inner packet's.
+    pub ttl: Option<u8>,
 }
 
 impl Ipip {
@@ -85,7 +89,7 @@ impl Ipip {
             source: self.source,
             destination: self.real,
             protocol: ipv4::IPIP,
-            ttl: plain.ttl.saturating_sub(1),
+            ttl: self.ttl.unwrap_or(plain.ttl.saturating_sub(1)),
             tos: outer_tos(tos),
             id: if dont_fragment { 0 } else { id },
             dont_fragment,
@@ -183,6 +187,7 @@ pub fn encapsulate<F: PacketBuf>(frame: &mut F, tunnel: &Outer) -> Result<(), Dr
     let datagram = frame.bytes().get(ETHERNET..).unwrap_or_default();
     let mut inner = inner(datagram).ok_or(DropReason::Truncated)?;
     inner.dont_fragment &= !tunnel.may_be_cut;
+    inner.ttl = tunnel.ttl.unwrap_or(inner.ttl);
     let overhead = overhead(tunnel.kind, tunnel.real);
     frame
         .prepend(overhead)

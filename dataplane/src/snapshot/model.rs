@@ -189,6 +189,8 @@ pub struct RealServer {
     pub tunnel: TunnelKind,
     /// Our end of the tunnel, if it is not the address of the port on the way.
     pub tunnel_source: Option<IpAddr>,
+    /// The outer TTL of the tunnel, if it is not the inner one's.
+    pub tunnel_ttl: Option<u8>,
     /// The tunnel about whose packets errors come back, if there is one.
     pub errors_come_back: Option<TunnelKind>,
     /// Its service's, also after it was removed.

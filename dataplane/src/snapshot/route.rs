@@ -57,9 +57,13 @@ impl Routes {
         let on_link = Self::of(&links);
         let mut all: BTreeMap<IpNet, Hop> = links.into_iter().collect();
         for route in routes {
-            if let Some(link) = on_link.lookup(route.via) {
+            let link = match route.port {
+                Some(port) => link_of(ports, port, route.via),
+                None => on_link.lookup(route.via).copied(),
+            };
+            if let Some(link) = link {
                 let gateway = Some(route.via);
-                all.insert(route.to.trunc(), Hop { gateway, ..*link });
+                all.insert(route.to.trunc(), Hop { gateway, ..link });
             }
         }
         let all: Vec<_> = all.into_iter().collect();
@@ -109,6 +113,17 @@ impl Routes {
             IpAddr::V6(address) => self.v6.find(address.to_bits()),
         }
     }
+}
+
+/// The link of a port, on which a neighbour of this family is.
+fn link_of(ports: &[PortSpec], id: PortId, neighbour: IpAddr) -> Option<Hop> {
+    let port = ports.get(usize::from(id.0))?;
+    Some(Hop {
+        port: id,
+        gateway: None,
+        source: port.source_for(neighbour),
+        mtu: port.mtu,
+    })
 }
 
 /// The addresses from `first` to `last`.
@@ -196,6 +211,7 @@ mod tests {
         RouteSpec {
             to: to.parse().unwrap(),
             via: via.parse().unwrap(),
+            port: None,
         }
     }
 

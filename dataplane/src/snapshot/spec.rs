@@ -85,6 +85,15 @@ pub struct PortSpec {
     pub role: PortRole,
 }
 
+impl PortSpec {
+    /// The address from which the port speaks to `neighbour`: its first one of the same family.
+    #[must_use]
+    pub fn source_for(&self, neighbour: IpAddr) -> Option<IpAddr> {
+        let mut addresses = self.addresses.iter().map(IpNet::addr);
+        addresses.find(|address| address.is_ipv4() == neighbour.is_ipv4())
+    }
+}
+
 /// What stands at a port's other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortRole {
@@ -107,6 +116,8 @@ pub struct RouteSpec {
     pub to: IpNet,
     /// The gateway, an on-link address.
     pub via: IpAddr,
+    /// The gateway's port, where its address does not say so: a link-local one is on every link.
+    pub port: Option<PortId>,
 }
 
 /// One virtual service.
@@ -185,4 +196,6 @@ pub struct RealSpec {
     pub tunnel: TunnelKind,
     /// Our end of a tunnel to it, one of our own addresses; else that of the port on the way.
     pub tunnel_source: Option<IpAddr>,
+    /// The outer TTL or hop limit of a tunnel to it, not 0; `None` is the inner one's.
+    pub tunnel_ttl: Option<u8>,
 }

@@ -107,6 +107,7 @@ pub(crate) fn real(address: &str, port: u16, forward: ForwardMethod) -> RealSpec
         forward,
         tunnel: TunnelKind::Ipip,
         tunnel_source: None,
+        tunnel_ttl: None,
     }
 }
 
@@ -146,6 +147,7 @@ fn ways() -> Vec<RouteSpec> {
         .map(|(to, via)| RouteSpec {
             to: to.parse().unwrap(),
             via: ip(via),
+            port: None,
         })
         .to_vec()
 }

@@ -389,3 +389,33 @@ fn what_every_link_of_ipv6_carries_is_cut_outside_rather_than_refused() {
     assert_eq!(told(&mut rig, CLIENT6, VIP6), Some(1280));
     finish(rig);
 }
+
+#[test]
+fn the_outer_header_has_the_inner_ones_hops_or_those_that_were_asked_for() {
+    for kind in KINDS {
+        for (client, vip) in [(CLIENT, VIP), (CLIENT6, VIP6)] {
+            for reals in [REALS, REALS6] {
+                for (ttl, expected) in [(None, 9), (Some(1), 1), (Some(255), 255)] {
+                    let mut spec = tunnel_of(kind, reals, reals);
+                    for real in spec.services.iter_mut().flat_map(|one| &mut one.reals) {
+                        real.tunnel_ttl = ttl;
+                    }
+                    let mut rig = Rig::new(1, &spec);
+                    // The first takes the long way, the others the short one.
+                    for flags in [SYN, ACK, ACK] {
+                        let ask = from_wan(client, vip).ttl(10).tcp(4000, 80).flags(flags);
+                        let sent = rig.pass(WAN, &ask.build());
+                        let outer = &sent[0].1[14..];
+                        let hops = if outer[0] >> 4 == 6 {
+                            outer[7]
+                        } else {
+                            outer[8]
+                        };
+                        assert_eq!(hops, expected, "{kind:?} {client} {ttl:?}");
+                    }
+                    finish(rig);
+                }
+            }
+        }
+    }
+}

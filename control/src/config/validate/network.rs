@@ -66,6 +66,24 @@ impl Net {
         }
     }
 
+    /// Why no host of a port's network can have `address`, if so: it is the network's own or its broadcast
+    /// address. Networks of two addresses have neither (RFC 3021).
+    pub(super) fn broadcast(&self, address: IpAddr) -> Option<String> {
+        self.on_link.iter().find_map(|(net, _)| {
+            if matches!(net, IpNet::V6(_)) || net.prefix_len() >= 31 {
+                return None;
+            }
+            let network = net.trunc();
+            if address == net.network() {
+                Some(format!("the address of the network {network} itself"))
+            } else if address == net.broadcast() {
+                Some(format!("the broadcast address of {network}"))
+            } else {
+                None
+            }
+        })
+    }
+
     /// The networks of the ports in one family, for messages.
     pub(super) fn networks(&self, like: IpAddr) -> String {
         let nets: Vec<String> = self
@@ -151,7 +169,31 @@ fn check_routes(config: &Config, net: &mut Net, findings: &mut Findings<'_, '_>)
                 here("via"),
                 format!("{via} is Plimsoll's own address; expected a gateway's"),
             ));
+        } else if let Some(why) = net.broadcast(via) {
+            findings.add(Finding::error(
+                here("via"),
+                format!("{via} is {why}; expected a gateway's address"),
+            ));
+        } else if is_link_local(via) {
+            if let Some(port) = link_local_port(config, at, findings) {
+                net.routes.push(Route { to, via, port });
+            }
         } else if let Some(port) = net.port(via) {
+            if let Some(name) = &route.port
+                && config
+                    .dataplane
+                    .ports
+                    .get(port)
+                    .is_some_and(|own| own.name != *name)
+            {
+                findings.add(
+                    Finding::error(
+                        here("port"),
+                        format!("the gateway {via} is not on port `{}`", name.escape_debug()),
+                    )
+                    .help("leave `port` out: the gateway's address says where it is"),
+                );
+            }
             net.routes.push(Route { to, via, port });
         } else if !net.gaps.ports {
             findings.add(
@@ -166,6 +208,59 @@ fn check_routes(config: &Config, net: &mut Net, findings: &mut Findings<'_, '_>)
             );
         }
     }
+}
+
+/// Whether every link has such an address, so that it does not say which is meant (RFC 4291 section 2.5.6).
+const fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+/// The port of the link-local gateway of the route at `at`.
+fn link_local_port(config: &Config, at: usize, findings: &mut Findings<'_, '_>) -> Option<usize> {
+    let route = config.network.routes.get(at)?;
+    let via = route.via.0;
+    let names: Vec<&str> = config
+        .dataplane
+        .ports
+        .iter()
+        .map(|port| port.name.as_str())
+        .collect();
+    let Some(name) = &route.port else {
+        findings.add(
+            Finding::error(
+                steps!["network", "routes", at, "via"],
+                format!("{via} could be on any link: the route lacks its `port`"),
+            )
+            .help(format!("add the gateway's port: {}", names.join(" or "))),
+        );
+        return None;
+    };
+    let here = steps!["network", "routes", at, "port"];
+    let Some(port) = names.iter().position(|known| known == name) else {
+        findings.add(
+            Finding::error(here, format!("no port is named `{}`", name.escape_debug()))
+                .help(format!("the ports are {}", names.join(", "))),
+        );
+        return None;
+    };
+    let addresses = config.dataplane.ports.get(port).map(|port| &port.addresses);
+    if !addresses.is_some_and(|nets| nets.iter().any(|net| net.0.addr().is_ipv6())) {
+        findings.add(
+            Finding::error(
+                here,
+                format!(
+                    "port `{}` has no IPv6 address from which to ask for {via}",
+                    name.escape_debug()
+                ),
+            )
+            .help("give it one: dataplane.ports[].addresses"),
+        );
+        return None;
+    }
+    Some(port)
 }
 
 fn check_neighbors(config: &Config, net: &mut Net, findings: &mut Findings<'_, '_>) {
@@ -190,6 +285,11 @@ fn check_neighbors(config: &Config, net: &mut Net, findings: &mut Findings<'_, '
                 format!("{address} is Plimsoll's own address, not a neighbour's"),
             ));
         } else if let Some(why) = not_a_host(address) {
+            findings.add(Finding::error(
+                here("address"),
+                format!("{address} is {why}; expected a host's"),
+            ));
+        } else if let Some(why) = net.broadcast(address) {
             findings.add(Finding::error(
                 here("address"),
                 format!("{address} is {why}; expected a host's"),

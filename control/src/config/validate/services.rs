@@ -43,6 +43,7 @@ pub(super) fn check(config: &Config, net: &Net, findings: &mut Findings<'_, '_>)
         reached: HashMap::new(),
         narrow: HashSet::new(),
     };
+    gateways(&context, findings);
     let mut names = HashMap::new();
     let mut services = Vec::with_capacity(config.services.len());
     for (at, service) in config.services.iter().enumerate() {
@@ -95,6 +96,40 @@ pub(super) fn offered<E: Offered>(
         );
     }
     works
+}
+
+/// Whether a route's gateway is not behind a virtual address, for which Plimsoll answers ARP and NDP itself.
+fn gateways(context: &Context<'_>, findings: &mut Findings<'_, '_>) {
+    let config = context.config;
+    for (at, route) in config.network.routes.iter().enumerate() {
+        let via = route.via.0;
+        if !context.vips.contains(via) {
+            continue;
+        }
+        let holds = |service: &&WrittenService| {
+            VirtualAddresses::of(std::slice::from_ref(*service)).contains(via)
+        };
+        let Some((nth, service)) = (0..)
+            .zip(&config.services)
+            .find(|(_, service)| holds(service))
+        else {
+            continue;
+        };
+        findings.add(
+            Finding::error(
+                steps!["network", "routes", at, "via"],
+                format!(
+                    "the gateway {via} is a virtual address of the service `{}`",
+                    service.name.escape_debug()
+                ),
+            )
+            .help("Plimsoll would answer ARP and NDP for its own gateway, and take its packets")
+            .also(
+                steps!["services", nth, "vip"],
+                "the virtual address is here",
+            ),
+        );
+    }
 }
 
 impl Context<'_> {
@@ -196,6 +231,7 @@ impl Context<'_> {
                     forward,
                     tunnel: tunnel.tunnel,
                     tunnel_source: tunnel.source,
+                    tunnel_ttl: tunnel.ttl,
                 });
             }
         }

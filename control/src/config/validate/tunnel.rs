@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use super::super::file::{Tunnel as Written, TunnelChecksum};
+use super::super::leaf::TunnelTtl;
 use super::super::tree::Step;
 use super::super::valid::Tunnel;
 use super::network::Net;
@@ -16,6 +17,8 @@ pub(super) struct Encapsulation {
     pub(super) tunnel: Tunnel,
     /// Our end, if it was chosen.
     pub(super) source: Option<IpAddr>,
+    /// The outer TTL, if it is not the inner one's.
+    pub(super) ttl: Option<u8>,
 }
 
 /// What the outer IPv4 or IPv6 header and what follows it add.
@@ -73,6 +76,10 @@ pub(super) fn encapsulation(
             },
         },
         source: source(written, net, place, findings),
+        ttl: match written.ttl.0 {
+            TunnelTtl::Inherit => None,
+            TunnelTtl::Hops(hops) => Some(hops),
+        },
     }
 }
 

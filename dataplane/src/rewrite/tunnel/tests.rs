@@ -18,6 +18,7 @@ const OUTER: Outer = Outer {
     flow: 0,
     id: 77,
     may_be_cut: false,
+    ttl: None,
 };
 
 fn packet() -> PacketBuilder {

@@ -62,6 +62,7 @@ fn real(last: u8) -> RealSpec {
         forward: ForwardMethod::Direct,
         tunnel: TunnelKind::Ipip,
         tunnel_source: None,
+        tunnel_ttl: None,
     }
 }
 

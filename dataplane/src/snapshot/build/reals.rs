@@ -94,6 +94,7 @@ impl Builder {
             || old.forward != spec.forward
             || old.tunnel != spec.tunnel
             || old.tunnel_source != spec.tunnel_source
+            || old.tunnel_ttl != spec.tunnel_ttl
             || old.policy != parent.service.policy
             || old.timeouts != parent.timeouts;
         if !changed {
@@ -114,6 +115,7 @@ impl Builder {
             real.forward = spec.forward;
             real.tunnel = spec.tunnel;
             real.tunnel_source = spec.tunnel_source;
+            real.tunnel_ttl = spec.tunnel_ttl;
             real.policy = parent.service.policy;
             real.timeouts = parent.timeouts;
             real.configured = true;
@@ -200,6 +202,7 @@ fn vacant() -> RealServer {
         forward: ForwardMethod::Direct,
         tunnel: TunnelKind::Ipip,
         tunnel_source: None,
+        tunnel_ttl: None,
         errors_come_back: None,
         policy: Policy::default(),
         timeouts: Timeouts::default(),

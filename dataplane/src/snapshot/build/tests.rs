@@ -33,6 +33,7 @@ fn real(last: u8, weight: u32, forward: ForwardMethod) -> RealSpec {
         forward,
         tunnel: TunnelKind::Ipip,
         tunnel_source: None,
+        tunnel_ttl: None,
     }
 }
 
@@ -327,6 +328,7 @@ fn new_routes_are_new_ways_to_the_same_real_servers() {
     spec.routes.push(RouteSpec {
         to: "203.0.113.0/24".parse().unwrap(),
         via: ip(254),
+        port: None,
     });
     let second = builder.build(&spec, true);
     let way = second.real(id).unwrap().egress.unwrap();
@@ -352,6 +354,7 @@ fn a_removed_real_server_with_sessions_follows_changed_routes() {
     let way = |via| RouteSpec {
         to: "203.0.113.0/24".parse().unwrap(),
         via: ip(via),
+        port: None,
     };
     spec.routes = vec![way(254)];
     let first = builder.build(&spec, true);

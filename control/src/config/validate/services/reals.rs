@@ -34,7 +34,7 @@ impl VirtualAddresses {
         Self { nets, lengths }
     }
 
-    fn contains(&self, address: IpAddr) -> bool {
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
         let mut nets = self.lengths.iter();
         nets.any(|length| {
             IpNet::new(address, *length).is_ok_and(|net| self.nets.contains(&net.trunc()))
@@ -54,6 +54,13 @@ impl Context<'_> {
         let here = with(place, "address");
         let ip = address.ip();
         if let Some(why) = not_a_host(ip) {
+            findings.add(Finding::error(
+                here,
+                format!("{ip} is {why}, which cannot be a real server's"),
+            ));
+            return;
+        }
+        if let Some(why) = self.net.broadcast(ip) {
             findings.add(Finding::error(
                 here,
                 format!("{ip} is {why}, which cannot be a real server's"),

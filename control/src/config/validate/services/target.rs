@@ -9,6 +9,7 @@ use super::super::super::file::{Rule as WrittenRule, Service as WrittenService};
 use super::super::super::leaf::{self, Leaf as _, Written};
 use super::super::super::tree::Step;
 use super::super::super::valid::{Identity, Mark, Rule, Target, Vip};
+use super::super::network::Net;
 use super::super::{Finding, Findings, not_a_host, steps};
 use super::{Context, offered, with};
 
@@ -32,7 +33,7 @@ impl Context<'_> {
             );
         }
         match (&written.vip, &written.rules) {
-            (Some(vip), None) => vip_target(at, vip, written, findings),
+            (Some(vip), None) => vip_target(at, vip, written, self.net, findings),
             (None, Some(rules)) => self.match_target(at, rules, written, findings),
             (Some(_), Some(_)) => {
                 findings.add(
@@ -174,6 +175,7 @@ fn vip_target(
     at: usize,
     vip: &Written<leaf::Vip>,
     written: &WrittenService,
+    ports: &Net,
     findings: &mut Findings<'_, '_>,
 ) -> Option<Target> {
     let here = || steps!["services", at, "vip"];
@@ -191,6 +193,15 @@ fn vip_target(
         findings.add(Finding::error(here(), message));
     }
     let longest = if vip.address.is_ipv4() { 32 } else { 128 };
+    if vip.prefix.is_none_or(|prefix| prefix == longest)
+        && let Some(why) = ports.broadcast(vip.address)
+    {
+        let message = format!(
+            "{} is {why}, which cannot be a virtual address",
+            vip.address
+        );
+        findings.add(Finding::error(here(), message));
+    }
     let net = IpNet::new(vip.address, vip.prefix.unwrap_or(longest)).ok()?;
     if net != net.trunc() {
         let meant = leaf::Vip {

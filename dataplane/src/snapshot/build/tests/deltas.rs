@@ -274,6 +274,7 @@ fn a_change_of_routes_reaches_every_real_server() {
     state.routes.push(RouteSpec {
         to: "203.0.113.0/24".parse().unwrap(),
         via: ip(254),
+        port: None,
     });
     let delta = Delta {
         network: Some(state.network()),
