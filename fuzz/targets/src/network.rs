@@ -77,6 +77,7 @@ fn services(forward: ForwardMethod) -> Vec<ServiceSpec> {
                 forward,
                 tunnel,
                 tunnel_source: None,
+                tunnel_ttl: None,
             });
             let mut service = ServiceSpec::new(
                 format!("{protocol} {vip} {port}"),
@@ -133,6 +134,7 @@ pub(crate) fn spec(forward: ForwardMethod, parts: usize) -> Spec {
             .map(|(to, via)| RouteSpec {
                 to: to.parse().unwrap(),
                 via: ip(via),
+                port: None,
             })
             .to_vec(),
         neighbours: fixed.chain(known).collect(),
