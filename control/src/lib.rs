@@ -8,6 +8,8 @@ pub mod config;
 #[cfg(feature = "dpdk")]
 pub mod daemon;
 pub mod import;
+pub mod incidents;
+pub mod memory;
 pub mod metrics;
 pub mod output_file;
 pub mod pressure;

@@ -162,13 +162,27 @@ fn process(running: &Running) -> Vec<Family> {
         "Lines of the log that were not written, since nobody read them or there was no room.",
     );
     lost.add(&[], running.lost_log_lines());
-    vec![build, start, generation, reloads, capacity, drops, lost]
+    let mut unreachable = gauge(
+        "neighbours_unreachable",
+        "Neighbours that packets wait for in vain at present; their addresses are at /api/v1/neighbors.",
+    );
+    unreachable.add(&[], running.unreachable().count() as u64);
+    vec![
+        build,
+        start,
+        generation,
+        reloads,
+        capacity,
+        drops,
+        lost,
+        unreachable,
+    ]
 }
 
 /// One counter of the workers.
 type OfWorker = (&'static str, &'static str, fn(&WorkerStats) -> &Counter);
 
-const OF_WORKERS: [OfWorker; 10] = [
+const OF_WORKERS: [OfWorker; 12] = [
     (
         "forwarded_packets_total",
         "Packets sent on to a real server, a client or a gateway.",
@@ -208,6 +222,16 @@ const OF_WORKERS: [OfWorker; 10] = [
         "lost_packets_total",
         "Packets made by the worker that could not be sent.",
         |stats| &stats.lost,
+    ),
+    (
+        "neighbours_unreachable_total",
+        "Times that a neighbour that packets waited for did not answer.",
+        |stats| &stats.neighbours_unreachable,
+    ),
+    (
+        "address_conflicts_total",
+        "Times that another host claimed an address of ours; once in 10 s for each address.",
+        |stats| &stats.address_conflicts,
     ),
     (
         "busy_polls_total",

@@ -332,6 +332,26 @@ impl From<&valid::Timeouts> for Timeouts {
     }
 }
 
+/// A neighbour that packets wait for in vain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreachableNeighbor {
+    /// The port that it is asked for on.
+    pub port: String,
+    /// Its address: a real server's, a gateway's, or a client's.
+    pub address: IpAddr,
+    /// Whole seconds since it was first found not to answer.
+    pub since_s: u64,
+    /// The real servers with this address, as SERVICE/ADDRESS:PORT; ten at most.
+    pub reals: Vec<String>,
+}
+
+/// `/api/v1/neighbors`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Neighbors {
+    /// Those that packets wait for in vain.
+    pub unreachable: Vec<UnreachableNeighbor>,
+}
+
 /// `plimsoll drops`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drops {

@@ -23,6 +23,7 @@ use plimsoll_dataplane::worker::{Command, Commands, Listing};
 use crate::changes::{self, Changes, Difference};
 use crate::compile;
 use crate::config::{self, Diagnostics, Loaded};
+use crate::incidents::{News, Unreachable, Watch};
 use crate::rate::Rates;
 use crate::report::{Reload, ReloadResult};
 
@@ -102,6 +103,8 @@ pub struct Running {
     links: Vec<bool>,
     /// The same as all workers have been told; they begin with all links up.
     told_links: Vec<bool>,
+    /// What workers have seen and people should know.
+    watch: Watch,
     /// VIPs that are still to be announced.
     announcements: Vec<(PortId, IpAddr)>,
     rates: Rates,
@@ -159,6 +162,7 @@ impl Running {
             links: links.collect(),
             told_links: vec![true; parts.devices.len()],
             parts,
+            watch: Watch::default(),
             announcements: Vec::new(),
             rates: Rates::new(Time::default()),
             started: SystemTime::now(),
@@ -237,6 +241,26 @@ impl Running {
     ) -> Option<Box<dyn Device>> {
         let former = self.parts.devices.get_mut(place)?;
         Some(std::mem::replace(former, device))
+    }
+
+    /// Takes what workers have seen and people should know; to be called once a second or so.
+    pub fn look_at_incidents(&mut self) -> Vec<News> {
+        let now = self.now();
+        let workers = self.parts.workers.iter();
+        let incidents = workers.map(|worker| &worker.stats.incidents);
+        self.watch.look(incidents, now)
+    }
+
+    /// The neighbours that packets wait for in vain, as of the last [`Self::look_at_incidents`].
+    pub fn unreachable(&self) -> impl Iterator<Item = (PortId, IpAddr, Unreachable)> {
+        self.watch.unreachable()
+    }
+
+    /// The name of a port.
+    #[must_use]
+    pub fn port_name(&self, port: PortId) -> &str {
+        let port = self.parts.ports.get(usize::from(port.0));
+        port.map_or("", |port| &*port.name)
     }
 
     /// Sessions that all workers together can hold.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
+use plimsoll_control::memory::Need;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 fn plimsoll(args: &[&str]) -> Output {
@@ -39,7 +40,21 @@ fn a_valid_file_exits_0_and_says_what_it_holds() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(
         text(&output.stdout),
-        format!("{file}: valid (2 ports, 3 services, 6 real servers)\n")
+        format!(
+            "{file}: valid (2 ports, 3 services, 6 real servers)\nmemory: {}\n",
+            Need::new(2, 1 << 20, 512 << 20).text()
+        )
+    );
+    let output = plimsoll(&["check", "-o", "json", file]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let memory = &json["memory"];
+    assert_eq!(memory["workers"], 2);
+    assert_eq!(memory["buffers_bytes"], 512 << 20);
+    let all = |name: &str| memory[name].as_u64().unwrap();
+    assert_eq!(all("tables_bytes"), 2 * all("tables_per_worker_bytes"));
+    assert_eq!(
+        all("total_bytes"),
+        all("tables_bytes") + all("buffers_bytes")
     );
     assert_eq!(text(&output.stderr), "");
 }

@@ -382,6 +382,12 @@ fn what_is_wrong_at_the_start_is_said_with_what_to_do() {
             "raise dataplane.memory.size",
         ),
         ("/run/control.sock", "/rum/control.sock", 1, "install -d"),
+        (
+            "sessions: 1024",
+            "sessions: 2000000000",
+            1,
+            "lower dataplane.sessions to",
+        ),
     ] {
         place.write(&good.replace(from, to));
         let status = wait(&mut place.spawn());

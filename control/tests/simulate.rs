@@ -577,6 +577,21 @@ fn a_report_takes_the_place_of_nothing_that_the_run_reads_or_writes() {
 }
 
 #[test]
+fn tables_that_no_memory_holds_are_refused_with_the_numbers() {
+    let bench = Bench::new(CONFIG);
+    for options in [
+        &["--sessions-per-worker=4294967295"][..],
+        &["--sessions-per-worker=2000000000", "--workers=64"],
+    ] {
+        let (exit, error) = bench.cli(options);
+        assert_eq!(exit, Exit::Failed, "{error}");
+        for words in ["not enough memory", "GiB", "lower --sessions-per-worker to"] {
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_full_disk_is_told_whatever_is_written() {
     let good = pcap(&[(0, query(1))]);
     for option in ["--report=/dev/full", "--out=eth1=/dev/full"] {

@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 pub mod flow;
+pub mod incident;
 pub mod io;
 pub mod listed;
 pub mod neighbour;

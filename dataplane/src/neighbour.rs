@@ -140,6 +140,10 @@ pub enum Request<B> {
     },
     /// Give up these packets: the neighbour does not answer.
     GiveUp {
+        /// Where it was asked for.
+        port: PortId,
+        /// Which.
+        address: IpAddr,
         /// The packets that waited.
         packets: Vec<B>,
     },
@@ -521,7 +525,11 @@ impl<B> Entry<B> {
                 let packets = std::mem::take(&mut self.waiting);
                 let count = packets.len();
                 if count > 0 {
-                    act(Request::GiveUp { packets });
+                    act(Request::GiveUp {
+                        port: self.port,
+                        address: self.address,
+                        packets,
+                    });
                 }
                 return count;
             }

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::incident::{Incident, Incidents};
 use crate::session::Cause;
 use crate::verdict::{DropReason, Verdict};
 
@@ -194,6 +195,12 @@ pub struct WorkerStats {
     pub idle_ns: Counter,
     /// Nanoseconds between polls for which the CPU was given back.
     pub slept_ns: Counter,
+    /// What people should know.
+    pub incidents: Incidents,
+    /// How often a neighbour that packets waited for did not answer.
+    pub neighbours_unreachable: Counter,
+    /// How often somebody else claimed an address of ours, counted every 10 seconds at most for each address.
+    pub address_conflicts: Counter,
     drops: Vec<Counter>,
     evicted: [Counter; Cause::ALL.len()],
 }
@@ -220,9 +227,22 @@ impl WorkerStats {
             busy_ns: Counter::default(),
             idle_ns: Counter::default(),
             slept_ns: Counter::default(),
+            incidents: Incidents::default(),
+            neighbours_unreachable: Counter::default(),
+            address_conflicts: Counter::default(),
             drops: DropReason::ALL.iter().map(|_| Counter::default()).collect(),
             evicted: Default::default(),
         }
+    }
+
+    /// Counts an incident, and has people told of it. Only the owning worker may call this.
+    pub fn tell(&self, incident: Incident) {
+        match incident {
+            Incident::NeighbourUnreachable { .. } => self.neighbours_unreachable.add(1),
+            Incident::AddressConflict { .. } => self.address_conflicts.add(1),
+            Incident::NeighbourReachable { .. } => {}
+        }
+        self.incidents.put(incident);
     }
 
     /// Counts `count` packets with the same verdict.

@@ -6,6 +6,8 @@ mod services;
 mod sessions;
 mod stream;
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -18,7 +20,7 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::metrics::Metrics;
-use crate::report::{Drops, Reload, ReloadResult, Timeouts};
+use crate::report::{Drops, Neighbors, Reload, ReloadResult, Timeouts, UnreachableNeighbor};
 use crate::running::{self, Shared, lock};
 
 /// What every request may use.
@@ -47,6 +49,7 @@ impl Api {
     pub fn read_only(self) -> Router {
         questions()
             .route(SESSIONS, get(sessions::refuse))
+            .route(NEIGHBORS, get(sessions::refuse))
             .route(RELOAD, post(refuse_change))
             .with_state(self)
     }
@@ -55,6 +58,7 @@ impl Api {
     pub fn control(self) -> Router {
         questions()
             .route(SESSIONS, get(sessions::list))
+            .route(NEIGHBORS, get(neighbors))
             .route(RELOAD, post(reload))
             .with_state(self)
     }
@@ -62,6 +66,7 @@ impl Api {
 
 const RELOAD: &str = "/api/v1/reload";
 const SESSIONS: &str = "/api/v1/sessions";
+const NEIGHBORS: &str = "/api/v1/neighbors";
 
 fn questions() -> Router<Api> {
     Router::new()
@@ -79,6 +84,7 @@ async fn index() -> &'static str {
      /api/v1/status    what runs\n\
      /api/v1/services  virtual services and real servers with their counters and rates\n\
      /api/v1/sessions  sessions, ?limit=N; on the control socket only\n\
+     /api/v1/neighbors neighbours that do not answer; on the control socket only\n\
      /api/v1/timeouts  how long idle sessions live\n\
      /api/v1/drops     dropped packets by reason, ?all=true for those without any\n"
 }
@@ -141,6 +147,54 @@ async fn status(State(api): State<Api>) -> Json<serde_json::Value> {
         "ports": ports,
     }))
 }
+
+/// Real servers that are named for one neighbour; an address may have a hundred thousand services.
+const MOST_REALS: usize = 10;
+
+async fn neighbors(State(api): State<Api>) -> Json<Neighbors> {
+    let (snapshot, now, unreachable) = {
+        let running = lock(&api.running);
+        let unreachable = running.unreachable().map(|(port, address, known)| {
+            let port = running.port_name(port).to_owned();
+            (address, (port, known.since))
+        });
+        let unreachable: Vec<_> = unreachable.collect();
+        (Arc::clone(running.snapshot()), running.now(), unreachable)
+    };
+    let mut reals: HashMap<IpAddr, Vec<String>> = unreachable
+        .iter()
+        .map(|(address, _)| (*address, Vec::new()))
+        .collect();
+    // One look at all of them, however many neighbours there are; in turn with other questions.
+    for (count, real) in snapshot.reals.iter().enumerate() {
+        if count % YIELD == YIELD - 1 {
+            tokio::task::yield_now().await;
+        }
+        if let Some(names) = reals.get_mut(&real.address)
+            && names.len() < MOST_REALS
+            && real.configured
+            && let Some(service) = snapshot.service(real.service)
+        {
+            let socket = std::net::SocketAddr::new(real.address, real.port);
+            names.push(format!("{}/{socket}", service.name));
+        }
+    }
+    let unreachable = unreachable.into_iter().map(|(address, (port, since))| {
+        let since_s = now.ms_since(since) / 1000;
+        UnreachableNeighbor {
+            port,
+            address,
+            since_s,
+            reals: reals.get(&address).cloned().unwrap_or_default(),
+        }
+    });
+    Json(Neighbors {
+        unreachable: unreachable.collect(),
+    })
+}
+
+/// Real servers that are looked at until others have their turn.
+const YIELD: usize = 10_000;
 
 async fn timeouts(State(api): State<Api>) -> Json<Timeouts> {
     let running = lock(&api.running);

@@ -36,7 +36,7 @@ pub(super) struct SessionsQuery {
 pub(super) async fn refuse() -> (StatusCode, &'static str) {
     (
         StatusCode::FORBIDDEN,
-        "sessions name clients, so they are shown on the control socket only: use `plimsoll list --sessions`\n",
+        "this may name clients, so it is shown on the control socket only: sessions by `plimsoll list --sessions`\n",
     )
 }
 

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt as _;
+use plimsoll_dataplane::incident::Incident;
+use plimsoll_dataplane::snapshot::id::PortId;
 use tower::ServiceExt as _;
 
 use super::*;
@@ -59,9 +61,11 @@ async fn sessions_name_clients_and_are_shown_on_the_control_socket_only() {
     let (running, _file) = running();
     let shared = Arc::new(Mutex::new(running));
     let api = api(&shared);
-    let (status, said) = ask(api.clone().read_only(), "GET", SESSIONS).await;
-    assert_eq!(status, StatusCode::FORBIDDEN);
-    assert!(said.contains("plimsoll list --sessions"), "{said}");
+    for path in [SESSIONS, NEIGHBORS] {
+        let (status, said) = ask(api.clone().read_only(), "GET", path).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
+        assert!(said.contains("plimsoll list --sessions"), "{said}");
+    }
 }
 
 fn api(shared: &Shared) -> Api {
@@ -159,4 +163,27 @@ async fn a_removed_real_server_is_shown_until_its_last_session_ends() {
     let list = crate::report::services(running.snapshot(), None);
     let all = list.iter().flat_map(|one| &one.reals);
     assert!(list.iter().all(|one| !one.removed) && all.clone().all(|one| !one.removed));
+}
+
+#[tokio::test]
+async fn neighbours_that_do_not_answer_are_listed_with_their_real_servers() {
+    let (mut running, _file) = running();
+    let (port, address) = (PortId(0), IpAddr::from([192, 0, 2, 21]));
+    let lost = Incident::NeighbourUnreachable { port, address };
+    running.workers()[0].stats.tell(lost);
+    assert_eq!(running.look_at_incidents().len(), 1);
+    let shared = Arc::new(Mutex::new(running));
+    let api = api(&shared);
+    let list = ask(api.clone().control(), "GET", NEIGHBORS).await.1;
+    let list: Neighbors = serde_json::from_str(&list).unwrap();
+    let [one] = &list.unreachable[..] else {
+        panic!("{list:?}")
+    };
+    assert_eq!((one.port.as_str(), one.address), ("wan", address));
+    assert_eq!(one.reals, ["web/192.0.2.21:80"]);
+    let page = ask(api.read_only(), "GET", "/metrics").await.1;
+    assert!(
+        page.contains("plimsoll_neighbours_unreachable 1\n"),
+        "{page}"
+    );
 }

@@ -1,11 +1,12 @@
 //! `plimsoll check FILE`: is this a configuration that the daemon would take?
-//! Asks no daemon and looks at no hardware.
+//! Asks no daemon, and of the machine only how many CPUs it has.
 
 use std::io;
 use std::path::PathBuf;
 
 use super::{Exit, Format, Terminal};
-use crate::config::{self, Diagnostics, Loaded};
+use crate::config::{self, Diagnostics, Loaded, ValidConfig};
+use crate::memory::Need;
 
 /// Check a configuration file: exit 0 if it is valid, 3 if not, with the reasons on stderr.
 #[derive(Debug, clap::Args)]
@@ -30,12 +31,17 @@ impl Args {
         }
         match (self.output.unwrap_or_default(), &valid) {
             (Format::Json, _) => {
-                serde_json::to_writer_pretty(&mut *terminal.out, &diagnostics.to_json())?;
+                let mut json = diagnostics.to_json();
+                if let (Some(valid), Some(json)) = (&valid, json.as_object_mut()) {
+                    let need = serde_json::to_value(memory(valid).0)?;
+                    json.insert("memory".to_owned(), need);
+                }
+                serde_json::to_writer_pretty(&mut *terminal.out, &json)?;
                 writeln!(terminal.out)?;
             }
             (Format::Text, Some(valid)) => writeln!(
                 terminal.out,
-                "{}: valid ({}, {}, {})",
+                "{}: valid ({}, {}, {})\nmemory: {}",
                 diagnostics.name(),
                 count(valid.start().ports.len(), "port"),
                 count(valid.reload().services.len(), "service"),
@@ -48,6 +54,7 @@ impl Args {
                         .sum(),
                     "real server"
                 ),
+                memory(valid).1,
             )?,
             (Format::Text, None) => {}
         }
@@ -57,6 +64,20 @@ impl Args {
             Exit::InvalidConfig
         })
     }
+}
+
+/// The memory that the daemon takes at its start, for programs and for people.
+fn memory(valid: &ValidConfig) -> (Need, String) {
+    let configured = valid.start().cpus.as_ref().map(Vec::len);
+    let here = || std::thread::available_parallelism().map_or(1, usize::from);
+    // Without `cpus` it is every CPU but the first.
+    let workers = configured.unwrap_or_else(|| here().saturating_sub(1).max(1));
+    let need = Need::of(valid.start(), workers);
+    let text = match configured {
+        Some(_) => need.text(),
+        None => format!("{} (workers as on this machine)", need.text()),
+    };
+    (need, text)
 }
 
 /// Writes the report; nobody reading it does not change whether the file is valid.

@@ -35,6 +35,7 @@ use crate::api::server::Limits;
 use crate::cli::Exit;
 use crate::compile;
 use crate::config::{self, Loaded};
+use crate::memory::Need;
 use crate::metrics::Metrics;
 use crate::running::{Parts, Running};
 use hardware::Hardware;
@@ -68,6 +69,9 @@ pub enum DaemonError {
     /// Another daemon uses a configured device.
     #[error(transparent)]
     Claim(#[from] claims::ClaimError),
+    /// The tables do not fit into the memory that there is.
+    #[error(transparent)]
+    Memory(#[from] crate::memory::Shortage),
     /// DPDK does not start.
     #[error(transparent)]
     Eal(#[from] plimsoll_dpdk::EalError),
@@ -165,6 +169,7 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
     let start = loaded.valid.start().clone();
     let descriptors = raise_descriptors();
     let placement = cpus::place(start.cpus.as_deref(), &cpus::usable())?;
+    Need::of(&start, placement.workers.len()).fits(start.hugepages, "dataplane.sessions")?;
     let sockets = socket::Sockets::bind(&start.socket, start.http)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -21,10 +21,11 @@ use super::socket::Sockets;
 use super::watchdog::{Beat, Watchdog};
 use crate::api::Api;
 use crate::api::server::Limits;
+use crate::incidents::News;
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
 use crate::report::{Reload, ReloadResult};
-use crate::running::{self, Shared, lock};
+use crate::running::{self, Running, Shared, lock};
 
 /// How often the control thread looks after things.
 const ROUND: Duration = Duration::from_secs(1);
@@ -131,6 +132,34 @@ pub(super) async fn serve(plan: Plan<'_>) -> Result<(), DaemonError> {
     }
 }
 
+fn log_news(running: &Running, news: &News) {
+    match *news {
+        News::Unreachable(port, address) => warn!(
+            port = running.port_name(port),
+            %address,
+            "neighbour does not answer; packets to it are dropped as neighbour_unreachable"
+        ),
+        News::Reachable(port, address) => {
+            info!(port = running.port_name(port), %address, "neighbour answers again");
+        }
+        News::Forgotten(port, address) => info!(
+            port = running.port_name(port),
+            %address,
+            "nothing is sent any more to the neighbour that did not answer"
+        ),
+        News::Conflict(port, address, mac) => warn!(
+            port = running.port_name(port),
+            %address,
+            %mac,
+            "another host claims an address of ours"
+        ),
+        News::More(incidents) => warn!(
+            incidents,
+            "there are more neighbours in trouble; see /api/v1/neighbors"
+        ),
+    }
+}
+
 fn log_reload(reload: &Reload) {
     let (file, generation) = (reload.file.as_str(), reload.generation);
     match reload.result {
@@ -215,6 +244,9 @@ impl Care {
                 );
             }
             came_up |= *is_up && !kernel;
+        }
+        for news in running.look_at_incidents() {
+            log_news(&running, &news);
         }
         // A lost first announcement, or a switch that has forgotten us.
         if came_up || !self.announced_twice {

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::config::valid::Hugepages;
 use crate::config::{self, Diagnostics, Loaded, ValidConfig};
+use crate::memory::{Need, Shortage};
 use crate::output_file::{Identity, OutputFile};
 use crate::report;
 pub use counts::Counts;
@@ -79,6 +81,9 @@ pub enum SimulateError {
     /// A file that was to be written is another one of this run.
     #[error("{}: writing it would destroy another input or output of this run", .0.display())]
     SameFile(PathBuf),
+    /// The session tables do not fit into the memory that there is.
+    #[error(transparent)]
+    Memory(#[from] Shortage),
     /// A capture cannot be read.
     #[error("{}: {why}", .path.display())]
     Read {
@@ -148,13 +153,18 @@ pub fn run_and_report(plan: &Plan, report: Option<&Path>) -> Result<Report, Simu
         inputs.push(Input::open(port(&start, name)?, path)?);
     }
     check_faults(&start, plan)?;
+    let capacity = start.start().sessions_per_worker;
+    let capacity = u32::try_from(capacity).unwrap_or(u32::MAX);
+    let sessions = plan.sessions_per_worker.unwrap_or(capacity);
+    let setting = match plan.sessions_per_worker {
+        Some(_) => "--sessions-per-worker",
+        None => "dataplane.sessions",
+    };
+    Need::new(plan.workers.max(1), sessions.into(), 0).fits(Hugepages::Off, setting)?;
     let Files {
         mut outputs,
         report: report_file,
     } = create(&start, plan, report)?;
-    let capacity = start.start().sessions_per_worker;
-    let capacity = u32::try_from(capacity).unwrap_or(u32::MAX);
-    let sessions = plan.sessions_per_worker.unwrap_or(capacity);
     let mut machine = Machine::new(&start, plan.workers.max(1), sessions, &plan.faults);
     let (mut frames_in, mut frames_out) = (0, 0);
     let mut reloads = reloads.into_iter().peekable();
@@ -275,7 +285,7 @@ fn create(
         claim(path)?;
         outputs.push(Output::create(port, path)?);
     }
-    let report = report.map(|path| {
+    let report = report.map(|path| -> Result<_, SimulateError> {
         claim(path)?;
         let file = OutputFile::create(path);
         let file = file.map_err(|why| SimulateError::Write {

@@ -82,7 +82,11 @@ fn three_questions_a_second_apart_then_the_packets_are_given_up() {
     }
     assert_eq!(
         tick(&mut table, 3000),
-        [Request::GiveUp { packets: vec![1] }]
+        [Request::GiveUp {
+            port: PORT,
+            address: address(9),
+            packets: vec![1],
+        }]
     );
     assert_eq!(table.waiting(), 0);
     let refused = table.wait(PORT, address(9), 2, Time::from_ms(3100));

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use super::{Cut, Engine, Fate, Message, Waiting};
+use crate::incident::Incident;
 use crate::io::{PacketBuf, Pool};
 use crate::neighbour::{Claim, Request};
 use crate::rewrite::fragment::{PieceHeader, split_v4, split_v6};
@@ -299,6 +300,8 @@ impl<P: Pool> Engine<P> {
     ) -> Option<Claim> {
         let learned = self.neighbours.learn(port, address, claim, create, now);
         if let Some((mac, released)) = learned.released {
+            let incident = Incident::NeighbourReachable { port, address };
+            self.stats.tell(incident);
             for waiting in released {
                 let Waiting {
                     mut frame, fate, ..
@@ -346,7 +349,13 @@ impl<P: Pool> Engine<P> {
                     self.tell_others(|| Message::Asked { port, address });
                     self.solicit(snapshot, port, address, known);
                 }
-                Request::GiveUp { packets } => {
+                Request::GiveUp {
+                    port,
+                    address,
+                    packets,
+                } => {
+                    let incident = Incident::NeighbourUnreachable { port, address };
+                    self.stats.tell(incident);
                     let received = packets.iter().find_map(|one| one.received.as_ref());
                     if let Some(received) = received {
                         self.neighbour_unreachable(snapshot, received, now);

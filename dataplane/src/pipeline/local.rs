@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::classify::punt;
 use super::{Action, Engine};
 use crate::flow::{V4, V6};
+use crate::incident::Incident;
 use crate::io::{PacketBuf, Pool};
 use crate::neighbour::Claim;
 use crate::parse::Packet;
@@ -168,6 +169,8 @@ impl<P: Pool> Engine<P> {
         let is_due = last.is_none_or(|last| now.ms_since(*last) >= DEFEND_INTERVAL_MS);
         if is_due && self.defended.len() < DEFENDED {
             self.defended.insert((port, address), now);
+            let incident = Incident::AddressConflict { port, address, mac };
+            self.stats.tell(incident);
             self.announce(snapshot, port, address);
         }
     }

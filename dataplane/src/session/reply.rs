@@ -27,6 +27,11 @@ impl ReplyIndex {
         }
     }
 
+    /// The bytes that will be in use in a table for `capacity` sessions.
+    pub(super) fn bytes_for(capacity: u32) -> u64 {
+        Tags::bytes_for(capacity) + Tags::slots_for(capacity) * size_of::<u32>() as u64
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.tags.bytes() + self.sessions.len() * size_of::<u32>()
     }

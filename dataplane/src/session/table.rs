@@ -29,7 +29,7 @@ use crate::prefetch::prefetch;
 use crate::time::Time;
 
 /// The most sessions a table can be made for; more would not fit the 32 bits of a `SessionIndex`.
-const MAX_CAPACITY: u32 = 1 << 31;
+pub(super) const MAX_CAPACITY: u32 = 1 << 31;
 
 /// Where a session probably is, for the rest of a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -151,12 +151,25 @@ impl Tags {
     /// keys each have the same first part. When keys then come and go at random, none of 20 million finds its
     /// three buckets full.
     pub(super) fn new(capacity: u32) -> Self {
-        let buckets = (u64::from(capacity) * 9).div_ceil(7 * LANES as u64).max(1);
-        let buckets = usize::try_from(buckets).unwrap_or(usize::MAX);
+        let buckets = usize::try_from(Self::buckets_for(capacity)).unwrap_or(usize::MAX);
         Self {
             lines: vec![Line([[0; LANES / 2]; 2]); buckets],
             strays: vec![Strays(0); buckets],
         }
+    }
+
+    fn buckets_for(capacity: u32) -> u64 {
+        (u64::from(capacity) * 9).div_ceil(7 * LANES as u64).max(1)
+    }
+
+    /// The slots that there will be for `capacity` keys.
+    pub(super) fn slots_for(capacity: u32) -> u64 {
+        Self::buckets_for(capacity) * LANES as u64
+    }
+
+    /// The bytes that will be in use for `capacity` keys.
+    pub(super) fn bytes_for(capacity: u32) -> u64 {
+        Self::buckets_for(capacity) * (size_of::<Line>() + size_of::<Strays>()) as u64
     }
 
     /// The number of slots.

@@ -1,6 +1,7 @@
 //! The balancer as a host on its links: ARP, neighbour discovery, waiting for MACs, the kernel.
 
 use plimsoll_dataplane::flow::{V4, V6};
+use plimsoll_dataplane::incident::Incident;
 use plimsoll_dataplane::snapshot::id::PortId;
 use plimsoll_dataplane::snapshot::spec::{PortRole, Spec};
 use plimsoll_dataplane::testing::{PacketBuilder, Rig, arp_frame, neighbour_frame};
@@ -456,4 +457,50 @@ fn the_kernel_may_talk_to_the_socket_of_a_nat_real_server() {
         );
     }
     assert_eq!(rig.all_drops(), []);
+}
+
+/// What the first worker has to tell.
+fn incidents(rig: &Rig) -> Vec<Incident> {
+    let stats = rig.stats().next().unwrap();
+    std::iter::from_fn(|| stats.incidents.take()).collect()
+}
+
+#[test]
+fn a_neighbour_that_does_not_answer_and_one_that_claims_our_address_are_told() {
+    for (client, vip, server) in [(CLIENT, VIP, REALS[0]), (CLIENT6, VIP6, REALS6[0])] {
+        let mut rig = Rig::new(1, &strangers(direct()));
+        rig.pass(WAN, &syn(from_wan(client, vip)));
+        rig.wait_ms(2_900);
+        assert_eq!(incidents(&rig), []);
+        rig.wait_ms(200);
+        let (port, address) = (PortId(LAN), ip(server));
+        let unreachable = Incident::NeighbourUnreachable { port, address };
+        assert_eq!(incidents(&rig), [unreachable]);
+        // Until it is tried again, nothing more is told, whatever comes.
+        rig.pass(WAN, &from_wan(client, vip).tcp(4000, 80).build());
+        assert_eq!(incidents(&rig), []);
+    }
+    let mut rig = Rig::new(1, &strangers(direct()));
+    rig.pass(WAN, &syn(from_wan(CLIENT, VIP)));
+    let answer = arp_reply(mac_of(REALS[0]), REALS[0], LAN_MAC, LAN_ADDRESS);
+    rig.pass(LAN, &answer);
+    let (port, address) = (PortId(LAN), ip(REALS[0]));
+    let reachable = Incident::NeighbourReachable { port, address };
+    assert_eq!(incidents(&rig), [reachable]);
+
+    let claim = arp_request(STRANGER, LAN_ADDRESS, LAN_ADDRESS);
+    let conflict = Incident::AddressConflict {
+        port,
+        address: ip(LAN_ADDRESS),
+        mac: STRANGER,
+    };
+    for _ in 0..100 {
+        rig.pass(LAN, &claim);
+    }
+    assert_eq!(incidents(&rig), [conflict]);
+    rig.wait_ms(10_000);
+    rig.pass(LAN, &claim);
+    assert_eq!(incidents(&rig), [conflict]);
+    let stats = rig.stats().next().unwrap();
+    assert_eq!(stats.address_conflicts.value(), 2);
 }

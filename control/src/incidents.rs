@@ -1,0 +1,171 @@
+//! What the workers have seen and people should know: neighbours that do not answer, addresses that somebody else claims.
+//! It writes no log and asks no worker; it says what is worth a line, and bounds how many lines that are.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use plimsoll_dataplane::incident::{Incident, Incidents};
+use plimsoll_dataplane::snapshot::id::PortId;
+use plimsoll_dataplane::time::Time;
+use plimsoll_dataplane::wire::Mac;
+
+/// Neighbours that are remembered at most; on a link with a large network, anybody can have others asked for.
+const MOST: usize = 1024;
+/// News that are worth a line, in one round of the control thread.
+const MOST_NEWS: usize = 10;
+/// A neighbour that packets wait for is given up every four seconds. After so long without that, none wait.
+const FORGET_MS: u64 = 30_000;
+
+/// A neighbour that packets wait for in vain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreachable {
+    /// When that was first seen.
+    pub since: Time,
+    /// When it was last seen.
+    pub last: Time,
+}
+
+/// Something that is worth a line of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Packets wait for it in vain, and did not before.
+    Unreachable(PortId, IpAddr),
+    /// It answers again.
+    Reachable(PortId, IpAddr),
+    /// Nothing was sent to it any more for a while; it has not answered.
+    Forgotten(PortId, IpAddr),
+    /// Somebody else claims an address of ours.
+    Conflict(PortId, IpAddr, Mac),
+    /// So many more that have no line of their own.
+    More(u64),
+}
+
+/// What is known at present.
+#[derive(Debug, Default)]
+pub struct Watch {
+    unreachable: BTreeMap<(PortId, IpAddr), Unreachable>,
+}
+
+impl Watch {
+    /// Takes what the workers have seen since the last time.
+    pub fn look<'a>(
+        &mut self,
+        workers: impl Iterator<Item = &'a Incidents>,
+        now: Time,
+    ) -> Vec<News> {
+        let mut news = Vec::new();
+        for worker in workers {
+            while let Some(incident) = worker.take() {
+                news.extend(self.hear(incident, now));
+            }
+        }
+        self.unreachable.retain(|(port, address), one| {
+            let stays = now.ms_since(one.last) < FORGET_MS;
+            if !stays {
+                news.push(News::Forgotten(*port, *address));
+            }
+            stays
+        });
+        if let Some(more) = news.len().checked_sub(MOST_NEWS).filter(|more| *more > 0) {
+            news.truncate(MOST_NEWS);
+            news.push(News::More(more as u64));
+        }
+        news
+    }
+
+    fn hear(&mut self, incident: Incident, now: Time) -> Option<News> {
+        match incident {
+            Incident::NeighbourUnreachable { port, address } => {
+                if let Some(known) = self.unreachable.get_mut(&(port, address)) {
+                    known.last = now;
+                    return None;
+                }
+                if self.unreachable.len() < MOST {
+                    let new = Unreachable {
+                        since: now,
+                        last: now,
+                    };
+                    self.unreachable.insert((port, address), new);
+                }
+                Some(News::Unreachable(port, address))
+            }
+            Incident::NeighbourReachable { port, address } => {
+                let known = self.unreachable.remove(&(port, address));
+                known.map(|_| News::Reachable(port, address))
+            }
+            Incident::AddressConflict { port, address, mac } => {
+                Some(News::Conflict(port, address, mac))
+            }
+        }
+    }
+
+    /// The neighbours that packets wait for in vain.
+    pub fn unreachable(&self) -> impl Iterator<Item = (PortId, IpAddr, Unreachable)> {
+        let known = self.unreachable.iter();
+        known.map(|((port, address), one)| (*port, *address, *one))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PORT: PortId = PortId(1);
+
+    fn address(last: u32) -> IpAddr {
+        IpAddr::from((0x0a00_0000 + last).to_be_bytes())
+    }
+
+    fn hear(watch: &mut Watch, seconds: u64, incidents: &[Incident]) -> Vec<News> {
+        let now = Time::from_ms(seconds * 1000);
+        let mut news: Vec<News> = Vec::new();
+        for incident in incidents {
+            news.extend(watch.hear(*incident, now));
+        }
+        news.extend(watch.look(std::iter::empty(), now));
+        news
+    }
+
+    fn lost(last: u32) -> Incident {
+        Incident::NeighbourUnreachable {
+            port: PORT,
+            address: address(last),
+        }
+    }
+
+    #[test]
+    fn an_incident_is_told_once_and_its_end_too() {
+        let mut watch = Watch::default();
+        let found = Incident::NeighbourReachable {
+            port: PORT,
+            address: address(1),
+        };
+        assert_eq!(hear(&mut watch, 0, &[found]), []);
+        let told = [News::Unreachable(PORT, address(1))];
+        assert_eq!(hear(&mut watch, 1, &[lost(1), lost(1)]), told);
+        assert_eq!(hear(&mut watch, 5, &[lost(1)]), []);
+        let known: Vec<_> = watch.unreachable().collect();
+        let since = Time::from_ms(1000);
+        let last = Time::from_ms(5000);
+        assert_eq!(known, [(PORT, address(1), Unreachable { since, last })]);
+        let told = [News::Reachable(PORT, address(1))];
+        assert_eq!(hear(&mut watch, 6, &[found, found]), told);
+        assert_eq!(watch.unreachable().count(), 0);
+        hear(&mut watch, 10, &[lost(1)]);
+        assert_eq!(hear(&mut watch, 39, &[]), []);
+        let told = [News::Forgotten(PORT, address(1))];
+        assert_eq!(hear(&mut watch, 40, &[]), told);
+    }
+
+    #[test]
+    fn many_incidents_are_few_lines_and_little_memory() {
+        let mut watch = Watch::default();
+        for last in 0..5000 {
+            watch.hear(lost(last), Time::from_ms(0));
+        }
+        assert_eq!(watch.unreachable().count(), MOST);
+        let news = watch.look(std::iter::empty(), Time::from_ms(FORGET_MS));
+        assert_eq!(news.len(), MOST_NEWS + 1);
+        assert_eq!(news.last(), Some(&News::More((MOST - MOST_NEWS) as u64)));
+    }
+}
