@@ -123,6 +123,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(exit.code());
         }
     };
+    // Before the first further thread, which would not be bound by it.
+    let bound = privileges::begin();
     let log = match Log::start(args.log_format) {
         Ok(log) => log,
         Err(error) => {
@@ -132,6 +134,9 @@ pub fn main() -> ExitCode {
         }
     };
     crash::watch();
+    if let Err(error) = bound {
+        warn!(%error, "cannot rule out that a program with the set-user-ID bit gets more rights");
+    }
     let exit = logged(&args, &log);
     log.finish();
     ExitCode::from(exit.code())
@@ -186,7 +191,6 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
         log.pin(cpu);
     }
 
-    privileges::begin();
     let hardware = Hardware::open(&start, placement.workers.len())?;
     privileges::reduce(&start.ports, &file);
     let (builder, mut publisher) = compiled(&loaded, &hardware, placement.workers.len())?;

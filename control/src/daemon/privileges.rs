@@ -17,20 +17,21 @@ use crate::config::valid::Port;
 
 /// Before any other thread is started: nothing that this process executes will ever have more rights than it
 /// has, and memory can be locked after the right to do so is given up (VFIO maps memory for its devices).
-pub(super) fn begin() {
+///
+/// # Errors
+/// When the former cannot be ruled out.
+pub(super) fn begin() -> Result<(), Errno> {
     let unlimited = Rlimit {
         current: None,
         maximum: None,
     };
     // Without the right to raise it, what systemd or the shell has set counts.
     let _ = setrlimit(Resource::Memlock, unlimited);
-    if let Err(error) = set_no_new_privs(true) {
-        warn!(%error, "cannot rule out that a program with the set-user-ID bit gets more rights");
-    }
     for capability in CapabilitySet::all() {
         // Only who has CAP_SETPCAP can; for others the set was made by systemd or whoever started them.
         let _ = remove_capability_from_bounding_set(capability);
     }
+    set_no_new_privs(true)
 }
 
 /// After the ports are open: no thread but the calling one keeps a capability, and that one those which it needs
