@@ -84,33 +84,33 @@ pub struct RealCounters {
     /// Persistence templates (`PersistConn`), which are neither.
     pub persistent: Gauge,
     /// All sessions and templates. Moves only when one is entered or leaves, so that it is never 0 in between.
-    pub live: Gauge,
+    pub entries: Gauge,
 }
 
 impl RealCounters {
     /// A session has been entered.
     #[inline]
     pub fn enter(&self, active: bool) {
-        self.live.increase();
+        self.entries.increase();
         self.gauge(active).increase();
     }
 
     /// A session has left.
     #[inline]
     pub fn leave(&self, active: bool) {
-        self.live.decrease();
+        self.entries.decrease();
         self.gauge(active).decrease();
     }
 
     /// A persistence template has been entered.
     pub fn enter_template(&self) {
-        self.live.increase();
+        self.entries.increase();
         self.persistent.increase();
     }
 
     /// A persistence template has left.
     pub fn leave_template(&self) {
-        self.live.decrease();
+        self.entries.decrease();
         self.persistent.decrease();
     }
 
@@ -137,8 +137,8 @@ impl RealCounters {
 pub struct ServiceCounters {
     /// Entries of the session table that are its: sessions and templates.
     pub entries: Gauge,
-    /// Sessions that no side has finished.
-    pub live: Gauge,
+    /// Sessions that are proven and that no side has finished: those that count against its limit.
+    pub limited: Gauge,
 }
 
 /// One worker's counters of one port.

@@ -9,6 +9,8 @@
 
 #[path = "floods/attack.rs"]
 mod attack;
+#[path = "floods/gauges.rs"]
+mod gauges;
 #[path = "floods/honest.rs"]
 mod honest;
 #[path = "forwarding/net.rs"]

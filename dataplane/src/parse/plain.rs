@@ -67,6 +67,14 @@ impl<A: Family> Plain<A> {
         })
     }
 
+    /// Whether a TCP segment carries data.
+    #[cold]
+    #[must_use]
+    pub fn has_data(&self, frame: &[u8]) -> bool {
+        let upper = frame.get(L3 + A::HEADER_BYTES..self.frame_bytes());
+        upper.is_some_and(tcp::has_data)
+    }
+
     /// The transport checksum of a sender that left it to hardware: the sum of the pseudo header.
     #[inline(always)]
     #[must_use]

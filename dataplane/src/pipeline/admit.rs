@@ -1,9 +1,8 @@
-//! What a new session may claim of the session table: its service's share, and whose sessions leave for it.
+//! What a new session may take of the session table: its service's share, and whose sessions leave for it.
 //! Which of these is worth the least is the table's to say (`session/worth.rs`); no packet is looked at.
 
-use super::balance::Moved;
 use crate::flow::Address;
-use crate::session::{Claim, EvictionPolicy, Flags, Gone, Session, Standing};
+use crate::session::{EvictionPolicy, EvictionTerms, Flags, Gone, MayEvict, Moved, Session};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::{RealId, ServiceId};
 use crate::stats::{Gauge, RealCounters, ServiceCounters, WorkerStats};
@@ -11,8 +10,8 @@ use crate::stats::{Gauge, RealCounters, ServiceCounters, WorkerStats};
 /// A service with more than one in so many of a full table's places evicts its own sessions, or is refused.
 const SHARE: usize = 2;
 
-/// One in so many of a table's places is kept for services that do not have more than their share, as long as there
-/// are other services.
+/// One in so many of a table's places is kept, as long as there are several services, for those of them that have no
+/// more than as many: two popular ones must not lock out the rest either.
 const RESERVE: usize = 16;
 
 /// A new session of a service on one worker, before a session table.
@@ -23,7 +22,7 @@ pub(super) struct Admission<'a> {
     pub(super) worker: usize,
     pub(super) service: ServiceId,
     pub(super) capacity: usize,
-    /// Whether the service has as many sessions as it may.
+    /// Whether the service has as many sessions as it may, so that one of those has to leave for another.
     pub(super) at_limit: bool,
 }
 
@@ -33,30 +32,37 @@ impl Admission<'_> {
         own.services.get(service.0)
     }
 
-    /// Whether a service has more than its share of the table.
-    fn exceeds_share(&self, service: ServiceId) -> bool {
+    /// Whether a service has more than one in `parts` of the table's places.
+    fn exceeds(&self, service: ServiceId, parts: usize) -> bool {
         self.counters(service)
-            .is_some_and(|counters| counters.entries.value() as usize > self.capacity / SHARE)
+            .is_some_and(|counters| counters.entries.value() as usize > self.capacity / parts)
     }
 
-    fn claim(&self, owner: ServiceId) -> Claim {
+    /// Whether a session of `owner` may be evicted, which counts against its limit or does not.
+    fn may_evict(&self, owner: ServiceId, is_limited: bool) -> MayEvict {
+        if self.at_limit {
+            // Another one would leave the service at its limit.
+            return if owner == self.service && is_limited {
+                MayEvict::Yes
+            } else {
+                MayEvict::No
+            };
+        }
         if owner == self.service {
-            Claim::Yes
-        } else if self.at_limit {
-            Claim::No
-        } else if self.exceeds_share(self.service) {
-            Claim::IfFinished
-        } else if self.exceeds_share(owner) {
-            Claim::Sooner
+            MayEvict::Yes
+        } else if self.exceeds(self.service, SHARE) {
+            MayEvict::IfFinished
+        } else if self.exceeds(owner, SHARE) {
+            MayEvict::First
         } else {
-            Claim::Yes
+            MayEvict::Yes
         }
     }
 }
 
 impl<A: Address> EvictionPolicy<A> for Admission<'_> {
     fn is_full(&self, len: usize, capacity: usize) -> bool {
-        let kept = if self.snapshot.has_several_services() && self.exceeds_share(self.service) {
+        let kept = if self.snapshot.has_several_services() && self.exceeds(self.service, RESERVE) {
             capacity / RESERVE
         } else {
             0
@@ -64,16 +70,16 @@ impl<A: Address> EvictionPolicy<A> for Admission<'_> {
         self.at_limit || len >= capacity - kept
     }
 
-    fn standing(&self, session: &Session<A>) -> Standing {
+    fn terms(&self, session: &Session<A>) -> EvictionTerms {
         match self.snapshot.real(session.real()) {
-            Some(real) => Standing {
+            Some(real) => EvictionTerms {
                 timeout_ms: real.timeouts.ms(session.state()),
-                claim: self.claim(real.service),
+                may_evict: self.may_evict(real.service, is_limited(session)),
             },
             // Nobody can use it any more.
-            None => Standing {
+            None => EvictionTerms {
                 timeout_ms: 0,
-                claim: Claim::Sooner,
+                may_evict: MayEvict::First,
             },
         }
     }
@@ -83,7 +89,12 @@ impl<A: Address> EvictionPolicy<A> for Admission<'_> {
             self.stats.evict(cause);
         }
         uncount(self.snapshot, self.worker, session);
+        self.at_limit = self.at_limit && self.snapshot.is_at_limit(self.service);
     }
+}
+
+fn is_limited<A: Address>(session: &Session<A>) -> bool {
+    !session.flags().contains(Flags::TEMPLATE) && session.counted().is_limited()
 }
 
 /// Whether a session was entered or has left.
@@ -121,8 +132,8 @@ fn count<A: Address>(snapshot: &Snapshot, worker: usize, session: &Session<A>, t
     let is_template = session.flags().contains(Flags::TEMPLATE);
     if let Some(counters) = own.services.get(real.service.0) {
         turn.count(&counters.entries);
-        if !is_template && session.state().is_live() {
-            turn.count(&counters.live);
+        if is_limited(session) {
+            turn.count(&counters.limited);
         }
     }
     let Some(counters) = own.reals.get(session.real().0) else {
@@ -140,28 +151,32 @@ fn count<A: Address>(snapshot: &Snapshot, worker: usize, session: &Session<A>, t
     }
 }
 
-/// Counts a session of the real server `id` whose state has changed.
+/// Counts a session of the real server `id` that has been moved on.
 #[inline]
 pub(super) fn recount(
     snapshot: &Snapshot,
     worker: usize,
     counters: &RealCounters,
     id: RealId,
-    (before, after): Moved,
+    Moved { before, after }: Moved,
 ) {
-    if before.is_live() != after.is_live() {
-        recount_live(snapshot, worker, id, after.is_live());
+    if before.is_limited() != after.is_limited() {
+        recount_limited(snapshot, worker, id, after.is_limited());
     }
-    if counters.shift(before.is_active(), after.is_active()) {
+    if counters.shift(before.state.is_active(), after.state.is_active()) {
         snapshot.settle(worker, id);
     }
 }
 
 #[cold]
-fn recount_live(snapshot: &Snapshot, worker: usize, id: RealId, is_live: bool) {
+fn recount_limited(snapshot: &Snapshot, worker: usize, id: RealId, is_limited: bool) {
     let own = snapshot.workers.get(worker).zip(snapshot.real(id));
     if let Some(counters) = own.and_then(|(own, real)| own.services.get(real.service.0)) {
-        let turn = if is_live { Turn::Entered } else { Turn::Left };
-        turn.count(&counters.live);
+        let turn = if is_limited {
+            Turn::Entered
+        } else {
+            Turn::Left
+        };
+        turn.count(&counters.limited);
     }
 }

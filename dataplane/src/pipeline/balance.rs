@@ -13,8 +13,7 @@ use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::rewrite::nat::{self, Socket};
 use crate::session::{
-    Direction, Flags, KeyHash, SctpState, Seen, Session, SessionIndex, SessionTable, State,
-    TcpState, Timeouts,
+    Direction, Flags, KeyHash, Moved, SctpState, Session, SessionIndex, State, Step, TcpState,
 };
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::RealId;
@@ -120,8 +119,9 @@ impl<P: Pool> Engine<P> {
         match end_of(&session, real, packet) {
             End::No => {}
             End::Yes { moves } => {
-                A::table(&mut self.sessions).remove(index);
-                uncount(snapshot, self.start.worker, &session);
+                if let Some(session) = A::table(&mut self.sessions).remove(index) {
+                    uncount(snapshot, self.start.worker, &session);
+                }
                 return Continued::Ended { moves };
             }
             End::Stuck => {
@@ -138,10 +138,14 @@ impl<P: Pool> Engine<P> {
         } else {
             Direction::Input
         };
-        let secure = real.policy.is_secure(self.pressed);
+        let step = Step {
+            direction,
+            signal: packet.signal(),
+            secure: real.policy.is_secure(self.pressed),
+            timeouts: &real.timeouts,
+        };
         let table = A::table(&mut self.sessions);
-        let signal = packet.signal();
-        let moved = advance(table, index, direction, signal, secure, &real.timeouts, now);
+        let moved = table.advance(index, step, now, || false);
         if real.policy.idle_reset {
             note_numbers(table.get_mut(index), session.state(), packet, frame.bytes());
         }
@@ -226,16 +230,14 @@ impl<P: Pool> Engine<P> {
         let Some(known) = snapshot.real(session.real()) else {
             return Action::Drop(DropReason::RealGone);
         };
-        let secure = known.policy.is_secure(self.pressed);
-        let moved = advance(
-            A::table(&mut self.sessions),
-            index,
-            Direction::Output,
-            packet.signal(),
-            secure,
-            &known.timeouts,
-            now,
-        );
+        let step = Step {
+            direction: Direction::Output,
+            signal: packet.signal(),
+            secure: known.policy.is_secure(self.pressed),
+            timeouts: &known.timeouts,
+        };
+        let has_data = || tcp::has_data(packet.upper(frame.bytes()));
+        let moved = A::table(&mut self.sessions).advance(index, step, now, has_data);
         let bytes = known.configured.then_some(packet.datagram_bytes());
         if let Some(counters) = self.counters(snapshot, known.id) {
             let direction = Direction::Output;
@@ -257,44 +259,6 @@ impl<P: Pool> Engine<P> {
     }
 }
 
-/// A session's state before and after a packet.
-pub(super) type Moved = (State, State);
-
-/// Moves a session on by a packet from `direction`, and puts its end off.
-#[inline(always)]
-pub(super) fn advance<A: Tabled>(
-    table: &mut SessionTable<A>,
-    index: SessionIndex,
-    direction: Direction,
-    signal: u8,
-    secure: bool,
-    timeouts: &Timeouts,
-    now: Time,
-) -> Moved {
-    let session = table.get(index);
-    let (before, controlled) = (session.state(), session.is_controlled());
-    let state = before.next(direction, signal, secure);
-    let deadline = timeouts.deadline(state, now);
-    if !session.flags().contains(Flags::PROVEN) {
-        // In one state deadlines are as far apart as packets.
-        let since_last = deadline.ms_since(session.deadline());
-        if before != state || session.may_be_proven_by(direction, since_last, now) {
-            let seen = Seen {
-                direction,
-                signal,
-                after: state,
-                timeout_ms: timeouts.ms(before),
-            };
-            table.observe(index, seen, now);
-        }
-    }
-    table.touch(index, state, deadline);
-    if controlled && state.assures(direction) {
-        table.assure(index);
-    }
-    (before, state)
-}
-
 impl<P: Pool> Engine<P> {
     /// Counts a packet of a session, of so many bytes unless its real server is gone, by the side that
     /// sent it.
@@ -306,7 +270,7 @@ impl<P: Pool> Engine<P> {
         id: RealId,
         direction: Direction,
         bytes: Option<u32>,
-        (before, after): Moved,
+        moved: Moved,
     ) {
         if let Some(bytes) = bytes {
             let (packets, all_bytes) = match direction {
@@ -318,8 +282,8 @@ impl<P: Pool> Engine<P> {
             packets.add(1);
             all_bytes.add(u64::from(bytes));
         }
-        if before != after {
-            recount(snapshot, self.start.worker, counters, id, (before, after));
+        if moved.before != moved.after {
+            recount(snapshot, self.start.worker, counters, id, moved);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::vec::Drain;
 
 use arrayvec::ArrayVec;
 
-use super::balance::{advance, method_of};
+use super::balance::method_of;
 use super::way::{Sources, Way};
 use super::{Action, Engine, Origin, Tabled};
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
@@ -19,7 +19,7 @@ use crate::parse::{Plain, plain_v4, plain_v6};
 use crate::rewrite::family::Family;
 use crate::rewrite::nat::{self, Side, Socket};
 use crate::rewrite::tunnel::{self, Ipip};
-use crate::session::{Direction, Hint, KeyHash, ReplyHash, Session};
+use crate::session::{Direction, Hint, KeyHash, ReplyHash, Session, Step};
 use crate::snapshot::Snapshot;
 use crate::snapshot::chunked::Chunked;
 use crate::snapshot::id::{PortId, RealId};
@@ -298,16 +298,13 @@ impl<P: Pool> Engine<P> {
         } else {
             Direction::InputOnly
         };
-        let secure = way.secure.applies(self.pressed);
-        let moved = advance(
-            A::table(&mut self.sessions),
-            index,
+        let step = Step {
             direction,
-            plain.tcp_flags,
-            secure,
-            &way.timeouts,
-            now,
-        );
+            signal: plain.tcp_flags,
+            secure: way.secure.applies(self.pressed),
+            timeouts: &way.timeouts,
+        };
+        let moved = A::table(&mut self.sessions).advance(index, step, now, || false);
         if let Some(counters) = reals.get(id.0) {
             let bytes = Some(u32::from(plain.length));
             self.count(snapshot, counters, id, direction, bytes, moved);
@@ -403,16 +400,14 @@ impl<P: Pool> Engine<P> {
         let own = snapshot.ports.get(usize::from(egress.port.0))?;
         let to = self.mac_towards(snapshot, &egress, now)?;
         cut_padding(frame, plain)?;
-        let secure = known.policy.is_secure(self.pressed);
-        let moved = advance(
-            A::table(&mut self.sessions),
-            index,
-            Direction::Output,
-            plain.tcp_flags,
-            secure,
-            &known.timeouts,
-            now,
-        );
+        let step = Step {
+            direction: Direction::Output,
+            signal: plain.tcp_flags,
+            secure: known.policy.is_secure(self.pressed),
+            timeouts: &known.timeouts,
+        };
+        let has_data = || plain.has_data(frame.bytes());
+        let moved = A::table(&mut self.sessions).advance(index, step, now, has_data);
         if let Some(counters) = reals.get(id.0) {
             let bytes = Some(u32::from(plain.length));
             self.count(snapshot, counters, id, Direction::Output, bytes, moved);

@@ -7,7 +7,7 @@ use super::{Action, Engine, Origin, Received, Tabled, flow_key, hops};
 use crate::flow::Protocol;
 use crate::io::Pool;
 use crate::parse::{Addresses, Packet};
-use crate::session::Direction;
+use crate::session::{Direction, Step};
 use crate::snapshot::Snapshot;
 use crate::time::Time;
 use crate::verdict::DropReason;
@@ -108,19 +108,21 @@ impl<P: Pool> Engine<P> {
         let Some(index) = table.find(table.hash(&key), &key, now) else {
             return;
         };
-        let (real, old) = (table.get(index).real(), table.get(index).state());
+        let real = table.get(index).real();
         let Some(known) = snapshot.real(real) else {
             return;
         };
-        let secure = known.policy.is_secure(self.pressed);
-        let state = old.next(Direction::Output, tcp::RST, secure);
-        table.touch(index, state, known.timeouts.deadline(state, now));
+        let direction = Direction::Output;
+        let step = Step {
+            direction,
+            signal: tcp::RST,
+            secure: known.policy.is_secure(self.pressed),
+            timeouts: &known.timeouts,
+        };
+        let moved = table.advance(index, step, now, || false);
         if let Some(counters) = self.counters(snapshot, real) {
-            counters.out_packets.add(1);
-            counters.out_bytes.add(length as u64);
-            if counters.shift(old.is_active(), state.is_active()) {
-                snapshot.settle(self.start.worker, real);
-            }
+            let bytes = u32::try_from(length).ok();
+            self.count(snapshot, counters, real, direction, bytes, moved);
         }
     }
 

@@ -53,15 +53,18 @@ impl Flags {
     /// Its client is really there, as far as can be seen (`proof.rs`). Of a template: a session that it controls
     /// was once proven.
     pub const PROVEN: Self = Self(1 << 10);
-    /// The client has sent an acknowledgement. Only of TCP sessions forwarded by NAT, which have no steps.
-    pub(super) const ACKNOWLEDGED: Self = Self(1 << Self::STEP_SHIFT);
-    /// In how many further steps of time the client has sent, of those that prove it.
+    /// In how many further steps of time the side that is watched has sent, of those that prove the client.
     pub(super) const STEP_MASK: Self = Self(3 << Self::STEP_SHIFT);
     pub(super) const STEP_SHIFT: u16 = 11;
-    /// A step of time ended by a packet of the real server.
+    /// A step of time ended by a packet of the other side.
     pub(super) const STEP_ENDED: Self = Self(1 << 13);
+    /// The client has sent an acknowledgement. Only of TCP sessions forwarded by NAT.
+    pub(super) const ACKNOWLEDGED: Self = Self(1 << 14);
     /// All that is known of whether its client is there.
-    pub(super) const PROOF: Self = Self::PROVEN.with(Self::STEP_MASK).with(Self::STEP_ENDED);
+    pub(super) const PROOF: Self = Self::PROVEN
+        .with(Self::STEP_MASK)
+        .with(Self::STEP_ENDED)
+        .with(Self::ACKNOWLEDGED);
 
     pub(super) const fn from_bits(bits: u16) -> Self {
         Self(bits)
@@ -305,14 +308,8 @@ impl<A: Address> Session<A> {
 
     /// Sets `flags`, all but those that are the table's: NAT, TEMPLATE and SHADOWED.
     #[inline]
-    pub const fn set_flags(&mut self, flags: Flags) {
+    pub(super) const fn set_flags(&mut self, flags: Flags) {
         self.flags = self.flags.with(flags.without(DECIDED));
-    }
-
-    /// Clears `flags`, all but those that are the table's.
-    #[inline]
-    pub const fn clear_flags(&mut self, flags: Flags) {
-        self.flags = self.flags.without(flags.without(DECIDED));
     }
 }
 

@@ -24,9 +24,9 @@ pub(super) const FURTHER_BUCKETS: u32 = 4;
 
 /// Whether a new session may evict another one. The order is that of preference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Claim {
-    /// Sooner than others that are worth as much: its service has more than its share of the table.
-    Sooner,
+pub enum MayEvict {
+    /// Yes, and before others that are worth as much: its service has more than its share of the table.
+    First,
     /// If it is worth less than [`Worth::Active`].
     Yes,
     /// Only if it has finished or expired: the new session's service has more than its share of the table, this
@@ -36,13 +36,13 @@ pub enum Claim {
     No,
 }
 
-/// What the table's user knows of a session that may have to leave.
+/// On which terms a session may be evicted, as the table's user knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
+pub struct EvictionTerms {
     /// How long a session in its state outlives its last packet. Of a template it means nothing.
     pub timeout_ms: u64,
     /// Whether the new session may evict it.
-    pub claim: Claim,
+    pub may_evict: MayEvict,
 }
 
 /// What a table asks when it is full, and whom it tells who has left.
@@ -54,18 +54,18 @@ pub trait EvictionPolicy<A> {
         len >= capacity
     }
 
-    /// What is known of a session.
-    fn standing(&self, session: &Session<A>) -> Standing;
+    /// On which terms a session may be evicted for the new one.
+    fn terms(&self, session: &Session<A>) -> EvictionTerms;
 
     /// A session has left the table.
     fn left(&mut self, session: &Session<A>, why: Gone);
 }
 
 impl<A, F: FnMut(&Session<A>, Gone)> EvictionPolicy<A> for F {
-    fn standing(&self, session: &Session<A>) -> Standing {
-        Standing {
+    fn terms(&self, session: &Session<A>) -> EvictionTerms {
+        EvictionTerms {
             timeout_ms: Timeouts::DEFAULT.ms(session.state),
-            claim: Claim::Yes,
+            may_evict: MayEvict::Yes,
         }
     }
 
@@ -79,7 +79,7 @@ impl<A, F: FnMut(&Session<A>, Gone)> EvictionPolicy<A> for F {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Victim {
     worth: Worth,
-    claim: Claim,
+    may_evict: MayEvict,
     silent: std::cmp::Reverse<u64>,
     slot: u32,
 }
@@ -154,20 +154,23 @@ impl<A: Address> SessionTable<A> {
     ) {
         for slot in self.tags.used(bucket) {
             let entry = &self.entries[slot as usize];
-            let Standing { timeout_ms, claim } = policy.standing(entry);
+            let EvictionTerms {
+                timeout_ms,
+                may_evict,
+            } = policy.terms(entry);
             let timeout_ms = entry.timeout_ms().unwrap_or(timeout_ms);
             let worth = entry.worth(timeout_ms, now);
-            let may_leave = match claim {
-                Claim::Sooner | Claim::Yes => worth < Worth::Active,
-                Claim::IfFinished => worth <= Worth::Finished,
-                Claim::No => false,
+            let may_leave = match may_evict {
+                MayEvict::First | MayEvict::Yes => worth < Worth::Active,
+                MayEvict::IfFinished => worth <= Worth::Finished,
+                MayEvict::No => false,
             };
             if !may_leave {
                 continue;
             }
             let victim = Victim {
                 worth,
-                claim,
+                may_evict,
                 silent: std::cmp::Reverse(entry.silent_ms(timeout_ms, now)),
                 slot,
             };

@@ -1,6 +1,7 @@
 //! What a worker remembers: sessions, their protocols' states and when they end.
 //! Nothing here schedules, rewrites packets or knows a configuration.
 
+mod advance;
 mod entry;
 mod evict;
 mod hash;
@@ -17,10 +18,10 @@ mod timeout;
 mod wheel;
 pub mod worth;
 
+pub use advance::{Counted, Moved, Step};
 pub use entry::{Flags, NewSession, Numbers, Session, SessionIndex};
-pub use evict::{Claim, EvictionPolicy, Standing};
+pub use evict::{EvictionPolicy, EvictionTerms, MayEvict};
 pub use hash::{KeyHash, ReplyHash};
-pub use proof::Seen;
 pub use sctp::SctpState;
 pub use size::table_bytes;
 pub use state::{Phase, State};

@@ -2,13 +2,15 @@
 //! Decides no state and no deadline. Once a session is proven nothing here is called for it any more.
 //!
 //! Whoever invents its source address never sees what the real server answers. So of a TCP or SCTP session whose
-//! answers pass here (NAT) the real server is the witness: it goes on after the handshake only if the client has
-//! returned a number that only the real server's packet had told it. A SYN|ACK to an invented client proves
-//! nothing, and a blind ACK gets a reset (RFC 9293 section 3.10.7.4).
+//! answers pass here (NAT) the real server tells: it sends data, or a FIN, only if the client has returned a number
+//! that only the real server's packet had told it. A SYN|ACK to an invented client proves nothing, and a blind ACK
+//! gets a reset or, with a wrong checksum, nothing at all. A bare acknowledgement proves little: one answers a
+//! segment outside the window in any state (RFC 9293 section 3.10.7.4, RFC 5961 section 4). A client that only
+//! uploads gets nothing else, so these prove it in time: in [`STEPS`] and one more steps of [`STEP_MS`].
 //!
 //! A datagram's answer proves nothing, and with direct routing and tunnels no answer is seen. There it takes
-//! perseverance: packets in [`STEPS`] and one more steps of [`STEP_MS`], so more than 6 s of them. That can be
-//! forged, but no longer by two packets: who would hold a session so must go on sending in it, or it is idle.
+//! packets of the client in as many steps, so more than 6 s of them. Both can be forged, but not by a few packets:
+//! who would hold a session so must go on sending in it, or it is idle.
 
 #![expect(
     clippy::indexing_slicing,
@@ -23,7 +25,7 @@ use crate::flow::Address;
 use crate::time::Time;
 use crate::wire::{sctp, tcp};
 
-/// How many times a client's packet must be in another step of time than the one before it.
+/// How many times a packet must be in another step of time than the one before it.
 pub const STEPS: u16 = 4;
 
 /// The length of a step of time in ms. A power of two, and all sessions have the same steps.
@@ -31,15 +33,17 @@ pub const STEP_MS: u64 = 2_048;
 
 /// A packet that a session is about to be moved on by.
 #[derive(Debug, Clone, Copy)]
-pub struct Seen {
+pub(super) struct Seen {
     /// Who sent it, and whether answers are seen.
-    pub direction: Direction,
+    pub(super) direction: Direction,
     /// [`Packet::signal`](crate::parse::Packet::signal).
-    pub signal: u8,
+    pub(super) signal: u8,
+    /// Whether a segment carries data.
+    pub(super) has_data: bool,
     /// The state that it leaves the session in.
-    pub after: State,
+    pub(super) after: State,
     /// Milliseconds that the session would have outlived the packet before this one.
-    pub timeout_ms: u64,
+    pub(super) timeout_ms: u64,
 }
 
 impl Flags {
@@ -59,7 +63,12 @@ impl<A> Session<A> {
     /// before it. Most packets of a session that is to be proven by its steps do not, and are spared `observe`.
     #[inline(always)]
     #[must_use]
-    pub fn may_be_proven_by(&self, direction: Direction, since_last_ms: u64, now: Time) -> bool {
+    pub(super) fn may_be_proven_by(
+        &self,
+        direction: Direction,
+        since_last_ms: u64,
+        now: Time,
+    ) -> bool {
         let is_new_step = since_last_ms > now.as_ms() % STEP_MS;
         let by_answers = direction != Direction::InputOnly && self.state != State::Udp;
         is_new_step || by_answers || self.flags.contains(Flags::STEP_ENDED)
@@ -70,7 +79,7 @@ impl<A: Address> SessionTable<A> {
     /// Takes note of a packet of the session at `index`, which is not proven yet, before `touch` is told of it.
     #[cold]
     #[inline(never)]
-    pub fn observe(&mut self, index: SessionIndex, seen: Seen, now: Time) {
+    pub(super) fn observe(&mut self, index: SessionIndex, seen: Seen, now: Time) {
         let entry = &mut self.entries[index.0 as usize];
         let flags = entry.flags;
         let is_new_step = entry.deadline.as_ms().saturating_sub(seen.timeout_ms) / STEP_MS
@@ -79,13 +88,15 @@ impl<A: Address> SessionTable<A> {
             return;
         }
         entry.flags = match (seen.direction, seen.after) {
-            (Direction::Input | Direction::Output, State::Tcp(_)) => by_answers(flags, seen),
+            (Direction::Input | Direction::Output, State::Tcp(_)) => {
+                by_answers(flags, seen, is_new_step)
+            }
             (Direction::Input, State::Sctp(_)) => flags,
             (Direction::Output, State::Sctp(_)) if is_of_open_association(seen.signal) => {
                 flags.with(Flags::PROVEN)
             }
             (Direction::Output, State::Sctp(_)) => flags,
-            (direction, _) => by_steps(flags, direction, is_new_step),
+            (direction, _) => by_steps(flags, direction != Direction::Output, is_new_step),
         };
         if entry.flags.contains(Flags::PROVEN) && entry.is_controlled() {
             let template = entry.link as usize;
@@ -94,17 +105,21 @@ impl<A: Address> SessionTable<A> {
     }
 }
 
-/// TCP under NAT: the real server's first segment after the client's acknowledgement.
-const fn by_answers(flags: Flags, seen: Seen) -> Flags {
-    let handshakes = seen.signal & (tcp::SYN | tcp::RST) != 0;
+/// TCP under NAT: what the real server sends after the client's acknowledgement. Data or a FIN proves the client at
+/// once, bare acknowledgements in time.
+const fn by_answers(flags: Flags, seen: Seen, is_new_step: bool) -> Flags {
+    if seen.signal & (tcp::SYN | tcp::RST | tcp::ACK) != tcp::ACK {
+        return flags;
+    }
     match seen.direction {
-        Direction::Output if !handshakes && flags.contains(Flags::ACKNOWLEDGED) => {
+        Direction::Output if !flags.contains(Flags::ACKNOWLEDGED) => flags,
+        Direction::Output if seen.has_data || seen.signal & tcp::FIN != 0 => {
             flags.with(Flags::PROVEN)
         }
-        Direction::Input if !handshakes && seen.signal & tcp::ACK != 0 => {
-            flags.with(Flags::ACKNOWLEDGED)
+        Direction::Output => by_steps(flags, true, is_new_step),
+        Direction::Input | Direction::InputOnly => {
+            by_steps(flags.with(Flags::ACKNOWLEDGED), false, is_new_step)
         }
-        _ => flags,
     }
 }
 
@@ -117,23 +132,25 @@ const fn is_of_open_association(chunk: u8) -> bool {
     )
 }
 
-/// By the client's perseverance. What a NAT real server sends meanwhile moves the time of the last packet on, so
-/// it is noted whether a step ended by that.
-const fn by_steps(flags: Flags, direction: Direction, is_new_step: bool) -> Flags {
-    match direction {
-        Direction::Output if is_new_step => flags.with(Flags::STEP_ENDED),
-        Direction::Input | Direction::InputOnly
-            if is_new_step || flags.contains(Flags::STEP_ENDED) =>
-        {
-            let flags = flags.without(Flags::STEP_ENDED);
-            let steps = flags.steps() + 1;
-            if steps == STEPS {
-                flags.with(Flags::PROVEN)
-            } else {
-                flags.with_steps(steps)
-            }
-        }
-        _ => flags,
+/// By packets over time of the side that is watched. What the other side sends meanwhile moves the time of the last
+/// packet on, so it is noted whether a step ended by that.
+const fn by_steps(flags: Flags, is_watched: bool, is_new_step: bool) -> Flags {
+    if !is_watched {
+        return if is_new_step {
+            flags.with(Flags::STEP_ENDED)
+        } else {
+            flags
+        };
+    }
+    if !is_new_step && !flags.contains(Flags::STEP_ENDED) {
+        return flags;
+    }
+    let flags = flags.without(Flags::STEP_ENDED);
+    let steps = flags.steps() + 1;
+    if steps == STEPS {
+        flags.with(Flags::PROVEN)
+    } else {
+        flags.with_steps(steps)
     }
 }
 

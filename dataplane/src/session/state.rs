@@ -77,10 +77,10 @@ impl State {
         }
     }
 
-    /// Whether no side has finished. These count against a service's limit.
+    /// Whether no side has finished.
     #[must_use]
     #[inline]
-    pub const fn is_live(self) -> bool {
+    pub const fn is_unfinished(self) -> bool {
         matches!(self.phase(), Phase::Opening | Phase::Open)
     }
 

@@ -16,6 +16,7 @@
     reason = "slots come from `tags`, which is sized like the entries, and indices from slots"
 )]
 
+use super::advance::Moved;
 use super::entry::{Flags, HOME, NONE, NewSession, Numbers, Session, SessionIndex, VACANT};
 use super::evict::EvictionPolicy;
 use super::hash::{Hasher, KeyHash, ReplyHash};
@@ -261,7 +262,7 @@ impl<A: Address> SessionTable<A> {
         &self.entries[index.0 as usize]
     }
 
-    /// The same, for its counter and flags. `touch` changes state and deadline.
+    /// The same, for its numbers. `advance` changes the rest.
     #[must_use]
     #[inline]
     pub fn get_mut(&mut self, index: SessionIndex) -> &mut Session<A> {
@@ -270,11 +271,13 @@ impl<A: Address> SessionTable<A> {
     }
 
     /// A packet has left the session at `index`, which must be in the table, in `state` until
-    /// `deadline`. Touches no other session unless the deadline has moved to an earlier tick.
+    /// `deadline`. Touches no other session unless the deadline has moved to an earlier tick. A packet in the pipeline
+    /// goes through [`Self::advance`].
     #[inline(always)]
-    pub fn touch(&mut self, index: SessionIndex, state: State, deadline: Time) {
+    pub fn touch(&mut self, index: SessionIndex, state: State, deadline: Time) -> Moved {
         debug_assert!(self.tags.is_used(index.0), "a session that has left");
         let entry = &mut self.entries[index.0 as usize];
+        let before = entry.counted();
         if entry.state != state {
             self.half_open += u32::from(state.is_half_open());
             self.half_open -= u32::from(entry.state.is_half_open());
@@ -287,9 +290,11 @@ impl<A: Address> SessionTable<A> {
         // It is filed where its turn comes in time for the deadline that it had.
         let is_earlier = deadline < entry.deadline;
         entry.deadline = deadline;
+        let after = entry.counted();
         if is_earlier && self.wheel.is_too_late(entry.filed, deadline) {
             self.refile(index.0);
         }
+        Moved { before, after }
     }
 
     /// Enters a session. `hash` is of its key.
@@ -495,6 +500,7 @@ impl<A: Address> SessionTable<A> {
 
     /// Removes the session at `index` and returns what it was; `None` if there is none, or if it is a
     /// template that controls sessions.
+    #[must_use = "the gauges have to follow"]
     pub fn remove(&mut self, index: SessionIndex) -> Option<Session<A>> {
         if !self.tags.is_used(index.0) || self.entries[index.0 as usize].controls() > 0 {
             return None;

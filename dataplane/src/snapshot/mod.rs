@@ -332,21 +332,21 @@ impl Snapshot {
         self.lookup.has_several_services()
     }
 
-    /// Whether a service has as many sessions as it may, over all workers. Each worker knows what the others did a
-    /// moment ago, so each may enter one too many.
+    /// Whether a service has as many sessions as it may, over all workers. Only proven ones count, and no session is
+    /// taken back when it is proven, so a service may have as many more as were unproven when it came to its limit.
     #[must_use]
     pub fn is_at_limit(&self, id: ServiceId) -> bool {
         let limit = self.service(id).and_then(|service| service.limits.sessions);
-        limit.is_some_and(|limit| self.live_sessions_of(id) >= u64::from(limit.get()))
+        limit.is_some_and(|limit| self.limited_sessions(id) >= u64::from(limit.get()))
     }
 
-    /// A service's sessions that no side has finished, over all workers.
+    /// A service's sessions that count against its limit, which are proven and not finished, over all workers.
     #[must_use]
-    pub fn live_sessions_of(&self, id: ServiceId) -> u64 {
+    pub fn limited_sessions(&self, id: ServiceId) -> u64 {
         self.workers
             .iter()
             .filter_map(|worker| worker.services.get(id.0))
-            .map(|counters| u64::from(counters.live.value()))
+            .map(|counters| u64::from(counters.limited.value()))
             .sum()
     }
 
@@ -400,7 +400,7 @@ impl Snapshot {
         self.workers
             .iter()
             .filter_map(|worker| worker.reals.get(id.0))
-            .map(|counters| u64::from(counters.live.value()))
+            .map(|counters| u64::from(counters.entries.value()))
             .sum()
     }
 

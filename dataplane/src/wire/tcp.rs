@@ -212,6 +212,12 @@ fn find_mss(header: &[u8]) -> Option<(usize, u16)> {
     }
 }
 
+/// Whether the segment carries data.
+#[must_use]
+pub fn has_data(segment: &[u8]) -> bool {
+    Header::new(segment).is_some_and(|header| segment.len() > usize::from(header.header_bytes()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

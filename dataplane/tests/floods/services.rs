@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, ServiceLimits};
+use plimsoll_dataplane::snapshot::model::{ForwardMethod, Persistence, ServiceLimits};
 use plimsoll_dataplane::testing::Rig;
 use plimsoll_dataplane::verdict::DropReason;
 
@@ -51,6 +51,36 @@ fn a_popular_service_leaves_a_sixteenth_of_the_table_to_others() {
         web.filter(|one| one.state_name() == "ESTABLISHED").count()
     };
     assert_eq!(established(&mut world), 960);
+    finish(world.rig);
+}
+
+#[test]
+fn two_popular_services_leave_a_sixteenth_of_the_table_to_others() {
+    let mut world = World::new(NAT, false);
+    for count in 0..CAPACITY / 2 {
+        let is_room = count < CAPACITY / 32 * 15;
+        for service in [WEB, MAIL] {
+            let flow = world.client(service);
+            let Some(real) = world.send(&flow, Part::Tcp(SYN)) else {
+                assert!(!is_room);
+                continue;
+            };
+            assert!(world.answer(&flow, real, Part::Tcp(SYN_ACK)));
+            assert_eq!(world.send(&flow, Part::Tcp(ACK)), Some(real));
+            assert!(world.answer(&flow, real, Part::Tcp(PUSH_ACK)));
+        }
+    }
+    let refused = world.rig.all_drops();
+    assert_eq!(refused, [(DropReason::SessionTableFull, 64)]);
+    for service in [DNS, DIAMETER] {
+        for _ in 0..16 {
+            let mut client = Honest::new(&mut world, service);
+            while !client.is_done() {
+                client.step(&mut world);
+            }
+        }
+    }
+    assert_eq!(world.rig.all_drops(), refused);
     finish(world.rig);
 }
 
@@ -186,7 +216,7 @@ fn a_limit_is_of_all_workers_together() {
         let request = from_wan(CLIENT, VIP).tcp(1000 + number, 80).flags(flags);
         rig.pass_on(usize::from(number % 4), WAN, &request.build())
     };
-    // Proven by their perseverance, so that they are not evicted for others of their service.
+    // Proven by packets over time, so that they count and are not evicted for others of their service.
     for flags in [&[SYN][..], &[ACK; 10]].concat() {
         for number in 0..10 {
             assert!(matches!(send(&mut rig, number, flags)[..], [(LAN, _)]));
@@ -201,4 +231,51 @@ fn a_limit_is_of_all_workers_together() {
         assert!(matches!(send(&mut rig, number, ACK)[..], [(LAN, _)]));
     }
     finish(rig);
+}
+
+#[test]
+fn a_limit_holds_although_other_sessions_have_finished() {
+    for persistence in [None, Some(360_000)] {
+        let mut spec = limited(NAT, 10);
+        for one in &mut spec.services {
+            one.persistence = persistence.map(|timeout_ms| Persistence {
+                timeout_ms,
+                mask: 32,
+            });
+        }
+        let mut world = World::with(NAT, false, CAPACITY, &spec);
+        for _ in 0..50 {
+            Attack::Churn.strike(&mut world, WEB.1);
+        }
+        assert_eq!(fill(&mut world, WEB), 10);
+        assert_eq!(fill(&mut world, WEB), 0);
+        assert_eq!(world.rig.all_drops(), [(DropReason::ServiceSessions, 2)]);
+        finish(world.rig);
+    }
+}
+
+#[test]
+fn handshakes_that_nobody_completes_do_not_turn_a_limit_against_its_service() {
+    for method in METHODS {
+        let mut world = World::with(method, false, CAPACITY, &limited(method, 10));
+        for _ in 0..CAPACITY / 2 {
+            Attack::Syn.strike(&mut world, WEB.1);
+        }
+        let mut clients: Vec<Honest> = (0..10).map(|_| Honest::open(&mut world, WEB)).collect();
+        clients
+            .iter_mut()
+            .for_each(|client| client.talk(&mut world));
+        assert_eq!(world.rig.all_drops(), []);
+        finish(world.rig);
+    }
+}
+
+#[test]
+fn at_a_limit_an_idle_session_makes_room_and_an_active_one_does_not() {
+    let mut world = World::with(NAT, false, 32, &limited(NAT, 10));
+    assert_eq!(fill(&mut world, WEB), 10);
+    world.rig.wait_ms(61_000);
+    assert_eq!(fill(&mut world, WEB), 10);
+    assert_eq!(world.rig.all_drops(), [(DropReason::ServiceSessions, 2)]);
+    finish(world.rig);
 }

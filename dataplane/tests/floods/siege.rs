@@ -99,12 +99,12 @@ fn ipv6_is_served_as_well() {
     }
 }
 
-/// Connections whose clients are real and that do nothing fill the whole table.
+/// Connections whose clients are real and that do nothing fill all of the table that their services may have.
 #[test]
 fn a_table_full_of_idle_connections_serves_new_clients() {
     for method in METHODS {
         let mut world = World::new(method, false);
-        let mut idle: Vec<Honest> = (0..CAPACITY / 2 - 8)
+        let mut idle: Vec<Honest> = (0..CAPACITY / 32 * 15)
             .flat_map(|_| [WEB, MAIL])
             .map(|service| Honest::open(&mut world, service))
             .collect();

@@ -146,6 +146,9 @@ impl World {
 
 fn add(packet: PacketBuilder, (from, to): (u16, u16), part: Part) -> PacketBuilder {
     match part {
+        Part::Tcp(flags) if flags & PUSH_ACK == PUSH_ACK => {
+            packet.tcp(from, to).flags(flags).payload(b"x")
+        }
         Part::Tcp(flags) => packet.tcp(from, to).flags(flags),
         Part::Udp => packet.udp(from, to).payload(b"x"),
         Part::Sctp(chunk) => packet.sctp(from, to, chunk),

@@ -39,13 +39,13 @@ fn proven(new: NewSession<V4>) -> NewSession<V4> {
 }
 
 /// Sessions by the owner that their real server stands for.
-struct Claims(fn(u32) -> Claim, Vec<(FlowKey<V4>, Gone)>);
+struct Terms(fn(u32) -> MayEvict, Vec<(FlowKey<V4>, Gone)>);
 
-impl EvictionPolicy<V4> for &mut Claims {
-    fn standing(&self, session: &Session<V4>) -> Standing {
-        Standing {
+impl EvictionPolicy<V4> for &mut Terms {
+    fn terms(&self, session: &Session<V4>) -> EvictionTerms {
+        EvictionTerms {
             timeout_ms: Timeouts::DEFAULT.ms(session.state()),
-            claim: (self.0)(session.real().0),
+            may_evict: (self.0)(session.real().0),
         }
     }
 
@@ -57,11 +57,11 @@ impl EvictionPolicy<V4> for &mut Claims {
 fn enter(
     table: &mut SessionTable<V4>,
     new: &NewSession<V4>,
-    claim: fn(u32) -> Claim,
+    may_evict: fn(u32) -> MayEvict,
 ) -> (bool, Vec<(FlowKey<V4>, Gone)>) {
-    let mut claims = Claims(claim, Vec::new());
-    let entered = table.insert(table.hash(&new.key), new, Time::from_ms(NOW), &mut claims);
-    (entered.is_ok(), claims.1)
+    let mut terms = Terms(may_evict, Vec::new());
+    let entered = table.insert(table.hash(&new.key), new, Time::from_ms(NOW), &mut terms);
+    (entered.is_ok(), terms.1)
 }
 
 /// Enters the sessions, numbered by their places, into a table that they fill.
@@ -69,7 +69,7 @@ fn full(sessions: &[NewSession<V4>]) -> SessionTable<V4> {
     let capacity = u32::try_from(sessions.len()).expect("few");
     let mut table = SessionTable::new(capacity, [1, 2, 3, 4]);
     for new in sessions {
-        assert_eq!(enter(&mut table, new, |_| Claim::Yes), (true, vec![]));
+        assert_eq!(enter(&mut table, new, |_| MayEvict::Yes), (true, vec![]));
     }
     table
 }
@@ -77,12 +77,12 @@ fn full(sessions: &[NewSession<V4>]) -> SessionTable<V4> {
 const NEW: u32 = 1_000_000;
 
 /// Who leaves for a further session, one after another, until it is refused.
-fn order(table: &mut SessionTable<V4>, claim: fn(u32) -> Claim) -> Vec<u32> {
+fn order(table: &mut SessionTable<V4>, may_evict: fn(u32) -> MayEvict) -> Vec<u32> {
     let mut leavers = Vec::new();
     for number in NEW.. {
         // What is new is proven, so that it does not leave itself.
         let new = proven(session(number, 0, TcpState::Established, 0));
-        let (entered, left) = enter(table, &new, claim);
+        let (entered, left) = enter(table, &new, may_evict);
         if !entered {
             assert_eq!(left, []);
             break;
@@ -111,7 +111,7 @@ fn the_least_worthy_leave_first_and_of_those_the_most_silent() {
         session(11, 0, Established, 1),
         session(12, 0, SynRecv, 2),
     ];
-    let leavers = order(&mut full(&sessions), |_| Claim::Yes);
+    let leavers = order(&mut full(&sessions), |_| MayEvict::Yes);
     assert_eq!(leavers, [9, 8, 7, 6, 10, 5, 4, 2, 12, 11]);
 }
 
@@ -123,14 +123,14 @@ fn who_has_more_than_its_share_leaves_sooner_among_equals() {
         session(2, 2, TcpState::Established, 20),
         session(3, 1, TcpState::TimeWait, 0),
     ];
-    let claim = |owner| {
+    let may_evict = |owner| {
         if owner == 2 {
-            Claim::Sooner
+            MayEvict::First
         } else {
-            Claim::Yes
+            MayEvict::Yes
         }
     };
-    assert_eq!(order(&mut full(&sessions), claim), [3, 2, 1, 0]);
+    assert_eq!(order(&mut full(&sessions), may_evict), [3, 2, 1, 0]);
 }
 
 #[test]
@@ -142,13 +142,13 @@ fn who_wants_more_than_its_share_gets_what_is_its_own_or_finished() {
         session(3, 2, TcpState::Established, 0),
         session(4, 3, TcpState::TimeWait, 900),
     ];
-    let claim = |owner| match owner {
-        1 => Claim::IfFinished,
-        3 => Claim::No,
-        _ => Claim::Yes,
+    let may_evict = |owner| match owner {
+        1 => MayEvict::IfFinished,
+        3 => MayEvict::No,
+        _ => MayEvict::Yes,
     };
     // The second one's handshake has timed out long ago.
-    assert_eq!(order(&mut full(&sessions), claim), [1, 2, 3]);
+    assert_eq!(order(&mut full(&sessions), may_evict), [1, 2, 3]);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_full_table_of_any_size_refuses_only_what_is_proven_and_active() {
             .map(|number| proven(session(number, 0, TcpState::Established, 5)))
             .collect();
         let mut table = full(&all);
-        assert_eq!(order(&mut table, |_| Claim::Yes), Vec::<u32>::new());
+        assert_eq!(order(&mut table, |_| MayEvict::Yes), Vec::<u32>::new());
         assert_eq!(table.len(), capacity as usize);
     }
 }
@@ -177,7 +177,7 @@ fn one_that_may_leave_is_found_wherever_it_is_in_seven_buckets() {
         let mut table = full(&all);
         assert_eq!(table.tags.slots(), 6 * 32);
         let further: Vec<u32> = (0..6)
-            .flat_map(|_| order(&mut table, |_| Claim::Yes))
+            .flat_map(|_| order(&mut table, |_| MayEvict::Yes))
             .collect();
         assert_eq!(further, [lonely]);
     }
@@ -209,8 +209,8 @@ fn a_template_leaves_once_its_sessions_have_and_before_unproven_ones_if_none_was
         };
         let free = session(1, 0, TcpState::Established, YOUNG_MS + 10);
         for new in [controlled, free] {
-            assert_eq!(enter(&mut table, &new, |_| Claim::Yes), (true, vec![]));
+            assert_eq!(enter(&mut table, &new, |_| MayEvict::Yes), (true, vec![]));
         }
-        assert_eq!(order(&mut table, |_| Claim::Yes), order_of_leaving);
+        assert_eq!(order(&mut table, |_| MayEvict::Yes), order_of_leaving);
     }
 }

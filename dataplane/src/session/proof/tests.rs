@@ -1,6 +1,6 @@
 use super::*;
 use crate::flow::{FlowKey, Protocol, V4};
-use crate::session::{Direction, NewSession, Timeouts};
+use crate::session::{Direction, NewSession, Step, Timeouts};
 use crate::snapshot::id::RealId;
 
 use Direction::{Input, InputOnly, Output};
@@ -39,28 +39,52 @@ impl Watched {
         Self { table, index, now }
     }
 
-    /// A packet, so many ms after the one before; says whether the session is proven then.
+    /// A packet without data, so many ms after the one before; says whether the session is proven then.
     fn sees(&mut self, direction: Direction, signal: u8, after_ms: u64) -> bool {
+        self.sees_packet(direction, signal, false, after_ms)
+    }
+
+    /// One with data.
+    fn sees_data(&mut self, direction: Direction, signal: u8, after_ms: u64) -> bool {
+        self.sees_packet(direction, signal, true, after_ms)
+    }
+
+    fn sees_packet(
+        &mut self,
+        direction: Direction,
+        signal: u8,
+        has_data: bool,
+        after_ms: u64,
+    ) -> bool {
         self.now = self.now.plus_ms(after_ms);
-        let before = self.table.get(self.index).state();
-        let state = before.next(direction, signal, false);
-        let seen = Seen {
+        let step = Step {
             direction,
             signal,
-            after: state,
-            timeout_ms: Timeouts::DEFAULT.ms(before),
+            secure: false,
+            timeouts: &Timeouts::DEFAULT,
         };
-        let deadline = Timeouts::DEFAULT.deadline(state, self.now);
+        let before = self.table.get(self.index).state();
+        let after = before.next(direction, signal, false);
+        let deadline = Timeouts::DEFAULT.deadline(after, self.now);
         let session = self.table.get(self.index);
-        let since_last = deadline.ms_since(session.deadline());
-        if !self.is_proven() {
-            let may = session.may_be_proven_by(direction, since_last, self.now);
-            let flags = session.flags();
+        let (flags, since_last) = (session.flags(), deadline.ms_since(session.deadline()));
+        let may = session.may_be_proven_by(direction, since_last, self.now);
+        if !self.is_proven() && before == after && !may {
+            let seen = Seen {
+                direction,
+                signal,
+                has_data,
+                after,
+                timeout_ms: Timeouts::DEFAULT.ms(before),
+            };
             self.table.observe(self.index, seen, self.now);
-            let is_noted = self.table.get(self.index).flags() != flags;
-            assert!(may || before != state || !is_noted, "nothing is missed");
+            let noted = self.table.get(self.index).flags();
+            assert_eq!(noted, flags, "nothing is missed");
         }
-        self.table.touch(self.index, state, deadline);
+        let was_proven = self.is_proven();
+        let moved = self.table.advance(self.index, step, self.now, || has_data);
+        let proven = (moved.before.is_proven, moved.after.is_proven);
+        assert_eq!(proven, (was_proven, self.is_proven()));
         self.is_proven()
     }
 
@@ -78,10 +102,35 @@ fn under_nat_tcp_is_proven_by_the_real_server_alone() {
     let mut session = Watched::begin(Protocol::Tcp, Input, tcp::SYN);
     assert!(!session.sees(Output, SYN_ACK, 1));
     for _ in 0..100 {
-        assert!(!session.sees(Input, tcp::ACK, STEP_MS), "blind");
+        assert!(!session.sees_data(Input, tcp::ACK, STEP_MS), "blind");
         assert!(!session.sees(Output, SYN_ACK, 1), "sent again");
     }
-    assert!(session.sees(Output, tcp::ACK, 1));
+    assert!(session.sees_data(Output, tcp::ACK, 1));
+}
+
+#[test]
+fn an_acknowledgement_of_what_is_outside_the_window_proves_nothing_at_once() {
+    let mut session = Watched::begin(Protocol::Tcp, Input, tcp::SYN);
+    session.sees(Output, SYN_ACK, 1);
+    // With a wrong checksum: the real server has not taken it.
+    assert!(!session.sees(Input, tcp::ACK, 1));
+    for _ in 0..100 {
+        assert!(!session.sees(Input, tcp::SYN, 1));
+        assert!(!session.sees(Output, tcp::ACK, 1), "a challenge");
+    }
+}
+
+#[test]
+fn an_upload_is_proven_by_bare_acknowledgements_over_time() {
+    let mut session = Watched::begin(Protocol::Tcp, Input, tcp::SYN);
+    session.sees(Output, SYN_ACK, 1);
+    let mut proven = Vec::new();
+    for _ in 0..4 {
+        // The client's packet ends each step.
+        assert!(!session.sees_data(Input, tcp::ACK, STEP_MS));
+        proven.push(session.sees(Output, tcp::ACK, 1));
+    }
+    assert_eq!(proven, [false, false, false, true]);
 }
 
 #[test]
@@ -90,10 +139,10 @@ fn a_real_server_that_goes_on_before_the_client_acknowledges_proves_nothing() {
     let mut session = Watched::begin(Protocol::Tcp, Input, tcp::SYN);
     assert!(!session.sees(Output, SYN_ACK, 1));
     assert!(!session.sees(Input, tcp::SYN, 1));
-    assert!(!session.sees(Output, tcp::ACK, 1));
+    assert!(!session.sees_data(Output, tcp::ACK, 1));
     assert!(!session.sees(Input, tcp::ACK, 1));
     assert!(!session.sees(Output, RST_ACK, 1), "what a blind ACK gets");
-    assert!(!session.sees(Output, tcp::ACK, 1), "it is closed");
+    assert!(!session.sees_data(Output, tcp::ACK, 1), "it is closed");
 }
 
 #[test]
@@ -109,7 +158,7 @@ fn a_connection_that_begins_anew_in_the_entry_has_to_be_proven_anew() {
     let mut session = Watched::begin(Protocol::Tcp, Input, tcp::SYN);
     session.sees(Output, SYN_ACK, 1);
     session.sees(Input, tcp::ACK, 1);
-    assert!(session.sees(Output, tcp::ACK, 1));
+    assert!(session.sees_data(Output, tcp::ACK, 1));
     assert!(
         session.sees(Input, tcp::SYN, 1),
         "not while it is established"
@@ -117,7 +166,7 @@ fn a_connection_that_begins_anew_in_the_entry_has_to_be_proven_anew() {
     assert!(session.sees(Output, tcp::RST, 1));
     assert!(!session.sees(Input, tcp::SYN, 1), "closed, and begun again");
     assert!(
-        !session.sees(Output, tcp::ACK, 1),
+        !session.sees_data(Output, tcp::ACK, 1),
         "the acknowledgement was of the former"
     );
 }

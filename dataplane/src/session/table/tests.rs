@@ -3,7 +3,7 @@ use std::cell::Cell;
 use super::*;
 use crate::flow::{Protocol, V4, V6};
 use crate::session::tags::LANES;
-use crate::session::{Claim, Standing, TcpState};
+use crate::session::{EvictionTerms, MayEvict, TcpState};
 use crate::snapshot::id::RealId;
 
 mod expiry;
@@ -212,7 +212,6 @@ fn only_nat_sessions_have_a_reply_key() {
 
     let nat = nat_session(2, 9, SYN_RECV, 500);
     let index = insert(&mut table, &nat, 0).0.expect("room");
-    table.get_mut(index).clear_flags(Flags::NAT);
     assert_eq!(table.get(index).real_address(), Some((V4(9), 8080)));
     assert_eq!(table.get(index).reply_key(), Some(reply_key(2, 9)));
 }
@@ -303,11 +302,11 @@ fn the_same_keys_and_calls_give_the_same_places() {
 struct Asked<'a>(&'a Cell<usize>);
 
 impl EvictionPolicy<V4> for Asked<'_> {
-    fn standing(&self, _: &Session<V4>) -> Standing {
+    fn terms(&self, _: &Session<V4>) -> EvictionTerms {
         self.0.set(self.0.get() + 1);
-        Standing {
+        EvictionTerms {
             timeout_ms: 0,
-            claim: Claim::No,
+            may_evict: MayEvict::No,
         }
     }
 
@@ -334,7 +333,7 @@ fn no_operation_visits_more_than_its_bound() {
     // Reaping looks at as many sessions, whether it reaps them or files them again.
     for number in 0..5000 {
         let index = find(&table, number, 0).expect("inserted");
-        table.touch(index, ESTABLISHED, at(900_000));
+        let _ = table.touch(index, ESTABLISHED, at(900_000));
     }
     let filed = |table: &SessionTable<V4>| -> Vec<u16> {
         table.entries.iter().map(|entry| entry.filed).collect()

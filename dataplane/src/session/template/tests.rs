@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::flow::{Protocol, V4};
-use crate::session::{Cause, Direction, Gone, Seen, TcpState};
+use crate::session::proof::Seen;
+use crate::session::{Cause, Direction, Gone, TcpState};
 
 const SYN_RECV: State = State::Tcp(TcpState::SynRecv);
 const ESTABLISHED: State = State::Tcp(TcpState::Established);
@@ -291,12 +292,13 @@ fn a_session_that_is_proven_proves_its_template() {
         let seen = Seen {
             direction: Direction::InputOnly,
             signal: 0x10,
+            has_data: false,
             after: ESTABLISHED,
             timeout_ms: 900_000,
         };
         let (index, now) = (*session.0.as_ref().unwrap(), at(step * 10_000));
         table.observe(index, seen, now);
-        table.touch(index, ESTABLISHED, now.plus_ms(900_000));
+        let _ = table.touch(index, ESTABLISHED, now.plus_ms(900_000));
     }
     assert!(table.get(template).flags().contains(Flags::PROVEN));
 }
@@ -381,7 +383,7 @@ proptest! {
                 Op::Remove(client, port) => {
                     let key = key(client, port);
                     if let Some(session) = table.find(table.hash(&key), &key, at(now)) {
-                        table.remove(session);
+                        let _ = table.remove(session);
                     }
                 }
                 Op::Invalidate(client) => {

@@ -193,7 +193,7 @@ impl Model {
                 if let Some(known) = self.sessions.get_mut(&number) {
                     known.state = state;
                     known.deadline = self.now + timeout;
-                    table.touch(known.index, state, at(known.deadline));
+                    let _ = table.touch(known.index, state, at(known.deadline));
                 }
             }
             Op::Prove(number) => {
