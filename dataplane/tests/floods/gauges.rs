@@ -169,7 +169,7 @@ fn compare(rig: &mut Rig) {
             proven && one.state.is_unfinished()
         });
         let gauge = snapshot.limited_sessions(service.id);
-        assert_eq!(gauge as usize, limited.count(), "{}", service.name);
+        assert_eq!(gauge, limited.count() as u64, "{}", service.name);
     }
 }
 
