@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::time::Duration;
 
 use plimsoll_dataplane::flow;
@@ -432,6 +433,25 @@ pub(crate) fn service(
     rates: Option<&Rates>,
     service: &VirtualService,
 ) -> Service {
+    Service {
+        reals: reals(snapshot, rates, service, 0..places(service)),
+        ..service_alone(snapshot, rates, service)
+    }
+}
+
+/// How many places a service has for [`reals`].
+pub(crate) fn places(service: &VirtualService) -> usize {
+    service.candidates.len() + service.former.len()
+}
+
+/// The real servers of some places of a service: those that are configured, then those that were removed, of which only
+/// those with sessions or templates left are shown.
+pub(crate) fn reals(
+    snapshot: &Snapshot,
+    rates: Option<&Rates>,
+    service: &VirtualService,
+    places: Range<usize>,
+) -> Vec<Real> {
     let shown = |real: &RealServer, weight: Option<u32>| {
         let load = snapshot.load(real.id);
         let totals = snapshot.real_totals(real.id);
@@ -449,12 +469,26 @@ pub(crate) fn service(
             rate: rates.map(|rates| rates.of_real(service, real)),
         }
     };
-    let configured = service.candidates.iter().filter_map(|candidate| {
+    let count = service.candidates.len();
+    let (first, last) = (places.start, places.end);
+    let configured = service.candidates.iter().take(last).skip(first);
+    let former = service.former.iter().take(last.saturating_sub(count));
+    let former = former.skip(first.saturating_sub(count));
+    let configured = configured.filter_map(|candidate| {
         let real = snapshot.real(candidate.real)?;
         Some(shown(real, Some(candidate.weight)))
     });
-    let removed = removed_reals(snapshot, service).map(|real| shown(real, None));
-    let reals = configured.chain(removed).collect();
+    let removed = former.filter(|id| snapshot.live_sessions(**id) > 0);
+    let removed = removed.filter_map(|id| Some(shown(snapshot.real(*id)?, None)));
+    configured.chain(removed).collect()
+}
+
+/// One service, without its real servers.
+pub(crate) fn service_alone(
+    snapshot: &Snapshot,
+    rates: Option<&Rates>,
+    service: &VirtualService,
+) -> Service {
     let scheduler = service.scheduler.kind();
     Service {
         name: service.name.to_string(),
@@ -469,7 +503,7 @@ pub(crate) fn service(
         one_packet: service.one_packet,
         counters: snapshot.service_totals(service).into(),
         rate: rates.map(|rates| rates.of_service(service)),
-        reals,
+        reals: Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 
@@ -35,7 +35,8 @@ pub enum Command {
 
 /// Commands that one worker holds at most.
 const COMMANDS: usize = 64;
-/// Slots of the session table that one poll shows at most, if it found nothing else to do.
+/// Slots of the session table that one poll shows at most, if it found nothing else to do. A bucket without any session
+/// counts as one.
 const LIST_STEP: usize = 256;
 /// The same beside packets, whose time each takes: a slot that holds a session takes about 30 ns and a full burst more
 /// than 1.5 us. Half a million polls a second still show a table of a million sessions within a second or two.
@@ -89,6 +90,8 @@ impl SessionRecord {
 #[derive(Debug)]
 pub struct Listing {
     records: ArrayQueue<SessionRecord>,
+    /// Steps that the worker has made.
+    steps: AtomicU64,
     done: AtomicBool,
 }
 
@@ -96,6 +99,7 @@ impl Default for Listing {
     fn default() -> Self {
         Self {
             records: ArrayQueue::new(8 * LIST_STEP),
+            steps: AtomicU64::new(0),
             done: AtomicBool::new(false),
         }
     }
@@ -112,6 +116,20 @@ impl Listing {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.done.load(Ordering::Acquire)
+    }
+
+    /// How many steps the worker has made, those without any session included: a number that grows is the sign of a
+    /// worker that goes on with it.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
+    }
+
+    /// Counts a step. To be called by the one thread that shows the sessions.
+    pub fn step(&self) {
+        // One writer: no more than a load and a store.
+        self.steps
+            .store(self.steps().wrapping_add(1), Ordering::Relaxed);
     }
 
     /// Takes `session`; the caller has seen that there is room.
@@ -388,6 +406,7 @@ where
             }
             return;
         }
+        listing.step();
         let sessions = &self.engine.sessions;
         let next = match place {
             Place::V4(cursor) => {

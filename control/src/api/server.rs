@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -147,14 +148,45 @@ struct Connections {
 
 struct Connection {
     task: AbortHandle,
-    since: Instant,
     /// Held by every answer that is under way too.
-    answers: Arc<()>,
+    answers: Arc<Answers>,
+}
+
+/// The answers of one connection, which are made one after the other.
+struct Answers {
+    since: Instant,
+    /// Milliseconds after that at which the last answer began.
+    last_ms: AtomicU64,
+}
+
+impl Answers {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            last_ms: AtomicU64::new(0),
+        }
+    }
+
+    fn begin(&self) {
+        let passed = self.since.elapsed().as_millis();
+        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
+        self.last_ms.store(passed, Ordering::Relaxed);
+    }
+
+    /// How long ago the last answer began.
+    fn age(&self) -> Duration {
+        let last = Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
+        self.since.elapsed().saturating_sub(last)
+    }
 }
 
 impl Connection {
+    fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.answers) <= 2
+    }
+
     fn may_be_closed(&self, limits: Limits) -> bool {
-        Arc::strong_count(&self.answers) <= 2 || self.since.elapsed() >= limits.answer
+        self.is_idle() || self.answers.age() >= limits.answer
     }
 }
 
@@ -167,8 +199,7 @@ impl Connections {
     /// Closes the oldest connection that nothing is answered on; without one waits until there is, or one ends.
     async fn make_room(&mut self, limits: Limits) {
         while self.is_full(limits) {
-            let idle = |one: &Connection| Arc::strong_count(&one.answers) <= 2;
-            let place = self.open.iter().position(idle);
+            let place = self.open.iter().position(Connection::is_idle);
             let place = place.or_else(|| {
                 let mut open = self.open.iter();
                 open.position(|one| one.may_be_closed(limits))
@@ -185,7 +216,7 @@ impl Connections {
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
-        let answers = Arc::new(());
+        let answers = Arc::new(Answers::new());
         let connection = answer(stream, router, limits, Arc::clone(&answers));
         let ended = Arc::clone(&self.ended);
         let task = tokio::spawn(async move {
@@ -194,14 +225,13 @@ impl Connections {
         });
         self.open.push_back(Connection {
             task: task.abort_handle(),
-            since: Instant::now(),
             answers,
         });
     }
 }
 
 /// Answers the questions of one connection.
-async fn answer<S>(stream: S, router: Router, limits: Limits, answers: Arc<()>)
+async fn answer<S>(stream: S, router: Router, limits: Limits, answers: Arc<Answers>)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
@@ -210,6 +240,7 @@ where
     let router = TowerToHyperService::new(router);
     let service = service_fn(|request: Request<Incoming>| {
         let under_way = Arc::clone(&answers);
+        under_way.begin();
         let answer = router.call(request);
         async move {
             let answer = answer.await?;

@@ -20,7 +20,7 @@ use crate::running::lock;
 const MOST: usize = 1_000_000;
 /// Sessions that are sent at once.
 const PIECE: usize = 512;
-/// How long the workers may show none.
+/// How long the workers may make no step. Long stretches of a table may be empty, so sessions say nothing about it.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a question waits for the one before it.
 const TURN: Duration = Duration::from_secs(2);
@@ -65,17 +65,21 @@ async fn send(api: &Api, most: usize, pieces: &Pieces) -> Result<(), Gone> {
         (running.list_sessions(), running.workers().len())
     };
     let mut truncated = listings.len() < workers;
-    let (mut left, mut seen_at) = (most, Instant::now());
+    let mut left = most;
+    let (mut steps, mut went_on_at) = (0, Instant::now());
     let mut piece = String::from("{\"sessions\":[");
     let mut comma = "";
     loop {
         let records = take(&mut listings, left.clamp(1, PIECE));
+        let steps_now: u64 = listings.iter().map(|listing| listing.steps()).sum();
+        if steps_now != std::mem::replace(&mut steps, steps_now) {
+            went_on_at = Instant::now();
+        }
         if left == 0 && !records.is_empty() {
             truncated = true;
             break;
         } else if !records.is_empty() {
             left -= records.len();
-            seen_at = Instant::now();
             // A slot outlives its sessions, so the newest snapshot has all of theirs.
             let (snapshot, now) = {
                 let running = lock(&api.running);
@@ -89,9 +93,11 @@ async fn send(api: &Api, most: usize, pieces: &Pieces) -> Result<(), Gone> {
                 }
             }
             pieces.send(std::mem::take(&mut piece)).await?;
+            // Meanwhile they may have waited for room.
+            went_on_at = Instant::now();
         } else if listings.is_empty() {
             break;
-        } else if seen_at.elapsed() >= PATIENCE {
+        } else if went_on_at.elapsed() >= PATIENCE {
             truncated = true;
             break;
         } else {

@@ -7,6 +7,7 @@ use axum::http::Request;
 use http_body_util::BodyExt as _;
 use plimsoll_dataplane::incident::Incident;
 use plimsoll_dataplane::snapshot::id::PortId;
+use plimsoll_dataplane::worker::Command;
 use tower::ServiceExt as _;
 
 use super::*;
@@ -91,6 +92,66 @@ async fn one_listing_of_sessions_at_a_time_and_none_waits_for_ever() {
     drop(control.clone().oneshot(question()).await.unwrap());
     let (status, _) = ask(control, "GET", SESSIONS).await;
     assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_is_waited_for_as_long_as_its_worker_goes_on() {
+    let (running, _file) = running();
+    let commands = Arc::clone(&running.workers()[0].commands);
+    let control = api(&Arc::new(Mutex::new(running))).control();
+    let begin = tokio::time::Instant::now();
+    // A worker in the midst of a flood: steps through an empty part of a table, and then none.
+    let worker = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            if let Some(Command::List(listing)) = commands.pop() {
+                for _ in 0..20 {
+                    listing.step();
+                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                }
+                return;
+            }
+        }
+    });
+    let (status, body) = ask(control, "GET", SESSIONS).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(body, r#"{"sessions":[],"truncated":true}"#);
+    assert!(worker.is_finished());
+    let seconds = begin.elapsed().as_secs();
+    assert!((25..30).contains(&seconds), "{seconds}");
+}
+
+#[tokio::test]
+async fn the_real_servers_of_one_service_are_listed_in_order_in_pieces_that_are_small() {
+    let (mut running, file) = running();
+    let text = std::fs::read_to_string(file.path()).unwrap();
+    let address = |number: usize| format!("192.1.{}.{}:80", number / 250, number % 250);
+    let reals: Vec<String> = (0..3000)
+        .map(|number| format!("{{ address: \"{}\" }}", address(number)))
+        .collect();
+    let text = text.replace("{ address: \"192.0.2.21:80\" }", &reals.join(", "));
+    std::fs::write(file.path(), text).unwrap();
+    let reloaded = running.reload(false);
+    assert_eq!(reloaded.result, ReloadResult::Applied, "{reloaded:?}");
+    let expected = crate::report::services(running.snapshot(), Some(running.rates()));
+    let control = api(&Arc::new(Mutex::new(running))).control();
+    let question = Request::get("/api/v1/services").body(Body::empty());
+    let mut body = control
+        .oneshot(question.unwrap())
+        .await
+        .unwrap()
+        .into_body();
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let piece = frame.unwrap().into_data().unwrap();
+        assert!(piece.len() < 256 << 10, "{}", piece.len());
+        whole.extend(piece);
+    }
+    let list: crate::report::Services = serde_json::from_slice(&whole).unwrap();
+    assert_eq!(list.services, expected);
+    let reals = list.services[0].reals.iter().filter(|real| !real.removed);
+    let listed = reals.map(|real| real.address.to_string());
+    assert!(listed.eq((0..3000).map(address)));
 }
 
 #[tokio::test]

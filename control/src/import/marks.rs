@@ -19,7 +19,7 @@ use crate::config::Diagnostics;
 use crate::config::diagnostics::{Problem, Problems, Severity};
 use crate::config::file;
 use crate::config::leaf::{Leaf as _, Ports};
-use firewall::{Firewall, Piece, Step, Verdict};
+use firewall::{Firewall, Piece, Step, Unknown, Verdict};
 use order::{Candidate, Ordered};
 use packets::Space;
 
@@ -50,20 +50,10 @@ impl Marks {
         }
         let (firewall, mut problems) = reader.finish();
         lost(&firewall, &mut problems);
-        let mut marks = Self {
-            candidates: order::candidates(&firewall),
-            ..Self::default()
-        };
-        for space in Space::ALL {
-            match firewall.run(space) {
-                Ok(pieces) => marks.pieces.push((space, pieces)),
-                Err(why) => {
-                    problems.add(Problem::unplaced(format!("{why}: no mark is carried over")));
-                    marks = Self::default();
-                    break;
-                }
-            }
-        }
+        let marks = Self::worked_out(&firewall).unwrap_or_else(|why| {
+            problems.add(Problem::unplaced(format!("{why}: no mark is carried over")));
+            Self::default()
+        });
         let mut open: Vec<_> = marks
             .candidates
             .iter()
@@ -78,6 +68,18 @@ impl Marks {
             problems.add(problem);
         }
         (marks, problems.finish(name, text))
+    }
+
+    fn worked_out(firewall: &Firewall) -> Result<Self, Unknown> {
+        let candidates = order::candidates(firewall)?;
+        let pieces = Space::ALL
+            .into_iter()
+            .map(|space| Ok((space, firewall.run(space)?)));
+        Ok(Self {
+            pieces: pieces.collect::<Result<_, Unknown>>()?,
+            candidates,
+            ..Self::default()
+        })
     }
 
     /// Makes the mark known, though perhaps nothing has it.
@@ -136,7 +138,7 @@ fn lost(firewall: &Firewall, problems: &mut Problems) {
         .collect();
     let mut open: Vec<_> = names.iter().copied().collect();
     while let Some(chain) = open.pop().and_then(|name| firewall.find(name)) {
-        for name in chain.rules.iter().filter_map(firewall::Rule::calls) {
+        for name in chain.rules.iter().flat_map(firewall::Rule::calls) {
             if names.insert(name) {
                 open.push(name);
             }

@@ -558,8 +558,8 @@ impl<A: Address> SessionTable<A> {
     }
 
     /// Shows `visit` the sessions in at most `max_slots` slots from `cursor` on (0 to begin), and
-    /// returns the next cursor, or `None` at the end. Sessions that have ended but were not yet
-    /// reaped are shown too. A session that stays in the table is shown exactly once.
+    /// returns the next cursor, or `None` at the end. A bucket without sessions counts as one slot: a
+    /// comparison of its fingerprints passes it over. Sessions that have ended but were not yet reaped are shown too. A session that stays in the table is shown exactly once.
     pub fn scan(
         &self,
         cursor: u32,
@@ -567,15 +567,21 @@ impl<A: Address> SessionTable<A> {
         mut visit: impl FnMut(SessionIndex, &Session<A>),
     ) -> Option<u32> {
         let slots = u32::try_from(self.entries.len()).unwrap_or(NONE);
-        let end = cursor
-            .saturating_add(u32::try_from(max_slots).unwrap_or(NONE))
-            .min(slots);
-        for slot in cursor..end {
+        let mut slot = cursor;
+        for _ in 0..max_slots {
+            if slot >= slots {
+                break;
+            }
+            if let Some(next) = self.tags.past_empty(slot) {
+                slot = next;
+                continue;
+            }
             if self.tags.is_used(slot) {
                 visit(SessionIndex(slot), &self.entries[slot as usize]);
             }
+            slot += 1;
         }
-        (end < slots).then_some(end)
+        (slot < slots).then_some(slot)
     }
 }
 

@@ -372,6 +372,13 @@ impl Tags {
         prefetch(&self.lines, slot as usize / LANES);
     }
 
+    /// Where the next bucket begins, if this slot is the first of one that holds nothing.
+    pub(super) fn past_empty(&self, slot: u32) -> Option<u32> {
+        let line = self.lines.get(slot as usize / LANES)?;
+        let empty = slot.is_multiple_of(LANES_U32) && line.lanes_with(0, u16::MAX) == u32::MAX;
+        empty.then_some(slot.saturating_add(LANES_U32))
+    }
+
     /// Whether there is such a slot and it is used.
     #[inline(always)]
     pub(super) fn is_used(&self, slot: u32) -> bool {

@@ -429,7 +429,10 @@ fn a_listing_takes_little_time_from_packets_and_all_there_is_from_idle_polls() {
         }
         unreachable!("ranges end later");
     }
-    // Both tables have at least as many slots as there may be sessions.
-    assert!(polls(true) > 2 * 4096 / 8);
-    assert!(polls(false) < 2 * 4096 / 32);
+    // Both tables have at least as many slots as there may be sessions, and less than twice as many. Beside packets a poll
+    // looks at two buckets of 32 that are empty, or at two slots of the only one that is not.
+    let buckets = 2 * 4096 / 32;
+    let busy = polls(true);
+    assert!((buckets / 2..=buckets + 32).contains(&busy), "{busy}");
+    assert!(polls(false) < 16);
 }

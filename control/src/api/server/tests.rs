@@ -5,6 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
 use super::*;
+use crate::api::stream::streamed;
 
 const LIMITS: Limits = Limits {
     connections: 3,
@@ -16,14 +17,25 @@ const QUESTION: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 /// More than the socket's buffers.
 const LONG: usize = 64 << 20;
 
-/// A server with a short answer and a long one.
+/// A long answer in pieces, as lists are.
+fn pieces() -> Body {
+    streamed(async |pieces| {
+        for _ in 0..LONG >> 16 {
+            pieces.send("x".repeat(1 << 16)).await?;
+        }
+        Ok(())
+    })
+}
+
+/// A server with a short answer and two long ones.
 fn start() -> (tempfile::TempDir, impl Fn() -> UnixStream) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let listener = UnixListener::bind(&path).unwrap();
     let router = Router::new()
         .route("/", get(|| async { "pong" }))
-        .route("/long", get(|| async { "x".repeat(LONG) }));
+        .route("/long", get(|| async { "x".repeat(LONG) }))
+        .route("/pieces", get(|| async { pieces() }));
     tokio::spawn(async move { serve(listener, "test", router, LIMITS).await });
     let connect = move || {
         let stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
@@ -112,6 +124,37 @@ async fn who_does_not_read_is_closed_and_keeps_nobody_out() {
         given_up += usize::from(rest.len() < LONG);
     }
     assert!(given_up > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_has_its_time_however_old_its_connection_is() {
+    const LONG_QUESTION: &[u8] = b"GET /pieces HTTP/1.1\r\nHost: x\r\n\r\n";
+    let (_folder, connect) = start();
+    let mut scraper = connect();
+    let begin = Instant::now();
+    while begin.elapsed() <= LIMITS.answer {
+        assert!(ask(&mut scraper).await);
+        tokio::time::sleep(LIMITS.question / 2).await;
+    }
+    // All connections have an answer under way, the oldest one's has just begun.
+    let mut all = Vec::new();
+    for _ in 1..LIMITS.connections {
+        let mut one = connect();
+        one.write_all(LONG_QUESTION).await.unwrap();
+        one.read_u8().await.unwrap();
+        all.push(one);
+    }
+    scraper.write_all(LONG_QUESTION).await.unwrap();
+    scraper.read_u8().await.unwrap();
+    let mut more = connect();
+    more.write_all(QUESTION).await.unwrap();
+    let (mut seen, mut some) = (0, vec![0; 1 << 16]);
+    while seen < LONG {
+        let count = scraper.read(&mut some).await.unwrap();
+        assert_ne!(count, 0, "closed after {seen} bytes");
+        seen += count;
+    }
+    assert!(ask(&mut more).await);
 }
 
 #[test]

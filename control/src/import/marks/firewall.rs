@@ -1,7 +1,7 @@
 //! A firewall's chains and what they do to marks, worked out for all packets at once.
 //! How rules are written is `iptables`' and `nft`'s; which services there are is not known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
@@ -10,7 +10,7 @@ use crate::config::diagnostics::{Place, Problem};
 use crate::config::file::Protocol;
 
 /// Chains that call chains, as deep as iptables lets them.
-const DEEPEST: usize = 16;
+pub(super) const DEEPEST: usize = 16;
 /// More pieces than any firewall's marks make of the packets.
 const MOST_PIECES: usize = 50_000;
 /// More pairs of a rule and a piece than that takes.
@@ -133,8 +133,27 @@ impl Rule {
         self.steps.iter().any(sets)
     }
 
-    pub(super) fn calls(&self) -> Option<&ChainName> {
-        self.steps.iter().find_map(|step| match step {
+    /// A rule that never matches, for one that cannot be read: of a packet it does nothing, and what is lost with it is told
+    /// where a packet can reach it.
+    pub(super) fn unread(place: Place, problem: Problem, verdicts: Vec<Verdict>) -> Self {
+        let never = Step::If {
+            test: Test::Always,
+            negated: true,
+        };
+        let verdicts = verdicts.into_iter().map(Step::Verdict);
+        Self {
+            place,
+            steps: std::iter::once(never).chain(verdicts).collect(),
+            lost: vec![Problem {
+                message: format!("{}: the rule is taken not to match", problem.message),
+                ..problem
+            }],
+        }
+    }
+
+    /// The chains that it calls: several if a map says which.
+    pub(super) fn calls(&self) -> impl Iterator<Item = &ChainName> {
+        self.steps.iter().filter_map(|step| match step {
             Step::Verdict(Verdict::Jump(name) | Verdict::Goto(name)) => Some(name),
             _ => None,
         })
@@ -213,22 +232,36 @@ impl Firewall {
 
     /// Chains that begin a packet's way and in which a mark may be set, in the order of that way.
     pub(super) fn base_chains(&self) -> Vec<&Chain> {
+        let marking = self.marking();
         let mut base: Vec<&Chain> = self
             .chains
             .values()
             .filter(|chain| chain.hook.is_some_and(|(hook, _)| hook != Hook::Elsewhere))
-            .filter(|chain| self.may_mark(chain, 0))
+            .filter(|chain| marking.contains(&chain.name))
             .collect();
         base.sort_by_key(|chain| (chain.hook, chain.order));
         base
     }
 
-    fn may_mark(&self, chain: &Chain, depth: usize) -> bool {
-        depth <= DEEPEST
-            && chain.rules.iter().any(|rule| {
-                let called = rule.calls().and_then(|name| self.find(name));
-                rule.sets_mark() || called.is_some_and(|called| self.may_mark(called, depth + 1))
-            })
+    /// The chains in which a mark may be set, or in one that they call. Looks at every rule once.
+    pub(super) fn marking(&self) -> BTreeSet<&ChainName> {
+        let mut callers: BTreeMap<&ChainName, Vec<&ChainName>> = BTreeMap::new();
+        let mut open: Vec<&ChainName> = Vec::new();
+        for chain in self.chains.values() {
+            if chain.rules.iter().any(Rule::sets_mark) {
+                open.push(&chain.name);
+            }
+            for called in chain.rules.iter().flat_map(Rule::calls) {
+                callers.entry(called).or_default().push(&chain.name);
+            }
+        }
+        let mut marking = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            if marking.insert(name) {
+                open.extend(callers.get(name).into_iter().flatten());
+            }
+        }
+        marking
     }
 
     /// The mark of every packet of a space when IPVS sees it.

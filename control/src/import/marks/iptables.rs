@@ -49,6 +49,13 @@ struct Line<'a, 't> {
     lost: Vec<Problem>,
 }
 
+/// Tells that a target's translation is not carried over.
+fn translates(reader: &mut Reader, target: Token<'_>) {
+    let problem = target.problem(format!("`{}` is not carried over", target.text));
+    let help = "Plimsoll translates addresses for NAT services only; another router has to do this";
+    reader.problems.add(problem.help(help));
+}
+
 /// Reads one line.
 pub(super) fn statement(reader: &mut Reader, tokens: &[Token<'_>]) -> Read<()> {
     let mut words = tokens.iter().copied().peekable();
@@ -92,8 +99,12 @@ pub(super) fn statement(reader: &mut Reader, tokens: &[Token<'_>]) -> Read<()> {
     let marks = tokens.iter().any(|token| token.text.ends_with("MARK"));
     let told = marks || line.table == "mangle";
     match line.rule(reader, first) {
-        // Of what cannot be read, only what concerns marks is told.
-        Err(_) if !told => Ok(()),
+        // Of what cannot be read, what concerns marks is told, and what ends or turns the way of a packet to a rule that
+        // marks.
+        Err(problem) if !told => {
+            line.unread(reader, tokens, *problem);
+            Ok(())
+        }
         read => read,
     }
 }
@@ -128,6 +139,60 @@ impl<'t> Line<'_, 't> {
         let chain = reader.firewall.chain(name.clone(), self.v6);
         chain.hook = hook.map(|hook| (hook, priority));
         chain.declared = true;
+    }
+
+    /// Keeps what may become of a packet by a rule that cannot be read as a whole.
+    fn unread(&self, reader: &mut Reader, tokens: &[Token<'t>], problem: Problem) {
+        let Some(first) = tokens.first() else {
+            return;
+        };
+        let behind = |options: &[&str]| {
+            let mut pairs = tokens.iter().zip(tokens.iter().skip(1));
+            pairs.find_map(|(option, value)| options.contains(&option.text).then_some(*value))
+        };
+        let inserts = behind(&["-I", "--insert"]);
+        let chain = behind(&["-A", "--append"]).or(inserts);
+        let goes = behind(&["-g", "--goto"]);
+        let (Some(chain), Some(target)) = (chain, behind(&["-j", "--jump"]).or(goes)) else {
+            return;
+        };
+        let verdict = match target.text {
+            "ACCEPT" => Verdict::Accept,
+            "DROP" | "REJECT" => Verdict::Drop,
+            "RETURN" => Verdict::Return,
+            name if GOES_ON.contains(&name) => return,
+            name if TRANSLATES.contains(&name) => {
+                translates(reader, target);
+                Verdict::Accept
+            }
+            name if goes.is_some() => Verdict::Goto(self.name(name)),
+            name => Verdict::Jump(self.name(name)),
+        };
+        let at = inserts.map(|chain| {
+            let behind = tokens.iter().skip_while(|token| token.place != chain.place);
+            let number = behind
+                .skip(1)
+                .take(1)
+                .find_map(|token| token.text.parse().ok());
+            number.unwrap_or(1)
+        });
+        let name = self.know(reader, chain);
+        let rule = Rule::unread(first.place, problem, vec![verdict]);
+        insert(reader.firewall.chain(name, self.v6), rule, at);
+    }
+
+    /// A chain that a rule is for, which is a hook's if iptables has it there.
+    fn know(&self, reader: &mut Reader, chain: Token<'t>) -> ChainName {
+        let name = self.name(chain.text);
+        if reader
+            .firewall
+            .find(&name)
+            .is_none_or(|chain| !chain.declared)
+            && ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"].contains(&chain.text)
+        {
+            self.declare(reader, &name);
+        }
+        name
     }
 
     /// A value, or several with commas between them.
@@ -207,19 +272,9 @@ impl<'t> Line<'_, 't> {
             // `-w`, `-L` and the like.
             return Ok(());
         };
-        let name = self.name(chain.text);
-        if reader
-            .firewall
-            .find(&name)
-            .is_none_or(|chain| !chain.declared)
-            && ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"].contains(&chain.text)
-        {
-            self.declare(reader, &name);
-        }
+        let name = self.know(reader, chain);
         if let Some((_, target)) = target.filter(|(_, target)| TRANSLATES.contains(&target.text)) {
-            let problem = target.problem(format!("`{}` is not carried over", target.text));
-            let help = "Plimsoll translates addresses for NAT services only; another router has to do this";
-            reader.problems.add(problem.help(help));
+            translates(reader, target);
         }
         let mut rule = Rule {
             place: first.place,
@@ -227,7 +282,7 @@ impl<'t> Line<'_, 't> {
             lost: std::mem::take(&mut self.lost),
         };
         // What marks is rather read too wide than lost; what ends the way of a packet is rather not.
-        let assumed = rule.sets_mark() || rule.calls().is_some();
+        let assumed = rule.sets_mark() || rule.calls().next().is_some();
         let lost = self.conditions.iter().map(|word| word.not_carried(assumed));
         rule.lost.extend(lost);
         if !assumed && !self.conditions.is_empty() {

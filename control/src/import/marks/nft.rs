@@ -159,9 +159,10 @@ fn number_of(words: &[&str]) -> i32 {
         "filter" => 0,
         "security" => 50,
         "srcnat" => 100,
-        number => number.parse().unwrap_or(0),
+        number => number.parse::<i32>().unwrap_or(0),
     };
-    base + offset.trim_start_matches('+').parse::<i32>().unwrap_or(0)
+    let offset = offset.trim_start_matches('+').parse().unwrap_or(0);
+    base.saturating_add(offset)
 }
 
 /// A command, or a rule alone.
@@ -232,13 +233,27 @@ fn command(reader: &mut Reader, tokens: &[Token<'_>]) -> Read<()> {
         // A line of a chain, without anything around it.
         _ => {
             let has = |word: &str| tokens.iter().any(|token| token.text == word);
-            if has("mark") && has("set") {
+            if has("mark") && has("set") || is_rule(tokens) {
                 rule(reader, ("inet", "", ""), tokens, None)
             } else {
                 Ok(())
             }
         }
     }
+}
+
+/// Whether words that stand alone are surely a rule: `ip` is a program too.
+fn is_rule(tokens: &[Token<'_>]) -> bool {
+    let mut words = tokens.iter().map(|token| token.text);
+    matches!(
+        (words.next(), words.next()),
+        (
+            Some("ip" | "ip6"),
+            Some("saddr" | "daddr" | "protocol" | "nexthdr")
+        ) | (Some("tcp" | "udp" | "sctp" | "th"), Some("sport" | "dport"))
+            | (Some("meta"), Some("mark" | "l4proto" | "nfproto"))
+            | (Some("ct"), Some("mark" | "state"))
+    )
 }
 
 /// `ruleset`, `table [FAMILY] NAME` or `chain [FAMILY] TABLE NAME`.
@@ -293,6 +308,11 @@ fn rule(
     };
     let jump = |target: &str| name(family, table, target);
     let read = line.read(&jump);
+    if read.is_err() {
+        let rest = line.rest().filter(|token| TRANSLATES.contains(&token.text));
+        let rest: Vec<_> = rest.collect();
+        line.translations.extend(rest);
+    }
     for word in &line.translations {
         let problem = word.problem(format!("`{}` is not carried over", word.text));
         let help =
@@ -301,12 +321,19 @@ fn rule(
     }
     if let Err(problem) = read {
         let has = |word: &str| tokens.iter().any(|token| token.text == word);
-        // Of what cannot be read, only what concerns marks is told.
-        return if has("mark") && has("set") {
-            Err(problem)
-        } else {
-            Ok(())
-        };
+        // Of what cannot be read, what marks is told, and what ends or turns the way of a packet to a rule that does.
+        if has("mark") && has("set") {
+            return Err(problem);
+        }
+        let verdicts = verdicts(tokens, &jump);
+        if !verdicts.is_empty() {
+            let rule = Rule::unread(first.place, *problem, verdicts);
+            let chain = reader
+                .firewall
+                .chain(name(family, table, chain), v6(family));
+            insert(chain, rule, at);
+        }
+        return Ok(());
     }
     let mut rule = Rule {
         place: first.place,
@@ -314,7 +341,7 @@ fn rule(
         lost: Vec::new(),
     };
     // What marks is rather read too wide than lost; what ends the way of a packet is rather not.
-    let assumed = rule.sets_mark() || rule.calls().is_some();
+    let assumed = rule.sets_mark() || rule.calls().next().is_some();
     let lost: Vec<Problem> = line
         .conditions
         .iter()
@@ -335,6 +362,33 @@ fn rule(
     Ok(())
 }
 
+/// What may become of a packet, by a rule that cannot be read as a whole.
+fn verdicts(tokens: &[Token<'_>], jump: &dyn Fn(&str) -> (String, String)) -> Vec<Verdict> {
+    let mut found = Vec::new();
+    let mut words = tokens.iter().map(|token| token.text);
+    while let Some(word) = words.next() {
+        // In a map a colon may stand in front of its value.
+        let verdict = match word.rsplit(':').next().unwrap_or(word) {
+            "comment" => break,
+            // A text.
+            "prefix" => {
+                words.next();
+                None
+            }
+            "accept" => Some(Verdict::Accept),
+            "drop" | "reject" => Some(Verdict::Drop),
+            // What the map has is perhaps said elsewhere.
+            "return" | "vmap" => Some(Verdict::Return),
+            "jump" => words.next().map(|chain| Verdict::Jump(jump(chain))),
+            "goto" => words.next().map(|chain| Verdict::Goto(jump(chain))),
+            name if TRANSLATES.contains(&name) => Some(Verdict::Accept),
+            _ => None,
+        };
+        found.extend(verdict);
+    }
+    found
+}
+
 /// Values behind a criterion.
 struct Values<'t> {
     negated: bool,
@@ -342,6 +396,12 @@ struct Values<'t> {
 }
 
 impl<'t> Line<'_, 't> {
+    /// What was not read yet, but for the comment.
+    fn rest(&self) -> impl Iterator<Item = Token<'t>> {
+        let rest = self.tokens.get(self.at..).unwrap_or_default().iter();
+        rest.copied().take_while(|token| token.text != "comment")
+    }
+
     fn next(&mut self) -> Option<Token<'t>> {
         let token = self.tokens.get(self.at).copied();
         self.at += 1;
@@ -382,6 +442,7 @@ impl<'t> Line<'_, 't> {
                 ));
                 return Err(Box::new(problem.help("expected its elements in braces")));
             }
+            text @ ("map" | "vmap") => return Err(first.problem(format!("a {text} is not read"))),
             "{" => {
                 let mut list = Vec::new();
                 loop {

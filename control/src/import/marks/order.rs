@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::firewall::{Firewall, Piece, Step, Test, Verdict};
+use super::firewall::{ChainName, DEEPEST, Firewall, Piece, Rule, Step, Test, Unknown, Verdict};
 use super::packets::{Field, Matcher, Packets, Range, Space, merged};
 use crate::config::diagnostics::Place;
 use crate::config::file::{self, Protocol};
@@ -16,6 +16,8 @@ pub(super) type Mark = (u32, bool);
 
 /// More rules than are tried as they are.
 const MOST_RULES: usize = 4000;
+/// More rules than a packet can meet on all its ways through the chains, each counted once for each way to it.
+const MOST_VISITS: usize = 1_000_000;
 /// More comparisons of a rule and a piece than that takes.
 const MOST_STEPS: usize = 20_000_000;
 
@@ -44,55 +46,79 @@ struct Like {
 }
 
 /// The rules that set marks, in the order in which a packet meets them.
-pub(super) fn candidates(firewall: &Firewall) -> Vec<Candidate> {
-    let mut found = Vec::new();
+pub(super) fn candidates(firewall: &Firewall) -> Result<Vec<Candidate>, Unknown> {
+    let mut walk = Walk {
+        firewall,
+        marking: firewall.marking(),
+        base: 0,
+        steps: 0,
+        found: Vec::new(),
+    };
     for (base, chain) in firewall.base_chains().into_iter().enumerate() {
         let like = Like {
             v6: chain.v6,
             ..Like::default()
         };
-        walk(firewall, &chain.name, (base, 0), &like, &mut found);
+        walk.base = base;
+        walk.chain(&chain.name, 0, &like)?;
     }
-    found
+    Ok(walk.found)
 }
 
-fn walk(
-    firewall: &Firewall,
-    chain: &(String, String),
-    (base, depth): (usize, usize),
-    like: &Like,
-    found: &mut Vec<Candidate>,
-) {
-    let Some(chain) = firewall.find(chain).filter(|_| depth <= 16) else {
-        return;
-    };
-    for rule in &chain.rules {
-        let mut like = like.clone();
-        for step in &rule.steps {
-            if found.len() > MOST_RULES {
-                return;
+/// The way through the chains, by every rule that leads to a mark.
+struct Walk<'f> {
+    firewall: &'f Firewall,
+    /// Chains that are worth a look.
+    marking: BTreeSet<&'f ChainName>,
+    base: usize,
+    steps: usize,
+    found: Vec<Candidate>,
+}
+
+impl Walk<'_> {
+    fn chain(&mut self, name: &ChainName, depth: usize, like: &Like) -> Result<(), Unknown> {
+        let worth = depth <= DEEPEST && self.marking.contains(name);
+        let Some(chain) = self.firewall.find(name).filter(|_| worth) else {
+            return Ok(());
+        };
+        for rule in &chain.rules {
+            if self.found.len() > MOST_RULES {
+                return Ok(());
             }
+            self.steps += 1;
+            if self.steps > MOST_VISITS {
+                return Err(Unknown::TooMuch);
+            }
+            self.rule(rule, depth, like.clone())?;
+        }
+        Ok(())
+    }
+
+    fn rule(&mut self, rule: &Rule, depth: usize, mut like: Like) -> Result<(), Unknown> {
+        for step in &rule.steps {
             match step {
+                _ if like.never => break,
                 Step::If { test, negated } => like.and(test, *negated),
-                Step::SetMark(bits) if bits.of(0) != 0 && !like.never => {
+                Step::SetMark(bits) if bits.of(0) != 0 => {
                     let ends = rule
                         .steps
                         .iter()
                         .any(|step| matches!(step, Step::Verdict(Verdict::Accept)));
-                    found.push(Candidate {
+                    self.found.push(Candidate {
                         mark: bits.of(0),
                         place: rule.place,
-                        base,
+                        base: self.base,
                         ends,
                         like: like.clone(),
                     });
                 }
                 Step::Verdict(Verdict::Jump(name) | Verdict::Goto(name)) => {
-                    walk(firewall, name, (base, depth + 1), &like, found);
+                    self.chain(name, depth + 1, &like)?;
                 }
                 _ => {}
             }
         }
+        Ok(())
     }
 }
 

@@ -151,6 +151,146 @@ fn what_cannot_be_carried_over_is_told() {
 }
 
 #[test]
+fn values_that_cannot_be_read_are_told_where_a_packet_can_meet_them() {
+    let chain = |lines: &str| {
+        format!(
+            "table ip m {{\n chain web {{\n tcp dport 80 meta mark set 5\n }}\n chain other {{\n accept\n }}\n\
+             chain pre {{\n type filter hook prerouting priority mangle;\n{lines}\n jump web\n }}\n}}\n"
+        )
+    };
+    for (rule, wanted) in [
+        ("ip saddr @admins return", "`@admins` is a set"),
+        (
+            "ip saddr @admins counter packets 1 bytes 2 accept",
+            "`@admins` is a set",
+        ),
+        ("ip saddr @admins drop", "`@admins` is a set"),
+        ("ip saddr @admins jump other", "`@admins` is a set"),
+        ("ip saddr @admins goto other", "`@admins` is a set"),
+        ("tcp dport ssh return", "`ssh` is not a port"),
+        ("meta mark { 1, 2 } return", "a set of marks is not read"),
+        (
+            "ip saddr vmap { 10.0.0.1 : return, 10.0.0.2 : jump other }",
+            "a vmap is not read",
+        ),
+        ("ip saddr vmap @verdicts", "a vmap is not read"),
+    ] {
+        let text = chain(rule);
+        let (rules, told) = read(&text);
+        assert!(
+            told.iter()
+                .any(|what| what.contains(wanted)
+                    && what.ends_with(": the rule is taken not to match")),
+            "{rule}: {told:?}"
+        );
+        // What else there is goes on as it was.
+        assert_eq!(rules[0], ["{ protocol: tcp, ports: [80] }"], "{rule}");
+    }
+    // Nothing happens to a packet here, or not on the way to a mark.
+    for rule in [
+        "ip saddr @admins counter",
+        "ip saddr @admins log prefix \"drop\"",
+    ] {
+        assert_eq!(read(&chain(rule)).1, Vec::<String>::new(), "{rule}");
+    }
+    let elsewhere = "table ip f {\n chain in {\n type filter hook input priority filter;\n ip saddr @admins accept\n }\n}\n";
+    assert_eq!(read(elsewhere).1, Vec::<String>::new());
+    // A map calls all its chains.
+    let map = "table ip m {\n chain a {\n accept\n }\n chain b {\n meta mark set 5\n }\n chain pre {\n\
+               type filter hook prerouting priority mangle;\n ip saddr vmap { 10.0.0.1 : jump a, 10.0.0.2 : jump b }\n }\n}\n";
+    tells(map, "a vmap is not read");
+    assert_eq!(read(map).1.len(), 1, "{:?}", read(map).1);
+    for rule in [
+        "-A PREROUTING -s admins.example -j RETURN",
+        "-A PREROUTING -s admins.example -j ACCEPT",
+        "-A PREROUTING -s admins.example -j DROP",
+        "-I PREROUTING 1 -s admins.example -j OTHER",
+        "-A PREROUTING -s admins.example -g OTHER",
+    ] {
+        let text = format!(
+            "*raw\n:PREROUTING ACCEPT [0:0]\n:OTHER - [0:0]\n:WEB - [0:0]\n{rule}\n-A PREROUTING -j WEB\n\
+             -A WEB -p tcp --dport 80 -j MARK --set-mark 5\nCOMMIT\n"
+        );
+        tells(
+            &text,
+            "`admins.example` is no address or network: the rule is taken not to match",
+        );
+        assert_eq!(
+            read(&text).0[0],
+            ["{ protocol: tcp, ports: [80] }"],
+            "{rule}"
+        );
+    }
+    let filter = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -s admins.example -j ACCEPT\nCOMMIT\n";
+    assert_eq!(read(filter).1, Vec::<String>::new());
+    tells(
+        "-t nat -A POSTROUTING -s lan.example -j MASQUERADE",
+        "`MASQUERADE` is not carried over",
+    );
+    tells(
+        "table ip n {\n chain post {\n type nat hook postrouting priority srcnat;\n ip saddr @lan masquerade\n }\n}",
+        "`masquerade` is not carried over",
+    );
+}
+
+#[test]
+fn rules_alone_that_mark_nothing_are_rules_of_their_chain_too() {
+    let marks = "ip daddr 10.0.9.1 meta mark set 5";
+    tells(
+        &format!("ip saddr @admins return\n{marks}"),
+        "`@admins` is a set",
+    );
+    let (rules, told) = read(&format!("ip saddr 0.0.0.0/1 return\n{marks}"));
+    assert_eq!(rules[0], ["{ from: \"128.0.0.0/1\", to: \"10.0.9.1/32\" }"]);
+    assert_eq!(told, Vec::<String>::new());
+    // Another program's.
+    becomes(
+        &format!("ip route add 10.0.9.0/24 dev lo\nip rule add fwmark 1 lookup 100\n{marks}"),
+        &["{ to: \"10.0.9.1/32\" }"],
+        &[],
+    );
+}
+
+#[test]
+fn a_priority_beyond_all_numbers_is_the_last_or_the_first() {
+    for priority in [
+        "srcnat + 2147483647",
+        "raw - 2147483647",
+        "2147483647",
+        "-2147483648",
+    ] {
+        let text = format!(
+            "table ip m {{\n chain pre {{\n type filter hook prerouting priority {priority};\n\
+             ip daddr 10.0.9.1 meta mark set 5\n }}\n}}\n"
+        );
+        becomes(&text, &["{ to: \"10.0.9.1/32\" }"], &[]);
+    }
+}
+
+#[test]
+fn chains_that_are_called_by_many_ways_take_no_long_time() {
+    // 16 levels of chains, each called 20 times by the one before.
+    let levels = |mark: &str| {
+        let mut text = String::from("*mangle\n:PREROUTING ACCEPT [0:0]\n");
+        for level in 0..16 {
+            text.push_str(&format!(":L{level} - [0:0]\n"));
+        }
+        text.push_str("-A PREROUTING -j L0\n");
+        for level in 0..15 {
+            let next = level + 1;
+            text.push_str(&format!("-A L{level} -j L{next}\n").repeat(20));
+        }
+        text.push_str(mark);
+        text
+    };
+    assert_eq!(read(&levels("")), Default::default());
+    tells(
+        &levels("-A L15 -p tcp -j CONNMARK --set-mark 5\n"),
+        "too many, or too entangled",
+    );
+}
+
+#[test]
 fn what_marks_nothing_that_ipvs_balances_is_passed_over() {
     for line in [
         "meta l4proto icmp meta mark set 5",

@@ -1,6 +1,8 @@
 //! The text of a firewall as chains: what `iptables-save` and `nft list ruleset` print, and commands of both.
 //! What a rule's words mean is `iptables`' and `nft`'s.
 
+use std::collections::BTreeSet;
+
 use super::firewall::{Chain, Firewall, Hook};
 use super::{Read, iptables, nft};
 use crate::config::diagnostics::{Place, Problem, Problems, quoted};
@@ -116,11 +118,11 @@ impl Reader {
 
     /// All chains; those that nobody says anything about are taken for what they probably are.
     pub(super) fn finish(mut self) -> (Firewall, Problems) {
-        let called: Vec<_> = self
+        let called: BTreeSet<_> = self
             .firewall
             .chains()
             .flat_map(|chain| &chain.rules)
-            .filter_map(|rule| rule.calls().cloned())
+            .flat_map(|rule| rule.calls().cloned())
             .collect();
         for chain in self.firewall.chains_mut() {
             if chain.hook.is_none() && !chain.declared && !called.contains(&chain.name) {

@@ -362,3 +362,26 @@ fn listing_in_steps_shows_every_session_once() {
         None
     );
 }
+
+#[test]
+fn listing_passes_over_an_empty_bucket_as_over_one_slot() {
+    let mut table = full(1, |_| ESTABLISHED);
+    let slots = table.entries.len();
+    assert_eq!(slots % LANES, 0);
+    let index = find(&table, 0, 0).expect("inserted");
+    let steps = |table: &SessionTable<V4>| {
+        let (mut cursor, mut steps, mut shown) = (Some(0), 0, 0);
+        while let Some(from) = cursor {
+            cursor = table.scan(from, 1, |_, _| shown += 1);
+            steps += 1;
+        }
+        (steps, shown)
+    };
+    // The bucket of the only session slot by slot, the others at once.
+    assert_eq!(steps(&table), (slots / LANES - 1 + LANES, 1));
+    assert!(table.remove(index).is_some());
+    assert_eq!(steps(&table), (slots / LANES, 0));
+    let table = SessionTable::<V4>::new(10_000, [1, 2, 3, 4]);
+    assert!(table.entries.len() >= 10_000);
+    assert_eq!(steps(&table), (table.entries.len() / LANES, 0));
+}
