@@ -44,6 +44,7 @@ pub fn ports(start: &StartConfig, macs: &[Mac]) -> Vec<PortSpec> {
                     .flatten()
                     .map(PortId),
             },
+            steered: false,
         })
         .collect();
     let kernels = (0_u16..)
@@ -55,6 +56,7 @@ pub fn ports(start: &StartConfig, macs: &[Mac]) -> Vec<PortSpec> {
             role: PortRole::Kernel {
                 network: PortId(network),
             },
+            steered: false,
             ..port.clone()
         })
         .collect();
@@ -109,7 +111,9 @@ pub fn delta(ports: &[PortSpec], difference: &Difference<'_>, now: Time) -> Delt
     }
 }
 
-fn network(ports: &[PortSpec], reload: &ReloadConfig) -> Network {
+/// What belongs to no service.
+#[must_use]
+pub fn network(ports: &[PortSpec], reload: &ReloadConfig) -> Network {
     let route = |route: &valid::Route| RouteSpec {
         to: route.to,
         via: route.via,

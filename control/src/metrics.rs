@@ -314,7 +314,7 @@ fn workers(running: &Running) -> Vec<Family> {
 /// One counter of the workers' halves of a port.
 type OfPort = (&'static str, &'static str, fn(&PortCounters) -> &Counter);
 
-const OF_PORTS: [OfPort; 4] = [
+const OF_PORTS: [OfPort; 5] = [
     ("rx_packets_total", "Frames received.", |port| {
         &port.rx_packets
     }),
@@ -328,6 +328,11 @@ const OF_PORTS: [OfPort; 4] = [
         "tx_bytes_total",
         "Bytes sent, Ethernet headers included.",
         |port| &port.tx_bytes,
+    ),
+    (
+        "misplaced_total",
+        "First packets of sessions, of one in eight, that came by another queue than the driver said.",
+        |port| &port.misplaced,
     ),
 ];
 
@@ -370,6 +375,10 @@ fn ports(running: &Running) -> Vec<Family> {
         .iter()
         .map(|(of, help, _)| counter(&name(of), help))
         .collect();
+    let mut steered = gauge(
+        "port_steered",
+        "Whether the port is relied on to put each flow on the queue of its owner.",
+    );
     let mut up = gauge(
         "port_link_up",
         "Whether the port has a link, as far as is known.",
@@ -392,8 +401,9 @@ fn ports(running: &Running) -> Vec<Family> {
         let link = running.links().get(place).copied().unwrap_or_default();
         up.add(&labels, u64::from(link));
         present.add(&labels, u64::from(device.is_present()));
+        steered.add(&labels, u64::from(port.steered));
     }
     traffic.append(&mut devices);
-    traffic.extend([up, present]);
+    traffic.extend([up, present, steered]);
     traffic
 }

@@ -95,6 +95,11 @@ const BATCH: usize = 1024;
 /// Batches that it is given in a second: more would be a flood for whoever is told.
 const MOST_BATCHES: usize = 16;
 
+/// Packets after which a port is judged by the queues that they came by.
+const LEAST_PLACEMENTS: u64 = 64;
+/// One in so many may come by another queue: NICs treat headers differently that are rare.
+const MOST_MISPLACED: u64 = 8;
+
 /// The running load balancer.
 #[derive(Debug)]
 pub struct Running {
@@ -110,6 +115,8 @@ pub struct Running {
     rates: Rates,
     started: SystemTime,
     reloads: [u64; ReloadResult::ALL.len()],
+    /// By port: packets seen on the right queue and on others when the port was last judged.
+    placements: Vec<(u64, u64)>,
     reload_turns: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -167,6 +174,7 @@ impl Running {
             rates: Rates::new(Time::default()),
             started: SystemTime::now(),
             reloads: [0; ReloadResult::ALL.len()],
+            placements: Vec::new(),
             reload_turns: Arc::default(),
         }
     }
@@ -402,6 +410,53 @@ impl Running {
         });
         let new: BTreeSet<IpNet> = addresses.filter(|net| !before.has_vip(net)).collect();
         self.announce(self.on_own_networks(new.iter()));
+    }
+
+    /// Ceases to rely on ports that put packets on other queues than their drivers said, and returns their
+    /// names; to be called once a second or so. Sessions stay with their owners, which are computed and do
+    /// not depend on where packets come in.
+    pub fn check_steering(&mut self) -> Vec<Arc<str>> {
+        let steered = (0..)
+            .zip(&self.parts.ports)
+            .filter(|(_, port)| port.steered);
+        let steered: Vec<usize> = steered.map(|(place, _)| place).collect();
+        self.placements.resize(self.parts.ports.len(), (0, 0));
+        let mut lost = Vec::new();
+        for place in steered {
+            let counters = self.stats().filter_map(|stats| stats.ports.get(place));
+            let (placed, misplaced) = counters.fold((0, 0), |(placed, misplaced), port| {
+                (
+                    placed + port.placed.value(),
+                    misplaced + port.misplaced.value(),
+                )
+            });
+            let Some(before) = self.placements.get_mut(place) else {
+                continue;
+            };
+            let (right, wrong) = (placed - before.0, misplaced - before.1);
+            if right + wrong < LEAST_PLACEMENTS {
+                continue;
+            }
+            *before = (placed, misplaced);
+            if wrong > right / MOST_MISPLACED
+                && let Some(port) = self.parts.ports.get_mut(place)
+            {
+                port.steered = false;
+                lost.push(Arc::clone(&port.name));
+            }
+        }
+        if !lost.is_empty() {
+            let delta = Delta {
+                network: Some(compile::network(
+                    &self.parts.ports,
+                    self.parts.loaded.valid.reload(),
+                )),
+                now: self.now(),
+                ..Delta::default()
+            };
+            self.change(&delta);
+        }
+        lost
     }
 
     fn outcome(&self, result: ReloadResult, diagnostics: &Diagnostics) -> Reload {

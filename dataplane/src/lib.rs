@@ -17,6 +17,7 @@ pub mod schedule;
 pub mod session;
 pub mod snapshot;
 pub mod stats;
+pub mod steering;
 mod sync;
 pub mod testing;
 pub mod time;

@@ -66,8 +66,9 @@ drop_reasons! {
     NoBuffer "no_buffer" "The buffer pool is exhausted.";
     TxFull "tx_full" "The transmit queue and its backlog are full.";
     LinkDown "link_down" "The port on the way has no link: look at its cable, its switch, and `ip link`; the TAP of a kernel port has to be set up (`ip link set NAME up`).";
-    HandoverFull "handover_full" "The ring to the worker that owns the flow is full.";
+    HandoverFull "handover_full" "The ring to the worker that owns the flow is full: that worker is too slow.";
     HandoverLoop "handover_loop" "Every worker was asked and none owns the packet.";
+    SearchLimited "search_limited" "A packet whose session may be on another worker, beyond those that one worker looks for: a flood of packets without a session, after changes of services that share packets.";
     FragmentInvalid "fragment_invalid" "A fragment that overlaps another or does not fit into a datagram.";
     FragmentTimeout "fragment_timeout" "The datagram's other fragments did not arrive in time.";
     FragmentTableFull "fragment_table_full" "Too many datagrams are being reassembled.";

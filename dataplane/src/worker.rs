@@ -9,7 +9,7 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::flow::{Address, Protocol};
 use crate::io::{BURST, PacketBuf as _, Pool, PortQueues, RxQueue, TxQueue};
-use crate::pipeline::{Config, Engine, Inboxes, Message};
+use crate::pipeline::{Config, Engine, Inbox, Inboxes, Message};
 use crate::session::{Flags, Session, State};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::{PortId, RealId};
@@ -315,40 +315,54 @@ where
         // As many as this worker can be handed while it takes a burst from each port.
         let budget = BURST * (self.ports.len() + 1);
         while total < budget {
-            let Some(message) = self.engine.inboxes.get(self.id).and_then(ArrayQueue::pop) else {
+            let Some(message) = self.engine.inboxes.get(self.id).and_then(Inbox::pop) else {
                 break;
             };
-            total += 1;
-            match message {
-                Message::Frame { frame, port, hops } => {
-                    if (port, hops) != from || self.frames.len() == BURST {
-                        self.flush_messages(from, now);
-                        from = (port, hops);
-                    }
-                    self.frames.push(frame);
-                }
-                Message::Datagram { whole, port, hops } => {
-                    self.engine.stats.taken_over.add(whole.frames());
-                    self.engine
-                        .datagram(self.reader.current(), whole, port, hops, now);
-                }
-                Message::Neighbour {
-                    port,
-                    address,
-                    claim,
-                } => {
-                    let snapshot = self.reader.current();
-                    self.engine
-                        .learn_quietly(snapshot, port, address, claim, true, now);
-                }
-                Message::PathMtu { real, mtu } => self.engine.hear_path_mtu(real, mtu, now),
-                Message::Asked { port, address } => {
-                    self.engine.expect_neighbour(port, address, now);
-                }
-            }
+            total += message.frames().max(1);
+            self.take_message(message, &mut from, now);
+        }
+        // Searches come last and are few, so that whatever owns its sessions here goes first.
+        let budget = total + BURST;
+        while total < budget {
+            let Some(message) = self.engine.inboxes.get(self.id).and_then(Inbox::pop_search) else {
+                break;
+            };
+            total += message.frames().max(1);
+            self.take_message(message, &mut from, now);
         }
         self.flush_messages(from, now);
         total
+    }
+
+    fn take_message(&mut self, message: Message<Rx::Buf>, from: &mut (PortId, u8), now: Time) {
+        match message {
+            Message::Frames(batch) => {
+                let origin = (batch.port, batch.hops);
+                if origin != *from || self.frames.len() + batch.frames.len() > BURST {
+                    self.flush_messages(*from, now);
+                    *from = origin;
+                }
+                self.frames.extend(batch.frames);
+            }
+            Message::Datagram { whole, port, hops } => {
+                self.engine.stats.taken_over.add(whole.frames());
+                self.engine
+                    .datagram(self.reader.current(), whole, port, hops, now);
+            }
+            Message::Neighbour {
+                port,
+                address,
+                claim,
+            } => {
+                let snapshot = self.reader.current();
+                self.engine
+                    .learn_quietly(snapshot, port, address, claim, true, now);
+            }
+            Message::PathMtu { real, mtu } => self.engine.hear_path_mtu(real, mtu, now),
+            Message::Asked { port, address } => {
+                self.engine.expect_neighbour(port, address, now);
+            }
+        }
     }
 
     fn flush_messages(&mut self, (port, hops): (PortId, u8), now: Time) {

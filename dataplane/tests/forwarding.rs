@@ -53,6 +53,8 @@ mod sessions;
 mod shared_sockets;
 #[path = "forwarding/sizes.rs"]
 mod sizes;
+#[path = "forwarding/steering.rs"]
+mod steering;
 #[path = "forwarding/stuck_ports.rs"]
 mod stuck_ports;
 #[path = "forwarding/tunnels.rs"]

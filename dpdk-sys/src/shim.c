@@ -2,6 +2,7 @@
  * 24.11) may be used in this file only. */
 #include "shim.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define WIDTH(field, type)                                                                         \
@@ -81,21 +82,103 @@ int plim_port_info(uint16_t port, struct plim_port_info *info)
 		.max_tx_queues = from.max_tx_queues,
 		.rss_types = from.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP |
 							    RTE_ETH_RSS_UDP | RTE_ETH_RSS_SCTP),
+		.queue_entries = from.reta_size,
+		.hash_key_bytes = from.hash_key_size,
 		.rx_checksum = (from.rx_offload_capa & rx_checksum) == rx_checksum,
 		.tx_checksum = (from.tx_offload_capa & tx_checksum) == tx_checksum,
 	};
 	return status;
 }
 
-int plim_port_configure(uint16_t port, uint16_t queues, uint64_t rss_types, bool interrupts)
+int plim_port_configure(uint16_t port, uint16_t queues, uint64_t rss_types, bool interrupts,
+			const uint8_t *key, uint8_t key_bytes)
 {
 	struct rte_eth_conf conf;
 
 	memset(&conf, 0, sizeof(conf));
 	conf.rxmode.mq_mode = rss_types != 0 ? RTE_ETH_MQ_RX_RSS : RTE_ETH_MQ_RX_NONE;
 	conf.rx_adv_conf.rss_conf.rss_hf = rss_types;
+	/* DPDK only reads it, but has no const there. */
+	conf.rx_adv_conf.rss_conf.rss_key = (uint8_t *)(uintptr_t)key;
+	conf.rx_adv_conf.rss_conf.rss_key_len = key != NULL ? key_bytes : 0;
 	conf.intr_conf.rxq = interrupts;
 	return rte_eth_dev_configure(port, queues, queues, &conf);
+}
+
+int plim_port_set_hash_key(uint16_t port, uint64_t rss_types, const uint8_t *key,
+			   uint8_t key_bytes)
+{
+	struct rte_eth_rss_conf conf;
+
+	memset(&conf, 0, sizeof(conf));
+	conf.rss_key = (uint8_t *)(uintptr_t)key;
+	conf.rss_key_len = key_bytes;
+	conf.rss_hf = rss_types;
+	return rte_eth_dev_rss_hash_update(port, &conf);
+}
+
+int plim_port_hash(uint16_t port, uint8_t key_bytes, struct plim_port_hash *hash)
+{
+	const uint64_t tcp = RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP;
+	const uint64_t udp = RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV6_UDP;
+	const uint64_t sctp = RTE_ETH_RSS_NONFRAG_IPV4_SCTP | RTE_ETH_RSS_NONFRAG_IPV6_SCTP;
+	const uint64_t v4 = RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_FRAG_IPV4;
+	const uint64_t v6 = RTE_ETH_RSS_IPV6 | RTE_ETH_RSS_FRAG_IPV6;
+	struct rte_eth_rss_conf conf;
+	int status;
+
+	memset(hash, 0, sizeof(*hash));
+	memset(&conf, 0, sizeof(conf));
+	conf.rss_key = hash->key;
+	conf.rss_key_len = key_bytes <= PLIM_MAX_HASH_KEY ? key_bytes : 0;
+	status = rte_eth_dev_rss_hash_conf_get(port, &conf);
+	if (status != 0)
+		return status;
+	hash->key_bytes = conf.rss_key != NULL && conf.rss_key_len <= PLIM_MAX_HASH_KEY
+				  ? conf.rss_key_len
+				  : 0;
+	/* Some drivers lend their own copy instead of filling ours. */
+	if (conf.rss_key != NULL && conf.rss_key != hash->key)
+		memcpy(hash->key, conf.rss_key, hash->key_bytes);
+	hash->tcp_ports = (conf.rss_hf & tcp) == tcp;
+	hash->udp_ports = (conf.rss_hf & udp) == udp;
+	hash->sctp_ports = (conf.rss_hf & sctp) == sctp;
+	hash->addresses = (conf.rss_hf & v4) != 0 && (conf.rss_hf & v6) != 0;
+	return 0;
+}
+
+int plim_port_set_queue_entries(uint16_t port, const uint16_t *queues, uint16_t count)
+{
+	struct rte_eth_rss_reta_entry64 groups[PLIM_MAX_QUEUE_ENTRIES / RTE_ETH_RETA_GROUP_SIZE];
+	uint16_t i;
+
+	if (count > PLIM_MAX_QUEUE_ENTRIES)
+		return -ENOTSUP;
+	memset(groups, 0, sizeof(groups));
+	for (i = 0; i < count; i++) {
+		groups[i / RTE_ETH_RETA_GROUP_SIZE].mask |= UINT64_C(1)
+							    << (i % RTE_ETH_RETA_GROUP_SIZE);
+		groups[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE] = queues[i];
+	}
+	return rte_eth_dev_rss_reta_update(port, groups, count);
+}
+
+int plim_port_queue_entries(uint16_t port, uint16_t *queues, uint16_t count)
+{
+	struct rte_eth_rss_reta_entry64 groups[PLIM_MAX_QUEUE_ENTRIES / RTE_ETH_RETA_GROUP_SIZE];
+	uint16_t i;
+	int status;
+
+	if (count > PLIM_MAX_QUEUE_ENTRIES)
+		return -ENOTSUP;
+	memset(groups, 0, sizeof(groups));
+	for (i = 0; i < count; i++)
+		groups[i / RTE_ETH_RETA_GROUP_SIZE].mask |= UINT64_C(1)
+							    << (i % RTE_ETH_RETA_GROUP_SIZE);
+	status = rte_eth_dev_rss_reta_query(port, groups, count);
+	for (i = 0; i < count; i++)
+		queues[i] = groups[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE];
+	return status;
 }
 
 int plim_port_stats(uint16_t port, struct plim_port_stats *stats)

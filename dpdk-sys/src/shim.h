@@ -43,6 +43,8 @@ enum plim_constant {
 	/* net_tap puts the files of all its queues, two for each pair, into one message when it starts, and
 	 * writes over the end of it without a check (seen with 22.11, where there is room for 8). */
 	PLIM_TAP_QUEUES = RTE_MP_MAX_FD_NUM / 2,
+	PLIM_MAX_HASH_KEY = 64,
+	PLIM_MAX_QUEUE_ENTRIES = 2048,
 };
 
 /* rte_eth_dev_info, the part that is used. */
@@ -55,8 +57,20 @@ struct plim_port_info {
 	uint16_t max_rx_queues;
 	uint16_t max_tx_queues;
 	uint64_t rss_types;
+	uint16_t queue_entries; /* of the redirection table; 0: none */
+	uint8_t hash_key_bytes; /* 0: unknown */
 	bool rx_checksum;
 	bool tx_checksum;
+};
+
+/* rte_eth_rss_conf, as it is in force. */
+struct plim_port_hash {
+	uint8_t key[PLIM_MAX_HASH_KEY];
+	uint8_t key_bytes; /* 0: the driver does not tell it */
+	bool tcp_ports;	   /* of both families, as the others */
+	bool udp_ports;
+	bool sctp_ports;
+	bool addresses; /* of fragments and what has no ports */
 };
 
 /* rte_eth_stats, the part that is used. */
@@ -88,7 +102,14 @@ uint64_t plim_tsc(void);
 uint64_t plim_tsc_hz(void);
 
 int plim_port_info(uint16_t port, struct plim_port_info *info);
-int plim_port_configure(uint16_t port, uint16_t queues, uint64_t rss_types, bool interrupts);
+/* Without a key the driver takes its own. */
+int plim_port_configure(uint16_t port, uint16_t queues, uint64_t rss_types, bool interrupts,
+			const uint8_t *key, uint8_t key_bytes);
+int plim_port_set_hash_key(uint16_t port, uint64_t rss_types, const uint8_t *key,
+			   uint8_t key_bytes);
+int plim_port_hash(uint16_t port, uint8_t key_bytes, struct plim_port_hash *hash);
+int plim_port_set_queue_entries(uint16_t port, const uint16_t *queues, uint16_t count);
+int plim_port_queue_entries(uint16_t port, uint16_t *queues, uint16_t count);
 int plim_port_stats(uint16_t port, struct plim_port_stats *stats);
 int plim_port_link_up(uint16_t port, bool *up);
 int plim_port_mac(uint16_t port, uint8_t mac[6]);

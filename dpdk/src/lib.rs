@@ -44,6 +44,6 @@ pub use interrupt::Interrupts;
 pub use last_burst::{BurstSource, last_burst, last_frame};
 pub use mbuf::Mbuf;
 pub use mempool::{Mempool, PoolError, PoolHandle};
-pub use port::{Capabilities, Port, PortConfig, PortError, PortStats};
+pub use port::{Capabilities, Hashed, Port, PortConfig, PortError, PortStats};
 pub use privileges::drop_capabilities_of_other_threads;
 pub use queue::{RxQueue, TxQueue};

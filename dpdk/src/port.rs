@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use plimsoll_dataplane::io::PortQueues;
+use plimsoll_dataplane::steering::KEY_BYTES;
 
 use crate::device;
 use crate::eal::Eal;
@@ -17,10 +18,13 @@ use crate::queue::{RxQueue, Sharing, TxQueue};
 mod error;
 mod lease;
 mod opening;
+mod spreading;
 
 pub use error::PortError;
 pub(crate) use lease::Device;
 use opening::{Mtu, Opening};
+pub use spreading::Hashed;
+use spreading::Hashing;
 
 /// How a port is opened.
 #[derive(Debug, Clone)]
@@ -45,6 +49,8 @@ pub struct PortConfig {
     pub mac: Option<[u8; 6]>,
     /// Receive frames for other MACs too.
     pub promiscuous: bool,
+    /// The key that flows are to be hashed by; the driver's own if it takes none.
+    pub hash_key: Option<[u8; KEY_BYTES]>,
     /// Have the receive queues tell when frames come, where the driver can (see [`RxQueue::interrupt`]).
     pub interrupts: bool,
 }
@@ -63,6 +69,7 @@ impl PortConfig {
             mtu: 1500,
             mac: None,
             promiscuous: false,
+            hash_key: None,
             interrupts: false,
         }
     }
@@ -124,6 +131,9 @@ pub struct Port {
     interface: Option<u32>,
     mtu: Mtu,
     counts: Arc<Lost>,
+    hashed: Option<Hashed>,
+    /// Of its redirection table.
+    entries: u16,
 }
 
 /// Frames that a port's queues have dropped themselves.
@@ -177,8 +187,10 @@ impl Port {
         } else {
             0
         };
-        let mtu = opening.configure(&info, rss, pool)?;
+        let hashing = Hashing::of(&info, rss);
+        let mtu = opening.configure(&info, hashing, pool)?;
         opening.start(&driver)?;
+        let hashed = opening.hash(hashing);
         let mac = opening.take_mac()?;
         let of_queue: Vec<(Option<Interrupt>, Sharing)> = (0..opening.queues)
             .map(|queue| {
@@ -225,6 +237,8 @@ impl Port {
             interface,
             mtu,
             counts,
+            hashed,
+            entries: info.queue_entries,
         };
         Ok((port, queues))
     }

@@ -5,6 +5,7 @@
 use std::thread;
 
 use plimsoll_dataplane::io::{HEADROOM_BYTES, PacketBuf, Pool, RxQueue as _, TxQueue as _};
+use plimsoll_dataplane::steering::Steering;
 use plimsoll_dpdk::{
     BurstSource, Eal, EalConfig, EalError, Mbuf, MemoryKind, Mempool, PoolError, Port, PortConfig,
     PortError, device, last_burst, last_frame, register_thread,
@@ -30,6 +31,7 @@ fn buffers_have_one_owner_and_go_back_to_their_pool() {
     what_does_not_fit_is_refused_in_words(&eal, &pool);
     frames_are_received_and_sent_on_two_threads(&eal, &pool);
     the_last_burst_is_kept_for_the_message_of_a_crash(&eal, &pool);
+    a_port_takes_a_key_and_a_redirection_table_and_tells_them(&eal, &pool);
     assert_eq!(pool.in_use(), 0, "a buffer got lost");
     assert_eq!(eal.take_messages(), Vec::<String>::new(), "DPDK complains");
 }
@@ -86,6 +88,32 @@ fn an_exhausted_pool_says_so_and_recovers(eal: &Eal) {
         Err(PoolError::DataRoom { .. })
     ));
     let _ = eal.take_messages();
+}
+
+fn a_port_takes_a_key_and_a_redirection_table_and_tells_them(eal: &Eal, pool: &Mempool) {
+    let mut key = [0x5a; 40];
+    key[..4].copy_from_slice(&[1, 2, 3, 4]);
+    let config = PortConfig {
+        queues: 2,
+        hash_key: Some(key),
+        ..PortConfig::new("hashing", "net_null7")
+    };
+    let (port, queues) = Port::open(eal, &config, pool).unwrap();
+    let hashed = port.hashed().expect("it hashes");
+    assert!(hashed.is_by(&key), "{hashed:?}");
+    assert!(!hashed.is_by(&[1; 40]));
+    let steering = Steering::new(key, hashed.ports, 2);
+    assert!(port.spread_over(steering.queues()));
+    let odd: Vec<u16> = (0..100).map(|place| place % 2).collect();
+    assert!(!port.spread_over(&odd), "no part of its table");
+    drop((queues, port));
+    // A port with one queue spreads nothing.
+    let config = PortConfig {
+        queues: 1,
+        ..config
+    };
+    let (port, _queues) = Port::open(eal, &config, pool).unwrap();
+    assert_eq!(port.hashed(), None);
 }
 
 /// The same operations on a buffer and on a plain vector with as much room give the same bytes.

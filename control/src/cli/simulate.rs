@@ -34,7 +34,8 @@ pub(super) struct Args {
     /// Instead of `dataplane.sessions`.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     sessions_per_worker: Option<u32>,
-    /// How many workers share the ports, as RSS would spread the flows.
+    /// How many workers share the ports. Frames are spread as a NIC does that was told how: by the Toeplitz hash of
+    /// addresses and ports with Microsoft's key, and fragments by that of their addresses.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
     /// Where to write services, sessions, drops and counts of all verdicts as JSON; `-` for stdout.

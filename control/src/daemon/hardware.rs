@@ -1,8 +1,12 @@
 //! DPDK, its memory and the ports, opened as configured.
 //! Nothing polls here, and nothing is compiled.
 
+use std::sync::Arc;
+
 use plimsoll_dataplane::io::PortQueues;
+use plimsoll_dataplane::pipeline::{MOST_OWNED, MOST_SEARCHES};
 use plimsoll_dataplane::snapshot::spec::{PortRole, PortSpec};
+use plimsoll_dataplane::steering::{HashedPorts, KEY_BYTES, Steering};
 use plimsoll_dataplane::wire::Mac;
 use plimsoll_dpdk::{
     Eal, EalConfig, Memory, MemoryKind, Mempool, Port, PortConfig, RxQueue, TxQueue, device,
@@ -29,6 +33,8 @@ pub(super) struct Hardware {
     pub(super) configs: Vec<PortConfig>,
     /// By worker.
     pub(super) queues: Vec<Queues>,
+    /// How flows are spread over the workers; `None` if no port can be told.
+    pub(super) steering: Option<Arc<Steering>>,
 }
 
 /// Receive and transmit descriptors of each queue of a NIC.
@@ -46,10 +52,15 @@ const WAITING: u32 = 1024;
 /// What a buffer takes beyond its data room, or a little less.
 const BUFFER_OVERHEAD_BYTES: u64 = 256;
 /// Frames that one worker's inbox may hold.
-const INBOX: u32 = 2048;
+const INBOX: u32 = MOST_OWNED + MOST_SEARCHES;
 
 impl Hardware {
-    pub(super) fn open(start: &StartConfig, workers: usize) -> Result<Self, DaemonError> {
+    /// `hash_key` is for ports that can be told how to spread flows.
+    pub(super) fn open(
+        start: &StartConfig,
+        workers: usize,
+        hash_key: [u8; KEY_BYTES],
+    ) -> Result<Self, DaemonError> {
         let workers = u16::try_from(workers)
             .map_err(|_| DaemonError::TooMany("dataplane.cpus: too many workers"))?;
         let eal = Eal::init(EalConfig {
@@ -91,6 +102,7 @@ impl Hardware {
                 rx_descriptors: DESCRIPTORS,
                 tx_descriptors: DESCRIPTORS,
                 mtu: port.mtu_bytes,
+                hash_key: Some(hash_key),
                 interrupts: start.idle == Idle::Sleep,
                 ..PortConfig::new(&port.name, &port.device)
             };
@@ -109,6 +121,7 @@ impl Hardware {
             spec.mtu = port.mtu();
         }
         start.ports.iter().for_each(tell_rule);
+        let steering = steer(&opened, &mut specs, hash_key, workers);
         for spec in &mut specs {
             if matches!(spec.role, PortRole::Kernel { .. }) {
                 let config = PortConfig {
@@ -145,6 +158,7 @@ impl Hardware {
             devices,
             configs,
             queues,
+            steering,
         })
     }
 }
@@ -167,6 +181,38 @@ fn tell_rule(port: &ValidPort) {
             "the kernel sees the frames of this interface itself and answers twice, unless this rule is in force"
         );
     }
+}
+
+/// Has the ports that can be told spread flows over the workers in one way, and notes which do.
+fn steer(
+    opened: &[(Port, Queues)],
+    specs: &mut [PortSpec],
+    key: [u8; KEY_BYTES],
+    workers: u16,
+) -> Option<Arc<Steering>> {
+    let can = |port: &Port| {
+        let hashed = port.hashed();
+        hashed.is_some_and(|it| it.is_by(&key) && it.addresses && it.ports.tcp && it.ports.udp)
+    };
+    let hashed = opened.iter().filter(|(port, _)| workers > 1 && can(port));
+    let mut hashed = hashed.filter_map(|(port, _)| port.hashed()).peekable();
+    hashed.peek()?;
+    // One rule for all of them, since a flow's owner must not depend on where its packets come in.
+    let ports = HashedPorts {
+        sctp: hashed.all(|hashed| hashed.ports.sctp),
+        ..HashedPorts::default()
+    };
+    let steering = Steering::new(key, ports, usize::from(workers));
+    for ((port, _), spec) in opened.iter().zip(specs) {
+        spec.steered = can(port) && port.spread_over(steering.queues());
+        if spec.steered {
+            info!(
+                port = port.name(),
+                "spreads flows over its queues as it is told"
+            );
+        }
+    }
+    Some(Arc::new(steering))
 }
 
 fn open(
@@ -306,7 +352,7 @@ mod tests {
         let start = start("    - { name: wan, device: net_null0, kernel: true }\n");
         let buffers = Buffers::of(&start, 1);
         assert_eq!(buffers.least, 2 * 512 + 2 * 64 + 2 * 384);
-        assert_eq!(buffers.best, buffers.least + 2 * 1024 + 1024 + 2048);
+        assert_eq!(buffers.best, buffers.least + 2 * 1024 + 1024 + 2048 + 512);
         assert_eq!(buffers.in_memory(512 << 20, 2432), buffers.best);
     }
 

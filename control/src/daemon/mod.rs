@@ -27,6 +27,7 @@ use ahash::RandomState;
 use clap::Parser;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
+use plimsoll_dataplane::steering::KEY_BYTES;
 use plimsoll_dpdk::Coverage;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{error, info, warn};
@@ -191,7 +192,9 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
         log.pin(cpu);
     }
 
-    let hardware = Hardware::open(&start, placement.workers.len())?;
+    let mut hash_key = [0; KEY_BYTES];
+    fill_random(&mut hash_key)?;
+    let hardware = Hardware::open(&start, placement.workers.len(), hash_key)?;
     privileges::reduce(&start.ports, &file);
     let (builder, mut publisher) = compiled(&loaded, &hardware, placement.workers.len())?;
     let time_zero = Instant::now();
@@ -202,6 +205,7 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
         devices,
         configs,
         queues,
+        steering,
     } = hardware;
     let workers = Workers::start(worker::Plan {
         cpus: &placement.workers,
@@ -209,6 +213,7 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
         keys: random_words()?,
         cycles_per_second: eal.cycles_per_second(),
         idle: start.idle,
+        steering,
         queues,
         pool: &pool,
         publisher: &mut publisher,
@@ -304,11 +309,15 @@ fn tell_pages() {
 /// Numbers that no attacker knows, so that none can aim at one bucket of a table.
 fn random_words() -> Result<[u64; 4], DaemonError> {
     let mut words = [0; 4];
-    let mut source = std::fs::File::open("/dev/urandom").map_err(DaemonError::Random)?;
     for word in &mut words {
         let mut bytes = [0; 8];
-        source.read_exact(&mut bytes).map_err(DaemonError::Random)?;
+        fill_random(&mut bytes)?;
         *word = u64::from_ne_bytes(bytes);
     }
     Ok(words)
+}
+
+fn fill_random(bytes: &mut [u8]) -> Result<(), DaemonError> {
+    let mut source = std::fs::File::open("/dev/urandom").map_err(DaemonError::Random)?;
+    source.read_exact(bytes).map_err(DaemonError::Random)
 }

@@ -229,6 +229,12 @@ impl Care {
             );
         }
         reopening.round(&mut running);
+        for port in running.check_steering() {
+            warn!(
+                port = &*port,
+                "packets come by other queues than the driver said: flows are spread as if nothing were known of it"
+            );
+        }
         let mut came_up = false;
         for place in running.look_at_links() {
             let Some((port, is_up)) = running.ports().zip(running.links()).nth(place) else {

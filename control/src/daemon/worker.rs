@@ -14,6 +14,7 @@ use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::id::PortId;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
 use plimsoll_dataplane::stats::WorkerStats;
+use plimsoll_dataplane::steering::Steering;
 use plimsoll_dataplane::worker::{Commands, Parts, Worker, commands};
 use plimsoll_dpdk::{Interrupts, Mbuf, Mempool, PoolHandle, RxQueue, TxQueue, register_thread};
 use rustix::thread::{Timespec, nanosleep, set_current_timer_slack};
@@ -35,6 +36,7 @@ pub(super) struct Plan<'a> {
     pub(super) keys: [u64; 4],
     /// Ticks of the time stamp counter.
     pub(super) cycles_per_second: u64,
+    pub(super) steering: Option<Arc<Steering>>,
     /// By worker.
     pub(super) queues: Vec<Queues>,
     pub(super) pool: &'a Mempool,
@@ -138,6 +140,7 @@ impl Workers {
                     },
                     sessions: plan.sessions,
                     keys: plan.keys,
+                    steering: plan.steering.clone(),
                 },
                 parts: Parts {
                     ports,

@@ -267,3 +267,37 @@ fn workers_are_told_of_links_until_they_know() {
     running.look_at_links();
     assert_eq!(told(&running), [(PortId(1), true)]);
 }
+
+#[test]
+fn a_port_that_puts_packets_elsewhere_than_it_said_is_no_longer_relied_on() {
+    let (mut running, _file) = running();
+    running.parts.ports[0].steered = true;
+    let network = compile::network(&running.parts.ports, running.parts.loaded.valid.reload());
+    running.change(&Delta {
+        network: Some(network),
+        ..Delta::default()
+    });
+    let stats = Arc::clone(&running.parts.workers[0].stats);
+    let steered = |running: &Running| running.snapshot().ports[0].steered;
+    stats.ports[0].placed.add(1000);
+    stats.ports[0].misplaced.add(20);
+    assert!(running.check_steering().is_empty());
+    stats.ports[0].misplaced.add(63);
+    assert!(running.check_steering().is_empty(), "too few to tell");
+    assert!(steered(&running));
+    let generation = running.snapshot().generation;
+    stats.ports[0].misplaced.add(1);
+    let lost: Vec<String> = running
+        .check_steering()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(lost, ["wan"]);
+    assert!(!steered(&running));
+    assert_eq!(running.snapshot().generation, generation + 1);
+    stats.ports[0].misplaced.add(1000);
+    assert!(running.check_steering().is_empty(), "it is said once");
+    // A reload does not bring it back.
+    running.reload(false);
+    assert!(!steered(&running));
+}

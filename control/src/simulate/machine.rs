@@ -2,12 +2,11 @@
 //! It differs from the daemon only in what the queues are and where time comes from.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::Hasher as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::RandomState;
-use plimsoll_dataplane::parse::{Parse, parse};
+use plimsoll_dataplane::parse::parse;
 use plimsoll_dataplane::pipeline::{self, Config};
 use plimsoll_dataplane::schedule::Start;
 use plimsoll_dataplane::session::Flags;
@@ -15,6 +14,7 @@ use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
 use plimsoll_dataplane::snapshot::spec::{PortSpec, Spec};
+use plimsoll_dataplane::steering::Steering;
 use plimsoll_dataplane::testing::{MemoryPool, MemoryRx, MemoryTx, MemoryWire, memory_port};
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::Mac;
@@ -54,6 +54,7 @@ pub(super) struct Machine {
     /// How many of the ports are configured; those to the kernel follow.
     networks: usize,
     places: Vec<Place>,
+    steering: Arc<Steering>,
     now_ms: u64,
     /// When the link of each configured port is down.
     links: Vec<Outages>,
@@ -78,7 +79,11 @@ impl Machine {
         let [a, b, c, d] = KEYS;
         let hasher = RandomState::with_seeds(a, b, c, d);
         let macs: Vec<Mac> = (0_u8..).zip(&config.start().ports).map(mac).collect();
-        let ports = compile::ports(config.start(), &macs);
+        let mut ports = compile::ports(config.start(), &macs);
+        let steering = Arc::new(Steering::usual(workers));
+        for port in ports.iter_mut().take(macs.len()) {
+            port.steered = true;
+        }
         let mut builder = Builder::new(workers, &hasher);
         let snapshot = builder.build(&compile::spec(&ports, config.reload()), true);
         let mut publisher = Publisher::new(snapshot);
@@ -112,6 +117,7 @@ impl Machine {
                         start,
                         sessions,
                         keys: KEYS,
+                        steering: Some(Arc::clone(&steering)),
                     },
                     parts,
                 );
@@ -130,6 +136,7 @@ impl Machine {
             ports,
             networks: macs.len(),
             places,
+            steering,
             now_ms: 0,
             links: names
                 .map(|name| Outages::of(&faults.links_down, name))
@@ -150,9 +157,10 @@ impl Machine {
         self.publisher.publish(self.builder.build(&spec, settled));
     }
 
-    /// Lets a frame arrive at the worker that a NIC's RSS would choose.
+    /// Lets a frame arrive at the worker that a NIC's RSS would choose: by the Toeplitz hash of addresses and
+    /// ports, of fragments and what has no ports by that of the addresses.
     pub(super) fn inject(&mut self, port: u16, frame: &[u8]) {
-        let worker = usize::try_from(flow_hash(frame) % self.places.len() as u64).unwrap_or(0);
+        let worker = self.steering.queue_of(&parse(frame));
         let wire = self
             .places
             .get(worker)
@@ -404,17 +412,4 @@ fn mac((index, port): (u8, &Port)) -> Mac {
         .filter_map(|argument| argument.strip_prefix("mac="))
         .find_map(|text| text.parse().ok());
     named.unwrap_or(Mac([2, 0, 0, 0, index, 1]))
-}
-
-/// What RSS would hash: addresses and, where there are any, ports.
-fn flow_hash(frame: &[u8]) -> u64 {
-    let mut hasher = siphasher::sip::SipHasher13::new();
-    if let Parse::Ip(packet) = parse(frame) {
-        let (from, to) = (packet.addresses.source(), packet.addresses.destination());
-        hasher.write(from.to_string().as_bytes());
-        hasher.write(to.to_string().as_bytes());
-        hasher.write_u16(packet.source_port);
-        hasher.write_u16(packet.destination_port);
-    }
-    hasher.finish()
 }

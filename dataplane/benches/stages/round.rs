@@ -53,6 +53,7 @@ impl Bench {
             },
             sessions: 4096,
             keys: [5, 6, 7, 8],
+            steering: None,
         };
         let parts = Parts {
             ports: vec![port],

@@ -154,6 +154,7 @@ pub(crate) fn spec(services: Vec<ServiceSpec>) -> Spec {
                 network(Ipv6Addr::new(0x2001, 0xdb8, 3, 0, 0, 0, 0, 2).into(), 64),
             ],
             role: PortRole::Network { kernel: None },
+            steered: false,
         }],
         routes: anywhere
             .into_iter()

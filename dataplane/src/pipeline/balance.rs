@@ -58,7 +58,9 @@ impl<P: Pool> Engine<P> {
         let service = self.lately.service_for(snapshot, key);
         if let Some(service) = service {
             // Of a removed one too: its sessions live on, on their owners.
-            if let Some(action) = self.meet(snapshot, service, key, packet, origin) {
+            if let Some(action) =
+                self.go_to_owner(snapshot, service, key, packet, moves, origin, now)
+            {
                 return action;
             }
             if service.configured {
@@ -67,7 +69,9 @@ impl<P: Pool> Engine<P> {
                 );
             }
         }
-        if let Some(action) = self.seek_owner(snapshot, key, origin) {
+        if service.is_none()
+            && let Some(action) = self.search_stray(snapshot, key, origin, now)
+        {
             return action;
         }
         let local = snapshot.locals.contains_key(&address);
@@ -75,8 +79,8 @@ impl<P: Pool> Engine<P> {
             && let Some(socket) = snapshot.nat_socket(protocol, source.into(), packet.source_port)
         {
             // Perhaps a reply, whose session is on another worker.
-            let client = (destination, packet.destination_port);
-            if let Some(action) = self.seek(socket, client, origin) {
+            let reply = reply_key(packet, protocol, source, destination);
+            if let Some(action) = self.go_to_replys_owner(snapshot, socket, &reply, origin) {
                 return action;
             }
             let real = Socket {
@@ -182,7 +186,7 @@ impl<P: Pool> Engine<P> {
         let socket = snapshot.nat_socket(key.protocol, address.into(), port)?;
         // Where services that share the socket choose owners differently, all workers would have to look; a
         // stranger's SYN is not worth that.
-        socket.owner?;
+        socket.owner()?;
         let answers = ReplyKey {
             client: key.client,
             real: address,
@@ -192,7 +196,8 @@ impl<P: Pool> Engine<P> {
         };
         let table = A::table(&mut self.sessions);
         let Some(index) = table.find_reply(table.reply_hash(&answers), &answers, now) else {
-            return self.seek(socket, (key.client, key.client_port), origin);
+            let first = (origin.hops == 0).then_some(socket)?;
+            return self.go_to_replys_owner(snapshot, first, &answers, origin);
         };
         let session = *table.get(index);
         let is_over = snapshot

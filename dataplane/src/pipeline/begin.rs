@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::admit::{Admission, count_entered};
 use super::icmp::is_icmp_checksum_valid;
 use super::idle::note_numbers;
-use super::{Action, Engine, Origin, Tabled};
+use super::{Action, Engine, Lane, Origin, Tabled};
 use crate::flow::{FlowKey, Protocol};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
@@ -51,15 +51,14 @@ impl<P: Pool> Engine<P> {
         // A service by rules may get other protocols too, which have sessions as ever.
         let one_packet = service.one_packet && key.protocol == Protocol::Udp;
         let may_have_begun = service.owner == Owner::Receiver && !one_packet;
-        if origin.cut.is_some() && may_have_begun && self.has_next(origin) {
-            // The flow's other packets may have begun its session on the worker that the NIC chose.
-            return self.pass_on();
+        if origin.cut.is_some()
+            && may_have_begun
+            && let Some(action) = self.go_to_receiver(snapshot, key, origin, now)
+        {
+            return action;
         }
         // As in IPVS nothing begins at the port from which FTP servers open data connections.
         if !opens || key.client_port == FTP_DATA {
-            if !opens && let Some(action) = self.seek_owner(snapshot, key, origin) {
-                return action;
-            }
             self.refuse_as_host(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoSession);
         }
@@ -139,7 +138,8 @@ impl<P: Pool> Engine<P> {
         if let Some(owner) = self.owner_of(service, key) {
             // It may have been asked before, but did not know then that nobody else has it.
             return Some(Err(if usize::from(origin.hops) < self.start.workers {
-                Action::HandOver { to: owner }
+                let lane = Lane::Search;
+                Action::HandOver { to: owner, lane }
             } else {
                 Action::Drop(DropReason::HandoverLoop)
             }));

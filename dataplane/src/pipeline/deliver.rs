@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::{Cut, Engine, Fate, Message, Waiting};
+use super::{Cut, Engine, Fate, Lane, Message, Origin, Waiting};
 use crate::incident::Incident;
 use crate::io::{PacketBuf, Pool};
 use crate::neighbour::{Claim, Request};
@@ -201,18 +201,46 @@ impl<P: Pool> Engine<P> {
         self.send(snapshot, last, port, next_hop, now);
     }
 
-    /// Gives frames that this worker does not own, `count` of them, to another one.
-    pub(super) fn hand_over(&mut self, to: usize, message: Message<P::Buf>, count: u64) {
-        let full = self
-            .inboxes
-            .get(to)
-            .is_none_or(|inbox| inbox.push(message).is_err());
-        let verdict = if full {
-            Verdict::Dropped(DropReason::HandoverFull)
-        } else {
-            Verdict::HandedOver
+    /// Gives a frame that this worker does not own to another one, once the burst is through or a batch is
+    /// full.
+    pub(super) fn hand_over_frame(
+        &mut self,
+        (to, lane): (usize, Lane),
+        frame: P::Buf,
+        origin: Origin,
+    ) {
+        let hops = origin.hops.saturating_add(1);
+        match self.leaving.add((to, lane), frame, origin.port, hops) {
+            Ok(None) => {}
+            Ok(Some(batch)) => self.hand_over((to, lane), Message::Frames(batch)),
+            Err(_) => self
+                .stats
+                .count(Verdict::Dropped(DropReason::HandoverFull), 1),
+        }
+    }
+
+    /// Gives the other workers what there is for them.
+    pub(super) fn hand_over_all(&mut self) {
+        for to in 0..self.start.workers {
+            for lane in [Lane::Owner, Lane::Search] {
+                if let Some(batch) = self.leaving.take(to, lane) {
+                    self.hand_over((to, lane), Message::Frames(batch));
+                }
+            }
+        }
+    }
+
+    /// Gives another worker what this one does not own.
+    pub(super) fn hand_over(&mut self, (to, lane): (usize, Lane), message: Message<P::Buf>) {
+        let frames = message.frames() as u64;
+        let inbox = self.inboxes.get(to);
+        let pushed = inbox.is_some_and(|inbox| inbox.push(lane, message).is_ok());
+        let verdict = match lane {
+            _ if pushed => Verdict::HandedOver,
+            Lane::Owner => Verdict::Dropped(DropReason::HandoverFull),
+            Lane::Search => Verdict::Dropped(DropReason::SearchLimited),
         };
-        self.stats.count(verdict, count);
+        self.stats.count(verdict, frames);
     }
 
     /// Sends the datagram that `write` puts behind the Ethernet header of a new frame of at most
@@ -323,7 +351,7 @@ impl<P: Pool> Engine<P> {
         let me = self.start.worker;
         for (_, inbox) in self.inboxes.iter().enumerate().filter(|(to, _)| *to != me) {
             // A full inbox only makes that worker find out for itself.
-            let _ = inbox.push(message());
+            let _ = inbox.push(Lane::Owner, message());
         }
     }
 

@@ -12,7 +12,7 @@ use arrayvec::ArrayVec;
 
 use super::balance::method_of;
 use super::way::{Sources, Way};
-use super::{Action, Engine, Origin, Tabled};
+use super::{Action, Engine, Lane, Origin, Tabled};
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::io::{BURST, PacketBuf, Pool};
 use crate::parse::{Plain, plain_v4, plain_v6};
@@ -233,7 +233,18 @@ impl<P: Pool> Engine<P> {
             None => {
                 let hash = match known.sender {
                     Sender::Client(hash) => hash,
-                    Sender::NatReal(_) => A::table_of(&self.sessions).hash(&key),
+                    Sender::NatReal(_) => {
+                        if self.start.workers > 1
+                            && origin.hops == 0
+                            && let Some(to) =
+                                self.owner_of_misplaced(snapshot, &known.plain.reply_key())
+                        {
+                            let lane = Lane::Owner;
+                            self.act(snapshot, frame, Action::HandOver { to, lane }, origin, now);
+                            return;
+                        }
+                        A::table_of(&self.sessions).hash(&key)
+                    }
                 };
                 self.balance(snapshot, &mut frame, &packet, (&key, hash), origin, now)
             }

@@ -3,8 +3,7 @@
 
 use super::classify::punt;
 use super::icmp::Error;
-use super::{Action, Cut, Engine, Origin, Whole};
-use crate::flow::Address;
+use super::{Action, Cut, Engine, Lane, Origin, Whole};
 use crate::io::{HEADROOM_BYTES, PacketBuf, Pool};
 use crate::parse::{Addresses, Packet};
 use crate::reassembly::{Datagram, DatagramKey, Outcome, Piece};
@@ -18,7 +17,7 @@ use crate::wire::{ipv4, ipv6};
 
 impl<P: Pool> Engine<P> {
     /// A fragment is collected by the worker that its two addresses choose, since later ones do
-    /// not say to which flow they belong.
+    /// not say to which flow they belong, and NICs therefore put all of them where the first one goes.
     pub(super) fn classify_fragment<F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
@@ -45,14 +44,15 @@ impl<P: Pool> Engine<P> {
             Addresses::V4 {
                 source,
                 destination,
-            } => self.choose_worker((source.words(), destination.words())),
+            } => self.collector(source, destination),
             Addresses::V6 {
                 source,
                 destination,
-            } => self.choose_worker((source.words(), destination.words())),
+            } => self.collector(source, destination),
         };
         if owner != self.start.worker && origin.hops == 0 {
-            return Action::HandOver { to: owner };
+            let lane = Lane::Owner;
+            return Action::HandOver { to: owner, lane };
         }
         Action::Reassemble(*packet)
     }

@@ -2,7 +2,6 @@
 //! Message formats are in `wire/`; the NAT of a quoted packet is in `rewrite/nat.rs`.
 
 use std::borrow::Cow;
-use std::hash::Hash;
 use std::net::IpAddr;
 
 use super::balance::method_of;
@@ -239,13 +238,9 @@ impl<P: Pool> Engine<P> {
             };
             return self.relay_to_client(snapshot, frame, packet, &translation, origin);
         }
-        // The session may be any other worker's; each looks once. What cannot be a session's is not
-        // worth their time.
-        let concerns_us = snapshot.is_ours(from.into())
-            || snapshot.is_virtual(from.into())
-            || snapshot.is_nat_socket(protocol, to.into(), quoted.destination_port);
-        if concerns_us && self.has_next(origin) {
-            return self.ask_next(key, origin, now);
+        // The session may be another worker's: the quote says whose.
+        if let Some(action) = self.search_quoted(snapshot, &key, Some(&reply), origin, now) {
+            return action;
         }
         let real = Socket {
             address: to,
@@ -274,15 +269,6 @@ impl<P: Pool> Engine<P> {
             }
             action => action,
         }
-    }
-
-    /// An error about this flow looks for its session on the next worker. A flood of made-up ones must
-    /// not fill the others' inboxes.
-    pub(super) fn ask_next(&mut self, flow: impl Hash, origin: Origin, now: Time) -> Action {
-        if origin.hops == 0 && !self.searched.allow(flow, now) {
-            return Action::Drop(DropReason::IcmpLimited);
-        }
-        self.pass_on()
     }
 
     /// The client's side complains about a reply. DR and tunnel pass the message on as it is.

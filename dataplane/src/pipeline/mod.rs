@@ -23,6 +23,7 @@ mod path_mtu;
 mod persist;
 mod policer;
 mod refuse;
+mod reply_cache;
 mod transit;
 mod tunnel_errors;
 mod way;
@@ -50,14 +51,15 @@ use crate::snapshot::model::WorkerTable;
 use crate::snapshot::policy::Shedder;
 use crate::snapshot::spec::PortRole;
 use crate::stats::{RealCounters, WorkerStats};
+use crate::steering::Steering;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 
-pub use message::{Inboxes, Message, Whole, inboxes};
+pub use message::{Batch, Inbox, Inboxes, MOST_OWNED, MOST_SEARCHES, Message, Whole, inboxes};
 
 use deliver::Outgoing;
 use established::{Glances, Kind, lookahead};
-use message::Cut;
+use message::{Cut, Lane, Leaving};
 
 /// What one worker is told at its start.
 #[derive(Debug, Clone)]
@@ -68,6 +70,9 @@ pub struct Config {
     pub sessions: u32,
     /// Keys of the session tables and of the choice of a flow's owner. The same for all workers.
     pub keys: [u64; 4],
+    /// How ports that can be told spread flows over the workers; `None` if there is no such port. The same
+    /// for all workers.
+    pub steering: Option<Arc<Steering>>,
 }
 
 /// How a packet came here.
@@ -100,6 +105,7 @@ enum Action {
     /// Give the frame, as it was received, to another worker.
     HandOver {
         to: usize,
+        lane: Lane,
     },
     /// It is a fragment: keep it until its datagram is whole.
     Reassemble(Packet),
@@ -182,7 +188,12 @@ pub(crate) struct Engine<P: Pool> {
     pub(crate) out: Vec<Outgoing<P::Buf>>,
     /// Every worker's inbox, this one's included.
     pub(crate) inboxes: Inboxes<P::Buf>,
+    /// Frames for other workers, until the burst is through.
+    leaving: Leaving<P::Buf>,
     owners: RandomState,
+    steering: Option<Arc<Steering>>,
+    /// Counts first packets of sessions, to look at a part of them.
+    begun: u8,
     destinations: Destinations,
     random: Random,
     shedder: Shedder,
@@ -197,9 +208,12 @@ pub(crate) struct Engine<P: Pool> {
     /// What the packet at hand was, if it will have to wait for a neighbour.
     received: Option<Received>,
     policer: policer::Policer,
+    /// Over all other packets that look for their session on other workers.
+    search: limit::ErrorLimit,
     path_mtus: path_mtu::PathMtus,
     ways: way::Ways,
     lately: lately::Lately,
+    reply_cache: reply_cache::ReplyCache,
     /// Whether half-open sessions hold too much of a session table.
     pressed: bool,
     /// When each of our addresses was last defended.
@@ -228,6 +242,10 @@ impl<P: Pool> Engine<P> {
             pool,
             out: (0..ports).map(|_| Outgoing::new()).collect(),
             inboxes,
+            leaving: Leaving::new(config.start.workers),
+            steering: config.steering.clone(),
+            begun: 0,
+            search: limit::ErrorLimit::new(limit::SEARCHES_PER_SECOND),
             destinations: Destinations::new(hasher.clone()),
             random: Random::new(a ^ config.start.worker as u64),
             shedder: Shedder::default(),
@@ -237,6 +255,7 @@ impl<P: Pool> Engine<P> {
             path_mtus: path_mtu::PathMtus::new(hasher.clone()),
             ways: way::Ways::new(),
             lately: lately::Lately::new(),
+            reply_cache: reply_cache::ReplyCache::new(),
             owners: hasher.clone(),
             next_id: u16::try_from(config.start.worker).unwrap_or(0),
             made: limit::MadeHere::default(),
@@ -250,6 +269,22 @@ impl<P: Pool> Engine<P> {
     /// Takes all of `frames`, at most [`BURST`], through all stages. `hops` counts the workers that
     /// passed them on. Returns how many bytes they had.
     pub(crate) fn burst(
+        &mut self,
+        snapshot: &Snapshot,
+        port: PortId,
+        hops: u8,
+        frames: &mut Vec<P::Buf>,
+        now: Time,
+    ) -> u64 {
+        let bytes = self.stages(snapshot, port, hops, frames, now);
+        if !self.leaving.is_empty() {
+            self.hand_over_all();
+        }
+        bytes
+    }
+
+    #[inline]
+    fn stages(
         &mut self,
         snapshot: &Snapshot,
         port: PortId,
@@ -387,10 +422,7 @@ impl<P: Pool> Engine<P> {
             Action::Emit { port, verdict } => {
                 self.emit(frame, port, Some(Fate { verdict, frames: 1 }));
             }
-            Action::HandOver { to } => {
-                let (port, hops) = (origin.port, origin.hops.saturating_add(1));
-                self.hand_over(to, Message::Frame { frame, port, hops }, 1);
-            }
+            Action::HandOver { to, lane } => self.hand_over_frame((to, lane), frame, origin),
             Action::Reassemble(packet) => {
                 self.reassemble(snapshot, frame.bytes(), &packet, origin.port, now);
             }
@@ -445,9 +477,9 @@ impl<P: Pool> Engine<P> {
                     now,
                 );
             }
-            Action::HandOver { to } => {
+            Action::HandOver { to, lane } => {
                 let hops = hops.saturating_add(1);
-                self.hand_over(to, Message::Datagram { whole, port, hops }, count);
+                self.hand_over((to, lane), Message::Datagram { whole, port, hops });
             }
             Action::Consume => self.stats.count(Verdict::Consumed, count),
             // The kernel's port takes frames as they came, and these are gone.

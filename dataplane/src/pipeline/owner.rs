@@ -1,41 +1,354 @@
 //! Which worker a packet belongs on when it has no session here, and how it gets there.
 //! What chooses a flow's owner is in the snapshot; the rings are `message.rs`'s.
 
-use super::begin::opens;
-use super::{Action, Engine, Origin};
-use crate::flow::{Address, FlowKey};
+use arrayvec::ArrayVec;
+
+use super::message::Lane;
+use super::reply_cache::Rule;
+use super::{Action, Engine, Origin, Tabled};
+use crate::flow::{Address, FlowKey, ReplyKey};
 use crate::io::Pool;
 use crate::parse::Packet;
 use crate::snapshot::Snapshot;
 use crate::snapshot::model::VirtualService;
 use crate::snapshot::owner::{NatSocket, Owner};
+use crate::steering;
+use crate::time::Time;
 use crate::verdict::DropReason;
+
+/// New sessions of which one is looked at to see whether ports put packets where they say.
+const SAMPLE: u8 = 8;
+
+/// Workers to be visited, each once, in this order.
+#[derive(Debug, Default)]
+struct Visits(ArrayVec<usize, 16>);
+
+impl Visits {
+    /// With more than there is room for the last are not visited: nobody masks clients' networks in so
+    /// many ways.
+    fn add(&mut self, worker: Option<usize>) {
+        if let Some(worker) = worker
+            && !self.0.contains(&worker)
+        {
+            let _ = self.0.try_push(worker);
+        }
+    }
+
+    /// Where a packet goes on to, if it is on `here` and was passed on `hops` times.
+    fn next(&self, here: usize, hops: u8) -> Option<usize> {
+        if usize::from(hops) > self.0.len() {
+            return None;
+        }
+        let mut left = self.0.iter().copied();
+        if hops > 0 {
+            left.by_ref().find(|worker| *worker == here);
+        }
+        left.find(|worker| *worker != here)
+    }
+}
 
 impl<P: Pool> Engine<P> {
     /// A client's packet of no session here, to a service: where it goes, or `None` if it is here
-    /// that it begins one, or is refused.
+    /// that it begins one, or is refused. `moves` says that it may begin one whatever it is.
+    #[expect(clippy::too_many_arguments, reason = "the packet's facts")]
     #[inline]
-    pub(super) fn meet<A: Address>(
-        &self,
+    pub(super) fn go_to_owner<A: Address>(
+        &mut self,
         snapshot: &Snapshot,
         service: &VirtualService,
         key: &FlowKey<A>,
         packet: &Packet,
+        moves: bool,
+        origin: Origin,
+        now: Time,
+    ) -> Option<Action> {
+        let any = moves || service.policy.is_sloppy(key.protocol);
+        let begins = super::begin::opens(key.protocol, packet, any);
+        let owner = self.owner(service.owner, key);
+        if begins {
+            self.sample_place(snapshot, key, packet, origin);
+        }
+        // Where its session may be with an owner by another rule, those look first.
+        let strays = service.strays || !begins && snapshot.may_have_strays();
+        if !strays {
+            let to = owner.filter(|owner| *owner != self.start.worker)?;
+            return Some(self.hand_to(to, origin));
+        }
+        self.go_round(snapshot, key, owner, begins, origin, now)
+    }
+
+    /// The rest of [`Self::go_to_owner`] where sessions may have strayed.
+    #[cold]
+    fn go_round<A: Address>(
+        &mut self,
+        snapshot: &Snapshot,
+        key: &FlowKey<A>,
+        owner: Option<usize>,
+        begins: bool,
+        origin: Origin,
+        now: Time,
+    ) -> Option<Action> {
+        let here = self.start.worker;
+        let mut visits = Visits::default();
+        if !begins {
+            visits.add(owner);
+        }
+        for worker in self.owners_by_any_rule(snapshot, key, origin).0 {
+            // It is asked last, since it is there that the session begins.
+            if !begins || Some(worker) != owner {
+                visits.add(Some(worker));
+            }
+        }
+        visits.add(owner);
+        let to = visits.next(here, origin.hops)?;
+        if Some(to) == owner {
+            return Some(Action::HandOver {
+                to,
+                lane: Lane::Owner,
+            });
+        }
+        if self.search.allow(now) {
+            return Some(Action::HandOver {
+                to,
+                lane: Lane::Search,
+            });
+        }
+        if !begins {
+            return Some(Action::Drop(DropReason::SearchLimited));
+        }
+        // As if nobody had it.
+        let to = owner.filter(|owner| *owner != here)?;
+        Some(Action::HandOver {
+            to,
+            lane: Lane::Owner,
+        })
+    }
+
+    /// A packet for one of our addresses without a session and without a service: where services may share
+    /// packets, its session may still be with an owner that no service names any more.
+    #[inline]
+    pub(super) fn search_stray<A: Address>(
+        &mut self,
+        snapshot: &Snapshot,
+        key: &FlowKey<A>,
+        origin: Origin,
+        now: Time,
+    ) -> Option<Action> {
+        if !snapshot.may_have_strays() || snapshot.is_nat_real(key.client.into()) {
+            return None;
+        }
+        self.go_round(snapshot, key, None, false, origin, now)
+    }
+
+    /// The owners of a flow by every rule by which some service that could take its packets has, or had, its
+    /// sessions. Whoever receives them has looked already.
+    fn owners_by_any_rule<A: Address>(
+        &self,
+        snapshot: &Snapshot,
+        key: &FlowKey<A>,
+        origin: Origin,
+    ) -> Visits {
+        let received = self.is_steered(snapshot, origin).then_some(Owner::Flow);
+        let mut visits = Visits::default();
+        snapshot.for_each_owner(key, |rule| {
+            if Some(rule) != received {
+                visits.add(self.owner(rule, key));
+            }
+        });
+        visits
+    }
+
+    /// What may be a reply to a client, of no session here: where it goes to look on, or `None` if
+    /// there is nowhere else. Each worker that may own its session is visited once.
+    pub(super) fn go_to_replys_owner<A: Tabled>(
+        &self,
+        snapshot: &Snapshot,
+        socket: NatSocket<'_>,
+        reply: &ReplyKey<A>,
         origin: Origin,
     ) -> Option<Action> {
-        let begins = opens(key.protocol, packet, false);
-        // Where its session may be with an owner by another rule, all workers look first.
-        let searches = service.strays || !begins && snapshot.may_have_lost_strays();
-        if searches && self.has_next(origin) {
-            return Some(self.pass_on());
+        let to = self
+            .owners_of_reply(snapshot, socket, reply)
+            .next(self.start.worker, origin.hops)?;
+        Some(Action::HandOver {
+            to,
+            lane: Lane::Owner,
+        })
+    }
+
+    /// The worker to which an answer has to be handed over that came here in one go from the NIC; `None` if that
+    /// takes more than a look at its sender to tell.
+    #[inline]
+    pub(super) fn owner_of_misplaced<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        reply: &ReplyKey<A>,
+    ) -> Option<usize> {
+        if snapshot.may_be_a_services(reply.client) {
+            return None;
         }
-        let owner = self.owner(service.owner, (key.client, key.client_port))?;
-        if owner == self.start.worker {
-            None
-        } else if origin.hops == 0 || searches && usize::from(origin.hops) < self.start.workers {
-            Some(Action::HandOver { to: owner })
+        let steering = self.steering.as_deref();
+        let to = match self.reply_cache.rule_of(snapshot, steering, reply) {
+            Rule::Unknown => return None,
+            Rule::Socket => self.choose_worker((reply.client.words(), reply.client_port)),
+            Rule::Flow(part) => {
+                let client = (reply.client, reply.client_port);
+                steering?.worker_of_source(reply.protocol, part, client)
+            }
+        };
+        (to != self.start.worker).then_some(to)
+    }
+
+    fn owners_of_reply<A: Tabled>(
+        &self,
+        snapshot: &Snapshot,
+        socket: NatSocket<'_>,
+        reply: &ReplyKey<A>,
+    ) -> Visits {
+        let mut visits = Visits::default();
+        // Of a flow's owner only the client is missing in what the socket tells.
+        let key = |(virtual_address, virtual_port)| FlowKey {
+            client: reply.client,
+            virtual_address,
+            client_port: reply.client_port,
+            virtual_port,
+            protocol: reply.protocol,
+        };
+        for (address, port) in snapshot.virtual_sockets_of(socket, reply.real_port) {
+            if let Some(address) = A::of(address) {
+                visits.add(self.owner(Owner::Flow, &key((address, port))));
+            }
+        }
+        let client = key((reply.client, 0));
+        match socket.owner() {
+            Some(Owner::Flow) => {}
+            Some(rule) => visits.add(self.owner(rule, &client)),
+            None => {
+                visits.add(self.owner(Owner::Socket, &client));
+                for bits in snapshot.networks() {
+                    visits.add(self.owner(Owner::Network(*bits), &client));
+                }
+            }
+        }
+        visits
+    }
+
+    /// An ICMP error quotes a packet of this flow, whose session is not here: where it goes to look on.
+    /// `reply` is the flow if it is a packet to a NAT real server that is quoted.
+    pub(super) fn search_quoted<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        key: &FlowKey<A>,
+        reply: Option<&ReplyKey<A>>,
+        origin: Origin,
+        now: Time,
+    ) -> Option<Action> {
+        let here = self.start.worker;
+        let mut visits = Visits::default();
+        let mut anywhere = false;
+        if let Some(reply) = reply {
+            let address = reply.real.into();
+            if let Some(socket) = snapshot.nat_socket(reply.protocol, address, reply.real_port) {
+                visits = self.owners_of_reply(snapshot, socket, reply);
+            }
+        }
+        if let Some(service) = snapshot.service_for(key) {
+            match service.owner {
+                Owner::Receiver if self.is_steered(snapshot, origin) => {
+                    visits.add(self.owner(Owner::Flow, key));
+                }
+                Owner::Receiver => anywhere = true,
+                rule => visits.add(self.owner(rule, key)),
+            }
+            if service.strays || snapshot.may_have_strays() {
+                let others = self.owners_by_any_rule(snapshot, key, origin).0;
+                others
+                    .into_iter()
+                    .for_each(|worker| visits.add(Some(worker)));
+            }
+        }
+        if anywhere {
+            // The port's driver does not say how it spreads flows.
+            let allowed =
+                self.has_next(origin) && (origin.hops > 0 || self.searched.allow(*key, now));
+            return match (self.has_next(origin), allowed) {
+                (false, _) => None,
+                (true, true) => Some(self.pass_on()),
+                (true, false) => Some(Action::Drop(DropReason::IcmpLimited)),
+            };
+        }
+        let to = visits.next(here, origin.hops)?;
+        Some(Action::HandOver {
+            to,
+            lane: Lane::Search,
+        })
+    }
+
+    /// A datagram put together from fragments, of no session here, to a service whose sessions are where the
+    /// NIC puts their packets: where that is, or `None` if it begins a session here.
+    #[cold]
+    pub(super) fn go_to_receiver<A: Address>(
+        &mut self,
+        snapshot: &Snapshot,
+        key: &FlowKey<A>,
+        origin: Origin,
+        now: Time,
+    ) -> Option<Action> {
+        if self.is_steered(snapshot, origin) {
+            let to = self.owner(Owner::Flow, key);
+            let to = to.filter(|to| *to != self.start.worker && origin.hops == 0)?;
+            return Some(Action::HandOver {
+                to,
+                lane: Lane::Owner,
+            });
+        }
+        // Whole datagrams of the flow may have begun its session on the worker that the NIC chose.
+        let searches = self.has_next(origin) && self.search.allow(now);
+        searches.then(|| self.pass_on())
+    }
+
+    /// Whether the port is known to spread flows as `steering` says.
+    fn is_steered(&self, snapshot: &Snapshot, origin: Origin) -> bool {
+        let port = snapshot.ports.get(usize::from(origin.port.0));
+        self.steering.is_some() && port.is_some_and(|port| port.steered)
+    }
+
+    /// Looks at where the port put the first packet of a session, once in a while.
+    #[inline]
+    fn sample_place<A: Address>(
+        &mut self,
+        snapshot: &Snapshot,
+        key: &FlowKey<A>,
+        packet: &Packet,
+        origin: Origin,
+    ) {
+        self.begun = self.begun.wrapping_add(1);
+        let Some(steering) = self
+            .steering
+            .as_deref()
+            .filter(|_| self.begun.is_multiple_of(SAMPLE))
+        else {
+            return;
+        };
+        let came_here = origin.hops == 0 && origin.cut.is_none() && steering::is_plain(packet);
+        let Some(port) = self.stats.ports.get(usize::from(origin.port.0)) else {
+            return;
+        };
+        if came_here && self.is_steered(snapshot, origin) {
+            let right = flow_worker(steering, key) == self.start.worker;
+            let counter = if right { &port.placed } else { &port.misplaced };
+            counter.add(1);
+        }
+    }
+
+    fn hand_to(&self, to: usize, origin: Origin) -> Action {
+        if origin.hops == 0 {
+            Action::HandOver {
+                to,
+                lane: Lane::Owner,
+            }
         } else {
-            Some(Action::Drop(DropReason::HandoverLoop))
+            Action::Drop(DropReason::HandoverLoop)
         }
     }
 
@@ -45,52 +358,28 @@ impl<P: Pool> Engine<P> {
         service: &VirtualService,
         key: &FlowKey<A>,
     ) -> Option<usize> {
-        self.owner(service.owner, (key.client, key.client_port))
+        self.owner(service.owner, key)
             .filter(|owner| *owner != self.start.worker)
     }
 
-    /// A packet without a session, that begins none: where services may share packets, its session
-    /// may still be with an owner whom its service no longer names.
+    /// The worker that owns a flow; `None` is whoever receives it.
     #[inline]
-    pub(super) fn seek_owner<A: Address>(
-        &self,
-        snapshot: &Snapshot,
-        key: &FlowKey<A>,
-        origin: Origin,
-    ) -> Option<Action> {
-        if !snapshot.may_have_strays() || snapshot.is_nat_real(key.client.into()) {
-            return None;
-        }
-        if snapshot.may_have_lost_strays() {
-            return self.has_next(origin).then(|| self.pass_on());
-        }
-        let to = self.owner(Owner::Socket, (key.client, key.client_port))?;
-        (to != self.start.worker && origin.hops == 0).then_some(Action::HandOver { to })
-    }
-
-    /// What may be a reply to `client`, of no session here: where it goes to look on, or `None` if
-    /// there is nowhere else.
-    pub(super) fn seek<A: Address>(
-        &self,
-        socket: NatSocket,
-        client: (A, u16),
-        origin: Origin,
-    ) -> Option<Action> {
-        let Some(rule) = socket.owner else {
-            // The services that share the socket choose differently: one worker after the other.
-            return self.has_next(origin).then(|| self.pass_on());
-        };
-        let to = self.owner(rule, client)?;
-        (to != self.start.worker && origin.hops == 0).then_some(Action::HandOver { to })
-    }
-
-    /// The worker that owns the flows of a client's socket; `None` is whoever receives them.
-    #[inline]
-    fn owner<A: Address>(&self, rule: Owner, (client, port): (A, u16)) -> Option<usize> {
+    fn owner<A: Address>(&self, rule: Owner, key: &FlowKey<A>) -> Option<usize> {
+        let (client, port) = (key.client, key.client_port);
         match rule {
             Owner::Receiver => None,
             Owner::Socket => Some(self.choose_worker((client.words(), port))),
             Owner::Network(bits) => Some(self.choose_worker((client.network(bits).words(), 0_u16))),
+            Owner::Flow => self.steering.as_deref().map(|it| flow_worker(it, key)),
+        }
+    }
+
+    /// The worker that collects the fragments that one address sends to another: the one that receives
+    /// them, where that is known.
+    pub(super) fn collector<A: Address>(&self, source: A, destination: A) -> usize {
+        match &self.steering {
+            Some(steering) => steering.worker_of_pair(source, destination),
+            None => self.choose_worker((source.words(), destination.words())),
         }
     }
 
@@ -103,13 +392,24 @@ impl<P: Pool> Engine<P> {
     pub(super) fn pass_on(&self) -> Action {
         Action::HandOver {
             to: (self.start.worker + 1) % self.start.workers.max(1),
+            lane: Lane::Search,
         }
     }
 
     /// A worker for `key`, the same one on every worker.
     #[inline]
-    pub(super) fn choose_worker(&self, key: impl std::hash::Hash) -> usize {
+    fn choose_worker(&self, key: impl std::hash::Hash) -> usize {
         let hash = self.owners.hash_one(key);
         usize::try_from(hash % self.start.workers.max(1) as u64).unwrap_or(0)
     }
+}
+
+/// The worker that a client's packets are received by.
+fn flow_worker<A: Address>(steering: &steering::Steering, key: &FlowKey<A>) -> usize {
+    let client = (key.client, key.client_port);
+    steering.worker_of_flow(
+        key.protocol,
+        client,
+        (key.virtual_address, key.virtual_port),
+    )
 }

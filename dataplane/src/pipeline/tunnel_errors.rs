@@ -92,8 +92,12 @@ impl<P: Pool> Engine<P> {
             .filter(|real| real.address == real_address);
         let (Some((datagram, inner)), Some(real)) = (inner, real) else {
             // Perhaps the session is another worker's; perhaps the router quotes too little to tell.
-            if self.has_next(origin) {
-                return self.ask_next(flow, origin, now);
+            let elsewhere = inner.and_then(|(_, inner)| match inner.addresses {
+                Addresses::V4 { .. } => self.search_tunnelled::<V4>(snapshot, &inner, origin, now),
+                Addresses::V6 { .. } => self.search_tunnelled::<V6>(snapshot, &inner, origin, now),
+            });
+            if let Some(action) = elsewhere {
+                return action;
             }
             return match complaint {
                 Complaint::TooBig(told)
@@ -143,17 +147,22 @@ impl<P: Pool> Engine<P> {
         Action::Consume
     }
 
+    /// The worker that may have the session by tunnel that the client's packet belongs to.
+    fn search_tunnelled<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        inner: &Quoted,
+        origin: Origin,
+        now: Time,
+    ) -> Option<Action> {
+        let key = key_of::<A>(inner)?;
+        self.search_quoted(snapshot, &key, None, origin, now)
+    }
+
     /// The real server of the session by tunnel that the client's packet belongs to.
     fn tunnelled<A: Tabled>(&mut self, inner: &Quoted, now: Time) -> Option<RealId> {
-        let (client, virtual_address) = A::pair(inner.addresses)?;
+        let key = key_of::<A>(inner)?;
         let table = A::table(&mut self.sessions);
-        let key = FlowKey {
-            client,
-            virtual_address,
-            client_port: inner.source_port,
-            virtual_port: inner.destination_port,
-            protocol: Protocol::from_number(inner.protocol)?,
-        };
         let session = table.get(table.find(table.hash(&key), &key, now)?);
         session
             .flags()
@@ -185,6 +194,18 @@ impl<P: Pool> Engine<P> {
         let outer = self.path_mtus.limit(real.address, link, now);
         usize::from(outer).saturating_sub(tunnel::overhead(real.tunnel, real.address))
     }
+}
+
+/// The flow of a client's packet.
+fn key_of<A: Tabled>(inner: &Quoted) -> Option<FlowKey<A>> {
+    let (client, virtual_address) = A::pair(inner.addresses)?;
+    Some(FlowKey {
+        client,
+        virtual_address,
+        client_port: inner.source_port,
+        virtual_port: inner.destination_port,
+        protocol: Protocol::from_number(inner.protocol)?,
+    })
 }
 
 /// What the error says, by the family that it came in.

@@ -37,7 +37,7 @@ pub(super) struct Lookup {
     /// Virtual addresses of configured services, with the number of services on each.
     addresses: Sharded<PrefixKey, u32>,
     address_lengths: Lengths,
-    /// Those addresses, and the ports' own.
+    /// The addresses of services in slots, and the ports' own.
     ours: AddressFilter,
     /// The rules of configured services.
     pub(super) rules: Arc<Rules>,
@@ -64,6 +64,7 @@ impl Lookup {
         self.overlapping += u32::from(target.may_overlap());
         if let Target::Vip(vip) = target {
             self.services.insert(VirtualSocket::of(vip), id);
+            self.ours.add_network(&vip.addresses);
             self.lengths.add(&vip.addresses);
             self.any_port += u32::from(vip.port == 0);
             self.ftp += u32::from(vip.is_ftp());
@@ -75,6 +76,7 @@ impl Lookup {
         self.overlapping -= u32::from(target.may_overlap());
         if let Target::Vip(vip) = target {
             self.services.remove(&VirtualSocket::of(vip));
+            self.ours.remove_network(&vip.addresses);
             self.lengths.remove(&vip.addresses);
             self.any_port -= u32::from(vip.port == 0);
             self.ftp -= u32::from(vip.is_ftp());
@@ -101,7 +103,6 @@ impl Lookup {
         self.configured += 1;
         if let Target::Vip(vip) = target {
             self.addresses.retain_key(PrefixKey(vip.addresses));
-            self.ours.add_network(&vip.addresses);
             self.address_lengths.add(&vip.addresses);
         }
     }
@@ -111,7 +112,6 @@ impl Lookup {
         self.configured -= 1;
         if let Target::Vip(vip) = target {
             self.addresses.release_key(&PrefixKey(vip.addresses));
-            self.ours.remove_network(&vip.addresses);
             self.address_lengths.remove(&vip.addresses);
         }
     }
@@ -155,6 +155,12 @@ impl Lookup {
                 .iter()
                 .filter_map(|(length, _)| prefix(address, *length))
                 .any(|prefix| self.addresses.get(&PrefixKey(prefix)).is_some())
+    }
+
+    /// Whether an address may be that of a service in a slot, or a port's. Never wrong if it says no.
+    #[inline]
+    pub(super) fn may_have(&self, address: impl crate::flow::Address) -> bool {
+        self.ours.may_have(address)
     }
 
     /// Whether an address may be a virtual one or a port's. Never wrong if it says no.

@@ -74,8 +74,10 @@ pub struct Snapshot {
     /// What one worker keeps per slot, by worker.
     pub workers: Vec<WorkerTable>,
     lookup: Lookup,
-    /// Whether any service's sessions are owned by the client's network, or were.
-    has_networks: bool,
+    /// The lengths of clients' networks that own the sessions of some service, or did.
+    networks: Arc<[u8]>,
+    /// What chooses, or chose, the owners of the sessions of services by rules.
+    rule_owners: Arc<[Owner]>,
     /// Sockets that NAT packets come back from. Port 0 stands for all ports.
     nat_sockets: NatSockets,
     /// Whose socket it is, for the NAT real servers of one-packet services: what answers a datagram
@@ -167,14 +169,54 @@ impl Snapshot {
     #[inline]
     #[must_use]
     pub fn may_have_strays(&self) -> bool {
-        self.lookup.has_overlaps() && (self.has_nat() || self.has_networks)
+        self.lookup.has_overlaps() && (self.has_nat() || !self.networks.is_empty())
     }
 
-    /// Whether such a session's owner is not even known by the client's socket.
-    #[inline]
+    /// The lengths of clients' networks that own the sessions of some service, or did.
     #[must_use]
-    pub fn may_have_lost_strays(&self) -> bool {
-        self.lookup.has_overlaps() && self.has_networks
+    pub fn networks(&self) -> &[u8] {
+        &self.networks
+    }
+
+    /// What chooses, or may have chosen, the owner of a session with this key: of every service in a slot that
+    /// could take its packets.
+    pub(crate) fn for_each_owner<A: Address>(&self, key: &FlowKey<A>, mut take: impl FnMut(Owner)) {
+        let mut strays = false;
+        let (address, port) = (key.virtual_address.into(), key.virtual_port);
+        let _: Option<()> = self.lookup.find_at(key.protocol, address, port, |id| {
+            if let Some(service) = self.service(id) {
+                take(service.owner);
+                strays |= service.strays;
+            }
+            None
+        });
+        // A rule may have matched that is no longer there.
+        self.rule_owners.iter().copied().for_each(&mut take);
+        if strays {
+            take(Owner::Flow);
+            take(Owner::Socket);
+            self.networks
+                .iter()
+                .copied()
+                .map(Owner::Network)
+                .for_each(take);
+        }
+    }
+
+    /// The virtual sockets for which a real server answers from `socket`, as far as it is these that choose
+    /// the owners of its sessions; `port` is the real server's.
+    pub(crate) fn virtual_sockets_of(
+        &self,
+        socket: NatSocket<'_>,
+        port: u16,
+    ) -> impl Iterator<Item = (IpAddr, u16)> {
+        socket.flows().filter_map(move |id| {
+            let Target::Vip(vip) = &self.service(id)?.target else {
+                return None;
+            };
+            let port = if vip.port == 0 { port } else { vip.port };
+            Some((vip.addresses.addr(), port))
+        })
     }
 
     /// The service in this slot.
@@ -214,6 +256,14 @@ impl Snapshot {
     #[must_use]
     pub fn is_virtual(&self, address: IpAddr) -> bool {
         self.is_vip(address) || self.lookup.rules.may_match(address)
+    }
+
+    /// Whether a packet to this address may be a service's, configured or removed, or for ourselves. Never wrong if
+    /// it says no.
+    #[inline]
+    #[must_use]
+    pub fn may_be_a_services<A: Address>(&self, address: A) -> bool {
+        self.lookup.has_overlaps() || self.lookup.may_have(address)
     }
 
     /// Whether the address is a VIP or a port's.
@@ -262,7 +312,7 @@ impl Snapshot {
         protocol: Protocol,
         address: IpAddr,
         port: u16,
-    ) -> Option<NatSocket> {
+    ) -> Option<NatSocket<'_>> {
         self.nat_sockets.find(protocol, address, port)
     }
 

@@ -2,12 +2,14 @@
 //! Who counts the workers and hands packets over is the pipeline.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ahash::RandomState;
 
 use super::SocketKey;
 use super::chunked::Sharded;
 use super::filter::AddressFilter;
+use super::id::ServiceId;
 use crate::flow::{Address, Protocol};
 
 /// What chooses the worker that keeps a flow's session.
@@ -17,6 +19,10 @@ pub enum Owner {
     Receiver,
     /// The client's address and port: packets come from both sides (NAT).
     Socket,
+    /// The queue that a port puts the client's packets on, where ports are known to do as they are told
+    /// ([`crate::steering::Steering`]): of NAT, when the socket of an answer tells which virtual socket was
+    /// asked.
+    Flow,
     /// The leading bits of the client's address, so many: one template serves all clients that have
     /// them in common (persistence).
     Network(u8),
@@ -27,31 +33,65 @@ impl Owner {
     /// `self` chose for, and whether such sessions may now be on other workers.
     ///
     /// A choice by fewer bits keeps together whatever a choice by more bits would, so the coarser
-    /// one stays where it can, and nobody has to search.
+    /// one stays where it can, and nobody has to search. A choice by the flow stays too: it is computed, and
+    /// right whether or not ports still put packets there.
     pub(super) const fn then(self, wanted: Self) -> (Self, bool) {
         match (self, wanted) {
             // These sessions stay where the NIC goes on to send their packets.
             (Self::Receiver, _) => (wanted, false),
-            (_, Self::Receiver) | (Self::Socket | Self::Network(_), Self::Socket) => (self, false),
+            (_, Self::Receiver)
+            | (Self::Socket | Self::Flow | Self::Network(_), Self::Socket | Self::Flow) => {
+                (self, false)
+            }
             (Self::Network(old), Self::Network(new)) if old <= new => (self, false),
-            (Self::Socket | Self::Network(_), Self::Network(_)) => (wanted, true),
+            (Self::Socket | Self::Flow | Self::Network(_), Self::Network(_)) => (wanted, true),
         }
     }
 }
 
-/// A socket that NAT packets come back from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NatSocket {
+/// What is known of a socket that NAT packets come back from.
+#[derive(Debug, Clone)]
+struct Users {
     /// Real servers of different services that have it.
-    users: u32,
+    count: u32,
     /// What chose the owners of their sessions; `None` if not all of them by the same rule.
-    pub(crate) owner: Option<Owner>,
+    owner: Option<Owner>,
+    /// The services whose sessions are owned by their flows.
+    flows: Arc<[ServiceId]>,
+}
+
+/// The same of a socket as itself and as one of all ports of its address.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NatSocket<'a> {
+    exact: Option<&'a Users>,
+    any_port: Option<&'a Users>,
+}
+
+impl<'a> NatSocket<'a> {
+    /// What chose the owners of its sessions; `None` if not all of them by the same rule.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        match (self.exact, self.any_port) {
+            (Some(one), Some(other)) => other.owner.and_then(|owner| common(one.owner, owner)),
+            (one, other) => one.or(other)?.owner,
+        }
+    }
+
+    /// Whether only this service's sessions have it, owned by their flows.
+    pub(super) fn is_only_flows_of(&self, service: ServiceId) -> bool {
+        self.owner() == Some(Owner::Flow) && self.flows().all(|one| one == service)
+    }
+
+    /// The services whose sessions are owned by their flows.
+    pub(crate) fn flows(self) -> impl Iterator<Item = ServiceId> + 'a {
+        let both = [self.exact, self.any_port].into_iter().flatten();
+        both.flat_map(|users| users.flows.iter().copied())
+    }
 }
 
 /// All of them.
 #[derive(Debug, Clone)]
 pub(super) struct NatSockets {
-    sockets: Sharded<SocketKey, NatSocket>,
+    sockets: Sharded<SocketKey, Users>,
     /// The addresses that have one.
     seen: AddressFilter,
 }
@@ -66,16 +106,16 @@ impl NatSockets {
 
     /// What is known of a socket, as itself and as one of all ports of its address.
     #[inline]
-    pub(super) fn find(&self, protocol: Protocol, address: IpAddr, port: u16) -> Option<NatSocket> {
-        let socket = self.sockets.get(&(protocol, address, port));
+    pub(super) fn find(
+        &self,
+        protocol: Protocol,
+        address: IpAddr,
+        port: u16,
+    ) -> Option<NatSocket<'_>> {
+        let exact = self.sockets.get(&(protocol, address, port));
         let any_port = self.sockets.get(&(protocol, address, 0));
-        match (socket.copied(), any_port.copied()) {
-            (Some(one), Some(other)) => Some(NatSocket {
-                users: one.users + other.users,
-                owner: other.owner.and_then(|owner| common(one.owner, owner)),
-            }),
-            (one, other) => one.or(other),
-        }
+        let found = exact.is_some() || any_port.is_some();
+        found.then_some(NatSocket { exact, any_port })
     }
 
     /// Whether an address may have such a socket. Never wrong if it says no.
@@ -89,28 +129,38 @@ impl NatSockets {
     }
 
     /// One real server more has the socket; `owner` chooses for its service.
-    pub(super) fn retain(&mut self, key: SocketKey, owner: Owner) {
-        let socket = match self.sockets.get(&key) {
-            Some(socket) => NatSocket {
-                users: socket.users + 1,
-                owner: common(socket.owner, owner),
+    pub(super) fn retain(&mut self, key: SocketKey, owner: Owner, service: ServiceId) {
+        let mut users = match self.sockets.get(&key) {
+            Some(users) => Users {
+                count: users.count + 1,
+                owner: common(users.owner, owner),
+                flows: Arc::clone(&users.flows),
             },
-            None => NatSocket {
-                users: 1,
+            None => Users {
+                count: 1,
                 owner: Some(owner),
+                flows: Arc::default(),
             },
         };
-        if self.sockets.insert(key, socket).is_none() {
+        if owner == Owner::Flow {
+            users.add_flows_of(service);
+        }
+        if self.sockets.insert(key, users).is_none() {
             self.seen.add(key.1);
         }
     }
 
-    /// One real server less.
-    pub(super) fn release(&mut self, key: &SocketKey) {
-        match self.sockets.get(key).copied() {
-            Some(socket) if socket.users > 1 => {
-                let users = socket.users - 1;
-                self.sockets.insert(*key, NatSocket { users, ..socket });
+    /// One real server less, of this service.
+    pub(super) fn release(&mut self, key: &SocketKey, service: ServiceId) {
+        match self.sockets.get(key) {
+            Some(users) if users.count > 1 => {
+                let mut users = users.clone();
+                users.count -= 1;
+                if users.flows.contains(&service) {
+                    let others = users.flows.iter().copied();
+                    users.flows = others.filter(|one| *one != service).collect();
+                }
+                self.sockets.insert(*key, users);
             }
             Some(_) => {
                 self.sockets.remove(key);
@@ -121,15 +171,28 @@ impl NatSockets {
     }
 
     /// `new` chooses where `old` did, for one of the socket's services.
-    pub(super) fn change(&mut self, key: SocketKey, old: Owner, new: Owner) {
-        let Some(socket) = self.sockets.get(&key).copied() else {
+    pub(super) fn change(&mut self, key: SocketKey, old: Owner, new: Owner, service: ServiceId) {
+        let Some(users) = self.sockets.get(&key) else {
             return;
         };
-        let owner = match old {
-            Owner::Receiver => common(socket.owner, new),
-            Owner::Socket | Owner::Network(_) => None,
+        let mut users = users.clone();
+        users.owner = match old {
+            Owner::Receiver => common(users.owner, new),
+            Owner::Socket | Owner::Flow | Owner::Network(_) => None,
         };
-        self.sockets.insert(key, NatSocket { owner, ..socket });
+        if new == Owner::Flow {
+            users.add_flows_of(service);
+        }
+        self.sockets.insert(key, users);
+    }
+}
+
+impl Users {
+    fn add_flows_of(&mut self, service: ServiceId) {
+        if !self.flows.contains(&service) {
+            let more = self.flows.iter().copied().chain([service]);
+            self.flows = more.collect();
+        }
     }
 }
 
@@ -138,7 +201,7 @@ fn common(one: Option<Owner>, other: Owner) -> Option<Owner> {
     match one? {
         Owner::Receiver => Some(other),
         one if one == other || other == Owner::Receiver => Some(one),
-        Owner::Socket | Owner::Network(_) => None,
+        Owner::Socket | Owner::Flow | Owner::Network(_) => None,
     }
 }
 
@@ -146,7 +209,7 @@ fn common(one: Option<Owner>, other: Owner) -> Option<Owner> {
 mod tests {
     use crate::flow::V4;
 
-    use super::Owner::{Network, Receiver, Socket};
+    use super::Owner::{Flow, Network, Receiver, Socket};
     use super::*;
 
     #[test]
@@ -157,6 +220,12 @@ mod tests {
             (Receiver, Network(24), Network(24), false),
             (Socket, Receiver, Socket, false),
             (Socket, Network(32), Network(32), true),
+            (Receiver, Flow, Flow, false),
+            (Flow, Socket, Flow, false),
+            (Flow, Receiver, Flow, false),
+            (Socket, Flow, Socket, false),
+            (Flow, Network(24), Network(24), true),
+            (Network(24), Flow, Network(24), false),
             (Network(24), Socket, Network(24), false),
             (Network(24), Receiver, Network(24), false),
             (Network(24), Network(32), Network(24), false),
@@ -174,36 +243,55 @@ mod tests {
         let mut sockets = NatSockets::new(RandomState::with_seeds(1, 2, 3, 4));
         let owner = |sockets: &NatSockets| {
             let found = sockets.find(Protocol::Udp, address, 53);
-            found.map(|socket| socket.owner)
+            found.map(|socket| socket.owner())
         };
         assert_eq!(owner(&sockets), None);
         let here = V4(0x0a00_0001);
         assert!(!sockets.may_have(here));
-        sockets.retain(key, Receiver);
+        sockets.retain(key, Receiver, ServiceId(1));
         assert!(sockets.may_have(here));
         assert_eq!(owner(&sockets), Some(Some(Receiver)));
-        sockets.retain(key, Socket);
-        sockets.retain(key, Socket);
+        sockets.retain(key, Socket, ServiceId(1));
+        sockets.retain(key, Socket, ServiceId(1));
         assert_eq!(owner(&sockets), Some(Some(Socket)));
-        sockets.change(key, Receiver, Socket);
+        sockets.change(key, Receiver, Socket, ServiceId(1));
         assert_eq!(owner(&sockets), Some(Some(Socket)));
-        sockets.retain(key, Network(24));
+        sockets.retain(key, Network(24), ServiceId(1));
         assert_eq!(owner(&sockets), Some(None));
         for _ in 0..3 {
-            sockets.release(&key);
+            sockets.release(&key, ServiceId(1));
             assert_eq!(owner(&sockets), Some(None));
         }
-        sockets.release(&key);
+        sockets.release(&key, ServiceId(1));
         assert!(sockets.is_empty());
-        sockets.retain(key, Socket);
+        sockets.retain(key, Socket, ServiceId(1));
         let any_port = (Protocol::Udp, address, 0);
-        sockets.retain(any_port, Socket);
+        sockets.retain(any_port, Socket, ServiceId(1));
         assert_eq!(owner(&sockets), Some(Some(Socket)));
-        sockets.change(any_port, Socket, Network(24));
+        sockets.change(any_port, Socket, Network(24), ServiceId(1));
         assert_eq!(owner(&sockets), Some(None));
-        sockets.release(&key);
+        sockets.release(&key, ServiceId(1));
         assert_eq!(owner(&sockets), Some(None));
         let tcp = sockets.find(Protocol::Tcp, address, 53);
-        assert_eq!(tcp, None);
+        assert!(tcp.is_none());
+    }
+
+    #[test]
+    fn a_socket_names_the_services_whose_sessions_are_owned_by_their_flows() {
+        let key = (Protocol::Udp, "10.0.0.1".parse().unwrap(), 53);
+        let mut sockets = NatSockets::new(RandomState::with_seeds(1, 2, 3, 4));
+        let known = |sockets: &NatSockets| {
+            let found = sockets.find(key.0, key.1, key.2).unwrap();
+            (found.owner(), found.flows().collect::<Vec<_>>())
+        };
+        let (first, second) = (ServiceId(1), ServiceId(2));
+        sockets.retain(key, Flow, first);
+        assert_eq!(known(&sockets), (Some(Flow), vec![first]));
+        sockets.retain(key, Flow, second);
+        assert_eq!(known(&sockets), (Some(Flow), vec![first, second]));
+        sockets.release(&key, first);
+        assert_eq!(known(&sockets), (Some(Flow), vec![second]));
+        sockets.retain(key, Socket, first);
+        assert_eq!(known(&sockets), (None, vec![second]));
     }
 }

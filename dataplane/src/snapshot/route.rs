@@ -204,6 +204,7 @@ mod tests {
             mtu: 1500,
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
             role: PortRole::Network { kernel: None },
+            steered: false,
         }
     }
 

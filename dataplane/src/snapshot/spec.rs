@@ -83,6 +83,8 @@ pub struct PortSpec {
     pub addresses: Vec<IpNet>,
     /// What stands at the other end.
     pub role: PortRole,
+    /// Whether it is known to spread flows over its queues as [`crate::steering::Steering`] says.
+    pub steered: bool,
 }
 
 impl PortSpec {

@@ -13,6 +13,6 @@ pub use faults::{FaultInjector, Faults};
 pub use memory::{
     CAPACITY_BYTES, HeapBuf, MemoryPool, MemoryRx, MemoryTx, MemoryWire, memory_port,
 };
-pub use rig::{Rig, Sent};
+pub use rig::{Rig, Sent, on_steered_ports};
 pub use rng::Rng;
 pub use slots::{SlotBuf, SlotPool, SlotRx, SlotTx, SlotWire, slot_port};

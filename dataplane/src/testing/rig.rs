@@ -8,6 +8,7 @@ use ahash::RandomState;
 
 use super::memory::{HeapBuf, MemoryPool, MemoryRx, MemoryTx, MemoryWire, memory_port};
 use crate::io::{PacketBuf, Pool};
+use crate::parse::parse;
 use crate::pipeline::{Config, inboxes};
 use crate::schedule::Start;
 use crate::snapshot::Snapshot;
@@ -16,6 +17,7 @@ use crate::snapshot::model::Totals;
 use crate::snapshot::rcu::Publisher;
 use crate::snapshot::spec::Spec;
 use crate::stats::WorkerStats;
+use crate::steering::Steering;
 use crate::time::Time;
 use crate::verdict::DropReason;
 use crate::worker::{Command, Commands, Listing, Parts, SessionRecord, Worker, commands};
@@ -31,6 +33,14 @@ const QUIET_ROUNDS: usize = 3;
 
 /// A frame that left, with the port that it left by.
 pub type Sent = (u16, Vec<u8>);
+
+/// The same with ports that are known to spread flows.
+#[must_use]
+pub fn on_steered_ports(spec: &Spec) -> Spec {
+    let mut spec = spec.clone();
+    spec.ports.iter_mut().for_each(|port| port.steered = true);
+    spec
+}
 
 #[derive(Debug)]
 struct Member {
@@ -48,6 +58,7 @@ pub struct Rig {
     pool: MemoryPool,
     publisher: Publisher<Snapshot>,
     builder: Builder,
+    steering: Option<Arc<Steering>>,
     now: Time,
     /// Frames that were sent to the ports.
     injected: u64,
@@ -63,6 +74,18 @@ impl Rig {
     /// The same with room for `sessions` sessions of each family on each worker.
     #[must_use]
     pub fn with_sessions(workers: usize, sessions: u32, spec: &Spec) -> Self {
+        Self::start(workers, sessions, spec, None)
+    }
+
+    /// As [`Self::new`], with ports that put frames on queues as NICs do that were told how: see
+    /// [`Self::inject_by_nic`].
+    #[must_use]
+    pub fn steered(workers: usize, spec: &Spec) -> Self {
+        let steering = Arc::new(Steering::usual(workers));
+        Self::start(workers, 4096, &on_steered_ports(spec), Some(steering))
+    }
+
+    fn start(workers: usize, sessions: u32, spec: &Spec, steering: Option<Arc<Steering>>) -> Self {
         let mut builder = Builder::new(workers, &RandomState::with_seeds(1, 2, 3, 4));
         let mut publisher = Publisher::new(builder.build(spec, true));
         let pool = MemoryPool::new(POOL);
@@ -75,6 +98,7 @@ impl Rig {
                     start: Start { worker, workers },
                     sessions,
                     keys: [5, 6, 7, 8],
+                    steering: steering.clone(),
                 };
                 let parts = Parts {
                     ports,
@@ -96,6 +120,7 @@ impl Rig {
             pool,
             publisher,
             builder,
+            steering,
             now: Time::default(),
             injected: 0,
         }
@@ -130,6 +155,27 @@ impl Rig {
             wire.send_buf(buf);
             self.injected += 1;
         }
+    }
+
+    /// Lets `frame` arrive at `port` in the queue that a NIC chooses by its hash, which is given back; nobody
+    /// looks at it yet.
+    pub fn inject_by_nic(&mut self, port: u16, frame: &[u8]) -> usize {
+        let steering = self.steering.as_ref();
+        let queue = steering.map_or(0, |steering| steering.queue_of(&parse(frame)));
+        self.inject(queue, port, frame);
+        queue
+    }
+
+    /// The same, and returns what leaves, in order.
+    pub fn pass_by_nic(&mut self, port: u16, frame: &[u8]) -> Vec<Sent> {
+        self.inject_by_nic(port, frame);
+        self.run()
+    }
+
+    /// Frames handed over between workers so far.
+    #[must_use]
+    pub fn handed_over(&self) -> u64 {
+        self.stats().map(|stats| stats.handed_over.value()).sum()
     }
 
     /// A buffer of the pool if the frame fits into one, since those are counted.

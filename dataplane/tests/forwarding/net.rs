@@ -139,6 +139,7 @@ fn port(name: &str, mac: Mac, addresses: [&str; 2]) -> PortSpec {
         mtu: 1500,
         addresses: addresses.map(|text| text.parse().unwrap()).to_vec(),
         role: PortRole::Network { kernel: None },
+        steered: false,
     }
 }
 

@@ -4,6 +4,7 @@
 use std::ffi::CStr;
 use std::ptr;
 
+use super::spreading::{self, Hashed, Hashing};
 use super::{Capabilities, Device, PortConfig, PortError};
 use crate::device;
 use crate::interrupt::Interrupt;
@@ -117,15 +118,33 @@ impl<'a> Opening<'a> {
     pub(super) fn configure(
         &self,
         info: &dpdk_sys::plim_port_info,
-        rss: u64,
+        hashing: Hashing,
         pool: &Mempool,
     ) -> Result<Mtu, PortError> {
         let id = self.device.id();
         let mut rx_descriptors = self.config.rx_descriptors;
         let mut tx_descriptors = self.config.tx_descriptors;
-        // SAFETY: the port was probed, is not started, and is known to this thread only.
-        let status =
-            unsafe { dpdk_sys::plim_port_configure(id, self.queues, rss, self.config.interrupts) };
+        let configure = |key: Option<&[u8]>| {
+            let (key, bytes) = spreading::raw(key);
+            // SAFETY: the port was probed, is not started, and is known to this thread only. The key is null or
+            // as long as stated, and lives through the call.
+            unsafe {
+                dpdk_sys::plim_port_configure(
+                    id,
+                    self.queues,
+                    hashing.types,
+                    self.config.interrupts,
+                    key,
+                    bytes,
+                )
+            }
+        };
+        let key = hashing.key(self.config.hash_key.as_ref());
+        let mut status = configure(key.as_deref());
+        if status < 0 && key.is_some() {
+            // There are drivers that take none.
+            status = configure(None);
+        }
         self.check(self.with_or_without(CONFIGURE), status)?;
         // SAFETY: as above.
         let status = unsafe { dpdk_sys::rte_eth_dev_set_mtu(id, self.config.mtu) };
@@ -206,6 +225,19 @@ impl<'a> Opening<'a> {
             }
         }
         Ok(())
+    }
+
+    /// How the started port hashes flows, if its driver says so: by the key that it was given, if it takes one.
+    pub(super) fn hash(&self, hashing: Hashing) -> Option<Hashed> {
+        let in_force = hashing.in_force(self.device.id())?;
+        match hashing.key(self.config.hash_key.as_ref()) {
+            // Some drivers only take it now.
+            Some(key) if !in_force.is_by(&key) => {
+                hashing.set_key(self.device.id(), &key);
+                hashing.in_force(self.device.id())
+            }
+            _ => Some(in_force),
+        }
     }
 
     /// How the queue of the started port tells that frames come, if that is asked for.

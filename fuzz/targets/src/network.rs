@@ -39,6 +39,7 @@ fn port(name: &str, mac: Mac, addresses: [&str; 2], kernel: Option<u16>) -> Port
         role: PortRole::Network {
             kernel: kernel.map(PortId),
         },
+        steered: false,
     }
 }
 

@@ -91,6 +91,17 @@ const DEMANDS: &[Demand] = &[
         of: |run| run.median("memory/nat-udp-v4/1000000"),
     },
     Demand {
+        what: "NAT on 2 workers, 1 M sessions, all answers at the other worker, over none there",
+        sense: Sense::AtMost,
+        limit: 1.4,
+        unit: Unit::Ratio,
+        source: "a hand-over may not cost more than most of a packet",
+        of: |run| {
+            let crossing = run.median("memory/nat-udp-v4/1000000/2-workers-crossing")?;
+            Some(crossing / run.median("memory/nat-udp-v4/1000000/2-workers")?)
+        },
+    },
+    Demand {
         what: "pipeline alone, tunnel (IPIP), 1 M sessions",
         sense: Sense::AtMost,
         limit: 60.0,

@@ -26,6 +26,8 @@ pub enum Spread {
     One,
     /// Two workers, each of which gets the packets of its own sessions.
     Two,
+    /// Two workers; the real servers' answers arrive where a NIC's hash puts them.
+    TwoHashed,
     /// Two workers; the real servers' answers arrive at the one that has not the session.
     TwoCrossing,
 }
@@ -36,7 +38,7 @@ impl Spread {
     pub const fn workers(self) -> u16 {
         match self {
             Self::One => 1,
-            Self::Two | Self::TwoCrossing => 2,
+            Self::Two | Self::TwoHashed | Self::TwoCrossing => 2,
         }
     }
 }
@@ -99,6 +101,7 @@ impl Case {
         let spread = match self.spread {
             Spread::One => "",
             Spread::Two => "/2-workers",
+            Spread::TwoHashed => "/2-workers-hashed",
             Spread::TwoCrossing => "/2-workers-crossing",
         };
         format!("{method}-{protocol}-{family}/{load}{spread}")
@@ -130,6 +133,7 @@ impl Case {
         let spread = match self.spread {
             Spread::One => "",
             Spread::Two => ", 2 workers",
+            Spread::TwoHashed => ", 2 workers, answers where a NIC's hash puts them",
             Spread::TwoCrossing => ", 2 workers, answers at the other one",
         };
         format!("{method} {protocol} {family}{load}{spread}")
@@ -203,6 +207,7 @@ const MEMORY_TWO: &[Case] = &[
     Case::new(Nat, Udp, V4, Sessions(1000)).with(Spread::Two),
     Case::new(Nat, Udp, V4, Sessions(1000)).with(Spread::TwoCrossing),
     Case::new(Nat, Udp, V4, Sessions(1_000_000)).with(Spread::Two),
+    Case::new(Nat, Udp, V4, Sessions(1_000_000)).with(Spread::TwoHashed),
     Case::new(Nat, Udp, V4, Sessions(1_000_000)).with(Spread::TwoCrossing),
 ];
 

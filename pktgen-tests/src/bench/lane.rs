@@ -5,14 +5,16 @@
 use std::collections::VecDeque;
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use plimsoll_dataplane::io::{BURST, PacketBuf as _};
+use plimsoll_dataplane::parse::parse;
 use plimsoll_dataplane::pipeline::{Config, Inboxes};
 use plimsoll_dataplane::schedule::Start;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::rcu::Reader;
+use plimsoll_dataplane::steering::Steering;
 use plimsoll_dataplane::testing::{SlotBuf, SlotPool, SlotRx, SlotTx, SlotWire, slot_port};
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::verdict::DropReason;
@@ -63,7 +65,7 @@ impl Shared {
         let lanes = usize::from(case.spread.workers());
         let flows = match case.spread {
             Spread::One => 0,
-            Spread::Two | Spread::TwoCrossing => case.sessions().unwrap_or(0),
+            Spread::Two | Spread::TwoHashed | Spread::TwoCrossing => case.sessions().unwrap_or(0),
         };
         Self {
             given: (0..lanes).map(|_| Lonely::default()).collect(),
@@ -129,6 +131,8 @@ pub(super) struct Lane<'s> {
     wire: SlotWire,
     traffic: Traffic,
     shared: &'s Shared,
+    /// What puts answers on queues.
+    nic: Arc<Steering>,
     free: Vec<SlotBuf>,
     answers: VecDeque<SlotBuf>,
     phase: Phase,
@@ -151,6 +155,7 @@ impl<'s> Lane<'s> {
     ) -> Result<Self, ScenarioError> {
         let scenario = case.scenario();
         let (queues, wire) = slot_port();
+        let steering = Arc::new(Steering::usual(usize::from(scenario.workers)));
         let config = Config {
             start: Start {
                 worker: number.into(),
@@ -158,6 +163,7 @@ impl<'s> Lane<'s> {
             },
             sessions: scenario.sessions,
             keys: KEYS,
+            steering: Some(Arc::clone(&steering)),
         };
         let parts = Parts {
             ports: vec![queues],
@@ -173,6 +179,7 @@ impl<'s> Lane<'s> {
             wire,
             traffic: Traffic::new(case, Returns::Balanced, number.into())?,
             shared,
+            nic: steering,
             free: (0..RING).map(|_| SlotBuf::from_frame(&[])).collect(),
             answers: VecDeque::new(),
             phase: Phase::Steady,
@@ -374,12 +381,15 @@ impl<'s> Lane<'s> {
     }
 
     fn keep_answer(&mut self, frame: SlotBuf) {
-        if self.case.spread != Spread::TwoCrossing {
+        let own = usize::from(self.number);
+        let to = match self.case.spread {
+            Spread::One | Spread::Two => own,
+            Spread::TwoHashed => self.nic.queue_of(&parse(frame.bytes())),
+            Spread::TwoCrossing => usize::from(self.number == 0),
+        };
+        if to == own {
             self.answers.push_back(frame);
-            return;
-        }
-        let other = self.shared.answers.get(usize::from(self.number == 0));
-        if let Some(mailbox) = other {
+        } else if let Some(mailbox) = self.shared.answers.get(to) {
             let mut mail = mailbox.lock().unwrap_or_else(PoisonError::into_inner);
             mail.push(frame);
         }

@@ -13,6 +13,7 @@ use plimsoll_dataplane::pipeline::inboxes;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
+use plimsoll_dataplane::testing::on_steered_ports;
 
 use super::case::{self, Case};
 use super::lane::{Lane, Shared};
@@ -59,7 +60,8 @@ pub(super) fn publish(case: &Case) -> Result<(Builder, Publisher<Snapshot>)> {
     let scenario = case.scenario();
     let hasher = RandomState::with_seeds(1, 2, 3, 4);
     let mut builder = Builder::new(usize::from(scenario.workers), &hasher);
-    let spec = scenario.spec(Scenario::BALANCER_MAC)?;
+    // Two workers get their packets as from a NIC that was told how to spread them.
+    let spec = on_steered_ports(&scenario.spec(Scenario::BALANCER_MAC)?);
     let publisher = Publisher::new(builder.build(&spec, true));
     Ok((builder, publisher))
 }

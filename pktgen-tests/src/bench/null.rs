@@ -228,6 +228,7 @@ impl Bench {
                 },
                 sessions: case.scenario().sessions,
                 keys: [5, 6, 7, 8],
+                steering: None,
             };
             let parts = Parts {
                 ports: vec![queues],

@@ -7,7 +7,7 @@ use crate::snapshot::id::{RealId, ServiceId};
 use crate::snapshot::model::ForwardMethod;
 use crate::snapshot::owner::Owner;
 use crate::snapshot::spec::{RealSpec, ServiceSpec};
-use crate::snapshot::target::{Vip, is_one_address};
+use crate::snapshot::target::{Target, Vip, is_one_address};
 
 /// What chooses the owners of a service's sessions from now on, and whether some may be elsewhere.
 /// Sticks while the slot means this service: sessions may live on that began under NAT, or whose
@@ -15,13 +15,19 @@ use crate::snapshot::target::{Vip, is_one_address};
 pub(super) fn own(next: &mut Snapshot, id: ServiceId, spec: &ServiceSpec) -> (Owner, bool) {
     let wanted = match spec.persistence {
         Some(persistence) => Owner::Network(persistence.mask),
-        None if has_sessions(spec) && spec.reals.iter().any(is_nat) => Owner::Socket,
+        None if has_sessions(spec) && spec.reals.iter().any(is_nat) => {
+            if answers_name_flows(next, id, spec) {
+                Owner::Flow
+            } else {
+                Owner::Socket
+            }
+        }
         None => Owner::Receiver,
     };
     let Some(service) = next.service(id) else {
         return (wanted, false);
     };
-    let old = service.owner;
+    let (old, service_id) = (service.owner, id);
     let (owner, strays) = old.then(wanted);
     if owner != old {
         let reals = service.candidates.iter().map(|candidate| candidate.real);
@@ -31,18 +37,45 @@ pub(super) fn own(next: &mut Snapshot, id: ServiceId, spec: &ServiceSpec) -> (Ow
             if let Some((address, port)) = real.map(|real| (real.address, real.port)) {
                 for protocol in spec.target.protocols() {
                     let socket = (*protocol, address, port);
-                    next.nat_sockets.change(socket, old, owner);
+                    next.nat_sockets.change(socket, old, owner, service_id);
                 }
             }
         }
     }
-    next.has_networks |= matches!(owner, Owner::Network(_));
+    let by_rules = matches!(spec.target, Target::Match { .. });
+    if by_rules && owner != Owner::Receiver && !next.rule_owners.contains(&owner) {
+        let known = next.rule_owners.iter().copied();
+        next.rule_owners = known.chain([owner]).collect();
+    }
+    if let Owner::Network(bits) = owner
+        && !next.networks.contains(&bits)
+    {
+        next.networks = next.networks.iter().copied().chain([bits]).collect();
+    }
     (owner, strays)
 }
 
 /// Whether the socket that a real server answers from says which virtual address and port were asked.
 pub(super) fn tells_vip(vip: &Vip, real: &RealSpec) -> bool {
     is_one_address(&vip.addresses) && (vip.port != 0 || real.port == 0)
+}
+
+/// Whether the owner of a flow may be the worker that its requests are put to: ports do so, and the socket of an
+/// answer tells the only virtual socket that was asked.
+fn answers_name_flows(next: &Snapshot, id: ServiceId, spec: &ServiceSpec) -> bool {
+    let Target::Vip(vip) = &spec.target else {
+        return false;
+    };
+    let mut reals = spec.reals.iter().filter(|real| is_nat(real));
+    next.ports.iter().any(|port| port.steered)
+        && vip.port != 0
+        && is_one_address(&vip.addresses)
+        && !vip.is_ftp()
+        && reals.all(|real| {
+            let socket = next.nat_sockets.find(vip.protocol, real.address, real.port);
+            let is_shared = socket.is_some_and(|socket| !socket.is_only_flows_of(id));
+            !is_shared
+        })
 }
 
 /// Whether any packet of the service begins a session, which needs an owner under NAT.

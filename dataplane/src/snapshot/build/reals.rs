@@ -125,8 +125,11 @@ impl Builder {
         }
         if reaches_by_nat {
             for protocol in parent.service.target.protocols() {
-                next.nat_sockets
-                    .retain((*protocol, spec.address, spec.port), parent.owner);
+                next.nat_sockets.retain(
+                    (*protocol, spec.address, spec.port),
+                    parent.owner,
+                    parent.id,
+                );
             }
             next.nat_reals.retain_key(spec.address);
         }

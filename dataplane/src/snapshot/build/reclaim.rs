@@ -113,7 +113,8 @@ impl Builder {
             let (by_nat, end) = (real.replies_come_back, real.errors_come_back);
             if by_nat {
                 for protocol in &protocols {
-                    next.nat_sockets.release(&(*protocol, address, port));
+                    next.nat_sockets
+                        .release(&(*protocol, address, port), service);
                 }
                 next.nat_reals.release_key(&address);
             }

@@ -54,6 +54,7 @@ fn spec(services: &[ServiceSpec]) -> Spec {
             mtu: 1500,
             addresses: vec!["10.0.0.1/24".parse().unwrap()],
             role: PortRole::Network { kernel: None },
+            steered: false,
         }],
         services: services.to_vec(),
         ..Spec::default()

@@ -92,6 +92,7 @@ impl Traffic {
             start,
             sessions: SESSIONS,
             keys: [5, 6, 7, 8],
+            steering: None,
         };
         let parts = Parts {
             ports: queues,

@@ -17,7 +17,7 @@ fn who_owns_a_services_sessions_sticks_and_replies_follow() {
         let snapshot = builder.build(&spec(&[service]), true);
         let service = service_of(&snapshot, 80).unwrap();
         let socket = snapshot.nat_socket(Protocol::Tcp, ip(1), 80);
-        let asked = socket.map(|socket| socket.owner);
+        let asked = socket.map(|socket| socket.owner());
         (service.owner, service.strays, asked)
     };
     let network = Owner::Network;
@@ -73,7 +73,7 @@ fn the_first_one_packet_service_with_a_socket_answers_from_it() {
     assert_eq!(answers(&second, 1), Some(54));
     let third = builder.build(&spec(&[other]), true);
     assert_eq!(answers(&third, 1), None);
-    let asked = third.nat_socket(Protocol::Udp, ip(1), 80).unwrap().owner;
+    let asked = third.nat_socket(Protocol::Udp, ip(1), 80).unwrap().owner();
     assert_eq!(asked, Some(Owner::Socket));
 }
 
