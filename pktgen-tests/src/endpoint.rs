@@ -2,5 +2,6 @@
 //!
 //! Must not know addresses: they come as arguments.
 
+pub mod flood;
 pub mod tunnel;
 pub mod udp;

@@ -1,4 +1,4 @@
-//! What the servers and the client of a topology run: a tunnel's end, a UDP echo, a UDP probe.
+//! What the servers, the client and the attacker of a topology run: a tunnel's end, a UDP echo, a UDP probe, a flood.
 //!
 //! Made for the namespaces of this crate; it has no use on a real server.
 
@@ -7,10 +7,11 @@
     reason = "a tool that may end when nobody reads it"
 )]
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use plimsoll_pktgen_tests::endpoint::flood::{Flood, Kind};
 use plimsoll_pktgen_tests::endpoint::{tunnel, udp};
 
 /// What the servers and the client of a topology run.
@@ -65,6 +66,24 @@ enum Role {
         #[arg(long, default_value_t = 2000)]
         timeout_ms: u64,
     },
+    /// Send packets of invented clients, of 198.18.0.0/15.
+    Flood {
+        /// What each client sends.
+        #[arg(long, value_enum)]
+        kind: Kind,
+        /// The address and port under attack.
+        #[arg(long)]
+        to: SocketAddrV4,
+        /// How many clients there seem to be.
+        #[arg(long)]
+        clients: u32,
+        /// Of so many each second.
+        #[arg(long, default_value_t = 1000)]
+        rate: u32,
+        /// Decides the clients' addresses and ports.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -87,6 +106,23 @@ fn main() -> anyhow::Result<()> {
                 Duration::from_millis(timeout_ms),
             )?;
             println!("{}", seen.json());
+            Ok(())
+        }
+        Role::Flood {
+            kind,
+            to,
+            clients,
+            rate,
+            seed,
+        } => {
+            let flood = Flood {
+                kind,
+                to,
+                clients,
+                clients_per_second: rate,
+                seed,
+            };
+            println!("{} packets", flood.send()?);
             Ok(())
         }
     }

@@ -89,6 +89,8 @@ pub struct Config {
     pub plan: Plan,
     /// The workers' CPUs.
     pub cpus: Vec<u16>,
+    /// Sessions of each address family that each worker can hold.
+    pub sessions: u32,
     /// Lines of `dataplane`, each `key: value`, for keys that are not covered here.
     pub dataplane: Vec<String>,
     /// The services.
@@ -119,6 +121,7 @@ impl Config {
         Self {
             plan,
             cpus: usable_cpus().last().copied().into_iter().collect(),
+            sessions: 65_536,
             dataplane: Vec::new(),
             services,
             extra: Vec::new(),
@@ -138,8 +141,9 @@ impl Config {
         let cpus: Vec<String> = self.cpus.iter().map(ToString::to_string).collect();
         writeln!(
             text,
-            "version: 1\ndataplane:\n  cpus: [{}]\n  sessions: 65536",
-            cpus.join(", ")
+            "version: 1\ndataplane:\n  cpus: [{}]\n  sessions: {}",
+            cpus.join(", "),
+            self.sessions
         )?;
         for line in &self.dataplane {
             writeln!(text, "  {line}")?;
