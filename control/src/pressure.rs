@@ -22,10 +22,17 @@ enum Kind {
     Refused,
     /// New sessions were refused since their service has as many as it may.
     AtLimit,
+    /// Idle sessions were evicted since their service has as many as it may.
+    EvictedAtLimit,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Evicted, Self::Refused, Self::AtLimit];
+    const ALL: [Self; 4] = [
+        Self::Evicted,
+        Self::Refused,
+        Self::AtLimit,
+        Self::EvictedAtLimit,
+    ];
 
     /// How often it has happened.
     fn count(self, stats: &WorkerStats) -> u64 {
@@ -37,6 +44,7 @@ impl Kind {
                 .sum(),
             Self::Refused => stats.drops(DropReason::SessionTableFull),
             Self::AtLimit => stats.drops(DropReason::ServiceSessions),
+            Self::EvictedAtLimit => stats.evicted(Cause::Limit),
         }
     }
 }
@@ -80,6 +88,11 @@ impl fmt::Display for Warning {
                 "the service has as many sessions as it may: {sessions} new sessions were refused; \
                  see its limits.sessions"
             ),
+            Kind::EvictedAtLimit => write!(
+                f,
+                "services have as many sessions as they may: {sessions} idle ones were evicted for new ones; \
+                 see limits.sessions"
+            ),
         }
     }
 }
@@ -113,12 +126,16 @@ impl Pressure {
                 if count == told.count || is_quiet {
                     continue;
                 }
-                let refused = ServiceId(stats.refused_service.value());
+                let refused = match kind {
+                    Kind::Refused => Some(&stats.refused_service),
+                    Kind::AtLimit => Some(&stats.limited_service),
+                    Kind::Evicted | Kind::EvictedAtLimit => None,
+                };
                 warnings.push(Warning {
                     worker,
-                    service: snapshot
-                        .service(refused)
-                        .filter(|service| service.configured && kind != Kind::Evicted)
+                    service: refused
+                        .and_then(|gauge| snapshot.service(ServiceId(gauge.value())))
+                        .filter(|service| service.configured)
                         .map(|service| service.name.to_string()),
                     sessions: count - told.count,
                     kind,
@@ -163,14 +180,23 @@ mod tests {
         assert_eq!((first[1].0.as_deref(), first[1].1), (Some(&*web.name), 3));
         assert!(first[1].2.contains("raise dataplane.sessions"), "{first:?}");
         stats.count(Verdict::Dropped(DropReason::SessionTableFull), 4);
+        stats.limited_service.set(99);
         stats.count(Verdict::Dropped(DropReason::ServiceSessions), 1);
         let second = at(&stats, 2);
         assert_eq!(second.len(), 1, "{second:?}");
+        assert_eq!(
+            second[0].0, None,
+            "no service has been refused at its limit"
+        );
         assert!(second[0].2.contains("limits.sessions"), "{second:?}");
         stats.count(Verdict::Dropped(DropReason::SessionTableFull), 5);
         assert_eq!(at(&stats, 60), []);
         let third = at(&stats, 61);
         assert_eq!((third.len(), third[0].1), (1, 9));
+        stats.evict(Cause::Limit);
+        let fourth = at(&stats, 100);
+        assert_eq!((fourth.len(), fourth[0].1), (1, 1));
+        assert!(fourth[0].2.contains("limits.sessions"), "{fourth:?}");
         assert_eq!(at(&stats, 200), [], "nothing more has happened");
     }
 

@@ -190,6 +190,8 @@ pub struct WorkerStats {
     pub sessions: Gauge,
     /// The slot of the service whose new session was the last to find no room.
     pub refused_service: Gauge,
+    /// The service of the last session that was refused at its limit.
+    pub limited_service: Gauge,
     /// Polls that found work.
     pub busy_polls: Counter,
     /// Polls that found none.
@@ -227,6 +229,7 @@ impl WorkerStats {
             lost: Counter::default(),
             sessions: Gauge::default(),
             refused_service: Gauge::default(),
+            limited_service: Gauge::default(),
             busy_polls: Counter::default(),
             idle_polls: Counter::default(),
             busy_ns: Counter::default(),

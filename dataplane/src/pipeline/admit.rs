@@ -2,7 +2,7 @@
 //! Which of these is worth the least is the table's to say (`session/worth.rs`); no packet is looked at.
 
 use crate::flow::Address;
-use crate::session::{EvictionPolicy, EvictionTerms, Flags, Gone, MayEvict, Moved, Session};
+use crate::session::{Cause, EvictionPolicy, EvictionTerms, Flags, Gone, MayEvict, Moved, Session};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::{RealId, ServiceId};
 use crate::stats::{Gauge, RealCounters, ServiceCounters, WorkerStats};
@@ -84,9 +84,14 @@ impl<A: Address> EvictionPolicy<A> for Admission<'_> {
         }
     }
 
+    fn owner(&self) -> u32 {
+        self.service.0
+    }
+
     fn left(&mut self, session: &Session<A>, why: Gone) {
         if let Gone::Evicted(cause) = why {
-            self.stats.evict(cause);
+            self.stats
+                .evict(if self.at_limit { Cause::Limit } else { cause });
         }
         uncount(self.snapshot, self.worker, session);
         self.at_limit = self.at_limit && self.snapshot.is_at_limit(self.service);

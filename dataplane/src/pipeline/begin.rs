@@ -4,9 +4,10 @@
 
 use std::net::IpAddr;
 
-use super::admit::{Admission, count_entered};
+use super::admit::{Admission, count_entered, uncount};
 use super::icmp::is_icmp_checksum_valid;
 use super::idle::note_numbers;
+use super::persist::Template;
 use super::{Action, Engine, Lane, Origin, Tabled};
 use crate::flow::{FlowKey, Protocol};
 use crate::io::{PacketBuf, Pool};
@@ -174,7 +175,7 @@ impl<P: Pool> Engine<P> {
         service: &VirtualService,
         key: &FlowKey<A>,
         now: Time,
-    ) -> Result<(&'s RealServer, Option<SessionIndex>), DropReason> {
+    ) -> Result<(&'s RealServer, Option<Template>), DropReason> {
         let table = A::table(&mut self.sessions);
         let (free, capacity) = (table.capacity() - table.len(), table.capacity());
         if self.shedder.sheds(&service.policy, free, capacity) {
@@ -225,7 +226,7 @@ impl<P: Pool> Engine<P> {
         snapshot: &Snapshot,
         (key, hash): (&FlowKey<A>, KeyHash),
         real: &RealServer,
-        template: Option<SessionIndex>,
+        template: Option<Template>,
         (state, deadline): (State, Time),
         now: Time,
     ) -> Result<SessionIndex, DropReason> {
@@ -237,7 +238,7 @@ impl<P: Pool> Engine<P> {
             flags: flags_of(real.forward),
             state,
             deadline,
-            template,
+            template: template.map(|template| template.index),
         };
         let worker = self.start.worker;
         let table = A::table(&mut self.sessions);
@@ -251,11 +252,19 @@ impl<P: Pool> Engine<P> {
         };
         let at_limit = admission.at_limit;
         let entered = table.insert(hash, &new, now, admission);
+        if entered.is_err()
+            && let Some(template) = template.filter(|template| template.is_new)
+            && let Some(template) = table.remove(template.index)
+        {
+            // No session uses it.
+            uncount(snapshot, worker, &template);
+        }
         let index = entered.map_err(|TableFull| {
-            self.stats.refused_service.set(real.service.0);
             if at_limit {
+                self.stats.limited_service.set(real.service.0);
                 DropReason::ServiceSessions
             } else {
+                self.stats.refused_service.set(real.service.0);
                 DropReason::SessionTableFull
             }
         })?;

@@ -12,6 +12,14 @@ use crate::snapshot::model::{Persistence, VirtualService};
 use crate::snapshot::target::Target;
 use crate::time::Time;
 
+/// The template that a session is entered with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Template {
+    pub(super) index: SessionIndex,
+    /// Whether it was made for this session.
+    pub(super) is_new: bool,
+}
+
 impl<P: Pool> Engine<P> {
     /// The real server of a client's new session, with the template that says so: one that was there
     /// already, whatever the weight and the load of its real server, or a new one for the scheduler's
@@ -23,7 +31,7 @@ impl<P: Pool> Engine<P> {
         persistence: Persistence,
         key: &FlowKey<A>,
         now: Time,
-    ) -> Result<Option<(RealId, SessionIndex)>, TableFull> {
+    ) -> Result<Option<(RealId, Template)>, TableFull> {
         let template = template_key(service, persistence, key);
         let table = A::table(&mut self.sessions);
         let hash = table.hash(&template);
@@ -34,7 +42,8 @@ impl<P: Pool> Engine<P> {
             let leaves_drained = service.policy.templates_leave_drained;
             if real.is_some_and(|real| real.configured && !(leaves_drained && real.weight == 0)) {
                 table.restart_template(index, now);
-                return Ok(Some((id, index)));
+                let is_new = false;
+                return Ok(Some((id, Template { index, is_new })));
             }
             table.invalidate_template(index);
         }
@@ -59,7 +68,8 @@ impl<P: Pool> Engine<P> {
         };
         let index = table.insert_template(hash, &new, now, admission)?;
         count_entered(snapshot, self.start.worker, table.get(index));
-        Ok(Some((real, index)))
+        let is_new = true;
+        Ok(Some((real, Template { index, is_new })))
     }
 }
 

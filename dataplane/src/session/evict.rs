@@ -5,6 +5,10 @@
 //! and a few more follow, which the table goes through in turn: a small or crowded home must not decide who is
 //! served, and under a flood that fills the table within a second the oldest of several hundred is a better victim
 //! than the oldest of a few.
+//!
+//! Proven, idle sessions stay as long as unproven ones have a part of what is looked at, so a flood evicts itself.
+//! Where these have less, idle ones leave for them: in a table that is full of idle sessions each new client would
+//! otherwise evict the one before it, and none would be served.
 
 #![expect(
     clippy::indexing_slicing,
@@ -21,6 +25,10 @@ use crate::time::Time;
 
 /// Buckets of 32 slots that are looked at in turn, besides the new session's own three.
 pub(super) const FURTHER_BUCKETS: u32 = 4;
+
+/// Unproven sessions have one in so many of the places looked at before an idle session is kept and a young one
+/// evicted.
+const UNPROVEN_PART: usize = 4;
 
 /// Whether a new session may evict another one. The order is that of preference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +62,12 @@ pub trait EvictionPolicy<A> {
         len >= capacity
     }
 
+    /// A number of whom the new session is entered for: while no victim is found for one, the others are searched
+    /// for as ever.
+    fn owner(&self) -> u32 {
+        0
+    }
+
     /// On which terms a session may be evicted for the new one.
     fn terms(&self, session: &Session<A>) -> EvictionTerms;
 
@@ -84,11 +98,53 @@ struct Victim {
     slot: u32,
 }
 
-impl Victim {
-    /// Whether no better one is looked for.
-    fn is_good(&self) -> bool {
-        self.worth <= Worth::Unproven
+/// What a search has found so far.
+#[derive(Debug, Default)]
+struct Search {
+    best: Option<Victim>,
+    /// The best of the idle ones.
+    idle: Option<Victim>,
+    /// How many sessions were looked at, and how many of them are young.
+    seen: usize,
+    young: usize,
+}
+
+impl Search {
+    /// Whether no better victim is looked for.
+    fn is_over(&self) -> bool {
+        self.best
+            .is_some_and(|victim| victim.worth <= Worth::Unproven)
     }
+
+    fn take(&mut self, victim: Victim) {
+        for best in [
+            Some(&mut self.best),
+            (victim.worth == Worth::Idle).then_some(&mut self.idle),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            if best.is_none_or(|best| victim < best) {
+                *best = Some(victim);
+            }
+        }
+    }
+
+    fn victim(self) -> Option<Victim> {
+        let victim = self.best?;
+        if victim.worth == Worth::Young && self.young * UNPROVEN_PART < self.seen {
+            return self.idle.or(Some(victim));
+        }
+        Some(victim)
+    }
+}
+
+/// A search that found no victim. For the same owner the next ones within the same millisecond look at the new
+/// session's home alone: each session that is looked at is a cache line from memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Failed {
+    owner: u32,
+    at: Time,
 }
 
 impl<A: Address> SessionTable<A> {
@@ -115,24 +171,33 @@ impl<A: Address> SessionTable<A> {
         policy: &impl EvictionPolicy<A>,
         now: Time,
     ) -> Option<(u32, Gone)> {
-        let mut best = None;
-        for bucket in self.tags.buckets_of(place) {
-            self.look_at(bucket, policy, now, &mut best);
-            if best.is_some_and(|victim: Victim| victim.is_good()) {
+        let attempt = Failed {
+            owner: policy.owner(),
+            at: now,
+        };
+        let has_failed = self.failed == Some(attempt);
+        let mut search = Search::default();
+        let own = if has_failed { 1 } else { 3 };
+        for bucket in self.tags.buckets_of(place).into_iter().take(own) {
+            self.look_at(bucket, policy, now, &mut search);
+            if search.is_over() {
                 break;
             }
         }
         // A session that leaves elsewhere makes room here only if there are free slots.
-        if !best.is_some_and(|victim| victim.is_good()) && self.tags.free(place).is_some() {
+        if !has_failed && !search.is_over() && self.tags.free(place).is_some() {
             for _ in 0..FURTHER_BUCKETS {
                 self.next_bucket = self.tags.bucket_after(self.next_bucket);
-                self.look_at(self.next_bucket, policy, now, &mut best);
-                if best.is_some_and(|victim| victim.is_good()) {
+                self.look_at(self.next_bucket, policy, now, &mut search);
+                if search.is_over() {
                     break;
                 }
             }
         }
-        let Victim { worth, slot, .. } = best?;
+        let Some(Victim { worth, slot, .. }) = search.victim() else {
+            self.failed = Some(attempt);
+            return None;
+        };
         let why = match worth {
             Worth::Expired => Gone::Expired,
             Worth::Finished => Gone::Evicted(Cause::Finished),
@@ -144,13 +209,13 @@ impl<A: Address> SessionTable<A> {
         Some((slot, why))
     }
 
-    /// Puts the victim of a bucket into the place of `best` if it is a better one.
+    /// Has the search take the sessions of a bucket.
     fn look_at(
         &self,
         bucket: u32,
         policy: &impl EvictionPolicy<A>,
         now: Time,
-        best: &mut Option<Victim>,
+        search: &mut Search,
     ) {
         for slot in self.tags.used(bucket) {
             let entry = &self.entries[slot as usize];
@@ -160,6 +225,8 @@ impl<A: Address> SessionTable<A> {
             } = policy.terms(entry);
             let timeout_ms = entry.timeout_ms().unwrap_or(timeout_ms);
             let worth = entry.worth(timeout_ms, now);
+            search.seen += 1;
+            search.young += usize::from(worth == Worth::Young);
             let may_leave = match may_evict {
                 MayEvict::First | MayEvict::Yes => worth < Worth::Active,
                 MayEvict::IfFinished => worth <= Worth::Finished,
@@ -168,15 +235,12 @@ impl<A: Address> SessionTable<A> {
             if !may_leave {
                 continue;
             }
-            let victim = Victim {
+            search.take(Victim {
                 worth,
                 may_evict,
                 silent: std::cmp::Reverse(entry.silent_ms(timeout_ms, now)),
                 slot,
-            };
-            if best.is_none_or(|best| victim < best) {
-                *best = Some(victim);
-            }
+            });
         }
     }
 }

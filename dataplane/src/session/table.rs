@@ -18,7 +18,7 @@
 
 use super::advance::Moved;
 use super::entry::{Flags, HOME, NONE, NewSession, Numbers, Session, SessionIndex, VACANT};
-use super::evict::EvictionPolicy;
+use super::evict::{EvictionPolicy, Failed};
 use super::hash::{Hasher, KeyHash, ReplyHash};
 use super::reply::ReplyIndex;
 use super::state::State;
@@ -73,6 +73,8 @@ pub struct SessionTable<A> {
     shadowed: u32,
     /// The bucket after which eviction looks next; see `evict.rs`.
     pub(super) next_bucket: u32,
+    /// The last search for a victim that found none.
+    pub(super) failed: Option<Failed>,
 }
 
 impl<A: Address> SessionTable<A> {
@@ -93,6 +95,7 @@ impl<A: Address> SessionTable<A> {
             half_open: 0,
             shadowed: 0,
             next_bucket: 0,
+            failed: None,
         }
     }
 

@@ -13,8 +13,7 @@ use crate::time::Time;
 pub const HANDSHAKE_MS: u64 = 3_000;
 
 /// How long after its last packet an unproven session counts as young: a round trip, over any distance. A young one
-/// is evicted after idle ones, or each new client would evict the one before it in a table that is full of those; and
-/// after older unproven ones, or a flood would evict the handshakes of honest clients before itself.
+/// is evicted after older unproven ones, or a flood would evict the handshakes of honest clients before itself.
 pub const YOUNG_MS: u64 = 1_000;
 
 /// How long a connection of which one side has finished may be silent before it counts as finished: with direct
@@ -36,10 +35,11 @@ pub enum Worth {
     HalfOpen,
     /// Nothing proves that the client is there, and it has been silent for [`YOUNG_MS`].
     Unproven,
+    /// Unproven, but its last packet is younger than [`YOUNG_MS`]. Evicted after idle ones where there are few of
+    /// these; see `evict.rs`.
+    Young,
     /// Proven, and silent for [`IDLE_MS`]; a template of proven sessions that have all ended.
     Idle,
-    /// Unproven, but its last packet is younger than [`YOUNG_MS`].
-    Young,
     /// Proven, and not that silent; a template that controls sessions. Never evicted.
     Active,
 }
@@ -56,11 +56,19 @@ pub enum Cause {
     Unproven,
     /// [`Worth::Idle`].
     Idle,
+    /// Its service had as many sessions as its limit allows, and it was the most silent of the idle ones found.
+    Limit,
 }
 
 impl Cause {
-    /// Every cause, in the order of their numbers, which is that of eviction.
-    pub const ALL: [Self; 4] = [Self::Finished, Self::HalfOpen, Self::Unproven, Self::Idle];
+    /// Every cause, in the order of their numbers.
+    pub const ALL: [Self; 5] = [
+        Self::Finished,
+        Self::HalfOpen,
+        Self::Unproven,
+        Self::Idle,
+        Self::Limit,
+    ];
 
     /// The value of the metric label `cause`.
     #[must_use]
@@ -70,6 +78,7 @@ impl Cause {
             Self::HalfOpen => "half_open",
             Self::Unproven => "unproven",
             Self::Idle => "idle",
+            Self::Limit => "limit",
         }
     }
 }
@@ -186,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_numbered_in_the_order_of_eviction_and_have_labels_of_their_own() {
+    fn causes_are_numbered_in_order_and_have_labels_of_their_own() {
         for (number, cause) in Cause::ALL.into_iter().enumerate() {
             assert_eq!(cause as usize, number);
             let others = Cause::ALL

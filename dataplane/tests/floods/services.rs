@@ -279,3 +279,21 @@ fn at_a_limit_an_idle_session_makes_room_and_an_active_one_does_not() {
     assert_eq!(world.rig.all_drops(), [(DropReason::ServiceSessions, 2)]);
     finish(world.rig);
 }
+
+#[test]
+fn a_refused_session_leaves_no_template() {
+    let mut spec = limited(NAT, 10);
+    for one in &mut spec.services {
+        one.persistence = Some(Persistence {
+            timeout_ms: 360_000,
+            mask: 32,
+        });
+    }
+    let mut world = World::with(NAT, false, CAPACITY, &spec);
+    assert_eq!(fill(&mut world, WEB), 10);
+    for _ in 0..10 {
+        assert_eq!(fill(&mut world, WEB), 0);
+    }
+    assert_eq!(world.rig.sessions().len(), 20);
+    finish(world.rig);
+}

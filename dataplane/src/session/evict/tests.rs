@@ -177,7 +177,10 @@ fn one_that_may_leave_is_found_wherever_it_is_in_seven_buckets() {
         let mut table = full(&all);
         assert_eq!(table.tags.slots(), 6 * 32);
         let further: Vec<u32> = (0..6)
-            .flat_map(|_| order(&mut table, |_| MayEvict::Yes))
+            .flat_map(|_| {
+                table.failed = None;
+                order(&mut table, |_| MayEvict::Yes)
+            })
             .collect();
         assert_eq!(further, [lonely]);
     }
@@ -213,4 +216,15 @@ fn a_template_leaves_once_its_sessions_have_and_before_unproven_ones_if_none_was
         }
         assert_eq!(order(&mut table, |_| MayEvict::Yes), order_of_leaving);
     }
+}
+
+#[test]
+fn a_flood_evicts_itself_before_idle_sessions_until_it_has_a_quarter() {
+    let idle = (0..4).map(|number| proven(session(number, 0, TcpState::Established, IDLE_MS + 9)));
+    let young = (4..8).map(|number| session(number, 0, TcpState::SynRecv, u64::from(20 - number)));
+    let active = (8..12).map(|number| proven(session(number, 0, TcpState::Established, 0)));
+    let all: Vec<_> = idle.chain(young).chain(active).collect();
+    let leavers = order(&mut full(&all), |_| MayEvict::Yes);
+    assert_eq!(leavers[..2], [4, 5]);
+    assert_eq!(leavers[6..], [6, 7]);
 }

@@ -326,6 +326,15 @@ fn no_operation_visits_more_than_its_bound() {
     let hash = table.hash(&new.key);
     assert_eq!(table.insert(hash, &new, at(0), policy), Err(TableFull));
     assert!((LANES..=7 * LANES).contains(&asked.get()), "{asked:?}");
+    // Within the same millisecond the next one looks at its home alone.
+    for (number, ms, most) in [(20_001, 0, LANES), (20_002, 1, 7 * LANES)] {
+        asked.set(0);
+        let new = session(number, SYN_RECV, 9000);
+        let hash = table.hash(&new.key);
+        let entered = table.insert(hash, &new, at(ms), Asked(&asked));
+        assert_eq!(entered, Err(TableFull));
+        assert!((most / 2..=most).contains(&asked.get()), "{asked:?}");
+    }
     // Listing looks at as many slots as it was told to.
     let mut shown = 0;
     assert_eq!(table.scan(0, 100, |_, _| shown += 1), Some(100));
