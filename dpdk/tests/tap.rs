@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::UdpSocket;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,6 +19,17 @@ use support::{
 };
 
 const MAC: [u8; 6] = [0x02, 0xfc, 0x01, 0x02, 0x03, 0x04];
+
+/// The next datagram. net_tap has the kernel send a signal for every frame, after which a socket with a timeout does
+/// not go on by itself (signal(7)).
+fn received(socket: &UdpSocket, buffer: &mut [u8]) -> (usize, SocketAddr) {
+    loop {
+        match socket.recv_from(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result.unwrap(),
+        }
+    }
+}
 
 #[test]
 fn the_kernel_sees_an_interface_with_the_ports_name_and_mac() {
@@ -53,7 +65,7 @@ fn the_kernel_sees_an_interface_with_the_ports_name_and_mac() {
         bytes[0..6].copy_from_slice(&MAC);
         send(&mut queue.tx, vec![filled(&pool, &bytes)]);
         let mut buffer = [0; 100];
-        let (len, from) = socket.recv_from(&mut buffer).unwrap();
+        let (len, from) = received(&socket, &mut buffer);
         assert_eq!(
             (len, from.to_string()),
             (30, format!("198.51.100.1:{source}"))
@@ -110,7 +122,7 @@ fn one_that_is_too_long_holds_up_nothing(
     });
     send(tx, frames.into());
     let mut buffer = [0; 100];
-    assert_eq!(socket.recv_from(&mut buffer).unwrap().0, 31);
+    assert_eq!(received(&socket, &mut buffer).0, 31);
     assert!(port.stats().tx_errors > before.tx_errors);
     assert_eq!((port.mtu(), port.mtu_is_set()), (1500, true));
 }
@@ -172,7 +184,7 @@ fn more_workers_than_queues_share_them(eal: &Eal, pool: &Mempool) {
             .unwrap();
         let mut senders = BTreeSet::new();
         for _ in 0..all {
-            let (_, from) = socket.recv_from(&mut [0; 100]).unwrap();
+            let (_, from) = received(&socket, &mut [0; 100]);
             assert!(senders.insert(from.port()), "a frame was sent twice");
             // One at a time fits any ring.
             socket.send_to(b"pong", from).unwrap();
