@@ -304,7 +304,7 @@ impl<A: Address> SessionTable<A> {
     ///
     /// A session with the same key is replaced. In a full table (`policy` says so, or the key's three buckets are
     /// full) the least worthy of those looked at is evicted, see [`Worth`](super::Worth): of the key's home, and if
-    /// that has none that is clearly of little worth, of the key's other two buckets and of [`FURTHER_BUCKETS`](super::evict::FURTHER_BUCKETS) more.
+    /// that has none that is clearly of little worth, of the key's other two buckets and four more taken in turn.
     /// `policy` is told of the sessions that left: at most two, of which one was replaced.
     ///
     /// # Errors

@@ -286,12 +286,12 @@ mod tests {
         let of = verdicts(&[(DR_1K, 42.1), (DR_1M, 50.0)]);
         assert_eq!(of[..4], ["41 % over", "pass", "pass", "not measured"]);
         let of = verdicts(&[("memory/dr-tcp-v4/new", 250.0)]);
-        assert_eq!(of[6], "20 % short");
+        assert_eq!(of[7], "20 % short");
         let of = verdicts(&[
             ("vhost/plimsoll/dr-udp-v4/1000", 8.5),
             ("vhost/testpmd/1000", 10.0),
         ]);
-        assert_eq!(of[7], "pass");
+        assert_eq!(of[8], "pass");
     }
 
     #[test]
