@@ -122,7 +122,7 @@ fn one_that_is_too_long_holds_up_nothing(
     });
     send(tx, frames.into());
     let mut buffer = [0; 100];
-    assert_eq!(received(&socket, &mut buffer).0, 31);
+    assert_eq!(received(socket, &mut buffer).0, 31);
     assert!(port.stats().tx_errors > before.tx_errors);
     assert_eq!((port.mtu(), port.mtu_is_set()), (1500, true));
 }
