@@ -158,7 +158,8 @@ impl Case {
             reals: REALS,
             workers: self.spread.workers(),
             sessions: match self.load {
-                Load::Sessions(count) => count.saturating_add(count / 20).max(1024),
+                // A sixteenth of the table is kept for other services.
+                Load::Sessions(count) => count.saturating_add(count / 14).max(1024),
                 Load::New => FULL_TABLE,
             },
             ..Scenario::default()
