@@ -196,7 +196,7 @@ impl<P: Pool> Engine<P> {
 }
 
 /// Whether `address` is a neighbour's on this port.
-fn is_on_link(snapshot: &Snapshot, port: PortId, address: IpAddr) -> bool {
+pub(super) fn is_on_link(snapshot: &Snapshot, port: PortId, address: IpAddr) -> bool {
     if let IpAddr::V6(address) = address
         && ipv6::is_link_local(address.into())
     {

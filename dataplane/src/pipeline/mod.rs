@@ -415,7 +415,7 @@ impl<P: Pool> Engine<P> {
             Action::Emit {
                 verdict: Verdict::Punted,
                 ..
-            } if !self.may_punt(frame.bytes(), now) => {
+            } if !self.may_punt(snapshot, origin.port, frame.bytes(), now) => {
                 let verdict = Verdict::Dropped(DropReason::PuntLimited);
                 self.stats.count(verdict, 1);
             }

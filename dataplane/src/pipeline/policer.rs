@@ -1,12 +1,17 @@
 //! How much of what is for this machine itself one worker answers or gives to the kernel: pings and punted frames.
 //! Which frames those are was decided before; traffic of sessions is never counted here.
 
+use std::net::IpAddr;
+
 use ahash::RandomState;
 
 use super::Engine;
 use super::limit::{ErrorLimit, FlowLimit};
+use super::local::is_on_link;
 use crate::io::Pool;
 use crate::parse::{Addresses, Packet, Parse, parse};
+use crate::snapshot::Snapshot;
+use crate::snapshot::id::PortId;
 use crate::time::Time;
 use crate::wire::ipv4;
 use crate::wire::ipv6::is_multicast;
@@ -17,8 +22,11 @@ const PINGS: u64 = 1000;
 const PINGS_OF_SOURCE: u16 = 16;
 /// ARP, neighbour discovery and what is no IP at all, per second.
 const NEIGHBOURS: u64 = 2000;
-/// Packets of routing protocols per second: several full tables by BGP at once, and BFD beside them.
+/// Packets of routing protocols per second, of each nearness: several full tables by BGP at once, and BFD beside
+/// them.
 const ROUTING: u64 = 10_000;
+/// Half of those that one source may send, unless no router has passed them on.
+const ROUTING_OF_SOURCE: u16 = 2500;
 /// Other packets for the kernel per second: 120 Mbit/s of full-size ones.
 const OTHERS: u64 = 10_000;
 /// Half of those that one source may send.
@@ -31,48 +39,84 @@ const BGP: u16 = 179;
 /// BFD's single-hop control and echo packets, and multihop (RFC 5881 section 4, RFC 5883 section 5).
 const BFD: [u16; 3] = [3784, 3785, 4784];
 
+/// A limit on all sources together, and a smaller one on each.
+#[derive(Debug)]
+struct OfSources {
+    all: ErrorLimit,
+    each: FlowLimit,
+}
+
+impl OfSources {
+    fn new(all: u64, half_of_each: u16, hasher: &RandomState) -> Self {
+        Self {
+            all: ErrorLimit::new(all),
+            each: FlowLimit::of(half_of_each, hasher.clone()),
+        }
+    }
+
+    /// Who has had its share takes nothing from that of all.
+    fn allow(&mut self, source: IpAddr, now: Time) -> bool {
+        self.each.allow(source, now) && self.all.allow(now)
+    }
+}
+
 /// One worker's limits. Each kind has a bucket of its own, so that a flood of one does not take routing
 /// protocols or neighbours from the kernel.
+///
+/// Anybody can send to a port of BGP. So what no router has passed on (TTL 255, as RFC 5082 and RFC 5881 section 5
+/// ask for; groups) is apart from what a neighbour's address has sent, and that from all others.
 #[derive(Debug)]
 pub(super) struct Policer {
-    pings: ErrorLimit,
-    pings_by_source: FlowLimit,
+    pings: OfSources,
     neighbours: ErrorLimit,
-    routing: ErrorLimit,
-    others: ErrorLimit,
-    others_by_source: FlowLimit,
+    routing_of_link: ErrorLimit,
+    routing_of_neighbours: OfSources,
+    routing_from_afar: OfSources,
+    others: OfSources,
 }
 
 impl Policer {
     pub(super) fn new(hasher: &RandomState) -> Self {
         Self {
-            pings: ErrorLimit::new(PINGS),
-            pings_by_source: FlowLimit::of(PINGS_OF_SOURCE, hasher.clone()),
+            pings: OfSources::new(PINGS, PINGS_OF_SOURCE, hasher),
             neighbours: ErrorLimit::new(NEIGHBOURS),
-            routing: ErrorLimit::new(ROUTING),
-            others: ErrorLimit::new(OTHERS),
-            others_by_source: FlowLimit::of(OTHERS_OF_SOURCE, hasher.clone()),
+            routing_of_link: ErrorLimit::new(ROUTING),
+            routing_of_neighbours: OfSources::new(ROUTING, ROUTING_OF_SOURCE, hasher),
+            routing_from_afar: OfSources::new(ROUTING, ROUTING_OF_SOURCE, hasher),
+            others: OfSources::new(OTHERS, OTHERS_OF_SOURCE, hasher),
         }
     }
 
-    /// Whether the ping is answered. Who has had its share takes nothing from that of all.
+    /// Whether the ping is answered.
     pub(super) fn may_answer(&mut self, ping: &Packet, now: Time) -> bool {
-        self.pings_by_source.allow(ping.addresses.source(), now) && self.pings.allow(now)
+        self.pings.allow(ping.addresses.source(), now)
     }
 }
 
 impl<P: Pool> Engine<P> {
-    /// Whether the kernel gets the frame.
+    /// Whether the kernel gets the frame, which came by `port`.
     #[cold]
-    pub(super) fn may_punt(&mut self, frame: &[u8], now: Time) -> bool {
+    pub(super) fn may_punt(
+        &mut self,
+        snapshot: &Snapshot,
+        port: PortId,
+        frame: &[u8],
+        now: Time,
+    ) -> bool {
         let policer = &mut self.policer;
         match parse(frame) {
-            Parse::Ip(packet) if is_of_routing(&packet) => policer.routing.allow(now),
-            Parse::Ip(packet) if is_of_link(&packet) => policer.neighbours.allow(now),
-            Parse::Ip(packet) => {
+            Parse::Ip(packet) if is_of_routing(&packet) => {
                 let source = packet.addresses.source();
-                policer.others_by_source.allow(source, now) && policer.others.allow(now)
+                if packet.ttl == 255 || is_of_link(&packet) {
+                    policer.routing_of_link.allow(now)
+                } else if is_on_link(snapshot, port, source) {
+                    policer.routing_of_neighbours.allow(source, now)
+                } else {
+                    policer.routing_from_afar.allow(source, now)
+                }
             }
+            Parse::Ip(packet) if is_of_link(&packet) => policer.neighbours.allow(now),
+            Parse::Ip(packet) => policer.others.allow(packet.addresses.source(), now),
             Parse::Arp { .. } | Parse::Other { .. } | Parse::Drop(_) => {
                 policer.neighbours.allow(now)
             }

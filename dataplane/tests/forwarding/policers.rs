@@ -133,3 +133,32 @@ fn a_storm_of_arp_leaves_routing_protocols_their_way() {
     assert_eq!(rig.all_drops(), [(DropReason::PuntLimited, 1000)]);
     finish(rig);
 }
+
+#[test]
+fn a_flood_at_the_port_of_bgp_cuts_no_neighbour_off() {
+    let mut rig = kernel();
+    let bgp = |source: &str| {
+        let segment = packet(source, WAN_ADDRESS).tcp(4000, 179).flags(SYN);
+        segment.mac(GATEWAY_MAC, WAN_MAC).build()
+    };
+    for number in 0..12_000_u32 {
+        let source = std::net::Ipv4Addr::from(0xc612_0000 + number).to_string();
+        rig.pass(WAN, &bgp(&source));
+    }
+    assert_eq!(rig.drops(DropReason::PuntLimited), 2000, "of all from afar");
+    for frame in of_routing() {
+        assert_eq!(passed(&mut rig, KERNEL, 20, &frame), 20, "{frame:02x?}");
+    }
+    // In the name of a neighbour, too: others are served, and what no router has passed on.
+    let sent = passed(&mut rig, KERNEL, 12_000, &bgp("192.0.2.254"));
+    assert_eq!(sent, 5000 - 2 * 20, "of one source");
+    assert_eq!(passed(&mut rig, KERNEL, 20, &bgp("192.0.2.253")), 20);
+    let bfd = packet("192.0.2.254", WAN_ADDRESS)
+        .ttl(255)
+        .udp(50_000, 3784);
+    let bfd = bfd.mac(GATEWAY_MAC, WAN_MAC).payload(&[0x20; 24]).build();
+    for frame in [&of_routing()[0], &of_routing()[1], &bfd] {
+        assert_eq!(passed(&mut rig, KERNEL, 20, frame), 20, "{frame:02x?}");
+    }
+    finish(rig);
+}
