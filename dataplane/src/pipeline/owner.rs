@@ -278,6 +278,9 @@ impl<P: Pool> Engine<P> {
             };
         }
         let to = visits.next(here, origin.hops)?;
+        if origin.hops == 0 && !self.searched.allow(*key, now) {
+            return Some(Action::Drop(DropReason::IcmpLimited));
+        }
         Some(Action::HandOver {
             to,
             lane: Lane::Search,

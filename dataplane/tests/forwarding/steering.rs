@@ -115,6 +115,32 @@ fn an_error_goes_to_the_owner_of_the_flow_that_it_quotes() {
 }
 
 #[test]
+fn errors_about_one_flow_are_searched_for_so_many_times_a_second() {
+    for steered in [false, true] {
+        let mut rig = if steered {
+            Rig::steered(8, &nat())
+        } else {
+            Rig::new(8, &nat())
+        };
+        let seen = packet(VIP, CLIENT).udp(53, 9).build_datagram();
+        let error = from_wan(CLIENT, VIP).icmp_error(3, 4, 1400, &seen).build();
+        for worker in 0..8 {
+            for _ in 0..1000 {
+                assert_eq!(rig.pass_on(worker, WAN, &error), []);
+            }
+        }
+        assert_eq!(rig.handed_over(), 7 * 32);
+        assert_eq!(rig.drops(DropReason::IcmpLimited), 7 * (1000 - 32));
+        // Others still find theirs.
+        let seen = packet(VIP, CLIENT).udp(53, 10).build_datagram();
+        let error = from_wan(CLIENT, VIP).icmp_error(3, 4, 1400, &seen).build();
+        (0..8).for_each(|worker| drop(rig.pass_on(worker, WAN, &error)));
+        assert_eq!(rig.handed_over(), 7 * 33);
+        finish(rig);
+    }
+}
+
+#[test]
 fn errors_about_requests_and_outer_packets_go_to_the_owner_too() {
     let mut rig = Rig::steered(8, &nat());
     for port in 4000..4030 {
