@@ -267,5 +267,13 @@ pub fn is_plain(packet: &Packet) -> bool {
         && header_bytes >= ipv4::HEADER_BYTES
 }
 
+/// The same for any NIC: some do not look behind IPv4's options, so that anybody could have such packets come
+/// by other queues.
+#[must_use]
+pub fn is_certainly_plain(packet: &Packet) -> bool {
+    let header_bytes = usize::from(packet.l4 - packet.l3);
+    is_plain(packet) && (packet.addresses.is_v6() || header_bytes == ipv4::HEADER_BYTES)
+}
+
 #[cfg(test)]
 mod tests;

@@ -333,7 +333,8 @@ impl<P: Pool> Engine<P> {
         else {
             return;
         };
-        let came_here = origin.hops == 0 && origin.cut.is_none() && steering::is_plain(packet);
+        let came_here =
+            origin.hops == 0 && origin.cut.is_none() && steering::is_certainly_plain(packet);
         let Some(port) = self.stats.ports.get(usize::from(origin.port.0)) else {
             return;
         };
