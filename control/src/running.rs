@@ -241,14 +241,23 @@ impl Running {
         changed
     }
 
-    /// Puts another device in the place of a port's, which is returned.
+    /// Puts another device in the place of a port's, which is returned. `steered` says whether it puts flows on the
+    /// queues that it was told; if it does not, the port is relied on no longer.
     pub fn replace_device(
         &mut self,
         place: usize,
         device: Box<dyn Device>,
+        steered: bool,
     ) -> Option<Box<dyn Device>> {
-        let former = self.parts.devices.get_mut(place)?;
-        Some(std::mem::replace(former, device))
+        let former = std::mem::replace(self.parts.devices.get_mut(place)?, device);
+        if let Some(port) = self.parts.ports.get_mut(place)
+            && port.steered
+            && !steered
+        {
+            port.steered = false;
+            self.change_ports();
+        }
+        Some(former)
     }
 
     /// Takes what workers have seen and people should know; to be called once a second or so.
@@ -446,17 +455,19 @@ impl Running {
             }
         }
         if !lost.is_empty() {
-            let delta = Delta {
-                network: Some(compile::network(
-                    &self.parts.ports,
-                    self.parts.loaded.valid.reload(),
-                )),
-                now: self.now(),
-                ..Delta::default()
-            };
-            self.change(&delta);
+            self.change_ports();
         }
         lost
+    }
+
+    /// Puts in force what is known of the ports.
+    fn change_ports(&mut self) {
+        let network = compile::network(&self.parts.ports, self.parts.loaded.valid.reload());
+        self.change(&Delta {
+            network: Some(network),
+            now: self.now(),
+            ..Delta::default()
+        });
     }
 
     fn outcome(&self, result: ReloadResult, diagnostics: &Diagnostics) -> Reload {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use plimsoll_dataplane::io::PortQueues;
-use plimsoll_dataplane::steering::KEY_BYTES;
+use plimsoll_dataplane::steering::{KEY_BYTES, Steering};
 
 use crate::device;
 use crate::eal::Eal;
@@ -51,6 +51,9 @@ pub struct PortConfig {
     pub promiscuous: bool,
     /// The key that flows are to be hashed by; the driver's own if it takes none.
     pub hash_key: Option<[u8; KEY_BYTES]>,
+    /// How flows are to be spread over the queues (see [`Port::steer_by`]); by the driver's own redirection table if
+    /// that is not known yet.
+    pub steering: Option<Arc<Steering>>,
     /// Have the receive queues tell when frames come, where the driver can (see [`RxQueue::interrupt`]).
     pub interrupts: bool,
 }
@@ -70,6 +73,7 @@ impl PortConfig {
             mac: None,
             promiscuous: false,
             hash_key: None,
+            steering: None,
             interrupts: false,
         }
     }
@@ -134,6 +138,7 @@ pub struct Port {
     hashed: Option<Hashed>,
     /// Of its redirection table.
     entries: u16,
+    is_steered: bool,
 }
 
 /// Frames that a port's queues have dropped themselves.
@@ -227,7 +232,7 @@ impl Port {
             })
             .collect();
         let name = config.name.clone();
-        let port = Self {
+        let mut port = Self {
             device,
             name,
             driver,
@@ -239,7 +244,11 @@ impl Port {
             counts,
             hashed,
             entries: info.queue_entries,
+            is_steered: false,
         };
+        if let Some(steering) = &config.steering {
+            port.steer_by(steering);
+        }
         Ok((port, queues))
     }
 

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+use std::sync::Arc;
 use std::thread;
 
 use plimsoll_dataplane::io::{HEADROOM_BYTES, PacketBuf, Pool, RxQueue as _, TxQueue as _};
@@ -32,6 +33,7 @@ fn buffers_have_one_owner_and_go_back_to_their_pool() {
     frames_are_received_and_sent_on_two_threads(&eal, &pool);
     the_last_burst_is_kept_for_the_message_of_a_crash(&eal, &pool);
     a_port_takes_a_key_and_a_redirection_table_and_tells_them(&eal, &pool);
+    a_port_that_is_opened_again_spreads_flows_as_before(&eal, &pool);
     assert_eq!(pool.in_use(), 0, "a buffer got lost");
     assert_eq!(eal.take_messages(), Vec::<String>::new(), "DPDK complains");
 }
@@ -114,6 +116,37 @@ fn a_port_takes_a_key_and_a_redirection_table_and_tells_them(eal: &Eal, pool: &M
     };
     let (port, _queues) = Port::open(eal, &config, pool).unwrap();
     assert_eq!(port.hashed(), None);
+}
+
+fn a_port_that_is_opened_again_spreads_flows_as_before(eal: &Eal, pool: &Mempool) {
+    let key = [0x5a; 40];
+    let config = PortConfig {
+        queues: 3,
+        hash_key: Some(key),
+        ..PortConfig::new("hashing", "net_null7")
+    };
+    let (mut first, _queues) = Port::open(eal, &config, pool).unwrap();
+    assert!(!first.is_steered(), "by nobody yet");
+    let steering = Arc::new(Steering::new(key, first.hashed().unwrap().ports, 3));
+    assert!(first.steer_by(&steering) && first.is_steered());
+    let own = first.queue_entries().unwrap();
+    let again = |config: &PortConfig| {
+        let config = PortConfig {
+            device: device::again(&config.device, 1),
+            steering: Some(Arc::clone(&steering)),
+            ..config.clone()
+        };
+        let (port, _queues) = Port::open(eal, &config, pool).unwrap();
+        (port.is_steered(), port.queue_entries().unwrap())
+    };
+    assert_eq!(again(&config), (true, own.clone()));
+    // What comes back with another key hashes otherwise, whatever its table says.
+    let other = PortConfig {
+        hash_key: Some([1; 40]),
+        ..config
+    };
+    assert!(!again(&other).0);
+    assert_ne!(again(&other).1, own, "it is not told for nothing");
 }
 
 /// The same operations on a buffer and on a plain vector with as much room give the same bytes.

@@ -121,7 +121,10 @@ impl Hardware {
             spec.mtu = port.mtu();
         }
         start.ports.iter().for_each(tell_rule);
-        let steering = steer(&opened, &mut specs, hash_key, workers);
+        let steering = steer(&mut opened, &mut specs, hash_key, workers);
+        for config in &mut configs {
+            config.steering.clone_from(&steering);
+        }
         for spec in &mut specs {
             if matches!(spec.role, PortRole::Kernel { .. }) {
                 let config = PortConfig {
@@ -185,16 +188,13 @@ fn tell_rule(port: &ValidPort) {
 
 /// Has the ports that can be told spread flows over the workers in one way, and notes which do.
 fn steer(
-    opened: &[(Port, Queues)],
+    opened: &mut [(Port, Queues)],
     specs: &mut [PortSpec],
     key: [u8; KEY_BYTES],
     workers: u16,
 ) -> Option<Arc<Steering>> {
-    let can = |port: &Port| {
-        let hashed = port.hashed();
-        hashed.is_some_and(|it| it.is_by(&key) && it.addresses && it.ports.tcp && it.ports.udp)
-    };
-    let hashed = opened.iter().filter(|(port, _)| workers > 1 && can(port));
+    let can = |port: &Port| workers > 1 && port.can_steer_by(&key);
+    let hashed = opened.iter().filter(|(port, _)| can(port));
     let mut hashed = hashed.filter_map(|(port, _)| port.hashed()).peekable();
     hashed.peek()?;
     // One rule for all of them, since a flow's owner must not depend on where its packets come in.
@@ -203,8 +203,8 @@ fn steer(
         ..HashedPorts::default()
     };
     let steering = Steering::new(key, ports, usize::from(workers));
-    for ((port, _), spec) in opened.iter().zip(specs) {
-        spec.steered = can(port) && port.spread_over(steering.queues());
+    for ((port, _), spec) in opened.iter_mut().zip(specs) {
+        spec.steered = port.steer_by(&steering);
         if spec.steered {
             info!(
                 port = port.name(),

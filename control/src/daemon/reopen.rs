@@ -99,7 +99,15 @@ impl<'a> Reopening<'a> {
                     for (mailbox, queues) in mailboxes.iter().zip(queues) {
                         mailbox.put(port, queues);
                     }
-                    let device = running.replace_device(usize::from(place), Box::new(opened));
+                    let steered = opened.is_steered();
+                    if device.is_some_and(|(port, _)| port.steered) && !steered {
+                        warn!(
+                            port = config.name,
+                            "the port no longer spreads flows as it is told: flows are spread as if nothing were known of it"
+                        );
+                    }
+                    let device =
+                        running.replace_device(usize::from(place), Box::new(opened), steered);
                     state.put_in_force(device);
                 }
                 Err(error) => state.tell(&config.name, &error.to_string()),

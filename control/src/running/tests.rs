@@ -269,14 +269,29 @@ fn workers_are_told_of_links_until_they_know() {
 }
 
 #[test]
+fn a_port_that_comes_back_unsteered_is_no_longer_relied_on() {
+    let (mut running, _file) = running();
+    running.parts.ports[0].steered = true;
+    running.change_ports();
+    let generation = running.snapshot().generation;
+    let mut replace = |place, steered| {
+        let device = Box::new(NoDevice(Arc::default()));
+        assert!(running.replace_device(place, device, steered).is_some());
+        let snapshot = running.snapshot();
+        (snapshot.ports[0].steered, snapshot.generation - generation)
+    };
+    assert_eq!(replace(0, true), (true, 0));
+    assert_eq!(replace(1, false), (true, 0), "it never was");
+    assert_eq!(replace(0, false), (false, 1));
+    // It was found out, and its driver may say what it likes.
+    assert_eq!(replace(0, true), (false, 1));
+}
+
+#[test]
 fn a_port_that_puts_packets_elsewhere_than_it_said_is_no_longer_relied_on() {
     let (mut running, _file) = running();
     running.parts.ports[0].steered = true;
-    let network = compile::network(&running.parts.ports, running.parts.loaded.valid.reload());
-    running.change(&Delta {
-        network: Some(network),
-        ..Delta::default()
-    });
+    running.change_ports();
     let stats = Arc::clone(&running.parts.workers[0].stats);
     let steered = |running: &Running| running.snapshot().ports[0].steered;
     stats.ports[0].placed.add(1000);
