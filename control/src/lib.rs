@@ -9,6 +9,7 @@ pub mod config;
 pub mod daemon;
 pub mod import;
 pub mod incidents;
+mod links;
 pub mod memory;
 pub mod metrics;
 pub mod output_file;

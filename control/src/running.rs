@@ -24,6 +24,7 @@ use crate::changes::{self, Changes, Difference};
 use crate::compile;
 use crate::config::{self, Diagnostics, Loaded};
 use crate::incidents::{News, Unreachable, Watch};
+use crate::links::Links;
 use crate::rate::Rates;
 use crate::report::{Reload, ReloadResult};
 
@@ -104,10 +105,7 @@ const MOST_MISPLACED: u64 = 8;
 #[derive(Debug)]
 pub struct Running {
     parts: Parts,
-    /// Whether each port had a link when that was last known.
-    links: Vec<bool>,
-    /// The same as all workers have been told; they begin with all links up.
-    told_links: Vec<bool>,
+    links: Links,
     /// What workers have seen and people should know.
     watch: Watch,
     /// VIPs that are still to be announced.
@@ -166,8 +164,7 @@ impl Running {
         let links = parts.devices.iter();
         let links = links.map(|device| device.link().unwrap_or(false));
         Self {
-            links: links.collect(),
-            told_links: vec![true; parts.devices.len()],
+            links: Links::new(links.collect()),
             parts,
             watch: Watch::default(),
             announcements: Vec::new(),
@@ -205,40 +202,18 @@ impl Running {
     /// Whether each port had a link when [`Self::look_at_links`] last knew, in the order of the ports.
     #[must_use]
     pub fn links(&self) -> &[bool] {
-        &self.links
+        self.links.up()
     }
 
     /// Asks the ports for their links, and tells the workers what they do not know; to be called once a second or so.
     /// Returns those that changed, by their places. A port that cannot tell at present stays as it was.
     pub fn look_at_links(&mut self) -> Vec<usize> {
-        let mut changed = Vec::new();
-        let known = self.links.iter_mut().zip(&mut self.told_links);
-        for ((place, device), (was_up, told)) in self.parts.devices.iter().enumerate().zip(known) {
-            let Some(up) = device.link() else { continue };
-            if std::mem::replace(was_up, up) != up {
-                changed.push(place);
-            }
-            if *told == up {
-                continue;
-            }
-            let port = PortId(u16::try_from(place).unwrap_or(u16::MAX));
-            let tell = |worker: &WorkerHandle| {
-                let command = Command::Link { port, up };
-                worker.commands.push(command).is_ok()
-            };
-            // If one's queue is full, all are told once more the next time.
-            if self
-                .parts
-                .workers
-                .iter()
-                .filter(|worker| !tell(worker))
-                .count()
-                == 0
-            {
-                *told = up;
-            }
-        }
-        changed
+        let devices = self.parts.devices.iter();
+        let workers = self.parts.workers.iter();
+        self.links.look(
+            devices.map(|device| device.link()),
+            workers.map(|worker| &worker.commands),
+        )
     }
 
     /// Puts another device in the place of a port's, which is returned. `steered` says whether it puts flows on the

@@ -338,7 +338,7 @@ fn a_worker_that_lags_loses_what_its_queue_has_no_room_for_and_goes_on() {
     assert_eq!(sent[100..400], [900; 300]);
     assert_eq!(sent[400..], Vec::from_iter(900..1000));
     // A fault that outlasts the frames is waited for.
-    let report = bench.report("--lag 0=0.999..5 --link-down eth1=4..7");
+    let report = bench.report("--lag 0=0.999..4.5 --link-down eth1=4.1..7");
     assert_eq!(count(&report, "forwarded"), 1000);
     assert_eq!(bench.sent("eth1")[999], 7000);
 }
@@ -372,6 +372,34 @@ fn a_link_that_is_down_keeps_what_is_queued_and_lets_nothing_in() {
     let sent = bench.sent("eth1");
     assert_eq!((sent[99], sent[100], sent[1635]), (9, 190, 190));
     assert_eq!(sent.len(), 100 + 512 + 1024 + 100);
+}
+
+#[test]
+fn workers_are_told_of_a_link_that_is_down_as_by_the_daemon() {
+    let frames: Vec<_> = (0..4000).map(|n| (u64::from(n) * 1000, query(n))).collect();
+    let bench = Bench::new(&frames, &[]);
+    for workers in [1, 2] {
+        let run = |faults: &str| bench.report(&format!("--workers {workers}{faults}"));
+        // Known at the second's end: what came until then waits, and none of it that found no room in the device's queue
+        // is sent when the link is back.
+        let report = run(" --link-down eth1=0.2..2.5");
+        assert_eq!(drops(&report, "link_down"), 2000);
+        let given_up = 800_usize.saturating_sub(512 * workers);
+        assert_eq!(count(&report, "not_sent"), given_up as u64);
+        assert_eq!(count(&report, "forwarded"), 2000);
+        let sent = bench.sent("eth1");
+        assert_eq!(sent.len(), 2000 - given_up);
+        let late = sent.iter().filter(|at| **at == 2500).count();
+        assert_eq!(late, 800 - given_up);
+        // One that is down from the start is known to be.
+        let report = run(" --link-down eth1=0..0.7");
+        assert_eq!(drops(&report, "link_down"), 1000);
+        assert_eq!(count(&report, "not_sent"), 0);
+        // Nobody sees a link that is back in time.
+        let report = run(" --link-down eth1=1.1..1.9");
+        assert_eq!(drops(&report, "link_down"), 0);
+        assert_eq!(count(&report, "forwarded"), 4000);
+    }
 }
 
 #[test]

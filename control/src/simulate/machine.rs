@@ -25,11 +25,14 @@ use super::output::Output;
 use super::{Counts, Faults, SimulateError};
 use crate::config::ValidConfig;
 use crate::config::valid::Port;
+use crate::links::Links;
 use crate::{compile, report};
 
 /// After a silence this long, the workers are polled once before anything arrives, as they would
 /// have been all the time.
 const SILENCE_MS: u64 = 50;
+/// How often the daemon's control thread asks the ports for their links.
+const ROUND_MS: u64 = 1000;
 /// The clock stops here, far from where times overflow.
 const LAST_MS: u64 = 1 << 62;
 /// The keys of all tables: the same in every run, so that runs can be compared.
@@ -58,6 +61,8 @@ pub(super) struct Machine {
     now_ms: u64,
     /// When the link of each configured port is down.
     links: Vec<Outages>,
+    /// What the workers have been told of that.
+    known_links: Links,
     /// If the ports take time to send: the millisecond whose frames are sent last.
     sent_ms: Option<u64>,
 }
@@ -130,7 +135,7 @@ impl Machine {
             })
             .collect();
         let names = config.start().ports.iter().map(|port| &port.name);
-        let machine = Self {
+        let mut machine = Self {
             builder,
             publisher,
             ports,
@@ -141,9 +146,15 @@ impl Machine {
             links: names
                 .map(|name| Outages::of(&faults.links_down, name))
                 .collect(),
+            known_links: Links::new(vec![true; macs.len()]),
             sent_ms: faults.tx_queue.map(|_| 0),
         };
         machine.set_links();
+        // What is so at the start is known before the first frame.
+        let polling = machine.places.iter_mut();
+        for place in polling.filter(|place| !place.lags.contains(0)) {
+            place.worker.poll(Time::default());
+        }
         machine
     }
 
@@ -272,9 +283,14 @@ impl Machine {
         let faults = lags.chain(&self.links);
         let faults = faults.filter_map(|outages| outages.next_change(self.now_ms));
         let sending = self.is_sending().then_some(self.now_ms + 1);
+        let round = self.known_links.differ(self.links_up()).then(|| {
+            let next = self.now_ms / ROUND_MS + 1;
+            next * ROUND_MS
+        });
         faults
             .chain(due)
             .chain(sending)
+            .chain(round)
             .filter(|at| *at <= until)
             .min()
     }
@@ -285,12 +301,24 @@ impl Machine {
         self.sent_ms.is_some() && wires.any(|wire| wire.queued() > 0 && !wire.is_down())
     }
 
-    /// Takes links down and brings them back as the time has come.
-    fn set_links(&self) {
+    /// Whether each configured port has a link now.
+    fn links_up(&self) -> impl Iterator<Item = bool> {
+        let links = self.links.iter();
+        links.map(|link| !link.contains(self.now_ms))
+    }
+
+    /// Takes links down and brings them back as the time has come, and tells the workers when the daemon's control thread
+    /// would see it.
+    fn set_links(&mut self) {
         for place in &self.places {
-            for (wire, link) in place.wires.iter().zip(&self.links) {
-                wire.set_down(link.contains(self.now_ms));
+            for (wire, up) in place.wires.iter().zip(self.links_up()) {
+                wire.set_down(!up);
             }
+        }
+        if self.now_ms.is_multiple_of(ROUND_MS) {
+            let up: Vec<bool> = self.links_up().collect();
+            let workers = self.places.iter().map(|place| &place.commands);
+            self.known_links.look(up.into_iter().map(Some), workers);
         }
     }
 
