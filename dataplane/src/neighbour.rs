@@ -17,6 +17,8 @@ const CAPACITY: usize = 4096;
 const QUEUE: usize = 64;
 /// Packets that wait for all neighbours at most.
 const WAITING: usize = 1024;
+/// Between two neighbours that are asked for although no more packets may wait.
+const ASK_ANYWAY_MS: u64 = 1;
 /// Questions before a neighbour counts as unreachable (RFC 4861: `MAX_MULTICAST_SOLICIT`).
 const TRIES: u8 = 3;
 /// Between questions (RFC 4861: `RETRANS_TIMER`).
@@ -161,6 +163,8 @@ pub struct Neighbours<B> {
     hand: usize,
     /// Until when no search of the whole table is worth while.
     barren_until: Time,
+    /// When the next neighbour may be asked for although no more packets may wait.
+    ask_anyway_at: Time,
     /// No entry is due earlier, unless a scan is under way.
     next_due: Time,
     /// The earliest due time that the scan under way has seen.
@@ -182,6 +186,7 @@ impl<B> Neighbours<B> {
             cursor: 0,
             hand: 0,
             barren_until: Time::default(),
+            ask_anyway_at: Time::default(),
             next_due: NEVER,
             scan_due: NEVER,
             changes: 0,
@@ -221,7 +226,8 @@ impl<B> Neighbours<B> {
         }
     }
 
-    /// Lets `packet` wait until the neighbour answers.
+    /// Lets `packet` wait until the neighbour answers. Whoever has many absent neighbours asked for can have all
+    /// room for packets taken, but not keep others from being asked for: their next packets find a MAC.
     ///
     /// # Errors
     /// The packet and the reason to drop it.
@@ -232,12 +238,17 @@ impl<B> Neighbours<B> {
         packet: B,
         now: Time,
     ) -> Result<(), (B, DropReason)> {
-        if self.waiting >= WAITING {
-            return Err((packet, DropReason::NeighbourQueueFull));
-        }
+        let is_full = self.waiting >= WAITING;
         let slot = match self.index.get(&(port, address)) {
             Some(slot) => *slot,
+            None if is_full && now < self.ask_anyway_at => {
+                return Err((packet, DropReason::NeighbourQueueFull));
+            }
             None => match self.add(port, address, true, now) {
+                Some(slot) if is_full => {
+                    self.ask_anyway_at = now.plus_ms(ASK_ANYWAY_MS);
+                    slot
+                }
                 Some(slot) => slot,
                 None => return Err((packet, DropReason::NeighbourQueueFull)),
             },
@@ -248,19 +259,22 @@ impl<B> Neighbours<B> {
         if entry.state == State::Failed {
             return Err((packet, DropReason::NeighbourUnreachable));
         }
-        if entry.waiting.len() >= QUEUE {
-            return Err((packet, DropReason::NeighbourQueueFull));
-        }
-        entry.waiting.push(packet);
         entry.used_at = Some(now);
-        self.waiting += 1;
+        let waits = !is_full && entry.waiting.len() < QUEUE;
+        let outcome = if waits {
+            entry.waiting.push(packet);
+            self.waiting += 1;
+            Ok(())
+        } else {
+            Err((packet, DropReason::NeighbourQueueFull))
+        };
         if entry.state == State::Awaited {
             // The other worker's answer may never come here.
             entry.state = State::Incomplete { tries: 0 };
             entry.due_at = now;
             self.wake(now);
         }
-        Ok(())
+        outcome
     }
 
     /// Another worker asks for `address`: it is told the answer if that comes here.

@@ -155,6 +155,30 @@ fn no_more_than_a_queueful_waits_for_one_neighbour() {
 }
 
 #[test]
+fn packets_for_absent_neighbours_keep_no_real_server_from_being_asked_for() {
+    let mut rig = Rig::new(1, &strangers(direct()));
+    // Pings in the names of hosts on the link that are not there.
+    for _ in 0..2 {
+        for host in (2..250).cycle().take(1000) {
+            let source = format!("192.0.2.{host}");
+            rig.pass(WAN, &from_wan(&source, VIP).echo_request(1, 1).build());
+        }
+        rig.wait_ms(500);
+    }
+    assert_eq!(rig.waiting(), 1024, "there is no room for more");
+    let ask = arp::Packet::request(LAN_MAC, v4(LAN_ADDRESS), v4(REALS[0]));
+    let ask = (LAN, arp_frame(Mac::BROADCAST, &ask));
+    let sent = rig.pass(WAN, &syn(from_wan(CLIENT, VIP)));
+    assert!(sent.contains(&ask), "{sent:02x?}");
+    let answer = arp_reply(mac_of(REALS[0]), REALS[0], LAN_MAC, LAN_ADDRESS);
+    rig.pass(LAN, &answer);
+    let expected = (LAN, syn(to_lan(REALS[0], CLIENT, VIP)));
+    let sent = rig.pass(WAN, &syn(from_wan(CLIENT, VIP)));
+    assert!(sent.contains(&expected), "{sent:02x?}");
+    finish(rig);
+}
+
+#[test]
 fn a_gratuitous_arp_moves_a_known_neighbour_and_enters_no_stranger() {
     let mut rig = Rig::new(1, &strangers(direct()));
     rig.pass(WAN, &syn(from_wan(CLIENT, VIP)));
