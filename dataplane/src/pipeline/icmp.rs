@@ -102,7 +102,7 @@ impl<P: Pool> Engine<P> {
         if !is_icmp_checksum_valid(frame.bytes(), packet) {
             return Action::Drop(DropReason::IcmpInvalid);
         }
-        if !self.policer.may_answer(packet, now) {
+        if !self.policer.may_answer(snapshot, origin.port, packet, now) {
             return Action::Drop(DropReason::EchoLimited);
         }
         let Some(packet) = &strip(frame, packet) else {

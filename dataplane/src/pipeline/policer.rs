@@ -8,6 +8,7 @@ use ahash::RandomState;
 use super::Engine;
 use super::limit::{ErrorLimit, FlowLimit};
 use super::local::is_on_link;
+use crate::flow::Address as _;
 use crate::io::Pool;
 use crate::parse::{Addresses, Packet, Parse, parse};
 use crate::snapshot::Snapshot;
@@ -87,9 +88,15 @@ impl Policer {
         }
     }
 
-    /// Whether the ping is answered.
-    pub(super) fn may_answer(&mut self, ping: &Packet, now: Time) -> bool {
-        self.pings.allow(ping.addresses.source(), now)
+    /// Whether the ping is answered, which came by `port`.
+    pub(super) fn may_answer(
+        &mut self,
+        snapshot: &Snapshot,
+        port: PortId,
+        ping: &Packet,
+        now: Time,
+    ) -> bool {
+        self.pings.allow(source_of(snapshot, port, ping), now)
     }
 }
 
@@ -106,21 +113,36 @@ impl<P: Pool> Engine<P> {
         let policer = &mut self.policer;
         match parse(frame) {
             Parse::Ip(packet) if is_of_routing(&packet) => {
-                let source = packet.addresses.source();
+                let source = source_of(snapshot, port, &packet);
                 if packet.ttl == 255 || is_of_link(&packet) {
                     policer.routing_of_link.allow(now)
-                } else if is_on_link(snapshot, port, source) {
+                } else if is_on_link(snapshot, port, packet.addresses.source()) {
                     policer.routing_of_neighbours.allow(source, now)
                 } else {
                     policer.routing_from_afar.allow(source, now)
                 }
             }
             Parse::Ip(packet) if is_of_link(&packet) => policer.neighbours.allow(now),
-            Parse::Ip(packet) => policer.others.allow(packet.addresses.source(), now),
+            Parse::Ip(packet) => {
+                let source = source_of(snapshot, port, &packet);
+                policer.others.allow(source, now)
+            }
             Parse::Arp { .. } | Parse::Other { .. } | Parse::Drop(_) => {
                 policer.neighbours.allow(now)
             }
         }
+    }
+}
+
+/// Whom the limit of one source is for: beyond the link everybody in a /64, since one host there may use all of its
+/// addresses (RFC 4291 section 2.5.4).
+fn source_of(snapshot: &Snapshot, port: PortId, packet: &Packet) -> IpAddr {
+    let source = packet.addresses.source();
+    match packet.addresses {
+        Addresses::V6 {
+            source: address, ..
+        } if !is_on_link(snapshot, port, source) => address.network(64).into(),
+        Addresses::V4 { .. } | Addresses::V6 { .. } => source,
     }
 }
 

@@ -24,7 +24,7 @@ fn one_source_is_answered_so_many_pings_and_takes_none_from_others() {
     for (clients, vip) in [
         ([CLIENT, "198.51.100.8"], VIP),
         ([CLIENT, "198.51.100.8"], WAN_ADDRESS),
-        ([CLIENT6, "2001:db8:c::8"], VIP6),
+        ([CLIENT6, "2001:db8:d::8"], VIP6),
     ] {
         let mut rig = Rig::new(1, &direct());
         let [flood, other] = clients.map(|client| from_wan(client, vip).echo_request(1, 1).build());
@@ -33,6 +33,27 @@ fn one_source_is_answered_so_many_pings_and_takes_none_from_others() {
         assert_eq!(rig.all_drops(), [(DropReason::EchoLimited, 68)]);
         rig.wait_ms(1_000);
         assert_eq!(passed(&mut rig, WAN, 100, &flood), 32);
+        finish(rig);
+    }
+}
+
+#[test]
+fn a_host_with_many_ipv6_addresses_is_one_source_unless_it_is_a_neighbour() {
+    let mut rig = Rig::new(1, &direct());
+    let mut answered = 0;
+    for host in 0x100..0x200 {
+        let ping = from_wan(&format!("2001:db8:c::{host:x}"), VIP6).echo_request(1, 1);
+        answered += rig.pass(WAN, &ping.build()).len();
+    }
+    assert_eq!(answered, 32);
+    finish(rig);
+    for (network, most) in [("2001:db8:c", 2000), ("2001:db8:1", 3 * 1500)] {
+        let mut rig = kernel();
+        let sent = (0x100..0x103).map(|host| {
+            let flood = from_wan(&format!("{network}::{host:x}"), WAN_ADDRESS6).udp(4000, 9);
+            passed(&mut rig, KERNEL, 1500, &flood.build())
+        });
+        assert_eq!(sent.sum::<usize>(), most, "{network}");
         finish(rig);
     }
 }
