@@ -43,10 +43,10 @@ pub fn drop_capabilities_of_other_threads() -> io::Result<()> {
     // The last of the real-time signals; `net_tap` takes the first that is free.
     let signal = libc::SIGRTMAX();
     let before = replace_action(signal, &action())?;
-    let told = tell_others(signal);
-    let outcome = told.and_then(wait_for);
-    replace_action(signal, &before)?;
-    outcome
+    // A thread that has been told and has not answered yet still will. By the signal's usual action, that would end
+    // the process; so this one stays where anything went wrong.
+    tell_others(signal).and_then(wait_for)?;
+    replace_action(signal, &before).map(drop)
 }
 
 /// What a thread does when it is told.
