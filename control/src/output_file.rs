@@ -73,20 +73,30 @@ impl OutputFile {
     /// # Errors
     /// When it cannot be written, or not in its folder.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let path = destination(path);
-        let there = path.metadata();
-        if there.as_ref().is_ok_and(|there| !there.is_file()) {
-            let file = File::options().write(true).open(&path)?;
+        // The system decides whether links are followed: not others' in a folder like /tmp, where that is protected.
+        let there = match path.metadata() {
+            Ok(there) => Some(there),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if there.as_ref().is_some_and(|there| !there.is_file()) {
+            let file = File::options().write(true).open(path)?;
             return Ok(Self {
                 writer: BufWriter::new(file),
                 moved: None,
             });
         }
-        let mode = there.map_or(0o666, |there| there.permissions().mode() & 0o7777);
+        let path = destination(path);
+        let mode = there.map(|there| there.permissions().mode() & 0o7777);
         let temporary = tempfile::Builder::new()
             .prefix(".plimsoll-")
-            .permissions(fs::Permissions::from_mode(mode))
+            .permissions(fs::Permissions::from_mode(mode.unwrap_or(0o666)))
             .tempfile_in(folder_of(&path))?;
+        if let Some(mode) = mode {
+            // Whatever the umask leaves of it, which is for new files.
+            let mode = fs::Permissions::from_mode(mode);
+            temporary.as_file().set_permissions(mode)?;
+        }
         Ok(Self {
             writer: BufWriter::new(temporary.reopen()?),
             moved: Some((temporary, path)),
@@ -171,6 +181,27 @@ mod tests {
         let mode = path.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o640);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_everybody_may_write_stays_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "old").unwrap();
+        // More than the usual umask leaves.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        OutputFile::create(&path).unwrap().finish().unwrap();
+        let mode = path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o666);
+    }
+
+    #[test]
+    fn a_link_that_the_system_does_not_follow_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("round");
+        symlink("round", &path).unwrap();
+        assert!(OutputFile::create(&path).is_err());
+        assert!(path.is_symlink());
     }
 
     #[test]
