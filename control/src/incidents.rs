@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use plimsoll_dataplane::incident::{Incident, Incidents};
+use plimsoll_dataplane::incident::Incident;
 use plimsoll_dataplane::snapshot::id::PortId;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::Mac;
@@ -13,6 +13,12 @@ use plimsoll_dataplane::wire::Mac;
 const MOST: usize = 1024;
 /// News that are worth a line, in one round of the control thread.
 const MOST_NEWS: usize = 10;
+/// Lines in a row, if there were none for long, so that all neighbours behind one switch are named.
+const MOST_LINES: u64 = 60;
+/// How long it takes until one more is worth a line.
+const LINE_MS: u64 = 6_000;
+/// Between two lines about those that have none of their own.
+const MORE_MS: u64 = 60_000;
 /// A neighbour that packets wait for is given up every four seconds. After so long without that, none wait.
 const FORGET_MS: u64 = 30_000;
 
@@ -32,7 +38,7 @@ pub enum News {
     Unreachable(PortId, IpAddr),
     /// It answers again.
     Reachable(PortId, IpAddr),
-    /// Nothing was sent to it any more for a while; it has not answered.
+    /// No packet has waited for it any more for a while, nor has it answered one.
     Forgotten(PortId, IpAddr),
     /// Somebody else claims an address of ours.
     Conflict(PortId, IpAddr, Mac),
@@ -44,20 +50,48 @@ pub enum News {
 #[derive(Debug, Default)]
 pub struct Watch {
     unreachable: BTreeMap<(PortId, IpAddr), Unreachable>,
+    lines: Lines,
+}
+
+/// How many lines have been written, so that whoever has ever other neighbours asked for does not fill the log.
+#[derive(Debug, Default)]
+struct Lines {
+    /// Not yet earned back.
+    used: u64,
+    counted_at: Time,
+    /// News without a line that were not told of yet.
+    more: u64,
+    more_at: Option<Time>,
+}
+
+impl Lines {
+    /// Leaves those of `news` that are worth a line now.
+    fn limit(&mut self, news: &mut Vec<News>, now: Time) {
+        // A claimed address comes first, and seldom: whoever claims it may have the others asked for.
+        news.sort_by_key(|one| !matches!(one, News::Conflict(..)));
+        let earned = now.ms_since(self.counted_at) / LINE_MS;
+        self.counted_at = self.counted_at.plus_ms(earned * LINE_MS);
+        self.used = self.used.saturating_sub(earned);
+        let left = usize::try_from(MOST_LINES - self.used).unwrap_or(MOST_NEWS);
+        let most = left.min(MOST_NEWS);
+        self.more += news.len().saturating_sub(most) as u64;
+        news.truncate(most);
+        self.used += news.len() as u64;
+        let is_due = self.more_at.is_none_or(|at| now.ms_since(at) >= MORE_MS);
+        if self.more > 0 && is_due {
+            self.more_at = Some(now);
+            news.push(News::More(std::mem::take(&mut self.more)));
+        }
+    }
 }
 
 impl Watch {
-    /// Takes what the workers have seen since the last time.
-    pub fn look<'a>(
-        &mut self,
-        workers: impl Iterator<Item = &'a Incidents>,
-        now: Time,
-    ) -> Vec<News> {
+    /// Takes what the workers have seen since the last time, and says what of it, and of earlier news, is worth a line
+    /// now.
+    pub fn look(&mut self, incidents: impl Iterator<Item = Incident>, now: Time) -> Vec<News> {
         let mut news = Vec::new();
-        for worker in workers {
-            while let Some(incident) = worker.take() {
-                news.extend(self.hear(incident, now));
-            }
+        for incident in incidents {
+            news.extend(self.hear(incident, now));
         }
         self.unreachable.retain(|(port, address), one| {
             let stays = now.ms_since(one.last) < FORGET_MS;
@@ -66,10 +100,7 @@ impl Watch {
             }
             stays
         });
-        if let Some(more) = news.len().checked_sub(MOST_NEWS).filter(|more| *more > 0) {
-            news.truncate(MOST_NEWS);
-            news.push(News::More(more as u64));
-        }
+        self.lines.limit(&mut news, now);
         news
     }
 
@@ -155,6 +186,42 @@ mod tests {
         assert_eq!(hear(&mut watch, 39, &[]), []);
         let told = [News::Forgotten(PORT, address(1))];
         assert_eq!(hear(&mut watch, 40, &[]), told);
+    }
+
+    #[test]
+    fn a_claimed_address_is_told_however_many_neighbours_do_not_answer() {
+        let mut watch = Watch::default();
+        let (address, mac) = (address(9), Mac([2, 0, 0, 0, 0, 9]));
+        let conflict = Incident::AddressConflict {
+            port: PORT,
+            address,
+            mac,
+        };
+        let incidents = (100..200).map(lost).chain([conflict]);
+        let news = watch.look(incidents, Time::from_ms(0));
+        assert!(
+            news.contains(&News::Conflict(PORT, address, mac)),
+            "{news:?}"
+        );
+        assert_eq!(news.len(), MOST_NEWS + 1);
+    }
+
+    #[test]
+    fn who_has_ever_other_neighbours_asked_for_does_not_fill_the_log() {
+        let mut watch = Watch::default();
+        let (mut lines, mut more) = (0, 0);
+        for second in 0..3600_u32 {
+            let incidents = (0..100).map(|last| lost(100 * second + last));
+            let now = Time::from_ms(u64::from(second) * 1000);
+            for news in watch.look(incidents, now) {
+                lines += 1;
+                if let News::More(count) = news {
+                    more += count;
+                }
+            }
+        }
+        assert!(lines < 1000, "{lines} lines in an hour");
+        assert!(more > 300_000, "{more} others");
     }
 
     #[test]

@@ -239,7 +239,8 @@ impl Running {
     pub fn look_at_incidents(&mut self) -> Vec<News> {
         let now = self.now();
         let workers = self.parts.workers.iter();
-        let incidents = workers.map(|worker| &worker.stats.incidents);
+        let incidents =
+            workers.flat_map(|worker| std::iter::from_fn(|| worker.stats.incidents.take()));
         self.watch.look(incidents, now)
     }
 

@@ -145,7 +145,7 @@ fn log_news(running: &Running, news: &News) {
         News::Forgotten(port, address) => info!(
             port = running.port_name(port),
             %address,
-            "nothing is sent any more to the neighbour that did not answer"
+            "no packet waits any more for the neighbour that did not answer"
         ),
         News::Conflict(port, address, mac) => warn!(
             port = running.port_name(port),
