@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ahash::RandomState;
 use hashbrown::HashMap;
 
-use crate::flow::{V4, V6};
+use crate::flow::{Address as _, V4, V6};
 use crate::time::Time;
 use crate::verdict::DropReason;
 
@@ -20,7 +20,8 @@ use chain::{Chain, Link, Linked};
 const DATAGRAMS: usize = 1024;
 /// Bytes of all of them (Linux: `ipfrag_high_thresh`).
 const BYTES: usize = 4 << 20;
-/// The part of both that one source may have.
+/// The part of both that one source may have. Of IPv6 that is a /64, of which one host may use all addresses
+/// (RFC 4291 section 2.5.4).
 const SHARE: usize = 4;
 /// What a fragment takes besides its bytes, about.
 const OVERHEAD_BYTES: usize = 64;
@@ -128,7 +129,7 @@ impl DatagramKey {
     fn source(&self) -> IpAddr {
         match *self {
             Self::V4(source, ..) => source.into(),
-            Self::V6(source, ..) => source.into(),
+            Self::V6(source, ..) => source.network(64).into(),
         }
     }
 }

@@ -152,6 +152,21 @@ fn one_source_takes_a_share_and_not_the_place_of_others() {
 }
 
 #[test]
+fn all_ipv6_addresses_of_a_host_are_one_source() {
+    let mut table = table();
+    let now = Time::default();
+    let honest = DatagramKey::V6(V6([9, 9]), V6([2, 2]), 3);
+    table.add(honest, piece(b"aaaaaaaa", 0, true), now);
+    for host in 0..20_000 {
+        let key = DatagramKey::V6(V6([1, host]), V6([2, 2]), 3);
+        table.add(key, piece(b"aaaaaaaa", 0, true), now);
+    }
+    assert_eq!(table.index.len(), 1 + DATAGRAMS / SHARE);
+    let last = table.add(honest, piece(b"b", 8, false), now);
+    assert!(matches!(last, Outcome::Complete(_)), "{last:?}");
+}
+
+#[test]
 fn bytes_are_bounded_too() {
     let mut table = table();
     let now = Time::default();
