@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -18,7 +20,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -148,7 +150,6 @@ struct Connections {
 
 struct Connection {
     task: AbortHandle,
-    /// Held by every answer that is under way too.
     answers: Arc<Answers>,
 }
 
@@ -157,20 +158,41 @@ struct Answers {
     since: Instant,
     /// Milliseconds after that at which the last answer began.
     last_ms: AtomicU64,
+    progress: AtomicU8,
 }
+
+/// Everything that was asked is answered and written.
+const IDLE: u8 = 0;
+/// The last answer is being made.
+const MADE: u8 = 1;
+/// The last answer is made, and perhaps waits in the connection's buffer for its client.
+const UNWRITTEN: u8 = 2;
 
 impl Answers {
     fn new() -> Self {
         Self {
             since: Instant::now(),
             last_ms: AtomicU64::new(0),
+            progress: AtomicU8::new(IDLE),
         }
     }
 
-    fn begin(&self) {
+    fn begin(self: &Arc<Self>) -> Making {
         let passed = self.since.elapsed().as_millis();
         let passed = u64::try_from(passed).unwrap_or(u64::MAX);
         self.last_ms.store(passed, Ordering::Relaxed);
+        self.progress.store(MADE, Ordering::Relaxed);
+        Making(Arc::clone(self))
+    }
+
+    /// The connection's buffer is empty.
+    fn written(&self) {
+        let (from, to) = (UNWRITTEN, IDLE);
+        let _ = (self.progress).compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.progress.load(Ordering::Relaxed) == IDLE
     }
 
     /// How long ago the last answer began.
@@ -180,9 +202,68 @@ impl Answers {
     }
 }
 
+/// Held until the last piece of an answer is made.
+struct Making(Arc<Answers>);
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        self.0.progress.store(UNWRITTEN, Ordering::Relaxed);
+    }
+}
+
+/// A connection that tells when all that was given to it is written: hyper flushes it then, and not before.
+struct Written<S> {
+    stream: S,
+    answers: Arc<Answers>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Written<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, into)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Written<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if let Poll::Ready(Ok(())) = flushed {
+            self.answers.written();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
 impl Connection {
     fn is_idle(&self) -> bool {
-        Arc::strong_count(&self.answers) <= 2
+        self.answers.is_idle()
     }
 
     fn may_be_closed(&self, limits: Limits) -> bool {
@@ -237,17 +318,20 @@ where
 {
     let mut stream = TimeoutWriter::new(stream);
     stream.set_timeout(Some(limits.stall));
+    let stream = Written {
+        stream: Box::pin(stream),
+        answers: Arc::clone(&answers),
+    };
     let router = TowerToHyperService::new(router);
     let service = service_fn(|request: Request<Incoming>| {
-        let under_way = Arc::clone(&answers);
-        under_way.begin();
+        let making = answers.begin();
         let answer = router.call(request);
         async move {
             let answer = answer.await?;
             Ok::<Response<Body>, Infallible>(answer.map(|body| {
                 Body::new(body.map_frame(move |frame| {
                     // Until the last frame.
-                    let _ = &under_way;
+                    let _ = &making;
                     frame
                 }))
             }))
@@ -257,7 +341,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(limits.question)
         .max_buf_size(MOST_HEADERS_BYTES)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service)
+        .serve_connection(TokioIo::new(stream), service)
         .await;
     // A client that went away or was too slow has nobody who would have to know.
     drop(served);

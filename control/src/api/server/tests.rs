@@ -157,6 +157,31 @@ async fn an_answer_has_its_time_however_old_its_connection_is() {
     assert!(ask(&mut more).await);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_has_begun_is_not_cut_for_a_newcomer() {
+    for path in ["/long", "/pieces"] {
+        let (_folder, connect) = start();
+        let mut readers = Vec::new();
+        for _ in 0..LIMITS.connections {
+            let mut one = connect();
+            let question = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            one.write_all(question.as_bytes()).await.unwrap();
+            one.read_u8().await.unwrap();
+            readers.push(one);
+        }
+        let mut newcomer = connect();
+        newcomer.write_all(QUESTION).await.unwrap();
+        // The newcomer is accepted, and the server looks for a place.
+        tokio::time::sleep(AFTER_FAILURE * 2).await;
+        for reader in &mut readers {
+            let mut answer = Vec::new();
+            let _ = reader.read_to_end(&mut answer).await;
+            assert!(answer.len() >= LONG, "{path}: {} bytes", answer.len());
+        }
+        assert!(ask(&mut newcomer).await, "{path}");
+    }
+}
+
 #[test]
 fn connections_leave_descriptors_for_everything_else() {
     for (descriptors, connections) in [(0, 1), (200, 50), (1024, 64), (u64::MAX, 64)] {
