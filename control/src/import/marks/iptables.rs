@@ -9,6 +9,19 @@ use crate::config::diagnostics::Problem;
 
 /// Targets that end a chain for what they translate or divert; Plimsoll has none of them.
 const TRANSLATES: &[&str] = &["DNAT", "MASQUERADE", "NETMAP", "REDIRECT", "SNAT", "TPROXY"];
+/// Options of those.
+const TRANSLATIONS: &[&str] = &[
+    "--on-ip",
+    "--on-port",
+    "--persistent",
+    "--random",
+    "--random-fully",
+    "--to",
+    "--to-destination",
+    "--to-ports",
+    "--to-source",
+    "--tproxy-mark",
+];
 /// Targets after which the packet goes on with the same mark.
 const GOES_ON: &[&str] = &[
     "AUDIT", "CHECKSUM", "CLASSIFY", "CT", "DSCP", "ECN", "HL", "LOG", "NFLOG", "NOTRACK",
@@ -43,6 +56,9 @@ struct Line<'a, 't> {
     v6: Option<bool>,
     /// The last module that was asked for.
     module: &'t str,
+    /// What becomes of a packet that meets all conditions, wherever these stand.
+    target: Option<Token<'t>>,
+    target_step: Option<Step>,
     steps: Vec<Step>,
     /// Conditions that cannot be carried.
     conditions: Vec<Token<'t>>,
@@ -84,6 +100,8 @@ pub(super) fn statement(reader: &mut Reader, tokens: &[Token<'_>]) -> Read<()> {
         table: table.unwrap_or_else(|| "mangle".to_owned()),
         v6,
         module: "",
+        target: None,
+        target_step: None,
         steps: Vec::new(),
         conditions: Vec::new(),
         lost: Vec::new(),
@@ -214,7 +232,6 @@ impl<'t> Line<'_, 't> {
 
     fn rule(&mut self, reader: &mut Reader, first: Token<'t>) -> Read<()> {
         let (mut chain, mut at) = (None, None);
-        let mut target = None;
         let mut negated = false;
         while let Some(word) = self.words.next() {
             match word.text {
@@ -253,17 +270,18 @@ impl<'t> Line<'_, 't> {
                     reader.firewall.chain(name, self.v6).drops = drops;
                     return Ok(());
                 }
-                "-D" | "--delete" | "-R" | "--replace" => {
+                "-D" | "--delete" | "-R" | "--replace" | "-E" | "--rename-chain" => {
                     let problem = word.problem(format!("`{}` is not read", word.text));
-                    return Err(Box::new(
-                        problem.help("give what `iptables-save` prints when all is in place"),
-                    ));
+                    let help = "give what `iptables-save` prints when all is in place";
+                    reader.problems.add(problem.help(help));
+                    return Ok(());
                 }
                 "-j" | "--jump" | "-g" | "--goto" => {
                     let value = self.value(word)?;
-                    target = Some((word, value));
-                    self.target(word, value)?;
+                    self.target = Some(value);
+                    self.target_step = self.step(word, value);
                 }
+                _ if self.is_targets(word)? => {}
                 _ => self.condition(word, std::mem::take(&mut negated))?,
             }
             negated = false;
@@ -272,8 +290,16 @@ impl<'t> Line<'_, 't> {
             // `-w`, `-L` and the like.
             return Ok(());
         };
+        if let Some(target) = self.target.filter(|target| marks(*target))
+            && self.target_step.is_none()
+        {
+            let problem = target.problem("this line sets no mark");
+            return Err(Box::new(problem.help("expected --set-mark or --set-xmark")));
+        }
+        self.steps.extend(self.target_step.take());
         let name = self.know(reader, chain);
-        if let Some((_, target)) = target.filter(|(_, target)| TRANSLATES.contains(&target.text)) {
+        let translating = |target: &Token<'_>| TRANSLATES.contains(&target.text);
+        if let Some(target) = self.target.filter(translating) {
             translates(reader, target);
         }
         let mut rule = Rule {
@@ -307,11 +333,7 @@ impl<'t> Line<'_, 't> {
             "--comment" => {
                 self.value(word)?;
                 // Without quotes it may have several words.
-                while self
-                    .words
-                    .next_if(|next| !next.text.starts_with('-') && next.text != "!")
-                    .is_some()
-                {}
+                self.pass_values();
             }
             "-s" | "--source" | "--src" | "-d" | "--destination" | "--dst" => {
                 let nets = self.values(word)?.into_iter().map(Token::network);
@@ -365,11 +387,7 @@ impl<'t> Line<'_, 't> {
             "--syn" if !negated => {}
             _ if word.text.starts_with('-') => {
                 self.conditions.push(word);
-                while self
-                    .words
-                    .next_if(|next| !next.text.starts_with('-') && next.text != "!")
-                    .is_some()
-                {}
+                self.pass_values();
             }
             _ => self.conditions.push(word),
         }
@@ -385,89 +403,77 @@ impl<'t> Line<'_, 't> {
         Ok(())
     }
 
-    /// What becomes of a packet; the target's own options follow it.
-    fn target(&mut self, option: Token<'t>, target: Token<'t>) -> Read<()> {
-        let goes = option.text.starts_with("-g") || option.text == "--goto";
-        let step = match target.text {
-            "MARK" => {
-                let bits = self.bits(target)?;
-                Step::SetMark(bits)
-            }
-            "CONNMARK" => {
-                let options = |word: &Token<'_>| word.text.starts_with("--");
-                match self
-                    .words
-                    .peek()
-                    .filter(|word| options(word))
-                    .map(|word| word.text)
-                {
-                    Some(option @ ("--save-mark" | "--restore-mark")) => {
-                        self.words.next();
-                        if let Some(mask) = self.words.peek().filter(|word| options(word)) {
-                            return Err(mask.problem("a mark of some bits only is not copied here"));
-                        }
-                        if option == "--save-mark" {
-                            Step::Save
-                        } else {
-                            Step::Restore
-                        }
-                    }
-                    _ => Step::SetConnection(self.bits(target)?),
-                }
-            }
-            "ACCEPT" => Step::Verdict(Verdict::Accept),
-            "DROP" | "REJECT" => {
-                self.rest();
-                Step::Verdict(Verdict::Drop)
-            }
-            "RETURN" => Step::Verdict(Verdict::Return),
-            name if GOES_ON.contains(&name) => {
-                self.rest();
-                return Ok(());
-            }
-            name if TRANSLATES.contains(&name) => {
-                self.rest();
-                Step::Verdict(Verdict::Accept)
-            }
-            name => {
-                let name = self.name(name);
-                Step::Verdict(if goes {
-                    Verdict::Goto(name)
-                } else {
-                    Verdict::Jump(name)
-                })
-            }
+    /// What becomes of a packet. What `MARK` and `CONNMARK` do is said by their options.
+    fn step(&self, option: Token<'t>, target: Token<'t>) -> Option<Step> {
+        let verdict = match target.text {
+            _ if marks(target) => return None,
+            "ACCEPT" => Verdict::Accept,
+            "DROP" | "REJECT" => Verdict::Drop,
+            "RETURN" => Verdict::Return,
+            name if GOES_ON.contains(&name) => return None,
+            name if TRANSLATES.contains(&name) => Verdict::Accept,
+            name if matches!(option.text, "-g" | "--goto") => Verdict::Goto(self.name(name)),
+            name => Verdict::Jump(self.name(name)),
         };
-        self.steps.push(step);
-        Ok(())
+        Some(Step::Verdict(verdict))
     }
 
-    /// A target's options that say nothing here.
-    fn rest(&mut self) {
-        while self.words.next().is_some() {}
+    /// Whether a word is an option of the target's, not a condition; reads it, with its values.
+    fn is_targets(&mut self, option: Token<'t>) -> Read<bool> {
+        let Some(target) = self.target else {
+            return Ok(false);
+        };
+        match target.text {
+            _ if marks(target) => return self.is_marks(target, option),
+            "REJECT" if option.text == "--reject-with" => {}
+            name if TRANSLATES.contains(&name) && TRANSLATIONS.contains(&option.text) => {}
+            _ => return Ok(false),
+        }
+        self.pass_values();
+        Ok(true)
     }
 
     /// The options of `MARK` and `CONNMARK` (iptables-extensions(8)).
-    fn bits(&mut self, target: Token<'t>) -> Read<Bits> {
-        let option = self.words.next();
-        let Some(option) = option.filter(|word| word.text.starts_with("--")) else {
-            let problem = target.problem("this line sets no mark");
-            return Err(Box::new(problem.help("expected --set-mark or --set-xmark")));
-        };
-        let (value, mask) = self.value(option)?.masked_mark()?;
-        Ok(match option.text {
-            "--set-xmark" => Bits {
-                keep: !mask,
-                flip: value,
-            },
-            "--set-mark" => Bits::NONE.and(!mask).or(value),
-            "--and-mark" => Bits::NONE.and(value),
-            "--or-mark" => Bits::NONE.or(value),
-            "--xor-mark" => Bits::NONE.xor(value),
-            _ => {
-                let problem = target.problem("this line sets no mark");
-                return Err(Box::new(problem.help("expected --set-mark or --set-xmark")));
+    fn is_marks(&mut self, target: Token<'t>, option: Token<'t>) -> Read<bool> {
+        let of_connection = target.text == "CONNMARK";
+        let step = match option.text {
+            "--save-mark" if of_connection => Step::Save,
+            "--restore-mark" if of_connection => Step::Restore,
+            "--nfmask" | "--ctmask" | "--mask" if of_connection => {
+                return Err(option.problem("a mark of some bits only is not copied here"));
             }
-        })
+            "--set-xmark" | "--set-mark" | "--and-mark" | "--or-mark" | "--xor-mark" => {
+                let (value, mask) = self.value(option)?.masked_mark()?;
+                let bits = match option.text {
+                    "--set-xmark" => Bits {
+                        keep: !mask,
+                        flip: value,
+                    },
+                    "--set-mark" => Bits::NONE.and(!mask).or(value),
+                    "--and-mark" => Bits::NONE.and(value),
+                    "--or-mark" => Bits::NONE.or(value),
+                    _ => Bits::NONE.xor(value),
+                };
+                if of_connection {
+                    Step::SetConnection(bits)
+                } else {
+                    Step::SetMark(bits)
+                }
+            }
+            _ => return Ok(false),
+        };
+        self.target_step = Some(step);
+        Ok(true)
     }
+
+    /// Passes over the values of an option that says nothing here.
+    fn pass_values(&mut self) {
+        let is_value = |next: &Token<'_>| !next.text.starts_with('-') && next.text != "!";
+        while self.words.next_if(is_value).is_some() {}
+    }
+}
+
+/// Whether a target is there to set marks.
+fn marks(target: Token<'_>) -> bool {
+    matches!(target.text, "MARK" | "CONNMARK")
 }

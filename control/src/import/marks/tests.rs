@@ -150,6 +150,68 @@ fn what_cannot_be_carried_over_is_told() {
     }
 }
 
+/// iptables takes options in any order.
+#[test]
+fn conditions_behind_the_target_count_as_those_before_it() {
+    let then = "-A PREROUTING -d 10.0.9.0/24 -j MARK --set-mark 5";
+    for target in ["DROP", "REJECT", "ACCEPT", "RETURN", "WEB"] {
+        for table in ["raw", "mangle"] {
+            let text = |rule: &str| {
+                format!(
+                    "*{table}\n:PREROUTING ACCEPT [0:0]\n:WEB - [0:0]\n-A WEB -j ACCEPT\n{rule}\n{then}\n"
+                )
+            };
+            let before = read(&text(&format!("-A PREROUTING -s 0.0.0.0/1 -j {target}")));
+            let rule = ["{ from: \"128.0.0.0/1\", to: \"10.0.9.0/24\" }"];
+            assert_eq!(before.0[0], rule, "{target}");
+            for behind in [
+                format!("-A PREROUTING -j {target} -s 0.0.0.0/1"),
+                format!("-j {target} -A PREROUTING -s 0.0.0.0/1"),
+                format!("-s 0.0.0.0/1 -j {target} -A PREROUTING"),
+            ] {
+                assert_eq!(read(&text(&behind)), before, "{behind}");
+            }
+        }
+    }
+    let dropped = format!("-A PREROUTING -j REJECT --reject-with tcp-reset -s 0.0.0.0/1\n{then}");
+    assert_eq!(
+        read(&dropped).0[0],
+        ["{ from: \"128.0.0.0/1\", to: \"10.0.9.0/24\" }"]
+    );
+    let translated = format!("-A PREROUTING -j DNAT --to-destination 10.0.0.1 -i eth0\n{then}");
+    tells(&translated, "`-i` is not carried over");
+    assert_eq!(read(&translated).0[0], ["{ to: \"10.0.9.0/24\" }"]);
+    let both = "{ protocol: tcp, to: \"10.0.9.1/32\", ports: [80] }";
+    for marking in [
+        "-A PREROUTING -j MARK --set-mark 5 -d 10.0.9.1 -p tcp --dport 80",
+        "-A PREROUTING -j MARK -d 10.0.9.1 --set-xmark 0x5/0xff -p tcp --dport 80",
+        "-j MARK -p tcp --dport 80 --or-mark 5 -A PREROUTING -d 10.0.9.1",
+        "-A PREROUTING -j CONNMARK -p tcp --set-mark 5 --dport 80 -d 10.0.9.1\n-A PREROUTING -j CONNMARK --restore-mark -p tcp",
+    ] {
+        becomes(marking, &[both], &[]);
+    }
+    tells(
+        "-A PREROUTING -j CONNMARK --restore-mark -p tcp --mask 0xff",
+        "some bits only",
+    );
+}
+
+#[test]
+fn what_changes_rules_that_are_there_is_told_in_any_table() {
+    for table in ["raw", "mangle", "filter", "nat"] {
+        for (option, rest) in [
+            ("-D", "PREROUTING -s 10.0.0.1 -j DROP"),
+            ("--delete", "PREROUTING 1"),
+            ("-R", "PREROUTING 1 -j ACCEPT"),
+            ("-E", "WEB OTHER"),
+        ] {
+            let wanted = format!("`{option}` is not read");
+            tells(&format!("iptables -t {table} {option} {rest}"), &wanted);
+            tells(&format!("*{table}\n{option} {rest}\nCOMMIT"), &wanted);
+        }
+    }
+}
+
 #[test]
 fn values_that_cannot_be_read_are_told_where_a_packet_can_meet_them() {
     let chain = |lines: &str| {
