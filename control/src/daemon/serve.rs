@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{error, info, warn};
 
 use super::DaemonError;
-use super::notify;
+use super::notify::{self, Systemd};
 use super::reopen::Reopening;
 use super::servers::Servers;
 use super::socket::Sockets;
@@ -99,7 +99,8 @@ pub(super) async fn serve(plan: Plan<'_>) -> Result<(), DaemonError> {
     let mut rounds = interval_at(Instant::now() + ROUND, ROUND);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     lock(&running).announce_all();
-    notify::ready(lock(&running).snapshot().generation);
+    let mut systemd = Systemd::of_environment();
+    systemd.ready(lock(&running).snapshot().generation);
     loop {
         beat.fetch_add(1, Ordering::Relaxed);
         tokio::select! {
@@ -116,7 +117,7 @@ pub(super) async fn serve(plan: Plan<'_>) -> Result<(), DaemonError> {
                 return Err(DaemonError::WorkerEnded(worker.unwrap_or_default()));
             }
             _ = signals.hangup.recv() => {
-                notify::reloading();
+                systemd.reloading();
                 let (running, tell) = (running.clone(), tell_reload.clone());
                 tokio::spawn(async move {
                     // Told to this loop; without it nobody needs to know.
@@ -125,9 +126,12 @@ pub(super) async fn serve(plan: Plan<'_>) -> Result<(), DaemonError> {
             }
             Some(reload) = reloads.recv() => {
                 log_reload(&reload);
-                notify::ready(reload.generation);
+                systemd.ready(reload.generation);
             }
-            _ = rounds.tick() => care.round(eal, &mut reopening),
+            _ = rounds.tick() => {
+                systemd.again();
+                care.round(eal, &mut reopening);
+            }
         }
     }
 }
