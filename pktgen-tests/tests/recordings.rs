@@ -7,6 +7,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::process::Command;
 
 use plimsoll_dataplane::testing::PacketBuilder;
 use plimsoll_dataplane::wire::Mac;
@@ -213,4 +214,16 @@ fn whatever_differs_is_told() {
         unsupported,
         "not supported: `conntrack` is not carried over: there is no kernel in the way"
     );
+}
+
+#[test]
+fn a_program_ends_as_it_would_when_nobody_reads_what_it_prints() {
+    let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings");
+    for (name, status) in [("dr-sctp", 0), ("no-such-recording", 2)] {
+        let closed = || std::io::pipe().unwrap().1;
+        let mut replay = Command::new(env!("CARGO_BIN_EXE_replay"));
+        replay.arg(&recordings).arg(name);
+        let ended = replay.stdout(closed()).stderr(closed()).status().unwrap();
+        assert_eq!(ended.code(), Some(status), "{name}");
+    }
 }

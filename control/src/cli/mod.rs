@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand};
 use crate::config;
 use crate::config::leaf::Leaf as _;
 use client::Client;
-pub use output::{Exit, Format, Terminal};
+pub use output::{Exit, Format, Pipe, Terminal};
 
 /// Talks to a running plimsolld and checks its configuration.
 #[derive(Debug, Parser)]

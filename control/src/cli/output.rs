@@ -74,7 +74,7 @@ impl std::fmt::Debug for Terminal<'_> {
 
 /// An output whose reader may go away: what it does not want to read is not written, and that is no failure.
 #[derive(Debug)]
-pub(super) struct Pipe<W>(pub(super) W);
+pub struct Pipe<W>(pub W);
 
 impl<W: Write> Write for Pipe<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -4,12 +4,12 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::print_stderr,
     reason = "a failing test says where; clippy.toml knows only #[test] functions"
 )]
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use plimsoll_dataplane::testing::Rng;
@@ -42,7 +42,8 @@ impl Drop for Input {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let bytes = self.bytes.escape_ascii();
-            eprintln!("{} with {}: \"{bytes}\"", self.target, self.name);
+            let mut err = io::stderr().lock();
+            let _ = writeln!(err, "{} with {}: \"{bytes}\"", self.target, self.name);
         }
     }
 }

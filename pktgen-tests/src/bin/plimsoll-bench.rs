@@ -2,12 +2,6 @@
 //!
 //! Exit status 1 says that a frame was wrong or lost without a counter; how fast anything is does not matter to it.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a tool that may end when nobody reads it"
-)]
-
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -18,6 +12,7 @@ use plimsoll_pktgen_tests::bench::model::{LeftOut, Part, Results};
 use plimsoll_pktgen_tests::bench::plan::{self, Plan};
 use plimsoll_pktgen_tests::bench::{self, report};
 use plimsoll_pktgen_tests::daemon::usable_cpus;
+use plimsoll_pktgen_tests::output;
 
 /// The daemon's: what is measured in this process has its tables in huge pages too.
 #[cfg(feature = "dpdk")]
@@ -59,7 +54,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("plimsoll-bench: {error:#}");
+            output::remark(format_args!("plimsoll-bench: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -79,22 +74,22 @@ fn run(arguments: Arguments) -> Result<bool> {
     }
     for part in Part::ALL {
         if arguments.only.is_empty() || arguments.only.contains(&part) {
-            eprintln!("plimsoll-bench: {} ...", part.title());
+            output::remark(format_args!("plimsoll-bench: {} ...", part.title()));
             bench::run(part, &plan, &mut results).with_context(|| part.title())?;
         }
     }
     results.bar = bench::bar::judge(&results);
-    print!("{}", report::tables(&results));
+    output::text(report::tables(&results))?;
     report::store(&results, &arguments.output)?;
     if let Some(root) = &arguments.publish
         && results.faults.is_empty()
     {
         report::publish(&results, root)?;
     }
-    eprintln!(
+    output::remark(format_args!(
         "plimsoll-bench: results are in {}",
         arguments.output.display()
-    );
+    ));
     Ok(results.faults.is_empty())
 }
 

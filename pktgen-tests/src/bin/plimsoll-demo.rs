@@ -2,12 +2,6 @@
 //!
 //! Needs root and no NIC. Leaves nothing behind, however it ends.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a tool that may end when nobody reads it"
-)]
-
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Parser, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use plimsoll_pktgen_tests::daemon::{Binaries, Config, Daemon};
+use plimsoll_pktgen_tests::output;
 use plimsoll_pktgen_tests::topology::{
     Family, Method, Options, SERVERS, Swept, Topology, signals_are_welcome, sweep,
 };
@@ -65,38 +60,40 @@ impl From<Choice> for Method {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.clean {
-        clean();
-        return ExitCode::SUCCESS;
-    }
-    match demo(&arguments) {
+    let failed = if arguments.clean {
+        clean().map(|()| 0)
+    } else {
+        demo(&arguments)
+    };
+    match failed {
         Ok(0) => ExitCode::SUCCESS,
         Ok(failed) => {
-            eprintln!("plimsoll-demo: {failed} requests failed");
+            output::remark(format_args!("plimsoll-demo: {failed} requests failed"));
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("plimsoll-demo: {error:#}");
+            output::remark(format_args!("plimsoll-demo: {error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
 /// Removes what killed owners have left, by the names and marks that only they give.
-fn clean() {
+fn clean() -> Result<()> {
     let swept = sweep();
     for id in &swept.processes {
-        println!("ended process {id}");
+        output::line(format_args!("ended process {id}"))?;
     }
     for name in &swept.namespaces {
-        println!("removed namespace {name}");
+        output::line(format_args!("removed namespace {name}"))?;
     }
     for path in &swept.directories {
-        println!("removed {}", path.display());
+        output::line(format_args!("removed {}", path.display()))?;
     }
     if swept == Swept::default() {
-        println!("nothing was left behind");
+        output::line("nothing was left behind")?;
     }
+    Ok(())
 }
 
 /// Shows each method, gives the number of failed requests.
@@ -117,7 +114,7 @@ fn demo(arguments: &Arguments) -> Result<u64> {
         let daemon = Daemon::start(&topology, &binaries, &yaml)?;
         failed += show(arguments, &topology, &daemon)?;
         if last && arguments.keep {
-            print_hints(&topology, &daemon);
+            print_hints(&topology, &daemon)?;
             keep();
         }
         daemon.terminate()?;
@@ -144,8 +141,11 @@ fn order(arguments: &Arguments) -> Vec<Method> {
 fn show(arguments: &Arguments, topology: &Topology, daemon: &Daemon<'_>) -> Result<u64> {
     let plan = topology.plan;
     let vip = plan.virtual_http(Family::V4);
-    println!("\n{}: {vip}, round robin", plan.method.title());
-    println!("{}\n", path(plan.method));
+    output::line(format_args!(
+        "\n{}: {vip}, round robin",
+        plan.method.title()
+    ))?;
+    output::line(format_args!("{}\n", path(plan.method)))?;
     for family in Family::ALL {
         wait_for_first_answer(topology, daemon, plan.virtual_http(family))?;
     }
@@ -157,36 +157,39 @@ fn show(arguments: &Arguments, topology: &Topology, daemon: &Daemon<'_>) -> Resu
             arguments.requests,
         )?);
     }
-    println!("{}", shares(topology, &answers));
+    output::line(shares(topology, &answers))?;
     let mut failed: u64 = answers.iter().map(|answers| answers.failed).sum();
     for complaints in answers
         .iter()
         .map(|answers| answers.complaints.trim())
         .filter(|text| !text.is_empty())
     {
-        println!("curl says: {complaints}");
+        output::line(format_args!("curl says: {complaints}"))?;
     }
     if arguments.wrk > 0 {
         for family in Family::ALL {
             let to = plan.virtual_http(family);
             let load = Wrk::start(topology, to, 16, Some(arguments.wrk))?.finish()?;
             let milliseconds = load.microseconds / 1000;
-            println!(
+            output::line(format_args!(
                 "wrk to {to}: {} requests in {milliseconds} ms, {} failed",
                 load.requests,
                 load.failed()
-            );
+            ))?;
             failed += load.failed();
             if load.failed() > 0 {
-                println!("  {load:?}");
+                output::line(format_args!("  {load:?}"))?;
             }
         }
     }
-    println!("\n$ plimsoll list\n{}", daemon.ask(&["list"])?.trim_end());
-    println!(
+    output::line(format_args!(
+        "\n$ plimsoll list\n{}",
+        daemon.ask(&["list"])?.trim_end()
+    ))?;
+    output::line(format_args!(
         "\n$ plimsoll list --stats\n{}",
         daemon.ask(&["list", "--stats"])?.trim_end()
-    );
+    ))?;
     Ok(failed)
 }
 
@@ -263,7 +266,7 @@ fn percent(part: u64, whole: u64) -> String {
     format!("{}.{} %", tenths / 10, tenths % 10)
 }
 
-fn print_hints(topology: &Topology, daemon: &Daemon<'_>) {
+fn print_hints(topology: &Topology, daemon: &Daemon<'_>) -> Result<()> {
     let plan = topology.plan;
     let vip = plan.virtual_http(Family::V4);
     let plimsoll = daemon.command_line();
@@ -273,7 +276,7 @@ fn print_hints(topology: &Topology, daemon: &Daemon<'_>) {
         inside(topology.lb.name()),
         inside(topology.switch().name()),
     );
-    println!(
+    output::line(format_args!(
         "\nIt goes on running. Try, in another shell:
 
   one request            {from} curl http://{vip}/
@@ -287,7 +290,8 @@ fn print_hints(topology: &Topology, daemon: &Daemon<'_>) {
 
 Ctrl-C takes everything down.",
         config = daemon.config_path().display(),
-    );
+    ))?;
+    Ok(())
 }
 
 fn keep() -> ! {

@@ -2,17 +2,13 @@
 //!
 //! Made for the namespaces of this crate; it has no use on a real server.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "a tool that may end when nobody reads it"
-)]
-
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use plimsoll_pktgen_tests::endpoint::flood::{Flood, Kind};
 use plimsoll_pktgen_tests::endpoint::{tunnel, udp};
+use plimsoll_pktgen_tests::output;
 
 /// What the servers and the client of a topology run.
 #[derive(Parser)]
@@ -105,7 +101,7 @@ fn main() -> anyhow::Result<()> {
                 bytes,
                 Duration::from_millis(timeout_ms),
             )?;
-            println!("{}", seen.json());
+            output::line(seen.json())?;
             Ok(())
         }
         Role::Flood {
@@ -122,7 +118,7 @@ fn main() -> anyhow::Result<()> {
                 clients_per_second: rate,
                 seed,
             };
-            println!("{} packets", flood.send()?);
+            output::line(format_args!("{} packets", flood.send()?))?;
             Ok(())
         }
     }

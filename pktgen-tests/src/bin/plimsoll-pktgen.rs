@@ -2,12 +2,6 @@
 //!
 //! Judges every frame that comes back; exits with 1 if one was not what it should be.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a tool that may end when nobody reads it"
-)]
-
 use std::fs;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
@@ -22,6 +16,7 @@ use plimsoll_dataplane::wire::Mac;
 use plimsoll_dpdk::{
     Eal, EalConfig, Memory, MemoryKind, Mempool, Port, PortConfig, cycles, device,
 };
+use plimsoll_pktgen_tests::output;
 use plimsoll_pktgen_tests::pktgen::{
     Clock, DaemonOptions, Family, Hugepages, Method, Mode, Order, Plan, Protocol, Report, Returns,
     Run, Scenario, Shape,
@@ -228,11 +223,17 @@ impl Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    run(&Arguments::parse()).unwrap_or_else(|error| {
+        output::remark(format_args!("plimsoll-pktgen: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode> {
     let plan = arguments.plan();
     if let Err(error) = plan.check() {
-        eprintln!("plimsoll-pktgen: {error}");
-        return ExitCode::from(2);
+        output::remark(format_args!("plimsoll-pktgen: {error}"));
+        return Ok(ExitCode::from(2));
     }
     if let Some(device) = &arguments.daemon_config {
         let options = DaemonOptions {
@@ -244,22 +245,16 @@ fn main() -> ExitCode {
             },
             ..DaemonOptions::new(device)
         };
-        print!("{}", plan.scenario.yaml(&options));
-        return ExitCode::SUCCESS;
+        output::text(plan.scenario.yaml(&options))?;
+        return Ok(ExitCode::SUCCESS);
     }
     let Some(device) = &arguments.device else {
-        eprintln!(
-            "plimsoll-pktgen: --device is needed, such as --device net_af_packet0,iface=veth0"
+        output::remark(
+            "plimsoll-pktgen: --device is needed, such as --device net_af_packet0,iface=veth0",
         );
-        return ExitCode::from(2);
+        return Ok(ExitCode::from(2));
     };
-    match measure(&arguments, &plan, device).and_then(|report| tell(&arguments, &report)) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("plimsoll-pktgen: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    tell(arguments, &measure(arguments, &plan, device)?)
 }
 
 fn measure(arguments: &Arguments, plan: &Plan, device: &str) -> Result<Report> {
@@ -288,9 +283,9 @@ fn measure(arguments: &Arguments, plan: &Plan, device: &str) -> Result<Report> {
         devices: vec![device.to_owned()],
     })?;
     if !arguments.no_huge && eal.memory_kind() == MemoryKind::Ordinary {
-        eprintln!(
+        output::remark(format_args!(
             "plimsoll-pktgen: too few hugepages are free: ordinary memory is used, which is slower"
-        );
+        ));
     }
     let pool = Mempool::new(&eal, "pktgen", BUFFERS, device::data_room(MTU))?;
     let config = PortConfig {
@@ -313,7 +308,7 @@ fn measure(arguments: &Arguments, plan: &Plan, device: &str) -> Result<Report> {
     let talks = arguments.progress || io::stderr().is_terminal();
     let mut progress = |line: &str| {
         if talks {
-            eprintln!("{line}");
+            output::remark(line);
         }
     };
     let run = Run::new(plan, queues, pool.handle(), clock, &stop)?;
@@ -323,12 +318,12 @@ fn measure(arguments: &Arguments, plan: &Plan, device: &str) -> Result<Report> {
 fn tell(arguments: &Arguments, report: &Report) -> Result<ExitCode> {
     let json = || serde_json::to_string_pretty(report).context("the result cannot be written");
     match &arguments.json {
-        Some(path) if path.as_os_str() == "-" => println!("{}", json()?),
+        Some(path) if path.as_os_str() == "-" => output::line(json()?)?,
         Some(path) => {
             fs::write(path, json()? + "\n").with_context(|| path.display().to_string())?;
-            print!("{report}");
+            output::text(report)?;
         }
-        None => print!("{report}"),
+        None => output::text(report)?,
     }
     if report.received == 0 {
         bail!("nothing came back in the measured time");

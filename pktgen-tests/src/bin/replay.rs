@@ -2,17 +2,12 @@
 //!
 //! Needs no root and no DPDK.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a tool that may end when nobody reads it"
-)]
-
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
+use plimsoll_pktgen_tests::output;
 use plimsoll_pktgen_tests::replay::{self, Deviations, Outcome};
 
 /// Compares Plimsoll with recordings of LVS: every frame, and the sessions and counters at the end.
@@ -35,7 +30,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("replay: {error:#}");
+            output::remark(format_args!("replay: {error:#}"));
             ExitCode::from(2)
         }
     }
@@ -66,14 +61,19 @@ fn run(arguments: Arguments) -> Result<bool> {
             Outcome::Match => {
                 matching += 1;
                 if known.names(name) {
-                    eprintln!("{} lists {name}, which matches", table.display());
+                    output::remark(format_args!(
+                        "{} lists {name}, which matches",
+                        table.display()
+                    ));
                 }
             }
             Outcome::Documented(_) => documented += 1,
             Outcome::Differs(_) | Outcome::NotSupported(_) => differing += 1,
         }
-        println!("{name}: {outcome}");
+        output::line(format_args!("{name}: {outcome}"))?;
     }
-    println!("{matching} match, {documented} documented, {differing} differ");
+    output::line(format_args!(
+        "{matching} match, {documented} documented, {differing} differ"
+    ))?;
     Ok(differing == 0)
 }

@@ -3,12 +3,6 @@
 //! Must not look into the inner packet beyond its version: whether its sums are right is the kernel's to judge,
 //! which checks everything that comes from a TUN device.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a tool that may end when nobody reads it"
-)]
-
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -16,6 +10,8 @@ use std::thread;
 
 use anyhow::{Context as _, Result};
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::output;
 
 /// IPv4 inside.
 const IPPROTO_IPIP: u8 = 4;
@@ -51,7 +47,7 @@ pub fn decapsulate(interface: &str) -> Result<()> {
     }
     let socket = UdpSocket::bind(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), GUE_PORT))?;
     threads.push(thread::spawn(move || gue_loop(&socket, &device)));
-    println!("ready");
+    output::line("ready")?;
     for thread in threads {
         thread
             .join()
@@ -76,7 +72,7 @@ pub fn encapsulate(interface: &str, to: IpAddr) -> Result<()> {
         raw_socket(domain, IPPROTO_IPV6)?,
     );
     let to = SocketAddr::new(to, 0).into();
-    println!("ready");
+    output::line("ready")?;
     let mut buffer = vec![0; 65536];
     loop {
         let length = device.recv(&mut buffer)?;
@@ -89,7 +85,7 @@ pub fn encapsulate(interface: &str, to: IpAddr) -> Result<()> {
             _ => continue,
         };
         if let Err(error) = socket.send_to(packet, &to) {
-            eprintln!("to {to:?}: {error}");
+            output::remark(format_args!("to {to:?}: {error}"));
         }
     }
 }
@@ -135,11 +131,14 @@ fn gue_loop(socket: &UdpSocket, device: &tun::Device) -> Result<()> {
 
 fn deliver(packet: Option<&[u8]>, device: &tun::Device) {
     let Some(packet) = packet.filter(|packet| matches!(version(packet), Some(4 | 6))) else {
-        eprintln!("ignored a packet that holds no packet");
+        output::remark("ignored a packet that holds no packet");
         return;
     };
     if let Err(error) = device.send(packet) {
-        eprintln!("the TUN device refused {} bytes: {error}", packet.len());
+        output::remark(format_args!(
+            "the TUN device refused {} bytes: {error}",
+            packet.len()
+        ));
     }
 }
 

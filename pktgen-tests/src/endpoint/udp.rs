@@ -2,17 +2,14 @@
 //!
 //! Must not retry: a datagram without an answer is what the probe is there to count.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "a tool that may end when nobody reads it"
-)]
-
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+
+use crate::output;
 
 /// Answers every datagram with `<name> ` and what it said, on each of these addresses, for good.
 ///
@@ -25,7 +22,7 @@ pub fn echo(name: &str, listen: &[SocketAddr]) -> Result<()> {
             UdpSocket::bind(address).with_context(|| format!("cannot listen on {address}"))
         })
         .collect::<Result<Vec<_>>>()?;
-    println!("ready");
+    output::line("ready")?;
     thread::scope(|scope| {
         for socket in sockets {
             scope.spawn(move || {
