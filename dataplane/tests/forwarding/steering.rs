@@ -1,10 +1,11 @@
 //! Ports that spread flows over workers as they were told: packets come to their owner, and what hashing
 //! cannot steer is handed over once. What no worker has costs the others next to nothing.
 
+use ipnet::IpNet;
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::snapshot::model::ForwardMethod;
 use plimsoll_dataplane::snapshot::spec::Spec;
-use plimsoll_dataplane::snapshot::target::Target;
+use plimsoll_dataplane::snapshot::target::{Mark, Rule, Target, Vip};
 use plimsoll_dataplane::testing::{PacketBuilder, Rig, Rng, on_steered_ports};
 use plimsoll_dataplane::verdict::DropReason;
 
@@ -261,18 +262,55 @@ fn headers_that_some_nics_do_not_look_behind_tell_nothing_of_a_port() {
     finish(rig);
 }
 
+/// How a persistent service comes to share packets with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Overlap {
+    EveryPort,
+    Prefix,
+    /// By mark, to a prefix.
+    Mark,
+    /// By mark, whatever the junk's clients send to any port 80.
+    MarkOfJunk,
+}
+
+impl Overlap {
+    fn target(self) -> Target {
+        let network: IpNet = "192.0.2.208/28".parse().unwrap();
+        let mark = |rule| Target::Match {
+            mark: Mark {
+                number: 7,
+                is_v6: false,
+            },
+            rules: vec![rule].into(),
+        };
+        let web = Rule {
+            ports: vec![80..=80],
+            ..Rule::default()
+        };
+        match self {
+            Self::EveryPort => Target::vip(Protocol::Tcp, ip("192.0.2.200"), 0),
+            Self::Prefix => Target::Vip(Vip {
+                protocol: Protocol::Tcp,
+                addresses: network,
+                port: 80,
+            }),
+            Self::Mark => mark(Rule {
+                to: Some(network),
+                ..web
+            }),
+            Self::MarkOfJunk => mark(Rule {
+                from: Some("11.0.0.0/8".parse().unwrap()),
+                ..web
+            }),
+        }
+    }
+}
+
 /// NAT services, and a persistent one that shares packets with others.
-fn with_overlap(persistent_one: usize) -> Spec {
+fn with_overlap(overlap: Overlap) -> Spec {
     let mut spec = nat();
     let mut one = persistent(24, web(DIRECT));
-    one.target = match persistent_one {
-        0 => Target::vip(Protocol::Tcp, ip("192.0.2.200"), 0),
-        _ => Target::Vip(plimsoll_dataplane::snapshot::target::Vip {
-            protocol: Protocol::Tcp,
-            addresses: "192.0.2.208/28".parse().unwrap(),
-            port: 80,
-        }),
-    };
+    one.target = overlap.target();
     spec.services.push(one);
     let dns = REALS.map(|address| real(address, 53, ForwardMethod::Direct));
     spec.services
@@ -280,11 +318,40 @@ fn with_overlap(persistent_one: usize) -> Spec {
     spec
 }
 
+/// What comes beside the packets of sessions.
+#[derive(Debug, Clone, Copy)]
+struct Junk {
+    overlap: Overlap,
+    /// Whether datagrams that begin a DR flow come in all their fragments; of the others one comes.
+    is_whole: bool,
+    /// Hand-overs of each of its frames at most, where ports are steered and where not.
+    moves: [u64; 2],
+}
+
 #[test]
 fn junk_beside_honest_packets_fills_no_ring_of_theirs() {
     const WORKERS: usize = 8;
-    for (steered, kind) in [(true, 0), (true, 1), (false, 0), (false, 1)] {
-        let spec = with_overlap(kind);
+    let junk_of = |overlap, moves| Junk {
+        overlap,
+        is_whole: false,
+        moves,
+    };
+    let cases = [
+        junk_of(Overlap::EveryPort, [0, 1]),
+        junk_of(Overlap::Prefix, [0, 1]),
+        // A rule may have been about any address: its service's owner is asked too.
+        junk_of(Overlap::Mark, [1, 2]),
+        junk_of(Overlap::MarkOfJunk, [2, 3]),
+        Junk {
+            is_whole: true,
+            ..junk_of(Overlap::Mark, [2, WORKERS as u64])
+        },
+    ];
+    for (steered, case) in [true, false]
+        .into_iter()
+        .flat_map(|steered| cases.map(|case| (steered, case)))
+    {
+        let spec = with_overlap(case.overlap);
         let mut rig = if steered {
             Rig::steered(WORKERS, &spec)
         } else {
@@ -325,8 +392,15 @@ fn junk_beside_honest_packets_fills_no_ring_of_theirs() {
                     .udp(number, 53)
                     .payload(&[0; 24]);
                 let pieces = piece.build_fragments(16);
-                place(&mut rig, WAN, &pieces[usize::from(number) % pieces.len()]);
-                junk += 1;
+                let one = usize::from(number) % pieces.len();
+                for (_, piece) in pieces
+                    .iter()
+                    .enumerate()
+                    .filter(|(place, _)| case.is_whole || *place == one)
+                {
+                    place(&mut rig, WAN, piece);
+                    junk += 1;
+                }
             }
             // One worker is slower than the others.
             for worker in 0..WORKERS {
@@ -338,18 +412,23 @@ fn junk_beside_honest_packets_fills_no_ring_of_theirs() {
         for (port, frame) in rig.run() {
             arrived += u64::from(port == WAN && frame[23] == 6 && frame[47] & 0x14 == 0x10);
         }
-        assert_eq!(rig.drops(DropReason::HandoverFull), 0);
-        assert_eq!(arrived, honest, "{steered} {kind}");
+        if steered || !case.is_whole {
+            assert_eq!(rig.drops(DropReason::HandoverFull), 0, "{steered} {case:?}");
+        }
+        assert_eq!(arrived, honest, "{steered} {case:?}");
         let handed = rig.handed_over() - before;
-        let most = if steered { honest } else { honest + junk };
-        assert!(handed <= most, "{handed} for {honest} and {junk}");
+        let most = honest + case.moves[usize::from(!steered)] * junk;
+        assert!(
+            handed <= most,
+            "{handed} for {honest} and {junk}: {steered} {case:?}"
+        );
         finish(rig);
     }
 }
 
 #[test]
 fn more_searches_than_one_worker_makes_are_dropped_without_an_answer() {
-    let mut spec = with_overlap(1);
+    let mut spec = with_overlap(Overlap::Prefix);
     let mut covered = web(NAT);
     covered.target = Target::vip(Protocol::Tcp, ip("192.0.2.210"), 80);
     spec.services.push(covered);
