@@ -111,41 +111,83 @@ fn an_open_session_outlives_a_syn_to_the_real_server_itself() {
 
 #[test]
 fn when_the_newer_of_two_sessions_ends_the_older_gets_its_replies_again() {
-    for workers in [1, 3] {
+    for (workers, steered) in [
+        (1, false),
+        (2, false),
+        (3, false),
+        (4, false),
+        (2, true),
+        (4, true),
+    ] {
         for cast in FAMILIES {
-            let (client, vips, real) = cast;
-            let mut rig = Rig::new(workers, &shared(Protocol::Udp, cast));
-            let ask = |rig: &mut Rig, vip| {
-                let frame = from_wan(client, vip).udp(4000, 80).build();
-                assert_eq!(arrive(rig, WAN, &frame).len(), 1);
+            let spec = shared(Protocol::Udp, cast);
+            let mut rig = if steered {
+                Rig::steered(workers, &spec)
+            } else {
+                Rig::new(workers, &spec)
             };
-            let is_answered_as = |rig: &mut Rig, vip| {
-                let answer = from_lan(real, client).udp(8080, 4000).build();
-                let expected = to_wan(vip, client).udp(80, 4000).build();
-                expect(&arrive(rig, LAN, &answer), &[(WAN, expected)]);
-            };
-            let [older, newer] = vips;
-            ask(&mut rig, older);
-            is_answered_as(&mut rig, older);
-            ask(&mut rig, newer);
-            is_answered_as(&mut rig, newer);
-            // The older one goes on asking, the newer one falls silent and ends.
-            for _ in 0..4 {
-                rig.wait_ms(80_000);
-                ask(&mut rig, older);
+            for port in 4000..4008 {
+                one_socket_asks_two_vips(&mut rig, steered, cast, port);
             }
-            assert_eq!(rig.sessions().len(), 1);
-            is_answered_as(&mut rig, older);
-            // And the other way round.
-            ask(&mut rig, newer);
-            is_answered_as(&mut rig, newer);
-            for _ in 0..4 {
-                rig.wait_ms(80_000);
-                ask(&mut rig, newer);
-            }
-            assert_eq!(rig.sessions().len(), 1);
-            is_answered_as(&mut rig, newer);
             finish(rig);
         }
     }
+}
+
+/// One client's socket, which asks two VIPs.
+fn one_socket_asks_two_vips(rig: &mut Rig, steered: bool, cast: Cast, own: u16) {
+    let (client, [older, newer], real) = cast;
+    let pass = |rig: &mut Rig, port, frame: &[u8]| {
+        if steered {
+            rig.pass_by_nic(port, frame)
+        } else {
+            arrive(rig, port, frame)
+        }
+    };
+    let ask = |rig: &mut Rig, vip| {
+        let frame = from_wan(client, vip).udp(own, 80).build();
+        assert_eq!(pass(rig, WAN, &frame).len(), 1);
+    };
+    let answers = |rig: &mut Rig| {
+        let answer = from_lan(real, client).udp(8080, own).build();
+        pass(rig, LAN, &answer)
+    };
+    let is_answered_as = |rig: &mut Rig, vip| {
+        let expected = to_wan(vip, client).udp(80, own).build();
+        expect(&answers(rig), &[(WAN, expected)]);
+    };
+    let is_newer_answered = |rig: &mut Rig, newer| {
+        if steered {
+            // The sessions may be on two workers, and the one that an answer comes to first has it.
+            let sent = answers(rig);
+            assert_eq!(sent.len(), 1);
+            let vip = addresses(&sent[0].1).source();
+            assert!([older, newer].map(ip).contains(&vip), "{vip}");
+        } else {
+            is_answered_as(rig, newer);
+        }
+    };
+    ask(rig, older);
+    is_answered_as(rig, older);
+    ask(rig, newer);
+    is_newer_answered(rig, newer);
+    // The older one goes on asking, the newer one falls silent and ends.
+    for _ in 0..4 {
+        rig.wait_ms(80_000);
+        ask(rig, older);
+    }
+    assert_eq!(rig.sessions().len(), 1);
+    is_answered_as(rig, older);
+    // And the other way round.
+    ask(rig, newer);
+    is_newer_answered(rig, newer);
+    for _ in 0..4 {
+        rig.wait_ms(80_000);
+        ask(rig, newer);
+    }
+    assert_eq!(rig.sessions().len(), 1);
+    is_answered_as(rig, newer);
+    // Nothing is left for the next one.
+    rig.wait_ms(320_000);
+    assert!(rig.sessions().is_empty());
 }
