@@ -7,6 +7,7 @@ pub mod flow;
 pub mod incident;
 pub mod io;
 pub mod listed;
+pub mod listing;
 pub mod neighbour;
 pub mod parse;
 pub mod pipeline;

@@ -3,13 +3,13 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 
 use crate::flow::{Address, Protocol};
 use crate::io::{BURST, PacketBuf as _, Pool, PortQueues, RxQueue, TxQueue};
-use crate::pipeline::{Config, Engine, Inbox, Inboxes, Message};
+use crate::listing;
+use crate::pipeline::{Config, Engine, Frames as _, Inbox, Inboxes, Message};
 use crate::session::{Flags, Session, State};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::{PortId, RealId};
@@ -87,55 +87,12 @@ impl SessionRecord {
 }
 
 /// One worker's sessions on their way to the control thread.
-#[derive(Debug)]
-pub struct Listing {
-    records: ArrayQueue<SessionRecord>,
-    /// Steps that the worker has made.
-    steps: AtomicU64,
-    done: AtomicBool,
-}
+pub type Listing = listing::Listing<SessionRecord>;
 
-impl Default for Listing {
-    fn default() -> Self {
-        Self {
-            records: ArrayQueue::new(8 * LIST_STEP),
-            steps: AtomicU64::new(0),
-            done: AtomicBool::new(false),
-        }
-    }
-}
-
-impl Listing {
-    /// The next session; `None` if there is none at the moment.
-    #[must_use]
-    pub fn take(&self) -> Option<SessionRecord> {
-        self.records.pop()
-    }
-
-    /// Whether no more will come. Sessions may still be left to take.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.done.load(Ordering::Acquire)
-    }
-
-    /// How many steps the worker has made, those without any session included: a number that grows is the sign of a
-    /// worker that goes on with it.
-    #[must_use]
-    pub fn steps(&self) -> u64 {
-        self.steps.load(Ordering::Relaxed)
-    }
-
-    /// Counts a step. To be called by the one thread that shows the sessions.
-    pub fn step(&self) {
-        // One writer: no more than a load and a store.
-        self.steps
-            .store(self.steps().wrapping_add(1), Ordering::Relaxed);
-    }
-
-    /// Takes `session`; the caller has seen that there is room.
-    fn put<A: Address>(&self, session: &Session<A>) {
+impl SessionRecord {
+    fn of<A: Address>(session: &Session<A>) -> Self {
         let key = session.key();
-        let _ = self.records.push(SessionRecord {
+        Self {
             protocol: key.protocol,
             flags: session.flags(),
             state: session.state(),
@@ -143,11 +100,7 @@ impl Listing {
             virtual_: (key.virtual_address.into(), key.virtual_port),
             real: session.real(),
             deadline: session.deadline(),
-        });
-    }
-
-    fn has_room(&self) -> bool {
-        self.records.capacity() - self.records.len() >= LIST_STEP
+        }
     }
 }
 
@@ -413,7 +366,7 @@ where
         let Some((listing, place)) = self.listings.first_mut() else {
             return;
         };
-        if !listing.has_room() {
+        if !listing.has_room(LIST_STEP) {
             // Nobody takes the records any more: the asker is gone.
             if Arc::strong_count(listing) == 1 {
                 self.listings.remove(0);
@@ -424,22 +377,22 @@ where
         let sessions = &self.engine.sessions;
         let next = match place {
             Place::V4(cursor) => {
-                let next = sessions
-                    .v4
-                    .scan(*cursor, slots, |_, session| listing.put(session));
+                let next = sessions.v4.scan(*cursor, slots, |_, session| {
+                    listing.put(SessionRecord::of(session));
+                });
                 Some(next.map_or(Place::V6(0), Place::V4))
             }
             Place::V6(cursor) => {
-                let next = sessions
-                    .v6
-                    .scan(*cursor, slots, |_, session| listing.put(session));
+                let next = sessions.v6.scan(*cursor, slots, |_, session| {
+                    listing.put(SessionRecord::of(session));
+                });
                 next.map(Place::V6)
             }
         };
         match next {
             Some(next) => *place = next,
             None => {
-                listing.done.store(true, Ordering::Release);
+                listing.end();
                 self.listings.remove(0);
             }
         }

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use super::inbox::Frames as _;
 use super::{Cut, Engine, Fate, Lane, Message, Origin, Waiting};
 use crate::incident::Incident;
 use crate::io::{PacketBuf, Pool};

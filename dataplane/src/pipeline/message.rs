@@ -1,13 +1,12 @@
-//! What workers hand to each other, and the rings that it travels on.
+//! What workers hand to each other, and how it is gathered. The rings that it travels on are `inbox.rs`'s.
 //! Who hands what to whom is decided elsewhere.
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrayvec::ArrayVec;
-use crossbeam::queue::ArrayQueue;
 
+use super::inbox::{Frames, Inbox, Lane};
 use crate::neighbour::Claim;
 use crate::snapshot::id::PortId;
 use crate::testing::HeapBuf;
@@ -64,9 +63,9 @@ pub enum Message<B> {
     },
 }
 
-impl<B> Message<B> {
+impl<B> Frames for Message<B> {
     /// Frames that were received for it, each of which gets a verdict.
-    pub(crate) fn frames(&self) -> usize {
+    fn frames(&self) -> usize {
         match self {
             Self::Frames(batch) => batch.frames.len(),
             Self::Datagram { whole, .. } => usize::try_from(whole.frames()).unwrap_or(usize::MAX),
@@ -75,102 +74,19 @@ impl<B> Message<B> {
     }
 }
 
-/// Why a worker is given a packet that it did not receive. Each has a ring of its own, so that whoever makes
-/// up packets that must be looked for fills only the rings of searches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lane {
-    /// It is the owner of the packet's flow.
-    Owner,
-    /// It may have the packet's session.
-    Search,
-}
-
-/// One worker's inbox: many writers, one reader.
-#[derive(Debug)]
-pub struct Inbox<B> {
-    owned: Ring<B>,
-    searches: Ring<B>,
-}
-
 /// Every worker's inbox, by worker.
-pub type Inboxes<B> = Arc<[Inbox<B>]>;
+pub type Inboxes<B> = Arc<[Inbox<Message<B>>]>;
 
 /// Messages, and frames in them, that the ring of what a worker owns holds at most.
 pub const MOST_OWNED: u32 = 2048;
 /// The same of the ring of searches.
 pub const MOST_SEARCHES: u32 = 512;
 
-/// A bounded, lock-free ring.
-#[derive(Debug)]
-struct Ring<B> {
-    messages: ArrayQueue<Message<B>>,
-    /// Frames in the messages, each of which holds a buffer.
-    frames: AtomicUsize,
-}
-
-impl<B> Ring<B> {
-    fn new(most: u32) -> Self {
-        Self {
-            messages: ArrayQueue::new(most as usize),
-            frames: AtomicUsize::new(0),
-        }
-    }
-
-    /// Gives the message back if there is no room for it.
-    fn push(&self, message: Message<B>) -> Result<(), Message<B>> {
-        let frames = message.frames();
-        // Counted before it can be taken out again, so that the number never falls below 0.
-        let before = self.frames.fetch_add(frames, Ordering::Relaxed);
-        let pushed = if frames > 0 && before + frames > self.messages.capacity() {
-            Err(message)
-        } else {
-            self.messages.push(message)
-        };
-        if pushed.is_err() {
-            self.frames.fetch_sub(frames, Ordering::Relaxed);
-        }
-        pushed
-    }
-
-    fn pop(&self) -> Option<Message<B>> {
-        let message = self.messages.pop()?;
-        self.frames.fetch_sub(message.frames(), Ordering::Relaxed);
-        Some(message)
-    }
-}
-
-impl<B> Inbox<B> {
-    /// Gives the message back if there is no room for it.
-    pub(super) fn push(&self, lane: Lane, message: Message<B>) -> Result<(), Message<B>> {
-        match lane {
-            Lane::Owner => self.owned.push(message),
-            Lane::Search => self.searches.push(message),
-        }
-    }
-
-    /// The oldest message about what the worker owns.
-    pub(crate) fn pop(&self) -> Option<Message<B>> {
-        self.owned.pop()
-    }
-
-    /// The oldest search.
-    pub(crate) fn pop_search(&self) -> Option<Message<B>> {
-        self.searches.pop()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.owned.messages.is_empty() && self.searches.messages.is_empty()
-    }
-}
-
 /// Empty inboxes for `workers` workers.
 #[must_use]
 pub fn inboxes<B>(workers: usize) -> Inboxes<B> {
     (0..workers)
-        .map(|_| Inbox {
-            owned: Ring::new(MOST_OWNED),
-            searches: Ring::new(MOST_SEARCHES),
-        })
+        .map(|_| Inbox::new(MOST_OWNED as usize, MOST_SEARCHES as usize))
         .collect()
 }
 

@@ -13,6 +13,7 @@ mod fragments;
 mod hops;
 mod icmp;
 mod idle;
+mod inbox;
 mod lately;
 mod limit;
 mod local;
@@ -55,11 +56,13 @@ use crate::steering::Steering;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 
-pub use message::{Batch, Inbox, Inboxes, MOST_OWNED, MOST_SEARCHES, Message, Whole, inboxes};
+pub use inbox::{Frames, Inbox};
+pub use message::{Batch, Inboxes, MOST_OWNED, MOST_SEARCHES, Message, Whole, inboxes};
 
 use deliver::Outgoing;
 use established::{Glances, Kind, lookahead};
-use message::{Cut, Lane, Leaving};
+use inbox::Lane;
+use message::{Cut, Leaving};
 
 /// What one worker is told at its start.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::message::Lane;
+use super::inbox::Lane;
 use super::reply_cache::Rule;
 use super::{Action, Engine, Origin, Tabled};
 use crate::flow::{Address, FlowKey, ReplyKey};
