@@ -5,6 +5,7 @@ use crate::flow::Address;
 use crate::session::{Cause, EvictionPolicy, EvictionTerms, Flags, Gone, MayEvict, Moved, Session};
 use crate::snapshot::Snapshot;
 use crate::snapshot::id::{RealId, ServiceId};
+use crate::snapshot::model::RealServer;
 use crate::stats::{Gauge, RealCounters, ServiceCounters, WorkerStats};
 
 /// A service with more than one in so many of a full table's places evicts its own sessions, or is refused.
@@ -120,18 +121,31 @@ impl Turn {
 }
 
 /// Counts a session that has been entered.
-pub(super) fn count_entered<A: Address>(snapshot: &Snapshot, worker: usize, session: &Session<A>) {
-    count(snapshot, worker, session, Turn::Entered);
+pub(super) fn count_entered<A: Address>(
+    snapshot: &Snapshot,
+    worker: usize,
+    real: &RealServer,
+    session: &Session<A>,
+) {
+    count(snapshot, worker, real, session, Turn::Entered);
 }
 
 /// Counts a session that has left the table.
 pub(super) fn uncount<A: Address>(snapshot: &Snapshot, worker: usize, session: &Session<A>) {
-    count(snapshot, worker, session, Turn::Left);
+    if let Some(real) = snapshot.real(session.real()) {
+        count(snapshot, worker, real, session, Turn::Left);
+    }
 }
 
-fn count<A: Address>(snapshot: &Snapshot, worker: usize, session: &Session<A>, turn: Turn) {
-    let (Some(own), Some(real)) = (snapshot.workers.get(worker), snapshot.real(session.real()))
-    else {
+#[inline]
+fn count<A: Address>(
+    snapshot: &Snapshot,
+    worker: usize,
+    real: &RealServer,
+    session: &Session<A>,
+    turn: Turn,
+) {
+    let Some(own) = snapshot.workers.get(worker) else {
         return;
     };
     let is_template = session.flags().contains(Flags::TEMPLATE);
@@ -141,7 +155,7 @@ fn count<A: Address>(snapshot: &Snapshot, worker: usize, session: &Session<A>, t
             turn.count(&counters.limited);
         }
     }
-    let Some(counters) = own.reals.get(session.real().0) else {
+    let Some(counters) = own.reals.get(real.id.0) else {
         return;
     };
     let is_active = session.state().is_active();
@@ -152,7 +166,7 @@ fn count<A: Address>(snapshot: &Snapshot, worker: usize, session: &Session<A>, t
         (Turn::Left, false) => counters.leave(is_active),
     }
     if !is_template {
-        snapshot.settle(worker, session.real());
+        snapshot.settle_known(worker, real);
     }
 }
 

@@ -275,7 +275,7 @@ impl<P: Pool> Engine<P> {
         id: RealId,
         direction: Direction,
         bytes: Option<u32>,
-        moved: Moved,
+        moved: Option<Moved>,
     ) {
         if let Some(bytes) = bytes {
             let (packets, all_bytes) = match direction {
@@ -287,7 +287,7 @@ impl<P: Pool> Engine<P> {
             packets.add(1);
             all_bytes.add(u64::from(bytes));
         }
-        if moved.before != moved.after {
+        if let Some(moved) = moved {
             recount(snapshot, self.start.worker, counters, id, moved);
         }
     }

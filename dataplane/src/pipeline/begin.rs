@@ -268,7 +268,7 @@ impl<P: Pool> Engine<P> {
                 DropReason::SessionTableFull
             }
         })?;
-        count_entered(snapshot, worker, table.get(index));
+        count_entered(snapshot, worker, real, table.get(index));
         Ok(index)
     }
 }

@@ -444,7 +444,7 @@ impl<P: Pool> Engine<P> {
     #[inline(always)]
     pub(super) fn way(&mut self, snapshot: &Snapshot, id: RealId, now: Time) -> Option<&Way> {
         if self.ways.get(id).is_none() {
-            self.draw_way(snapshot, id, now)?;
+            return self.draw_way(snapshot, id, now);
         }
         self.ways.get(id)
     }
@@ -469,7 +469,7 @@ impl<P: Pool> Engine<P> {
 
     /// Draws the way to a real server. `None` if its packets need more than a way.
     #[cold]
-    fn draw_way(&mut self, snapshot: &Snapshot, id: RealId, now: Time) -> Option<()> {
+    fn draw_way(&mut self, snapshot: &Snapshot, id: RealId, now: Time) -> Option<&Way> {
         let real = snapshot
             .real(id)
             .filter(|real| real.configured && !real.policy.idle_reset)?;
@@ -493,8 +493,7 @@ impl<P: Pool> Engine<P> {
                 _ => None,
             },
         };
-        self.ways.set(id, way);
-        Some(())
+        Some(self.ways.set(id, way))
     }
 
     /// The next hop's MAC, if it may be used.

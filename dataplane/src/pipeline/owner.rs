@@ -62,6 +62,9 @@ impl<P: Pool> Engine<P> {
         origin: Origin,
         now: Time,
     ) -> Option<Action> {
+        if self.start.workers == 1 {
+            return None;
+        }
         let any = moves || service.policy.is_sloppy(key.protocol);
         let begins = super::begin::opens(key.protocol, packet, any);
         let owner = self.owner(service.owner, key);

@@ -67,7 +67,9 @@ impl<P: Pool> Engine<P> {
             at_limit: false,
         };
         let index = table.insert_template(hash, &new, now, admission)?;
-        count_entered(snapshot, self.start.worker, table.get(index));
+        if let Some(real) = snapshot.real(real) {
+            count_entered(snapshot, self.start.worker, real, table.get(index));
+        }
         let is_new = true;
         Ok(Some((real, Template { index, is_new })))
     }

@@ -130,12 +130,14 @@ impl Ways {
     }
 
     /// Remembers the way to `real`.
-    pub(super) fn set(&mut self, real: RealId, way: Way) {
-        self.places[(real.0 & MASK) as usize] = Place {
+    pub(super) fn set(&mut self, real: RealId, way: Way) -> &Way {
+        let place = &mut self.places[(real.0 & MASK) as usize];
+        *place = Place {
             real,
             stamp: self.stamp,
             way,
         };
+        &place.way
     }
 }
 

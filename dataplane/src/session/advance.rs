@@ -1,8 +1,8 @@
 //! What a packet makes of its session: what it proves, the state, the deadline and the template, in one call.
 //! Keeps no counters; whoever moves a session on gets what the counters depend on, before and after.
 
-use super::entry::{Flags, Session, SessionIndex};
-use super::proof::Seen;
+use super::entry::{Flags, NONE, Session, SessionIndex};
+use super::proof::{STEP_MS, Seen};
 use super::state::State;
 use super::table::SessionTable;
 use super::tcp::Direction;
@@ -65,37 +65,74 @@ impl<A> Session<A> {
 
 impl<A: Address> SessionTable<A> {
     /// Moves the session at `index`, which must be in the table, on by a packet, and puts its end off. `has_data`
-    /// says whether a segment carries data; it is asked only until the session is proven.
+    /// says whether a segment carries data; it is asked only while that may prove something. Returns what of the
+    /// session the gauges depend on if that may have changed; by most packets nothing changes but the deadline.
     #[inline(always)]
+    #[must_use = "the gauges have to follow"]
     pub fn advance(
         &mut self,
         index: SessionIndex,
         step: Step<'_>,
         now: Time,
         has_data: impl FnOnce() -> bool,
-    ) -> Moved {
-        let session = self.get(index);
-        let (before, controlled) = (session.counted(), session.is_controlled());
-        let state = before.state.next(step.direction, step.signal, step.secure);
+    ) -> Option<Moved> {
+        let session = self.get_mut(index);
+        let state = session.state.next(step.direction, step.signal, step.secure);
         let deadline = step.timeouts.deadline(state, now);
-        if !before.is_proven {
-            // In one state deadlines are as far apart as packets.
-            let since_last = deadline.ms_since(session.deadline());
-            if before.state != state || session.may_be_proven_by(step.direction, since_last, now) {
-                let seen = Seen {
-                    direction: step.direction,
-                    signal: step.signal,
-                    has_data: has_data(),
-                    after: state,
-                    timeout_ms: step.timeouts.ms(before.state),
-                };
-                self.observe(index, seen, now);
-            }
+        if session.goes_on(state, deadline, step.direction, now) {
+            session.deadline = deadline;
+            return None;
         }
-        let Moved { after, .. } = self.touch(index, state, deadline);
-        if controlled && state.assures(step.direction) {
+        Some(self.advance_noting(index, step, state, has_data(), now))
+    }
+
+    /// The rest of `advance`, for a packet by which more than the deadline may change.
+    #[cold]
+    #[inline(never)]
+    fn advance_noting(
+        &mut self,
+        index: SessionIndex,
+        step: Step<'_>,
+        state: State,
+        has_data: bool,
+        now: Time,
+    ) -> Moved {
+        let before = self.get(index).counted();
+        if !before.is_proven {
+            let seen = Seen {
+                direction: step.direction,
+                signal: step.signal,
+                has_data,
+                after: state,
+                timeout_ms: step.timeouts.ms(before.state),
+            };
+            self.observe(index, seen, now);
+        }
+        self.touch(index, state, step.timeouts.deadline(state, now));
+        if state.assures(step.direction) {
             self.assure(index);
         }
-        Moved { before, after }
+        Moved {
+            before,
+            after: self.get(index).counted(),
+        }
+    }
+}
+
+impl<A> Session<A> {
+    /// Whether by a packet that leaves the session in `state` until `deadline` nothing changes but the deadline.
+    #[inline(always)]
+    fn goes_on(&self, state: State, deadline: Time, direction: Direction, now: Time) -> bool {
+        // In one state deadlines are as far apart as packets. One that is earlier, after timeouts have become
+        // shorter, is ages apart.
+        let since_last = deadline.as_ms().wrapping_sub(self.deadline.as_ms());
+        let is_in_step = since_last <= now.as_ms() % STEP_MS
+            || self.flags.contains(Flags::PROVEN) && deadline >= self.deadline;
+        state == self.state
+            && is_in_step
+            && !self.is_watched(direction)
+            && (self.link == NONE
+                || self.flags.contains(Flags::ASSURED)
+                || !state.assures(direction))
     }
 }

@@ -58,13 +58,26 @@ impl Flags {
     pub(super) const STEP_SHIFT: u16 = 11;
     /// A step of time ended by a packet of the other side.
     pub(super) const STEP_ENDED: Self = Self(1 << 13);
-    /// The client has sent an acknowledgement. Only of TCP sessions forwarded by NAT.
-    pub(super) const ACKNOWLEDGED: Self = Self(1 << 14);
+    /// The client has sent no acknowledgement yet. Only of TCP sessions forwarded by NAT.
+    pub(super) const UNACKNOWLEDGED: Self = Self(1 << 14);
     /// All that is known of whether its client is there.
     pub(super) const PROOF: Self = Self::PROVEN
         .with(Self::STEP_MASK)
         .with(Self::STEP_ENDED)
-        .with(Self::ACKNOWLEDGED);
+        .with(Self::UNACKNOWLEDGED);
+
+    /// These of a session that begins in `state`, with what its client has still to do.
+    pub(super) const fn begun(self, state: State) -> Self {
+        match state {
+            State::Tcp(_) if self.contains(Self::NAT) => self.with(Self::UNACKNOWLEDGED),
+            _ => self,
+        }
+    }
+
+    /// These of a session whose client is proven, of which nothing more has to be seen.
+    pub(super) const fn proven(self) -> Self {
+        self.without(Self::PROOF).with(Self::PROVEN)
+    }
 
     pub(super) const fn from_bits(bits: u16) -> Self {
         Self(bits)
@@ -79,6 +92,13 @@ impl Flags {
     #[inline]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether any of `other` is set.
+    #[must_use]
+    #[inline]
+    pub(super) const fn contains_any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// These and `other`.

@@ -6,9 +6,10 @@
 //! served, and under a flood that fills the table within a second the oldest of several hundred is a better victim
 //! than the oldest of a few.
 //!
-//! Proven, idle sessions stay as long as unproven ones have a part of what is looked at, so a flood evicts itself.
-//! Where these have less, idle ones leave for them: in a table that is full of idle sessions each new client would
-//! otherwise evict the one before it, and none would be served.
+//! What is worth more stays as long as what is worth less has a part of what is looked at, so a flood evicts itself:
+//! one of handshakes no connection that is not yet proven, one of either no proven, idle session. Where these have
+//! less, the others leave for them: in a table that is full of idle sessions each new client would otherwise evict the
+//! one before it, and none would be served.
 
 #![expect(
     clippy::indexing_slicing,
@@ -26,9 +27,9 @@ use crate::time::Time;
 /// Buckets of 32 slots that are looked at in turn, besides the new session's own three.
 pub(super) const FURTHER_BUCKETS: u32 = 4;
 
-/// Unproven sessions have one in so many of the places looked at before an idle session is kept and a young one
-/// evicted.
-const UNPROVEN_PART: usize = 4;
+/// Young handshakes keep one in so many of the places that they and open sessions have, and both together one in so
+/// many of those that they and idle sessions have: one of them is only evicted if they have that much.
+const KEPT_PART: usize = 4;
 
 /// Whether a new session may evict another one. The order is that of preference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,54 +89,77 @@ impl<A, F: FnMut(&Session<A>, Gone)> EvictionPolicy<A> for F {
     }
 }
 
-/// A session that may be evicted. The least is evicted first; of two that are worth the same, the one that has been
-/// silent for longer.
+/// A session that may be evicted. The least is evicted first; of two that are worth the same, the one of which less is
+/// known, then the one that has been silent for longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Victim {
     worth: Worth,
     may_evict: MayEvict,
+    steps: u16,
     silent: std::cmp::Reverse<u64>,
     slot: u32,
+}
+
+/// The sessions of one [`Worth`] that a search has seen.
+#[derive(Debug, Default)]
+struct Found {
+    count: usize,
+    best: Option<Victim>,
 }
 
 /// What a search has found so far.
 #[derive(Debug, Default)]
 struct Search {
-    best: Option<Victim>,
-    /// The best of the idle ones.
-    idle: Option<Victim>,
-    /// How many sessions were looked at, and how many of them are young.
-    seen: usize,
-    young: usize,
+    /// Those that are worth less than a young one.
+    least: Found,
+    young: Found,
+    open: Found,
+    idle: Found,
 }
 
 impl Search {
     /// Whether no better victim is looked for.
     fn is_over(&self) -> bool {
-        self.best
-            .is_some_and(|victim| victim.worth <= Worth::Unproven)
+        self.least.best.is_some()
     }
 
-    fn take(&mut self, victim: Victim) {
-        for best in [
-            Some(&mut self.best),
-            (victim.worth == Worth::Idle).then_some(&mut self.idle),
-        ]
-        .into_iter()
-        .flatten()
-        {
-            if best.is_none_or(|best| victim < best) {
-                *best = Some(victim);
+    fn found(&mut self, worth: Worth) -> Option<&mut Found> {
+        match worth {
+            Worth::Expired | Worth::Finished | Worth::HalfOpen | Worth::Unproven => {
+                Some(&mut self.least)
             }
+            Worth::Young => Some(&mut self.young),
+            Worth::Open => Some(&mut self.open),
+            Worth::Idle => Some(&mut self.idle),
+            Worth::Active => None,
         }
     }
 
     fn victim(self) -> Option<Victim> {
-        let victim = self.best?;
-        if victim.worth == Worth::Young && self.young * UNPROVEN_PART < self.seen {
-            return self.idle.or(Some(victim));
+        let Self {
+            least,
+            young,
+            open,
+            idle,
+        } = self;
+        let unproven = young.count + open.count;
+        let order = if unproven * KEPT_PART < unproven + idle.count {
+            [least, idle, young, open]
+        } else if young.count * KEPT_PART < unproven {
+            [least, open, young, idle]
+        } else {
+            [least, young, open, idle]
+        };
+        order.into_iter().find_map(|found| found.best)
+    }
+}
+
+impl Found {
+    /// Takes the victim if it is a better one.
+    fn offer(&mut self, victim: Victim) {
+        if self.best.is_none_or(|best| victim < best) {
+            self.best = Some(victim);
         }
-        Some(victim)
     }
 }
 
@@ -202,7 +226,7 @@ impl<A: Address> SessionTable<A> {
             Worth::Expired => Gone::Expired,
             Worth::Finished => Gone::Evicted(Cause::Finished),
             Worth::HalfOpen => Gone::Evicted(Cause::HalfOpen),
-            Worth::Unproven | Worth::Young => Gone::Evicted(Cause::Unproven),
+            Worth::Unproven | Worth::Young | Worth::Open => Gone::Evicted(Cause::Unproven),
             Worth::Idle => Gone::Evicted(Cause::Idle),
             Worth::Active => return None,
         };
@@ -225,22 +249,24 @@ impl<A: Address> SessionTable<A> {
             } = policy.terms(entry);
             let timeout_ms = entry.timeout_ms().unwrap_or(timeout_ms);
             let worth = entry.worth(timeout_ms, now);
-            search.seen += 1;
-            search.young += usize::from(worth == Worth::Young);
+            let Some(found) = search.found(worth) else {
+                continue;
+            };
+            found.count += 1;
             let may_leave = match may_evict {
-                MayEvict::First | MayEvict::Yes => worth < Worth::Active,
+                MayEvict::First | MayEvict::Yes => true,
                 MayEvict::IfFinished => worth <= Worth::Finished,
                 MayEvict::No => false,
             };
-            if !may_leave {
-                continue;
+            if may_leave {
+                found.offer(Victim {
+                    worth,
+                    may_evict,
+                    steps: entry.flags.steps(),
+                    silent: std::cmp::Reverse(entry.silent_ms(timeout_ms, now)),
+                    slot,
+                });
             }
-            search.take(Victim {
-                worth,
-                may_evict,
-                silent: std::cmp::Reverse(entry.silent_ms(timeout_ms, now)),
-                slot,
-            });
         }
     }
 }

@@ -48,30 +48,28 @@ pub(super) struct Seen {
 
 impl Flags {
     /// How many of the [`STEPS`] are done.
-    const fn steps(self) -> u16 {
+    pub(super) const fn steps(self) -> u16 {
         self.bits() >> Self::STEP_SHIFT & (STEPS - 1)
     }
 
-    const fn with_steps(self, steps: u16) -> Self {
+    pub(super) const fn with_steps(self, steps: u16) -> Self {
         let cleared = self.without(Self::STEP_MASK);
         cleared.with(Self::from_bits((steps & (STEPS - 1)) << Self::STEP_SHIFT))
     }
 }
 
 impl<A> Session<A> {
-    /// Whether a packet that leaves the session in its state may prove something, `since_last_ms` after the one
-    /// before it. Most packets of a session that is to be proven by its steps do not, and are spared `observe`.
+    /// Whether the next packet of this side may prove something although it leaves the session in its state and
+    /// begins no step: by what the real server says, or because the other side ended the step.
     #[inline(always)]
     #[must_use]
-    pub(super) fn may_be_proven_by(
-        &self,
-        direction: Direction,
-        since_last_ms: u64,
-        now: Time,
-    ) -> bool {
-        let is_new_step = since_last_ms > now.as_ms() % STEP_MS;
-        let by_answers = direction != Direction::InputOnly && self.state != State::Udp;
-        is_new_step || by_answers || self.flags.contains(Flags::STEP_ENDED)
+    pub(super) fn is_watched(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::Output => !self.flags.contains(Flags::PROVEN) && self.state != State::Udp,
+            Direction::Input | Direction::InputOnly => self
+                .flags
+                .contains_any(Flags::STEP_ENDED.with(Flags::UNACKNOWLEDGED)),
+        }
     }
 }
 
@@ -93,7 +91,7 @@ impl<A: Address> SessionTable<A> {
             }
             (Direction::Input, State::Sctp(_)) => flags,
             (Direction::Output, State::Sctp(_)) if is_of_open_association(seen.signal) => {
-                flags.with(Flags::PROVEN)
+                flags.proven()
             }
             (Direction::Output, State::Sctp(_)) => flags,
             (direction, _) => by_steps(flags, direction != Direction::Output, is_new_step),
@@ -112,13 +110,11 @@ const fn by_answers(flags: Flags, seen: Seen, is_new_step: bool) -> Flags {
         return flags;
     }
     match seen.direction {
-        Direction::Output if !flags.contains(Flags::ACKNOWLEDGED) => flags,
-        Direction::Output if seen.has_data || seen.signal & tcp::FIN != 0 => {
-            flags.with(Flags::PROVEN)
-        }
+        Direction::Output if flags.contains(Flags::UNACKNOWLEDGED) => flags,
+        Direction::Output if seen.has_data || seen.signal & tcp::FIN != 0 => flags.proven(),
         Direction::Output => by_steps(flags, true, is_new_step),
         Direction::Input | Direction::InputOnly => {
-            by_steps(flags.with(Flags::ACKNOWLEDGED), false, is_new_step)
+            by_steps(flags.without(Flags::UNACKNOWLEDGED), false, is_new_step)
         }
     }
 }
@@ -148,7 +144,7 @@ const fn by_steps(flags: Flags, is_watched: bool, is_new_step: bool) -> Flags {
     let flags = flags.without(Flags::STEP_ENDED);
     let steps = flags.steps() + 1;
     if steps == STEPS {
-        flags.with(Flags::PROVEN)
+        flags.proven()
     } else {
         flags.with_steps(steps)
     }

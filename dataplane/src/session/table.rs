@@ -16,7 +16,6 @@
     reason = "slots come from `tags`, which is sized like the entries, and indices from slots"
 )]
 
-use super::advance::Moved;
 use super::entry::{Flags, HOME, NONE, NewSession, Numbers, Session, SessionIndex, VACANT};
 use super::evict::{EvictionPolicy, Failed};
 use super::hash::{Hasher, KeyHash, ReplyHash};
@@ -277,27 +276,24 @@ impl<A: Address> SessionTable<A> {
     /// `deadline`. Touches no other session unless the deadline has moved to an earlier tick. A packet in the pipeline
     /// goes through [`Self::advance`].
     #[inline(always)]
-    pub fn touch(&mut self, index: SessionIndex, state: State, deadline: Time) -> Moved {
+    pub fn touch(&mut self, index: SessionIndex, state: State, deadline: Time) {
         debug_assert!(self.tags.is_used(index.0), "a session that has left");
         let entry = &mut self.entries[index.0 as usize];
-        let before = entry.counted();
         if entry.state != state {
             self.half_open += u32::from(state.is_half_open());
             self.half_open -= u32::from(entry.state.is_half_open());
             entry.state = state;
             if state.is_half_open() {
                 // Another connection, of whose client nothing is proven.
-                entry.flags = entry.flags.without(Flags::PROOF);
+                entry.flags = entry.flags.without(Flags::PROOF).begun(state);
             }
         }
         // It is filed where its turn comes in time for the deadline that it had.
         let is_earlier = deadline < entry.deadline;
         entry.deadline = deadline;
-        let after = entry.counted();
         if is_earlier && self.wheel.is_too_late(entry.filed, deadline) {
             self.refile(index.0);
         }
-        Moved { before, after }
     }
 
     /// Enters a session. `hash` is of its key.
@@ -377,7 +373,7 @@ impl<A: Address> SessionTable<A> {
             real_port,
             filed: VACANT,
             flags: if new.real_address.is_some() {
-                new.flags.with(Flags::NAT)
+                new.flags.with(Flags::NAT).begun(new.state)
             } else {
                 new.flags.without(Flags::NAT)
             },

@@ -12,9 +12,13 @@ use crate::time::Time;
 /// again after 1 s and then after 2 more (RFC 6298 section 2.1, rule 5.5).
 pub const HANDSHAKE_MS: u64 = 3_000;
 
-/// How long after its last packet an unproven session counts as young: a round trip, over any distance. A young one
-/// is evicted after older unproven ones, or a flood would evict the handshakes of honest clients before itself.
+/// How long after its last packet a handshake counts as young: a round trip, over any distance. A young one is evicted
+/// after older ones, or a flood would evict the handshakes of honest clients before itself.
 pub const YOUNG_MS: u64 = 1_000;
+
+/// How long an unproven session whose handshake is complete may be silent before it is worth less than a young
+/// handshake: a client waits that long for a slow answer.
+pub const UNPROVEN_MS: u64 = 10_000;
 
 /// How long a connection of which one side has finished may be silent before it counts as finished: with direct
 /// routing and tunnels no other end is seen. A half-closed one that still transfers data is not that silent.
@@ -33,11 +37,15 @@ pub enum Worth {
     /// A handshake, or a single datagram, that nothing has followed for [`HANDSHAKE_MS`]; a template that no
     /// session uses and none ever proved.
     HalfOpen,
-    /// Nothing proves that the client is there, and it has been silent for [`YOUNG_MS`].
+    /// Nothing proves that the client is there, and it has been silent for [`YOUNG_MS`]; or for [`UNPROVEN_MS`] since
+    /// its handshake.
     Unproven,
-    /// Unproven, but its last packet is younger than [`YOUNG_MS`]. Evicted after idle ones where there are few of
-    /// these; see `evict.rs`.
+    /// A handshake, or a connection of which one side has finished, unproven, whose last packet is younger than
+    /// [`YOUNG_MS`]. Where there are few of these, others are evicted before them; see `evict.rs`.
     Young,
+    /// Unproven, but its handshake is complete, or a second datagram has come, and it has not been silent for
+    /// [`UNPROVEN_MS`]. Of these the ones leave first that the fewest steps towards a proof are known of.
+    Open,
     /// Proven, and silent for [`IDLE_MS`]; a template of proven sessions that have all ended.
     Idle,
     /// Proven, and not that silent; a template that controls sessions. Never evicted.
@@ -52,7 +60,7 @@ pub enum Cause {
     Finished,
     /// [`Worth::HalfOpen`].
     HalfOpen,
-    /// [`Worth::Unproven`] or [`Worth::Young`].
+    /// [`Worth::Unproven`], [`Worth::Young`] or [`Worth::Open`].
     Unproven,
     /// [`Worth::Idle`].
     Idle,
@@ -112,7 +120,8 @@ impl<A> Session<A> {
             Phase::Opening if silent >= HANDSHAKE_MS => Worth::HalfOpen,
             Phase::Open | Phase::Closing if proven && silent < IDLE_MS => Worth::Active,
             Phase::Open if proven => Worth::Idle,
-            _ if silent < YOUNG_MS => Worth::Young,
+            Phase::Open if silent < UNPROVEN_MS => Worth::Open,
+            Phase::Opening | Phase::Closing if silent < YOUNG_MS => Worth::Young,
             _ => Worth::Unproven,
         }
     }
@@ -137,19 +146,11 @@ mod tests {
 
     #[test]
     fn a_session_is_worth_what_was_proved_of_it_and_less_with_time() {
-        use Worth::{Active, Finished, HalfOpen, Idle, Unproven, Young};
+        use Worth::{Active, Finished, HalfOpen, Idle, Open, Unproven, Young};
         let tcp = State::Tcp;
         let cases = [
             (tcp(TcpState::SynRecv), HANDSHAKE_MS, Unproven, Unproven),
             (State::UdpNew, HANDSHAKE_MS, Unproven, Unproven),
-            (tcp(TcpState::Established), IDLE_MS, Unproven, Active),
-            (State::Udp, IDLE_MS, Unproven, Active),
-            (
-                State::Sctp(SctpState::Established),
-                IDLE_MS,
-                Unproven,
-                Active,
-            ),
             (tcp(TcpState::FinWait), CLOSING_MS, Unproven, Active),
             (tcp(TcpState::CloseWait), CLOSING_MS, Unproven, Active),
             (tcp(TcpState::LastAck), CLOSING_MS, Unproven, Active),
@@ -170,13 +171,25 @@ mod tests {
                 assert_eq!(worth(state, flags, YOUNG_MS), young, "{state:?}");
                 let old = match state.phase() {
                     Phase::Opening => HalfOpen,
-                    Phase::Open if flags == Flags::PROVEN => Idle,
-                    Phase::Open => Unproven,
-                    Phase::Closing | Phase::Closed => Finished,
+                    Phase::Open | Phase::Closing | Phase::Closed => Finished,
                 };
                 assert_eq!(worth(state, flags, bound), old, "{state:?}");
             }
             assert_eq!(worth(state, Flags::PROVEN, TIMEOUT_MS), Worth::Expired);
+        }
+        for state in [
+            tcp(TcpState::Established),
+            State::Udp,
+            State::Sctp(SctpState::Established),
+        ] {
+            for (flags, bound, before, after) in [
+                (Flags::EMPTY, UNPROVEN_MS, Open, Unproven),
+                (Flags::PROVEN, IDLE_MS, Active, Idle),
+            ] {
+                assert_eq!(worth(state, flags, 0), before, "{state:?}");
+                assert_eq!(worth(state, flags, bound - 1), before, "{state:?}");
+                assert_eq!(worth(state, flags, bound), after, "{state:?}");
+            }
         }
     }
 

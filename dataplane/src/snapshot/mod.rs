@@ -431,11 +431,18 @@ impl Snapshot {
     /// `worker` that has come or gone, or turned active or inactive.
     #[inline]
     pub fn settle(&self, worker: usize, id: RealId) {
-        let Some(real) = self.real(id) else { return };
+        if let Some(real) = self.real(id) {
+            self.settle_known(worker, real);
+        }
+    }
+
+    /// The same for who has the real server at hand.
+    #[inline]
+    pub(crate) fn settle_known(&self, worker: usize, real: &RealServer) {
         if real.limits.is_set()
-            && let Some(overload) = self.overloads.get(id.0)
+            && let Some(overload) = self.overloads.get(real.id.0)
         {
-            overload.update(real.limits, self.load(id));
+            overload.update(real.limits, self.load(real.id));
         }
         if let Some(place) = real.noticed
             && let Some(service) = self.service(real.service)

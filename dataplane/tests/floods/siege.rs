@@ -19,15 +19,18 @@ const OPEN: usize = 40;
 /// How often each of these talks, in steps.
 const TALKS: u32 = 100;
 
-/// Connections to all services that have been open for longer than a flood's packets.
-fn settle(world: &mut World) -> Vec<Honest> {
+/// So many seconds prove every client.
+const PROOF_S: u32 = 12;
+
+/// Connections to all services that have talked for so many seconds.
+fn settle(world: &mut World, seconds: u32) -> Vec<Honest> {
     let mut open = Vec::new();
     for service in [WEB, MAIL, DNS, DIAMETER] {
         for _ in 0..OPEN {
             open.push(Honest::open(world, service));
         }
     }
-    for _ in 0..12 {
+    for _ in 0..seconds {
         world.rig.wait_ms(1000);
         open.iter_mut().for_each(|client| client.talk(world));
     }
@@ -36,7 +39,13 @@ fn settle(world: &mut World) -> Vec<Honest> {
 
 /// Whoever is served without the attack is served with it.
 pub(crate) fn besiege(attack: Attack, mut world: World) {
-    let mut open = settle(&mut world);
+    let open = settle(&mut world, PROOF_S);
+    let talks = Some(TALKS);
+    siege(attack, world, open, talks);
+}
+
+/// The attack on those who visit meanwhile and on those who have a connection and talk every so many steps.
+fn siege(attack: Attack, mut world: World, mut open: Vec<Honest>, talks: Option<u32>) {
     let mut visitors: Vec<Honest> = Vec::new();
     let mut served = 0;
     let port = match attack {
@@ -59,7 +68,7 @@ pub(crate) fn besiege(attack: Attack, mut world: World) {
         visitors.retain(|client| !client.is_done());
         served += before - visitors.len();
         for (number, client) in (0..).zip(&mut open) {
-            if (step + number) % TALKS == 0 {
+            if talks.is_some_and(|talks| (step + number) % talks == 0) {
                 client.talk(&mut world);
             }
         }
@@ -96,6 +105,30 @@ fn ipv6_is_served_as_well() {
     for method in METHODS {
         besiege(Attack::SynAck, World::new(method, true));
         besiege(Attack::Datagrams, World::new(method, true));
+    }
+}
+
+/// With direct routing and tunnels it takes time to prove a client, and meanwhile it may wait for an answer.
+#[test]
+fn connections_that_are_not_yet_proven_outlive_every_flood() {
+    for method in METHODS {
+        for attack in Attack::ALL {
+            let mut world = World::new(method, false);
+            let open = settle(&mut world, 4);
+            siege(attack, world, open, Some(40));
+        }
+    }
+}
+
+#[test]
+fn proven_connections_that_do_nothing_outlive_every_flood() {
+    for method in METHODS {
+        for attack in Attack::ALL {
+            let mut world = World::new(method, false);
+            let open = settle(&mut world, PROOF_S);
+            world.rig.wait_ms(61_000);
+            siege(attack, world, open, None);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::flow::{FlowKey, Protocol, V4};
 use crate::session::entry::Flags;
-use crate::session::worth::{HANDSHAKE_MS, IDLE_MS, YOUNG_MS};
+use crate::session::worth::{HANDSHAKE_MS, IDLE_MS, UNPROVEN_MS, YOUNG_MS};
 use crate::session::{NewSession, NewTemplate, State, TcpState};
 use crate::snapshot::id::RealId;
 
@@ -101,18 +101,19 @@ fn the_least_worthy_leave_first_and_of_those_the_most_silent() {
         proven(session(1, 0, Established, IDLE_MS - 1)),
         proven(session(2, 0, Established, IDLE_MS)),
         proven(session(3, 0, FinWait, 0)),
-        session(4, 0, Established, YOUNG_MS),
-        session(5, 0, SynRecv, YOUNG_MS + 1),
+        session(4, 0, Established, UNPROVEN_MS),
+        session(5, 0, SynRecv, YOUNG_MS),
         session(6, 0, SynRecv, HANDSHAKE_MS),
         session(7, 0, SynRecv, HANDSHAKE_MS + 1),
         session(8, 0, TimeWait, 0),
         proven(session(9, 0, TimeWait, 1)),
-        session(10, 0, Established, YOUNG_MS + 2),
-        session(11, 0, Established, 1),
+        session(10, 0, Established, UNPROVEN_MS + 2),
+        session(11, 0, Established, UNPROVEN_MS - 1),
         session(12, 0, SynRecv, 2),
+        session(13, 0, Established, 1),
     ];
     let leavers = order(&mut full(&sessions), |_| MayEvict::Yes);
-    assert_eq!(leavers, [9, 8, 7, 6, 10, 5, 4, 2, 12, 11]);
+    assert_eq!(leavers, [9, 8, 7, 6, 10, 4, 5, 12, 11, 13, 2]);
 }
 
 #[test]
@@ -208,9 +209,9 @@ fn a_template_leaves_once_its_sessions_have_and_before_unproven_ones_if_none_was
         table.get_mut(index).set_flags(flags | Flags::ASSURED);
         let controlled = NewSession {
             template: controls.then_some(index),
-            ..session(9, 0, TcpState::Established, YOUNG_MS + 20)
+            ..session(9, 0, TcpState::Established, UNPROVEN_MS + 20)
         };
-        let free = session(1, 0, TcpState::Established, YOUNG_MS + 10);
+        let free = session(1, 0, TcpState::Established, UNPROVEN_MS + 10);
         for new in [controlled, free] {
             assert_eq!(enter(&mut table, &new, |_| MayEvict::Yes), (true, vec![]));
         }
@@ -219,12 +220,40 @@ fn a_template_leaves_once_its_sessions_have_and_before_unproven_ones_if_none_was
 }
 
 #[test]
-fn a_flood_evicts_itself_before_idle_sessions_until_it_has_a_quarter() {
+fn a_flood_evicts_itself_before_idle_sessions_until_it_has_a_quarter_of_both() {
     let idle = (0..4).map(|number| proven(session(number, 0, TcpState::Established, IDLE_MS + 9)));
     let young = (4..8).map(|number| session(number, 0, TcpState::SynRecv, u64::from(20 - number)));
     let active = (8..12).map(|number| proven(session(number, 0, TcpState::Established, 0)));
     let all: Vec<_> = idle.chain(young).chain(active).collect();
     let leavers = order(&mut full(&all), |_| MayEvict::Yes);
-    assert_eq!(leavers[..2], [4, 5]);
-    assert_eq!(leavers[6..], [6, 7]);
+    assert_eq!(leavers, [4, 5, 6, 0, 7, 1, 2, 3]);
+}
+
+#[test]
+fn a_flood_of_handshakes_evicts_itself_before_open_sessions_until_it_has_a_quarter_of_both() {
+    let open = (0..4).map(|number| session(number, 0, TcpState::Established, YOUNG_MS + 9));
+    let young = (4..8).map(|number| session(number, 0, TcpState::SynRecv, u64::from(20 - number)));
+    let active = (8..12).map(|number| proven(session(number, 0, TcpState::Established, 0)));
+    let all: Vec<_> = open.chain(young).chain(active).collect();
+    let leavers = order(&mut full(&all), |_| MayEvict::Yes);
+    assert_eq!(leavers, [4, 5, 6, 0, 7, 1, 2, 3]);
+}
+
+#[test]
+fn of_open_sessions_those_leave_first_that_have_taken_the_fewest_steps_to_a_proof() {
+    let all = [
+        session(0, 0, TcpState::Established, 5_000),
+        session(1, 0, TcpState::Established, 4_000),
+        session(2, 0, TcpState::Established, 10),
+    ];
+    let mut table = full(&all);
+    for (number, steps) in [(0, 2), (1, 1)] {
+        let key = key(number);
+        let index = table
+            .find(table.hash(&key), &key, Time::from_ms(NOW))
+            .unwrap();
+        let flags = table.get(index).flags().with_steps(steps);
+        table.get_mut(index).set_flags(flags);
+    }
+    assert_eq!(order(&mut table, |_| MayEvict::Yes), [2, 1, 0]);
 }

@@ -298,7 +298,7 @@ fn a_session_that_is_proven_proves_its_template() {
         };
         let (index, now) = (*session.0.as_ref().unwrap(), at(step * 10_000));
         table.observe(index, seen, now);
-        let _ = table.touch(index, ESTABLISHED, now.plus_ms(900_000));
+        table.touch(index, ESTABLISHED, now.plus_ms(900_000));
     }
     assert!(table.get(template).flags().contains(Flags::PROVEN));
 }

@@ -38,7 +38,7 @@ fn extending_a_deadline_touches_no_other_entry() {
     for number in 0..1000 {
         let index = find(&table, number, 0).expect("inserted");
         let before = shown(&table);
-        let _ = table.touch(index, ESTABLISHED, at(900_000 + u64::from(number)));
+        table.touch(index, ESTABLISHED, at(900_000 + u64::from(number)));
         let after = shown(&table);
         let changed: Vec<usize> = (0..before.len())
             .filter(|&slot| before[slot] != after[slot])
@@ -54,8 +54,8 @@ fn extending_a_deadline_touches_no_other_entry() {
 fn a_deadline_that_moves_earlier_is_kept_as_well() {
     let mut table = full(100, |_| ESTABLISHED);
     let index = find(&table, 50, 0).expect("inserted");
-    let _ = table.touch(index, ESTABLISHED, at(900_000));
-    let _ = table.touch(index, State::Tcp(TcpState::Close), at(500));
+    table.touch(index, ESTABLISHED, at(900_000));
+    table.touch(index, State::Tcp(TcpState::Close), at(500));
     let mut left = Vec::new();
     table.expire(at(564), 100, |session| left.push(session.real().0));
     assert_eq!(left, [50]);
@@ -84,7 +84,7 @@ fn a_jump_of_an_hour_reaps_what_is_due_in_the_order_of_deadlines() {
         let deadline = u64::from(number * 7919 % 1000) * 999;
         let index = insert(&mut table, &session(number, ESTABLISHED, deadline), 0);
         if number % 10 == 0 {
-            let _ = table.touch(index.0.expect("room"), ESTABLISHED, at(hour + 1));
+            table.touch(index.0.expect("room"), ESTABLISHED, at(hour + 1));
         }
     }
     let mut ticks = Vec::new();

@@ -138,21 +138,17 @@ impl Model {
                 Gone::Expired => assert!(was.deadline <= self.now),
                 Gone::Replaced => assert!(was.deadline > self.now && leaver == number),
                 Gone::Evicted(cause) => {
-                    let expected = match cause {
-                        Cause::Finished => Worth::Finished,
-                        Cause::HalfOpen => Worth::HalfOpen,
-                        Cause::Unproven => Worth::Unproven,
-                        Cause::Idle => Worth::Idle,
-                        Cause::Limit => unreachable!("the table knows no limits"),
+                    let expected = match worth {
+                        Worth::Finished => Cause::Finished,
+                        Worth::HalfOpen => Cause::HalfOpen,
+                        Worth::Unproven | Worth::Young | Worth::Open => Cause::Unproven,
+                        Worth::Idle => Cause::Idle,
+                        Worth::Expired | Worth::Active => panic!("{worth:?} is not evicted"),
                     };
-                    assert!(worth == expected || (worth, cause) == (Worth::Young, Cause::Unproven));
+                    assert_eq!(cause, expected);
                     assert_eq!(self.sessions.len() + 1, table.capacity());
-                    // An idle one also leaves where few are young.
-                    let least = if worth == Worth::Idle {
-                        Worth::Young
-                    } else {
-                        worth
-                    };
+                    // Others also leave where few are young.
+                    let least = worth.min(Worth::Young);
                     assert!(worths.iter().all(|other| *other >= least));
                 }
             }
@@ -200,7 +196,7 @@ impl Model {
                 if let Some(known) = self.sessions.get_mut(&number) {
                     known.state = state;
                     known.deadline = self.now + timeout;
-                    let _ = table.touch(known.index, state, at(known.deadline));
+                    table.touch(known.index, state, at(known.deadline));
                 }
             }
             Op::Prove(number) => {
