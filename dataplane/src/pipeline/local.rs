@@ -17,11 +17,6 @@ use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::{Mac, arp, ethernet, ipv6, ndp};
 
-/// Between two defences of an address (RFC 5227 section 1.1: `DEFEND_INTERVAL`).
-const DEFEND_INTERVAL_MS: u64 = 10_000;
-/// Addresses that are defended within that time at most.
-const DEFENDED: usize = 4096;
-
 impl<P: Pool> Engine<P> {
     /// Answers for our addresses and listens to answers (RFC 826).
     pub(super) fn classify_arp<F: PacketBuf>(
@@ -153,22 +148,13 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// Somebody else, at `mac`, claims our `address`: the link is told where it is, but not in every
-    /// turn of a quarrel (RFC 5227 section 2.4 (b)).
+    /// Somebody else, at `mac`, claims our `address`: the link is told where it is, but not too often.
     fn defend(&mut self, snapshot: &Snapshot, port: PortId, address: IpAddr, mac: Mac, now: Time) {
         // Two of our ports on one link hear each other.
         if snapshot.ports.iter().any(|own| own.mac == mac) {
             return;
         }
-        // Addresses that are ours no longer need no place here.
-        if self.defended.len() >= DEFENDED {
-            self.defended
-                .retain(|_, at| now.ms_since(*at) < DEFEND_INTERVAL_MS);
-        }
-        let last = self.defended.get(&(port, address));
-        let is_due = last.is_none_or(|last| now.ms_since(*last) >= DEFEND_INTERVAL_MS);
-        if is_due && self.defended.len() < DEFENDED {
-            self.defended.insert((port, address), now);
+        if self.defences.is_due(port, address, now) {
             let incident = Incident::AddressConflict { port, address, mac };
             self.stats.tell(incident);
             self.announce(snapshot, port, address);

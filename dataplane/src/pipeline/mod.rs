@@ -5,6 +5,7 @@ mod admit;
 mod balance;
 mod begin;
 mod classify;
+mod defence;
 mod deliver;
 mod established;
 mod flush;
@@ -33,7 +34,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ahash::RandomState;
-use hashbrown::HashMap;
 
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::io::{BURST, PacketBuf, Pool};
@@ -219,8 +219,7 @@ pub(crate) struct Engine<P: Pool> {
     reply_cache: reply_cache::ReplyCache,
     /// Whether half-open sessions hold too much of a session table.
     pressed: bool,
-    /// When each of our addresses was last defended.
-    defended: HashMap<(PortId, IpAddr), Time, RandomState>,
+    defences: defence::Defences,
 }
 
 impl<P: Pool> Engine<P> {
@@ -253,7 +252,7 @@ impl<P: Pool> Engine<P> {
             random: Random::new(a ^ config.start.worker as u64),
             shedder: Shedder::default(),
             flush: flush::Flush::default(),
-            defended: HashMap::with_hasher(hasher.clone()),
+            defences: defence::Defences::new(hasher.clone()),
             policer: policer::Policer::new(&hasher),
             path_mtus: path_mtu::PathMtus::new(hasher.clone()),
             ways: way::Ways::new(),

@@ -1,9 +1,10 @@
 //! The balancer as a host on its links: ARP, neighbour discovery, waiting for MACs, the kernel.
 
-use plimsoll_dataplane::flow::{V4, V6};
+use plimsoll_dataplane::flow::{Protocol, V4, V6};
 use plimsoll_dataplane::incident::Incident;
 use plimsoll_dataplane::snapshot::id::PortId;
 use plimsoll_dataplane::snapshot::spec::{PortRole, Spec};
+use plimsoll_dataplane::snapshot::target::{Target, Vip};
 use plimsoll_dataplane::testing::{PacketBuilder, Rig, arp_frame, neighbour_frame};
 use plimsoll_dataplane::verdict::DropReason;
 use plimsoll_dataplane::wire::{Mac, arp, ndp};
@@ -85,6 +86,28 @@ fn a_probe_is_answered_and_a_claim_to_our_address_is_not_believed() {
     assert_eq!(rig.pass(WAN, &ours), [], "our other port on the same link");
     rig.pass(WAN, &arp_request(STRANGER, VIP, VIP)[..30]);
     assert_eq!(rig.drops(DropReason::ArpInvalid), 1);
+}
+
+#[test]
+fn whoever_claims_thousands_of_our_addresses_keeps_none_from_being_defended() {
+    let mut spec = direct();
+    let mut prefix = spec.services[0].clone();
+    prefix.target = Target::Vip(Vip {
+        protocol: Protocol::Tcp,
+        addresses: "198.18.0.0/16".parse().unwrap(),
+        port: 80,
+    });
+    spec.services.push(prefix);
+    let mut rig = Rig::new(1, &spec);
+    for number in 0..10_000_u32 {
+        let address = std::net::Ipv4Addr::from(0xc612_0000 + number).to_string();
+        rig.pass(WAN, &arp_request(STRANGER, &address, &address));
+    }
+    rig.wait_ms(1_000);
+    let claim = arp_request(STRANGER, VIP, VIP);
+    let defence = arp_frame(Mac::BROADCAST, &arp::Packet::announcement(WAN_MAC, v4(VIP)));
+    expect(&rig.pass(WAN, &claim), &[(WAN, defence)]);
+    assert_eq!(rig.pass(WAN, &claim), [], "once in ten seconds");
 }
 
 #[test]
