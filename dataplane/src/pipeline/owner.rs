@@ -73,11 +73,43 @@ impl<P: Pool> Engine<P> {
         }
         // Where its session may be with an owner by another rule, those look first.
         let strays = service.strays || !begins && snapshot.may_have_strays();
-        if !strays {
-            let to = owner.filter(|owner| *owner != self.start.worker)?;
-            return Some(self.hand_to(to, origin));
+        let action = if strays {
+            self.go_round(snapshot, key, owner, begins, origin, now)
+        } else {
+            let to = owner.filter(|owner| *owner != self.start.worker);
+            to.map(|to| self.hand_to(to, origin))
+        };
+        if action.is_none() && !begins && service.owner == Owner::Receiver {
+            return self.search_receiver(snapshot, key, origin, now);
         }
-        self.go_round(snapshot, key, owner, begins, origin, now)
+        action
+    }
+
+    /// A segment of no session here, which begins none, to a service whose sessions are where the port puts their
+    /// packets: where it looks on. It may have come by another queue than those before it: `net_af_packet` does that
+    /// when a queue is full, a bond when a member fails, and some NICs with headers that they do not look behind.
+    #[cold]
+    fn search_receiver<A: Address>(
+        &mut self,
+        snapshot: &Snapshot,
+        key: &FlowKey<A>,
+        origin: Origin,
+        now: Time,
+    ) -> Option<Action> {
+        let action = if self.is_steered(snapshot, origin) {
+            let to = self.owner(Owner::Flow, key);
+            let to = to.filter(|to| *to != self.start.worker && origin.hops == 0)?;
+            let lane = Lane::Search;
+            Action::HandOver { to, lane }
+        } else {
+            self.has_next(origin).then(|| self.pass_on())?
+        };
+        let allowed = self.search.allow(now);
+        Some(if allowed {
+            action
+        } else {
+            Action::Drop(DropReason::SearchLimited)
+        })
     }
 
     /// The rest of [`Self::go_to_owner`] where sessions may have strayed.

@@ -1,7 +1,7 @@
 //! Several workers: whatever queue a packet lands in, it is handled as if there were one worker.
 
 use plimsoll_dataplane::snapshot::spec::Spec;
-use plimsoll_dataplane::testing::{Rig, Rng, arp_frame, neighbour_frame};
+use plimsoll_dataplane::testing::{Rig, Rng, Sent, arp_frame, neighbour_frame};
 use plimsoll_dataplane::verdict::DropReason;
 use plimsoll_dataplane::wire::{arp, ndp};
 
@@ -58,6 +58,46 @@ fn one_way_sessions_stay_on_the_worker_that_their_packets_land_on() {
     for real in REALS {
         assert_eq!(rig.totals(ip(real)).sessions, 1);
     }
+}
+
+#[test]
+fn a_segment_that_lands_elsewhere_than_those_before_it_finds_its_one_way_session() {
+    for (spec, steered) in [(direct(), false), (tunnel(), false), (direct(), true)] {
+        let mut rig = if steered {
+            Rig::steered(3, &spec)
+        } else {
+            Rig::new(3, &spec)
+        };
+        for port in 4000..4030 {
+            let segment = |flags| from_wan(CLIENT, VIP).tcp(port, 80).flags(flags).build();
+            let first = rig.pass_by_nic(WAN, &segment(SYN));
+            for worker in 0..3 {
+                let sent = rig.pass_on(worker, WAN, &segment(ACK));
+                let to_whom = |sent: &[Sent]| (sent.len(), sent[0].0, destination(&sent[0].1));
+                assert_eq!(to_whom(&sent), to_whom(&first), "{steered} {port}");
+            }
+        }
+        assert_eq!(rig.all_drops(), []);
+        // What has no session anywhere is told so once.
+        let stray = from_wan(CLIENT, VIP).tcp(9, 80).flags(ACK).build();
+        let sent = rig.pass_on(1, WAN, &stray);
+        assert_eq!((sent.len(), sent[0].0), (1, WAN));
+        assert_eq!(rig.all_drops(), [(DropReason::NoSession, 1)]);
+        assert!(rig.handed_over() <= 30 * 2 * 2 + 2);
+        finish(rig);
+    }
+}
+
+#[test]
+fn segments_of_no_session_have_others_asked_so_often_and_are_then_dropped_without_an_answer() {
+    let mut rig = Rig::new(2, &direct());
+    let stray = from_wan(CLIENT, VIP).tcp(9, 80).flags(ACK).build();
+    for _ in 0..20_000 {
+        rig.pass_on(1, WAN, &stray);
+    }
+    assert_eq!(rig.handed_over(), 16_000);
+    assert_eq!(rig.drops(DropReason::SearchLimited), 4000);
+    finish(rig);
 }
 
 #[test]
