@@ -12,6 +12,10 @@ SUDO := $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 RELEASE := $(TARGET)/release
 
+# What rustc builds for, and the same as cargo has it in names of variables.
+HOST = $(shell rustc -vV | sed -n 's/host: //p')
+HOST_TRIPLE = $(shell echo $(HOST) | tr a-z- A-Z_)
+
 # The variables of `make demo`.
 KEEP ?=
 METHOD ?=
@@ -29,7 +33,7 @@ SECONDS ?= 60
 BUILD_PACKAGES := libdpdk-dev libclang-dev clang pkg-config gcc libc6-dev
 # The drivers that DPDK loads when it starts: they are not linked, so nothing else asks for them.
 DRIVER_PACKAGES := librte-mempool-ring23 librte-bus-pci23 librte-bus-vdev23 librte-net-af-packet23 \
-	librte-net-null23 librte-net-pcap23 librte-net-tap23 librte-net-vhost23 librte-net-virtio23
+	librte-net-null23 librte-net-pcap23 librte-net-ring23 librte-net-tap23 librte-net-vhost23 librte-net-virtio23
 BENCH_PACKAGES := dpdk-dev
 # The runner must have the version of the library `gungraun`, which locks it.
 GUNGRAUN = $(shell sed -n '/^name = "gungraun-runner"$$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
@@ -72,7 +76,7 @@ demo-clean: ## Remove what demos and tests that were killed have left: namespace
 test: deps lint unit e2e ## Everything that every commit must pass: lint, unit and end-to-end tests
 
 .PHONY: test-long
-test-long: fuzz ## What takes longer or needs nightly: every fuzzer for SECONDS
+test-long: asan fuzz ## What takes longer or needs nightly: AddressSanitizer, every fuzzer for SECONDS
 
 .PHONY: lint
 lint: deps ## rustfmt, clippy and rustdoc, warnings denied
@@ -90,11 +94,19 @@ unit: deps ## Tests that need no root
 	$(CARGO) test --workspace --all-features --exclude plimsoll-pktgen-tests
 	$(CARGO) test -p plimsoll-pktgen-tests --lib --bins --test recordings
 
-# rustup's, which the fuzzers need: sanitizers and coverage are not stable.
+# rustup's, which fuzzers and sanitizers need: these are not stable.
 .PHONY: nightly
 nightly:
 	@rustup toolchain list 2>/dev/null | grep -q ^nightly || { \
 		echo "This needs Rust's nightly: rustup toolchain install nightly --profile minimal" >&2; exit 1; }
+
+# Frames in ordinary memory of DPDK's are not the sanitizer's; what Rust has of them is. EAL frees nothing when it ends.
+.PHONY: asan
+asan: deps nightly ## The crate with the unsafe code under AddressSanitizer, with nightly; needs root
+	ASAN_OPTIONS=detect_leaks=0 RUSTFLAGS=-Zsanitizer=address \
+	$(if $(SUDO),CARGO_TARGET_$(HOST_TRIPLE)_RUNNER="sudo -E") \
+	$(CARGO) +nightly test -p plimsoll-dpdk --target $(HOST) --target-dir $(TARGET)/asan \
+		--lib --test null --test memory --test pcap --test ring
 
 .PHONY: fuzz
 fuzz: nightly ## Fuzz each target for so long, with nightly (SECONDS=60 ONLY="parse config")
@@ -118,7 +130,6 @@ e2e: build ## Tests in network namespaces with nginx, curl and wrk; they need ro
 	PLIMSOLL_BIN_DIR=$(RELEASE) \
 	$(if $(SUDO),CARGO_TARGET_$(HOST_TRIPLE)_RUNNER="sudo -E") \
 	$(CARGO) test -p plimsoll-pktgen-tests --features dpdk --no-fail-fast --test '*' -- --test-threads=1
-e2e: HOST_TRIPLE = $(shell rustc -vV | sed -n 's/host: //p' | tr a-z- A-Z_)
 
 .PHONY: bench
 bench: build ## Speed beside testpmd in one run, every frame checked (QUICK=1 ONLY="a d" ROUNDS=11 OUTPUT=DIR PUBLISH=1)
