@@ -41,6 +41,7 @@ GUNGRAUN_ROOT = $(TARGET)/gungraun-$(GUNGRAUN)
 # Programs of cargo's that rustup does not have, in the versions that were tried.
 TOOLS := $(TARGET)/tools
 CARGO_FUZZ := 0.13.2
+CARGO_DENY := 0.20.2
 FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
 # What a fuzzer may use: a target that needs more has a fault. 20 s are a thousand times what an input takes.
 FUZZ_LIMITS := -max_len=4096 -timeout=20 -rss_limit_mb=2048
@@ -79,7 +80,7 @@ test: deps lint unit e2e ## Everything that every commit must pass: lint, unit a
 test-long: asan fuzz ## What takes longer or needs nightly: AddressSanitizer, every fuzzer for SECONDS
 
 .PHONY: lint
-lint: deps ## rustfmt, clippy and rustdoc, warnings denied
+lint: deps cargo-deny ## rustfmt, clippy and rustdoc, warnings denied; licences and sources of all crates
 	@for tool in fmt clippy; do \
 		$(CARGO) $$tool --version >/dev/null 2>&1 || rustup component add $${tool/fmt/rustfmt}; \
 	done
@@ -88,6 +89,17 @@ lint: deps ## rustfmt, clippy and rustdoc, warnings denied
 	@! command -v systemd-analyze >/dev/null || \
 		systemd-analyze security --offline=true --no-pager --threshold=30 conf/plimsolld.service | tail -n 1
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features
+	PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny check licenses sources bans
+
+# What is allowed is in `deny.toml`. Unoptimised it is built in a third of the time, and reads the tree within seconds.
+.PHONY: cargo-deny
+cargo-deny:
+	@[[ -x $(TOOLS)/bin/cargo-deny ]] || \
+		$(CARGO) install --quiet --locked --debug --root $(TOOLS) cargo-deny --version $(CARGO_DENY)
+
+.PHONY: advisories
+advisories: cargo-deny ## Known faults of the crates, from RustSec's database: needs github.com, so no other target does it
+	PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny check advisories
 
 .PHONY: unit
 unit: deps ## Tests that need no root
