@@ -10,7 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::leaf::print_duration;
-use crate::config::valid::{Identity, MssClamp, Real, ReloadConfig, Service, StartConfig};
+use crate::config::valid::{
+    Identity, MssClamp, Real, ReloadConfig, Service, StartConfig, is_link_local,
+};
 
 /// What a reload changes. Words are for people; which list they are in is for programs too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -304,26 +306,30 @@ fn service_changes(old: &Service, new: &Service) -> Vec<String> {
     what
 }
 
+/// Which port's an address is, if it does not say so itself.
+fn link_port(address: std::net::IpAddr, port: usize) -> String {
+    if is_link_local(address) {
+        format!(" on port {port}")
+    } else {
+        String::new()
+    }
+}
+
 fn other_changes(old: &ReloadConfig, new: &ReloadConfig) -> Vec<String> {
     let mut what = Vec::new();
-    lists(
-        &mut what,
-        "route",
-        &old.routes,
-        &new.routes,
-        |route| match route.via {
-            std::net::IpAddr::V6(via) if via.is_unicast_link_local() => {
-                format!("{} via {via} on port {}", route.to, route.port)
-            }
-            via => format!("{} via {via}", route.to),
-        },
-    );
+    lists(&mut what, "route", &old.routes, &new.routes, |route| {
+        let port = link_port(route.via, route.port);
+        format!("{} via {}{port}", route.to, route.via)
+    });
     lists(
         &mut what,
         "neighbor",
         &old.neighbors,
         &new.neighbors,
-        |neighbor| format!("{} at {}", neighbor.address, mac(neighbor.mac)),
+        |neighbor| {
+            let port = link_port(neighbor.address, neighbor.port);
+            format!("{}{port} at {}", neighbor.address, mac(neighbor.mac))
+        },
     );
     differ(&mut what, "forwarding", &old.forwarding, &new.forwarding);
     let (before, after) = (old.timeouts, new.timeouts);

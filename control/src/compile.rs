@@ -1,8 +1,6 @@
 //! From a checked configuration to what the data plane's builder is told.
 //! Nothing is validated again here, and no slot is given out.
 
-use std::net::IpAddr;
-
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::schedule::mh::Maglev;
 use plimsoll_dataplane::schedule::threshold::Limits;
@@ -21,7 +19,7 @@ use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::Mac;
 
 use crate::changes::Difference;
-use crate::config::valid::{self, ReloadConfig, StartConfig};
+use crate::config::valid::{self, ReloadConfig, StartConfig, is_link_local};
 
 /// The ports of the data plane: first the configured ones, then a kernel port for each that has an
 /// exception path, in the same order. `macs` are the configured ports' MACs.
@@ -70,6 +68,7 @@ pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
         ports,
         routes,
         neighbours,
+        link_neighbours,
         forwarding,
         timeouts,
         refuses_replies,
@@ -79,6 +78,7 @@ pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
         ports,
         routes,
         neighbours,
+        link_neighbours,
         forwarding,
         timeouts,
         refuses_replies,
@@ -117,18 +117,28 @@ pub fn network(ports: &[PortSpec], reload: &ReloadConfig) -> Network {
     let route = |route: &valid::Route| RouteSpec {
         to: route.to,
         via: route.via,
-        port: match route.via {
-            IpAddr::V6(via) if via.is_unicast_link_local() => {
-                u16::try_from(route.port).ok().map(PortId)
-            }
-            _ => None,
-        },
+        port: is_link_local(route.via)
+            .then(|| u16::try_from(route.port).ok().map(PortId))
+            .flatten(),
     };
-    let neighbour = |neighbor: &valid::Neighbor| (neighbor.address, Mac(neighbor.mac));
+    let (of_links, others): (Vec<&valid::Neighbor>, Vec<_>) = reload
+        .neighbors
+        .iter()
+        .partition(|neighbor| is_link_local(neighbor.address));
+    let others = others.into_iter();
+    let of_links = of_links
+        .into_iter()
+        .filter_map(|neighbor: &valid::Neighbor| {
+            let port = PortId(u16::try_from(neighbor.port).ok()?);
+            Some(((port, neighbor.address), Mac(neighbor.mac)))
+        });
     Network {
         ports: ports.to_vec(),
         routes: reload.routes.iter().map(route).collect(),
-        neighbours: reload.neighbors.iter().map(neighbour).collect(),
+        neighbours: others
+            .map(|neighbor| (neighbor.address, Mac(neighbor.mac)))
+            .collect(),
+        link_neighbours: of_links.collect(),
         forwarding: reload.forwarding,
         timeouts: timeouts(reload.timeouts),
         refuses_replies: reload.refuses_replies,

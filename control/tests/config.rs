@@ -265,7 +265,10 @@ dataplane:
     - { name: lan, device: net_null1, addresses: ['2001:db8::1/64', 10.0.0.1/8] }
 network:
   routes: [{ to: '::/0', via: '2001:db8::fe' }, { to: 0.0.0.0/0, via: 192.0.2.1 }]
-  neighbors: [{ address: 10.1.2.3, mac: 02:00:00:00:00:0B }]
+  neighbors:
+    - { address: 10.1.2.3, mac: 02:00:00:00:00:0B }
+    - { address: 'fe80::1', mac: 02:00:00:00:00:0C, port: wan }
+    - { address: 'fe80::1', mac: 02:00:00:00:00:0D, port: lan }
 hash: { key: 00112233445566778899001122334455 }
 ";
     let config = valid(text);
@@ -274,6 +277,9 @@ hash: { key: 00112233445566778899001122334455 }
     assert_eq!(routes[1].via, "192.0.2.1".parse::<IpAddr>().unwrap());
     let neighbor = config.reload().neighbors[0];
     assert_eq!((neighbor.port, neighbor.mac), (1, [2, 0, 0, 0, 0, 11]));
+    let of_links = config.reload().neighbors[1..].iter();
+    let of_links: Vec<_> = of_links.map(|one| (one.port, one.mac[5])).collect();
+    assert_eq!(of_links, [(0, 12), (1, 13)]);
     assert_eq!(config.start().ports[0].device, "0000:3b:00.0");
     assert_eq!(config.reload().hash_key.unwrap()[..2], [0x00, 0x11]);
 }

@@ -174,10 +174,13 @@ pub struct Route {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Neighbor {
-    /// Its IP address, on a port's own network.
+    /// Its IP address, on a port's own network or link-local.
     pub address: Written<IpAddr>,
     /// Its Ethernet address.
     pub mac: Written<MacAddr>,
+    /// Its port, by its name: only for a link-local address, which could be on any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
 }
 
 /// `timeouts`: how long an idle session lives, each with its unit.

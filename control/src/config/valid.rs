@@ -84,7 +84,7 @@ pub struct Port {
 pub struct ReloadConfig {
     /// No two for one network; in the order of the file.
     pub routes: Vec<Route>,
-    /// No two for one address; in the order of the file.
+    /// No two for one address, of link-local ones on one port; in the order of the file.
     pub neighbors: Vec<Neighbor>,
     /// Whether packets that are for nobody here are routed.
     pub forwarding: bool,
@@ -111,10 +111,18 @@ pub struct Route {
     pub port: usize,
 }
 
+/// Whether every link has such an address, so that it does not say which is meant (RFC 4291 section 2.5.6).
+pub(crate) const fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
 /// A fixed answer to an ARP or NDP question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Neighbor {
-    /// On-link at `port`.
+    /// On-link at `port`; link-local ones may be on several.
     pub address: IpAddr,
     /// A unicast address.
     pub mac: [u8; 6],

@@ -125,7 +125,7 @@ impl<P: Pool> Engine<P> {
         next_hop: IpAddr,
         now: Time,
     ) {
-        let fixed = snapshot.neighbours.get(&next_hop).copied();
+        let fixed = snapshot.fixed_mac(port, next_hop);
         if let Some(mac) = fixed.or_else(|| self.neighbours.lookup(port, next_hop, now)) {
             let Waiting {
                 mut frame, fate, ..

@@ -62,6 +62,7 @@ impl Builder {
             locals: Arc::new(map()),
             broadcasts: Arc::new(HashSet::with_hasher(hasher.clone())),
             neighbours: Arc::new(HashMap::with_hasher(hasher.clone())),
+            link_neighbours: Arc::new(HashMap::with_hasher(hasher.clone())),
             forwarding: false,
             refuses_replies: false,
             answers_as_lvs: false,
@@ -184,6 +185,9 @@ impl Builder {
         let mut neighbours = HashMap::with_hasher(next.neighbours.hasher().clone());
         neighbours.extend(network.neighbours.iter().copied());
         next.neighbours = Arc::new(neighbours);
+        let mut neighbours = HashMap::with_hasher(next.link_neighbours.hasher().clone());
+        neighbours.extend(network.link_neighbours.iter().copied());
+        next.link_neighbours = Arc::new(neighbours);
         if *next.ports == *network.ports && self.routes == network.routes {
             return false;
         }

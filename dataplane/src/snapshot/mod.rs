@@ -57,6 +57,8 @@ pub struct Snapshot {
     broadcasts: Arc<HashSet<IpAddr, RandomState>>,
     /// Neighbours that need no ARP or NDP.
     pub neighbours: Arc<HashMap<IpAddr, Mac, RandomState>>,
+    /// The same with link-local addresses, by their ports.
+    link_neighbours: Arc<HashMap<(PortId, IpAddr), Mac, RandomState>>,
     /// Whether packets that are for nobody here are routed.
     pub forwarding: bool,
     /// See [`spec::Spec::refuses_replies`].
@@ -91,6 +93,19 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The MAC of a neighbour that needs no ARP or NDP.
+    #[inline]
+    #[must_use]
+    pub fn fixed_mac(&self, port: PortId, neighbour: IpAddr) -> Option<Mac> {
+        let of_link = match neighbour {
+            IpAddr::V6(address) if address.is_unicast_link_local() => {
+                self.link_neighbours.get(&(port, neighbour))
+            }
+            _ => self.neighbours.get(&neighbour),
+        };
+        of_link.copied()
+    }
+
     /// The service that a client's packet belongs to: by a rule that it matches, else by its
     /// destination. A removed one while sessions refer to it, if there is no configured one.
     #[inline]

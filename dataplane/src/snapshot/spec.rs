@@ -25,6 +25,8 @@ pub struct Spec {
     pub routes: Vec<RouteSpec>,
     /// Neighbours that need no ARP or NDP.
     pub neighbours: Vec<(IpAddr, Mac)>,
+    /// The same with link-local addresses, which mean another host on each port (RFC 4007 section 6).
+    pub link_neighbours: Vec<((PortId, IpAddr), Mac)>,
     /// Whether packets that are for nobody here are routed, as a Linux host does with `ip_forward`.
     pub forwarding: bool,
     /// How long idle sessions live, unless their service says otherwise.
@@ -48,6 +50,7 @@ pub struct Network {
     pub ports: Vec<PortSpec>,
     pub routes: Vec<RouteSpec>,
     pub neighbours: Vec<(IpAddr, Mac)>,
+    pub link_neighbours: Vec<((PortId, IpAddr), Mac)>,
     pub forwarding: bool,
     pub timeouts: Timeouts,
     pub refuses_replies: bool,
@@ -62,6 +65,7 @@ impl Spec {
             ports: self.ports.clone(),
             routes: self.routes.clone(),
             neighbours: self.neighbours.clone(),
+            link_neighbours: self.link_neighbours.clone(),
             forwarding: self.forwarding,
             timeouts: self.timeouts,
             refuses_replies: self.refuses_replies,

@@ -122,3 +122,50 @@ fn a_link_local_gateway_is_asked_for_on_its_port_and_used() {
     assert_ne!(Mac(asked[0].1[..6].try_into().unwrap()), GATEWAY_MAC);
     finish(rig);
 }
+
+#[test]
+fn a_link_local_gateway_with_a_fixed_mac_is_asked_for_on_no_port_but_others() {
+    let gateway = ip("fe80::1");
+    let route = |to: &str, port| RouteSpec {
+        to: to.parse().unwrap(),
+        via: gateway,
+        port: Some(PortId(port)),
+    };
+    let other_mac = mac_of("10.1.0.77");
+    let mut spec = nat();
+    spec.routes = vec![route("::/0", WAN), route("2001:db8:77::/48", LAN)];
+    spec.link_neighbours = vec![
+        ((PortId(WAN), gateway), GATEWAY_MAC),
+        ((PortId(LAN), gateway), other_mac),
+    ];
+    let mut rig = Rig::new(1, &spec);
+    let answers = |rig: &mut Rig, client: &str| {
+        rig.pass(WAN, &from_wan(client, VIP6).udp(4000, 53).build());
+        let real = destination_of_session(rig, client);
+        let answer = from_lan(&real, client).udp(8053, 4000).build();
+        let mut sent = rig.pass(LAN, &answer);
+        assert_eq!(sent.len(), 1);
+        let (port, frame) = sent.remove(0);
+        (port, Mac(frame[..6].try_into().unwrap()))
+    };
+    // The long way and the short one.
+    for _ in 0..2 {
+        assert_eq!(answers(&mut rig, CLIENT6), (WAN, GATEWAY_MAC));
+        assert_eq!(answers(&mut rig, "2001:db8:77::7"), (LAN, other_mac));
+    }
+    spec.link_neighbours.truncate(1);
+    rig.reload(&spec);
+    assert_eq!(answers(&mut rig, CLIENT6), (WAN, GATEWAY_MAC));
+    let (port, mac) = answers(&mut rig, "2001:db8:77::7");
+    assert_eq!(port, LAN);
+    assert_eq!(mac.0[..2], [0x33, 0x33], "it is asked for");
+    finish(rig);
+}
+
+/// The real server of the client's only session.
+fn destination_of_session(rig: &mut Rig, client: &str) -> String {
+    let sessions = rig.sessions();
+    let session = sessions.iter().find(|one| one.client.0 == ip(client));
+    let real = rig.snapshot().real(session.unwrap().real);
+    real.unwrap().address.to_string()
+}

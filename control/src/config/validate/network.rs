@@ -1,5 +1,6 @@
 //! Checks of `network` and `timeouts`, and what the ports and routes can reach.
-//! A gateway or neighbour has to be on a port's own network; there are no routes through routes.
+//! A gateway or neighbour has to be on a port's own network, or link-local on a port that is named; there are no routes
+//! through routes.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,7 +12,7 @@ use super::super::file::{Config, OwnTimeouts as WrittenOwnTimeouts, Timeouts as 
 use super::super::leaf::Written;
 use super::super::leaf::print_duration;
 use super::super::tree::Step;
-use super::super::valid::{Neighbor, OwnTimeouts, Route, Timeouts};
+use super::super::valid::{Neighbor, OwnTimeouts, Route, Timeouts, is_link_local};
 use super::{Finding, Findings, Gaps, family, not_a_host, steps};
 
 /// 2^31 milliseconds and a bit less than 25 days: what timers hold.
@@ -179,21 +180,8 @@ fn check_routes(config: &Config, net: &mut Net, findings: &mut Findings<'_, '_>)
                 net.routes.push(Route { to, via, port });
             }
         } else if let Some(port) = net.port(via) {
-            if let Some(name) = &route.port
-                && config
-                    .dataplane
-                    .ports
-                    .get(port)
-                    .is_some_and(|own| own.name != *name)
-            {
-                findings.add(
-                    Finding::error(
-                        here("port"),
-                        format!("the gateway {via} is not on port `{}`", name.escape_debug()),
-                    )
-                    .help("leave `port` out: the gateway's address says where it is"),
-                );
-            }
+            let name = route.port.as_deref();
+            check_port_name(config, port, name, here("port"), ("gateway", via), findings);
             net.routes.push(Route { to, via, port });
         } else if !net.gaps.ports {
             findings.add(
@@ -210,11 +198,49 @@ fn check_routes(config: &Config, net: &mut Net, findings: &mut Findings<'_, '_>)
     }
 }
 
-/// Whether every link has such an address, so that it does not say which is meant (RFC 4291 section 2.5.6).
-const fn is_link_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(_) => false,
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+/// An address that says on which port it is only together with the port's name.
+struct OfLink<'a> {
+    address: IpAddr,
+    port: Option<&'a str>,
+    /// Where both are written.
+    places: [Vec<Step>; 2],
+    /// What has them, and whose they are.
+    nouns: [&'static str; 2],
+}
+
+impl OfLink<'_> {
+    /// The port of that name.
+    fn port(self, config: &Config, findings: &mut Findings<'_, '_>) -> Option<usize> {
+        let names: Vec<&str> = config
+            .dataplane
+            .ports
+            .iter()
+            .map(|port| port.name.as_str())
+            .collect();
+        let [at_address, at_port] = self.places;
+        let [item, owner] = self.nouns;
+        let Some(name) = self.port else {
+            let address = self.address;
+            findings.add(
+                Finding::error(
+                    at_address,
+                    format!("{address} could be on any link: the {item} lacks its `port`"),
+                )
+                .help(format!("add the {owner}'s port: {}", names.join(" or "))),
+            );
+            return None;
+        };
+        let port = names.iter().position(|known| *known == name);
+        if port.is_none() {
+            findings.add(
+                Finding::error(
+                    at_port,
+                    format!("no port is named `{}`", name.escape_debug()),
+                )
+                .help(format!("the ports are {}", names.join(", "))),
+            );
+        }
+        port
     }
 }
 
@@ -222,30 +248,16 @@ const fn is_link_local(address: IpAddr) -> bool {
 fn link_local_port(config: &Config, at: usize, findings: &mut Findings<'_, '_>) -> Option<usize> {
     let route = config.network.routes.get(at)?;
     let via = route.via.0;
-    let names: Vec<&str> = config
-        .dataplane
-        .ports
-        .iter()
-        .map(|port| port.name.as_str())
-        .collect();
-    let Some(name) = &route.port else {
-        findings.add(
-            Finding::error(
-                steps!["network", "routes", at, "via"],
-                format!("{via} could be on any link: the route lacks its `port`"),
-            )
-            .help(format!("add the gateway's port: {}", names.join(" or "))),
-        );
-        return None;
+    let here = |key| steps!["network", "routes", at, key];
+    let of_link = OfLink {
+        address: via,
+        port: route.port.as_deref(),
+        places: [here("via"), here("port")],
+        nouns: ["route", "gateway"],
     };
-    let here = steps!["network", "routes", at, "port"];
-    let Some(port) = names.iter().position(|known| known == name) else {
-        findings.add(
-            Finding::error(here, format!("no port is named `{}`", name.escape_debug()))
-                .help(format!("the ports are {}", names.join(", "))),
-        );
-        return None;
-    };
+    let port = of_link.port(config, findings)?;
+    let here = here("port");
+    let name = route.port.as_deref().unwrap_or_default();
     let addresses = config.dataplane.ports.get(port).map(|port| &port.addresses);
     if !addresses.is_some_and(|nets| nets.iter().any(|net| net.0.addr().is_ipv6())) {
         findings.add(
@@ -263,12 +275,41 @@ fn link_local_port(config: &Config, at: usize, findings: &mut Findings<'_, '_>) 
     Some(port)
 }
 
+/// That `name`, if it was given, is the name of the port at `own`, on which the host's address says that it is.
+fn check_port_name(
+    config: &Config,
+    own: usize,
+    name: Option<&str>,
+    here: Vec<Step>,
+    (noun, address): (&str, IpAddr),
+    findings: &mut Findings<'_, '_>,
+) {
+    let port = config.dataplane.ports.get(own);
+    let wrong = name.filter(|name| port.is_some_and(|port| port.name != **name));
+    if let Some(name) = wrong {
+        findings.add(
+            Finding::error(
+                here,
+                format!(
+                    "the {noun} {address} is not on port `{}`",
+                    name.escape_debug()
+                ),
+            )
+            .help(format!(
+                "leave `port` out: the {noun}'s address says where it is"
+            )),
+        );
+    }
+}
+
 fn check_neighbors(config: &Config, net: &mut Net, findings: &mut Findings<'_, '_>) {
     let mut seen = HashMap::new();
     for (at, neighbor) in config.network.neighbors.iter().enumerate() {
         let (address, mac) = (neighbor.address.0, neighbor.mac.0.0);
         let here = |key| steps!["network", "neighbors", at, key];
-        if let Some(first) = seen.insert(address, at) {
+        let port = neighbor.port.as_deref();
+        let of_link = port.filter(|_| is_link_local(address));
+        if let Some(first) = seen.insert((address, of_link), at) {
             findings.add(
                 Finding::error(
                     here("address"),
@@ -294,8 +335,30 @@ fn check_neighbors(config: &Config, net: &mut Net, findings: &mut Findings<'_, '
                 here("address"),
                 format!("{address} is {why}; expected a host's"),
             ));
-        } else if let Some(port) = net.port(address) {
-            net.neighbors.push(Neighbor { address, mac, port });
+        } else if is_link_local(address) {
+            let of_link = OfLink {
+                address,
+                port,
+                places: [here("address"), here("port")],
+                nouns: ["neighbour", "neighbour"],
+            };
+            if let Some(port) = of_link.port(config, findings) {
+                net.neighbors.push(Neighbor { address, mac, port });
+            }
+        } else if let Some(own) = net.port(address) {
+            check_port_name(
+                config,
+                own,
+                port,
+                here("port"),
+                ("neighbour", address),
+                findings,
+            );
+            net.neighbors.push(Neighbor {
+                address,
+                mac,
+                port: own,
+            });
         } else if !net.gaps.ports {
             findings.add(
                 Finding::error(
