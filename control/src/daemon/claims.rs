@@ -3,15 +3,25 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use plimsoll_dpdk::device;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept, bind, connect, listen,
+    socket_with,
 };
 use tracing::warn;
 
 use crate::config::valid::Port;
+
+/// Who has asked and has not been heard yet, at most: as many as the kernel allows.
+const BACKLOG: i32 = 4096;
+/// How long the holder of a name may take to let itself be known: a daemon hears those who ask once a second.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Between two looks at it.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a device cannot be claimed.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +54,7 @@ pub enum ClaimError {
 /// The devices of this process, until it is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct Claims {
-    _sockets: Vec<OwnedFd>,
+    sockets: Vec<OwnedFd>,
 }
 
 impl Claims {
@@ -59,7 +69,16 @@ impl Claims {
                 sockets.extend(claim(&port.name, resource)?);
             }
         }
-        Ok(Self { _sockets: sockets })
+        Ok(Self { sockets })
+    }
+
+    /// Hears those who have asked who has a device, which they know by then: a daemon is known by having room for
+    /// who asks. To be called once a second or so.
+    pub(super) fn hear(&self) {
+        for socket in &self.sockets {
+            let heard = (0..BACKLOG).take_while(|_| accept(socket).is_ok());
+            heard.for_each(drop);
+        }
     }
 }
 
@@ -98,7 +117,8 @@ fn claim(port: &str, resource: String) -> Result<Option<OwnedFd>, ClaimError> {
             warn!(
                 port,
                 user,
-                "a process of this user claims {resource}, which it has no right to; it is not heeded"
+                "a process of this user, or one that answers nobody, claims {resource}, which it has no right to; it is \
+                 not heeded"
             );
             Ok(None)
         }
@@ -113,38 +133,52 @@ fn claim(port: &str, resource: String) -> Result<Option<OwnedFd>, ClaimError> {
 enum Claim {
     Ours(OwnedFd),
     Daemon(Option<i32>),
-    Stranger { user: u32 },
+    /// Of this user, as far as is known.
+    Stranger {
+        user: Option<u32>,
+    },
 }
 
 fn try_claim(resource: &str) -> io::Result<Claim> {
     let address = SocketAddrUnix::new_abstract_name(name(resource).as_bytes())?;
-    let new_socket = || {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-    };
-    let socket = new_socket()?;
-    match bind(&socket, &address) {
-        Ok(()) => {
-            // Only so that the next one learns who we are; nobody is answered.
-            listen(&socket, 1)?;
-            return Ok(Claim::Ours(socket));
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let socket = stream_socket()?;
+        match bind(&socket, &address) {
+            Ok(()) => {
+                // Only so that the next one learns who we are; nobody is answered.
+                listen(&socket, BACKLOG)?;
+                return Ok(Claim::Ours(socket));
+            }
+            Err(Errno::ADDRINUSE) => {}
+            Err(error) => return Err(error.into()),
         }
-        Err(Errno::ADDRINUSE) => {}
-        Err(error) => return Err(error.into()),
+        let asking = stream_socket()?;
+        match connect(&asking, &address) {
+            Ok(()) => return holder(asking),
+            // Nobody listens, or whoever does hears nobody.
+            Err(Errno::CONNREFUSED | Errno::AGAIN) if Instant::now() < end => thread::sleep(PAUSE),
+            Err(Errno::CONNREFUSED | Errno::AGAIN) => return Ok(Claim::Stranger { user: None }),
+            Err(_) => return Ok(Claim::Daemon(None)),
+        }
     }
-    let asking = new_socket()?;
-    // Refused while its queue is full of those who asked before; it is there all the same.
-    if connect(&asking, &address).is_err() {
-        return Ok(Claim::Daemon(None));
-    }
+}
+
+/// Who has the name that `asking` is connected to.
+fn holder(asking: OwnedFd) -> io::Result<Claim> {
     let holder = tokio::net::UnixStream::from_std(asking.into())?.peer_cred()?;
     let user = holder.uid();
     if user == 0 || user == rustix::process::geteuid().as_raw() {
         // 0: in another container, whose processes have no numbers here.
         Ok(Claim::Daemon(holder.pid().filter(|id| *id != 0)))
     } else {
-        Ok(Claim::Stranger { user })
+        Ok(Claim::Stranger { user: Some(user) })
     }
+}
+
+fn stream_socket() -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
 }
 
 /// A name that fits into a socket's address, whatever the resource is called.
@@ -202,14 +236,37 @@ mod tests {
                 "{error}"
             );
             // However many ask, the answer comes at once.
-            for _ in 0..10 {
-                assert!(matches!(
-                    Claims::take(&ports),
-                    Err(ClaimError::Taken { .. })
-                ));
+            for _ in 0..3 {
+                for _ in 0..1000 {
+                    let error = Claims::take(&ports).unwrap_err().to_string();
+                    assert!(error.contains(&holder), "{error}");
+                }
+                first.hear();
             }
             drop(first);
             drop(Claims::take(&ports).unwrap());
         }
+    }
+
+    /// A socket by which somebody who is no daemon keeps the name of an interface.
+    fn kept(interface: &str) -> (OwnedFd, SocketAddrUnix) {
+        let name = name(&resource(&port(interface).device).unwrap());
+        let address = SocketAddrUnix::new_abstract_name(name.as_bytes()).unwrap();
+        let socket = stream_socket().unwrap();
+        bind(&socket, &address).unwrap();
+        (socket, address)
+    }
+
+    #[tokio::test]
+    async fn whoever_answers_nobody_is_no_daemon() {
+        let interface = format!("k{}", std::process::id());
+        let (socket, address) = kept(&interface);
+        drop(Claims::take(&[port(&interface)]).unwrap());
+        // Nor is one whose queue is full for ever.
+        listen(&socket, 0).unwrap();
+        let asking = [(); 8].map(|()| stream_socket().unwrap());
+        let refused = asking.iter().any(|one| connect(one, &address).is_err());
+        assert!(refused);
+        drop(Claims::take(&[port(&interface)]).unwrap());
     }
 }

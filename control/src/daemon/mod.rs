@@ -181,7 +181,7 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
         .enable_all()
         .build()
         .map_err(DaemonError::Runtime)?;
-    let _claims = runtime.block_on(async { claims::Claims::take(&start.ports) })?;
+    let claims = runtime.block_on(async { claims::Claims::take(&start.ports) })?;
     // Before DPDK starts, which takes a while: until then SIGHUP would end the process.
     let signals = runtime
         .block_on(async { serve::Signals::new() })
@@ -248,6 +248,7 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
         signals,
         limits: Limits::of_descriptors(descriptors),
         eal: &eal,
+        claims: &claims,
         reopening: Reopening::new(&eal, &pool, configs, workers.mailboxes()),
         ended: workers.ended(),
     }));

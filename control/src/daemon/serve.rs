@@ -14,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{error, info, warn};
 
 use super::DaemonError;
+use super::claims::Claims;
 use super::notify::{self, Systemd};
 use super::reopen::Reopening;
 use super::servers::Servers;
@@ -62,6 +63,7 @@ pub(super) struct Plan<'a> {
     pub(super) signals: Signals,
     pub(super) limits: Limits,
     pub(super) eal: &'a Eal,
+    pub(super) claims: &'a Claims,
     pub(super) reopening: Reopening<'a>,
     /// Tells which worker has ended, should one.
     pub(super) ended: watch::Receiver<Option<usize>>,
@@ -76,6 +78,7 @@ pub(super) async fn serve(plan: Plan<'_>) -> Result<(), DaemonError> {
         mut signals,
         limits,
         eal,
+        claims,
         mut reopening,
         mut ended,
     } = plan;
@@ -130,6 +133,7 @@ pub(super) async fn serve(plan: Plan<'_>) -> Result<(), DaemonError> {
             }
             _ = rounds.tick() => {
                 systemd.again();
+                claims.hear();
                 care.round(eal, &mut reopening);
             }
         }
