@@ -7,6 +7,7 @@ use plimsoll_dataplane::testing::{PacketBuilder, Rig, Sent};
 use plimsoll_dataplane::verdict::DropReason;
 
 use crate::net::*;
+use crate::tunnels::complaint;
 
 const FAMILIES: [(&str, &str, [&str; 3]); 2] = [(CLIENT, VIP, REALS), (CLIENT6, VIP6, REALS6)];
 
@@ -148,5 +149,21 @@ fn a_request_whose_next_hop_is_silent_is_quoted_with_its_segment_size() {
             assert_eq!(quoted(&errors, client), request.build_datagram());
             finish(rig);
         }
+    }
+}
+
+#[test]
+fn an_error_about_a_syn_in_a_tunnel_quotes_the_segment_size_that_was_sent_on_and_else_what_came() {
+    for (family, (client, vip, _)) in FAMILIES.into_iter().enumerate() {
+        // A router says that it does not reach the real server.
+        let (kind, code) = [(3, 1), (1, 3)][family];
+        let mut rig = Rig::new(1, &of(ForwardMethod::Tunnel));
+        let request = syn(from_wan(client, vip), (4000, 80), 20);
+        let sent = rig.pass(WAN, &request.build());
+        let error = complaint(&sent[0].1[14..], (kind, code, 0), 500);
+        let sent = rig.pass(LAN, &error.build());
+        let clamped = request.tcp_options(&[2, 4, 1, 244]);
+        assert_eq!(quoted(&sent, client), clamped.build_datagram());
+        finish(rig);
     }
 }

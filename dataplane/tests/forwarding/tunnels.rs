@@ -57,7 +57,11 @@ fn tunnelled(spec: &Spec, client: &str, vip: &str) -> (Rig, Vec<u8>) {
 }
 
 /// What a router says about an outer datagram; `bytes` of which it quotes.
-fn complaint(outer: &[u8], (kind, code, rest): (u8, u8, u32), bytes: usize) -> PacketBuilder {
+pub(crate) fn complaint(
+    outer: &[u8],
+    (kind, code, rest): (u8, u8, u32),
+    bytes: usize,
+) -> PacketBuilder {
     let v6 = outer[0] >> 4 == 6;
     let (from, to) = if v6 {
         (ROUTER6, LAN_ADDRESS6)
