@@ -311,6 +311,7 @@ where
                 self.engine
                     .learn_quietly(snapshot, port, address, claim, true, now);
             }
+            Message::Begun { flow, real, until } => self.engine.hear_begun(flow, real, until),
             Message::PathMtu { real, mtu } => self.engine.hear_path_mtu(real, mtu, now),
             Message::Asked { port, address } => {
                 self.engine.expect_neighbour(port, address, now);

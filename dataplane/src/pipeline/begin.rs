@@ -69,7 +69,19 @@ impl<P: Pool> Engine<P> {
         if nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
             return Action::Drop(DropReason::UnfinishedChecksum);
         }
-        let (real, template) = match self.place(snapshot, service, key, now) {
+        let may_be_elsewhere =
+            may_have_begun && self.may_be_elsewhere(snapshot, key.protocol, origin);
+        let elsewhere = (may_be_elsewhere && !self.elsewhere.is_empty(now))
+            .then(|| {
+                let name = self.name_of(key);
+                self.elsewhere.real_of(snapshot, service, name, now)
+            })
+            .flatten();
+        let placed = match elsewhere {
+            Some(real) => Ok((real, None)),
+            None => self.place(snapshot, service, key, now),
+        };
+        let (real, template) = match placed {
             Ok(placed) => placed,
             Err(reason) => {
                 let is_ftp_data = matches!(&service.target, Target::Vip(vip) if vip.is_ftp())
@@ -106,6 +118,9 @@ impl<P: Pool> Engine<P> {
             }
             if template.is_some() && state.assures(direction) {
                 table.assure(index);
+            }
+            if may_be_elsewhere && origin.cut.is_some() {
+                self.tell_begun(key, real.id, deadline, now);
             }
         }
         if let Some(counters) = self.counters(snapshot, real.id) {

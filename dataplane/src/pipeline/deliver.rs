@@ -309,7 +309,7 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) {
         if let Some(claim) = self.learn_quietly(snapshot, port, address, claim, create, now) {
-            self.tell_others(|| Message::Neighbour {
+            self.tell_others(Lane::Owner, || Message::Neighbour {
                 port,
                 address,
                 claim,
@@ -348,11 +348,11 @@ impl<P: Pool> Engine<P> {
         self.neighbours.expect(port, address, now);
     }
 
-    pub(super) fn tell_others(&self, message: impl Fn() -> Message<P::Buf>) {
+    pub(super) fn tell_others(&self, lane: Lane, message: impl Fn() -> Message<P::Buf>) {
         let me = self.start.worker;
         for (_, inbox) in self.inboxes.iter().enumerate().filter(|(to, _)| *to != me) {
             // A full inbox only makes that worker find out for itself.
-            let _ = inbox.push(Lane::Owner, message());
+            let _ = inbox.push(lane, message());
         }
     }
 
@@ -375,7 +375,7 @@ impl<P: Pool> Engine<P> {
                     known,
                 } => {
                     // Before the question leaves: no answer overtakes it.
-                    self.tell_others(|| Message::Asked { port, address });
+                    self.tell_others(Lane::Owner, || Message::Asked { port, address });
                     self.solicit(snapshot, port, address, known);
                 }
                 Request::GiveUp {

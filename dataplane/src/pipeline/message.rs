@@ -8,8 +8,9 @@ use arrayvec::ArrayVec;
 
 use super::inbox::{Frames, Inbox, Lane};
 use crate::neighbour::Claim;
-use crate::snapshot::id::PortId;
+use crate::snapshot::id::{PortId, RealId};
 use crate::testing::HeapBuf;
+use crate::time::Time;
 
 /// Frames that travel in one message at most: a ring is touched once for so many.
 const BATCH: usize = 16;
@@ -54,6 +55,15 @@ pub enum Message<B> {
         /// The largest IP packet, in bytes.
         mtu: u16,
     },
+    /// A worker began a flow with a datagram in fragments, whose whole datagrams may come to any worker.
+    Begun {
+        /// The hash of the flow's key, by which all workers know it.
+        flow: u64,
+        /// Where its packets go.
+        real: RealId,
+        /// When the session ends, if no further packet comes.
+        until: Time,
+    },
     /// A worker asked for somebody's MAC, and is to be told the answer.
     Asked {
         /// On which port.
@@ -69,7 +79,10 @@ impl<B> Frames for Message<B> {
         match self {
             Self::Frames(batch) => batch.frames.len(),
             Self::Datagram { whole, .. } => usize::try_from(whole.frames()).unwrap_or(usize::MAX),
-            Self::Neighbour { .. } | Self::PathMtu { .. } | Self::Asked { .. } => 0,
+            Self::Neighbour { .. }
+            | Self::PathMtu { .. }
+            | Self::Begun { .. }
+            | Self::Asked { .. } => 0,
         }
     }
 }

@@ -7,6 +7,7 @@ mod begin;
 mod classify;
 mod defence;
 mod deliver;
+mod elsewhere;
 mod established;
 mod flush;
 mod forward;
@@ -216,6 +217,7 @@ pub(crate) struct Engine<P: Pool> {
     path_mtus: path_mtu::PathMtus,
     ways: way::Ways,
     lately: lately::Lately,
+    elsewhere: elsewhere::Elsewhere,
     reply_cache: reply_cache::ReplyCache,
     /// Whether half-open sessions hold too much of a session table.
     pressed: bool,
@@ -257,6 +259,7 @@ impl<P: Pool> Engine<P> {
             path_mtus: path_mtu::PathMtus::new(hasher.clone()),
             ways: way::Ways::new(),
             lately: lately::Lately::new(),
+            elsewhere: elsewhere::Elsewhere::new(),
             reply_cache: reply_cache::ReplyCache::new(),
             owners: hasher.clone(),
             next_id: u16::try_from(config.start.worker).unwrap_or(0),

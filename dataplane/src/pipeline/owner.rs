@@ -5,11 +5,12 @@ use arrayvec::ArrayVec;
 
 use super::inbox::Lane;
 use super::reply_cache::Rule;
-use super::{Action, Engine, Origin, Tabled};
-use crate::flow::{Address, FlowKey, ReplyKey};
+use super::{Action, Engine, Message, Origin, Tabled};
+use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
 use crate::io::Pool;
 use crate::parse::Packet;
 use crate::snapshot::Snapshot;
+use crate::snapshot::id::RealId;
 use crate::snapshot::model::VirtualService;
 use crate::snapshot::owner::{NatSocket, Owner};
 use crate::steering;
@@ -343,6 +344,43 @@ impl<P: Pool> Engine<P> {
         // Whole datagrams of the flow may have begun its session on the worker that the NIC chose.
         let searches = self.has_next(origin) && self.search.allow(now);
         searches.then(|| self.pass_on())
+    }
+
+    /// Whether whole datagrams of such a flow, of a service whose sessions are where the NIC puts their packets, may come
+    /// to another worker than its datagrams in fragments, and nobody can say to which.
+    pub(super) fn may_be_elsewhere(
+        &self,
+        snapshot: &Snapshot,
+        protocol: Protocol,
+        origin: Origin,
+    ) -> bool {
+        self.start.workers > 1 && protocol == Protocol::Udp && !self.is_steered(snapshot, origin)
+    }
+
+    /// The hash by which all workers know a flow.
+    pub(super) fn name_of<A: Address>(&self, key: &FlowKey<A>) -> u64 {
+        self.owners.hash_one(key)
+    }
+
+    /// Tells the others of a flow that began here with a datagram in fragments.
+    #[cold]
+    pub(super) fn tell_begun<A: Address>(
+        &mut self,
+        key: &FlowKey<A>,
+        real: RealId,
+        until: Time,
+        now: Time,
+    ) {
+        // Anybody can send fragments: it has the budget and the rings of what anybody can bring about.
+        if self.search.allow(now) {
+            let flow = self.name_of(key);
+            self.tell_others(Lane::Search, || Message::Begun { flow, real, until });
+        }
+    }
+
+    /// Another worker has told of a flow that began there.
+    pub(crate) fn hear_begun(&mut self, flow: u64, real: RealId, until: Time) {
+        self.elsewhere.note(flow, real, until);
     }
 
     /// Whether the port is known to spread flows as `steering` says.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::icmp::{Error, is_icmp_checksum_valid};
 use super::path_mtu::plateau_below;
-use super::{Action, Engine, Message, Origin, Tabled, hops};
+use super::{Action, Engine, Lane, Message, Origin, Tabled, hops};
 use crate::flow::{FlowKey, Protocol, V4, V6};
 use crate::io::Pool;
 use crate::parse::{Addresses, Packet, Quoted, parse_quoted};
@@ -178,7 +178,7 @@ impl<P: Pool> Engine<P> {
         };
         let learnt = self.path_mtus.learn(real, told, egress.mtu, now);
         if let Some(mtu) = learnt {
-            self.tell_others(|| Message::PathMtu { real, mtu });
+            self.tell_others(Lane::Owner, || Message::PathMtu { real, mtu });
         }
         learnt.is_some()
     }

@@ -1,7 +1,7 @@
 //! Datagrams that come in pieces: they leave in pieces of the same size, in the right order.
 
 use plimsoll_dataplane::snapshot::spec::Spec;
-use plimsoll_dataplane::testing::{PacketBuilder, Rig, Sent};
+use plimsoll_dataplane::testing::{PacketBuilder, Rig, Rng, Sent};
 use plimsoll_dataplane::verdict::DropReason;
 
 use crate::net::*;
@@ -244,5 +244,82 @@ fn a_fragmented_echo_is_answered_in_fragments() {
         .map(|frame| (WAN, frame))
         .collect();
     expect(&send_all(&mut rig, &pieces, &[2, 0, 1]), &expected);
+    finish(rig);
+}
+
+#[test]
+fn a_udp_flow_that_begins_in_fragments_stays_at_one_real_server_though_nobody_says_how_ports_spread_flows()
+ {
+    const WORKERS: usize = 4;
+    for spec in [direct(), nat(), tunnel()] {
+        let mut rig = Rig::new(WORKERS, &spec);
+        let mut rng = Rng::new(9);
+        for port in 4000..4200 {
+            let (client, vip) = [(CLIENT, VIP), (CLIENT6, VIP6)][rng.below(2)];
+            // As a NIC does: fragments by the addresses, of the pairs here always the same, and others by ports as well.
+            let (of_fragments, of_whole) = (usize::from(client == CLIENT), rng.below(WORKERS));
+            let datagram = |bytes: usize| {
+                let builder = from_wan(client, vip).id(u32::from(port));
+                builder.udp(port, 53).payload(&DATA[..bytes])
+            };
+            let send = |rig: &mut Rig, in_fragments| {
+                if in_fragments {
+                    for piece in datagram(2000).build_fragments(1000) {
+                        rig.inject(of_fragments, WAN, &piece);
+                    }
+                } else {
+                    rig.inject(of_whole, WAN, &datagram(20).build());
+                }
+                let sent = rig.run();
+                assert!(!sent.is_empty());
+                sent[0].1[..6].to_vec()
+            };
+            let first = send(&mut rig, true);
+            for number in 0..4 {
+                let in_fragments = number == 2;
+                let to = send(&mut rig, in_fragments);
+                assert_eq!(to, first, "another real server for {port} at {number}");
+            }
+        }
+        assert_eq!(rig.all_drops(), []);
+        finish(rig);
+    }
+}
+
+#[test]
+fn a_flow_that_began_elsewhere_in_fragments_goes_where_sessions_may_begin() {
+    let mut rig = Rig::new(2, &direct());
+    let begin = |rig: &mut Rig, port| {
+        for piece in ask(from_wan(CLIENT, VIP), 53)
+            .udp(port, 53)
+            .build_fragments(1480)
+        {
+            rig.inject(0, WAN, &piece);
+        }
+        rig.run()[0].1[..6].to_vec()
+    };
+    let go_on = |rig: &mut Rig, port| {
+        // The session is not with both.
+        let small = from_wan(CLIENT, VIP).udp(port, 53).build();
+        let sent = [0, 1].map(|worker| rig.pass_on(worker, WAN, &small));
+        sent.map(|sent| sent[0].1[..6].to_vec())
+    };
+    let first = begin(&mut rig, 4000);
+    assert_eq!(go_on(&mut rig, 4000), [first.clone(), first.clone()]);
+    // Drained meanwhile, it gets no new session.
+    let drained = begin(&mut rig, 4001);
+    let mut spec = direct();
+    for real in spec
+        .services
+        .iter_mut()
+        .flat_map(|service| &mut service.reals)
+    {
+        if mac_of(&real.address.to_string()).0[..] == drained[..] {
+            real.weight = 0;
+        }
+    }
+    rig.reload(&spec);
+    let both = go_on(&mut rig, 4001);
+    assert!(both.contains(&drained) && both.iter().any(|one| *one != drained));
     finish(rig);
 }
