@@ -1,6 +1,7 @@
 //! Counters with one writer each, which other threads may read at any time.
 //! No decision about a packet is made here.
 
+use std::ops::Add;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::incident::{Incident, Incidents};
@@ -320,27 +321,52 @@ impl WorkerStats {
     }
 }
 
-/// Frames by what became of them: of one worker, or of several together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Verdicts {
+macro_rules! verdicts {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Frames by what became of them: of one worker, or of several together.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct Verdicts {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Verdicts {
+            /// Each count with its name.
+            pub fn each(self) -> impl ExactSizeIterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+
+        impl Add for Verdicts {
+            type Output = Self;
+
+            fn add(self, other: Self) -> Self {
+                Self {
+                    $($name: self.$name + other.$name,)*
+                }
+            }
+        }
+    };
+}
+
+verdicts! {
     /// Frames received from the ports.
-    pub received: u64,
-    /// Frames taken over from other workers.
-    pub taken_over: u64,
-    /// Verdicts `Forwarded`.
-    pub forwarded: u64,
-    /// Verdicts `Replied`.
-    pub replied: u64,
-    /// Verdicts `Punted`.
-    pub punted: u64,
-    /// Verdicts `HandedOver`.
-    pub handed_over: u64,
-    /// Verdicts `Consumed`.
-    pub consumed: u64,
-    /// Verdicts `Dropped`, for any reason.
-    pub dropped: u64,
-    /// Frames without a verdict yet.
-    pub waiting: u64,
+    received,
+    /// Frames taken over from other workers, besides.
+    taken_over,
+    /// Frames sent on to a real server, a client or a gateway.
+    forwarded,
+    /// Frames that were answered: ARP, NDP, echo.
+    replied,
+    /// Frames given to the kernel's port.
+    punted,
+    /// Frames handed to the worker that owns their flow.
+    handed_over,
+    /// Frames that were used and are not to be sent anywhere.
+    consumed,
+    /// Frames dropped, for any reason.
+    dropped,
+    /// Frames without a verdict yet: they wait for a neighbour's MAC or for further fragments.
+    waiting,
 }
 
 impl Verdicts {

@@ -3,7 +3,7 @@
 
 use plimsoll_dataplane::stats::{Verdicts, WorkerStats};
 use plimsoll_dataplane::testing::MemoryWire;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Frames by what became of them, of one worker or of all together.
 ///
@@ -18,24 +18,9 @@ pub struct Counts {
     pub lost_link_down: u64,
     /// Of these, frames that found the receive queue full.
     pub lost_rx_full: u64,
-    /// Of these, frames that the worker received.
-    pub received: u64,
-    /// Frames taken over from other workers, besides.
-    pub taken_over: u64,
-    /// Frames sent on to a real server, a client or a gateway.
-    pub forwarded: u64,
-    /// Frames that were answered: ARP, NDP, echo.
-    pub replied: u64,
-    /// Frames given to the kernel's port.
-    pub punted: u64,
-    /// Frames handed to the worker that owns their flow.
-    pub handed_over: u64,
-    /// Frames that were used and are not to be sent anywhere.
-    pub consumed: u64,
-    /// Frames dropped; the report's `drops` has the reasons.
-    pub dropped: u64,
-    /// Frames that wait for a neighbour's MAC or for other fragments when the run ends.
-    pub waiting: u64,
+    /// What became of the others. Of `dropped` the report's `drops` has the reasons; what is `waiting` waits when the run ends.
+    #[serde(flatten, serialize_with = "by_name")]
+    pub verdicts: Verdicts,
     /// Frames made here: ARP, NDP, ICMP, resets, and all pieces of a datagram but its last. They have no
     /// verdict.
     pub originated: u64,
@@ -45,34 +30,16 @@ pub struct Counts {
 
 impl Counts {
     pub(super) fn of(wires: &[MemoryWire], stats: &WorkerStats) -> Self {
-        let Verdicts {
-            received,
-            taken_over,
-            forwarded,
-            replied,
-            punted,
-            handed_over,
-            consumed,
-            dropped,
-            waiting,
-        } = stats.verdicts();
+        let verdicts = stats.verdicts();
         let (lost_link_down, lost_rx_full) = wires.iter().fold((0, 0), |(lost, missed), wire| {
             (lost + wire.lost(), missed + wire.missed())
         });
         let pending: usize = wires.iter().map(MemoryWire::pending).sum();
         Self {
-            arrived: lost_link_down + lost_rx_full + received + pending as u64,
+            arrived: lost_link_down + lost_rx_full + verdicts.received + pending as u64,
             lost_link_down,
             lost_rx_full,
-            received,
-            taken_over,
-            forwarded,
-            replied,
-            punted,
-            handed_over,
-            consumed,
-            dropped,
-            waiting,
+            verdicts,
             originated: stats.originated.value(),
             not_sent: stats.lost.value(),
         }
@@ -84,17 +51,13 @@ impl Counts {
             arrived: sum.arrived + one.arrived,
             lost_link_down: sum.lost_link_down + one.lost_link_down,
             lost_rx_full: sum.lost_rx_full + one.lost_rx_full,
-            received: sum.received + one.received,
-            taken_over: sum.taken_over + one.taken_over,
-            forwarded: sum.forwarded + one.forwarded,
-            replied: sum.replied + one.replied,
-            punted: sum.punted + one.punted,
-            handed_over: sum.handed_over + one.handed_over,
-            consumed: sum.consumed + one.consumed,
-            dropped: sum.dropped + one.dropped,
-            waiting: sum.waiting + one.waiting,
+            verdicts: sum.verdicts + one.verdicts,
             originated: sum.originated + one.originated,
             not_sent: sum.not_sent + one.not_sent,
         })
     }
+}
+
+fn by_name<S: Serializer>(verdicts: &Verdicts, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(verdicts.each())
 }

@@ -47,9 +47,10 @@ pub fn pcap(data: &[u8]) {
         });
         if let Ok(report) = report {
             let counts = report.counts;
+            let verdicts = counts.verdicts;
             assert_eq!(counts.arrived, report.frames_in);
-            assert_eq!(counts.received, report.frames_in);
-            assert_eq!(counts.handed_over, counts.taken_over);
+            assert_eq!(verdicts.received, report.frames_in);
+            assert_eq!(verdicts.handed_over, verdicts.taken_over);
         }
     });
 }
