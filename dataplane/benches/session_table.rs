@@ -74,7 +74,7 @@ impl Table for SessionTable<V4> {
         for (key, hint) in burst.iter().zip(hints) {
             let seen = self.at(hint, key, now);
             if let Some(index) = seen.or_else(|| self.find(self.hash(key), key, now)) {
-                let _ = SessionTable::touch(self, index, State::Udp, deadline);
+                SessionTable::touch(self, index, State::Udp, deadline);
                 found += 1;
             }
         }
