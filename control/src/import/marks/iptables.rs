@@ -9,6 +9,11 @@ use crate::config::diagnostics::Problem;
 
 /// Targets that end a chain for what they translate or divert; Plimsoll has none of them.
 const TRANSLATES: &[&str] = &["DNAT", "MASQUERADE", "NETMAP", "REDIRECT", "SNAT", "TPROXY"];
+/// Options of one letter whose values may be joined with them.
+const WITH_VALUE: &[&str] = &[
+    "-A", "-D", "-E", "-F", "-I", "-N", "-P", "-R", "-X", "-d", "-g", "-i", "-j", "-m", "-o", "-p",
+    "-s", "-t",
+];
 /// Options of those.
 const TRANSLATIONS: &[&str] = &[
     "--on-ip",
@@ -72,8 +77,38 @@ fn translates(reader: &mut Reader, target: Token<'_>) {
     reader.problems.add(problem.help(help));
 }
 
+/// Splits options that are joined with their values, `-jDROP` and `--jump=DROP`, as getopt_long(3) does.
+fn split<'t>(tokens: &[Token<'t>]) -> Vec<Token<'t>> {
+    let mut split = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        let joined = match token.text.split_once('=') {
+            Some((option, value)) if option.starts_with("--") => Some((option, 1, value)),
+            _ => token
+                .text
+                .split_at_checked(2)
+                .filter(|(option, value)| WITH_VALUE.contains(option) && !value.is_empty())
+                .map(|(option, value)| (option, 0, value)),
+        };
+        let Some((option, sign, value)) = joined else {
+            split.push(*token);
+            continue;
+        };
+        let mut place = token.place;
+        split.push(Token {
+            text: option,
+            place,
+        });
+        let length = u32::try_from(option.chars().count() + sign).unwrap_or(u32::MAX);
+        place.column = place.column.saturating_add(length);
+        place.length = place.length.saturating_sub(length).max(1);
+        split.push(Token { text: value, place });
+    }
+    split
+}
+
 /// Reads one line.
 pub(super) fn statement(reader: &mut Reader, tokens: &[Token<'_>]) -> Read<()> {
+    let tokens = &split(tokens)[..];
     let mut words = tokens.iter().copied().peekable();
     while words
         .next_if(|word| word.text == "sudo" || word.text.starts_with('['))

@@ -197,6 +197,24 @@ fn conditions_behind_the_target_count_as_those_before_it() {
 }
 
 #[test]
+fn options_may_be_joined_with_their_values() {
+    for marking in [
+        "-APREROUTING -d10.0.9.1 -ptcp --dport=80 -jMARK --set-mark=5",
+        "iptables -tmangle -IPREROUTING --destination=10.0.9.1/32 -p tcp --dport 80 --jump=MARK --set-xmark=0x5/0xff",
+    ] {
+        becomes(
+            marking,
+            &["{ protocol: tcp, to: \"10.0.9.1/32\", ports: [80] }"],
+            &[],
+        );
+    }
+    tells("iptables -traw -DPREROUTING -jDROP", "`-D` is not read");
+    let (_, diagnostics) = Marks::read("test", "-APREROUTING --dport=http -jMARK --set-mark=5");
+    let problem = &diagnostics.items()[0];
+    assert_eq!((problem.line, problem.column), (Some(1), Some(22)));
+}
+
+#[test]
 fn what_changes_rules_that_are_there_is_told_in_any_table() {
     for table in ["raw", "mangle", "filter", "nat"] {
         for (option, rest) in [
