@@ -111,6 +111,7 @@ impl Watch {
                     known.last = now;
                     return None;
                 }
+                self.make_room(now);
                 if self.unreachable.len() < MOST {
                     let new = Unreachable {
                         since: now,
@@ -127,6 +128,19 @@ impl Watch {
             Incident::AddressConflict { port, address, mac } => {
                 Some(News::Conflict(port, address, mac))
             }
+        }
+    }
+
+    /// Forgets the one that packets have not waited for for the longest, if there is room for no other: whoever stays
+    /// silent while packets wait is seen every few seconds.
+    fn make_room(&mut self, now: Time) {
+        if self.unreachable.len() < MOST {
+            return;
+        }
+        let passing = self.unreachable.iter().filter(|(_, one)| one.last < now);
+        let longest = passing.min_by_key(|(_, one)| one.last);
+        if let Some(key) = longest.map(|(key, _)| *key) {
+            self.unreachable.remove(&key);
         }
     }
 
@@ -222,6 +236,24 @@ mod tests {
         }
         assert!(lines < 1000, "{lines} lines in an hour");
         assert!(more > 300_000, "{more} others");
+    }
+
+    #[test]
+    fn a_neighbour_that_stays_silent_is_known_beside_any_number_of_passing_ones() {
+        let mut watch = Watch::default();
+        for last in 10..5000 {
+            watch.hear(lost(last), Time::from_ms(0));
+        }
+        for seconds in [4, 8, 12] {
+            watch.hear(lost(1), Time::from_ms(seconds * 1000));
+            for last in 0..250 {
+                let number = 10_000 * u32::try_from(seconds).unwrap() + last;
+                watch.hear(lost(number), Time::from_ms(seconds * 1000));
+            }
+        }
+        let known = watch.unreachable().find(|(_, one, _)| *one == address(1));
+        assert_eq!(known.unwrap().2.since, Time::from_ms(4000));
+        assert_eq!(watch.unreachable().count(), MOST);
     }
 
     #[test]
