@@ -5,13 +5,14 @@ use std::hint::black_box;
 
 use gungraun::prelude::*;
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::io::{BURST, PacketBuf};
+use plimsoll_dataplane::io::{BURST, PacketBuf, PortQueues};
 use plimsoll_dataplane::parse::{Parse, parse};
 use plimsoll_dataplane::pipeline::{Config, inboxes};
 use plimsoll_dataplane::schedule::{SchedulerKind, Start};
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::model::ForwardMethod;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
+use plimsoll_dataplane::snapshot::spec::Spec;
 use plimsoll_dataplane::testing::{
     PacketBuilder, SlotBuf, SlotPool, SlotRx, SlotTx, SlotWire, slot_port,
 };
@@ -22,6 +23,8 @@ use plimsoll_dataplane::worker::{Parts, Worker, commands};
 use crate::setup::{self, Ip, OWN_MAC, REALS, VIRTUAL_PORT, client_port, clients};
 
 const NOW: Time = Time::from_ms(1000);
+/// Frames that wait for room in one transmit queue at most.
+const BACKLOG: usize = 1024;
 
 /// A worker, and the other end of its port's wire.
 pub(crate) struct Bench {
@@ -44,8 +47,13 @@ fn packet(ip: Ip, protocol: Protocol, number: u16, flags: u8) -> Vec<u8> {
 impl Bench {
     fn new(ip: Ip, protocol: Protocol, forward: ForwardMethod) -> Self {
         let service = setup::service(ip, 0, protocol, SchedulerKind::Rr, forward, REALS);
-        let mut publisher = Publisher::new(setup::snapshot(&setup::spec(vec![service])));
         let (port, wire) = slot_port();
+        Self::with(&setup::spec(vec![service]), vec![port], wire)
+    }
+
+    /// `wire` is that of the port that frames are received by.
+    fn with(spec: &Spec, ports: Vec<PortQueues<SlotRx, SlotTx>>, wire: SlotWire) -> Self {
+        let mut publisher = Publisher::new(setup::snapshot(spec));
         let config = Config {
             start: Start {
                 worker: 0,
@@ -56,7 +64,7 @@ impl Bench {
             steering: None,
         };
         let parts = Parts {
-            ports: vec![port],
+            ports,
             pool: SlotPool,
             reader: publisher.subscribe(),
             commands: commands(),
@@ -113,6 +121,29 @@ fn with_sessions(ip: Ip, protocol: Protocol, forward: ForwardMethod) -> Box<Benc
     Box::new(bench)
 }
 
+/// A burst of clients that have sessions, beside a port that may be stuck, with a full queue.
+fn beside_a_port(is_stuck: bool) -> Box<Bench> {
+    let (ip, udp, direct) = (Ip::V4, Protocol::Udp, ForwardMethod::Direct);
+    let service = |number, reals| setup::service(ip, number, udp, SchedulerKind::Rr, direct, reals);
+    let spec = setup::with_second_port(setup::spec(vec![service(0, REALS)]), service(1, 1));
+    let ((wan, wire), (lan, stuck)) = (slot_port(), slot_port());
+    let mut bench = Bench::with(&spec, vec![wan, lan], wire);
+    stuck.is_stuck.set(is_stuck);
+    for _ in 0..BACKLOG / BURST {
+        bench.receive(clients().map(|number| {
+            let packet = ip.client_packet(number, ip.virtual_address(1));
+            packet.udp(client_port(number), VIRTUAL_PORT).build()
+        }));
+        bench.worker.poll(NOW);
+    }
+    let sent = stuck.from_port.take().len();
+    assert_eq!(sent, if is_stuck { 0 } else { BACKLOG });
+    let packets = || clients().map(|number| packet(ip, udp, number, 0));
+    bench.forward(packets());
+    bench.receive(packets());
+    Box::new(bench)
+}
+
 /// A burst of real servers' answers.
 fn answers() -> Box<Bench> {
     let (ip, udp) = (Ip::V4, Protocol::Udp);
@@ -158,6 +189,14 @@ fn established(mut bench: Box<Bench>) -> Box<Bench> {
     bench
 }
 
+#[library_benchmark(setup = beside_a_port, teardown = have_left)]
+#[bench::that_sends(false)]
+#[bench::that_is_stuck(true)]
+fn beside(mut bench: Box<Bench>) -> Box<Bench> {
+    black_box(bench.worker.poll(NOW));
+    bench
+}
+
 #[library_benchmark(teardown = have_left)]
 #[bench::udp_v4(setup = answers)]
 fn nat_answer(mut bench: Box<Bench>) -> Box<Bench> {
@@ -183,5 +222,5 @@ fn idle(mut bench: Box<Bench>) -> Box<Bench> {
 
 library_benchmark_group!(
     name = rounds,
-    benchmarks = [established, nat_answer, new_session, idle]
+    benchmarks = [established, beside, nat_answer, new_session, idle]
 );

@@ -173,6 +173,28 @@ pub(crate) fn spec(services: Vec<ServiceSpec>) -> Spec {
     }
 }
 
+/// `spec` with a second port, behind which is the only real server of `service`.
+pub(crate) fn with_second_port(spec: Spec, mut service: ServiceSpec) -> Spec {
+    let network = ipnet::IpNet::new_assert([10, 1, 0, 1].into(), 16);
+    let address = IpAddr::from([10, 1, 0, 2]);
+    service.reals.truncate(1);
+    for real in &mut service.reals {
+        real.address = address;
+    }
+    let mut spec = spec;
+    spec.ports.push(PortSpec {
+        name: "lan".into(),
+        mac: OWN_MAC,
+        mtu: 1500,
+        addresses: vec![network],
+        role: PortRole::Network { kernel: None },
+        steered: false,
+    });
+    spec.neighbours.push((address, ROUTER_MAC));
+    spec.services.push(service);
+    spec
+}
+
 /// The snapshot of `spec` for one worker.
 pub(crate) fn snapshot(spec: &Spec) -> Arc<Snapshot> {
     Builder::new(1, &RandomState::with_seeds(1, 2, 3, 4)).build(spec, true)

@@ -6,7 +6,7 @@
     reason = "as cheap as a driver's pointers; a frame's bounds are kept within its storage"
 )]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 
@@ -133,17 +133,23 @@ impl RxQueue for SlotRx {
     }
 }
 
-/// The transmit queue of a benchmark's port, which is never full.
+/// The transmit queue of a benchmark's port, which is never full unless it is stuck.
 #[derive(Debug)]
-pub struct SlotTx(Rc<RefCell<Vec<SlotBuf>>>);
+pub struct SlotTx {
+    sent: Rc<RefCell<Vec<SlotBuf>>>,
+    is_stuck: Rc<Cell<bool>>,
+}
 
 impl TxQueue for SlotTx {
     type Buf = SlotBuf;
 
     #[inline]
     fn transmit(&mut self, frames: &mut Vec<SlotBuf>) -> usize {
+        if self.is_stuck.get() {
+            return 0;
+        }
         let count = frames.len();
-        self.0.borrow_mut().append(frames);
+        self.sent.borrow_mut().append(frames);
         count
     }
 }
@@ -155,6 +161,8 @@ pub struct SlotWire {
     pub to_port: Rc<RefCell<Vec<SlotBuf>>>,
     /// Frames that the port has sent, oldest first.
     pub from_port: Rc<RefCell<Vec<SlotBuf>>>,
+    /// Whether the port sends nothing.
+    pub is_stuck: Rc<Cell<bool>>,
 }
 
 /// A port for benchmarks and the other end of its wire, both for one thread.
@@ -163,10 +171,14 @@ pub fn slot_port() -> (PortQueues<SlotRx, SlotTx>, SlotWire) {
     let wire = SlotWire {
         to_port: Rc::default(),
         from_port: Rc::default(),
+        is_stuck: Rc::default(),
     };
     let queues = PortQueues {
         rx: SlotRx(Rc::clone(&wire.to_port)),
-        tx: SlotTx(Rc::clone(&wire.from_port)),
+        tx: SlotTx {
+            sent: Rc::clone(&wire.from_port),
+            is_stuck: Rc::clone(&wire.is_stuck),
+        },
     };
     (queues, wire)
 }
@@ -204,5 +216,8 @@ mod tests {
             sent.iter().map(|one| one.bytes()[0]).collect::<Vec<_>>(),
             [1, 2]
         );
+        wire.is_stuck.set(true);
+        assert_eq!(port.tx.transmit(&mut burst), 0);
+        assert_eq!((burst.len(), wire.from_port.take().len()), (1, 0));
     }
 }
