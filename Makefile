@@ -98,7 +98,7 @@ cargo-deny:
 		$(CARGO) install --quiet --locked --debug --root $(TOOLS) cargo-deny --version $(CARGO_DENY)
 
 .PHONY: advisories
-advisories: cargo-deny ## Known faults of the crates, from RustSec's database: needs github.com, so no other target does it
+advisories: cargo-deny ## Known faults of the crates, from RustSec's database: needs the network, so no other target does it
 	PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny check advisories
 
 .PHONY: unit
