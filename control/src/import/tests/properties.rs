@@ -246,8 +246,9 @@ proptest! {
 
     #[test]
     fn nothing_of_a_file_that_is_something_else_is_shown(
+        // No word of any of the formats begins so.
         lines in proptest::collection::vec(
-            ("[a-z]{1,8}", "[:= \t]", "[A-Za-z0-9./$+]{16,90}", "(:[0-9]{1,5}){0,6}"),
+            ("zq[a-z]{0,8}", "[:= \t]", "[A-Za-z0-9./$+]{16,90}", "(:[0-9]{1,5}){0,6}"),
             1..30,
         ),
     ) {
