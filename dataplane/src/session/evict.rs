@@ -89,18 +89,23 @@ impl<A, F: FnMut(&Session<A>, Gone)> EvictionPolicy<A> for F {
     }
 }
 
-/// A session that may be evicted. The least is evicted first; of two that are worth the same, the one of which less is
-/// known, then the one that has been silent for longer.
+/// Each step towards a proof counts for so many bits of the time that a session has been silent: a connection that has
+/// taken one may be silent for four times as long as one that has taken none. It outranks none that has just begun,
+/// since two packets of a flood can be in two steps.
+const BITS_PER_STEP: u16 = 2;
+
+/// A session that may be evicted. The least is evicted first; of two that are worth the same, the one that has been
+/// silent for longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Victim {
     worth: Worth,
     may_evict: MayEvict,
-    steps: u16,
     silent: std::cmp::Reverse<u64>,
     slot: u32,
 }
 
-/// The sessions of one [`Worth`] that a search has seen.
+/// The sessions of one [`Worth`] that a search has seen, of those that may leave: what others have in the table is
+/// nothing that one of these could be kept for.
 #[derive(Debug, Default)]
 struct Found {
     count: usize,
@@ -155,8 +160,9 @@ impl Search {
 }
 
 impl Found {
-    /// Takes the victim if it is a better one.
+    /// Counts a session, and takes it if it is the better victim.
     fn offer(&mut self, victim: Victim) {
+        self.count += 1;
         if self.best.is_none_or(|best| victim < best) {
             self.best = Some(victim);
         }
@@ -249,21 +255,18 @@ impl<A: Address> SessionTable<A> {
             } = policy.terms(entry);
             let timeout_ms = entry.timeout_ms().unwrap_or(timeout_ms);
             let worth = entry.worth(timeout_ms, now);
-            let Some(found) = search.found(worth) else {
-                continue;
-            };
-            found.count += 1;
             let may_leave = match may_evict {
                 MayEvict::First | MayEvict::Yes => true,
                 MayEvict::IfFinished => worth <= Worth::Finished,
                 MayEvict::No => false,
             };
-            if may_leave {
+            if may_leave && let Some(found) = search.found(worth) {
                 found.offer(Victim {
                     worth,
                     may_evict,
-                    steps: entry.flags.steps(),
-                    silent: std::cmp::Reverse(entry.silent_ms(timeout_ms, now)),
+                    silent: std::cmp::Reverse(
+                        entry.silent_ms(timeout_ms, now) >> (BITS_PER_STEP * entry.flags.steps()),
+                    ),
                     slot,
                 });
             }

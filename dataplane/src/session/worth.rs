@@ -44,7 +44,7 @@ pub enum Worth {
     /// [`YOUNG_MS`]. Where there are few of these, others are evicted before them; see `evict.rs`.
     Young,
     /// Unproven, but its handshake is complete, or a second datagram has come, and it has not been silent for
-    /// [`UNPROVEN_MS`]. Of these the ones leave first that the fewest steps towards a proof are known of.
+    /// [`UNPROVEN_MS`]. Of these each step towards a proof lets one be silent for longer.
     Open,
     /// Proven, and silent for [`IDLE_MS`]; a template of proven sessions that have all ended.
     Idle,

@@ -41,20 +41,23 @@ fn settle(world: &mut World, seconds: u32) -> Vec<Honest> {
 pub(crate) fn besiege(attack: Attack, mut world: World) {
     let open = settle(&mut world, PROOF_S);
     let talks = Some(TALKS);
-    siege(attack, world, open, talks);
+    siege(&[attack], world, open, talks);
 }
 
-/// The attack on those who visit meanwhile and on those who have a connection and talk every so many steps.
-fn siege(attack: Attack, mut world: World, mut open: Vec<Honest>, talks: Option<u32>) {
+/// The attacks on those who visit meanwhile and on those who have a connection and talk every so many steps.
+fn siege(attacks: &[Attack], mut world: World, mut open: Vec<Honest>, talks: Option<u32>) {
     let mut visitors: Vec<Honest> = Vec::new();
     let mut served = 0;
-    let port = match attack {
-        Attack::Datagrams => DNS.1,
-        Attack::Syn | Attack::SynAck | Attack::Churn => WEB.1,
-    };
+    let strikes = STRIKES / u32::try_from(attacks.len()).unwrap();
     for step in 0..STEPS {
-        for _ in 0..STRIKES {
-            attack.strike(&mut world, port);
+        for attack in attacks {
+            let port = match attack {
+                Attack::Datagrams => DNS.1,
+                Attack::Syn | Attack::SynAck | Attack::Churn => WEB.1,
+            };
+            for _ in 0..strikes {
+                attack.strike(&mut world, port);
+            }
         }
         if step % ARRIVALS == 0 {
             for service in [WEB, MAIL, DNS, DIAMETER] {
@@ -101,6 +104,17 @@ fn tunnels_serve_everybody_under_every_flood() {
 }
 
 #[test]
+fn two_floods_at_two_services_lock_out_nobody_either() {
+    for method in METHODS {
+        for tcp in [Attack::Syn, Attack::SynAck, Attack::Churn] {
+            let mut world = World::new(method, false);
+            let open = settle(&mut world, PROOF_S);
+            siege(&[tcp, Attack::Datagrams], world, open, Some(TALKS));
+        }
+    }
+}
+
+#[test]
 fn ipv6_is_served_as_well() {
     for method in METHODS {
         besiege(Attack::SynAck, World::new(method, true));
@@ -115,7 +129,7 @@ fn connections_that_are_not_yet_proven_outlive_every_flood() {
         for attack in Attack::ALL {
             let mut world = World::new(method, false);
             let open = settle(&mut world, 4);
-            siege(attack, world, open, Some(40));
+            siege(&[attack], world, open, Some(40));
         }
     }
 }
@@ -127,7 +141,7 @@ fn proven_connections_that_do_nothing_outlive_every_flood() {
             let mut world = World::new(method, false);
             let open = settle(&mut world, PROOF_S);
             world.rig.wait_ms(61_000);
-            siege(attack, world, open, None);
+            siege(&[attack], world, open, None);
         }
     }
 }

@@ -240,14 +240,16 @@ fn a_flood_of_handshakes_evicts_itself_before_open_sessions_until_it_has_a_quart
 }
 
 #[test]
-fn of_open_sessions_those_leave_first_that_have_taken_the_fewest_steps_to_a_proof() {
+fn each_step_towards_a_proof_lets_an_open_session_be_silent_for_four_times_as_long() {
     let all = [
-        session(0, 0, TcpState::Established, 5_000),
+        session(0, 0, TcpState::Established, 8_000),
         session(1, 0, TcpState::Established, 4_000),
-        session(2, 0, TcpState::Established, 10),
+        session(2, 0, TcpState::Established, 1_100),
+        session(3, 0, TcpState::Established, 10),
+        session(4, 0, TcpState::Established, 2_400),
     ];
     let mut table = full(&all);
-    for (number, steps) in [(0, 2), (1, 1)] {
+    for (number, steps) in [(0, 2), (1, 1), (4, 1)] {
         let key = key(number);
         let index = table
             .find(table.hash(&key), &key, Time::from_ms(NOW))
@@ -255,5 +257,5 @@ fn of_open_sessions_those_leave_first_that_have_taken_the_fewest_steps_to_a_proo
         let flags = table.get(index).flags().with_steps(steps);
         table.get_mut(index).set_flags(flags);
     }
-    assert_eq!(order(&mut table, |_| MayEvict::Yes), [2, 1, 0]);
+    assert_eq!(order(&mut table, |_| MayEvict::Yes), [2, 1, 4, 0, 3]);
 }
