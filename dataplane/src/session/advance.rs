@@ -65,7 +65,7 @@ impl<A> Session<A> {
 
 impl<A: Address> SessionTable<A> {
     /// Moves the session at `index`, which must be in the table, on by a packet, and puts its end off. `has_data`
-    /// says whether a segment carries data; it is asked only while that may prove something. Returns what of the
+    /// says whether a segment carries data; it is seldom asked. Returns what of the
     /// session the gauges depend on if that may have changed; by most packets nothing changes but the deadline.
     #[inline(always)]
     #[must_use = "the gauges have to follow"]

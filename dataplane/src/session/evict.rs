@@ -1,14 +1,14 @@
 //! Making room in a full table: which session is evicted for a new one, within bounded work.
 //! What a session is worth is said in `worth.rs`, whose it is by the table's user; nothing here knows a configuration.
 //!
-//! The client's home is looked at first. If all that it has is young or proven, the new session's other two buckets
+//! The client's home is looked at first. If all that it has is young, open or proven, the new session's other two buckets
 //! and a few more follow, which the table goes through in turn: a small or crowded home must not decide who is
 //! served, and under a flood that fills the table within a second the oldest of several hundred is a better victim
 //! than the oldest of a few.
 //!
-//! What is worth more stays as long as what is worth less has a part of what is looked at, so a flood evicts itself:
-//! one of handshakes no connection that is not yet proven, one of either no proven, idle session. Where these have
-//! less, the others leave for them: in a table that is full of idle sessions each new client would otherwise evict the
+//! Of what is looked at and may leave, what is worth more stays as long as what is worth less has a part of the places
+//! of both, so a flood evicts itself: one of handshakes no connection that is not yet proven, one of either no proven,
+//! idle session. Where these have less, the others leave for them: in a table that is full of idle sessions each new client would otherwise evict the
 //! one before it, and none would be served.
 
 #![expect(
@@ -112,13 +112,36 @@ struct Found {
     best: Option<Victim>,
 }
 
+/// The young and the open sessions that a search has seen.
+#[derive(Debug, Default)]
+struct Unproven {
+    young: Found,
+    open: Found,
+}
+
+impl Unproven {
+    fn count(&self) -> usize {
+        self.young.count + self.open.count
+    }
+
+    fn best(self) -> Option<Victim> {
+        let (young, open) = (self.young.best, self.open.best);
+        if self.young.count * KEPT_PART < self.young.count + self.open.count {
+            open.or(young)
+        } else {
+            young.or(open)
+        }
+    }
+}
+
 /// What a search has found so far.
 #[derive(Debug, Default)]
 struct Search {
     /// Those that are worth less than a young one.
     least: Found,
-    young: Found,
-    open: Found,
+    /// Those of services with more than their share. Which of them leaves is as if such a service entered the new one.
+    first: Unproven,
+    others: Unproven,
     idle: Found,
 }
 
@@ -128,34 +151,32 @@ impl Search {
         self.least.best.is_some()
     }
 
-    fn found(&mut self, worth: Worth) -> Option<&mut Found> {
+    fn found(&mut self, worth: Worth, may_evict: MayEvict) -> Option<&mut Found> {
+        let unproven = match may_evict {
+            MayEvict::First => &mut self.first,
+            MayEvict::Yes | MayEvict::IfFinished | MayEvict::No => &mut self.others,
+        };
         match worth {
             Worth::Expired | Worth::Finished | Worth::HalfOpen | Worth::Unproven => {
                 Some(&mut self.least)
             }
-            Worth::Young => Some(&mut self.young),
-            Worth::Open => Some(&mut self.open),
+            Worth::Young => Some(&mut unproven.young),
+            Worth::Open => Some(&mut unproven.open),
             Worth::Idle => Some(&mut self.idle),
             Worth::Active => None,
         }
     }
 
     fn victim(self) -> Option<Victim> {
-        let Self {
-            least,
-            young,
-            open,
-            idle,
-        } = self;
-        let unproven = young.count + open.count;
-        let order = if unproven * KEPT_PART < unproven + idle.count {
-            [least, idle, young, open]
-        } else if young.count * KEPT_PART < unproven {
-            [least, open, young, idle]
+        let unproven = self.first.count() + self.others.count();
+        let are_few = unproven * KEPT_PART < unproven + self.idle.count;
+        let (least, idle) = (self.least.best, self.idle.best);
+        let unproven = self.first.best().or(self.others.best());
+        least.or(if are_few {
+            idle.or(unproven)
         } else {
-            [least, young, open, idle]
-        };
-        order.into_iter().find_map(|found| found.best)
+            unproven.or(idle)
+        })
     }
 }
 
@@ -260,13 +281,16 @@ impl<A: Address> SessionTable<A> {
                 MayEvict::IfFinished => worth <= Worth::Finished,
                 MayEvict::No => false,
             };
-            if may_leave && let Some(found) = search.found(worth) {
+            if may_leave && let Some(found) = search.found(worth, may_evict) {
+                let steps = match worth {
+                    Worth::Open => entry.flags.steps(),
+                    _ => 0,
+                };
+                let silent = entry.silent_ms(timeout_ms, now) >> (BITS_PER_STEP * steps);
                 found.offer(Victim {
                     worth,
                     may_evict,
-                    silent: std::cmp::Reverse(
-                        entry.silent_ms(timeout_ms, now) >> (BITS_PER_STEP * entry.flags.steps()),
-                    ),
+                    silent: std::cmp::Reverse(silent),
                     slot,
                 });
             }

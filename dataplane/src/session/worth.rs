@@ -9,12 +9,9 @@ use super::state::Phase;
 use crate::time::Time;
 
 /// How long a handshake, or a single datagram, may be silent before it counts as given up. A client sends its SYN
-/// again after 1 s and then after 2 more (RFC 6298 section 2.1, rule 5.5).
+/// again after 1 s and then after 2 more (RFC 6298 section 2.1, rule 5.5). A younger one is worth more, or a flood would
+/// evict the handshakes of honest clients before itself.
 pub const HANDSHAKE_MS: u64 = 3_000;
-
-/// How long after its last packet a handshake counts as young: a round trip, over any distance. A young one is evicted
-/// after older ones, or a flood would evict the handshakes of honest clients before itself.
-pub const YOUNG_MS: u64 = 1_000;
 
 /// How long an unproven session whose handshake is complete may be silent before it is worth less than a young
 /// handshake: a client waits that long for a slow answer.
@@ -37,14 +34,14 @@ pub enum Worth {
     /// A handshake, or a single datagram, that nothing has followed for [`HANDSHAKE_MS`]; a template that no
     /// session uses and none ever proved.
     HalfOpen,
-    /// Nothing proves that the client is there, and it has been silent for [`YOUNG_MS`]; or for [`UNPROVEN_MS`] since
-    /// its handshake.
+    /// Nothing proves that the client is there. Its handshake is complete, or a second datagram has come, and it has been
+    /// silent for [`UNPROVEN_MS`]; or one side has finished, and it has been silent for [`HANDSHAKE_MS`].
     Unproven,
-    /// A handshake, or a connection of which one side has finished, unproven, whose last packet is younger than
-    /// [`YOUNG_MS`]. Where there are few of these, others are evicted before them; see `evict.rs`.
+    /// Unproven: a handshake, a single datagram, or a connection of which one side has finished, that has not been silent
+    /// for [`HANDSHAKE_MS`]. Where there are few of these, others are evicted before them; see `evict.rs`.
     Young,
     /// Unproven, but its handshake is complete, or a second datagram has come, and it has not been silent for
-    /// [`UNPROVEN_MS`]. Of these each step towards a proof lets one be silent for longer.
+    /// [`UNPROVEN_MS`]. Of these each step towards a proof lets one be silent for longer before it is the next to leave.
     Open,
     /// Proven, and silent for [`IDLE_MS`]; a template of proven sessions that have all ended.
     Idle,
@@ -120,8 +117,8 @@ impl<A> Session<A> {
             Phase::Opening if silent >= HANDSHAKE_MS => Worth::HalfOpen,
             Phase::Open | Phase::Closing if proven && silent < IDLE_MS => Worth::Active,
             Phase::Open if proven => Worth::Idle,
+            Phase::Opening | Phase::Closing if silent < HANDSHAKE_MS => Worth::Young,
             Phase::Open if silent < UNPROVEN_MS => Worth::Open,
-            Phase::Opening | Phase::Closing if silent < YOUNG_MS => Worth::Young,
             _ => Worth::Unproven,
         }
     }
@@ -149,8 +146,8 @@ mod tests {
         use Worth::{Active, Finished, HalfOpen, Idle, Open, Unproven, Young};
         let tcp = State::Tcp;
         let cases = [
-            (tcp(TcpState::SynRecv), HANDSHAKE_MS, Unproven, Unproven),
-            (State::UdpNew, HANDSHAKE_MS, Unproven, Unproven),
+            (tcp(TcpState::SynRecv), HANDSHAKE_MS, Young, Young),
+            (State::UdpNew, HANDSHAKE_MS, Young, Young),
             (tcp(TcpState::FinWait), CLOSING_MS, Unproven, Active),
             (tcp(TcpState::CloseWait), CLOSING_MS, Unproven, Active),
             (tcp(TcpState::LastAck), CLOSING_MS, Unproven, Active),
@@ -165,10 +162,10 @@ mod tests {
         ];
         for (state, bound, unproven, proven) in cases {
             for (flags, young) in [(Flags::EMPTY, unproven), (Flags::PROVEN, proven)] {
-                assert_eq!(worth(state, flags, bound - 1), young, "{state:?}");
                 let at_once = if young == Unproven { Young } else { young };
-                assert_eq!(worth(state, flags, YOUNG_MS - 1), at_once, "{state:?}");
-                assert_eq!(worth(state, flags, YOUNG_MS), young, "{state:?}");
+                assert_eq!(worth(state, flags, 0), at_once, "{state:?}");
+                assert_eq!(worth(state, flags, HANDSHAKE_MS - 1), at_once, "{state:?}");
+                assert_eq!(worth(state, flags, bound - 1), young, "{state:?}");
                 let old = match state.phase() {
                     Phase::Opening => HalfOpen,
                     Phase::Open | Phase::Closing | Phase::Closed => Finished,

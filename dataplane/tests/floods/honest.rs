@@ -94,6 +94,12 @@ impl Honest {
         }
     }
 
+    /// The client has sent all of its request, and waits for the answer.
+    #[track_caller]
+    pub(crate) fn finish_sending(&mut self, world: &mut World) {
+        self.say(world, Client(Part::Tcp(FIN_ACK)));
+    }
+
     /// Data in both directions.
     #[track_caller]
     pub(crate) fn talk(&mut self, world: &mut World) {

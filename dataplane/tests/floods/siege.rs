@@ -134,6 +134,24 @@ fn connections_that_are_not_yet_proven_outlive_every_flood() {
     }
 }
 
+/// A flood of handshakes evicts the oldest of these too: where one side has finished there is less to lose.
+#[test]
+fn half_closed_connections_that_are_not_yet_proven_outlive_floods_of_open_ones() {
+    for method in METHODS {
+        for attack in [Attack::SynAck, Attack::Datagrams] {
+            let mut world = World::new(method, false);
+            let mut open: Vec<_> = (0..OPEN).map(|_| Honest::open(&mut world, WEB)).collect();
+            for _ in 0..4 {
+                world.rig.wait_ms(1000);
+                open.iter_mut().for_each(|client| client.talk(&mut world));
+            }
+            open.iter_mut()
+                .for_each(|client| client.finish_sending(&mut world));
+            siege(&[attack], world, open, Some(20));
+        }
+    }
+}
+
 #[test]
 fn proven_connections_that_do_nothing_outlive_every_flood() {
     for method in METHODS {

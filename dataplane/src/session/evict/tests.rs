@@ -1,7 +1,7 @@
 use super::*;
 use crate::flow::{FlowKey, Protocol, V4};
 use crate::session::entry::Flags;
-use crate::session::worth::{HANDSHAKE_MS, IDLE_MS, UNPROVEN_MS, YOUNG_MS};
+use crate::session::worth::{HANDSHAKE_MS, IDLE_MS, UNPROVEN_MS};
 use crate::session::{NewSession, NewTemplate, State, TcpState};
 use crate::snapshot::id::RealId;
 
@@ -102,7 +102,7 @@ fn the_least_worthy_leave_first_and_of_those_the_most_silent() {
         proven(session(2, 0, Established, IDLE_MS)),
         proven(session(3, 0, FinWait, 0)),
         session(4, 0, Established, UNPROVEN_MS),
-        session(5, 0, SynRecv, YOUNG_MS),
+        session(5, 0, SynRecv, HANDSHAKE_MS - 1),
         session(6, 0, SynRecv, HANDSHAKE_MS),
         session(7, 0, SynRecv, HANDSHAKE_MS + 1),
         session(8, 0, TimeWait, 0),
@@ -231,7 +231,7 @@ fn a_flood_evicts_itself_before_idle_sessions_until_it_has_a_quarter_of_both() {
 
 #[test]
 fn a_flood_of_handshakes_evicts_itself_before_open_sessions_until_it_has_a_quarter_of_both() {
-    let open = (0..4).map(|number| session(number, 0, TcpState::Established, YOUNG_MS + 9));
+    let open = (0..4).map(|number| session(number, 0, TcpState::Established, UNPROVEN_MS - 1));
     let young = (4..8).map(|number| session(number, 0, TcpState::SynRecv, u64::from(20 - number)));
     let active = (8..12).map(|number| proven(session(number, 0, TcpState::Established, 0)));
     let all: Vec<_> = open.chain(young).chain(active).collect();
