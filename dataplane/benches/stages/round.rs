@@ -140,6 +140,7 @@ fn beside_a_port(is_stuck: bool) -> Box<Bench> {
     assert_eq!(sent, if is_stuck { 0 } else { BACKLOG });
     let packets = || clients().map(|number| packet(ip, udp, number, 0));
     bench.forward(packets());
+    bench.forward(packets());
     bench.receive(packets());
     Box::new(bench)
 }
