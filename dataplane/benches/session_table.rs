@@ -88,6 +88,7 @@ impl Table for SessionTable<V4> {
             let _ = self.prefetch_entry(hash);
         }
         for key in burst {
+            let hash = self.hash(key);
             let new = NewSession {
                 key: *key,
                 real: RealId(1),
@@ -96,8 +97,9 @@ impl Table for SessionTable<V4> {
                 state: State::Udp,
                 deadline,
                 template: None,
+                old: self.find_any(hash, key),
             };
-            let _ = self.insert(self.hash(key), &new, now, |_: &_, _| {});
+            let _ = self.insert(hash, &new, now, |_: &_, _| {});
         }
     }
 

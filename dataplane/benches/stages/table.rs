@@ -49,6 +49,7 @@ const fn begin(key: FlowKey<V4>, deadline: Time, is_nat: bool) -> NewSession<V4>
         state: State::UdpNew,
         deadline,
         template: None,
+        old: None,
     }
 }
 

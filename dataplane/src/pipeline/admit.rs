@@ -22,21 +22,23 @@ pub(super) struct Admission<'a> {
     pub(super) stats: &'a WorkerStats,
     pub(super) worker: usize,
     pub(super) service: ServiceId,
+    /// What the worker counts of that service.
+    pub(super) counters: &'a ServiceCounters,
     pub(super) capacity: usize,
     /// Whether the service has as many sessions as it may, so that one of those has to leave for another.
     pub(super) at_limit: bool,
 }
 
 impl Admission<'_> {
-    fn counters(&self, service: ServiceId) -> Option<&ServiceCounters> {
-        let own = self.snapshot.workers.get(self.worker)?;
-        own.services.get(service.0)
+    /// Whether a service with these counters has more than one in `parts` of the table's places.
+    fn exceeds(&self, counters: &ServiceCounters, parts: usize) -> bool {
+        counters.entries.value() as usize > self.capacity / parts
     }
 
-    /// Whether a service has more than one in `parts` of the table's places.
-    fn exceeds(&self, service: ServiceId, parts: usize) -> bool {
-        self.counters(service)
-            .is_some_and(|counters| counters.entries.value() as usize > self.capacity / parts)
+    fn has_too_many(&self, service: ServiceId) -> bool {
+        let own = self.snapshot.workers.get(self.worker);
+        own.and_then(|own| own.services.get(service.0))
+            .is_some_and(|counters| self.exceeds(counters, SHARE))
     }
 
     /// Whether a session of `owner` may be evicted, which counts against its limit or does not.
@@ -51,9 +53,9 @@ impl Admission<'_> {
         }
         if owner == self.service {
             MayEvict::Yes
-        } else if self.exceeds(self.service, SHARE) {
+        } else if self.exceeds(self.counters, SHARE) {
             MayEvict::IfFinished
-        } else if self.exceeds(owner, SHARE) {
+        } else if self.has_too_many(owner) {
             MayEvict::First
         } else {
             MayEvict::Yes
@@ -63,7 +65,7 @@ impl Admission<'_> {
 
 impl<A: Address> EvictionPolicy<A> for Admission<'_> {
     fn is_full(&self, len: usize, capacity: usize) -> bool {
-        let kept = if self.snapshot.has_several_services() && self.exceeds(self.service, RESERVE) {
+        let kept = if self.snapshot.has_several_services() && self.exceeds(self.counters, RESERVE) {
             capacity / RESERVE
         } else {
             0
@@ -120,52 +122,66 @@ impl Turn {
     }
 }
 
-/// Counts a session that has been entered.
-pub(super) fn count_entered<A: Address>(
-    snapshot: &Snapshot,
-    worker: usize,
-    real: &RealServer,
-    session: &Session<A>,
-) {
-    count(snapshot, worker, real, session, Turn::Entered);
+/// What one worker counts of a session: with its service and with its real server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counters<'a> {
+    pub(super) service: &'a ServiceCounters,
+    pub(super) real: &'a RealCounters,
 }
 
-/// Counts a session that has left the table.
-pub(super) fn uncount<A: Address>(snapshot: &Snapshot, worker: usize, session: &Session<A>) {
-    if let Some(real) = snapshot.real(session.real()) {
-        count(snapshot, worker, real, session, Turn::Left);
+impl<'a> Counters<'a> {
+    /// Those of a session with this real server.
+    #[inline]
+    pub(super) fn of(snapshot: &'a Snapshot, worker: usize, real: &RealServer) -> Option<Self> {
+        let own = snapshot.workers.get(worker)?;
+        Some(Self {
+            service: own.services.get(real.service.0)?,
+            real: own.reals.get(real.id.0)?,
+        })
     }
-}
 
-#[inline]
-fn count<A: Address>(
-    snapshot: &Snapshot,
-    worker: usize,
-    real: &RealServer,
-    session: &Session<A>,
-    turn: Turn,
-) {
-    let Some(own) = snapshot.workers.get(worker) else {
-        return;
-    };
-    let is_template = session.flags().contains(Flags::TEMPLATE);
-    if let Some(counters) = own.services.get(real.service.0) {
-        turn.count(&counters.entries);
+    /// Counts a session that has been entered.
+    #[inline]
+    pub(super) fn enter<A: Address>(
+        self,
+        snapshot: &Snapshot,
+        worker: usize,
+        real: &RealServer,
+        session: &Session<A>,
+    ) {
+        self.count(session, Turn::Entered);
+        settle(snapshot, worker, real, session);
+    }
+
+    #[inline]
+    fn count<A: Address>(self, session: &Session<A>, turn: Turn) {
+        turn.count(&self.service.entries);
         if is_limited(session) {
-            turn.count(&counters.limited);
+            turn.count(&self.service.limited);
+        }
+        let is_active = session.state().is_active();
+        match (turn, session.flags().contains(Flags::TEMPLATE)) {
+            (Turn::Entered, true) => self.real.enter_template(),
+            (Turn::Left, true) => self.real.leave_template(),
+            (Turn::Entered, false) => self.real.enter(is_active),
+            (Turn::Left, false) => self.real.leave(is_active),
         }
     }
-    let Some(counters) = own.reals.get(real.id.0) else {
-        return;
-    };
-    let is_active = session.state().is_active();
-    match (turn, is_template) {
-        (Turn::Entered, true) => counters.enter_template(),
-        (Turn::Left, true) => counters.leave_template(),
-        (Turn::Entered, false) => counters.enter(is_active),
-        (Turn::Left, false) => counters.leave(is_active),
+}
+/// Counts a session that has left the table.
+pub(super) fn uncount<A: Address>(snapshot: &Snapshot, worker: usize, session: &Session<A>) {
+    if let Some(real) = snapshot.real(session.real())
+        && let Some(counters) = Counters::of(snapshot, worker, real)
+    {
+        counters.count(session, Turn::Left);
+        settle(snapshot, worker, real, session);
     }
-    if !is_template {
+}
+
+/// Tells the snapshot of a session that a real server has got or lost.
+#[inline]
+fn settle<A: Address>(snapshot: &Snapshot, worker: usize, real: &RealServer, session: &Session<A>) {
+    if !session.flags().contains(Flags::TEMPLATE) {
         snapshot.settle_known(worker, real);
     }
 }
@@ -189,13 +205,13 @@ pub(super) fn recount(
 
 #[cold]
 fn recount_limited(snapshot: &Snapshot, worker: usize, id: RealId, is_limited: bool) {
-    let own = snapshot.workers.get(worker).zip(snapshot.real(id));
-    if let Some(counters) = own.and_then(|(own, real)| own.services.get(real.service.0)) {
+    let real = snapshot.real(id);
+    if let Some(counters) = real.and_then(|real| Counters::of(snapshot, worker, real)) {
         let turn = if is_limited {
             Turn::Entered
         } else {
             Turn::Left
         };
-        turn.count(&counters.limited);
+        turn.count(&counters.service.limited);
     }
 }

@@ -39,7 +39,8 @@ impl<P: Pool> Engine<P> {
     ) -> Action {
         let (source, destination, protocol) = (key.client, key.virtual_address, key.protocol);
         let table = A::table(&mut self.sessions);
-        let found = table.find(hash, key, now);
+        let old = table.find_any(hash, key);
+        let found = old.filter(|index| table.get(*index).deadline() > now);
         // Whether a packet that ends a session begins another although it opens none.
         let mut moves = false;
         if let Some(index) = found {
@@ -65,7 +66,15 @@ impl<P: Pool> Engine<P> {
             }
             if service.configured {
                 return self.begin_session(
-                    snapshot, frame, packet, service, key, hash, moves, origin, now,
+                    snapshot,
+                    frame,
+                    packet,
+                    service,
+                    key,
+                    (hash, old),
+                    moves,
+                    origin,
+                    now,
                 );
             }
         }

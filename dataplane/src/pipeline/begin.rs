@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use super::admit::{Admission, count_entered, uncount};
+use super::admit::{Admission, Counters, uncount};
 use super::icmp::is_icmp_checksum_valid;
 use super::idle::note_numbers;
 use super::persist::Template;
@@ -30,7 +30,8 @@ const FTP_DATA: u16 = 20;
 const UNSEEN_MS: u64 = 3000;
 
 impl<P: Pool> Engine<P> {
-    /// The first packet of a session, whose key has this hash; `moves` says that it may be any packet.
+    /// The first packet of a session, whose key has this hash and was an `old` session's; `moves` says that it may
+    /// be any packet.
     #[expect(
         clippy::too_many_arguments,
         reason = "the packet's facts, in registers"
@@ -42,7 +43,7 @@ impl<P: Pool> Engine<P> {
         packet: &Packet,
         service: &VirtualService,
         key: &FlowKey<A>,
-        hash: KeyHash,
+        (hash, old): (KeyHash, Option<SessionIndex>),
         moves: bool,
         origin: Origin,
         now: Time,
@@ -96,6 +97,9 @@ impl<P: Pool> Engine<P> {
             }
         };
         let socket = socket_of(real, key);
+        let Some(counters) = Counters::of(snapshot, self.start.worker, real) else {
+            return Action::Drop(DropReason::NoReal);
+        };
         if !one_packet {
             let secure = real.policy.is_secure(self.pressed);
             let direction = direction_of(real.forward);
@@ -103,10 +107,12 @@ impl<P: Pool> Engine<P> {
             let deadline = real.timeouts.deadline(state, now);
             let index = match self.enter_session(
                 snapshot,
-                (key, hash),
-                real,
+                (key, hash, old),
+                (real, counters),
+                socket,
                 template,
-                (state, deadline),
+                state,
+                deadline,
                 now,
             ) {
                 Ok(index) => index,
@@ -123,11 +129,12 @@ impl<P: Pool> Engine<P> {
                 self.tell_begun(key, real.id, deadline, now);
             }
         }
-        if let Some(counters) = self.counters(snapshot, real.id) {
-            counters.sessions.add(1);
-            counters.in_packets.add(1);
-            counters.in_bytes.add(u64::from(packet.datagram_bytes()));
-        }
+        counters.real.sessions.add(1);
+        counters.real.in_packets.add(1);
+        counters
+            .real
+            .in_bytes
+            .add(u64::from(packet.datagram_bytes()));
         let method = real.forward;
         self.forward::<A, F>(snapshot, frame, packet, real, method, socket, origin, now)
     }
@@ -172,12 +179,22 @@ impl<P: Pool> Engine<P> {
         let begun = self
             .place(snapshot, service, key, now)
             .and_then(|(real, template)| {
-                let seen = (State::unseen(key.protocol), now.plus_ms(UNSEEN_MS));
-                let hash = A::table_of(&self.sessions).hash(key);
-                let index = self.enter_session(snapshot, (key, hash), real, template, seen, now)?;
-                if let Some(counters) = self.counters(snapshot, real.id) {
-                    counters.sessions.add(1);
-                }
+                let counters = Counters::of(snapshot, self.start.worker, real);
+                let counters = counters.ok_or(DropReason::NoReal)?;
+                let table = A::table_of(&self.sessions);
+                let hash = table.hash(key);
+                let old = table.find_any(hash, key);
+                let index = self.enter_session(
+                    snapshot,
+                    (key, hash, old),
+                    (real, counters),
+                    socket_of(real, key),
+                    template,
+                    State::unseen(key.protocol),
+                    now.plus_ms(UNSEEN_MS),
+                    now,
+                )?;
+                counters.real.sessions.add(1);
                 Ok(index)
             });
         Some(begun.map_err(Action::Drop))
@@ -235,17 +252,22 @@ impl<P: Pool> Engine<P> {
         schedule::choose(service, moving, self.start, flow, snapshot, now)
     }
 
-    /// Remembers a session in this state until this time.
+    /// Remembers a session in this state until this time, and counts it.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the session's facts, in registers"
+    )]
     fn enter_session<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
-        (key, hash): (&FlowKey<A>, KeyHash),
-        real: &RealServer,
+        (key, hash, old): (&FlowKey<A>, KeyHash, Option<SessionIndex>),
+        (real, counters): (&RealServer, Counters<'_>),
+        socket: Option<Socket<A>>,
         template: Option<Template>,
-        (state, deadline): (State, Time),
+        state: State,
+        deadline: Time,
         now: Time,
     ) -> Result<SessionIndex, DropReason> {
-        let socket = socket_of(real, key);
         let new = NewSession {
             key: *key,
             real: real.id,
@@ -254,6 +276,7 @@ impl<P: Pool> Engine<P> {
             state,
             deadline,
             template: template.map(|template| template.index),
+            old,
         };
         let worker = self.start.worker;
         let table = A::table(&mut self.sessions);
@@ -262,6 +285,7 @@ impl<P: Pool> Engine<P> {
             stats: &self.stats,
             worker,
             service: real.service,
+            counters: counters.service,
             capacity: table.capacity(),
             at_limit: snapshot.is_at_limit(real.service),
         };
@@ -283,7 +307,7 @@ impl<P: Pool> Engine<P> {
                 DropReason::SessionTableFull
             }
         })?;
-        count_entered(snapshot, worker, real, table.get(index));
+        counters.enter(snapshot, worker, real, table.get(index));
         Ok(index)
     }
 }

@@ -142,16 +142,6 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// The same for a frame whose MACs are known.
-    #[inline]
-    pub(super) fn send_with(&mut self, waiting: Waiting<P::Buf>, port: PortId, macs: &[u8; 12]) {
-        let Waiting {
-            mut frame, fate, ..
-        } = waiting;
-        write_ethernet(&mut frame, macs);
-        self.emit(frame, port, fate);
-    }
-
     /// Cuts the datagram behind the Ethernet header of `frame` into pieces and sends them.
     #[cold]
     #[expect(clippy::too_many_arguments, reason = "the frame, its way and its fate")]
@@ -460,7 +450,7 @@ fn write_ethernet_from<F: PacketBuf>(snapshot: &Snapshot, frame: &mut F, port: P
 
 /// The same with the receiver's and the sender's MAC as they stand in a header.
 #[inline]
-fn write_ethernet<F: PacketBuf>(frame: &mut F, macs: &[u8; 12]) {
+pub(super) fn write_ethernet<F: PacketBuf>(frame: &mut F, macs: &[u8; 12]) {
     let bytes = frame.bytes_mut();
     let ether_type = match bytes.get(ETHERNET) {
         Some(first) if first >> 4 == 6 => ethernet::IPV6,

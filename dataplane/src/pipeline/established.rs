@@ -451,7 +451,7 @@ impl<P: Pool> Engine<P> {
 
     /// The MACs of a frame to a real server that `egress` leads to, the receiver's first; `None` if it has to
     /// wait for the neighbour's.
-    #[inline]
+    #[inline(always)]
     pub(super) fn macs_to(
         &mut self,
         snapshot: &Snapshot,
@@ -505,7 +505,12 @@ impl<P: Pool> Engine<P> {
 
     /// The same, remembering the last next hop: most clients are behind the same router.
     #[inline(always)]
-    fn mac_towards(&mut self, snapshot: &Snapshot, egress: &Egress, now: Time) -> Option<Mac> {
+    pub(super) fn mac_towards(
+        &mut self,
+        snapshot: &Snapshot,
+        egress: &Egress,
+        now: Time,
+    ) -> Option<Mac> {
         if let Some(mac) = self.ways.last_hop(egress.port, egress.next_hop) {
             return Some(mac);
         }

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use super::deliver::write_ethernet;
 use super::one_packet::Translation;
 use super::{Action, Cut, Engine, Origin, Received, Tabled};
 use crate::io::{PacketBuf, Pool};
@@ -14,7 +15,7 @@ use crate::snapshot::model::{Egress, ForwardMethod, MssClamp, RealServer, Tunnel
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
-use crate::wire::{icmpv6, ipv4, ipv6, tcp};
+use crate::wire::{ethernet, icmpv6, ipv4, ipv6, tcp};
 
 impl<P: Pool> Engine<P> {
     /// Sends a client's packet to its real server. Order as in IPVS: TTL, MTU, rewriting.
@@ -90,7 +91,7 @@ impl<P: Pool> Engine<P> {
             let bytes = frame.bytes_mut();
             nat::readdress(bytes, packet, protocol, Side::Destination, old, socket);
         }
-        route_with(egress, cut, macs)
+        leave(frame, egress, cut, macs)
     }
 
     /// Remembers a client's packet that will have to wait for a neighbour, perhaps in vain. LVS tells
@@ -164,7 +165,12 @@ impl<P: Pool> Engine<P> {
             translation.real,
             translation.virtual_,
         );
-        route(egress, cut, Verdict::Forwarded)
+        let own = snapshot.ports.get(usize::from(egress.port.0));
+        let macs = own.and_then(|own| {
+            let to = self.mac_towards(snapshot, &egress, now)?;
+            Some(ethernet::addresses(to, own.mac))
+        });
+        leave(frame, egress, cut, macs)
     }
 
     /// Puts a packet that fits, or may be cut, into the tunnel to its real server.
@@ -205,7 +211,7 @@ impl<P: Pool> Engine<P> {
             size: usize::MAX,
             ..cut
         });
-        route_with(egress, cut.or(as_it_came), macs)
+        leave(frame, egress, cut.or(as_it_came), macs)
     }
 
     /// Has a SYN, of the client or in answer to it, offer no larger segments than the service allows.
@@ -343,18 +349,24 @@ pub(super) fn route(egress: Egress, cut: Option<Cut>, verdict: Verdict) -> Actio
         next_hop: egress.next_hop,
         cut,
         verdict,
-        macs: None,
     }
 }
 
-/// A client's packet goes to its real server this way, with these MACs if they are known.
+/// The packet of a session goes this way, with these MACs if they are known.
 #[inline]
-fn route_with(egress: Egress, cut: Option<Cut>, macs: Option<[u8; 12]>) -> Action {
-    Action::Route {
-        port: egress.port,
-        next_hop: egress.next_hop,
-        cut,
-        verdict: Verdict::Forwarded,
-        macs,
+fn leave<F: PacketBuf>(
+    frame: &mut F,
+    egress: Egress,
+    cut: Option<Cut>,
+    macs: Option<[u8; 12]>,
+) -> Action {
+    let verdict = Verdict::Forwarded;
+    match macs {
+        Some(macs) if cut.is_none() => {
+            write_ethernet(frame, &macs);
+            let port = egress.port;
+            Action::Emit { port, verdict }
+        }
+        _ => route(egress, cut, verdict),
     }
 }

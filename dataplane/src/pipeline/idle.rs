@@ -138,15 +138,21 @@ impl<P: Pool> Engine<P> {
         let action = self.forward::<A, P::Buf>(
             snapshot, &mut frame, &packet, real, method, socket, origin, now,
         );
-        if let Action::Route {
-            port,
-            next_hop,
-            cut: None,
-            ..
-        } = action
-        {
-            self.stats.originated.add(1);
-            self.send(snapshot, Waiting::made_here(frame), port, next_hop, now);
+        match action {
+            Action::Emit { port, .. } => {
+                self.stats.originated.add(1);
+                self.emit(frame, port, None);
+            }
+            Action::Route {
+                port,
+                next_hop,
+                cut: None,
+                ..
+            } => {
+                self.stats.originated.add(1);
+                self.send(snapshot, Waiting::made_here(frame), port, next_hop, now);
+            }
+            _ => {}
         }
         // Nobody sent it, so nobody is told what becomes of it.
         self.received = None;

@@ -98,8 +98,6 @@ enum Action {
         next_hop: IpAddr,
         cut: Option<Cut>,
         verdict: Verdict,
-        /// The MACs of the Ethernet header, the receiver's first, if they are known already.
-        macs: Option<[u8; 12]>,
     },
     /// Send the frame as it is.
     Emit {
@@ -394,7 +392,6 @@ impl<P: Pool> Engine<P> {
                 next_hop,
                 cut: None,
                 verdict,
-                macs,
             } => {
                 let fate = Some(Fate { verdict, frames: 1 });
                 let waiting = Waiting {
@@ -402,17 +399,13 @@ impl<P: Pool> Engine<P> {
                     fate,
                     received,
                 };
-                match macs {
-                    Some(macs) => self.send_with(waiting, port, &macs),
-                    None => self.send(snapshot, waiting, port, next_hop, now),
-                }
+                self.send(snapshot, waiting, port, next_hop, now);
             }
             Action::Route {
                 port,
                 next_hop,
                 cut: Some(cut),
                 verdict,
-                ..
             } => {
                 let fate = Fate { verdict, frames: 1 };
                 self.send_cut(snapshot, frame.bytes(), port, next_hop, cut, fate, now);

@@ -1,7 +1,7 @@
 //! Persistence: the template that keeps a client at its real server, and whether it still may.
 //! How templates live in the table is `session/template.rs`'s.
 
-use super::admit::{Admission, count_entered};
+use super::admit::{Admission, Counters};
 use super::{Engine, Tabled};
 use crate::flow::{FlowKey, Protocol};
 use crate::io::Pool;
@@ -47,31 +47,35 @@ impl<P: Pool> Engine<P> {
             }
             table.invalidate_template(index);
         }
-        let Some(real) = self.choose(snapshot, service, key, now) else {
+        let chosen = self.choose(snapshot, service, key, now);
+        let Some(real) = chosen.and_then(|real| snapshot.real(real)) else {
+            return Ok(None);
+        };
+        let worker = self.start.worker;
+        let Some(counters) = Counters::of(snapshot, worker, real) else {
             return Ok(None);
         };
         let new = NewTemplate {
             key: template,
             any_protocol: service.target.mark().is_some(),
-            real,
+            real: real.id,
             timeout_ms: persistence.timeout_ms,
         };
         let table = A::table(&mut self.sessions);
         let admission = Admission {
             snapshot,
             stats: &self.stats,
-            worker: self.start.worker,
+            worker,
             service: service.id,
+            counters: counters.service,
             capacity: table.capacity(),
             // A template is no session.
             at_limit: false,
         };
         let index = table.insert_template(hash, &new, now, admission)?;
-        if let Some(real) = snapshot.real(real) {
-            count_entered(snapshot, self.start.worker, real, table.get(index));
-        }
+        counters.enter(snapshot, worker, real, table.get(index));
         let is_new = true;
-        Ok(Some((real, Template { index, is_new })))
+        Ok(Some((real.id, Template { index, is_new })))
     }
 }
 

@@ -146,6 +146,9 @@ pub struct NewSession<A> {
     pub deadline: Time,
     /// The persistence template that controls it.
     pub template: Option<SessionIndex>,
+    /// The one with the same key that it replaces, as [`SessionTable::find_any`](super::SessionTable::find_any)
+    /// found it; it may have left since.
+    pub old: Option<SessionIndex>,
 }
 
 /// Where a TCP connection stands, as its client's segments tell: what the receiver of a reset holds
@@ -277,6 +280,16 @@ impl<A: Address> Session<A> {
     #[inline(always)]
     pub(super) fn is_found_by(&self, key: &FlowKey<A>) -> bool {
         self.key == *key && !self.flags.contains(Flags::TEMPLATE)
+    }
+
+    /// Whether a new one is found by the same key.
+    #[inline(always)]
+    pub(super) fn is_same_as(&self, new: &NewSession<A>) -> bool {
+        if new.flags.contains(Flags::TEMPLATE) {
+            self.is_template_of(&new.key)
+        } else {
+            self.is_found_by(&new.key)
+        }
     }
 
     /// Whether a persistence template controls it.

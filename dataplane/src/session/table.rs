@@ -202,8 +202,15 @@ impl<A: Address> SessionTable<A> {
     #[must_use]
     #[inline]
     pub fn find(&self, hash: KeyHash, key: &FlowKey<A>, now: Time) -> Option<SessionIndex> {
-        let slot = self.slot_of(hash.0, key)?;
-        (self.entries[slot as usize].deadline > now).then_some(SessionIndex(slot))
+        let index = self.find_any(hash, key)?;
+        (self.entries[index.0 as usize].deadline > now).then_some(index)
+    }
+
+    /// The session with this key, whose deadline may be over.
+    #[must_use]
+    #[inline]
+    pub fn find_any(&self, hash: KeyHash, key: &FlowKey<A>) -> Option<SessionIndex> {
+        self.slot_of(hash.0, key).map(SessionIndex)
     }
 
     /// The NAT session that a reply with this key belongs to and whose deadline is after `now`.
@@ -298,7 +305,7 @@ impl<A: Address> SessionTable<A> {
 
     /// Enters a session. `hash` is of its key.
     ///
-    /// A session with the same key is replaced. In a full table (`policy` says so, or the key's three buckets are
+    /// The `old` session with the same key is replaced. In a full table (`policy` says so, or the key's three buckets are
     /// full) the least worthy of those looked at is evicted, see [`Worth`](super::Worth): of the key's home, and if
     /// that has none that is clearly of little worth, of the key's other two buckets and four more taken in turn.
     /// `policy` is told of the sessions that left: at most two, of which one was replaced.
@@ -306,6 +313,7 @@ impl<A: Address> SessionTable<A> {
     /// # Errors
     ///
     /// `TableFull` if none may be evicted, or if the key of a NAT session's replies finds no place.
+    #[inline(always)]
     pub fn insert(
         &mut self,
         hash: KeyHash,
@@ -327,6 +335,7 @@ impl<A: Address> SessionTable<A> {
     }
 
     /// `insert` for a session whose template is held, and for a template.
+    #[inline(always)]
     pub(super) fn enter(
         &mut self,
         hash: KeyHash,
@@ -335,12 +344,10 @@ impl<A: Address> SessionTable<A> {
         policy: &mut impl EvictionPolicy<A>,
     ) -> Result<SessionIndex, TableFull> {
         let place = hash.0;
-        let same = if new.flags.contains(Flags::TEMPLATE) {
-            self.template_slot(place, &new.key)
-        } else {
-            self.slot_of(place, &new.key)
-        };
-        if let Some(slot) = same {
+        if let Some(SessionIndex(slot)) = new.old
+            && self.tags.is_used(slot)
+            && self.entries[slot as usize].is_same_as(new)
+        {
             let why = if self.entries[slot as usize].deadline > now {
                 Gone::Replaced
             } else {
@@ -349,6 +356,12 @@ impl<A: Address> SessionTable<A> {
             self.free(slot);
             policy.left(&self.entries[slot as usize], why);
         }
+        debug_assert!(
+            self.tags
+                .find(place, |slot| self.entries[slot as usize].is_same_as(new))
+                .is_none(),
+            "an old session with the same key that was not named"
+        );
         let is_full = self.len >= self.capacity || policy.is_full(self.len(), self.capacity());
         let free = if is_full { None } else { self.tags.free(place) };
         let slot = match free {

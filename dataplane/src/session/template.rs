@@ -64,7 +64,7 @@ impl<A> Session<A> {
 }
 
 impl<A: Address> Session<A> {
-    fn is_template_of(&self, key: &FlowKey<A>) -> bool {
+    pub(super) fn is_template_of(&self, key: &FlowKey<A>) -> bool {
         self.key == *key
             && self.flags.contains(Flags::TEMPLATE)
             && !self.flags.contains(Flags::INVALID)
@@ -111,6 +111,7 @@ impl<A: Address> SessionTable<A> {
             state: State::Udp,
             deadline: now.plus_ms(u64::from(new.timeout_ms)),
             template: None,
+            old: self.template_slot(hash.0, &new.key).map(SessionIndex),
         };
         let index = self.enter(hash, &session, now, &mut policy)?;
         self.entries[index.0 as usize].numbers.client_next = new.timeout_ms;

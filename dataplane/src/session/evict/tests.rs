@@ -28,6 +28,7 @@ fn session(number: u32, owner: u32, state: TcpState, silent: u64) -> NewSession<
         state,
         deadline: Time::from_ms(NOW - silent + Timeouts::DEFAULT.ms(state)),
         template: None,
+        old: None,
     }
 }
 
@@ -60,7 +61,10 @@ fn enter(
     may_evict: fn(u32) -> MayEvict,
 ) -> (bool, Vec<(FlowKey<V4>, Gone)>) {
     let mut terms = Terms(may_evict, Vec::new());
-    let entered = table.insert(table.hash(&new.key), new, Time::from_ms(NOW), &mut terms);
+    let hash = table.hash(&new.key);
+    let old = table.find_any(hash, &new.key);
+    let new = NewSession { old, ..*new };
+    let entered = table.insert(hash, &new, Time::from_ms(NOW), &mut terms);
     (entered.is_ok(), terms.1)
 }
 

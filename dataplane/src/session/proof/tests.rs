@@ -31,6 +31,7 @@ impl Watched {
             state,
             deadline: Timeouts::DEFAULT.deadline(state, now),
             template: None,
+            old: None,
         };
         let mut table = SessionTable::new(4, [1, 2, 3, 4]);
         let index = table

@@ -36,6 +36,7 @@ fn session(number: u32, state: State, deadline: u64) -> NewSession<V4> {
         state,
         deadline: at(deadline),
         template: None,
+        old: None,
     }
 }
 
@@ -65,9 +66,11 @@ fn insert(
     now: u64,
 ) -> (Result<SessionIndex, TableFull>, Left) {
     let mut left = Left::new();
+    let hash = table.hash(&new.key);
+    let old = table.find_any(hash, &new.key);
     let result = table.insert(
-        table.hash(&new.key),
-        new,
+        hash,
+        &NewSession { old, ..*new },
         at(now),
         |session: &Session<_>, why| {
             left.push((session.real().0, why));
@@ -274,6 +277,7 @@ fn ipv6_sessions_are_found_both_ways() {
             state: State::UdpNew,
             deadline: at(300),
             template: None,
+            old: None,
         };
         let index = table.insert(table.hash(&key), &new, at(0), |_: &_, _| {});
         assert_eq!(table.find(table.hash(&key), &key, at(0)), index.ok());

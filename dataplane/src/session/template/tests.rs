@@ -72,6 +72,7 @@ fn enter(
         state,
         deadline: at(deadline),
         template,
+        old: table.find_any(table.hash(&key), &key),
     };
     let mut left = Left::new();
     let entered = table.insert(

@@ -127,6 +127,8 @@ impl Model {
         let now = self.now;
         let worths = self.worths(table, hash);
         let mut left = Vec::new();
+        let old = table.find_any(hash, &new.key);
+        let new = &NewSession { old, ..*new };
         let result = table.insert(hash, new, at(now), |session: &Session<_>, why| {
             let timeout_ms = Timeouts::DEFAULT.ms(session.state());
             left.push((session.real().0, why, session.worth(timeout_ms, at(now))));
