@@ -47,6 +47,8 @@ mod quotes;
 mod refusals;
 #[path = "forwarding/sctp.rs"]
 mod sctp;
+#[path = "forwarding/searches.rs"]
+mod searches;
 #[path = "forwarding/sessions.rs"]
 mod sessions;
 #[path = "forwarding/shared_sockets.rs"]

@@ -70,8 +70,7 @@ impl<P: Pool> Engine<P> {
         if nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
             return Action::Drop(DropReason::UnfinishedChecksum);
         }
-        let may_be_elsewhere =
-            may_have_begun && self.may_be_elsewhere(snapshot, key.protocol, origin);
+        let may_be_elsewhere = may_have_begun && self.may_be_elsewhere(snapshot, key.protocol);
         let elsewhere = (may_be_elsewhere && !self.elsewhere.is_empty(now))
             .then(|| {
                 let name = self.name_of(key);

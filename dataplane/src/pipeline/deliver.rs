@@ -105,6 +105,13 @@ impl<P: Pool> Engine<P> {
         }
     }
 
+    /// Whether a port's link is down, so that its neighbours are neither asked for nor waited for.
+    #[inline]
+    pub(super) fn is_down(&self, port: PortId) -> bool {
+        let queue = self.out.get(usize::from(port.0));
+        queue.is_some_and(Outgoing::is_down)
+    }
+
     fn drop_frame(&self, fate: Option<Fate>, reason: DropReason) {
         match fate {
             Some(fate) => self
@@ -125,6 +132,10 @@ impl<P: Pool> Engine<P> {
         next_hop: IpAddr,
         now: Time,
     ) {
+        if self.is_down(port) {
+            self.drop_frame(waiting.fate, DropReason::LinkDown);
+            return;
+        }
         let fixed = snapshot.fixed_mac(port, next_hop);
         if let Some(mac) = fixed.or_else(|| self.neighbours.lookup(port, next_hop, now)) {
             let Waiting {

@@ -499,6 +499,9 @@ impl<P: Pool> Engine<P> {
     /// The next hop's MAC, if it may be used.
     #[inline]
     fn mac_of(&mut self, snapshot: &Snapshot, egress: &Egress, now: Time) -> Option<Mac> {
+        if self.is_down(egress.port) {
+            return None;
+        }
         let fixed = snapshot.fixed_mac(egress.port, egress.next_hop);
         fixed.or_else(|| self.neighbours.lookup(egress.port, egress.next_hop, now))
     }

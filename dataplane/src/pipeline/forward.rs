@@ -71,7 +71,7 @@ impl<P: Pool> Engine<P> {
             return Action::Drop(DropReason::UdpHeader);
         }
         let macs = self.macs_to(snapshot, real.id, &egress, now);
-        if macs.is_none() {
+        if macs.is_none() && !self.is_down(egress.port) {
             self.keep_received(snapshot, frame.bytes(), packet, method);
         }
         let Some(packet) = &self.prepare::<A, F>(frame, packet) else {

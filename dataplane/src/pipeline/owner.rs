@@ -72,44 +72,30 @@ impl<P: Pool> Engine<P> {
         if begins {
             self.sample_place(snapshot, key, packet, origin);
         }
-        // Where its session may be with an owner by another rule, those look first.
-        let strays = service.strays || !begins && snapshot.may_have_strays();
-        let action = if strays {
-            self.go_round(snapshot, key, owner, begins, origin, now)
-        } else {
-            let to = owner.filter(|owner| *owner != self.start.worker);
-            to.map(|to| self.hand_to(to, origin))
-        };
-        if action.is_none() && !begins && service.owner == Owner::Receiver {
-            return self.search_receiver(snapshot, key, origin, now);
+        // A segment that begins no session may have come by another queue than those before it: `net_af_packet` does
+        // that when a queue is full, a bond when a member fails, and some NICs with headers that they do not look
+        // behind.
+        let received = !begins && service.owner == Owner::Receiver;
+        if received && !self.is_steered(snapshot) {
+            return self.search_all(origin, now);
         }
-        action
+        // Where its session may be with an owner by another rule, those look first.
+        if received || service.strays || !begins && snapshot.may_have_strays() {
+            return self.go_round(snapshot, key, owner, begins, origin, now);
+        }
+        let to = owner.filter(|owner| *owner != self.start.worker);
+        to.map(|to| self.hand_to(to, origin))
     }
 
-    /// A segment of no session here, which begins none, to a service whose sessions are where the port puts their
-    /// packets: where it looks on. It may have come by another queue than those before it: `net_af_packet` does that
-    /// when a queue is full, a bond when a member fails, and some NICs with headers that they do not look behind.
+    /// A segment whose session may be on any worker goes to the next one, within the budget.
     #[cold]
-    fn search_receiver<A: Address>(
-        &mut self,
-        snapshot: &Snapshot,
-        key: &FlowKey<A>,
-        origin: Origin,
-        now: Time,
-    ) -> Option<Action> {
-        let action = if self.is_steered(snapshot, origin) {
-            let to = self.owner(Owner::Flow, key);
-            let to = to.filter(|to| *to != self.start.worker && origin.hops == 0)?;
-            let lane = Lane::Search;
-            Action::HandOver { to, lane }
-        } else {
-            self.has_next(origin).then(|| self.pass_on())?
-        };
-        let allowed = self.search.allow(now);
-        Some(if allowed {
-            action
-        } else {
-            Action::Drop(DropReason::SearchLimited)
+    fn search_all(&mut self, origin: Origin, now: Time) -> Option<Action> {
+        self.has_next(origin).then(|| {
+            if self.search.allow(now) {
+                self.pass_on()
+            } else {
+                Action::Drop(DropReason::SearchLimited)
+            }
         })
     }
 
@@ -129,7 +115,7 @@ impl<P: Pool> Engine<P> {
         if !begins {
             visits.add(owner);
         }
-        for worker in self.owners_by_any_rule(snapshot, key, origin).0 {
+        for worker in self.owners_by_any_rule(snapshot, key).0 {
             // It is asked last, since it is there that the session begins.
             if !begins || Some(worker) != owner {
                 visits.add(Some(worker));
@@ -160,8 +146,10 @@ impl<P: Pool> Engine<P> {
         })
     }
 
-    /// A packet for one of our addresses without a session and without a service: where services may share
-    /// packets, its session may still be with an owner that no service names any more.
+    /// A packet without a session and without a service: where services may share packets, its session may still be
+    /// with an owner that no service names any more. It goes on as if nobody had it where the budget is used up: no
+    /// service is its own. What is for the machine itself does not look at all, so that no crowd of packets that do
+    /// takes routing protocols and logins from it.
     #[inline]
     pub(super) fn search_stray<A: Address>(
         &mut self,
@@ -170,27 +158,27 @@ impl<P: Pool> Engine<P> {
         origin: Origin,
         now: Time,
     ) -> Option<Action> {
-        if !snapshot.may_have_strays() || snapshot.is_nat_real(key.client.into()) {
+        if !snapshot.may_have_strays() {
             return None;
         }
-        self.go_round(snapshot, key, None, false, origin, now)
+        let (from, to) = (key.client.into(), key.virtual_address.into());
+        let is_left_alone = snapshot.locals.contains_key(&to)
+            || snapshot.is_nat_real(from)
+            || snapshot.is_nat_real(to);
+        let action =
+            (!is_left_alone).then(|| self.go_round(snapshot, key, None, false, origin, now));
+        let limited = Action::Drop(DropReason::SearchLimited);
+        action.flatten().filter(|action| *action != limited)
     }
 
     /// The owners of a flow by every rule by which some service that could take its packets has, or had, its
-    /// sessions. Whoever receives them has looked already.
-    fn owners_by_any_rule<A: Address>(
-        &self,
-        snapshot: &Snapshot,
-        key: &FlowKey<A>,
-        origin: Origin,
-    ) -> Visits {
-        let received = self.is_steered(snapshot, origin).then_some(Owner::Flow);
+    /// sessions; whoever receives them first.
+    fn owners_by_any_rule<A: Address>(&self, snapshot: &Snapshot, key: &FlowKey<A>) -> Visits {
         let mut visits = Visits::default();
-        snapshot.for_each_owner(key, |rule| {
-            if Some(rule) != received {
-                visits.add(self.owner(rule, key));
-            }
-        });
+        if self.is_steered(snapshot) {
+            visits.add(self.owner(Owner::Flow, key));
+        }
+        snapshot.for_each_owner(key, |rule| visits.add(self.owner(rule, key)));
         visits
     }
 
@@ -290,14 +278,14 @@ impl<P: Pool> Engine<P> {
         }
         if let Some(service) = snapshot.service_for(key) {
             match service.owner {
-                Owner::Receiver if self.is_steered(snapshot, origin) => {
+                Owner::Receiver if self.is_steered(snapshot) => {
                     visits.add(self.owner(Owner::Flow, key));
                 }
                 Owner::Receiver => anywhere = true,
                 rule => visits.add(self.owner(rule, key)),
             }
             if service.strays || snapshot.may_have_strays() {
-                let others = self.owners_by_any_rule(snapshot, key, origin).0;
+                let others = self.owners_by_any_rule(snapshot, key).0;
                 others
                     .into_iter()
                     .for_each(|worker| visits.add(Some(worker)));
@@ -333,7 +321,7 @@ impl<P: Pool> Engine<P> {
         origin: Origin,
         now: Time,
     ) -> Option<Action> {
-        if self.is_steered(snapshot, origin) {
+        if self.is_steered(snapshot) {
             let to = self.owner(Owner::Flow, key);
             let to = to.filter(|to| *to != self.start.worker && origin.hops == 0)?;
             return Some(Action::HandOver {
@@ -342,19 +330,21 @@ impl<P: Pool> Engine<P> {
             });
         }
         // Whole datagrams of the flow may have begun its session on the worker that the NIC chose.
-        let searches = self.has_next(origin) && self.search.allow(now);
-        searches.then(|| self.pass_on())
+        if self.has_next(origin) {
+            return self.search.allow(now).then(|| self.pass_on());
+        }
+        // Nobody has it: it begins where its fragments meet, and those that follow find it there.
+        let home = self.collector(key.client, key.virtual_address);
+        (home != self.start.worker).then_some(Action::HandOver {
+            to: home,
+            lane: Lane::Owner,
+        })
     }
 
     /// Whether whole datagrams of such a flow, of a service whose sessions are where the NIC puts their packets, may come
     /// to another worker than its datagrams in fragments, and nobody can say to which.
-    pub(super) fn may_be_elsewhere(
-        &self,
-        snapshot: &Snapshot,
-        protocol: Protocol,
-        origin: Origin,
-    ) -> bool {
-        self.start.workers > 1 && protocol == Protocol::Udp && !self.is_steered(snapshot, origin)
+    pub(super) fn may_be_elsewhere(&self, snapshot: &Snapshot, protocol: Protocol) -> bool {
+        self.start.workers > 1 && protocol == Protocol::Udp && !self.is_steered(snapshot)
     }
 
     /// The hash by which all workers know a flow.
@@ -383,10 +373,10 @@ impl<P: Pool> Engine<P> {
         self.elsewhere.note(flow, real, until);
     }
 
-    /// Whether the port is known to spread flows as `steering` says.
-    fn is_steered(&self, snapshot: &Snapshot, origin: Origin) -> bool {
-        let port = snapshot.ports.get(usize::from(origin.port.0));
-        self.steering.is_some() && port.is_some_and(|port| port.steered)
+    /// Whether all network ports are known to spread flows as `steering` says. A flow may move from one to another, and
+    /// errors about it come by any.
+    fn is_steered(&self, snapshot: &Snapshot) -> bool {
+        self.steering.is_some() && snapshot.is_steered()
     }
 
     /// Looks at where the port put the first packet of a session, once in a while.
@@ -408,10 +398,11 @@ impl<P: Pool> Engine<P> {
         };
         let came_here =
             origin.hops == 0 && origin.cut.is_none() && steering::is_certainly_plain(packet);
-        let Some(port) = self.stats.ports.get(usize::from(origin.port.0)) else {
+        let place = usize::from(origin.port.0);
+        let Some(port) = self.stats.ports.get(place) else {
             return;
         };
-        if came_here && self.is_steered(snapshot, origin) {
+        if came_here && snapshot.ports.get(place).is_some_and(|port| port.steered) {
             let right = flow_worker(steering, key) == self.start.worker;
             let counter = if right { &port.placed } else { &port.misplaced };
             counter.add(1);

@@ -36,7 +36,7 @@ use lookup::Lookup;
 use model::{ForwardMethod, RealServer, Totals, TunnelKind, VirtualService, WorkerTable};
 use owner::{NatSocket, NatSockets, Owner};
 use route::Routes;
-use spec::PortSpec;
+use spec::{PortRole, PortSpec};
 use target::Target;
 
 /// Protocol, address and port of a real server's socket.
@@ -185,6 +185,16 @@ impl Snapshot {
     #[must_use]
     pub fn may_have_strays(&self) -> bool {
         self.lookup.has_overlaps() && (self.has_nat() || !self.networks.is_empty())
+    }
+
+    /// Whether every port that clients and real servers are behind is known to spread flows as it was told.
+    #[must_use]
+    pub fn is_steered(&self) -> bool {
+        let mut networks = self
+            .ports
+            .iter()
+            .filter(|port| matches!(port.role, PortRole::Network { .. }));
+        networks.all(|port| port.steered)
     }
 
     /// The lengths of clients' networks that own the sessions of some service, or did.

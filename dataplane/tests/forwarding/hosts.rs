@@ -29,7 +29,7 @@ fn arp_request(mac: Mac, from: &str, target: &str) -> Vec<u8> {
     )
 }
 
-fn arp_reply(mac: Mac, from: &str, to_mac: Mac, to: &str) -> Vec<u8> {
+pub(crate) fn arp_reply(mac: Mac, from: &str, to_mac: Mac, to: &str) -> Vec<u8> {
     let request = arp::Packet::request(to_mac, v4(to), v4(from));
     arp_frame(to_mac, &arp::Packet::reply_to(&request, mac))
 }

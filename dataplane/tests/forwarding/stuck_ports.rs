@@ -5,6 +5,7 @@ use plimsoll_dataplane::testing::{Rig, Sent};
 use plimsoll_dataplane::verdict::DropReason;
 use plimsoll_dataplane::worker::Command;
 
+use crate::hosts::arp_reply;
 use crate::net::*;
 
 /// Frames that wait for room in one transmit queue at most.
@@ -98,6 +99,43 @@ fn what_would_leave_by_a_port_without_a_link_is_dropped_at_once_and_counted() {
         assert_eq!(rig.pass(WAN, ask6).len(), 1);
     }
     assert_eq!(rig.all_drops(), [(DropReason::LinkDown, 3)]);
+    finish(rig);
+}
+
+#[test]
+fn a_link_that_stays_down_is_the_only_reason_and_nobody_is_asked_over_it() {
+    let mut spec = nat();
+    let real = spec
+        .neighbours
+        .iter()
+        .position(|(it, _)| *it == ip(REALS[0]));
+    spec.neighbours.remove(real.unwrap());
+    spec.services.truncate(1);
+    spec.services[0].reals.truncate(1);
+    let mut rig = Rig::new(1, &spec);
+    let segment = |flags| from_wan(CLIENT, VIP).tcp(4000, 80).flags(flags).build();
+    let answer = arp_reply(mac_of(REALS[0]), REALS[0], LAN_MAC, LAN_ADDRESS);
+    rig.inject(0, WAN, &segment(SYN));
+    let asked = rig.run();
+    assert_eq!((asked.len(), asked[0].0), (1, LAN));
+    rig.inject(0, LAN, &answer);
+    assert_eq!(rig.run().len(), 1);
+    link(&mut rig, LAN, false);
+    for _ in 0..70 {
+        assert_eq!(rig.wait_ms(1000), []);
+        assert_eq!(rig.pass(WAN, &segment(ACK)), []);
+    }
+    assert_eq!(rig.all_drops(), [(DropReason::LinkDown, 70)]);
+    assert_eq!(rig.stats().next().unwrap().lost.value(), 0, "requests");
+    link(&mut rig, LAN, true);
+    // The segment at once, and a question whether the neighbour is still there.
+    let sent = rig.pass(WAN, &segment(ACK));
+    let expected = to_lan(REALS[0], CLIENT, REALS[0])
+        .tcp(4000, 8080)
+        .flags(ACK);
+    assert!(sent.contains(&(LAN, expected.build())), "{sent:?}");
+    rig.inject(0, LAN, &answer);
+    rig.run();
     finish(rig);
 }
 
