@@ -13,6 +13,8 @@ mod faults;
 mod net;
 #[path = "properties/short_way.rs"]
 mod short_way;
+#[path = "properties/workers.rs"]
+mod workers;
 
 use etherparse::{NetSlice, SlicedPacket, TcpHeader, TransportSlice, UdpHeader};
 use plimsoll_dataplane::flow::Protocol;

@@ -76,11 +76,14 @@ impl<P: Pool> Engine<P> {
         // that when a queue is full, a bond when a member fails, and some NICs with headers that they do not look
         // behind.
         let received = !begins && service.owner == Owner::Receiver;
-        if received && !self.is_steered(snapshot) {
+        let strays = service.strays || !begins && snapshot.may_have_strays();
+        // One in fragments always does: a NIC sees no ports in them.
+        let is_cut = !begins && strays && origin.cut.is_some();
+        if (received || is_cut) && !self.is_steered(snapshot) {
             return self.search_all(origin, now);
         }
         // Where its session may be with an owner by another rule, those look first.
-        if received || service.strays || !begins && snapshot.may_have_strays() {
+        if received || strays {
             return self.go_round(snapshot, key, owner, begins, origin, now);
         }
         let to = owner.filter(|owner| *owner != self.start.worker);
@@ -277,37 +280,30 @@ impl<P: Pool> Engine<P> {
             }
         }
         if let Some(service) = snapshot.service_for(key) {
-            match service.owner {
-                Owner::Receiver if self.is_steered(snapshot) => {
-                    visits.add(self.owner(Owner::Flow, key));
-                }
-                Owner::Receiver => anywhere = true,
-                rule => visits.add(self.owner(rule, key)),
-            }
-            if service.strays || snapshot.may_have_strays() {
+            let strays = service.strays || snapshot.may_have_strays();
+            visits.add(self.owner(service.owner, key));
+            if service.owner == Owner::Receiver || strays {
+                // Or whoever received its packets, which ports that are not steered do not say.
+                anywhere = !self.is_steered(snapshot);
                 let others = self.owners_by_any_rule(snapshot, key).0;
                 others
                     .into_iter()
                     .for_each(|worker| visits.add(Some(worker)));
             }
         }
-        if anywhere {
-            // The port's driver does not say how it spreads flows.
-            let allowed =
-                self.has_next(origin) && (origin.hops > 0 || self.searched.allow(*key, now));
-            return match (self.has_next(origin), allowed) {
-                (false, _) => None,
-                (true, true) => Some(self.pass_on()),
-                (true, false) => Some(Action::Drop(DropReason::IcmpLimited)),
-            };
-        }
-        let to = visits.next(here, origin.hops)?;
-        if origin.hops == 0 && !self.searched.allow(*key, now) {
-            return Some(Action::Drop(DropReason::IcmpLimited));
-        }
-        Some(Action::HandOver {
-            to,
-            lane: Lane::Search,
+        let action = if anywhere {
+            self.has_next(origin).then(|| self.pass_on())?
+        } else {
+            let to = visits.next(here, origin.hops)?;
+            let lane = Lane::Search;
+            Action::HandOver { to, lane }
+        };
+        let allowed =
+            origin.hops > 0 || self.searched.allow(*key, now) && self.search_errors.allow(now);
+        Some(if allowed {
+            action
+        } else {
+            Action::Drop(DropReason::IcmpLimited)
         })
     }
 

@@ -4,6 +4,7 @@ use plimsoll_dataplane::snapshot::model::ForwardMethod;
 use plimsoll_dataplane::snapshot::spec::{ServiceSpec, Spec};
 use plimsoll_dataplane::snapshot::target::{Mark, Rule, Target};
 use plimsoll_dataplane::testing::{Rig, Rng, Sent};
+use plimsoll_dataplane::verdict::DropReason;
 
 use crate::net::*;
 use crate::persistence::{DIRECT, NAT, persistent, web};
@@ -133,6 +134,22 @@ fn a_flow_that_moves_to_a_port_that_spreads_flows_in_its_own_way_finds_its_sessi
             finish(rig);
         }
     }
+}
+
+#[test]
+fn errors_about_flows_of_all_kinds_are_searched_for_so_often_and_take_nothing_from_segments() {
+    let mut rig = Rig::new(2, &direct());
+    for number in 0..20_000_u32 {
+        let client = std::net::Ipv4Addr::from(0x0b00_0000 + number).to_string();
+        let seen = packet(VIP, &client).udp(53, 4000).build_datagram();
+        let error = from_wan("203.0.113.9", VIP).icmp_error(3, 1, 0, &seen);
+        rig.pass_on(1, WAN, &error.build());
+    }
+    assert_eq!(rig.handed_over(), 16_000);
+    assert_eq!(rig.drops(DropReason::IcmpLimited), 4000);
+    let stray = from_wan(CLIENT, VIP).tcp(9, 80).flags(ACK).build();
+    assert_eq!(rig.pass_on(1, WAN, &stray).len(), 1, "a reset");
+    finish(rig);
 }
 
 #[test]
