@@ -1,7 +1,7 @@
 //! Several workers against one: whichever queue a conversation's frames come by, and whatever changes, they do
 //! with them what one worker does. Only which real server a new session gets may differ, so all schedule by source.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use plimsoll_dataplane::schedule::SchedulerKind;
 use plimsoll_dataplane::snapshot::target::{Mark, Rule, Target, Vip};
@@ -302,7 +302,7 @@ proptest! {
         events in prop::collection::vec((0..ASKED.len(), 0..CLIENTS.len(), some_event()), 1..80),
     ) {
         let mut both = Both::new(workers, spread, strays, seed);
-        let mut reals: HashMap<(usize, usize), String> = HashMap::new();
+        let mut reals: BTreeMap<(usize, usize), String> = BTreeMap::new();
         for (number, (asked, client, event)) in events.into_iter().enumerate() {
             if let Event::Reload(way) = event {
                 both.reload(way);
