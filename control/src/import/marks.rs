@@ -45,8 +45,9 @@ impl Marks {
     #[must_use]
     pub fn read(name: &str, text: &str) -> (Self, Diagnostics) {
         let mut reader = text::Reader::default();
-        for (number, line) in (1..).zip(text.lines()) {
-            reader.line(number, line);
+        let mut lines = text::Lines::new(text);
+        while !lines.is_end() {
+            reader.line(&mut lines);
         }
         let (firewall, mut problems) = reader.finish();
         lost(&firewall, &mut problems);

@@ -106,9 +106,9 @@ pub(super) enum Step {
     },
     SetMark(Bits),
     SetConnection(Bits),
-    /// The connection's mark becomes the packet's.
+    /// ct mark := packet mark.
     Save,
-    /// The packet's mark becomes the connection's.
+    /// Packet mark := ct mark.
     Restore,
     Verdict(Verdict),
 }

@@ -12,7 +12,25 @@ const TRANSLATES: &[&str] = &["DNAT", "MASQUERADE", "NETMAP", "REDIRECT", "SNAT"
 /// Options of one letter whose values may be joined with them.
 const WITH_VALUE: &[&str] = &[
     "-A", "-D", "-E", "-F", "-I", "-N", "-P", "-R", "-X", "-d", "-g", "-i", "-j", "-m", "-o", "-p",
-    "-s", "-t",
+    "-s", "-t", "-w", "-M", "-W",
+];
+/// Options of the program, which say nothing about packets, and how many values they have at most.
+const PROGRAMS: &[(&str, usize)] = &[
+    ("--exact", 0),
+    ("--line-numbers", 0),
+    ("--modprobe", 1),
+    ("--numeric", 0),
+    ("--set-counters", 2),
+    ("--verbose", 0),
+    ("--wait", 1),
+    ("--wait-interval", 1),
+    ("-M", 1),
+    ("-W", 1),
+    ("-c", 2),
+    ("-n", 0),
+    ("-v", 0),
+    ("-w", 1),
+    ("-x", 0),
 ];
 /// Options of those.
 const TRANSLATIONS: &[&str] = &[
@@ -115,24 +133,32 @@ pub(super) fn statement(reader: &mut Reader, tokens: &[Token<'_>]) -> Read<()> {
         .is_some()
     {}
     let mut v6 = reader.v6;
-    if let Some(family) = words.peek().copied().and_then(program) {
-        v6 = Some(family);
+    let command = words.peek().copied().and_then(program);
+    let is_command = command.is_some();
+    if is_command {
+        v6 = command;
         words.next();
     }
     let Some(first) = words.peek().copied() else {
         return Ok(());
     };
-    // The table may stand behind the rule, and `mangle` is where marks are set.
-    let table = words
+    // The table may stand behind the rule.
+    let mut behind = words
         .clone()
-        .skip_while(|word| !matches!(word.text, "-t" | "--table"))
-        .nth(1);
-    let table = table
-        .map(|word| word.text.to_owned())
-        .or_else(|| reader.table.clone());
+        .skip_while(|word| !matches!(word.text, "-t" | "--table"));
+    let table = behind.nth(1).map(|word| word.text.to_owned());
+    let table = table.or_else(|| reader.table.clone());
+    let marks = tokens.iter().any(|token| token.text.ends_with("MARK"));
+    let table = table.unwrap_or_else(|| {
+        // Of a command it is the filter, which has neither marks nor these chains; what has no command around it is
+        // probably about marks.
+        let is_filters = |word: Token<'_>| !matches!(word.text, "PREROUTING" | "POSTROUTING");
+        let filters = is_command && !marks && words.clone().all(is_filters);
+        if filters { "filter" } else { "mangle" }.to_owned()
+    });
     let mut line = Line {
         words,
-        table: table.unwrap_or_else(|| "mangle".to_owned()),
+        table,
         v6,
         module: "",
         target: None,
@@ -149,7 +175,6 @@ pub(super) fn statement(reader: &mut Reader, tokens: &[Token<'_>]) -> Read<()> {
         reader.firewall.chain(name, line.v6).drops = policy.is_some_and(|word| word.text == "DROP");
         return Ok(());
     }
-    let marks = tokens.iter().any(|token| token.text.ends_with("MARK"));
     let told = marks || line.table == "mangle";
     match line.rule(reader, first) {
         // Of what cannot be read, what concerns marks is told, and what ends or turns the way of a packet to a rule that
@@ -316,14 +341,27 @@ impl<'t> Line<'_, 't> {
                     self.target = Some(value);
                     self.target_step = self.step(word, value);
                 }
+                "-4" | "--ipv4" | "-6" | "--ipv6" => {
+                    let v6 = word.text.ends_with('6');
+                    if self.v6.is_some_and(|family| family != v6) {
+                        // iptables-restore ignores what is for the other program.
+                        return Ok(());
+                    }
+                    self.test(Test::Family { v6 }, false);
+                }
+                _ if self.is_programs(word) => {}
                 _ if self.is_targets(word)? => {}
                 _ => self.condition(word, std::mem::take(&mut negated))?,
             }
             negated = false;
         }
         let Some(chain) = chain else {
-            // `-w`, `-L` and the like.
-            return Ok(());
+            let Some(target) = self.target.filter(|target| marks(*target)) else {
+                // `-L` and the like.
+                return Ok(());
+            };
+            let problem = target.problem("this line names no chain for its rule");
+            return Err(Box::new(problem.help("expected `-A` or `-I` with a chain")));
         };
         if let Some(target) = self.target.filter(|target| marks(*target))
             && self.target_step.is_none()
@@ -451,6 +489,19 @@ impl<'t> Line<'_, 't> {
             name => Verdict::Jump(self.name(name)),
         };
         Some(Step::Verdict(verdict))
+    }
+
+    /// Whether a word is an option that says how the program does its work; reads it, with its values.
+    fn is_programs(&mut self, option: Token<'t>) -> bool {
+        let Some((_, most)) = PROGRAMS.iter().find(|(name, _)| *name == option.text) else {
+            return false;
+        };
+        let is_value = |next: &Token<'_>| !next.text.starts_with('-') && next.text != "!";
+        for _ in 0..*most {
+            self.words.next_if(|next| next.text == ",");
+            self.words.next_if(is_value);
+        }
+        true
     }
 
     /// Whether a word is an option of the target's, not a condition; reads it, with its values.

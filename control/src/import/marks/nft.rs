@@ -6,7 +6,7 @@ mod line;
 use super::Read;
 use super::firewall::{Firewall, Hook, Rule, Step, Test, Verdict};
 use super::text::{Block, Reader, Token, insert};
-use crate::config::diagnostics::Problem;
+use crate::config::diagnostics::{Problem, quoted};
 use line::Line;
 
 /// Statements after which a packet has other addresses or another way; Plimsoll has none of them.
@@ -62,6 +62,22 @@ pub(super) fn block(statement: &[Token<'_>], blocks: &[Block]) -> Option<Block> 
     }
 }
 
+/// Whether what is read so far is a rule, in which the braces of a set may be open.
+pub(super) fn is_rule_of(statement: &[Token<'_>], blocks: &[Block]) -> bool {
+    let is_command = || {
+        let words = statement.iter().map(|token| token.text);
+        let mut words = words.skip_while(|word| matches!(*word, "sudo" | "add" | "insert"));
+        words
+            .next()
+            .is_some_and(|word| word == "rule" || word.rsplit('/').next() == Some("nft"))
+    };
+    match blocks.last() {
+        Some(Block::Chain(..)) => true,
+        Some(_) => false,
+        None => is_command() || is_rule(statement),
+    }
+}
+
 fn name(family: &str, table: &str, chain: &str) -> (String, String) {
     (format!("{family} {table}"), chain.to_owned())
 }
@@ -74,6 +90,9 @@ pub(super) fn declare(firewall: &mut Firewall, family: &str, table: &str, chain:
 
 /// Reads one statement.
 pub(super) fn statement(reader: &mut Reader, tokens: &[Token<'_>]) -> Read<()> {
+    let Some(first) = tokens.first().copied() else {
+        return Ok(());
+    };
     match reader.blocks.last().cloned() {
         Some(Block::Chain(family, table, chain)) => {
             let words: Vec<&str> = tokens.iter().map(|token| token.text).collect();
@@ -89,7 +108,15 @@ pub(super) fn statement(reader: &mut Reader, tokens: &[Token<'_>]) -> Read<()> {
                     "priority",
                     priority @ ..,
                 ] => {
-                    let priority = number_of(priority);
+                    let sees = !matches!(family.as_str(), "arp" | "bridge" | "netdev");
+                    if sees && priority_of(priority).is_none() {
+                        let place = tokens.iter().rev().nth(priority.len().saturating_sub(1));
+                        let what = format!("`{}` is not a priority", quoted(&priority.join(" ")));
+                        let problem = place.copied().unwrap_or(first).problem(what);
+                        let help = "it says in which order chains see packets: give its number, as `nft list ruleset` does";
+                        reader.problems.add(problem.help(help));
+                    }
+                    let priority = priority_of(priority).unwrap_or(0);
                     let hook = match *hook {
                         "prerouting" => Hook::Prerouting,
                         // IPVS is at 98.
@@ -100,7 +127,7 @@ pub(super) fn statement(reader: &mut Reader, tokens: &[Token<'_>]) -> Read<()> {
                         .firewall
                         .chain(name(&family, &table, &chain), v6(&family));
                     chain.hook = Some((hook, priority));
-                    if matches!(family.as_str(), "arp" | "bridge" | "netdev") {
+                    if !sees {
                         chain.hook = Some((Hook::Elsewhere, priority));
                     }
                     Ok(())
@@ -121,12 +148,16 @@ pub(super) fn statement(reader: &mut Reader, tokens: &[Token<'_>]) -> Read<()> {
     }
 }
 
-/// `mangle`, `mangle + 5` or `-150`.
-fn number_of(words: &[&str]) -> i32 {
+/// `mangle`, `mangle + 5` or `-150`; beyond all numbers it is the last or the first.
+fn priority_of(words: &[&str]) -> Option<i32> {
+    let number = |text: &str| {
+        let number = text.parse::<i128>().ok()?;
+        i32::try_from(number.clamp(i32::MIN.into(), i32::MAX.into())).ok()
+    };
     let text: String = words.concat();
     let (name, offset) = match text.find(['+', '-']).filter(|at| *at > 0) {
         Some(at) => text.split_at(at),
-        None => (text.as_str(), ""),
+        None => (text.as_str(), "0"),
     };
     let base = match name {
         "raw" => -300,
@@ -135,10 +166,9 @@ fn number_of(words: &[&str]) -> i32 {
         "filter" => 0,
         "security" => 50,
         "srcnat" => 100,
-        number => number.parse::<i32>().unwrap_or(0),
+        name => number(name)?,
     };
-    let offset = offset.trim_start_matches('+').parse().unwrap_or(0);
-    base.saturating_add(offset)
+    Some(base.saturating_add(number(offset)?))
 }
 
 /// A command, or a rule alone.

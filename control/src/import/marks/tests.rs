@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod commands;
 mod evaluated;
 
 /// The rules of mark 5 as items, for IPv4 and for IPv6, and what was told.
