@@ -1,13 +1,13 @@
 //! Connections to the API: how many there may be, and how slow their clients may be.
 //! It knows no question; what is answered is the router's.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -31,7 +31,8 @@ use tracing::warn;
 /// What clients may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at once. One more takes the place of the one that has been without a question for the longest.
+    /// Connections at once. One more takes the place of the one that has been without a question for the longest, or
+    /// whose client has read nothing of its answer for the longest.
     pub connections: usize,
     /// How long a question may take to arrive, and how long a connection may be without one.
     pub question: Duration,
@@ -86,6 +87,8 @@ impl Listener for UnixListener {
 
 /// How often the log tells of too many connections or descriptors.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
+/// How long a client has read nothing of an answer when its connection is closed for another one.
+const STALLED: Duration = Duration::from_secs(1);
 /// How long nothing is accepted after the system refused.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
@@ -122,7 +125,8 @@ pub async fn serve<L: Listener>(
                 let connections = limits.connections;
                 warn!(
                     address,
-                    connections, "too many connections: the oldest without a question are closed"
+                    connections,
+                    "too many connections: those that have been without a question for the longest are closed"
                 );
             }
             open.make_room(limits).await;
@@ -144,8 +148,9 @@ fn is_the_clients(error: &io::Error) -> bool {
 /// The open connections, the oldest first.
 #[derive(Default)]
 struct Connections {
-    open: VecDeque<Connection>,
-    ended: Arc<Notify>,
+    open: Vec<Connection>,
+    /// One has ended or is idle.
+    room: Arc<Notify>,
 }
 
 struct Connection {
@@ -156,49 +161,98 @@ struct Connection {
 /// The answers of one connection, which are made one after the other.
 struct Answers {
     since: Instant,
-    /// Milliseconds after that at which the last answer began.
-    last_ms: AtomicU64,
+    /// Milliseconds after that at which it became idle or, if it is not, at which it last ceased to be: a client that
+    /// asks before it has read all answers makes it no younger.
+    changed_ms: AtomicU64,
+    /// Milliseconds after that since which the client reads nothing, plus one; 0 if it reads.
+    stalled_ms: AtomicU64,
     progress: AtomicU8,
+    /// Everything that came from the client is read.
+    starved: AtomicBool,
+    /// No question has come since everything was answered and written.
+    idle: AtomicBool,
+    room: Arc<Notify>,
 }
 
 /// Everything that was asked is answered and written.
-const IDLE: u8 = 0;
+const WRITTEN: u8 = 0;
 /// The last answer is being made.
 const MADE: u8 = 1;
 /// The last answer is made, and perhaps waits in the connection's buffer for its client.
 const UNWRITTEN: u8 = 2;
 
 impl Answers {
-    fn new() -> Self {
+    fn new(room: &Arc<Notify>) -> Self {
         Self {
             since: Instant::now(),
-            last_ms: AtomicU64::new(0),
-            progress: AtomicU8::new(IDLE),
+            changed_ms: AtomicU64::new(0),
+            stalled_ms: AtomicU64::new(0),
+            progress: AtomicU8::new(WRITTEN),
+            starved: AtomicBool::new(true),
+            idle: AtomicBool::new(true),
+            room: Arc::clone(room),
         }
     }
 
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn begin(self: &Arc<Self>) -> Making {
-        let passed = self.since.elapsed().as_millis();
-        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
-        self.last_ms.store(passed, Ordering::Relaxed);
         self.progress.store(MADE, Ordering::Relaxed);
+        if self.idle.swap(false, Ordering::Relaxed) {
+            self.changed_ms.store(self.now_ms(), Ordering::Relaxed);
+        }
         Making(Arc::clone(self))
     }
 
     /// The connection's buffer is empty.
     fn written(&self) {
-        let (from, to) = (UNWRITTEN, IDLE);
+        let (from, to) = (UNWRITTEN, WRITTEN);
         let _ = (self.progress).compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+        self.rest();
+    }
+
+    fn received(&self, starved: bool) {
+        self.starved.store(starved, Ordering::Relaxed);
+        self.rest();
+    }
+
+    /// Becomes idle if there is nothing to do.
+    fn rest(&self) {
+        let done = self.progress.load(Ordering::Relaxed) == WRITTEN;
+        if done && self.starved.load(Ordering::Relaxed) && !self.idle.swap(true, Ordering::Relaxed)
+        {
+            self.changed_ms.store(self.now_ms(), Ordering::Relaxed);
+            self.room.notify_one();
+        }
+    }
+
+    fn sent(&self, stalled: bool) {
+        if !stalled {
+            self.stalled_ms.store(0, Ordering::Relaxed);
+        } else if self.stalled_ms.load(Ordering::Relaxed) == 0 {
+            self.stalled_ms.store(self.now_ms() + 1, Ordering::Relaxed);
+        }
     }
 
     fn is_idle(&self) -> bool {
-        self.progress.load(Ordering::Relaxed) == IDLE
+        self.idle.load(Ordering::Relaxed)
     }
 
-    /// How long ago the last answer began.
+    /// How long it has been idle or busy.
     fn age(&self) -> Duration {
-        let last = Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
-        self.since.elapsed().saturating_sub(last)
+        let changed = Duration::from_millis(self.changed_ms.load(Ordering::Relaxed));
+        self.since.elapsed().saturating_sub(changed)
+    }
+
+    /// How long its client has read nothing of what waits for it.
+    fn stalled(&self) -> Duration {
+        let since = self.stalled_ms.load(Ordering::Relaxed).checked_sub(1);
+        let since = since.map(Duration::from_millis);
+        since.map_or(Duration::ZERO, |since| {
+            self.since.elapsed().saturating_sub(since)
+        })
     }
 }
 
@@ -211,7 +265,7 @@ impl Drop for Making {
     }
 }
 
-/// A connection that tells when all that was given to it is written: hyper flushes it then, and not before.
+/// A connection that says when there is nothing to read and when all that was given to it is written: hyper flushes it then, and not before.
 struct Written<S> {
     stream: S,
     answers: Arc<Answers>,
@@ -223,7 +277,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Written<S> {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, into)
+        let read = Pin::new(&mut self.stream).poll_read(context, into);
+        self.answers.received(read.is_pending());
+        read
     }
 }
 
@@ -233,7 +289,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Written<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.answers.sent(written.is_pending());
+        written
     }
 
     fn poll_write_vectored(
@@ -241,7 +299,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Written<S> {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
+        self.answers.sent(written.is_pending());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -261,35 +321,30 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Written<S> {
     }
 }
 
-impl Connection {
-    fn is_idle(&self) -> bool {
-        self.answers.is_idle()
-    }
-
-    fn may_be_closed(&self, limits: Limits) -> bool {
-        self.is_idle() || self.answers.age() >= limits.answer
-    }
-}
-
 impl Connections {
     fn is_full(&mut self, limits: Limits) -> bool {
         self.open.retain(|one| !one.task.is_finished());
         self.open.len() >= limits.connections
     }
 
-    /// Closes the oldest connection that nothing is answered on; without one waits until there is, or one ends.
+    /// Closes the connection that has been idle for the longest; without one that whose client has read nothing for the
+    /// longest, or whose answers take too long. Waits until there is one, or one ends.
     async fn make_room(&mut self, limits: Limits) {
         while self.is_full(limits) {
-            let place = self.open.iter().position(Connection::is_idle);
-            let place = place.or_else(|| {
-                let mut open = self.open.iter();
-                open.position(|one| one.may_be_closed(limits))
-            });
-            if let Some(closed) = place.and_then(|place| self.open.remove(place)) {
-                closed.task.abort();
+            let longest = |age: fn(&Answers) -> Duration, least: Duration, idle: bool| {
+                let all = self.open.iter().enumerate();
+                let fit = all.filter(|(_, one)| one.answers.is_idle() == idle);
+                let ages = fit.map(|(place, one)| (age(&one.answers), Reverse(place)));
+                ages.filter(|(age, _)| *age >= least).max()
+            };
+            let place = longest(Answers::age, Duration::ZERO, true)
+                .or_else(|| longest(Answers::stalled, STALLED, false))
+                .or_else(|| longest(Answers::age, limits.answer, false));
+            if let Some((_, Reverse(place))) = place {
+                self.open.remove(place).task.abort();
                 return;
             }
-            let _ = tokio::time::timeout(AFTER_FAILURE, self.ended.notified()).await;
+            let _ = tokio::time::timeout(AFTER_FAILURE, self.room.notified()).await;
         }
     }
 
@@ -297,14 +352,14 @@ impl Connections {
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
-        let answers = Arc::new(Answers::new());
+        let answers = Arc::new(Answers::new(&self.room));
         let connection = answer(stream, router, limits, Arc::clone(&answers));
-        let ended = Arc::clone(&self.ended);
+        let room = Arc::clone(&self.room);
         let task = tokio::spawn(async move {
             connection.await;
-            ended.notify_one();
+            room.notify_one();
         });
-        self.open.push_back(Connection {
+        self.open.push(Connection {
             task: task.abort_handle(),
             answers,
         });

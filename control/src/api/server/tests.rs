@@ -104,6 +104,65 @@ async fn one_more_takes_the_place_of_the_oldest_that_asks_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_longest_idle_gives_up_its_place_first() {
+    let (_folder, connect) = start();
+    let mut held: Vec<_> = (0..LIMITS.connections).map(|_| connect()).collect();
+    // The first that was accepted asks last.
+    for one in held.iter_mut().rev() {
+        assert!(ask(one).await);
+        tokio::time::sleep(LIMITS.question / 10).await;
+    }
+    assert!(ask(&mut connect()).await);
+    assert!(is_closed(&mut held.pop().unwrap()).await);
+    for one in &mut held {
+        assert!(ask(one).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_on_and_reads_little_keeps_nobody_out() {
+    for (bytes, every) in [(1, 9000), (8 << 10, 900), (64 << 10, 900)] {
+        let (_folder, connect) = start();
+        let mut clients = tokio::task::JoinSet::new();
+        for _ in 0..LIMITS.connections {
+            let (mut read, mut write) = connect().into_split();
+            clients.spawn(async move {
+                let questions = QUESTION.repeat(1000);
+                while write.write_all(&questions).await.is_ok() {}
+            });
+            clients.spawn(async move {
+                let mut some = vec![0; bytes];
+                while matches!(read.read(&mut some).await, Ok(1..)) {
+                    tokio::time::sleep(Duration::from_millis(every)).await;
+                }
+            });
+        }
+        tokio::time::sleep(LIMITS.question / 2).await;
+        let answered = tokio::time::timeout(LIMITS.answer + LIMITS.question, async {
+            ask(&mut connect()).await
+        });
+        assert_eq!(answered.await, Ok(true), "{bytes} bytes every {every} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn crowds_that_read_nothing_delay_nobody_for_long() {
+    let (_folder, connect) = start();
+    let mut stalled = Vec::new();
+    // As many wait to be accepted.
+    for _ in 0..2 * LIMITS.connections {
+        let mut one = connect();
+        one.write_all(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
+        stalled.push(one);
+    }
+    let begin = Instant::now();
+    assert!(ask(&mut connect()).await);
+    assert!(begin.elapsed() < STALLED * 4, "{:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_does_not_read_is_closed_and_keeps_nobody_out() {
     let (_folder, connect) = start();
     let mut stalled = Vec::new();
