@@ -119,21 +119,6 @@ struct Unproven {
     open: Found,
 }
 
-impl Unproven {
-    fn count(&self) -> usize {
-        self.young.count + self.open.count
-    }
-
-    fn best(self) -> Option<Victim> {
-        let (young, open) = (self.young.best, self.open.best);
-        if self.young.count * KEPT_PART < self.young.count + self.open.count {
-            open.or(young)
-        } else {
-            young.or(open)
-        }
-    }
-}
-
 /// What a search has found so far.
 #[derive(Debug, Default)]
 struct Search {
@@ -168,15 +153,12 @@ impl Search {
     }
 
     fn victim(self) -> Option<Victim> {
-        let unproven = self.first.count() + self.others.count();
-        let are_few = unproven * KEPT_PART < unproven + self.idle.count;
-        let (least, idle) = (self.least.best, self.idle.best);
-        let unproven = self.first.best().or(self.others.best());
-        least.or(if are_few {
-            idle.or(unproven)
-        } else {
-            unproven.or(idle)
-        })
+        let [first, others] = [self.first, self.others].map(|it| it.young.before(it.open));
+        let unproven = Found {
+            count: first.count + others.count,
+            best: first.best.or(others.best),
+        };
+        self.least.best.or(unproven.before(self.idle).best)
     }
 }
 
@@ -187,6 +169,17 @@ impl Found {
         if self.best.is_none_or(|best| victim < best) {
             self.best = Some(victim);
         }
+    }
+
+    /// Both: of those that are worth more one leaves first where these have less than their part of all places.
+    fn before(self, above: Self) -> Self {
+        let count = self.count + above.count;
+        let best = if self.count * KEPT_PART < count {
+            above.best.or(self.best)
+        } else {
+            self.best.or(above.best)
+        };
+        Self { count, best }
     }
 }
 

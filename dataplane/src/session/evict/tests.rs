@@ -224,23 +224,17 @@ fn a_template_leaves_once_its_sessions_have_and_before_unproven_ones_if_none_was
 }
 
 #[test]
-fn a_flood_evicts_itself_before_idle_sessions_until_it_has_a_quarter_of_both() {
-    let idle = (0..4).map(|number| proven(session(number, 0, TcpState::Established, IDLE_MS + 9)));
-    let young = (4..8).map(|number| session(number, 0, TcpState::SynRecv, u64::from(20 - number)));
-    let active = (8..12).map(|number| proven(session(number, 0, TcpState::Established, 0)));
-    let all: Vec<_> = idle.chain(young).chain(active).collect();
-    let leavers = order(&mut full(&all), |_| MayEvict::Yes);
-    assert_eq!(leavers, [4, 5, 6, 0, 7, 1, 2, 3]);
-}
-
-#[test]
-fn a_flood_of_handshakes_evicts_itself_before_open_sessions_until_it_has_a_quarter_of_both() {
-    let open = (0..4).map(|number| session(number, 0, TcpState::Established, UNPROVEN_MS - 1));
-    let young = (4..8).map(|number| session(number, 0, TcpState::SynRecv, u64::from(20 - number)));
-    let active = (8..12).map(|number| proven(session(number, 0, TcpState::Established, 0)));
-    let all: Vec<_> = open.chain(young).chain(active).collect();
-    let leavers = order(&mut full(&all), |_| MayEvict::Yes);
-    assert_eq!(leavers, [4, 5, 6, 0, 7, 1, 2, 3]);
+fn a_flood_evicts_itself_before_what_is_worth_more_until_it_has_a_quarter_of_both() {
+    let open = |number| session(number, 0, TcpState::Established, UNPROVEN_MS - 1);
+    let idle = |number| proven(session(number, 0, TcpState::Established, IDLE_MS + 9));
+    for worth_more in [open, idle] as [fn(u32) -> NewSession<V4>; 2] {
+        let young =
+            (4..8).map(|number| session(number, 0, TcpState::SynRecv, u64::from(20 - number)));
+        let active = (8..12).map(|number| proven(session(number, 0, TcpState::Established, 0)));
+        let all: Vec<_> = (0..4).map(worth_more).chain(young).chain(active).collect();
+        let leavers = order(&mut full(&all), |_| MayEvict::Yes);
+        assert_eq!(leavers, [4, 5, 6, 0, 7, 1, 2, 3]);
+    }
 }
 
 #[test]
