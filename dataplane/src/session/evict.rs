@@ -27,6 +27,9 @@ use crate::time::Time;
 /// Buckets of 32 slots that are looked at in turn, besides the new session's own three.
 pub(super) const FURTHER_BUCKETS: u32 = 4;
 
+/// Owners whose last search that found no victim is remembered; of those with the same remainder the latest.
+pub(super) const OWNERS: usize = 8;
+
 /// Young handshakes keep one in so many of the places that they and open sessions have, and both together one in so
 /// many of those that they and idle sessions have: one of them is only evicted if they have that much.
 const KEPT_PART: usize = 4;
@@ -219,7 +222,8 @@ impl<A: Address> SessionTable<A> {
             owner: policy.owner(),
             at: now,
         };
-        let has_failed = self.failed == Some(attempt);
+        let last = attempt.owner as usize % OWNERS;
+        let has_failed = self.failed[last] == Some(attempt);
         let mut search = Search::default();
         let own = if has_failed { 1 } else { 3 };
         for bucket in self.tags.buckets_of(place).into_iter().take(own) {
@@ -239,7 +243,7 @@ impl<A: Address> SessionTable<A> {
             }
         }
         let Some(Victim { worth, slot, .. }) = search.victim() else {
-            self.failed = Some(attempt);
+            self.failed[last] = Some(attempt);
             return None;
         };
         let why = match worth {

@@ -17,7 +17,7 @@
 )]
 
 use super::entry::{Flags, HOME, NONE, NewSession, Numbers, Session, SessionIndex, VACANT};
-use super::evict::{EvictionPolicy, Failed};
+use super::evict::{EvictionPolicy, Failed, OWNERS};
 use super::hash::{Hasher, KeyHash, ReplyHash};
 use super::reply::ReplyIndex;
 use super::state::State;
@@ -72,8 +72,8 @@ pub struct SessionTable<A> {
     shadowed: u32,
     /// The bucket after which eviction looks next; see `evict.rs`.
     pub(super) next_bucket: u32,
-    /// The last search for a victim that found none.
-    pub(super) failed: Option<Failed>,
+    /// The last searches for a victim that found none, by owner.
+    pub(super) failed: [Option<Failed>; OWNERS],
 }
 
 impl<A: Address> SessionTable<A> {
@@ -94,7 +94,7 @@ impl<A: Address> SessionTable<A> {
             half_open: 0,
             shadowed: 0,
             next_bucket: 0,
-            failed: None,
+            failed: [None; OWNERS],
         }
     }
 

@@ -183,7 +183,7 @@ fn one_that_may_leave_is_found_wherever_it_is_in_seven_buckets() {
         assert_eq!(table.tags.slots(), 6 * 32);
         let further: Vec<u32> = (0..6)
             .flat_map(|_| {
-                table.failed = None;
+                table.failed = [None; OWNERS];
                 order(&mut table, |_| MayEvict::Yes)
             })
             .collect();

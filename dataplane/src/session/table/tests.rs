@@ -302,10 +302,14 @@ fn the_same_keys_and_calls_give_the_same_places() {
     assert_ne!(places(KEYS), places([5, 6, 7, 8]));
 }
 
-/// Counts how many sessions it is asked about, none of which may leave.
-struct Asked<'a>(&'a Cell<usize>);
+/// Counts how many sessions it is asked about for an owner, none of which may leave.
+struct Asked<'a>(&'a Cell<usize>, u32);
 
 impl EvictionPolicy<V4> for Asked<'_> {
+    fn owner(&self) -> u32 {
+        self.1
+    }
+
     fn terms(&self, _: &Session<V4>) -> EvictionTerms {
         self.0.set(self.0.get() + 1);
         EvictionTerms {
@@ -325,17 +329,23 @@ fn no_operation_visits_more_than_its_bound() {
     // Making room looks at seven buckets.
     prove_all(&mut table);
     let asked = Cell::new(0);
-    let policy = Asked(&asked);
+    let policy = Asked(&asked, 0);
     let new = session(20_000, SYN_RECV, 9000);
     let hash = table.hash(&new.key);
     assert_eq!(table.insert(hash, &new, at(0), policy), Err(TableFull));
     assert!((LANES..=7 * LANES).contains(&asked.get()), "{asked:?}");
-    // Within the same millisecond the next one looks at its home alone.
-    for (number, ms, most) in [(20_001, 0, LANES), (20_002, 1, 7 * LANES)] {
+    // Within the same millisecond the owner's next one looks at its home alone, also if others ask in between.
+    for (number, owner, ms, most) in [
+        (20_001, 0, 0, LANES),
+        (20_002, 5, 0, 7 * LANES),
+        (20_003, 0, 0, LANES),
+        (20_004, 5, 0, LANES),
+        (20_005, 0, 1, 7 * LANES),
+    ] {
         asked.set(0);
         let new = session(number, SYN_RECV, 9000);
         let hash = table.hash(&new.key);
-        let entered = table.insert(hash, &new, at(ms), Asked(&asked));
+        let entered = table.insert(hash, &new, at(ms), Asked(&asked, owner));
         assert_eq!(entered, Err(TableFull));
         assert!((most / 2..=most).contains(&asked.get()), "{asked:?}");
     }
