@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use plimsoll_dataplane::parse::{Parse, parse as parse_frame};
+use plimsoll_dataplane::wire::ipv6;
 
 use crate::checksum;
 
@@ -32,6 +33,10 @@ pub fn parse(data: &[u8]) {
     };
     assert_eq!(packet.addresses.source(), source);
     assert_eq!(packet.addresses.destination(), destination);
+    if packet.protocol == ipv6::AUTHENTICATION {
+        // Over IPv4 it is an upper layer (IPVS); the other parser looks behind it, as both do over IPv6.
+        return;
+    }
     let ports = match sliced.transport {
         Some(TransportSlice::Tcp(tcp)) => (tcp.source_port(), tcp.destination_port()),
         Some(TransportSlice::Udp(udp)) => (udp.source_port(), udp.destination_port()),
