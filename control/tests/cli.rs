@@ -189,6 +189,102 @@ fn a_reader_that_goes_away_is_no_failure() {
     }
 }
 
+/// A socket whose first question gets this answer.
+fn answering_socket(folder: &Path, status: &str, body: &str) -> String {
+    let (socket, listener) = silent_socket(folder);
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut question = [0; 16];
+        stream.read_exact(&mut question).unwrap();
+        stream.write_all(answer.as_bytes()).unwrap();
+        // Until the client goes.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    socket
+}
+
+const INVALID: &str = r#"{"result":"invalid","file":"f","generation":1,"changes":{"added":[],"removed":[],"changed":[],"other":[]},"restart":[],"diagnostics":[],"report":"wrong"}"#;
+const RESTART: &str = r#"{"result":"restart_needed","file":"f","generation":1,"changes":{"added":[],"removed":[],"changed":[],"other":[]},"restart":["dataplane"],"diagnostics":[],"report":""}"#;
+const INCOMPLETE: &str = r#"{"sessions":[],"truncated":false,"incomplete":true}"#;
+const TRUNCATED: &str = r#"{"sessions":[],"truncated":true,"incomplete":false}"#;
+
+#[test]
+fn what_the_exit_code_says_does_not_depend_on_who_reads_stderr() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("broken.yaml");
+    fs::write(&broken, "version: 2\n").unwrap();
+    let broken = broken.to_str().unwrap();
+    let rules = folder.path().join("rules");
+    fs::write(&rules, "-A -t 10.0.0.1:80 -s nonsense\n").unwrap();
+    let rules = rules.to_str().unwrap();
+    let out = folder.path().join("out.yaml");
+    let out = out.to_str().unwrap();
+    for (args, answer, code) in [
+        (&["check", broken][..], None, 3),
+        (&["import", "ipvsadm", rules, "--base", broken], None, 3),
+        (&["import", "ipvsadm", rules], None, 1),
+        (&["import", "ipvsadm", "/nonexistent"], None, 1),
+        (
+            &[
+                "simulate",
+                "--config",
+                broken,
+                "--in",
+                "wan=/nonexistent",
+                "--out",
+                &format!("wan={out}"),
+            ],
+            None,
+            3,
+        ),
+        (&["list"], None, 5),
+        (&["reload"], Some(("422 No", INVALID)), 3),
+        (&["reload"], Some(("409 No", RESTART)), 1),
+        (&["list", "--sessions"], Some(("200 OK", TRUNCATED)), 0),
+        (&["list", "--sessions"], Some(("200 OK", INCOMPLETE)), 1),
+    ] {
+        let mut results = Vec::new();
+        for stderr in ["/dev/full", "/dev/null"] {
+            let folder = tempfile::tempdir().unwrap();
+            let socket = match answer {
+                Some((status, body)) => answering_socket(folder.path(), status, body),
+                None => folder.path().join("none").to_str().unwrap().to_owned(),
+            };
+            let stderr = fs::File::options().write(true).open(stderr).unwrap();
+            let output = Command::new(env!("CARGO_BIN_EXE_plimsoll"))
+                .args([&["--socket", &socket], args].concat())
+                .stderr(stderr)
+                .output()
+                .unwrap();
+            results.push((output.status.code(), text(&output.stdout)));
+        }
+        assert_eq!(results[0].0, Some(code), "{args:?} {answer:?}");
+        assert_eq!(results[0], results[1], "{args:?} {answer:?}");
+    }
+}
+
+#[test]
+fn sessions_that_are_missing_are_told_whatever_was_asked_for() {
+    for (body, code, words) in [
+        (INCOMPLETE, 1, "a worker did not answer"),
+        (TRUNCATED, 0, ""),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = answering_socket(folder.path(), "200 OK", body);
+        let output = plimsoll(&["--socket", &socket, "list", "--sessions", "--limit", "5"]);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let told = text(&output.stderr);
+        assert!(
+            told.contains(words) && told.is_empty() == words.is_empty(),
+            "{told}"
+        );
+    }
+}
+
 /// A socket that accepts connections on its own, as that of a stopped process does.
 fn silent_socket(folder: &Path) -> (String, UnixListener) {
     let path = folder.join("control.sock");

@@ -22,6 +22,8 @@ const MOST: usize = 1_000_000;
 const PIECE: usize = 512;
 /// How long the workers may make no step. Long stretches of a table may be empty, so sessions say nothing about it.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// After so long without a session a blank shows whoever waits that the workers go on.
+const SIGN: Duration = Duration::from_secs(1);
 /// How long a question waits for the one before it.
 const TURN: Duration = Duration::from_secs(2);
 /// Workers refill their part in this time even if they share a CPU with this thread.
@@ -58,34 +60,36 @@ pub(super) async fn list(State(api): State<Api>, Query(query): Query<SessionsQue
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-/// Sends at most `most` sessions and whether there are more, in the form of [`report::Sessions`].
+/// Sends at most `most` sessions and whether they are all, in the form of [`report::Sessions`].
 async fn send(api: &Api, most: usize, pieces: &Pieces) -> Result<(), Gone> {
     let (mut listings, workers) = {
         let running = lock(&api.running);
         (running.list_sessions(), running.workers().len())
     };
-    let mut truncated = listings.len() < workers;
+    let (mut truncated, mut incomplete) = (false, listings.len() < workers);
     let mut left = most;
-    let (mut steps, mut went_on_at) = (0, Instant::now());
+    let (mut steps, mut went_on_at, mut sent_at) = (0, Instant::now(), Instant::now());
     let mut piece = String::from("{\"sessions\":[");
     let mut comma = "";
     loop {
-        let records = take(&mut listings, left.clamp(1, PIECE));
+        let mut records = take(&mut listings, left.clamp(1, PIECE));
         let steps_now: u64 = listings.iter().map(|listing| listing.steps()).sum();
         if steps_now != std::mem::replace(&mut steps, steps_now) {
             went_on_at = Instant::now();
         }
-        if left == 0 && !records.is_empty() {
-            truncated = true;
-            break;
-        } else if !records.is_empty() {
-            left -= records.len();
+        if !records.is_empty() {
             // A slot outlives its sessions, so the newest snapshot has all of theirs.
             let (snapshot, now) = {
                 let running = lock(&api.running);
                 (Arc::clone(running.snapshot()), running.now())
             };
-            for record in records.iter().filter(|record| record.deadline > now) {
+            records.retain(|record| record.deadline > now);
+            if left == 0 && !records.is_empty() {
+                truncated = true;
+                break;
+            }
+            left -= records.len();
+            for record in &records {
                 let session = report::session(&snapshot, record, now);
                 if let Ok(session) = serde_json::to_string(&session) {
                     piece.push_str(std::mem::replace(&mut comma, ","));
@@ -94,17 +98,25 @@ async fn send(api: &Api, most: usize, pieces: &Pieces) -> Result<(), Gone> {
             }
             pieces.send(std::mem::take(&mut piece)).await?;
             // Meanwhile they may have waited for room.
-            went_on_at = Instant::now();
+            (went_on_at, sent_at) = (Instant::now(), Instant::now());
         } else if listings.is_empty() {
             break;
         } else if went_on_at.elapsed() >= PATIENCE {
-            truncated = true;
+            incomplete = true;
             break;
+        } else if sent_at.elapsed() >= SIGN {
+            piece.push(' ');
+            let begin = Instant::now();
+            pieces.send(std::mem::take(&mut piece)).await?;
+            sent_at = Instant::now();
+            went_on_at += begin.elapsed();
         } else {
             tokio::time::sleep(PAUSE).await;
         }
     }
-    piece.push_str(&format!("],\"truncated\":{truncated}}}"));
+    piece.push_str(&format!(
+        "],\"truncated\":{truncated},\"incomplete\":{incomplete}}}"
+    ));
     pieces.send(piece).await
 }
 

@@ -87,7 +87,10 @@ async fn one_listing_of_sessions_at_a_time_and_none_waits_for_ever() {
     let (status, said) = ask(control.clone(), "GET", SESSIONS).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{said}");
     let body = first.into_body().collect().await.unwrap().to_bytes();
-    assert_eq!(&*body, br#"{"sessions":[],"truncated":true}"#);
+    assert_eq!(
+        &*body,
+        br#"{"sessions":[    ],"truncated":false,"incomplete":true}"#
+    );
     // A client that has gone makes room.
     drop(control.clone().oneshot(question()).await.unwrap());
     let (status, _) = ask(control, "GET", SESSIONS).await;
@@ -113,9 +116,18 @@ async fn a_listing_is_waited_for_as_long_as_its_worker_goes_on() {
             }
         }
     });
-    let (status, body) = ask(control, "GET", SESSIONS).await;
-    assert_eq!(status, StatusCode::OK);
-    assert_eq!(body, r#"{"sessions":[],"truncated":true}"#);
+    let question = Request::get(SESSIONS).body(Body::empty()).unwrap();
+    let answer = control.oneshot(question).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let (mut body, mut text) = (answer.into_body(), String::new());
+    // Meanwhile there is a sign for whoever waits.
+    let patience = std::time::Duration::from_secs(2);
+    while let Some(frame) = tokio::time::timeout(patience, body.frame()).await.unwrap() {
+        text.push_str(std::str::from_utf8(frame.unwrap().data_ref().unwrap()).unwrap());
+    }
+    let list: crate::report::Sessions = serde_json::from_str(&text).unwrap();
+    assert_eq!(list.sessions, []);
+    assert!(list.incomplete && !list.truncated);
     assert!(worker.is_finished());
     let seconds = begin.elapsed().as_secs();
     assert!((25..30).contains(&seconds), "{seconds}");
@@ -216,7 +228,7 @@ async fn a_removed_real_server_is_shown_until_its_last_session_ends() {
         assert_eq!((real.active, real.weight), (1, 0));
         assert_eq!(removed.next(), None);
         let page = ask(api.read_only(), "GET", "/metrics").await.1;
-        let line = "plimsoll_real_sessions{service=\"web\",real=\"192.0.2.21:80\",state=\"active\",removed=\"true\"} 1\n";
+        let line = "plimsoll_real_sessions{service=\"web\",real=\"192.0.2.21:80\",state=\"active\",removed=\"true\",vip=\"192.0.2.10:80\",protocol=\"tcp\"} 1\n";
         assert!(page.contains(line), "{page}");
         running = Arc::into_inner(shared).unwrap().into_inner().unwrap();
     }
@@ -224,6 +236,38 @@ async fn a_removed_real_server_is_shown_until_its_last_session_ends() {
     let list = crate::report::services(running.snapshot(), None);
     let all = list.iter().flat_map(|one| &one.reals);
     assert!(list.iter().all(|one| !one.removed) && all.clone().all(|one| !one.removed));
+}
+
+#[tokio::test]
+async fn sessions_of_one_real_server_under_several_former_addresses_are_series_of_their_own() {
+    let (mut running, file) = running();
+    let mut text = std::fs::read_to_string(file.path()).unwrap();
+    for (from, to) in [
+        (".10:80", ".11:80"),
+        (".11:80", ".12:80"),
+        (".12:80", ".10:80"),
+        (".10:80", ".13:80"),
+        ("192.0.2.21:80", "192.0.2.22:80"),
+    ] {
+        for real in running.snapshot().reals.iter() {
+            let counters = running.snapshot().workers[0].reals.get(real.id.0).unwrap();
+            counters.enter(true);
+        }
+        text = text.replace(from, to);
+        std::fs::write(file.path(), &text).unwrap();
+        assert_eq!(running.reload(false).result, ReloadResult::Applied);
+    }
+    let api = api(&Arc::new(Mutex::new(running)));
+    let page = ask(api.read_only(), "GET", "/metrics").await.1;
+    let series = page.lines().filter_map(|line| line.rsplit_once(' '));
+    let mut series: Vec<_> = series.map(|(series, _)| series).collect();
+    let removed = |series: &&&str| series.contains("removed=");
+    assert!(series.iter().filter(removed).count() >= 6, "{page}");
+    series.retain(|series| !series.starts_with('#'));
+    let all = series.len();
+    series.sort_unstable();
+    series.dedup();
+    assert_eq!(series.len(), all, "{page}");
 }
 
 #[tokio::test]

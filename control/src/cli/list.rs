@@ -45,17 +45,18 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self, client: &Client, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+        let all = |text| (text, Exit::Ok);
         let shown = if self.sessions {
             self.sessions(client, terminal)
         } else if self.timeout {
-            self.timeouts(client)
+            self.timeouts(client).map(all)
         } else {
-            self.services(client)
+            self.services(client).map(all)
         };
         match shown {
-            Ok(text) => {
+            Ok((text, exit)) => {
                 terminal.out.write_all(text.as_bytes())?;
-                Ok(Exit::Ok)
+                Ok(exit)
             }
             Err(error) => error.tell(terminal),
         }
@@ -88,7 +89,11 @@ impl Args {
         })
     }
 
-    fn sessions(&self, client: &Client, terminal: &mut Terminal<'_>) -> Result<String, NoAnswer> {
+    fn sessions(
+        &self,
+        client: &Client,
+        terminal: &mut Terminal<'_>,
+    ) -> Result<(String, Exit), NoAnswer> {
         let limit = self
             .limit
             .map_or_else(String::new, |limit| format!("?limit={limit}"));
@@ -96,9 +101,21 @@ impl Args {
         if list.truncated && self.limit.is_none() {
             writeln!(terminal.err, "plimsoll: there are more sessions than these")?;
         }
-        Ok(match self.output.unwrap_or_default() {
+        if list.incomplete {
+            writeln!(
+                terminal.err,
+                "plimsoll: a worker did not answer: its other sessions are missing; see the daemon's log"
+            )?;
+        }
+        let text = match self.output.unwrap_or_default() {
             Format::Json => serde_json::to_string_pretty(&list)? + "\n",
             Format::Text => table::sessions(&list),
-        })
+        };
+        let exit = if list.incomplete {
+            Exit::Failed
+        } else {
+            Exit::Ok
+        };
+        Ok((text, exit))
     }
 }

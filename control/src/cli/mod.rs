@@ -151,9 +151,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>
             }
         }
     }
+    // What the exit code says is true also if nobody reads why.
+    let mut err = output::Optional(&mut *terminal.err);
+    let mut terminal = Terminal {
+        out: &mut *terminal.out,
+        err: &mut err,
+        stderr_colour: terminal.stderr_colour,
+    };
     let done = cli
         .command
-        .run(&Client::new(&cli.socket, cli.timeout), terminal)
+        .run(&Client::new(&cli.socket, cli.timeout), &mut terminal)
         .and_then(|exit| terminal.out.flush().map(|()| exit));
     match done {
         Ok(exit) => exit,

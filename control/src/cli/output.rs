@@ -54,6 +54,21 @@ pub enum Format {
     Json,
 }
 
+/// An output that may be closed or full: what is written to it then is lost, and that is no failure.
+pub(super) struct Optional<'a>(pub(super) &'a mut dyn Write);
+
+impl Write for Optional<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
+    }
+}
+
 /// Where output goes.
 pub struct Terminal<'a> {
     /// Results.

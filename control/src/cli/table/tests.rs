@@ -277,6 +277,7 @@ fn sessions_look_as_ipvsadm_prints_them() {
         let list = Sessions {
             sessions: text.lines().skip(2).map(read).collect(),
             truncated: false,
+            incomplete: false,
         };
         assert_eq!(sessions(&list), text);
     }
