@@ -42,18 +42,22 @@ pub enum News {
     Forgotten(PortId, IpAddr),
     /// Somebody else claims an address of ours.
     Conflict(PortId, IpAddr, Mac),
-    /// So many more that have no line of their own.
-    More(u64),
+    /// So many more neighbours that do not answer, which have no line of their own.
+    MoreUnreachable(u64),
+    /// So many more claims of addresses that have no line of their own.
+    MoreConflicts(u64),
 }
 
 /// What is known at present.
 #[derive(Debug, Default)]
 pub struct Watch {
     unreachable: BTreeMap<(PortId, IpAddr), Unreachable>,
-    lines: Lines,
+    /// Of neighbours, and of claimed addresses: whoever claims one may have any number of neighbours asked for.
+    lines: [Lines; 2],
 }
 
-/// How many lines have been written, so that whoever has ever other neighbours asked for does not fill the log.
+/// How many lines have been written, so that whoever has ever other neighbours asked for, or claims ever other
+/// addresses, does not fill the log.
 #[derive(Debug, Default)]
 struct Lines {
     /// Not yet earned back.
@@ -65,23 +69,25 @@ struct Lines {
 }
 
 impl Lines {
-    /// Leaves those of `news` that are worth a line now.
-    fn limit(&mut self, news: &mut Vec<News>, now: Time) {
-        // A claimed address comes first, and seldom: whoever claims it may have the others asked for.
-        news.sort_by_key(|one| !matches!(one, News::Conflict(..)));
+    /// Leaves those of `news` that are worth a line now, and says how many had none for a while if it is time to.
+    fn limit(&mut self, news: &mut Vec<News>, now: Time) -> Option<u64> {
         let earned = now.ms_since(self.counted_at) / LINE_MS;
         self.counted_at = self.counted_at.plus_ms(earned * LINE_MS);
         self.used = self.used.saturating_sub(earned);
         let left = usize::try_from(MOST_LINES - self.used).unwrap_or(MOST_NEWS);
         let most = left.min(MOST_NEWS);
-        self.more += news.len().saturating_sub(most) as u64;
+        let left_out = news.get(most..).unwrap_or_default().iter();
+        // An end without a line is no trouble.
+        let troubles =
+            left_out.filter(|one| matches!(one, News::Unreachable(..) | News::Conflict(..)));
+        self.more += troubles.count() as u64;
         news.truncate(most);
         self.used += news.len() as u64;
         let is_due = self.more_at.is_none_or(|at| now.ms_since(at) >= MORE_MS);
-        if self.more > 0 && is_due {
+        (self.more > 0 && is_due).then(|| {
             self.more_at = Some(now);
-            news.push(News::More(std::mem::take(&mut self.more)));
-        }
+            std::mem::take(&mut self.more)
+        })
     }
 }
 
@@ -100,8 +106,15 @@ impl Watch {
             }
             stays
         });
-        self.lines.limit(&mut news, now);
-        news
+        let is_claim = |one: &News| matches!(one, News::Conflict(..));
+        let (mut claims, mut others): (Vec<_>, Vec<_>) = news.into_iter().partition(is_claim);
+        let [of_others, of_claims] = &mut self.lines;
+        let more_claims = of_claims.limit(&mut claims, now).map(News::MoreConflicts);
+        let more = of_others.limit(&mut others, now).map(News::MoreUnreachable);
+        claims.extend(more_claims);
+        claims.extend(others);
+        claims.extend(more);
+        claims
     }
 
     fn hear(&mut self, incident: Incident, now: Time) -> Option<News> {
@@ -217,7 +230,37 @@ mod tests {
             news.contains(&News::Conflict(PORT, address, mac)),
             "{news:?}"
         );
-        assert_eq!(news.len(), MOST_NEWS + 1);
+        assert_eq!(news.len(), 1 + MOST_NEWS + 1);
+        // Also when that goes on.
+        for seconds in 1..100 {
+            let number = 1000 * u32::try_from(seconds).unwrap();
+            let claims = (seconds % 10 == 0).then_some(conflict);
+            let incidents = (number..number + 100).map(lost).chain(claims);
+            let news = watch.look(incidents, Time::from_ms(seconds * 1000));
+            let is_told = news.contains(&News::Conflict(PORT, address, mac));
+            assert_eq!(is_told, claims.is_some(), "after {seconds} s: {news:?}");
+        }
+    }
+
+    #[test]
+    fn who_claims_ever_other_addresses_does_not_fill_the_log() {
+        let mut watch = Watch::default();
+        let (mut lines, mut more) = (0, 0);
+        for second in 0..3600_u32 {
+            let claims = (0..100).map(|last| Incident::AddressConflict {
+                port: PORT,
+                address: address(100 * second + last),
+                mac: Mac([2, 0, 0, 0, 0, 9]),
+            });
+            for news in watch.look(claims, Time::from_ms(u64::from(second) * 1000)) {
+                lines += 1;
+                if let News::MoreConflicts(count) = news {
+                    more += count;
+                }
+            }
+        }
+        assert!(lines < 1000, "{lines} lines in an hour");
+        assert!(more > 300_000, "{more} others");
     }
 
     #[test]
@@ -229,7 +272,7 @@ mod tests {
             let now = Time::from_ms(u64::from(second) * 1000);
             for news in watch.look(incidents, now) {
                 lines += 1;
-                if let News::More(count) = news {
+                if let News::MoreUnreachable(count) = news {
                     more += count;
                 }
             }
@@ -264,7 +307,7 @@ mod tests {
         }
         assert_eq!(watch.unreachable().count(), MOST);
         let news = watch.look(std::iter::empty(), Time::from_ms(FORGET_MS));
-        assert_eq!(news.len(), MOST_NEWS + 1);
-        assert_eq!(news.last(), Some(&News::More((MOST - MOST_NEWS) as u64)));
+        // That all of them are forgotten is no trouble.
+        assert_eq!(news.len(), MOST_NEWS, "{news:?}");
     }
 }

@@ -161,10 +161,11 @@ fn log_news(running: &Running, news: &News) {
             %mac,
             "another host claims an address of ours"
         ),
-        News::More(incidents) => warn!(
-            incidents,
-            "there are more neighbours in trouble; see /api/v1/neighbors"
+        News::MoreUnreachable(neighbours) => warn!(
+            neighbours,
+            "more neighbours do not answer; see /api/v1/neighbors on the control socket"
         ),
+        News::MoreConflicts(claims) => warn!(claims, "other hosts claim more addresses of ours"),
     }
 }
 
