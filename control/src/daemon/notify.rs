@@ -61,7 +61,7 @@ pub(super) fn watchdog_interval() -> Option<Duration> {
 #[derive(Debug)]
 pub(super) struct Systemd {
     socket: Option<OsString>,
-    /// What its socket had no room for: at most a reload and that it has ended.
+    /// What could not be sent yet: at most a reload and that it has ended.
     late: Vec<String>,
 }
 
@@ -96,11 +96,12 @@ impl Systemd {
     pub(super) fn again(&mut self) {
         while let Some(first) = self.late.first() {
             let sent = self.socket.as_deref().map(|to| send(to, first));
-            match sent {
-                Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // Whoever started this process may have gone.
-                _ => drop(self.late.remove(0)),
+            if let Some(Err(_)) = sent {
+                // It may have no room, this process no descriptor or memory. Nothing says for certain that it has
+                // gone, and trying once a second costs nothing.
+                return;
             }
+            self.late.remove(0);
         }
     }
 }
@@ -162,6 +163,30 @@ mod tests {
         );
         let ready = received(&manager).unwrap();
         assert_eq!(ready, "READY=1\nSTATUS=forwarding, generation 4\n");
+        systemd.again();
+        assert_eq!(received(&manager), None);
+    }
+
+    #[test]
+    fn what_cannot_be_sent_for_a_while_is_sent_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let mut systemd = Systemd {
+            socket: Some(path.clone().into()),
+            late: Vec::new(),
+        };
+        systemd.ready(1);
+        for generation in 2..100 {
+            systemd.reloading();
+            systemd.ready(generation);
+            systemd.again();
+        }
+        let manager = UnixDatagram::bind(&path).unwrap();
+        manager.set_nonblocking(true).unwrap();
+        systemd.again();
+        assert!(received(&manager).unwrap().starts_with("RELOADING=1\n"));
+        let ready = received(&manager).unwrap();
+        assert_eq!(ready, "READY=1\nSTATUS=forwarding, generation 99\n");
         systemd.again();
         assert_eq!(received(&manager), None);
     }
