@@ -4,7 +4,7 @@
 use std::fmt::{self, Write as _};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use plimsoll_dpdk::{BurstSource, last_burst, last_frame, on_fatal_signal};
@@ -17,8 +17,8 @@ const SHOWN: usize = 2048;
 /// How long writing may take in all, if nobody reads.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Ports' names by their number in DPDK.
-static PORTS: OnceLock<Vec<(u16, String)>> = OnceLock::new();
+/// The numbers in DPDK and the names of the ports, in their order.
+static PORTS: OnceLock<Vec<(AtomicU16, String)>> = OnceLock::new();
 /// The message is written once: a panic aborts, which is a signal.
 static TOLD: AtomicBool = AtomicBool::new(false);
 
@@ -41,10 +41,21 @@ pub(super) fn watch() {
     }
 }
 
-/// The names that the message has for ports.
-pub(super) fn name_ports(ports: Vec<(u16, String)>) {
+/// The names that the message has for ports, and their numbers at first.
+pub(super) fn name_ports(ports: impl Iterator<Item = (u16, String)>) {
     // Once for each process; another one would have the same names.
-    let _ = PORTS.set(ports);
+    let _ = PORTS.set(
+        ports
+            .map(|(number, name)| (AtomicU16::new(number), name))
+            .collect(),
+    );
+}
+
+/// The port at this place has this number from now on, as one that was opened again has.
+pub(super) fn number_port(place: usize, number: u16) {
+    if let Some((known, _)) = PORTS.get().and_then(|ports| ports.get(place)) {
+        known.store(number, Ordering::Relaxed);
+    }
 }
 
 fn tell_signal(signal: i32) {
@@ -74,7 +85,10 @@ fn tell_burst<F: AsFd>(out: &mut Out<F>) -> fmt::Result {
         BurstSource::Worker => write!(out, "from another worker")?,
         BurstSource::Queue { port, queue } => {
             let names = PORTS.get().map(Vec::as_slice).unwrap_or_default();
-            match names.iter().find(|(number, _)| *number == port) {
+            match names
+                .iter()
+                .find(|(number, _)| number.load(Ordering::Relaxed) == port)
+            {
                 Some((_, name)) => write!(out, "from port {name}, queue {queue}")?,
                 None => write!(out, "from DPDK's port {port}, queue {queue}")?,
             }

@@ -145,7 +145,7 @@ impl Hardware {
         }
 
         let numbered = |(port, _): &(Port, Queues)| (port.id(), port.name().to_owned());
-        crash::name_ports(opened.iter().map(numbered).collect());
+        crash::name_ports(opened.iter().map(numbered));
         let mut queues: Vec<Queues> = (0..workers).map(|_| Vec::new()).collect();
         let mut devices: Vec<Box<dyn Device>> = Vec::new();
         for (port, pairs) in opened {

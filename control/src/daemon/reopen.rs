@@ -2,9 +2,10 @@
 //! It touches no packet: the workers swap their queues themselves.
 
 use plimsoll_dataplane::snapshot::id::PortId;
-use plimsoll_dpdk::{Eal, Mempool, Port, PortConfig, device};
+use plimsoll_dpdk::{Eal, Mempool, Port, PortConfig, PortError, device};
 use tracing::{info, warn};
 
+use super::crash;
 use super::worker::{Mailbox, QueuePair};
 use crate::running::{Device, Running};
 
@@ -24,8 +25,8 @@ pub(super) struct Reopening<'a> {
 struct State {
     /// How often it was tried to open it again: each attempt has a device of its own in DPDK.
     attempts: u32,
-    /// Why the last attempt failed, if it was not told yet; it would be the same line every second.
-    told: Option<String>,
+    /// Why an attempt failed, as it was logged: it would be the same line every second.
+    told: Option<PortError>,
     gone: bool,
     /// The former device and its queues, until all workers have given theirs back.
     former: Option<Former>,
@@ -99,6 +100,7 @@ impl<'a> Reopening<'a> {
                     for (mailbox, queues) in mailboxes.iter().zip(queues) {
                         mailbox.put(port, queues);
                     }
+                    crash::number_port(usize::from(place), opened.id());
                     let steered = opened.is_steered();
                     if device.is_some_and(|(port, _)| port.steered) && !steered {
                         warn!(
@@ -110,7 +112,14 @@ impl<'a> Reopening<'a> {
                         running.replace_device(usize::from(place), Box::new(opened), steered);
                     state.put_in_force(device);
                 }
-                Err(error) => state.tell(&config.name, &error.to_string()),
+                Err(error) => {
+                    if state.is_news(&error) {
+                        warn!(
+                            port = config.name,
+                            "the port cannot be opened again: {error}"
+                        );
+                    }
+                }
             }
         }
     }
@@ -139,10 +148,51 @@ impl State {
         });
     }
 
-    fn tell(&mut self, port: &str, error: &str) {
-        if self.told.as_deref() != Some(error) {
-            warn!(port, "the port cannot be opened again: {error}");
-            self.told = Some(error.to_owned());
+    /// Whether the attempt before failed otherwise, or did not.
+    fn is_news(&mut self, error: &PortError) -> bool {
+        let is_news = self.told.as_ref().is_none_or(|told| !told.is_like(error));
+        if is_news {
+            self.told = Some(error.clone());
         }
+        is_news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_that_fail_alike_are_told_once_whatever_their_devices_are_called() {
+        let device = |attempt| device::again("net_tap_wan,iface=wan", attempt);
+        let refused = |attempt, step, reason: &str| PortError::Refused {
+            port: "wan".to_owned(),
+            device: device(attempt),
+            step,
+            reason: reason.to_owned(),
+            messages: format!("; DPDK says: {}: failed", device(attempt)),
+        };
+        let probe = |attempt| PortError::Probe {
+            port: "wan".to_owned(),
+            device: device(attempt),
+            reason: "No such device".to_owned(),
+            advice: String::new(),
+            messages: device(attempt),
+        };
+        let mut state = State::default();
+        let mut news = Vec::new();
+        for attempt in 1..10 {
+            news.push(state.is_news(&refused(attempt, "start", "Device or resource busy")));
+        }
+        for attempt in 10..20 {
+            news.push(state.is_news(&probe(attempt)));
+        }
+        assert_eq!(news.iter().filter(|one| **one).count(), 2, "{news:?}");
+        assert!(news[0] && news[9]);
+        assert!(state.is_news(&refused(20, "start", "Device or resource busy")));
+        assert!(state.is_news(&refused(21, "start", "Permission denied")));
+        assert!(state.is_news(&refused(22, "stop", "Permission denied")));
+        state.put_in_force(None);
+        assert!(state.is_news(&refused(23, "stop", "Permission denied")));
     }
 }

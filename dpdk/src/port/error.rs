@@ -2,6 +2,7 @@
 //! It only describes; nothing is tried again here.
 
 use std::io;
+use std::mem;
 
 use crate::device;
 use crate::kernel;
@@ -108,6 +109,24 @@ pub enum PortError {
 }
 
 impl PortError {
+    /// Whether both are about the same step that fails for the same reason, whatever the device was called in DPDK,
+    /// which the texts of both name.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Probe { reason, .. }, Self::Probe { reason: before, .. }) => reason == before,
+            (
+                Self::Refused { step, reason, .. },
+                Self::Refused {
+                    step: step_before,
+                    reason: before,
+                    ..
+                },
+            ) => step == step_before && reason == before,
+            _ => mem::discriminant(self) == mem::discriminant(other),
+        }
+    }
+
     pub(super) fn probe(port: &str, device: &str, errno: i32) -> Self {
         Self::Probe {
             port: port.to_owned(),
