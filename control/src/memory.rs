@@ -92,7 +92,7 @@ impl Need {
             available,
             setting,
         };
-        if let Some(available) = available.filter(|available| *available < needed) {
+        if available.is_some_and(|available| available < needed) {
             return Err(shortage(available));
         }
         // A limit of the process's own address space, or one that only an allocation meets.
@@ -103,19 +103,20 @@ impl Need {
         std::hint::black_box(&mut probe);
         match reserved {
             Ok(()) => Ok(()),
-            Err(_) => Err(shortage(available.unwrap_or_default())),
+            Err(_) => Err(shortage(None)),
         }
     }
 }
 
 /// Memory that is not there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not enough memory: {}, and {} are available: {}", self.what(), size(*available), self.remedy())]
+#[error("not enough memory: {}, and {}", self.what(), self.why())]
 pub struct Shortage {
     need: Need,
     /// Of ordinary memory, for packet buffers.
     buffers: u64,
-    available: u64,
+    /// `None` if the system refuses what there may be.
+    available: Option<u64>,
     setting: &'static str,
 }
 
@@ -134,9 +135,23 @@ impl Shortage {
         }
     }
 
+    fn why(&self) -> String {
+        match self.available {
+            Some(available) => format!(
+                "{} are available: {}",
+                size(available),
+                self.remedy(available)
+            ),
+            None => format!(
+                "the system refuses to reserve that: see `ulimit -v`, systemd's LimitAS= and vm.overcommit_memory, or lower {}",
+                self.setting
+            ),
+        }
+    }
+
     /// How many sessions would fit, with a tenth to spare.
-    fn remedy(&self) -> String {
-        let left = (self.available / 10 * 9).saturating_sub(self.buffers);
+    fn remedy(&self, available: u64) -> String {
+        let left = (available / 10 * 9).saturating_sub(self.buffers);
         let (mut fit, mut too_many) = (0, u32::MAX);
         while too_many - fit > 1 {
             let middle = fit + (too_many - fit) / 2;
@@ -258,6 +273,16 @@ mod tests {
             Ok(())
         );
         assert!(fit > 100_000, "{fit}");
+    }
+
+    #[test]
+    fn a_limit_of_the_process_is_told_without_a_number_that_would_not_help() {
+        let need = Need::new(1 << 10, 1 << 31, 0);
+        let refused = need.fits_into(Some(u64::MAX), 0, "dataplane.sessions");
+        let told = refused.unwrap_err().to_string();
+        assert!(told.contains("ulimit -v"), "{told}");
+        assert!(!told.contains("dataplane.sessions to"), "{told}");
+        assert!(!told.contains("available"), "{told}");
     }
 
     #[test]
