@@ -60,12 +60,17 @@ impl From<Choice> for Method {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let failed = if arguments.clean {
-        clean().map(|()| 0)
-    } else {
-        demo(&arguments)
-    };
-    match failed {
+    if arguments.clean {
+        return match clean() {
+            Ok(0) => ExitCode::SUCCESS,
+            Ok(_) => ExitCode::FAILURE,
+            Err(error) => {
+                output::remark(format_args!("plimsoll-demo: {error:#}"));
+                ExitCode::FAILURE
+            }
+        };
+    }
+    match demo(&arguments) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(failed) => {
             output::remark(format_args!("plimsoll-demo: {failed} requests failed"));
@@ -78,8 +83,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Removes what killed owners have left, by the names and marks that only they give.
-fn clean() -> Result<()> {
+/// Removes what killed owners have left, by the names and marks that only they give; gives the number of things that are
+/// still there.
+fn clean() -> Result<usize> {
     let swept = sweep();
     for id in &swept.processes {
         output::line(format_args!("ended process {id}"))?;
@@ -90,10 +96,13 @@ fn clean() -> Result<()> {
     for path in &swept.directories {
         output::line(format_args!("removed {}", path.display()))?;
     }
+    for what in &swept.left {
+        output::remark(format_args!("plimsoll-demo: cannot remove {what}"));
+    }
     if swept == Swept::default() {
         output::line("nothing was left behind")?;
     }
-    Ok(())
+    Ok(swept.left.len())
 }
 
 /// Shows each method, gives the number of failed requests.

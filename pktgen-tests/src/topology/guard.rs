@@ -3,6 +3,7 @@
 //! Must not be bypassed: a namespace, a process or a directory that is not on the list survives a Ctrl-C.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -285,6 +286,8 @@ pub struct Swept {
     pub namespaces: Vec<String>,
     /// Directories that were deleted.
     pub directories: Vec<PathBuf>,
+    /// What is still there, in words.
+    pub left: Vec<String>,
 }
 
 /// Takes down what an owner that no longer runs has left behind, and says what that was.
@@ -305,14 +308,45 @@ pub fn sweep() -> Swept {
             swept.namespaces.push(name.to_owned());
         }
     }
-    let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten();
-    for entry in entries.flatten() {
-        if entry.file_name().to_str().is_some_and(orphan) {
-            let _ = fs::remove_dir_all(entry.path());
-            swept.directories.push(entry.path());
+    let listed = quiet("ip", &["netns", "list"]);
+    let stays = |name: &String| {
+        let mut names = listed
+            .lines()
+            .filter_map(|line| line.split_whitespace().next());
+        names.any(|listed| listed == name)
+    };
+    let namespaces = swept.namespaces.extract_if(.., |name| stays(name));
+    swept
+        .left
+        .extend(namespaces.map(|name| format!("namespace {name}")));
+    swept.sweep_directories(&std::env::temp_dir());
+    // Which may take a moment to end.
+    let deadline = Instant::now() + Duration::from_millis(500);
+    while swept.processes.iter().any(|id| runs(*id)) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let processes = swept.processes.extract_if(.., |id| runs(*id));
+    swept
+        .left
+        .extend(processes.map(|id| format!("process {id}")));
+    swept
+}
+
+impl Swept {
+    fn sweep_directories(&mut self, within: &Path) {
+        let entries = fs::read_dir(within).into_iter().flatten();
+        for entry in entries.flatten() {
+            if entry.file_name().to_str().is_some_and(orphan) {
+                match fs::remove_dir_all(entry.path()) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        let path = entry.path();
+                        self.left.push(format!("{}: {error}", path.display()));
+                    }
+                    _ => self.directories.push(entry.path()),
+                }
+            }
         }
     }
-    swept
 }
 
 /// Processes that an owner started which no longer runs. A process whose environment cannot be read is
@@ -343,6 +377,21 @@ fn orphan(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_removed_is_told() {
+        let temporary = std::env::temp_dir();
+        let within = temporary.join(format!("sweep-{}", std::process::id()));
+        let (gone, stays) = (within.join("plim-4194999-1"), within.join("plim-4194999-2"));
+        fs::create_dir_all(&gone).unwrap();
+        // A file is no directory, for root either.
+        fs::write(&stays, "").unwrap();
+        let mut swept = Swept::default();
+        swept.sweep_directories(&within);
+        fs::remove_dir_all(&within).unwrap();
+        assert_eq!(swept.directories, [gone]);
+        assert!(swept.left[0].starts_with(&stays.display().to_string()));
+    }
 
     #[test]
     fn only_names_of_dead_owners_are_orphans() {
