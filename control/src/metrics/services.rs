@@ -241,6 +241,9 @@ fn add_sessions(
     family: &mut Family,
 ) {
     let load = snapshot.load(real.id);
+    // A service that had another address while the same sessions lived is shown for both.
+    let target = report::Target::of(&service.target);
+    let vip = target.address();
     let address = SocketAddr::new(real.address, real.port).to_string();
     for (state, count) in [("active", load.active), ("inactive", load.inactive)] {
         let labels = [
@@ -248,8 +251,10 @@ fn add_sessions(
             ("real", address.as_str()),
             ("state", state),
             ("removed", "true"),
+            ("vip", vip.as_str()),
+            ("protocol", target.protocol()),
         ];
-        let labels = labels.get(..if removed { 4 } else { 3 });
+        let labels = labels.get(..if removed { 6 } else { 3 });
         family.add(labels.unwrap_or_default(), count);
     }
 }
