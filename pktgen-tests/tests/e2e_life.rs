@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use common::{binaries, daemon, topology};
 use plimsoll_pktgen_tests::daemon::{Config, Daemon};
-use plimsoll_pktgen_tests::topology::{Family, Method, Network};
+use plimsoll_pktgen_tests::topology::{Family, Method, Network, Topology};
 use plimsoll_pktgen_tests::traffic;
 
 #[test]
@@ -174,8 +174,8 @@ fn only_the_control_thread_keeps_capabilities_and_only_those_for_interfaces() {
     assert_eq!(traffic::curl(&topology, to, 30).unwrap().failed, 0);
 }
 
-#[test]
-fn the_capabilities_of_the_unit_are_enough_for_any_user() {
+/// The command by which a program runs with the rights that the unit gives it, as a user of its own.
+fn by_the_unit() -> Vec<String> {
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf/plimsolld.service");
     let unit = std::fs::read_to_string(unit).unwrap();
     let capabilities: String = unit
@@ -185,12 +185,7 @@ fn the_capabilities_of_the_unit_are_enough_for_any_user() {
         .split(' ')
         .map(|name| format!(",+{}", name.trim_start_matches("CAP_").to_lowercase()))
         .collect();
-    let topology = topology(Method::Direct);
-    let config = Config::lesson(Method::Direct);
-    // Where the user may make its socket.
-    let all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
-    std::fs::set_permissions(topology.directory(), all).unwrap();
-    let by = [
+    [
         "setpriv",
         "--reuid=65534",
         "--regid=65534",
@@ -199,9 +194,40 @@ fn the_capabilities_of_the_unit_are_enough_for_any_user() {
         &format!("--ambient-caps=-all{capabilities}"),
         &format!("--bounding-set=-all{capabilities}"),
         "--no-new-privs",
-    ];
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+/// A daemon with those rights.
+fn daemon_by_the_unit<'t>(topology: &'t Topology, config: &Config) -> Daemon<'t> {
+    // Where the user may make its socket.
+    let all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(topology.directory(), all).unwrap();
+    let by = by_the_unit();
+    let by: Vec<&str> = by.iter().map(String::as_str).collect();
     let yaml = config.yaml(topology.directory());
-    let daemon = Daemon::start_by(&by, &topology, &binaries(), &yaml).unwrap();
+    Daemon::start_by(&by, topology, &binaries(), &yaml).unwrap()
+}
+
+#[test]
+fn a_second_daemon_is_refused_whichever_user_the_first_one_is() {
+    let topology = topology(Method::Direct);
+    let config = Config::lesson(Method::Direct);
+    let first = daemon_by_the_unit(&topology, &config);
+    let (status, log) = first.second(&config.yaml(topology.directory())).unwrap();
+    assert_eq!(status.code(), Some(1), "{log}");
+    let holder = format!("process {}", first.id());
+    assert!(log.contains(&holder), "{log}");
+    let to = topology.plan.virtual_http(Family::V4);
+    assert_eq!(traffic::curl(&topology, to, 30).unwrap().failed, 0);
+}
+
+#[test]
+fn the_capabilities_of_the_unit_are_enough_for_any_user() {
+    let topology = topology(Method::Direct);
+    let config = Config::lesson(Method::Direct);
+    let daemon = daemon_by_the_unit(&topology, &config);
     let to = topology.plan.virtual_http(Family::V4);
     assert!(traffic::curl(&topology, to, 1).is_ok());
     assert_eq!(traffic::curl(&topology, to, 30).unwrap().failed, 0);
@@ -225,8 +251,25 @@ fn the_capabilities_of_the_unit_are_enough_for_any_user() {
 
 #[test]
 fn a_crash_leaves_the_frames_that_its_worker_was_given_last() {
+    for opened_again in [false, true] {
+        crash(opened_again);
+    }
+}
+
+fn crash(opened_again: bool) {
     let topology = topology(Method::Direct);
     let mut daemon = daemon(&topology, &Config::lesson(Method::Direct));
+    if opened_again {
+        let series = "plimsoll_port_present{port=\"lan\",side=\"network\"}";
+        topology.delete_lb_interface(Network::Lan).unwrap();
+        wait_for(&daemon, &format!("{series} 0"));
+        topology.make_lb_interface(Network::Lan).unwrap();
+        wait_for(&daemon, &format!("{series} 1"));
+        let up = "plimsoll_port_link_up{port=\"lan\",side=\"network\"} 1";
+        wait_for(&daemon, up);
+        let to = topology.plan.virtual_http(Family::V4);
+        assert_eq!(traffic::curl(&topology, to, 30).unwrap().failed, 0);
+    }
     let worker = threads(&daemon)
         .into_iter()
         .find_map(|(id, name, _)| name.starts_with("worker-").then_some(id));

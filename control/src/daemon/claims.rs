@@ -1,6 +1,7 @@
 //! One daemon per device: each port's device is claimed by a name that only one process can have.
 //! It opens no device, and knows nothing of those that the kernel itself lends to one process only.
 
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::thread;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use plimsoll_dpdk::device;
 use rustix::io::Errno;
+use rustix::net::netdevice::name_to_index;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept, bind, connect, listen,
     socket_with,
@@ -16,9 +18,12 @@ use tracing::warn;
 
 use crate::config::valid::Port;
 
+/// Sockets that take or send whole frames, each with its interface and user (packet(7)).
+const PACKET_SOCKETS: &str = "/proc/net/packet";
 /// Who has asked and has not been heard yet, at most: as many as the kernel allows.
 const BACKLOG: i32 = 4096;
-/// How long the holder of a name may take to let itself be known: a daemon hears those who ask once a second.
+/// How long the holder of a name may take to let itself be known: a daemon hears those who ask once a second, and opens
+/// its interface after it has claimed it.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Between two looks at it.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -61,12 +66,12 @@ impl Claims {
     /// Claims the devices of all ports. Needs the runtime, though it waits for nothing.
     ///
     /// # Errors
-    /// [`ClaimError`] if another daemon of root or of this user has one of them.
+    /// [`ClaimError`] if another daemon has one of them.
     pub(super) fn take(ports: &[Port]) -> Result<Self, ClaimError> {
         let mut sockets = Vec::new();
         for port in ports {
             if let Some(resource) = resource(&port.device) {
-                sockets.extend(claim(&port.name, resource)?);
+                sockets.extend(claim(&port.name, &port.device, resource)?);
             }
         }
         Ok(Self { sockets })
@@ -87,22 +92,29 @@ fn resource(text: &str) -> Option<String> {
     if let Some(address) = device::pci_address(text) {
         return Some(format!("PCI device {address}"));
     }
-    let name = device::name(text);
-    let is = |drivers: &[&str]| drivers.iter().any(|driver| name.starts_with(driver));
-    let interface = device::argument(text, "iface")?;
-    if is(&["net_af_packet", "eth_af_packet", "net_af_xdp", "net_pcap"]) {
-        Some(format!("interface {interface}"))
-    } else if is(&["net_vhost", "eth_vhost"]) {
-        Some(format!("socket {interface}"))
-    } else {
-        None
+    if let Some(interface) = interface(text) {
+        return Some(format!("interface {interface}"));
     }
+    let is_vhost = is(text, &["net_vhost", "eth_vhost"]);
+    let socket = device::argument(text, "iface").filter(|_| is_vhost)?;
+    Some(format!("socket {socket}"))
+}
+
+/// The kernel's interface that a device is.
+fn interface(text: &str) -> Option<&str> {
+    let drivers = ["net_af_packet", "eth_af_packet", "net_af_xdp", "net_pcap"];
+    device::argument(text, "iface").filter(|_| is(text, &drivers))
+}
+
+fn is(text: &str, drivers: &[&str]) -> bool {
+    let name = device::name(text);
+    drivers.iter().any(|driver| name.starts_with(driver))
 }
 
 /// Binds a socket whose name stands for the resource. An abstract name belongs to the network namespace, as
 /// interfaces do, has no file that a crash could leave behind, and tells who has it.
-fn claim(port: &str, resource: String) -> Result<Option<OwnedFd>, ClaimError> {
-    match try_claim(&resource) {
+fn claim(port: &str, device: &str, resource: String) -> Result<Option<OwnedFd>, ClaimError> {
+    match try_claim(&resource, interface(device)) {
         Ok(Claim::Ours(socket)) => Ok(Some(socket)),
         Ok(Claim::Daemon(process)) => Err(ClaimError::Taken {
             port: port.to_owned(),
@@ -117,8 +129,8 @@ fn claim(port: &str, resource: String) -> Result<Option<OwnedFd>, ClaimError> {
             warn!(
                 port,
                 user,
-                "a process of this user, or one that answers nobody, claims {resource}, which it has no right to; it is \
-                 not heeded"
+                "a process of this user, or one that answers nobody, claims {resource}, which it does not use; it is not \
+                 heeded"
             );
             Ok(None)
         }
@@ -139,7 +151,7 @@ enum Claim {
     },
 }
 
-fn try_claim(resource: &str) -> io::Result<Claim> {
+fn try_claim(resource: &str, interface: Option<&str>) -> io::Result<Claim> {
     let address = SocketAddrUnix::new_abstract_name(name(resource).as_bytes())?;
     let end = Instant::now() + PATIENCE;
     loop {
@@ -155,7 +167,12 @@ fn try_claim(resource: &str) -> io::Result<Claim> {
         }
         let asking = stream_socket()?;
         match connect(&asking, &address) {
-            Ok(()) => return holder(asking),
+            Ok(()) => match holder(asking, interface)? {
+                Claim::Stranger { .. } if interface.is_some() && Instant::now() < end => {
+                    thread::sleep(PAUSE);
+                }
+                claim => return Ok(claim),
+            },
             // Nobody listens, or whoever does hears nobody.
             Err(Errno::CONNREFUSED | Errno::AGAIN) if Instant::now() < end => thread::sleep(PAUSE),
             Err(Errno::CONNREFUSED | Errno::AGAIN) => return Ok(Claim::Stranger { user: None }),
@@ -165,15 +182,33 @@ fn try_claim(resource: &str) -> io::Result<Claim> {
 }
 
 /// Who has the name that `asking` is connected to.
-fn holder(asking: OwnedFd) -> io::Result<Claim> {
+fn holder(asking: OwnedFd, interface: Option<&str>) -> io::Result<Claim> {
     let holder = tokio::net::UnixStream::from_std(asking.into())?.peer_cred()?;
     let user = holder.uid();
-    if user == 0 || user == rustix::process::geteuid().as_raw() {
+    let uses = |interface| has_packet_socket(user, interface);
+    if user == 0 || user == rustix::process::geteuid().as_raw() || interface.is_some_and(uses) {
         // 0: in another container, whose processes have no numbers here.
         Ok(Claim::Daemon(holder.pid().filter(|id| *id != 0)))
     } else {
         Ok(Claim::Stranger { user: Some(user) })
     }
+}
+
+/// Whether a user has an interface's frames, which only who may use interfaces can get.
+fn has_packet_socket(user: u32, interface: &str) -> bool {
+    let index = stream_socket().and_then(|socket| name_to_index(socket, interface));
+    let list = fs::read_to_string(PACKET_SOCKETS);
+    index.is_ok_and(|index| list.is_ok_and(|list| is_listed(&list, user, index)))
+}
+
+/// Whether the list has a socket of this user on the interface of this number.
+fn is_listed(list: &str, user: u32, index: u32) -> bool {
+    // sk RefCnt Type Proto Iface R Rmem User Inode
+    list.lines().any(|line| {
+        let mut words = line.split_whitespace().skip(4);
+        let mut number = |skipped| words.nth(skipped).and_then(|word| word.parse::<u32>().ok());
+        number(0) == Some(index) && number(2) == Some(user)
+    })
 }
 
 fn stream_socket() -> Result<OwnedFd, Errno> {
@@ -212,6 +247,23 @@ mod tests {
         ] {
             assert_eq!(resource(device).as_deref(), claimed, "{device}");
         }
+    }
+
+    #[test]
+    fn whoever_has_an_interfaces_frames_is_told_by_user_and_interface() {
+        let list = "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n\
+                    0000000000000000 3      3    0003   7     1 0      61184  424242\n\
+                    0000000000000000 3      3    0003   0     1 0      1000   424243\n";
+        for (user, index, listed) in [
+            (61184, 7, true),
+            (61184, 8, false),
+            (1000, 7, false),
+            (424_242, 7, false),
+            (7, 61184, false),
+        ] {
+            assert_eq!(is_listed(list, user, index), listed, "{user} {index}");
+        }
+        assert!(!is_listed("", 0, 0));
     }
 
     fn port(interface: &str) -> Port {
