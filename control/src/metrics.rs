@@ -141,7 +141,7 @@ fn process(running: &Running) -> Vec<Family> {
     start.add(&[], since_1970.unwrap_or_default().as_secs());
     let mut generation = gauge(
         "snapshot_generation",
-        "Counters up with every change of the configuration in force.",
+        "Number of the configuration in force; each change counts it up.",
     );
     generation.add(&[], running.snapshot().generation);
     let mut reloads = counter("reloads_total", "Reloads asked for, by what came of them.");

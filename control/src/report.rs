@@ -305,9 +305,12 @@ pub struct Session {
 pub struct Sessions {
     /// In no order.
     pub sessions: Vec<Session>,
-    /// Whether there are more that are not told.
+    /// Whether there are more than were asked for or than one answer has.
     #[serde(default)]
     pub truncated: bool,
+    /// Whether some are missing since a worker did not answer.
+    #[serde(default)]
+    pub incomplete: bool,
 }
 
 /// `plimsoll list --timeout`: how long idle sessions live, in whole seconds.
@@ -383,7 +386,7 @@ pub struct Reload {
     pub result: ReloadResult,
     /// The file that was read.
     pub file: String,
-    /// The configuration in force counts up with every change.
+    /// Number of the configuration in force; each change counts it up.
     pub generation: u64,
     /// What was changed.
     pub changes: Changes,

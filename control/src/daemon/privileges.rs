@@ -34,8 +34,9 @@ pub(super) fn begin() -> Result<(), Errno> {
     set_no_new_privs(true)
 }
 
-/// After the ports are open: no thread but the calling one keeps a capability, and that one those which it needs
-/// for opening an interface again that was deleted and made anew, and for reading `file` again.
+/// After the ports are open: no thread that runs keeps a capability but the calling one, and that one those which it
+/// needs for opening an interface again that was deleted and made anew, and for reading `file` again. Threads that
+/// it starts later have what [`none`] and [`keep_reading`] leave them.
 pub(super) fn reduce(ports: &[Port], file: &Path) {
     let mut keep = needed(ports);
     let had = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted);

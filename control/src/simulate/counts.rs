@@ -24,7 +24,8 @@ pub struct Counts {
     /// Frames made here: ARP, NDP, ICMP, resets, and all pieces of a datagram but its last. They have no
     /// verdict.
     pub originated: u64,
-    /// Of these, frames that could not be sent.
+    /// Of these, and of frames that were waiting for room when the port's link was found to be down, those that could
+    /// not be sent.
     pub not_sent: u64,
 }
 

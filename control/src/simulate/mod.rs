@@ -124,7 +124,8 @@ pub struct Report {
 /// Runs the plan to its last event.
 ///
 /// # Errors
-/// See [`SimulateError`]. No file has been written or changed then.
+/// See [`SimulateError`]. No file has been written or changed then, unless one of several could not be put in its place
+/// at the end, or what is written to is no file.
 pub fn run(plan: &Plan) -> Result<Report, SimulateError> {
     run_and_report(plan, None)
 }
