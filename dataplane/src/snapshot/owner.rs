@@ -33,18 +33,18 @@ impl Owner {
     /// `self` chose for, and whether such sessions may now be on other workers.
     ///
     /// A choice by fewer bits keeps together whatever a choice by more bits would, so the coarser
-    /// one stays where it can, and nobody has to search. A choice by the flow stays too: it is computed, and
-    /// right whether or not ports still put packets there.
+    /// one stays where it can, and nobody has to search. A choice by the flow does not stay where services come to
+    /// share a socket: an answer would have to visit the owners by all their flows.
     pub(super) const fn then(self, wanted: Self) -> (Self, bool) {
         match (self, wanted) {
             // These sessions stay where the NIC goes on to send their packets.
             (Self::Receiver, _) => (wanted, false),
             (_, Self::Receiver)
-            | (Self::Socket | Self::Flow | Self::Network(_), Self::Socket | Self::Flow) => {
-                (self, false)
-            }
+            | (Self::Socket | Self::Network(_), Self::Socket | Self::Flow)
+            | (Self::Flow, Self::Flow) => (self, false),
             (Self::Network(old), Self::Network(new)) if old <= new => (self, false),
-            (Self::Socket | Self::Flow | Self::Network(_), Self::Network(_)) => (wanted, true),
+            (Self::Flow, Self::Socket)
+            | (Self::Socket | Self::Flow | Self::Network(_), Self::Network(_)) => (wanted, true),
         }
     }
 }
@@ -221,7 +221,8 @@ mod tests {
             (Socket, Receiver, Socket, false),
             (Socket, Network(32), Network(32), true),
             (Receiver, Flow, Flow, false),
-            (Flow, Socket, Flow, false),
+            (Flow, Socket, Socket, true),
+            (Flow, Flow, Flow, false),
             (Flow, Receiver, Flow, false),
             (Socket, Flow, Socket, false),
             (Flow, Network(24), Network(24), true),

@@ -86,6 +86,43 @@ fn who_asks_the_real_server_itself_is_answered_by_it() {
 }
 
 #[test]
+fn services_that_come_to_share_a_socket_send_no_answer_round_their_owners() {
+    const SERVICES: u16 = 20;
+    let spec = |is_shared| {
+        let services = (0..SERVICES).map(|number| {
+            let port = if is_shared { 9000 } else { 8000 + number };
+            let reals = vec![real(REALS[0], port, ForwardMethod::Nat)];
+            service(Protocol::Tcp, VIP, 80 + number, reals)
+        });
+        plimsoll_dataplane::testing::on_steered_ports(&two_armed(services.collect()))
+    };
+    let mut rig = Rig::steered(8, &spec(false));
+    let talk = |rig: &mut Rig, number, client, port, flags, most| {
+        let ask = tcp(from_wan(CLIENT, VIP), (client, 80 + number), flags);
+        let sent = rig.pass_by_nic(WAN, &ask);
+        let expected = tcp(to_lan(REALS[0], CLIENT, REALS[0]), (client, port), flags);
+        expect(&sent, &[(LAN, expected)]);
+        let before = rig.handed_over();
+        let answer = tcp(from_lan(REALS[0], CLIENT), (port, client), flags | ACK);
+        let expected = tcp(to_wan(VIP, CLIENT), (80 + number, client), flags | ACK);
+        expect(&rig.pass_by_nic(LAN, &answer), &[(WAN, expected)]);
+        let handed = rig.handed_over() - before;
+        assert!(handed <= most, "{handed} hand-overs of an answer");
+    };
+    for number in 0..SERVICES {
+        talk(&mut rig, number, 4000 + number, 8000 + number, SYN, 1);
+    }
+    rig.reload(&spec(true));
+    for number in 0..SERVICES {
+        talk(&mut rig, number, 4000 + number, 8000 + number, ACK, 2);
+        talk(&mut rig, number, 5000 + number, 9000, SYN, 2);
+        talk(&mut rig, number, 5000 + number, 9000, ACK, 2);
+    }
+    assert_eq!(rig.all_drops(), []);
+    finish(rig);
+}
+
+#[test]
 fn an_open_session_outlives_a_syn_to_the_real_server_itself() {
     for cast in FAMILIES {
         let (client, [vip, _], real) = cast;

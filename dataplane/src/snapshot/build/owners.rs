@@ -67,13 +67,21 @@ fn answers_name_flows(next: &Snapshot, id: ServiceId, spec: &ServiceSpec) -> boo
         return false;
     };
     let mut reals = spec.reals.iter().filter(|real| is_nat(real));
-    next.ports.iter().any(|port| port.steered)
+    // A flow's owner is computed, and right whether or not ports still put packets there.
+    let is_already = next
+        .service(id)
+        .is_some_and(|service| service.owner == Owner::Flow);
+    (is_already || next.ports.iter().any(|port| port.steered))
         && vip.port != 0
         && is_one_address(&vip.addresses)
         && !vip.is_ftp()
         && reals.all(|real| {
             let socket = next.nat_sockets.find(vip.protocol, real.address, real.port);
-            let is_shared = socket.is_some_and(|socket| !socket.is_only_flows_of(id));
+            let is_shared = socket.is_some_and(|socket| {
+                // Beside others the first that had it goes on.
+                let is_first = is_already && socket.flows().all(|one| one == id);
+                !is_first && !socket.is_only_flows_of(id)
+            });
             !is_shared
         })
 }

@@ -104,3 +104,26 @@ fn an_answer_tells_its_vip_only_if_there_is_one_for_its_socket() {
     assert_eq!(answers(1, 7), Some(("192.0.2.100".to_owned(), 7)));
     assert_eq!((answers(2, 80), answers(3, 80)), (None, None));
 }
+
+#[test]
+fn flows_own_their_sessions_until_their_service_shares_a_socket() {
+    let mut builder = builder();
+    let mut build = |steered, services: &[ServiceSpec]| {
+        let mut spec = spec(services);
+        spec.ports[0].steered = steered;
+        let snapshot = builder.build(&spec, true);
+        let services = snapshot.configured_services();
+        services
+            .map(|service| (service.owner, service.strays))
+            .collect::<Vec<_>>()
+    };
+    let one = service(80, &[real(1, 1, NAT)]);
+    let other = |last| service(81, &[real(last, 1, NAT)]);
+    let flows = (Owner::Flow, false);
+    assert_eq!(build(true, &[one.clone(), other(2)]), [flows, flows]);
+    // Whether or not ports still put packets there, their owners are computed.
+    assert_eq!(build(false, &[one.clone(), other(2)]), [flows, flows]);
+    let parted = (Owner::Socket, true);
+    assert_eq!(build(true, &[one.clone(), other(1)]), [flows, parted]);
+    assert_eq!(build(true, &[one, other(2)]), [flows, parted]);
+}
