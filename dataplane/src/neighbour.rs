@@ -369,6 +369,22 @@ impl<B> Neighbours<B> {
         }
     }
 
+    /// Forgets all neighbours of a port, whose link has gone: what stands at its other end when it comes back may be
+    /// others. Returns the packets that waited.
+    pub fn forget(&mut self, port: PortId) -> Vec<B> {
+        let mut waited = Vec::new();
+        for (slot, place) in self.entries.iter_mut().enumerate() {
+            if let Some(entry) = place.take_if(|entry| entry.port == port) {
+                self.index.remove(&(port, entry.address));
+                self.free.push(slot);
+                waited.extend(entry.waiting);
+            }
+        }
+        self.waiting -= waited.len();
+        self.changes += 1;
+        waited
+    }
+
     /// Something is due at `at`, perhaps in a slot that the scan under way has passed.
     fn wake(&mut self, at: Time) {
         self.next_due = self.next_due.min(at);

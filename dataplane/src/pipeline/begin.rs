@@ -159,7 +159,7 @@ impl<P: Pool> Engine<P> {
         }
         if let Some(owner) = self.owner_of(service, key) {
             // It may have been asked before, but did not know then that nobody else has it.
-            return Some(Err(if usize::from(origin.hops) < self.start.workers {
+            return Some(Err(if usize::from(origin.hops) <= self.start.workers {
                 let lane = Lane::Search;
                 Action::HandOver { to: owner, lane }
             } else {

@@ -63,9 +63,6 @@ impl<B: PacketBuf> Outgoing<B> {
 
     /// The port's link goes down or comes up. Returns how many frames were given up.
     fn set_link(&mut self, up: bool) -> usize {
-        if self.is_down() != up {
-            return 0;
-        }
         let capacity = if up { BACKLOG } else { 0 };
         self.bytes = 0;
         std::mem::replace(&mut self.frames, Vec::with_capacity(capacity)).len()
@@ -99,9 +96,18 @@ impl<P: Pool> Engine<P> {
     /// A port's link goes down or comes up: what waits for it to send is of no use any more, and what comes is
     /// dropped at once. Whatever the driver did with it, nobody would get it.
     pub(crate) fn set_link(&mut self, port: PortId, up: bool) {
-        if let Some(queue) = self.out.get_mut(usize::from(port.0)) {
-            let lost = queue.set_link(up);
-            self.stats.lost.add(lost as u64);
+        let queue = self.out.get_mut(usize::from(port.0));
+        let Some(queue) = queue.filter(|queue| queue.is_down() == up) else {
+            return;
+        };
+        let lost = queue.set_link(up);
+        self.stats.lost.add(lost as u64);
+        if up {
+            return;
+        }
+        for Waiting { fate, .. } in self.neighbours.forget(port) {
+            self.no_longer_waits(fate);
+            self.drop_frame(fate, DropReason::LinkDown);
         }
     }
 

@@ -207,8 +207,6 @@ pub(crate) struct Engine<P: Pool> {
     relayed: limit::FlowLimit,
     /// Over the errors that look for their session on other workers, by the flow that they quote.
     searched: limit::FlowLimit,
-    /// Over all of those.
-    search_errors: limit::ErrorLimit,
     /// What the packet at hand was, if it will have to wait for a neighbour.
     received: Option<Received>,
     policer: policer::Policer,
@@ -266,7 +264,6 @@ impl<P: Pool> Engine<P> {
             made: limit::MadeHere::default(),
             relayed: limit::FlowLimit::new(hasher.clone()),
             searched: limit::FlowLimit::new(hasher.clone()),
-            search_errors: limit::ErrorLimit::new(limit::SEARCHES_PER_SECOND),
             received: None,
             pressed: false,
         }

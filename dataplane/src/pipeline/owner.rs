@@ -1,6 +1,8 @@
 //! Which worker a packet belongs on when it has no session here, and how it gets there.
 //! What chooses a flow's owner is in the snapshot; the rings are `message.rs`'s.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use arrayvec::ArrayVec;
 
 use super::inbox::Lane;
@@ -151,8 +153,8 @@ impl<P: Pool> Engine<P> {
 
     /// A packet without a session and without a service: where services may share packets, its session may still be
     /// with an owner that no service names any more. It goes on as if nobody had it where the budget is used up: no
-    /// service is its own. What is for the machine itself does not look at all, so that no crowd of packets that do
-    /// takes routing protocols and logins from it.
+    /// service is its own. What is for the machine itself, or for all hosts on the link, does not look at all, so that no
+    /// crowd of packets that do takes routing protocols and logins from it.
     #[inline]
     pub(super) fn search_stray<A: Address>(
         &mut self,
@@ -166,6 +168,8 @@ impl<P: Pool> Engine<P> {
         }
         let (from, to) = (key.client.into(), key.virtual_address.into());
         let is_left_alone = snapshot.locals.contains_key(&to)
+            || is_group(to)
+            || snapshot.is_broadcast(to)
             || snapshot.is_nat_real(from)
             || snapshot.is_nat_real(to);
         let action =
@@ -298,8 +302,7 @@ impl<P: Pool> Engine<P> {
             let lane = Lane::Search;
             Action::HandOver { to, lane }
         };
-        let allowed =
-            origin.hops > 0 || self.searched.allow(*key, now) && self.search_errors.allow(now);
+        let allowed = origin.hops > 0 || self.searched.allow(*key, now);
         Some(if allowed {
             action
         } else {
@@ -325,12 +328,13 @@ impl<P: Pool> Engine<P> {
                 lane: Lane::Owner,
             });
         }
-        // Whole datagrams of the flow may have begun its session on the worker that the NIC chose.
-        if self.has_next(origin) {
-            return self.search.allow(now).then(|| self.pass_on());
-        }
-        // Nobody has it: it begins where its fragments meet, and those that follow find it there.
+        // Whole datagrams of the flow may have begun its session on the worker that the NIC chose. If nobody has it, as far
+        // as could be asked, it begins where its fragments meet, and those that follow find it there.
         let home = self.collector(key.client, key.virtual_address);
+        let is_back = home == self.start.worker && origin.hops > 0;
+        if !is_back && self.has_next(origin) && self.search.allow(now) {
+            return Some(self.pass_on());
+        }
         (home != self.start.worker).then_some(Action::HandOver {
             to: home,
             lane: Lane::Owner,
@@ -466,6 +470,11 @@ impl<P: Pool> Engine<P> {
         let hash = self.owners.hash_one(key);
         usize::try_from(hash % self.start.workers.max(1) as u64).unwrap_or(0)
     }
+}
+
+/// Whether many hosts have the address.
+fn is_group(address: IpAddr) -> bool {
+    address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 /// The worker that a client's packets are received by.

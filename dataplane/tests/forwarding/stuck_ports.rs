@@ -127,15 +127,23 @@ fn a_link_that_stays_down_is_the_only_reason_and_nobody_is_asked_over_it() {
     }
     assert_eq!(rig.all_drops(), [(DropReason::LinkDown, 70)]);
     assert_eq!(rig.stats().next().unwrap().lost.value(), 0, "requests");
+    // Who is behind it when it comes back is asked anew.
     link(&mut rig, LAN, true);
-    // The segment at once, and a question whether the neighbour is still there.
-    let sent = rig.pass(WAN, &segment(ACK));
+    let asked = rig.pass(WAN, &segment(ACK));
+    assert_eq!((asked.len(), asked[0].0), (1, LAN));
+    assert_eq!(rig.waiting(), 1);
+    // Nobody waits any more for one that is gone.
+    link(&mut rig, LAN, false);
+    assert_eq!(rig.waiting(), 0);
+    assert_eq!(rig.wait_ms(10_000), []);
+    assert_eq!(rig.all_drops(), [(DropReason::LinkDown, 71)]);
+    link(&mut rig, LAN, true);
+    assert_eq!(rig.pass(WAN, &segment(ACK)).len(), 1);
+    rig.inject(0, LAN, &answer);
     let expected = to_lan(REALS[0], CLIENT, REALS[0])
         .tcp(4000, 8080)
         .flags(ACK);
-    assert!(sent.contains(&(LAN, expected.build())), "{sent:?}");
-    rig.inject(0, LAN, &answer);
-    rig.run();
+    expect(&rig.run(), &[(LAN, expected.build())]);
     finish(rig);
 }
 

@@ -33,7 +33,7 @@ pub fn parse(data: &[u8]) {
     };
     assert_eq!(packet.addresses.source(), source);
     assert_eq!(packet.addresses.destination(), destination);
-    if packet.protocol == ipv6::AUTHENTICATION {
+    if packet.protocol == ipv6::AUTHENTICATION && source.is_ipv4() {
         // Over IPv4 it is an upper layer (IPVS); the other parser looks behind it, as both do over IPv6.
         return;
     }
