@@ -2,6 +2,7 @@
 //! Nothing here schedules, rewrites packets or knows a configuration.
 
 mod advance;
+mod answered;
 mod entry;
 mod evict;
 mod hash;
