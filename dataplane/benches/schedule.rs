@@ -10,12 +10,11 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::schedule::destinations::Destinations;
 use plimsoll_dataplane::schedule::random::Random;
-use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::schedule::{Flow, Moving, SchedulerKind, Start, choose};
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::id::RealId;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::snapshot::model::ForwardMethod;
 use plimsoll_dataplane::snapshot::spec::{RealSpec, ServiceSpec, Spec};
 use plimsoll_dataplane::snapshot::target::Target;
 use plimsoll_dataplane::stats::RealCounters;
@@ -39,15 +38,12 @@ struct Bench {
 impl Bench {
     fn new(kind: SchedulerKind, reals: u32, workers: usize) -> Self {
         let hasher = RandomState::with_seeds(1, 2, 3, 4);
-        let real = |number: u32| RealSpec {
-            address: std::net::Ipv4Addr::from_bits(0x0a00_0001 + number).into(),
-            port: 80,
-            weight: 1 + number % 3,
-            limits: Limits::default(),
-            forward: ForwardMethod::Direct,
-            tunnel: TunnelKind::Ipip,
-            tunnel_source: None,
-            tunnel_ttl: None,
+        let real = |number: u32| {
+            let address = std::net::Ipv4Addr::from_bits(0x0a00_0001 + number);
+            RealSpec {
+                weight: 1 + number % 3,
+                ..RealSpec::new(address.into(), 80, ForwardMethod::Direct)
+            }
         };
         let service = ServiceSpec::new(
             "bench",

@@ -11,10 +11,9 @@ use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::io::{PacketBuf as _, PortQueues, RxQueue as _};
 use plimsoll_dataplane::parse::{Addresses, Parse, parse};
 use plimsoll_dataplane::pipeline::{Config, inboxes};
-use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::schedule::{SchedulerKind, Start};
 use plimsoll_dataplane::snapshot::build::Builder;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::snapshot::model::ForwardMethod;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
 use plimsoll_dataplane::snapshot::spec::{PortRole, PortSpec, RealSpec, ServiceSpec, Spec};
 use plimsoll_dataplane::snapshot::target::Target;
@@ -34,16 +33,7 @@ const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const OTHER: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
 fn spec(forward: ForwardMethod) -> Spec {
-    let real = RealSpec {
-        address: REAL.into(),
-        port: 53,
-        weight: 1,
-        limits: Limits::default(),
-        forward,
-        tunnel: TunnelKind::Ipip,
-        tunnel_source: None,
-        tunnel_ttl: None,
-    };
+    let real = RealSpec::new(REAL.into(), 53, forward);
     let clients = (1..=254).map(|last| (Ipv4Addr::new(192, 0, 2, last).into(), OTHER));
     Spec {
         ports: vec![PortSpec {

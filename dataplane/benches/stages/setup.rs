@@ -8,10 +8,9 @@ use ahash::RandomState;
 use plimsoll_dataplane::flow::{FlowKey, Protocol, V4};
 use plimsoll_dataplane::io::BURST;
 use plimsoll_dataplane::schedule::SchedulerKind;
-use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::snapshot::model::ForwardMethod;
 use plimsoll_dataplane::snapshot::spec::{
     PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
 };
@@ -108,14 +107,8 @@ pub(crate) fn service(
         ForwardMethod::Direct | ForwardMethod::Tunnel => VIRTUAL_PORT,
     };
     let real = |real: u16| RealSpec {
-        address: ip.real(real),
-        port,
         weight: 1 + u32::from(real % 3),
-        limits: Limits::default(),
-        forward,
-        tunnel: TunnelKind::Ipip,
-        tunnel_source: None,
-        tunnel_ttl: None,
+        ..RealSpec::new(ip.real(real), port, forward)
     };
     ServiceSpec::new(
         format!("service-{number}"),

@@ -205,3 +205,20 @@ pub struct RealSpec {
     /// The outer TTL or hop limit of a tunnel to it, not 0; `None` is the inner one's.
     pub tunnel_ttl: Option<u8>,
 }
+
+impl RealSpec {
+    /// One with the weight 1, without limits, and with a usual tunnel if it has one.
+    #[must_use]
+    pub fn new(address: IpAddr, port: u16, forward: ForwardMethod) -> Self {
+        Self {
+            address,
+            port,
+            weight: 1,
+            limits: Limits::default(),
+            forward,
+            tunnel: TunnelKind::Ipip,
+            tunnel_source: None,
+            tunnel_ttl: None,
+        }
+    }
+}

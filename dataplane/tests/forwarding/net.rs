@@ -11,7 +11,6 @@ use std::net::IpAddr;
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::parse::{Addresses, Parse, parse};
 use plimsoll_dataplane::schedule::SchedulerKind;
-use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
 use plimsoll_dataplane::snapshot::spec::{
     PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
@@ -99,16 +98,7 @@ pub(crate) fn to_lan(real: &str, from: &str, to: &str) -> PacketBuilder {
 }
 
 pub(crate) fn real(address: &str, port: u16, forward: ForwardMethod) -> RealSpec {
-    RealSpec {
-        address: ip(address),
-        port,
-        weight: 1,
-        limits: Limits::default(),
-        forward,
-        tunnel: TunnelKind::Ipip,
-        tunnel_source: None,
-        tunnel_ttl: None,
-    }
+    RealSpec::new(ip(address), port, forward)
 }
 
 pub(crate) fn weighted(address: &str, port: u16, forward: ForwardMethod, weight: u32) -> RealSpec {

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::schedule::SchedulerKind;
-use plimsoll_dataplane::schedule::threshold::Limits;
 use plimsoll_dataplane::snapshot::id::PortId;
 use plimsoll_dataplane::snapshot::model::{ForwardMethod, MssClamp, Persistence, TunnelKind};
 use plimsoll_dataplane::snapshot::spec::{
@@ -66,19 +65,14 @@ fn services(forward: ForwardMethod) -> Vec<ServiceSpec> {
             // Tunnels lead to real servers of either family.
             let across = usize::from(forward == ForwardMethod::Tunnel && port == 81);
             let reals = REALS[(family + across) % 2].iter().zip(kinds);
+            let real_port = if forward == ForwardMethod::Nat {
+                port + SHIFT
+            } else {
+                port
+            };
             let reals = reals.map(|(address, tunnel)| RealSpec {
-                address: ip(address),
-                port: if forward == ForwardMethod::Nat {
-                    port + SHIFT
-                } else {
-                    port
-                },
-                weight: 1,
-                limits: Limits::default(),
-                forward,
                 tunnel,
-                tunnel_source: None,
-                tunnel_ttl: None,
+                ..RealSpec::new(ip(address), real_port, forward)
             });
             let mut service = ServiceSpec::new(
                 format!("{protocol} {vip} {port}"),

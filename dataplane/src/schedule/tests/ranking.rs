@@ -4,7 +4,7 @@ use super::super::ranking::{SEARCHED, STALE_MS};
 use super::*;
 use crate::snapshot::Snapshot;
 use crate::snapshot::build::Builder;
-use crate::snapshot::model::{ForwardMethod, ServiceLimits, TunnelKind};
+use crate::snapshot::model::{ForwardMethod, ServiceLimits};
 use crate::snapshot::spec::{RealSpec, ServiceSpec, Spec};
 
 const KINDS: [(SchedulerKind, Measure); 4] = [
@@ -55,14 +55,8 @@ struct World {
 
 fn real(last: u8) -> RealSpec {
     RealSpec {
-        address: [10, 0, 0, last].into(),
-        port: 80,
         weight: 1 + u32::from(last % 3),
-        limits: Limits::default(),
-        forward: ForwardMethod::Direct,
-        tunnel: TunnelKind::Ipip,
-        tunnel_source: None,
-        tunnel_ttl: None,
+        ..RealSpec::new([10, 0, 0, last].into(), 80, ForwardMethod::Direct)
     }
 }
 

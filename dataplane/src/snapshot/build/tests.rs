@@ -26,14 +26,8 @@ fn ip(last: u8) -> IpAddr {
 
 fn real(last: u8, weight: u32, forward: ForwardMethod) -> RealSpec {
     RealSpec {
-        address: ip(last),
-        port: 80,
         weight,
-        limits: Limits::default(),
-        forward,
-        tunnel: TunnelKind::Ipip,
-        tunnel_source: None,
-        tunnel_ttl: None,
+        ..RealSpec::new(ip(last), 80, forward)
     }
 }
 
