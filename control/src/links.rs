@@ -9,15 +9,15 @@ use plimsoll_dataplane::worker::{Command, Commands};
 pub(crate) struct Links {
     /// Whether each port had a link when that was last known.
     up: Vec<bool>,
-    /// The same as all workers have been told; they begin with all links up.
-    told: Vec<bool>,
+    /// The same as all workers have been told, `None` if some have and some have not; they begin with all links up.
+    told: Vec<Option<bool>>,
 }
 
 impl Links {
     /// With these links, of which nobody has been told yet.
     pub(crate) fn new(up: Vec<bool>) -> Self {
         Self {
-            told: vec![true; up.len()],
+            told: vec![Some(true); up.len()],
             up,
         }
     }
@@ -41,23 +41,21 @@ impl Links {
             if std::mem::replace(was_up, up) != up {
                 changed.push(place);
             }
-            if *told == up {
+            if *told == Some(up) {
                 continue;
             }
             let port = PortId(u16::try_from(place).unwrap_or(u16::MAX));
             let refusals = workers
                 .clone()
                 .filter(|commands| commands.push(Command::Link { port, up }).is_err());
-            // If one's queue is full, all are told once more the next time.
-            if refusals.count() == 0 {
-                *told = up;
-            }
+            // If one's queue is full, all are told once more the next time, whatever the link is then.
+            *told = (refusals.count() == 0).then_some(up);
         }
         changed
     }
 
     /// Whether the workers would be told something if these were the links.
     pub(crate) fn differ(&self, links: impl Iterator<Item = bool>) -> bool {
-        links.zip(&self.told).any(|(up, told)| up != *told)
+        links.zip(&self.told).any(|(up, told)| Some(up) != *told)
     }
 }

@@ -74,7 +74,7 @@ drop_reasons! {
     FragmentTableFull "fragment_table_full" "Too many datagrams are being reassembled.";
     IcmpIgnored "icmp_ignored" "An ICMP message for one of our addresses that is none of our business.";
     IcmpInvalid "icmp_invalid" "A malformed ICMP message or one with a wrong checksum.";
-    IcmpLimited "icmp_limited" "More ICMP errors about one session, or about flows that no worker is known to own, than one worker passes on.";
+    IcmpLimited "icmp_limited" "More ICMP errors about one session, or about one flow that no worker is known to own, than one worker passes on.";
     IcmpNoSession "icmp_no_session" "An ICMP error about a packet of no known session.";
     EchoLimited "echo_limited" "More pings than one worker answers in a second: 1000, of one source 32.";
     PuntLimited "punt_limited" "More packets for the kernel than one worker gives it in a second: 10000 of routing protocols, 2000 of ARP, NDP and the like, 10000 others, of one source 2000.";

@@ -309,7 +309,7 @@ where
             } => {
                 let snapshot = self.reader.current();
                 self.engine
-                    .learn_quietly(snapshot, port, address, claim, true, now);
+                    .hear_neighbour(snapshot, port, address, claim, now);
             }
             Message::Begun { flow, real, until } => self.engine.hear_begun(flow, real, until),
             Message::PathMtu { real, mtu } => self.engine.hear_path_mtu(real, mtu, now),

@@ -269,6 +269,31 @@ fn workers_are_told_of_links_until_they_know() {
 }
 
 #[test]
+fn a_worker_that_was_told_alone_is_told_when_the_link_is_back() {
+    let (mut running, _file) = running();
+    let link = Arc::<AtomicU8>::default();
+    running.parts.devices[1] = Box::new(NoDevice(Arc::clone(&link)));
+    let stats = Arc::clone(&running.parts.workers[0].stats);
+    running.parts.workers.push(WorkerHandle {
+        cpu: 1,
+        stats,
+        commands: commands(),
+    });
+    let full = Arc::clone(&running.workers()[1].commands);
+    while full.push(Command::Announce(Vec::new())).is_ok() {}
+    for up in [DOWN, UP] {
+        link.store(up, Ordering::Relaxed);
+        running.look_at_links();
+    }
+    let told = std::iter::from_fn(|| running.workers()[0].commands.pop());
+    let last = told.filter_map(|command| match command {
+        Command::Link { up, .. } => Some(up),
+        _ => None,
+    });
+    assert_eq!(last.last(), Some(true));
+}
+
+#[test]
 fn a_port_that_comes_back_unsteered_is_no_longer_relied_on() {
     let (mut running, _file) = running();
     running.parts.ports[0].steered = true;

@@ -73,6 +73,37 @@ fn packets_wait_for_the_answer_and_go_out_in_order() {
 }
 
 #[test]
+fn a_port_that_is_forgotten_takes_its_own_neighbours_and_packets_alone() {
+    const OTHER: PortId = PortId(1);
+    let now = Time::from_ms(0);
+    let mut table = table();
+    for (port, last, packet) in [
+        (PORT, 1, 1),
+        (OTHER, 1, 2),
+        (PORT, 2, 3),
+        (OTHER, 2, 4),
+        (PORT, 1, 5),
+    ] {
+        table.wait(port, address(last), packet, now).unwrap();
+    }
+    table.learn(OTHER, address(2), Claim::answer(MAC), false, now);
+    learn(&mut table, address(2), Claim::answer(MAC), false, 0);
+    let mut waited = table.forget(PORT);
+    waited.sort_unstable();
+    assert_eq!((waited, table.waiting()), (vec![1, 5], 1));
+    assert_eq!(table.lookup(PORT, address(2), now), None);
+    assert_eq!(table.lookup(OTHER, address(2), now), Some(MAC));
+    assert_eq!(table.forget(PORT), []);
+    // Their slots are used again.
+    table.wait(PORT, address(3), 6, now).unwrap();
+    assert_eq!(
+        learn(&mut table, address(3), Claim::answer(MAC), false, 0).0,
+        [6]
+    );
+    assert_eq!(table.lookup(OTHER, address(2), now), Some(MAC));
+}
+
+#[test]
 fn three_questions_a_second_apart_then_the_packets_are_given_up() {
     let mut table = table();
     table.wait(PORT, address(9), 1, Time::from_ms(0)).unwrap();

@@ -325,7 +325,7 @@ impl<P: Pool> Engine<P> {
     }
 
     /// The same without telling anybody; returns what there is to tell.
-    pub(crate) fn learn_quietly(
+    fn learn_quietly(
         &mut self,
         snapshot: &Snapshot,
         port: PortId,
@@ -348,6 +348,20 @@ impl<P: Pool> Engine<P> {
             }
         }
         learned.tell
+    }
+
+    /// Another worker has learnt a neighbour. If its link has gone since, so has the neighbour.
+    pub(crate) fn hear_neighbour(
+        &mut self,
+        snapshot: &Snapshot,
+        port: PortId,
+        address: IpAddr,
+        claim: Claim,
+        now: Time,
+    ) {
+        if !self.is_down(port) {
+            self.learn_quietly(snapshot, port, address, claim, true, now);
+        }
     }
 
     /// Another worker asks for a neighbour; a NIC may bring the answer here.

@@ -10,8 +10,8 @@ use crate::time::Time;
 /// Messages of one kind per second at most, and at once (Linux `icmp_msgs_per_sec`, 1000).
 const PER_SECOND: u64 = 1000;
 
-/// Packets per second that one worker searches for on others, and at once: each costs a few of them less
-/// than a microsecond, so that all workers' searches take less than a tenth of one.
+/// Packets per second, other than ICMP errors, that one worker searches for on others, and at once: each costs a few of
+/// them less than a microsecond. Errors are limited by [`FlowLimit`] alone.
 pub(super) const SEARCHES_PER_SECOND: u64 = 16_000;
 
 /// A token bucket over all messages of a kind (RFC 1812 section 4.3.2.8).

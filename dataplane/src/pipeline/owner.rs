@@ -39,12 +39,14 @@ impl Visits {
 
     /// Where a packet goes on to, if it is on `here` and was passed on `hops` times.
     fn next(&self, here: usize, hops: u8) -> Option<usize> {
-        if usize::from(hops) > self.0.len() {
-            return None;
-        }
         let mut left = self.0.iter().copied();
         if hops > 0 {
-            left.by_ref().find(|worker| *worker == here);
+            let place = left.by_ref().position(|worker| worker == here)?;
+            // It comes to each with as many hops as the place says, one less if it began on the first. With others it has
+            // been everywhere and was sent here to begin its session.
+            if ![place, place + 1].contains(&hops.into()) {
+                return None;
+            }
         }
         left.find(|worker| *worker != here)
     }
@@ -337,7 +339,7 @@ impl<P: Pool> Engine<P> {
         }
         (home != self.start.worker).then_some(Action::HandOver {
             to: home,
-            lane: Lane::Owner,
+            lane: Lane::Search,
         })
     }
 

@@ -6,10 +6,11 @@ use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::snapshot::model::ForwardMethod;
 use plimsoll_dataplane::snapshot::policy::{OnDown, Policy, Reuse, Secure, Shed};
 use plimsoll_dataplane::snapshot::spec::Spec;
-use plimsoll_dataplane::testing::{PacketBuilder, Rig, Sent};
+use plimsoll_dataplane::testing::{PacketBuilder, Rig, Sent, on_steered_ports};
 use plimsoll_dataplane::verdict::DropReason;
 
 use crate::net::*;
+use crate::persistence::persistent;
 
 /// One service of each protocol with the real servers of these numbers, the first of them first.
 fn with(policy: Policy, reals: &[(usize, u32)]) -> Spec {
@@ -422,6 +423,35 @@ fn a_session_that_an_error_begins_is_where_its_client_will_look_for_it() {
     }
     assert_eq!(rig.sessions().len(), 30);
     finish(rig);
+}
+
+#[test]
+fn an_error_that_was_on_all_workers_begins_a_session_where_its_client_will_look_for_it() {
+    for workers in [2, 3] {
+        let persisting = |mask| {
+            let mut spec = scheduling_icmp();
+            spec.services = spec
+                .services
+                .into_iter()
+                .map(|service| persistent(mask, service))
+                .collect();
+            spec
+        };
+        let mut rig = Rig::steered(workers, &persisting(32));
+        // What is owned by another rule now may be where the one before had it.
+        rig.reload(&on_steered_ports(&persisting(16)));
+        for (worker, client) in (0..workers).cycle().zip(1..=60_u8) {
+            let client = format!("198.{client}.100.7");
+            let reply = packet(VIP, &client)
+                .tcp(80, 4000)
+                .flags(ACK)
+                .build_datagram();
+            let error = from_wan("203.0.113.1", VIP).icmp_error(3, 4, 1400, &reply);
+            let sent = rig.pass_on(worker, WAN, &error.build()).len();
+            assert_eq!((sent, rig.all_drops()), (1, vec![]), "{client} {worker}");
+        }
+        finish(rig);
+    }
 }
 
 #[test]

@@ -140,6 +140,24 @@ fn a_flow_that_moves_to_a_port_that_spreads_flows_in_its_own_way_finds_its_sessi
 }
 
 #[test]
+fn invented_errors_keep_no_segment_from_its_session() {
+    let mut rig = Rig::new(4, &direct());
+    let segment = |flags| from_wan(CLIENT, VIP).tcp(4000, 80).flags(flags).build();
+    let first = rig.pass_on(0, WAN, &segment(SYN));
+    for number in 0..20_000_u32 {
+        let client = std::net::Ipv4Addr::from(0x0b00_0000 + number).to_string();
+        let seen = packet(VIP, &client).udp(53, 4000).build_datagram();
+        let error = from_wan("203.0.113.9", VIP).icmp_error(3, 1, 0, &seen);
+        rig.inject(1, WAN, &error.build());
+        if number % 32 == 31 {
+            rig.inject(1, WAN, &segment(ACK));
+            assert_eq!(receiver(&rig.run()), receiver(&first));
+        }
+    }
+    finish(rig);
+}
+
+#[test]
 fn a_udp_flow_in_fragments_is_looked_for_once() {
     const WORKERS: usize = 8;
     for is_spent in [false, true] {

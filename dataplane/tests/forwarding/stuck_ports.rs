@@ -103,6 +103,52 @@ fn what_would_leave_by_a_port_without_a_link_is_dropped_at_once_and_counted() {
 }
 
 #[test]
+fn a_neighbour_that_another_worker_heard_of_goes_with_its_link_too() {
+    let mut spec = nat();
+    spec.neighbours.retain(|(it, _)| *it != ip(REALS[0]));
+    spec.services.truncate(1);
+    spec.services[0].reals.truncate(1);
+    let mut rig = Rig::new(2, &spec);
+    let segment = |port| from_wan(CLIENT, VIP).tcp(port, 80).flags(SYN).build();
+    // One that the other worker owns, and one of this one's.
+    let ports = |rig: &mut Rig, worker: usize| {
+        let before: Vec<u32> = rig.stats().map(|stats| stats.waiting.value()).collect();
+        let owned = (4000..).find(|port| {
+            rig.inject(0, WAN, &segment(*port));
+            rig.run();
+            rig.stats().nth(worker).unwrap().waiting.value() > before[worker]
+        });
+        owned.unwrap()
+    };
+    ports(&mut rig, 1);
+    // Worker 0 knows of the link, and then hears what worker 1 has learnt before it knew.
+    link(&mut rig, LAN, false);
+    let answer = arp_reply(mac_of(REALS[0]), REALS[0], LAN_MAC, LAN_ADDRESS);
+    rig.inject(1, LAN, &answer);
+    rig.run();
+    rig.command(
+        1,
+        Command::Link {
+            port: PortId(LAN),
+            up: false,
+        },
+    );
+    rig.run();
+    for worker in [0, 1] {
+        rig.command(
+            worker,
+            Command::Link {
+                port: PortId(LAN),
+                up: true,
+            },
+        );
+    }
+    rig.run();
+    ports(&mut rig, 0);
+    finish(rig);
+}
+
+#[test]
 fn a_link_that_stays_down_is_the_only_reason_and_nobody_is_asked_over_it() {
     let mut spec = nat();
     let real = spec
