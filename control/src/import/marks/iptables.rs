@@ -150,10 +150,10 @@ pub(super) fn statement(reader: &mut Reader, tokens: &[Token<'_>]) -> Read<()> {
     let table = table.or_else(|| reader.table.clone());
     let marks = tokens.iter().any(|token| token.text.ends_with("MARK"));
     let table = table.unwrap_or_else(|| {
-        // Of a command it is the filter, which has neither marks nor these chains; what has no command around it is
+        // Of a command it is the filter, which marks as well but has not these chains; what has no command around it is
         // probably about marks.
         let is_filters = |word: Token<'_>| !matches!(word.text, "PREROUTING" | "POSTROUTING");
-        let filters = is_command && !marks && words.clone().all(is_filters);
+        let filters = is_command && words.clone().all(is_filters);
         if filters { "filter" } else { "mangle" }.to_owned()
     });
     let mut line = Line {

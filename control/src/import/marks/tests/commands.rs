@@ -121,14 +121,44 @@ fn options_of_iptables_that_say_nothing_about_packets_are_passed_over() {
 }
 
 #[test]
-fn a_command_without_a_table_is_for_the_filter_unless_it_marks() {
+fn a_command_without_a_table_is_for_the_filter_also_if_it_marks() {
     becomes(
         "iptables -A INPUT -p tcp --dport 80 -j ACCEPT\n\
          iptables -t mangle -A INPUT -p tcp --dport 80 -j MARK --set-mark 5",
         &["{ protocol: tcp, ports: [80] }"],
         &[],
     );
-    // Lines of iptables-save without the one that says the table, and a mark, which the filter has not.
+    becomes(
+        "iptables -N MARKS\niptables -A INPUT -p tcp --dport 80 -j MARKS\n\
+         iptables -A MARKS -j MARK --set-mark 5",
+        &["{ protocol: tcp, ports: [80] }"],
+        &[],
+    );
+    for (program, network, rules) in [
+        (
+            "iptables",
+            "0.0.0.0/1",
+            ["{ protocol: tcp, from: \"128.0.0.0/1\" }"],
+        ),
+        (
+            "ip6tables",
+            "::/1",
+            ["{ protocol: tcp, from: \"8000::/1\" }"],
+        ),
+    ] {
+        let text = format!(
+            "{program} -A INPUT -s {network} -j ACCEPT\n{program} -A INPUT -p tcp -j MARK --set-mark 5"
+        );
+        let v6 = program == "ip6tables";
+        let none: &[&str] = &[];
+        let (four, six) = if v6 {
+            (none, &rules[..])
+        } else {
+            (&rules[..], none)
+        };
+        becomes(&text, four, six);
+    }
+    // Lines of iptables-save without the one that says the table, and chains that the filter has not.
     for table in ["", "iptables "] {
         let (rules, told) = read(&format!(
             "{table}-A PREROUTING -s 0.0.0.0/1 -j RETURN\n{table}-A PREROUTING -p tcp -j MARK --set-mark 5"
