@@ -51,8 +51,10 @@ const GOES_ON: &[&str] = &[
     "RATEEST", "SECMARK", "SET", "TCPMSS", "TEE", "TOS", "TRACE", "TTL",
 ];
 
-fn program(token: Token<'_>) -> Option<bool> {
-    let name = token.text.rsplit('/').next()?;
+/// The family of iptables' program of this name.
+pub(super) fn program(token: Token<'_>) -> Option<bool> {
+    let is_command = |name: &&str| !name.contains(char::is_whitespace);
+    let name = token.text.rsplit('/').next().filter(is_command)?;
     if name.starts_with("ip6tables") {
         Some(true)
     } else {
@@ -62,9 +64,7 @@ fn program(token: Token<'_>) -> Option<bool> {
 
 /// Whether a line is iptables'.
 pub(super) fn is_line(tokens: &[Token<'_>], in_table: bool) -> bool {
-    let mut tokens = tokens.iter();
-    let first = tokens.find(|token| token.text != "sudo");
-    first.is_some_and(|first| {
+    tokens.first().is_some_and(|first| {
         let text = first.text;
         program(*first).is_some()
             || text.starts_with('-')
@@ -128,10 +128,7 @@ fn split<'t>(tokens: &[Token<'t>]) -> Vec<Token<'t>> {
 pub(super) fn statement(reader: &mut Reader, tokens: &[Token<'_>]) -> Read<()> {
     let tokens = &split(tokens)[..];
     let mut words = tokens.iter().copied().peekable();
-    while words
-        .next_if(|word| word.text == "sudo" || word.text.starts_with('['))
-        .is_some()
-    {}
+    while words.next_if(|word| word.text.starts_with('[')).is_some() {}
     let mut v6 = reader.v6;
     let command = words.peek().copied().and_then(program);
     let is_command = command.is_some();

@@ -5,7 +5,7 @@ mod line;
 
 use super::Read;
 use super::firewall::{Firewall, Hook, Rule, Step, Test, Verdict};
-use super::text::{Block, Reader, Token, insert};
+use super::text::{Block, Reader, Token, insert, sets_mark};
 use crate::config::diagnostics::{Problem, quoted};
 use line::Line;
 
@@ -23,15 +23,23 @@ fn v6(family: &str) -> Option<bool> {
 
 const FAMILIES: &[&str] = &["ip", "ip6", "inet", "arp", "bridge", "netdev"];
 
+/// Whether it is the program's name.
+pub(super) fn is_program(token: Token<'_>) -> bool {
+    token.text.rsplit('/').next() == Some("nft")
+}
+
+/// What is behind the program's name, if that is said.
+fn behind_program<'a, 't>(tokens: &'a [Token<'t>]) -> &'a [Token<'t>] {
+    match tokens {
+        [first, rest @ ..] if is_program(*first) => rest,
+        tokens => tokens,
+    }
+}
+
 /// What the brace behind these words opens, if it is no set of a rule.
 pub(super) fn block(statement: &[Token<'_>], blocks: &[Block]) -> Option<Block> {
-    let mut words: Vec<&str> = statement.iter().map(|token| token.text).collect();
-    if words
-        .first()
-        .is_some_and(|first| first.rsplit('/').next() == Some("nft"))
-    {
-        words.remove(0);
-    }
+    let statement = behind_program(statement).iter();
+    let mut words: Vec<&str> = statement.map(|token| token.text).collect();
     if matches!(words.first(), Some(&("add" | "create"))) {
         words.remove(0);
     }
@@ -65,11 +73,9 @@ pub(super) fn block(statement: &[Token<'_>], blocks: &[Block]) -> Option<Block> 
 /// Whether what is read so far is a rule, in which the braces of a set may be open.
 pub(super) fn is_rule_of(statement: &[Token<'_>], blocks: &[Block]) -> bool {
     let is_command = || {
-        let words = statement.iter().map(|token| token.text);
-        let mut words = words.skip_while(|word| matches!(*word, "sudo" | "add" | "insert"));
-        words
-            .next()
-            .is_some_and(|word| word == "rule" || word.rsplit('/').next() == Some("nft"))
+        let mut words = statement.iter().map(|token| token.text);
+        statement.first().is_some_and(|first| is_program(*first))
+            || words.find(|word| !matches!(*word, "add" | "insert")) == Some("rule")
     };
     match blocks.last() {
         Some(Block::Chain(..)) => true,
@@ -173,18 +179,16 @@ fn priority_of(words: &[&str]) -> Option<i32> {
 
 /// A command, or a rule alone.
 fn command(reader: &mut Reader, tokens: &[Token<'_>]) -> Read<()> {
-    let mut rest = tokens;
+    let mut rest = behind_program(tokens);
     let skip = |rest: &mut &[Token<'_>], words: &[&str]| {
-        let is = rest.first().is_some_and(|first| {
-            let name = first.text.rsplit('/').next().unwrap_or(first.text);
-            words.contains(&name)
-        });
+        let is = rest
+            .first()
+            .is_some_and(|first| words.contains(&first.text));
         if is {
             *rest = rest.get(1..).unwrap_or_default();
         }
         is
     };
-    while skip(&mut rest, &["sudo", "nft"]) {}
     let inserts = rest.first().is_some_and(|first| first.text == "insert");
     let verb = rest.first().copied();
     let has_verb = skip(
@@ -239,8 +243,13 @@ fn command(reader: &mut Reader, tokens: &[Token<'_>]) -> Read<()> {
         // A line of a chain, without anything around it.
         _ => {
             let has = |word: &str| tokens.iter().any(|token| token.text == word);
-            if has("mark") && has("set") || is_rule(tokens) {
+            let alone = !tokens.iter().any(|token| is_program(*token));
+            if alone && has("mark") && has("set") || is_rule(tokens) {
                 rule(reader, ("inet", "", ""), tokens, None)
+            } else if let Some(first) = tokens.first().filter(|_| sets_mark(tokens)) {
+                let problem = first.problem("a mark in a line that cannot be read");
+                let help = "a shell's conditions, loops and variables are not known: give what `iptables-save` or `nft list ruleset` prints when all is in place";
+                Err(Box::new(problem.help(help)))
             } else {
                 Ok(())
             }

@@ -98,7 +98,13 @@ impl Reader {
                     self.statement(&statement);
                     statement.clear();
                 }
-                _ => statement.push(token),
+                _ => {
+                    // What a shell has before the command is no part of it.
+                    if is_program(token) && runs(&statement) {
+                        statement.clear();
+                    }
+                    statement.push(token);
+                }
             }
         }
         self.statement(&statement);
@@ -169,6 +175,47 @@ impl Reader {
     }
 }
 
+fn is_program(token: Token<'_>) -> bool {
+    nft::is_program(token) || iptables::program(token).is_some()
+}
+
+/// Whether the first of these words runs a command that is behind it, or sets a variable for one.
+fn runs(words: &[Token<'_>]) -> bool {
+    words.first().is_some_and(|first| {
+        let name = first.text.rsplit('/').next().unwrap_or(first.text);
+        let is_name = |name: &str| {
+            let is = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+            !name.is_empty() && name.chars().all(is)
+        };
+        matches!(name, "command" | "doas" | "env" | "exec" | "sudo")
+            || first
+                .text
+                .split_once('=')
+                .is_some_and(|(name, _)| is_name(name))
+    })
+}
+
+/// Whether a command that is not read, perhaps with another in quotes, sets marks.
+pub(super) fn sets_mark(tokens: &[Token<'_>]) -> bool {
+    let mut before = "";
+    let mut words = tokens
+        .iter()
+        .flat_map(|token| token.text.split_whitespace());
+    words.any(|word| {
+        let option = word.split_once('=').map_or(word, |(option, _)| option);
+        let target = word
+            .strip_prefix("--jump=")
+            .or_else(|| word.strip_prefix("-j"))
+            .unwrap_or(word);
+        let jumps = target != word || matches!(before, "-j" | "--jump");
+        let sets = (jumps && matches!(target, "MARK" | "CONNMARK"))
+            || matches!(option, "--set-mark" | "--set-xmark")
+            || (before, word) == ("mark", "set");
+        before = word;
+        sets
+    })
+}
+
 /// A chain's rule for the end or, with a number from 1 on, for that place.
 pub(super) fn insert(chain: &mut Chain, rule: super::firewall::Rule, at: Option<usize>) {
     match at {
@@ -223,14 +270,21 @@ impl<'t> Lines<'t> {
     }
 
     /// Splits the next line, with those in which it goes on after a `\`, into words; braces, commas, semicolons and `!`
-    /// stand alone, a text in double quotes is one word. A shell's quotes around a command are passed over.
+    /// stand alone, a text in quotes is one word. A shell's quotes around a command are passed over.
     fn tokens(&mut self) -> Vec<Token<'t>> {
         let mut found: Vec<Token<'_>> = Vec::new();
         // Whether a shell's quote is open.
         let mut shell = false;
         while let Some(letter) = self.rest.chars().next() {
-            let is_nft = |token: &Token<'_>| token.text == "nft" || token.text.ends_with("/nft");
             let length = letter.len_utf8();
+            if letter == '\''
+                && let Some(value) = value(&found, self.rest)
+            {
+                self.take(length);
+                found.push(self.take(value.len()));
+                self.take(length);
+                continue;
+            }
             match letter {
                 '\n' => {
                     self.take(length);
@@ -239,7 +293,7 @@ impl<'t> Lines<'t> {
                 '#' => {
                     self.take(self.rest.find('\n').unwrap_or(self.rest.len()));
                 }
-                '"' if shell || found.last().is_some_and(is_nft) => {
+                '"' if shell || found.last().is_some_and(|last| nft::is_program(*last)) => {
                     self.take(length);
                     shell = !shell;
                 }
@@ -270,6 +324,18 @@ impl<'t> Lines<'t> {
         }
         found
     }
+}
+
+/// What a shell's quotes have at the beginning of this text, if it is a value of iptables that would be several words
+/// without them.
+fn value<'t>(words: &[Token<'_>], text: &'t str) -> Option<&'t str> {
+    let mut command = words.iter().rev().take_while(|word| word.text != ";");
+    if !words.last()?.text.starts_with('-') || command.any(|word| nft::is_program(*word)) {
+        return None;
+    }
+    let (value, _) = text.strip_prefix('\'')?.split_once('\'')?;
+    let ends = |letter: char| letter.is_whitespace() || "#;{}".contains(letter);
+    (value.contains(ends) && !value.contains('\n')).then_some(value)
 }
 
 /// Signs that are words.

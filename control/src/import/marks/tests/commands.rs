@@ -169,6 +169,102 @@ fn a_command_without_a_table_is_for_the_filter_also_if_it_marks() {
 }
 
 #[test]
+fn words_before_a_command_are_no_part_of_it() {
+    let words = [
+        "",
+        "sudo ",
+        "sudo -n -u root ",
+        "doas ",
+        "exec ",
+        "env LC_ALL=C ",
+        "LC_ALL=C sudo ",
+        "/usr/bin/sudo ",
+    ];
+    for words in words {
+        let nft = |priority, hook| {
+            format!(
+                "{words}nft add table ip m\n\
+                 {words}nft add chain ip m out '{{ type route hook {hook} priority {priority} ; }}'\n\
+                 {words}nft add rule ip m out tcp dport {{ 80,\n 443 }} meta mark set 5\n"
+            )
+        };
+        becomes(
+            &nft("-150", "input"),
+            &["{ protocol: tcp, ports: [80, 443] }"],
+            &[],
+        );
+        let (rules, told) = read(&nft("-150", "output"));
+        assert_eq!(rules, [Vec::<String>::new(), Vec::new()], "{words}");
+        assert_eq!(told.len(), 1, "{words}: {told:?}");
+        for (program, v6) in [("iptables", false), ("/sbin/ip6tables", true)] {
+            let (rules, told) = read(&format!(
+                "{words}{program} -A INPUT -p tcp -j MARK --set-mark 5"
+            ));
+            assert_eq!(
+                rules.map(|rules| rules.len()),
+                [usize::from(!v6), usize::from(v6)],
+                "{words}"
+            );
+            assert_eq!(told, Vec::<String>::new(), "{words}");
+        }
+    }
+}
+
+#[test]
+fn a_mark_behind_words_that_are_not_known_is_told() {
+    for line in [
+        "$IPT -t mangle -A PREROUTING -p tcp -j MARK --set-mark 5",
+        "\"$IPT\" -t mangle -A PREROUTING -p tcp -j CONNMARK --restore-mark",
+        "$IPT -t mangle -A PREROUTING -p tcp -j MARK $MARK",
+        "[ -x /sbin/iptables ] && iptables -t mangle -A PREROUTING -p tcp -j MARK --set-xmark 5",
+        "if true; then iptables -t mangle -A PREROUTING -p tcp -j MARK --set-mark=5; fi",
+        "if true; then nft add rule ip m pre meta mark set 5; fi",
+        "for port in 80 443; do sudo iptables -A INPUT -p tcp -jMARK --or-mark 5; done",
+        "web() { ip6tables -A INPUT -p tcp --jump MARK --set-mark 5; }",
+        "ssh director 'iptables -A INPUT -p tcp -j MARK --set-mark 5'",
+        "sudo sh -c 'iptables -A INPUT -p tcp -j MARK --set-mark 5'",
+        "sh -c \"iptables -A INPUT -p tcp -j MARK --set-mark 5\"",
+        "sh -c \"nft add rule ip m pre meta mark set 5\"",
+    ] {
+        let (rules, told) = read(line);
+        assert_eq!(rules, [Vec::<String>::new(), Vec::new()], "{line}");
+        assert_eq!(told, ["a mark in a line that cannot be read"], "{line}");
+    }
+    for line in [
+        "echo \"sets a MARK\"",
+        "modprobe xt_MARK",
+        "MARK=5",
+        "# iptables -A INPUT -j MARK --set-mark 5",
+        "iptables -t mangle -nL | grep MARK",
+        "nft -f - <<EOF",
+        "ip rule add fwmark 5 table 5",
+    ] {
+        assert_eq!(read(line).1, Vec::<String>::new(), "{line}");
+    }
+}
+
+#[test]
+fn a_quoted_value_is_one_word() {
+    let rules = ["{ protocol: tcp, ports: [80, 443] }"];
+    for quote in ['\'', '"'] {
+        for text in ["web #5", "a; b", "a # b; { c", "a -j DROP", "it, and that!"] {
+            for option in ["--comment ", "--comment="] {
+                for program in ["iptables ", "sudo iptables "] {
+                    becomes(
+                        &format!(
+                            "{program}-t mangle -A PREROUTING -m comment {option}{quote}{text}{quote} -p 'tcp' \
+                             -m multiport --dports '80,443' -j 'MARK' --set-mark '5'"
+                        ),
+                        &rules,
+                        &[],
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn priorities_are_read_as_manuals_write_them_or_told() {
     let text = |priority: &str| {
         format!(
