@@ -80,12 +80,13 @@ test: deps lint unit e2e ## Everything that every commit must pass: lint, unit a
 test-long: asan fuzz ## What takes longer or needs nightly: AddressSanitizer, every fuzzer for SECONDS
 
 .PHONY: lint
-lint: deps cargo-deny ## rustfmt, clippy and rustdoc, warnings denied; licences and sources of all crates
+lint: deps cargo-deny ## rustfmt, clippy and rustdoc, warnings denied; import circles; licences and sources of all crates
 	@for tool in fmt clippy; do \
 		$(CARGO) $$tool --version >/dev/null 2>&1 || rustup component add $${tool/fmt/rustfmt}; \
 	done
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
+	$(CARGO) run --quiet -p plimsoll-lint
 	@! command -v systemd-analyze >/dev/null || \
 		systemd-analyze security --offline=true --no-pager --threshold=30 conf/plimsolld.service | tail -n 1
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features
