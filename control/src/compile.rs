@@ -2,19 +2,16 @@
 //! Nothing is validated again here, and no slot is given out.
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::schedule::mh::Maglev;
-use plimsoll_dataplane::schedule::threshold::Limits;
-use plimsoll_dataplane::schedule::{HashFlags, SchedulerKind};
-use plimsoll_dataplane::session::Timeouts;
+use plimsoll_dataplane::id::PortId;
 use plimsoll_dataplane::snapshot::delta::Delta;
-use plimsoll_dataplane::snapshot::id::PortId;
-use plimsoll_dataplane::snapshot::model::{
-    ForwardMethod, MssClamp, Persistence, ServiceLimits, TunnelKind,
-};
-use plimsoll_dataplane::snapshot::spec::{
-    Network, PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
-};
-use plimsoll_dataplane::snapshot::target::{Mark, Rule, Target, Vip};
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::{ForwardMethod, MssClamp, TunnelKind};
+use plimsoll_dataplane::spec::limits::{Limits, ServiceLimits};
+use plimsoll_dataplane::spec::network::{Network, PortRole, PortSpec, RouteSpec};
+use plimsoll_dataplane::spec::scheduler::{HashFlags, Maglev, SchedulerKind};
+use plimsoll_dataplane::spec::service::{Persistence, RealSpec, ServiceSpec};
+use plimsoll_dataplane::spec::target::{Mark, Rule, Target, Vip};
+use plimsoll_dataplane::spec::timeouts::Timeouts;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::Mac;
 

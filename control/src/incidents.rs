@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use plimsoll_dataplane::id::PortId;
 use plimsoll_dataplane::incident::Incident;
-use plimsoll_dataplane::snapshot::id::PortId;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::Mac;
 

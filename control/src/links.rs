@@ -1,7 +1,7 @@
 //! Which ports have a link, and what the workers have been told of that: the same for the daemon and the simulator.
 //! Who asks the ports, and how often, is not decided here.
 
-use plimsoll_dataplane::snapshot::id::PortId;
+use plimsoll_dataplane::id::PortId;
 use plimsoll_dataplane::worker::{Command, Commands};
 
 /// Links in the order of the ports.

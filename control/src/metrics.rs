@@ -11,7 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use plimsoll_dataplane::session::Cause;
 use plimsoll_dataplane::snapshot::Snapshot;
-use plimsoll_dataplane::snapshot::spec::{PortRole, PortSpec};
+use plimsoll_dataplane::spec::network::{PortRole, PortSpec};
 use plimsoll_dataplane::stats::{Counter, PortCounters, WorkerStats};
 use prometheus::{Registry, TextEncoder};
 

@@ -3,9 +3,9 @@
 
 use std::fmt;
 
+use plimsoll_dataplane::id::ServiceId;
 use plimsoll_dataplane::session::Cause;
 use plimsoll_dataplane::snapshot::Snapshot;
-use plimsoll_dataplane::snapshot::id::ServiceId;
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::verdict::DropReason;

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use plimsoll_dataplane::id::ServiceId;
 use plimsoll_dataplane::snapshot::Snapshot;
-use plimsoll_dataplane::snapshot::id::ServiceId;
 use plimsoll_dataplane::snapshot::model::{RealServer, Totals, VirtualService};
 use plimsoll_dataplane::time::Time;
 use serde::{Deserialize, Serialize};
@@ -196,20 +196,20 @@ impl Rates {
         };
         let totals = snapshot.service_totals(service);
         let known = self.estimates.get(&id);
-        if known.is_some_and(|known| known.born != service.born) {
+        if known.is_some_and(|known| known.born != service.scheduling.born) {
             self.estimates.remove(&id);
         }
         // What never counted anything has no entry: among a million services most are quiet.
         if counts(&totals) == [0; 5] && !self.estimates.contains_key(&id) {
-            return 1 + service.candidates.len();
+            return 1 + service.scheduling.candidates.len();
         }
         let estimates = self.estimates.entry(id).or_insert_with(|| Estimates {
-            born: service.born,
+            born: service.scheduling.born,
             service: Estimate::default(),
             reals: HashMap::new(),
         });
         estimates.service.advance(&totals, periods);
-        for candidate in service.candidates.iter() {
+        for candidate in service.scheduling.candidates.iter() {
             let Some(real) = snapshot.real(candidate.real) else {
                 continue;
             };
@@ -229,7 +229,7 @@ impl Rates {
         if estimates.service.is_moving() || estimates.reals.values().any(Estimate::is_moving) {
             self.moving.push(id);
         }
-        1 + service.candidates.len()
+        1 + service.scheduling.candidates.len()
     }
 
     /// A service's rate.
@@ -252,7 +252,7 @@ impl Rates {
     ) -> Rate {
         let estimates = self.estimates.get(&service.id);
         estimates
-            .filter(|estimates| estimates.born == service.born)
+            .filter(|estimates| estimates.born == service.scheduling.born)
             .and_then(which)
             .map_or_else(Rate::default, Estimate::rate)
     }

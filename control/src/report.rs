@@ -8,11 +8,12 @@ use std::ops::Range;
 use std::time::Duration;
 
 use plimsoll_dataplane::flow;
+use plimsoll_dataplane::id::RealId;
 use plimsoll_dataplane::session::Flags;
 use plimsoll_dataplane::snapshot::Snapshot;
-use plimsoll_dataplane::snapshot::id::RealId;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, RealServer, Totals, VirtualService};
-use plimsoll_dataplane::snapshot::target;
+use plimsoll_dataplane::snapshot::model::{RealServer, Totals, VirtualService};
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::target;
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::verdict::DropReason;
@@ -444,7 +445,7 @@ pub(crate) fn service(
 
 /// How many places a service has for [`reals`].
 pub(crate) fn places(service: &VirtualService) -> usize {
-    service.candidates.len() + service.former.len()
+    service.scheduling.candidates.len() + service.former.len()
 }
 
 /// The real servers of some places of a service: those that are configured, then those that were removed, of which only
@@ -472,9 +473,9 @@ pub(crate) fn reals(
             rate: rates.map(|rates| rates.of_real(service, real)),
         }
     };
-    let count = service.candidates.len();
+    let count = service.scheduling.candidates.len();
     let (first, last) = (places.start, places.end);
-    let configured = service.candidates.iter().take(last).skip(first);
+    let configured = service.scheduling.candidates.iter().take(last).skip(first);
     let former = service.former.iter().take(last.saturating_sub(count));
     let former = former.skip(first.saturating_sub(count));
     let configured = configured.filter_map(|candidate| {
@@ -492,7 +493,7 @@ pub(crate) fn service_alone(
     rates: Option<&Rates>,
     service: &VirtualService,
 ) -> Service {
-    let scheduler = service.scheduler.kind();
+    let scheduler = service.scheduling.scheduler.kind();
     Service {
         name: service.name.to_string(),
         target: Target::of(&service.target),

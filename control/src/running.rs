@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use ipnet::IpNet;
+use plimsoll_dataplane::id::PortId;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::delta::Delta;
-use plimsoll_dataplane::snapshot::id::PortId;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
-use plimsoll_dataplane::snapshot::spec::{PortRole, PortSpec};
-use plimsoll_dataplane::snapshot::target::{Target, is_one_address};
+use plimsoll_dataplane::spec::network::{PortRole, PortSpec};
+use plimsoll_dataplane::spec::target::{Target, is_one_address};
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::worker::{Command, Commands, Listing};

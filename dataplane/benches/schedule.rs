@@ -8,15 +8,17 @@ use std::sync::Arc;
 use ahash::RandomState;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::id::RealId;
 use plimsoll_dataplane::schedule::destinations::Destinations;
 use plimsoll_dataplane::schedule::random::Random;
-use plimsoll_dataplane::schedule::{Flow, Moving, SchedulerKind, Start, choose};
+use plimsoll_dataplane::schedule::{Flow, Moving, Start, choose};
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
-use plimsoll_dataplane::snapshot::id::RealId;
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
-use plimsoll_dataplane::snapshot::spec::{RealSpec, ServiceSpec, Spec};
-use plimsoll_dataplane::snapshot::target::Target;
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::scheduler::SchedulerKind;
+use plimsoll_dataplane::spec::service::{RealSpec, ServiceSpec};
+use plimsoll_dataplane::spec::target::Target;
 use plimsoll_dataplane::stats::RealCounters;
 use plimsoll_dataplane::time::Time;
 
@@ -88,7 +90,14 @@ impl Bench {
             virtual_address: VIP.into(),
         };
         let now = Time::from_ms(self.begun / PER_MS);
-        choose(service, moving, start, black_box(flow), snapshot, now)
+        choose(
+            &service.scheduling,
+            moving,
+            start,
+            black_box(flow),
+            snapshot,
+            now,
+        )
     }
 
     fn counters(&self, real: RealId) -> Option<&RealCounters> {

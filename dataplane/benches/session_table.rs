@@ -21,10 +21,10 @@ use arrayvec::ArrayVec;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hashbrown::{HashMap, HashTable};
 use plimsoll_dataplane::flow::{FlowKey, Protocol, V4};
+use plimsoll_dataplane::id::RealId;
 use plimsoll_dataplane::io::BURST;
 use plimsoll_dataplane::prefetch::prefetch;
 use plimsoll_dataplane::session::{Flags, Hint, KeyHash, NewSession, SessionTable, State};
-use plimsoll_dataplane::snapshot::id::RealId;
 use plimsoll_dataplane::testing::Rng;
 use plimsoll_dataplane::time::Time;
 

@@ -129,6 +129,25 @@ impl From<Ipv6Addr> for V6 {
     }
 }
 
+/// The addresses of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Addresses {
+    /// IPv4.
+    V4 {
+        /// The sender.
+        source: V4,
+        /// The receiver.
+        destination: V4,
+    },
+    /// IPv6.
+    V6 {
+        /// The sender.
+        source: V6,
+        /// The receiver.
+        destination: V6,
+    },
+}
+
 /// What a session is found by: the packet of a client to a virtual address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FlowKey<A> {

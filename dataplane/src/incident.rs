@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crossbeam::queue::ArrayQueue;
 
-use crate::snapshot::id::PortId;
+use crate::id::PortId;
 use crate::wire::Mac;
 
 /// Incidents that wait for the control thread at most; it looks every second.

@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 pub mod flow;
+pub mod id;
 pub mod incident;
 pub mod io;
 pub mod listed;
@@ -17,6 +18,7 @@ pub mod rewrite;
 pub mod schedule;
 pub mod session;
 pub mod snapshot;
+pub mod spec;
 pub mod stats;
 pub mod steering;
 mod sync;

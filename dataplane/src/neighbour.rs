@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use ahash::RandomState;
 use hashbrown::HashMap;
 
-use crate::snapshot::id::PortId;
+use crate::id::PortId;
 use crate::time::Time;
 use crate::verdict::DropReason;
-use crate::wire::ethernet::Mac;
+use crate::wire::Mac;
 
 /// Neighbours that one worker knows at most; an attacker on the link cannot make it more.
 const CAPACITY: usize = 4096;

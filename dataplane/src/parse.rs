@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::flow::{Protocol, V4, V6};
+use crate::flow::{Addresses, Protocol};
 use crate::verdict::DropReason;
 use crate::wire::checksum::Sum;
 use crate::wire::{ethernet, icmpv4, ipv4, ipv6, sctp, tcp, udp, vlan};
@@ -68,25 +68,6 @@ pub struct Packet {
     pub dont_fragment: bool,
     /// Which piece of a larger datagram it is, if it is one.
     pub fragment: Option<Fragment>,
-}
-
-/// The addresses of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Addresses {
-    /// IPv4.
-    V4 {
-        /// The sender.
-        source: V4,
-        /// The receiver.
-        destination: V4,
-    },
-    /// IPv6.
-    V6 {
-        /// The sender.
-        source: V6,
-        /// The receiver.
-        destination: V6,
-    },
 }
 
 /// Which piece of a larger datagram a packet is.

@@ -226,7 +226,7 @@ impl Steering {
     /// The queue that a NIC puts a frame on. What is no IP has none and goes to the first.
     #[must_use]
     pub fn queue_of(&self, parsed: &Parse) -> usize {
-        use crate::parse::Addresses::{V4, V6};
+        use crate::flow::Addresses::{V4, V6};
         let Parse::Ip(packet) = parsed else { return 0 };
         match packet.addresses {
             V4 {

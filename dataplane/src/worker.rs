@@ -7,12 +7,12 @@ use std::sync::Arc;
 use crossbeam::queue::ArrayQueue;
 
 use crate::flow::{Address, Protocol};
+use crate::id::{PortId, RealId};
 use crate::io::{BURST, PacketBuf as _, Pool, PortQueues, RxQueue, TxQueue};
 use crate::listing;
 use crate::pipeline::{Config, Engine, Frames as _, Inbox, Inboxes, Message};
 use crate::session::{Flags, Session, State};
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::{PortId, RealId};
 use crate::snapshot::rcu::Reader;
 use crate::stats::WorkerStats;
 use crate::time::Time;

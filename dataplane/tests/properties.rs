@@ -18,8 +18,9 @@ mod workers;
 
 use etherparse::{NetSlice, SlicedPacket, TcpHeader, TransportSlice, UdpHeader};
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, MssClamp, Persistence, TunnelKind};
-use plimsoll_dataplane::snapshot::spec::{RealSpec, ServiceSpec, Spec};
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::{ForwardMethod, MssClamp, TunnelKind};
+use plimsoll_dataplane::spec::service::{Persistence, RealSpec, ServiceSpec};
 use plimsoll_dataplane::testing::{
     FaultInjector, Faults, MemoryWire, PacketBuilder, Rig, Rng, Sent,
 };

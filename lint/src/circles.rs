@@ -126,7 +126,8 @@ mod tests {
             ("a/g.rs", "pub struct G;"),
             ("b/mod.rs", "pub mod c; pub struct B;"),
             ("b/c.rs", "pub struct C;"),
-            ("e.rs", ""),
+            ("e.rs", "mod f; fn g(f: u8) -> u8 { f }"),
+            ("e/f.rs", ""),
             ("h.rs", "pub const H: u8 = 1;"),
         ]);
         let expected = [

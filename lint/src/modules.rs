@@ -37,7 +37,9 @@ struct Module {
     aliases: BTreeMap<String, Vec<String>>,
     /// Paths whose names are all brought in.
     globs: Vec<Vec<String>>,
-    /// Paths that the code names, with their lines.
+    /// Paths that a `use` names, with their lines.
+    uses: Vec<(Vec<String>, usize)>,
+    /// Paths that the code names, with their lines. The last word of one is no module.
     paths: Vec<(Vec<String>, usize)>,
 }
 
@@ -115,8 +117,16 @@ impl Modules {
     pub(crate) fn imports(&self) -> Vec<Import> {
         let mut found: BTreeMap<(&Path, &Path), (usize, String)> = BTreeMap::new();
         for (at, module) in &self.modules {
-            for (path, line) in &module.paths {
-                let Some((target, name)) = self.resolve(at, path, 0) else {
+            let uses = module
+                .uses
+                .iter()
+                .map(|(path, line)| (path, line, path.len()));
+            let others = module
+                .paths
+                .iter()
+                .map(|(path, line)| (path, line, path.len() - 1));
+            for (path, line, modules) in uses.chain(others) {
+                let Some((target, name)) = self.resolve(at, path, modules, 0) else {
                     continue;
                 };
                 let Some(target) = self.modules.get(&target) else {
@@ -139,11 +149,12 @@ impl Modules {
     }
 
     /// The module that defines what `path` means in the module `at`, and the name that it has there. `None` if that is
-    /// outside the crate.
+    /// outside the crate. At most so many of its first words are modules.
     fn resolve(
         &self,
         at: &[String],
         path: &[String],
+        modules: usize,
         depth: usize,
     ) -> Option<(ModulePath, String)> {
         // Longer chains than this are two modules that bring in each other's names.
@@ -167,6 +178,7 @@ impl Modules {
             _ => {}
         }
         while let Some((word, behind)) = rest.split_first()
+            && path.len() - rest.len() < modules
             && self.modules.get(&base)?.children.contains(word)
         {
             base.push(word.clone());
@@ -182,11 +194,12 @@ impl Modules {
         }
         if let Some(alias) = module.aliases.get(name) {
             let path = [&alias[..], behind].concat();
-            return (path != rest).then(|| self.resolve(&base, &path, depth + 1))?;
+            let modules = path.len();
+            return (path != rest).then(|| self.resolve(&base, &path, modules, depth + 1))?;
         }
         let through = module.globs.iter().find_map(|glob| {
             let path = [&glob[..], rest].concat();
-            self.resolve(&base, &path, depth + 1)
+            self.resolve(&base, &path, path.len(), depth + 1)
         });
         through.or_else(|| (rest.len() < path.len()).then(|| (base, name.clone())))
     }
@@ -222,7 +235,7 @@ impl Module {
         };
         // What is only handed on is not used here.
         if !is_reexport {
-            self.paths.push((path.clone(), line));
+            self.uses.push((path.clone(), line));
         }
         self.aliases.insert(alias, path);
     }

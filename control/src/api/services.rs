@@ -7,8 +7,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use plimsoll_dataplane::id::ServiceId;
 use plimsoll_dataplane::snapshot::Snapshot;
-use plimsoll_dataplane::snapshot::id::ServiceId;
 use plimsoll_dataplane::snapshot::model::VirtualService;
 
 use super::Api;

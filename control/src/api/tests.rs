@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt as _;
+use plimsoll_dataplane::id::PortId;
 use plimsoll_dataplane::incident::Incident;
-use plimsoll_dataplane::snapshot::id::PortId;
 use plimsoll_dataplane::worker::Command;
 use tower::ServiceExt as _;
 

@@ -223,8 +223,8 @@ fn drop_unused(schema: &mut Json) {
 #[cfg(test)]
 mod tests {
     use plimsoll_dataplane::flow;
-    use plimsoll_dataplane::schedule::SchedulerKind;
-    use plimsoll_dataplane::snapshot::model::ForwardMethod;
+    use plimsoll_dataplane::spec::forward::ForwardMethod;
+    use plimsoll_dataplane::spec::scheduler::SchedulerKind;
 
     use super::*;
 

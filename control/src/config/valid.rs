@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use plimsoll_dataplane::snapshot::policy::Policy;
+use plimsoll_dataplane::spec::policy::Policy;
 
 pub use super::file::{Hugepages, Idle};
 pub use super::leaf::MssClamp;
@@ -302,7 +302,7 @@ pub struct Maglev {
 impl Default for Maglev {
     fn default() -> Self {
         Self {
-            size: plimsoll_dataplane::schedule::mh::PLACES,
+            size: plimsoll_dataplane::spec::scheduler::PLACES,
             keyed: false,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use plimsoll_dataplane::io::PortQueues;
 use plimsoll_dataplane::pipeline::{MOST_OWNED, MOST_SEARCHES};
-use plimsoll_dataplane::snapshot::spec::{PortRole, PortSpec};
+use plimsoll_dataplane::spec::network::{PortRole, PortSpec};
 use plimsoll_dataplane::steering::{HashedPorts, KEY_BYTES, Steering};
 use plimsoll_dataplane::wire::Mac;
 use plimsoll_dpdk::{

@@ -1,7 +1,7 @@
 //! Ports whose interface was deleted: noticed, told, and opened again when an interface of that name is there.
 //! It touches no packet: the workers swap their queues themselves.
 
-use plimsoll_dataplane::snapshot::id::PortId;
+use plimsoll_dataplane::id::PortId;
 use plimsoll_dpdk::{Eal, Mempool, Port, PortConfig, PortError, device};
 use tracing::{info, warn};
 

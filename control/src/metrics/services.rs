@@ -3,8 +3,8 @@
 
 use std::net::SocketAddr;
 
+use plimsoll_dataplane::id::ServiceId;
 use plimsoll_dataplane::snapshot::Snapshot;
-use plimsoll_dataplane::snapshot::id::ServiceId;
 use plimsoll_dataplane::snapshot::model::{RealServer, VirtualService};
 
 use super::family::{Family, counter, gauge};
@@ -189,7 +189,12 @@ impl OfServices {
             place.slot += 1;
             return;
         }
-        let candidates = service.candidates.iter().skip(place.real).take(*left);
+        let candidates = service
+            .scheduling
+            .candidates
+            .iter()
+            .skip(place.real)
+            .take(*left);
         for candidate in candidates {
             place.real += 1;
             *left -= 1;
@@ -197,7 +202,7 @@ impl OfServices {
                 self.add_real(snapshot, service, real, candidate.weight, family);
             }
         }
-        if place.real < service.candidates.len() {
+        if place.real < service.scheduling.candidates.len() {
             return;
         }
         if let Samples::Sessions = self.samples {

@@ -108,7 +108,7 @@ fn a_services_rate_is_its_real_servers_and_begins_with_them() {
     let count = |running: &crate::running::Running, packets| {
         let snapshot = running.snapshot();
         let service = snapshot.configured_services().next().unwrap();
-        let real = service.candidates[0].real;
+        let real = service.scheduling.candidates[0].real;
         snapshot.workers[0]
             .reals
             .get(real.0)
@@ -119,7 +119,9 @@ fn a_services_rate_is_its_real_servers_and_begins_with_them() {
     let rate = |rates: &Rates, running: &crate::running::Running| {
         let snapshot = running.snapshot();
         let service = snapshot.configured_services().next().unwrap();
-        let real = snapshot.real(service.candidates[0].real).unwrap();
+        let real = snapshot
+            .real(service.scheduling.candidates[0].real)
+            .unwrap();
         (
             rates.of_service(service).in_packets,
             rates.of_real(service, real).in_packets,
@@ -176,7 +178,12 @@ fn many(count: u16) -> Arc<Snapshot> {
 fn of_very_many_services_the_quiet_ones_are_looked_at_in_turn_and_the_others_always() {
     let snapshot = many(100);
     let count = |service: u32, packets| {
-        let real = snapshot.service(ServiceId(service)).unwrap().candidates[0].real;
+        let real = snapshot
+            .service(ServiceId(service))
+            .unwrap()
+            .scheduling
+            .candidates[0]
+            .real;
         let counters = snapshot.workers[0].reals.get(real.0).unwrap();
         counters.in_packets.add(packets);
     };

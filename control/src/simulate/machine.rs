@@ -13,7 +13,8 @@ use plimsoll_dataplane::session::Flags;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
-use plimsoll_dataplane::snapshot::spec::{PortSpec, Spec};
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::network::PortSpec;
 use plimsoll_dataplane::steering::Steering;
 use plimsoll_dataplane::testing::{MemoryPool, MemoryRx, MemoryTx, MemoryWire, memory_port};
 use plimsoll_dataplane::time::Time;
@@ -376,7 +377,7 @@ fn uncount(snapshot: &Snapshot, services: &mut Vec<report::Service>, ended: &[Se
     let all = snapshot.services.iter();
     let all = all.filter(|service| report::is_shown(snapshot, service));
     for (service, shown) in all.zip(services.iter_mut()) {
-        let reals = service.candidates.iter();
+        let reals = service.scheduling.candidates.iter();
         let reals = reals.filter_map(|candidate| snapshot.real(candidate.real));
         let reals = reals.chain(report::removed_reals(snapshot, service));
         for (real, shown) in reals.zip(&mut shown.reals) {

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use ahash::RandomState;
 use gungraun::prelude::*;
 use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::id::RealId;
 use plimsoll_dataplane::io::BURST;
 use plimsoll_dataplane::schedule::destinations::Destinations;
-use plimsoll_dataplane::schedule::mh::Maglev;
 use plimsoll_dataplane::schedule::random::Random;
-use plimsoll_dataplane::schedule::{Flow, HashFlags, Moving, SchedulerKind, Start, choose};
+use plimsoll_dataplane::schedule::{Flow, Moving, Start, choose};
 use plimsoll_dataplane::snapshot::Snapshot;
-use plimsoll_dataplane::snapshot::id::RealId;
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::scheduler::{HashFlags, Maglev, SchedulerKind};
 use plimsoll_dataplane::time::Time;
 
 use crate::setup::{self, Ip, REALS, client_port, clients};
@@ -57,7 +57,14 @@ impl Choice {
                 destinations,
                 random,
             };
-            chosen.extend(choose(service, moving, start, *flow, &**snapshot, NOW));
+            chosen.extend(choose(
+                &service.scheduling,
+                moving,
+                start,
+                *flow,
+                &**snapshot,
+                NOW,
+            ));
         }
     }
 }

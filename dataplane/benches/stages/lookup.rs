@@ -9,10 +9,10 @@ use gungraun::prelude::*;
 use ipnet::{IpNet, Ipv4Net};
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::io::BURST;
-use plimsoll_dataplane::schedule::SchedulerKind;
 use plimsoll_dataplane::snapshot::Snapshot;
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
-use plimsoll_dataplane::snapshot::spec::RouteSpec;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::network::RouteSpec;
+use plimsoll_dataplane::spec::scheduler::SchedulerKind;
 
 use crate::setup::{self, Ip, VIRTUAL_PORT};
 

@@ -5,12 +5,12 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv6Addr};
 
 use gungraun::prelude::*;
-use plimsoll_dataplane::flow::{Protocol, V4};
+use plimsoll_dataplane::flow::{Addresses, Protocol, V4};
 use plimsoll_dataplane::io::PacketBuf;
-use plimsoll_dataplane::parse::{Addresses, Packet, Parse, parse, parse_ip};
+use plimsoll_dataplane::parse::{Packet, Parse, parse, parse_ip};
 use plimsoll_dataplane::rewrite::nat::{Side, Socket, readdress, readdress_plain};
 use plimsoll_dataplane::rewrite::tunnel::{Outer, encapsulate};
-use plimsoll_dataplane::snapshot::model::TunnelKind;
+use plimsoll_dataplane::spec::forward::TunnelKind;
 use plimsoll_dataplane::testing::SlotBuf;
 use plimsoll_dataplane::wire::ethernet::HEADER_BYTES;
 

@@ -8,11 +8,12 @@ use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::io::{BURST, PacketBuf, PortQueues};
 use plimsoll_dataplane::parse::{Parse, parse};
 use plimsoll_dataplane::pipeline::{Config, inboxes};
-use plimsoll_dataplane::schedule::{SchedulerKind, Start};
+use plimsoll_dataplane::schedule::Start;
 use plimsoll_dataplane::snapshot::Snapshot;
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
-use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::scheduler::SchedulerKind;
 use plimsoll_dataplane::testing::{
     PacketBuilder, SlotBuf, SlotPool, SlotRx, SlotTx, SlotWire, slot_port,
 };

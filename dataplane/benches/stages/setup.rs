@@ -7,16 +7,16 @@ use std::sync::Arc;
 use ahash::RandomState;
 use plimsoll_dataplane::flow::{FlowKey, Protocol, V4};
 use plimsoll_dataplane::io::BURST;
-use plimsoll_dataplane::schedule::SchedulerKind;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
-use plimsoll_dataplane::snapshot::spec::{
-    PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
-};
-use plimsoll_dataplane::snapshot::target::Target;
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::network::{PortRole, PortSpec, RouteSpec};
+use plimsoll_dataplane::spec::scheduler::SchedulerKind;
+use plimsoll_dataplane::spec::service::{RealSpec, ServiceSpec};
+use plimsoll_dataplane::spec::target::Target;
 use plimsoll_dataplane::testing::PacketBuilder;
-use plimsoll_dataplane::wire::ethernet::Mac;
+use plimsoll_dataplane::wire::Mac;
 
 /// The port's MAC.
 pub(crate) const OWN_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);

@@ -7,11 +7,11 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use gungraun::prelude::*;
 use plimsoll_dataplane::flow::{FlowKey, ReplyKey, V4};
+use plimsoll_dataplane::id::RealId;
 use plimsoll_dataplane::io::BURST;
 use plimsoll_dataplane::session::{
     Flags, Hint, KeyHash, NewSession, ReplyHash, SessionIndex, SessionTable, State,
 };
-use plimsoll_dataplane::snapshot::id::RealId;
 use plimsoll_dataplane::time::Time;
 
 use crate::setup::{REAL_PORT, clients, flow};

@@ -1,8 +1,7 @@
 //! Addresses that no packet from outside has, wherever it is.
 //! Which addresses are ours, and so martian as a source here (LAND), is not known here.
 
-use super::Addresses;
-use crate::flow::{V4, V6};
+use crate::flow::{Addresses, V4, V6};
 use crate::verdict::DropReason;
 use crate::wire::ipv6;
 

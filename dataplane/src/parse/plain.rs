@@ -3,7 +3,7 @@
 
 use crate::flow::{Protocol, V4, V6};
 use crate::parse::Packet;
-use crate::rewrite::family::Family;
+use crate::wire::family::Family;
 use crate::wire::{ethernet, ipv4, ipv6, tcp, udp};
 
 /// An untagged TCP segment or UDP datagram, not fragmented, in IPv4 without options or IPv6 without
@@ -38,6 +38,23 @@ const _: () = assert!(IPV6_HEADER_BYTES as usize == ipv6::HEADER_BYTES);
 const L3: usize = ethernet::HEADER_BYTES;
 
 impl<A: Family> Plain<A> {
+    /// The same, if it is IPv4's.
+    #[inline(always)]
+    #[must_use]
+    pub fn as_v4(&self) -> Option<Plain<V4>> {
+        Some(Plain {
+            source: self.source.as_v4()?,
+            destination: self.destination.as_v4()?,
+            source_port: self.source_port,
+            destination_port: self.destination_port,
+            length: self.length,
+            protocol: self.protocol,
+            tcp_flags: self.tcp_flags,
+            ttl: self.ttl,
+            dont_fragment: self.dont_fragment,
+        })
+    }
+
     /// The frame's bytes, Ethernet padding left out.
     #[inline(always)]
     #[must_use]

@@ -1,8 +1,7 @@
 //! The beginning of a packet, as an ICMP error quotes it.
 //! Whether the error is believed, and whose session it is about, is decided elsewhere.
 
-use super::Addresses;
-use crate::flow::Protocol;
+use crate::flow::{Addresses, Protocol};
 use crate::wire::{ipv4, ipv6, udp};
 
 /// The packet that an ICMP error quotes: only its beginning is there. Offsets count from its

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::*;
+use crate::flow::{V4, V6};
 use crate::testing::{PacketBuilder, arp_frame};
 use crate::wire::{Mac, arp};
 

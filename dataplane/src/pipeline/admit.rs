@@ -2,9 +2,9 @@
 //! Which of these is worth the least is the table's to say (`session/worth.rs`); no packet is looked at.
 
 use crate::flow::Address;
+use crate::id::{RealId, ServiceId};
 use crate::session::{Cause, EvictionPolicy, EvictionTerms, Flags, Gone, MayEvict, Moved, Session};
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::{RealId, ServiceId};
 use crate::snapshot::model::RealServer;
 use crate::stats::{Gauge, RealCounters, ServiceCounters, WorkerStats};
 

@@ -3,12 +3,15 @@
 
 use std::net::IpAddr;
 
+use super::action::{Action, Origin};
 use super::admit::{recount, uncount};
 use super::begin::opens;
-use super::idle::note_numbers;
+use super::engine::Engine;
+use super::numbers::note_numbers;
 use super::one_packet::{Translation, translation};
-use super::{Action, Engine, Origin, Tabled, reply_key};
+use super::sessions::{Tabled, method_of, reply_key};
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
+use crate::id::RealId;
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::rewrite::nat::{self, Socket};
@@ -16,9 +19,8 @@ use crate::session::{
     Direction, Flags, KeyHash, Moved, SctpState, Session, SessionIndex, State, Step, TcpState,
 };
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::RealId;
-use crate::snapshot::model::{ForwardMethod, RealServer};
-use crate::snapshot::policy::{OnDown, Reuse};
+use crate::snapshot::model::RealServer;
+use crate::spec::policy::{OnDown, Reuse};
 use crate::stats::RealCounters;
 use crate::time::Time;
 use crate::verdict::DropReason;
@@ -359,17 +361,5 @@ fn is_reused<A: Address>(session: &Session<A>, real: &RealServer) -> bool {
         }
         State::Sctp(SctpState::Closed) => real.policy.reuse >= Reuse::Closed,
         _ => false,
-    }
-}
-
-/// The method that the session began with: an edit of the real server does not change it.
-#[inline]
-pub(super) fn method_of(flags: Flags) -> ForwardMethod {
-    if flags.contains(Flags::NAT) {
-        ForwardMethod::Nat
-    } else if flags.contains(Flags::TUNNEL) {
-        ForwardMethod::Tunnel
-    } else {
-        ForwardMethod::Direct
     }
 }

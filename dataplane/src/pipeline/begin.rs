@@ -4,22 +4,26 @@
 
 use std::net::IpAddr;
 
+use super::action::{Action, Origin};
 use super::admit::{Admission, Counters, uncount};
-use super::icmp::is_icmp_checksum_valid;
-use super::idle::note_numbers;
+use super::engine::Engine;
+use super::icmp_error::is_icmp_checksum_valid;
+use super::inbox::Lane;
+use super::numbers::note_numbers;
 use super::persist::Template;
-use super::{Action, Engine, Lane, Origin, Tabled};
+use super::sessions::Tabled;
 use crate::flow::{FlowKey, Protocol};
+use crate::id::RealId;
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::rewrite::nat::{self, Socket};
 use crate::schedule::{self, Moving};
 use crate::session::{Direction, Flags, KeyHash, NewSession, SessionIndex, State, TableFull};
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::RealId;
-use crate::snapshot::model::{ForwardMethod, RealServer, VirtualService};
+use crate::snapshot::model::{RealServer, VirtualService};
 use crate::snapshot::owner::Owner;
-use crate::snapshot::target::{FTP, Target};
+use crate::spec::forward::ForwardMethod;
+use crate::spec::target::{FTP, Target};
 use crate::time::Time;
 use crate::verdict::DropReason;
 use crate::wire::{sctp, tcp};
@@ -248,7 +252,7 @@ impl<P: Pool> Engine<P> {
             client_port: key.client_port,
             virtual_address: key.virtual_address.into(),
         };
-        schedule::choose(service, moving, self.start, flow, snapshot, now)
+        schedule::choose(&service.scheduling, moving, self.start, flow, snapshot, now)
     }
 
     /// Remembers a session in this state until this time, and counts it.

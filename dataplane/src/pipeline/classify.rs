@@ -1,16 +1,16 @@
 //! What a packet is for: a session or service, one of our own addresses, the kernel, or nobody.
 //! Order matters, and follows IPVS where IPVS has an order.
 
-use super::{Action, Engine, Origin, flow_key};
-use crate::flow::V4;
-use crate::flow::V6;
+use super::action::{Action, Origin, punt};
+use super::engine::Engine;
+use super::sessions::flow_key;
+use crate::flow::{Addresses, V4, V6};
+use crate::id::PortId;
 use crate::io::{PacketBuf, Pool};
-use crate::parse::{Addresses, Packet, Parse};
+use crate::parse::{Packet, Parse};
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::PortId;
-use crate::snapshot::spec::PortRole;
 use crate::time::Time;
-use crate::verdict::{DropReason, Verdict};
+use crate::verdict::DropReason;
 use crate::wire::{ethernet, icmpv6, ipv4, ipv6};
 
 impl<P: Pool> Engine<P> {
@@ -145,17 +145,6 @@ impl<P: Pool> Engine<P> {
         } else {
             Action::Drop(DropReason::NotLocal)
         }
-    }
-}
-
-/// The frame goes to the kernel's port that belongs to `port`, if there is one.
-pub(super) fn punt(snapshot: &Snapshot, port: PortId) -> Option<Action> {
-    match snapshot.ports.get(usize::from(port.0))?.role {
-        PortRole::Network { kernel } => kernel.map(|port| Action::Emit {
-            port,
-            verdict: Verdict::Punted,
-        }),
-        PortRole::Kernel { .. } => None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ahash::RandomState;
 
 use super::limit::ErrorLimit;
-use crate::snapshot::id::PortId;
+use crate::id::PortId;
 use crate::time::Time;
 
 /// Between two defences of an address (RFC 5227 section 1.1: `DEFEND_INTERVAL`).

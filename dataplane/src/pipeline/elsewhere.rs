@@ -2,8 +2,8 @@
 //! how they spread flows, their whole datagrams may come to any worker.
 //! It remembers what it is told; sessions are begun in `begin.rs`.
 
+use crate::id::RealId;
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::RealId;
 use crate::snapshot::model::{RealServer, VirtualService};
 use crate::time::Time;
 

@@ -10,25 +10,28 @@ use std::vec::Drain;
 
 use arrayvec::ArrayVec;
 
-use super::balance::method_of;
+use super::action::{Action, Origin};
+use super::engine::Engine;
+use super::inbox::Lane;
+use super::sessions::{Tabled, method_of};
 use super::way::{Sources, Way};
-use super::{Action, Engine, Lane, Origin, Tabled};
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
+use crate::id::{PortId, RealId};
 use crate::io::{BURST, PacketBuf, Pool};
 use crate::parse::{Plain, plain_v4, plain_v6};
-use crate::rewrite::family::Family;
 use crate::rewrite::nat::{self, Side, Socket};
 use crate::rewrite::tunnel::{self, Ipip};
 use crate::session::{Direction, Hint, KeyHash, ReplyHash, Session, Step};
 use crate::snapshot::Snapshot;
 use crate::snapshot::chunked::Chunked;
-use crate::snapshot::id::{PortId, RealId};
-use crate::snapshot::model::{Egress, ForwardMethod, TunnelKind};
-use crate::snapshot::spec::PortSpec;
+use crate::snapshot::route::Egress;
+use crate::spec::forward::{ForwardMethod, TunnelKind};
+use crate::spec::network::PortSpec;
 use crate::stats::RealCounters;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::{self, HEADER_BYTES as ETHERNET};
+use crate::wire::family::Family;
 use crate::wire::{Mac, tcp};
 
 /// Lines of sessions that are under way from memory. A CPU has some two dozen places for lines that it waits for; a
@@ -355,8 +358,8 @@ impl<P: Pool> Engine<P> {
         let number = self.take_id();
         // Read where it is: a copy would be waited for.
         let way = self.ways.get(id).ok_or(DropReason::RealGone)?;
-        if let (Some(ipip), Some(plain)) = (&way.ipip, A::plain_v4(plain)) {
-            return ipip.encapsulate(frame, plain, number, &way.macs);
+        if let (Some(ipip), Some(plain)) = (&way.ipip, plain.as_v4()) {
+            return ipip.encapsulate(frame, &plain, number, &way.macs);
         }
         let real = snapshot.real(id).ok_or(DropReason::RealGone)?;
         let outer = tunnel::Outer {

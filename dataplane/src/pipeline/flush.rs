@@ -1,15 +1,14 @@
 //! Sessions that end because their real server was removed and their service will have them reset.
-//! A few slots of the table at a time, between bursts; nobody is told before he speaks.
+//! A few slots of the table at a time, between bursts; a client gets its reset with its next segment.
 
 use arrayvec::ArrayVec;
 
 use super::admit::uncount;
-use super::{Engine, Sessions, Tabled};
+use super::sessions::{Sessions, Tabled};
 use crate::flow::{Address, V4, V6};
-use crate::io::Pool;
 use crate::session::{Session, SessionIndex, SessionTable};
 use crate::snapshot::Snapshot;
-use crate::snapshot::policy::OnDown;
+use crate::spec::policy::OnDown;
 
 /// Slots of each table that are looked at between two bursts.
 const STEP: usize = 64;
@@ -24,23 +23,25 @@ pub(super) struct Flush {
 }
 
 impl Flush {
+    #[inline]
     pub(super) fn is_under_way(&self) -> bool {
         self.v4.is_some() || self.v6.is_some()
     }
-}
 
-impl<P: Pool> Engine<P> {
-    /// Ends a few more sessions, if there are such at all (IPVS: `expire_nodest_conn` flushes when a
+    /// Ends a few more sessions of `worker`, if there are such at all (IPVS: `expire_nodest_conn` flushes when a
     /// destination is deleted).
-    pub(super) fn flush(&mut self, snapshot: &Snapshot) {
-        if self.flush.generation != snapshot.flush {
-            self.flush.generation = snapshot.flush;
-            (self.flush.v4, self.flush.v6) = (Some(0), Some(0));
+    #[inline]
+    pub(super) fn step(&mut self, snapshot: &Snapshot, worker: usize, sessions: &mut Sessions) {
+        if self.generation != snapshot.flush {
+            self.generation = snapshot.flush;
+            (self.v4, self.v6) = (Some(0), Some(0));
         }
-        let Flush { v4, v6, .. } = self.flush;
-        let worker = self.start.worker;
-        self.flush.v4 = v4.and_then(|from| step::<V4>(snapshot, worker, &mut self.sessions, from));
-        self.flush.v6 = v6.and_then(|from| step::<V6>(snapshot, worker, &mut self.sessions, from));
+        if !self.is_under_way() {
+            return;
+        }
+        let Self { v4, v6, .. } = *self;
+        self.v4 = v4.and_then(|from| step::<V4>(snapshot, worker, sessions, from));
+        self.v6 = v6.and_then(|from| step::<V6>(snapshot, worker, sessions, from));
     }
 }
 

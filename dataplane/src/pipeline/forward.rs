@@ -3,15 +3,21 @@
 
 use std::net::IpAddr;
 
+use super::action::{Action, Origin, Received};
 use super::deliver::write_ethernet;
+use super::engine::Engine;
+use super::message::Cut;
 use super::one_packet::Translation;
-use super::{Action, Cut, Engine, Origin, Received, Tabled};
+use super::sessions::Tabled;
+use crate::flow::Addresses;
 use crate::io::{PacketBuf, Pool};
-use crate::parse::{Addresses, Packet};
+use crate::parse::Packet;
 use crate::rewrite::nat::{self, Side, Socket};
 use crate::rewrite::tunnel;
 use crate::snapshot::Snapshot;
-use crate::snapshot::model::{Egress, ForwardMethod, MssClamp, RealServer, TunnelKind};
+use crate::snapshot::model::RealServer;
+use crate::snapshot::route::Egress;
+use crate::spec::forward::{ForwardMethod, MssClamp, TunnelKind};
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::HEADER_BYTES as ETHERNET;

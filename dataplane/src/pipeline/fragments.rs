@@ -1,14 +1,17 @@
 //! Fragments: who collects them, and the datagram they make.
 //! How they are put together is in `reassembly.rs`.
 
-use super::classify::punt;
-use super::icmp::Error;
-use super::{Action, Cut, Engine, Lane, Origin, Whole};
+use super::action::{Action, Origin, punt};
+use super::engine::Engine;
+use super::icmp_error::Error;
+use super::inbox::Lane;
+use super::message::{Cut, Whole};
+use crate::flow::Addresses;
+use crate::id::PortId;
 use crate::io::{HEADROOM_BYTES, PacketBuf, Pool};
-use crate::parse::{Addresses, Packet};
+use crate::parse::Packet;
 use crate::reassembly::{Datagram, DatagramKey, Outcome, Piece};
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::PortId;
 use crate::testing::HeapBuf;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};

@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use crate::flow::{V4, V6};
-use crate::rewrite::family::Family;
 use crate::snapshot::Snapshot;
+use crate::wire::family::Family;
 use crate::wire::{ipv4, ipv6};
 
 /// The client's packet as an error about it quotes it: as it came (RFC 1812 section 4.3.2.3), or as LVS

@@ -4,44 +4,26 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use super::balance::method_of;
+use super::action::{Action, Origin};
+use super::engine::Engine;
 use super::forward::{fit, route, strip};
+use super::hops;
+use super::icmp_error::{Error, is_icmp_checksum_valid};
 use super::one_packet::{Translation, translation};
+use super::sessions::{Tabled, flow_key, method_of};
 use super::tunnel_errors::tunnel_of;
-use super::{Action, Engine, Origin, Tabled, flow_key, hops};
-use crate::flow::{FlowKey, Protocol, ReplyKey, V4, V6};
+use crate::flow::{Addresses, FlowKey, Protocol, ReplyKey, V4, V6};
+use crate::id::RealId;
 use crate::io::{PacketBuf, Pool};
-use crate::parse::{Addresses, Packet, Quoted, parse_quoted};
+use crate::parse::{Packet, Quoted, parse_quoted};
 use crate::rewrite::nat::{self, Side, Socket};
 use crate::session::{Flags, SessionIndex};
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::RealId;
-use crate::snapshot::model::ForwardMethod;
+use crate::spec::forward::ForwardMethod;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
 use crate::wire::{icmpv4, icmpv6, ipv4, ipv6};
-
-/// The errors that a forwarder makes, in both families' words.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Error {
-    PortUnreachable,
-    /// `link` is where an IPv6 datagram names the protocol above.
-    ProtocolUnreachable {
-        link: u16,
-    },
-    HostUnreachable,
-    TimeExceeded,
-    ReassemblyTimeExceeded,
-    TooBig {
-        mtu: usize,
-    },
-    /// One that somebody else made, in the words of the receiver's family.
-    Relayed {
-        kind: u8,
-        code: u8,
-    },
-}
 
 impl<P: Pool> Engine<P> {
     /// An ICMP message: an echo for us, an error about a session's packet, or not ours.
@@ -573,15 +555,4 @@ fn is_left_alone(snapshot: &Snapshot, real: RealId, packet: &Packet, kind: Optio
         && snapshot
             .real(real)
             .is_some_and(|real| !real.policy.relays_parameter_problems)
-}
-
-pub(super) fn is_icmp_checksum_valid(frame: &[u8], packet: &Packet) -> bool {
-    let upper = packet.upper(frame);
-    match packet.addresses {
-        Addresses::V4 { .. } => icmpv4::checksum_is_valid(upper),
-        Addresses::V6 {
-            source,
-            destination,
-        } => icmpv6::checksum_is_valid(source, destination, upper),
-    }
 }

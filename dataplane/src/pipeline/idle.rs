@@ -3,17 +3,18 @@
 
 use arrayvec::ArrayVec;
 
+use super::action::{Action, Origin, Waiting};
 use super::admit::uncount;
-use super::balance::method_of;
-use super::refuse::{Reset, next_sequence, write_reset};
-use super::{Action, Engine, Origin, Tabled, Waiting};
-use crate::flow::{Address, Protocol};
+use super::engine::Engine;
+use super::refuse::{Reset, write_reset};
+use super::sessions::{Tabled, method_of};
+use crate::flow::{Address, Addresses, Protocol};
+use crate::id::PortId;
 use crate::io::{PacketBuf, Pool};
-use crate::parse::{Addresses, Packet, parse_ip};
+use crate::parse::{Packet, parse_ip};
 use crate::rewrite::nat::Socket;
-use crate::session::{Numbers, Session, State, TcpState};
+use crate::session::{Session, State, TcpState};
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::PortId;
 use crate::time::Time;
 use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
 use crate::wire::{ipv6, tcp};
@@ -22,34 +23,6 @@ use crate::wire::{ipv6, tcp};
 const ROOM: usize = ipv6::HEADER_BYTES + tcp::HEADER_BYTES;
 #[expect(clippy::cast_possible_truncation, reason = "it is 14")]
 const L3: u16 = ETHERNET as u16;
-
-/// Notes what a reset of the session will take, from a segment of its client that found it in state
-/// `before`. Only the client's are looked at: with direct routing there are no others.
-///
-/// The client's last acknowledgement is what it expects, since before its time is over a session has
-/// been silent for longer than any acknowledgement is held back.
-#[inline]
-pub(super) fn note_numbers<A: Address>(
-    session: &mut Session<A>,
-    before: State,
-    packet: &Packet,
-    frame: &[u8],
-) {
-    let upper = packet.upper(frame);
-    let (State::Tcp(before), Some(header)) = (before, tcp::Header::new(upper)) else {
-        return;
-    };
-    // Only an acknowledgement tells where the real server stands.
-    if header.flags() & tcp::ACK == 0 {
-        return;
-    }
-    let data = upper.len().saturating_sub(header.header_bytes().into());
-    let seen = Numbers {
-        client_next: next_sequence(&header, data),
-        server_next: header.acknowledgement(),
-    };
-    session.note_numbers(seen, before != TcpState::Established);
-}
 
 /// Whether both ends of a session that has expired are told.
 fn is_told<A: Address>(snapshot: &Snapshot, session: &Session<A>) -> bool {

@@ -4,8 +4,8 @@
 #![expect(clippy::indexing_slicing, reason = "places are less than their number")]
 
 use crate::flow::{Address, FlowKey};
+use crate::id::ServiceId;
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::ServiceId;
 use crate::snapshot::model::VirtualService;
 
 const PLACES_BITS: u32 = 6;
@@ -84,10 +84,11 @@ mod tests {
 
     use super::*;
     use crate::flow::{Protocol, V4, V6};
-    use crate::schedule::SchedulerKind;
     use crate::snapshot::build::Builder;
-    use crate::snapshot::spec::{ServiceSpec, Spec};
-    use crate::snapshot::target::{Mark, Rule, Target};
+    use crate::spec::Spec;
+    use crate::spec::scheduler::SchedulerKind;
+    use crate::spec::service::ServiceSpec;
+    use crate::spec::target::{Mark, Rule, Target};
 
     fn service(number: u8, target: Target) -> ServiceSpec {
         ServiceSpec::new(

@@ -3,19 +3,19 @@
 
 use std::net::IpAddr;
 
-use super::classify::punt;
-use super::{Action, Engine};
+use super::action::{Action, punt};
+use super::engine::Engine;
 use crate::flow::{V4, V6};
+use crate::id::PortId;
 use crate::incident::Incident;
 use crate::io::{PacketBuf, Pool};
 use crate::neighbour::Claim;
 use crate::parse::Packet;
-use crate::rewrite::family::Family;
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::PortId;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::{Mac, arp, ethernet, ipv6, ndp};
+use crate::wire::family::Family;
+use crate::wire::{Mac, arp, ethernet, ndp};
 
 impl<P: Pool> Engine<P> {
     /// Answers for our addresses and listens to answers (RFC 826).
@@ -40,7 +40,7 @@ impl<P: Pool> Engine<P> {
             self.defend(snapshot, port, sender, heard.sender_mac, now);
             return Action::Drop(DropReason::MartianSource);
         }
-        if is_on_link(snapshot, port, sender) {
+        if snapshot.is_on_link(port, sender) {
             // A reply to us; one to everybody or to somebody else proves as little as a question.
             let answers = heard.operation == arp::Operation::Reply
                 && heard.target_mac == own.mac
@@ -104,7 +104,7 @@ impl<P: Pool> Engine<P> {
                     return Action::Drop(DropReason::MartianSource);
                 }
                 if let Some(mac) = source_mac
-                    && is_on_link(snapshot, port, source.into())
+                    && snapshot.is_on_link(port, source.into())
                 {
                     let claim = Claim::unasked(mac);
                     self.learn(snapshot, port, source.into(), claim, true, now);
@@ -135,7 +135,7 @@ impl<P: Pool> Engine<P> {
                     self.defend(snapshot, port, target.into(), mac, now);
                     return Action::Drop(DropReason::MartianSource);
                 }
-                if is_on_link(snapshot, port, target.into()) {
+                if snapshot.is_on_link(port, target.into()) {
                     let claim = Claim {
                         mac: target_mac,
                         solicited,
@@ -179,17 +179,4 @@ impl<P: Pool> Engine<P> {
             }
         }
     }
-}
-
-/// Whether `address` is a neighbour's on this port.
-pub(super) fn is_on_link(snapshot: &Snapshot, port: PortId, address: IpAddr) -> bool {
-    if let IpAddr::V6(address) = address
-        && ipv6::is_link_local(address.into())
-    {
-        return true;
-    }
-    snapshot
-        .routes
-        .egress(address)
-        .is_some_and(|egress| egress.port == port && egress.next_hop == address)
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 
 use super::inbox::{Frames, Inbox, Lane};
+use crate::id::{PortId, RealId};
 use crate::neighbour::Claim;
-use crate::snapshot::id::{PortId, RealId};
 use crate::testing::HeapBuf;
 use crate::time::Time;
 

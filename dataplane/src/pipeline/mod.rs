@@ -1,6 +1,7 @@
 //! The packet path: the only file that names all stages, in order, straight-line over a burst.
 //! Each stage's own decisions are in the files beside this one and in the rooms they use.
 
+mod action;
 mod admit;
 mod balance;
 mod begin;
@@ -8,267 +9,58 @@ mod classify;
 mod defence;
 mod deliver;
 mod elsewhere;
+mod engine;
 mod established;
 mod flush;
 mod forward;
 mod fragments;
 mod hops;
 mod icmp;
+mod icmp_error;
 mod idle;
 mod inbox;
 mod lately;
 mod limit;
 mod local;
 mod message;
+mod numbers;
 mod one_packet;
+mod outgoing;
 mod owner;
 mod path_mtu;
 mod persist;
 mod policer;
 mod refuse;
 mod reply_cache;
+mod sessions;
+mod shed;
 mod transit;
 mod tunnel_errors;
 mod way;
 
-use std::net::IpAddr;
-use std::sync::Arc;
-
-use ahash::RandomState;
-
-use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
+use crate::flow::{Address, V4, V6};
+use crate::id::PortId;
 use crate::io::{BURST, PacketBuf, Pool};
-use crate::neighbour::Neighbours;
-use crate::parse::{Packet, Parse, parse};
+use crate::parse::{Parse, parse};
 use crate::prefetch::prefetch;
-use crate::reassembly::Reassembly;
-use crate::rewrite::family::Family;
-use crate::schedule::Start;
-use crate::schedule::destinations::Destinations;
-use crate::schedule::random::Random;
 use crate::session::SessionTable;
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::{PortId, RealId};
 use crate::snapshot::model::WorkerTable;
-use crate::snapshot::policy::Shedder;
-use crate::snapshot::spec::PortRole;
-use crate::stats::{RealCounters, WorkerStats};
-use crate::steering::Steering;
+use crate::spec::network::PortRole;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
+use action::{Action, Fate, Origin, Waiting};
+use sessions::Sessions;
 
+pub use engine::Config;
+pub(crate) use engine::Engine;
 pub use inbox::{Frames, Inbox};
 pub use message::{Batch, Inboxes, MOST_OWNED, MOST_SEARCHES, Message, Whole, inboxes};
 
-use deliver::Outgoing;
 use established::{Glances, Kind, lookahead};
-use inbox::Lane;
-use message::{Cut, Leaving};
-
-/// What one worker is told at its start.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Which worker this is, and how many there are.
-    pub start: Start,
-    /// Sessions of each address family at most.
-    pub sessions: u32,
-    /// Keys of the session tables and of the choice of a flow's owner. The same for all workers.
-    pub keys: [u64; 4],
-    /// How ports that can be told spread flows over the workers; `None` if there is no such port. The same
-    /// for all workers.
-    pub steering: Option<Arc<Steering>>,
-}
-
-/// How a packet came here.
-#[derive(Debug, Clone, Copy)]
-struct Origin {
-    port: PortId,
-    hops: u8,
-    /// Set for a datagram that was put together here.
-    cut: Option<Cut>,
-}
-
-/// What is to be done with a packet, once its bytes are as they shall be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    Drop(DropReason),
-    /// Send the datagram behind the Ethernet header to `next_hop`, cut into fragments if `cut`.
-    Route {
-        port: PortId,
-        next_hop: IpAddr,
-        cut: Option<Cut>,
-        verdict: Verdict,
-    },
-    /// Send the frame as it is.
-    Emit {
-        port: PortId,
-        verdict: Verdict,
-    },
-    /// Give the frame, as it was received, to another worker.
-    HandOver {
-        to: usize,
-        lane: Lane,
-    },
-    /// It is a fragment: keep it until its datagram is whole.
-    Reassemble(Packet),
-    /// Nothing more: it has been used, or is of no interest.
-    Consume,
-}
-
-/// The verdict that received frames get once the frame that stands for them has left.
-#[derive(Debug, Clone, Copy)]
-struct Fate {
-    verdict: Verdict,
-    /// How many were received for it: a datagram's fragments, else 1.
-    frames: u32,
-}
-
-/// A frame on its way; those made here have no fate.
-#[derive(Debug)]
-pub(crate) struct Waiting<B> {
-    frame: B,
-    fate: Option<Fate>,
-    /// What its sender is told about if the neighbour does not answer.
-    received: Option<Received>,
-}
-
-/// The beginning of a client's packet, as it came: an error about it quotes what its sender sent
-/// (RFC 1812 section 4.3.2.3), and by then it is rewritten.
-#[derive(Debug)]
-struct Received {
-    packet: Packet,
-    datagram: Box<[u8]>,
-}
-
-/// The session tables of both families.
-#[derive(Debug)]
-pub(crate) struct Sessions {
-    pub(crate) v4: SessionTable<V4>,
-    pub(crate) v6: SessionTable<V6>,
-}
-
-/// A family that has a session table.
-pub(crate) trait Tabled: Family {
-    fn table(sessions: &mut Sessions) -> &mut SessionTable<Self>;
-    fn table_of(sessions: &Sessions) -> &SessionTable<Self>;
-}
-
-impl Tabled for V4 {
-    #[inline]
-    fn table(sessions: &mut Sessions) -> &mut SessionTable<Self> {
-        &mut sessions.v4
-    }
-
-    #[inline]
-    fn table_of(sessions: &Sessions) -> &SessionTable<Self> {
-        &sessions.v4
-    }
-}
-
-impl Tabled for V6 {
-    #[inline]
-    fn table(sessions: &mut Sessions) -> &mut SessionTable<Self> {
-        &mut sessions.v6
-    }
-
-    #[inline]
-    fn table_of(sessions: &Sessions) -> &SessionTable<Self> {
-        &sessions.v6
-    }
-}
-
-/// One worker's half of the packet path: all that moves. The other half is the [`Snapshot`].
-#[derive(Debug)]
-pub(crate) struct Engine<P: Pool> {
-    start: Start,
-    pub(crate) stats: Arc<WorkerStats>,
-    pub(crate) sessions: Sessions,
-    neighbours: Neighbours<Waiting<P::Buf>>,
-    reassembly: Reassembly,
-    pool: P,
-    /// Frames to be sent, by port.
-    pub(crate) out: Vec<Outgoing<P::Buf>>,
-    /// Every worker's inbox, this one's included.
-    pub(crate) inboxes: Inboxes<P::Buf>,
-    /// Frames for other workers, until the burst is through.
-    leaving: Leaving<P::Buf>,
-    owners: RandomState,
-    steering: Option<Arc<Steering>>,
-    /// Counts first packets of sessions, to look at a part of them.
-    begun: u8,
-    destinations: Destinations,
-    random: Random,
-    shedder: Shedder,
-    flush: flush::Flush,
-    next_id: u16,
-    /// Over the errors and resets made here.
-    made: limit::MadeHere,
-    /// Over the errors about sessions that are passed on, by session.
-    relayed: limit::FlowLimit,
-    /// Over the errors that look for their session on other workers, by the flow that they quote.
-    searched: limit::FlowLimit,
-    /// What the packet at hand was, if it will have to wait for a neighbour.
-    received: Option<Received>,
-    policer: policer::Policer,
-    /// Over all other packets that look for their session on other workers.
-    search: limit::ErrorLimit,
-    path_mtus: path_mtu::PathMtus,
-    ways: way::Ways,
-    lately: lately::Lately,
-    elsewhere: elsewhere::Elsewhere,
-    reply_cache: reply_cache::ReplyCache,
-    /// Whether half-open sessions hold too much of a session table.
-    pressed: bool,
-    defences: defence::Defences,
-}
+use message::Cut;
 
 impl<P: Pool> Engine<P> {
-    pub(crate) fn new(
-        config: &Config,
-        pool: P,
-        stats: Arc<WorkerStats>,
-        inboxes: Inboxes<P::Buf>,
-    ) -> Self {
-        let [a, b, c, d] = config.keys;
-        let hasher = RandomState::with_seeds(a, b, c, d);
-        let ports = stats.ports.len();
-        Self {
-            start: config.start,
-            stats,
-            sessions: Sessions {
-                v4: SessionTable::new(config.sessions, config.keys),
-                v6: SessionTable::new(config.sessions, config.keys),
-            },
-            neighbours: Neighbours::new(hasher.clone()),
-            reassembly: Reassembly::new(hasher.clone()),
-            pool,
-            out: (0..ports).map(|_| Outgoing::new()).collect(),
-            inboxes,
-            leaving: Leaving::new(config.start.workers),
-            steering: config.steering.clone(),
-            begun: 0,
-            search: limit::ErrorLimit::new(limit::SEARCHES_PER_SECOND),
-            destinations: Destinations::new(hasher.clone()),
-            random: Random::new(a ^ config.start.worker as u64),
-            shedder: Shedder::default(),
-            flush: flush::Flush::default(),
-            defences: defence::Defences::new(hasher.clone()),
-            policer: policer::Policer::new(&hasher),
-            path_mtus: path_mtu::PathMtus::new(hasher.clone()),
-            ways: way::Ways::new(),
-            lately: lately::Lately::new(),
-            elsewhere: elsewhere::Elsewhere::new(),
-            reply_cache: reply_cache::ReplyCache::new(),
-            owners: hasher.clone(),
-            next_id: u16::try_from(config.start.worker).unwrap_or(0),
-            made: limit::MadeHere::default(),
-            relayed: limit::FlowLimit::new(hasher.clone()),
-            searched: limit::FlowLimit::new(hasher.clone()),
-            received: None,
-            pressed: false,
-        }
-    }
-
     /// Takes all of `frames`, at most [`BURST`], through all stages. `hops` counts the workers that
     /// passed them on. Returns how many bytes they had.
     pub(crate) fn burst(
@@ -413,7 +205,10 @@ impl<P: Pool> Engine<P> {
             Action::Emit {
                 verdict: Verdict::Punted,
                 ..
-            } if !self.may_punt(snapshot, origin.port, frame.bytes(), now) => {
+            } if !self
+                .policer
+                .may_punt(snapshot, origin.port, frame.bytes(), now) =>
+            {
                 let verdict = Verdict::Dropped(DropReason::PuntLimited);
                 self.stats.count(verdict, 1);
             }
@@ -492,7 +287,8 @@ impl<P: Pool> Engine<P> {
     pub(crate) fn tick(&mut self, snapshot: &Snapshot, now: Time) {
         self.expire_sessions::<V4>(snapshot, now);
         self.expire_sessions::<V6>(snapshot, now);
-        self.flush(snapshot);
+        self.flush
+            .step(snapshot, self.start.worker, &mut self.sessions);
         let Sessions { v4, v6 } = &self.sessions;
         self.pressed = is_pressed(v4) || is_pressed(v6);
         let live = self.sessions.v4.len() + self.sessions.v6.len();
@@ -520,40 +316,10 @@ impl<P: Pool> Engine<P> {
             .filter(|due| *due <= until)
             .min()
     }
-
-    /// This worker's counters of a real server.
-    #[inline]
-    fn counters<'a>(&self, snapshot: &'a Snapshot, real: RealId) -> Option<&'a RealCounters> {
-        snapshot.workers.get(self.start.worker)?.reals.get(real.0)
-    }
 }
 
 /// Whether more than a quarter of the table's places are taken by half-open sessions: no crowd of
 /// clients is that slow with its handshakes, but a flood is.
 fn is_pressed<A: Address>(table: &SessionTable<A>) -> bool {
     table.half_open() > table.capacity() / 4
-}
-
-/// The packet as one of a client to a virtual address.
-#[inline]
-fn flow_key<A>(packet: &Packet, protocol: Protocol, source: A, destination: A) -> FlowKey<A> {
-    FlowKey {
-        client: source,
-        virtual_address: destination,
-        client_port: packet.source_port,
-        virtual_port: packet.destination_port,
-        protocol,
-    }
-}
-
-/// The packet as one of a NAT real server to a client.
-#[inline]
-fn reply_key<A>(packet: &Packet, protocol: Protocol, source: A, destination: A) -> ReplyKey<A> {
-    ReplyKey {
-        client: destination,
-        real: source,
-        client_port: packet.destination_port,
-        real_port: packet.source_port,
-        protocol,
-    }
 }

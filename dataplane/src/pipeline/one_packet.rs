@@ -2,13 +2,15 @@
 //! the socket that the answer comes from does.
 //! How the datagrams get there is `begin.rs`'s.
 
-use super::{Action, Engine, Origin, Tabled};
+use super::action::{Action, Origin};
+use super::engine::Engine;
+use super::sessions::Tabled;
 use crate::flow::Protocol;
+use crate::id::RealId;
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::rewrite::nat::{self, Socket};
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::RealId;
 use crate::time::Time;
 use crate::verdict::DropReason;
 

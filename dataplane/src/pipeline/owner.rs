@@ -5,14 +5,17 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use arrayvec::ArrayVec;
 
+use super::action::{Action, Origin};
+use super::engine::Engine;
 use super::inbox::Lane;
+use super::message::Message;
 use super::reply_cache::Rule;
-use super::{Action, Engine, Message, Origin, Tabled};
+use super::sessions::Tabled;
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
+use crate::id::RealId;
 use crate::io::Pool;
 use crate::parse::Packet;
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::RealId;
 use crate::snapshot::model::VirtualService;
 use crate::snapshot::owner::{NatSocket, Owner};
 use crate::steering;

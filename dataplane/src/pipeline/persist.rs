@@ -2,14 +2,16 @@
 //! How templates live in the table is `session/template.rs`'s.
 
 use super::admit::{Admission, Counters};
-use super::{Engine, Tabled};
+use super::engine::Engine;
+use super::sessions::Tabled;
 use crate::flow::{FlowKey, Protocol};
+use crate::id::RealId;
 use crate::io::Pool;
 use crate::session::{NewTemplate, SessionIndex, TableFull};
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::RealId;
-use crate::snapshot::model::{Persistence, VirtualService};
-use crate::snapshot::target::Target;
+use crate::snapshot::model::VirtualService;
+use crate::spec::service::Persistence;
+use crate::spec::target::Target;
 use crate::time::Time;
 
 /// The template that a session is entered with.

@@ -5,14 +5,11 @@ use std::net::IpAddr;
 
 use ahash::RandomState;
 
-use super::Engine;
 use super::limit::{ErrorLimit, FlowLimit};
-use super::local::is_on_link;
-use crate::flow::Address as _;
-use crate::io::Pool;
-use crate::parse::{Addresses, Packet, Parse, parse};
+use crate::flow::{Address as _, Addresses};
+use crate::id::PortId;
+use crate::parse::{Packet, Parse, parse};
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::PortId;
 use crate::time::Time;
 use crate::wire::ipv4;
 use crate::wire::ipv6::is_multicast;
@@ -98,9 +95,7 @@ impl Policer {
     ) -> bool {
         self.pings.allow(source_of(snapshot, port, ping), now)
     }
-}
 
-impl<P: Pool> Engine<P> {
     /// Whether the kernel gets the frame, which came by `port`.
     #[cold]
     pub(super) fn may_punt(
@@ -110,26 +105,23 @@ impl<P: Pool> Engine<P> {
         frame: &[u8],
         now: Time,
     ) -> bool {
-        let policer = &mut self.policer;
         match parse(frame) {
             Parse::Ip(packet) if is_of_routing(&packet) => {
                 let source = source_of(snapshot, port, &packet);
                 if packet.ttl == 255 || is_of_link(&packet) {
-                    policer.routing_of_link.allow(now)
-                } else if is_on_link(snapshot, port, packet.addresses.source()) {
-                    policer.routing_of_neighbours.allow(source, now)
+                    self.routing_of_link.allow(now)
+                } else if snapshot.is_on_link(port, packet.addresses.source()) {
+                    self.routing_of_neighbours.allow(source, now)
                 } else {
-                    policer.routing_from_afar.allow(source, now)
+                    self.routing_from_afar.allow(source, now)
                 }
             }
-            Parse::Ip(packet) if is_of_link(&packet) => policer.neighbours.allow(now),
+            Parse::Ip(packet) if is_of_link(&packet) => self.neighbours.allow(now),
             Parse::Ip(packet) => {
                 let source = source_of(snapshot, port, &packet);
-                policer.others.allow(source, now)
+                self.others.allow(source, now)
             }
-            Parse::Arp { .. } | Parse::Other { .. } | Parse::Drop(_) => {
-                policer.neighbours.allow(now)
-            }
+            Parse::Arp { .. } | Parse::Other { .. } | Parse::Drop(_) => self.neighbours.allow(now),
         }
     }
 }
@@ -141,7 +133,7 @@ fn source_of(snapshot: &Snapshot, port: PortId, packet: &Packet) -> IpAddr {
     match packet.addresses {
         Addresses::V6 {
             source: address, ..
-        } if !is_on_link(snapshot, port, source) => address.network(64).into(),
+        } if !snapshot.is_on_link(port, source) => address.network(64).into(),
         Addresses::V4 { .. } | Addresses::V6 { .. } => source,
     }
 }

@@ -1,12 +1,15 @@
 //! What a client is told when its packet goes nowhere: resets, and ICMP where there is no connection.
 //! Which packets those are was decided before; resets and errors are limited apart from each other.
 
-use super::classify::punt;
-use super::icmp::Error;
-use super::{Action, Engine, Origin, Received, Tabled, flow_key, hops};
-use crate::flow::Protocol;
+use super::action::{Action, Origin, Received, punt};
+use super::engine::Engine;
+use super::hops;
+use super::icmp_error::Error;
+use super::numbers::next_sequence;
+use super::sessions::{Tabled, flow_key};
+use crate::flow::{Addresses, Protocol};
 use crate::io::Pool;
-use crate::parse::{Addresses, Packet};
+use crate::parse::Packet;
 use crate::session::{Direction, Step};
 use crate::snapshot::Snapshot;
 use crate::time::Time;
@@ -232,19 +235,6 @@ fn reset_of(packet: &Packet, upper: &[u8]) -> Option<Reset> {
         acknowledgement,
         flags: answer,
     })
-}
-
-/// The number that follows a segment with `data` bytes: SYN and FIN have one each (RFC 9293 section
-/// 3.4).
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "no packet has 2^32 bytes of data"
-)]
-pub(super) fn next_sequence(header: &tcp::Header<&[u8; tcp::HEADER_BYTES]>, data: usize) -> u32 {
-    let opens = u32::from(header.flags() & tcp::SYN != 0);
-    let closes = u32::from(header.flags() & tcp::FIN != 0);
-    let length = data as u32 + opens + closes;
-    header.sequence().wrapping_add(length)
 }
 
 /// Writes a reset back along `addresses`; the datagram's length.

@@ -4,7 +4,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "places are less than their number")]
 
-use super::Tabled;
+use super::sessions::Tabled;
 use crate::flow::ReplyKey;
 use crate::snapshot::Snapshot;
 use crate::snapshot::owner::Owner;

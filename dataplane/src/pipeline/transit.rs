@@ -1,12 +1,13 @@
 //! Plain routing for NAT's real servers, whose gateway this machine is: what they send besides the
 //! replies of sessions, and what comes back for it. Others' packets are routed only where that is wanted.
 
+use super::action::{Action, Origin};
 use super::begin::is_link_local;
+use super::engine::Engine;
 use super::forward::{fit, route};
-use super::{Action, Engine, Origin};
-use crate::flow::{V4, V6};
+use crate::flow::{Addresses, V4, V6};
 use crate::io::{PacketBuf, Pool};
-use crate::parse::{Addresses, Packet};
+use crate::parse::Packet;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};

@@ -3,17 +3,23 @@
 
 use std::net::IpAddr;
 
-use super::icmp::{Error, is_icmp_checksum_valid};
+use super::action::{Action, Origin};
+use super::engine::Engine;
+use super::hops;
+use super::icmp_error::{Error, is_icmp_checksum_valid};
+use super::inbox::Lane;
+use super::message::Message;
 use super::path_mtu::plateau_below;
-use super::{Action, Engine, Lane, Message, Origin, Tabled, hops};
-use crate::flow::{FlowKey, Protocol, V4, V6};
+use super::sessions::Tabled;
+use crate::flow::{Addresses, FlowKey, Protocol, V4, V6};
+use crate::id::RealId;
 use crate::io::Pool;
-use crate::parse::{Addresses, Packet, Quoted, parse_quoted};
+use crate::parse::{Packet, Quoted, parse_quoted};
 use crate::rewrite::tunnel;
 use crate::session::Flags;
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::RealId;
-use crate::snapshot::model::{RealServer, TunnelKind};
+use crate::snapshot::model::RealServer;
+use crate::spec::forward::TunnelKind;
 use crate::time::Time;
 use crate::verdict::DropReason;
 use crate::wire::{gre, gue, icmpv4, icmpv6, ipv4, ipv6};

@@ -6,10 +6,10 @@
 
 use std::net::IpAddr;
 
+use crate::id::{PortId, RealId};
 use crate::rewrite::tunnel::Ipip;
-use crate::session::Timeouts;
-use crate::snapshot::id::{PortId, RealId};
-use crate::snapshot::policy::Secure;
+use crate::spec::policy::Secure;
+use crate::spec::timeouts::Timeouts;
 use crate::time::Time;
 use crate::wire::Mac;
 

@@ -1,7 +1,6 @@
 //! How a packet is changed on its way: one file per forwarding method, and fragmentation.
 //! No table is looked at here; the caller knows where the packet goes.
 
-pub mod family;
 pub mod fragment;
 pub mod nat;
 pub mod tunnel;

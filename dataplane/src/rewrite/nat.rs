@@ -2,10 +2,10 @@
 //! its linearity).
 //! A wrong transport checksum stays wrong, as in IPVS: the receiver is the one to judge.
 
-use super::family::Family;
 use crate::flow::Protocol;
 use crate::parse::Packet;
 use crate::wire::checksum::Delta;
+use crate::wire::family::Family;
 use crate::wire::{icmpv4, icmpv6, ipv4, sctp, tcp, udp};
 
 /// Which side of a packet is replaced.
@@ -186,8 +186,7 @@ fn fill_icmp_checksum<A: Family>(
     source: Option<A>,
     destination: Option<A>,
 ) {
-    use crate::flow::V6;
-    use crate::parse::Addresses;
+    use crate::flow::{Addresses, V6};
     let as_v6 =
         |address: Option<A>, old: V6| address.map(Into::into).and_then(V6::of).unwrap_or(old);
     match packet.addresses {

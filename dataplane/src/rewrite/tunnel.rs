@@ -3,10 +3,10 @@
 
 use std::net::IpAddr;
 
-use crate::flow::{Address as _, V4};
+use crate::flow::{Address as _, Addresses, V4};
 use crate::io::PacketBuf;
-use crate::parse::{Addresses, Packet, Plain};
-use crate::snapshot::model::TunnelKind;
+use crate::parse::{Packet, Plain};
+use crate::spec::forward::TunnelKind;
 use crate::verdict::DropReason;
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::{self, HEADER_BYTES as ETHERNET};

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ahash::RandomState;
 use arrayvec::ArrayVec;
 
-use crate::snapshot::id::{RealId, ServiceId};
+use crate::id::{RealId, ServiceId};
 use crate::time::Time;
 
 /// Destinations in one set, of which the least recently used one gives way.

@@ -1,8 +1,8 @@
 //! Weighted failover: the real server with the greatest weight takes all sessions.
 //! How many sessions there are does not matter (IPVS `fo`); `ovf.rs` has the one that spills over.
 
-use super::{Candidate, Loads, takes_sessions};
-use crate::snapshot::id::RealId;
+use super::candidate::{Candidate, Loads, takes_sessions};
+use crate::id::RealId;
 
 /// The first one in the list with the greatest weight of those that pass.
 pub(super) fn heaviest(

@@ -3,15 +3,6 @@
 
 use std::net::IpAddr;
 
-/// Settings of a scheduler by hash (`ipvsadm -b`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct HashFlags {
-    /// Another real server takes over if the hash leads to one that takes no sessions.
-    pub fallback: bool,
-    /// The client's port is hashed too.
-    pub port: bool,
-}
-
 /// A table's places hold this where no real server is.
 const NOBODY: u16 = u16::MAX;
 
@@ -22,7 +13,10 @@ pub(super) fn stored(place: usize) -> u16 {
 }
 
 /// The candidate that a table's place means.
-pub(super) fn candidate(candidates: &[super::Candidate], stored: u16) -> Option<&super::Candidate> {
+pub(super) fn candidate(
+    candidates: &[super::candidate::Candidate],
+    stored: u16,
+) -> Option<&super::candidate::Candidate> {
     if stored == NOBODY {
         return None;
     }

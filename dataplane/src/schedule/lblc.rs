@@ -1,11 +1,11 @@
 //! Locality-based least connection: a virtual address stays at its real server until that one has
 //! too many sessions. For caches behind a service with many addresses (IPVS `lblc`).
 
+use super::candidate::{Candidate, Loads};
 use super::destinations::{Destinations, Key};
 use super::ramp::Shares;
 use super::rank::Measure;
-use super::{Candidate, Loads};
-use crate::snapshot::id::RealId;
+use crate::id::RealId;
 use crate::time::Time;
 
 /// Whether a real server has more active sessions than its weight while another one has fewer than

@@ -3,12 +3,13 @@
 
 use arrayvec::ArrayVec;
 
+use super::candidate::{Candidate, Loads};
 use super::destinations::{Destination, Destinations, EXPIRY_MS, Key, MEMBERS};
 use super::lblc::has_too_many;
 use super::ramp::Shares;
 use super::rank::{Measure, Rank};
-use super::{Candidate, Loads, wlc};
-use crate::snapshot::id::RealId;
+use super::wlc;
+use crate::id::RealId;
 use crate::time::Time;
 
 /// The least loaded member of the destination's set, or else the one that `wlc` chooses, which

@@ -8,38 +8,13 @@ use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
 
-use super::hash::{self, HashFlags, fold};
-use super::{Candidate, Flow, Loads, SchedulerKind, Server, takes_sessions};
-use crate::snapshot::id::RealId;
-
-/// Places of the table: the prime that Linux is built with by default (`IP_VS_MH_TAB_INDEX` 12).
-pub const PLACES: u32 = 4093;
-
-/// The most places that a table may have, a prime as all are.
-pub const MOST_PLACES: u32 = 655_373;
+use super::candidate::{Candidate, Flow, Loads, Server, takes_sessions};
+use super::hash::{self, fold};
+use crate::id::RealId;
+use crate::spec::scheduler::{HashFlags, Maglev, PLACES, SchedulerKind};
 
 /// The two hash functions of Linux are one with two keys.
 const KEYS: [u64; 2] = [2_654_435_761, 2_654_446_892];
-
-/// What a table is like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Maglev {
-    /// Its places: a prime, at most [`MOST_PLACES`].
-    pub places: u32,
-    /// `None` hashes as Linux does, and fills the table in the order of the list. With a key nobody
-    /// can aim at one real server, and the order does not matter.
-    pub key: Option<[u64; 2]>,
-}
-
-/// Linux's.
-impl Default for Maglev {
-    fn default() -> Self {
-        Self {
-            places: PLACES,
-            key: None,
-        }
-    }
-}
 
 /// The two hash functions: where a walk begins, and how far it goes.
 #[derive(Debug, Clone, Copy)]

@@ -1,11 +1,12 @@
 //! Which real server takes a new session. One file per scheduler.
 //! The immutable half lives in the snapshot, the moving half ([`Moving`]) in the worker.
 
+mod candidate;
+mod cursor;
 pub mod destinations;
 mod dh;
 mod fo;
 mod hash;
-mod kind;
 mod lblc;
 mod lblcr;
 mod lc;
@@ -25,81 +26,19 @@ pub mod threshold;
 mod wlc;
 pub mod wrr;
 
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use crate::snapshot::id::RealId;
-use crate::snapshot::model::VirtualService;
+use crate::id::{RealId, ServiceId};
+use crate::spec::scheduler::SchedulerKind;
 use crate::time::Time;
+pub use candidate::{Candidate, Flow, Load, Loads, Removal, Server};
+pub use cursor::{Cursor, Start};
 use destinations::Destinations;
-pub use hash::HashFlags;
-pub use kind::SchedulerKind;
-use ramp::in_turn;
+use ramp::{Ramp, in_turn};
 use random::Random;
 use rank::Measure;
 use ranking::Ranking;
-use threshold::Limits;
-
-/// A real server as a scheduler sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Candidate {
-    /// Its slot.
-    pub real: RealId,
-    /// Its share; 0 takes no new sessions.
-    pub weight: u32,
-    /// How many sessions it shall have.
-    pub limits: Limits,
-    /// When it came, or came back from weight 0, while the service was there; what slow start counts
-    /// from.
-    pub since: Option<Time>,
-}
-
-/// A real server as the tables of the schedulers by hash are filled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Server {
-    /// What the scheduler will see.
-    pub candidate: Candidate,
-    /// Where it is.
-    pub address: IpAddr,
-    /// Its port.
-    pub port: u16,
-    /// Its latest weight that was not 0; 0 if there was none.
-    pub last_weight: u32,
-}
-
-/// The sessions of a real server, over all workers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Load {
-    /// Sessions in an active state.
-    pub active: u64,
-    /// All others.
-    pub inactive: u64,
-}
-
-/// What the schedulers ask about real servers while they choose.
-pub trait Loads {
-    /// A real server's present sessions.
-    fn load(&self, real: RealId) -> Load;
-    /// Whether it has reached its upper threshold and not fallen below the lower one since.
-    fn is_overloaded(&self, candidate: &Candidate) -> bool;
-}
-
-/// Whether a real server takes new sessions at all.
-#[inline]
-fn takes_sessions(candidate: &Candidate, loads: &impl Loads) -> bool {
-    candidate.weight > 0 && !loads.is_overloaded(candidate)
-}
-
-/// What the schedulers by hash and by locality know of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Flow {
-    /// Who sent it.
-    pub client: IpAddr,
-    /// From which port, host order.
-    pub client_port: u16,
-    /// To which address.
-    pub virtual_address: IpAddr,
-}
 
 /// The immutable half: what is computed from the real servers once, on the control thread.
 #[derive(Debug, Clone)]
@@ -197,119 +136,61 @@ pub struct Moving<'w> {
     pub random: &'w mut Random,
 }
 
-/// The moving half of one service's scheduler on one worker.
-///
-/// Atomics because the control thread allocates it inside a shared array; only the worker writes.
-#[derive(Debug, Default)]
-pub struct Cursor {
-    /// The service's revision that the other fields fit; 0 for a slot never used.
-    revision: AtomicU32,
-    /// 1 + the place of the real server used last; 0 stands before the first.
-    next: AtomicU32,
-    /// The real server used last, which finds the place again when the list changes.
-    last: AtomicU32,
-    /// The weight that a real server must have in this pass (wrr).
-    pass_weight: AtomicU32,
-    /// 1 + the next turn to be given away (swrr); 0 with every other scheduler.
-    spare: AtomicU32,
+/// What of a service its scheduler goes by.
+#[derive(Debug, Clone)]
+pub struct Scheduling {
+    /// Its slot.
+    pub service: ServiceId,
+    /// The immutable half of the scheduler.
+    pub scheduler: Scheduler,
+    /// The real servers in scheduling order.
+    pub candidates: Arc<[Candidate]>,
+    /// How the shares of new ones grow.
+    pub ramp: Ramp,
+    /// Where a round-robin pointer goes whose real server was removed: to the one before it, or to
+    /// the list's head (IPVS: `ip_vs_rr_del_dest`'s effect).
+    pub removed: Arc<[Removal]>,
+    /// Changes whenever the scheduler or the candidates change; never used twice.
+    pub revision: u32,
+    /// The revision at which the slot began to mean this service.
+    pub born: u32,
+    /// The revision at which its scheduler was chosen, at its birth or later.
+    pub scheduled: u32,
 }
 
-/// `Cursor::last` when no real server was used yet.
-const NO_REAL: u32 = u32::MAX;
-
-impl Cursor {
-    fn next(&self) -> usize {
-        self.next.load(Ordering::Relaxed) as usize
+/// Fits the cursor to the service's present list, as IPVS does when real servers come and go.
+#[cold]
+fn adapt(cursor: &Cursor, service: &Scheduling, start: Start) {
+    let seen = cursor.revision.load(Ordering::Relaxed);
+    // Revisions are never reused, so an older one than the slot's birth was another service's.
+    let fresh = seen < service.born;
+    // As in IPVS a scheduler that comes to a list begins from its start.
+    let begins = seen < service.scheduled && service.scheduled > service.born;
+    if fresh || begins {
+        cursor.rewind();
     }
-
-    /// Remembers that the candidate at `place` was used.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "slots, and so places, are 32-bit"
-    )]
-    fn used(&self, place: usize, real: RealId) {
-        self.next.store(place as u32 + 1, Ordering::Relaxed);
-        self.last.store(real.0, Ordering::Relaxed);
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "turns are bounded by `swrr`"
-    )]
-    fn set_next(&self, next: usize) {
-        self.next.store(next as u32, Ordering::Relaxed);
-    }
-
-    fn spare(&self) -> usize {
-        self.spare.load(Ordering::Relaxed).saturating_sub(1) as usize
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "turns are bounded by `swrr`"
-    )]
-    fn set_spare(&self, turn: usize) {
-        self.spare.store(turn as u32 + 1, Ordering::Relaxed);
-    }
-
-    fn rewind(&self) {
-        self.next.store(0, Ordering::Relaxed);
-        self.last.store(NO_REAL, Ordering::Relaxed);
-        self.spare.store(0, Ordering::Relaxed);
-    }
-
-    fn pass_weight(&self) -> u32 {
-        self.pass_weight.load(Ordering::Relaxed)
-    }
-
-    fn set_pass_weight(&self, weight: u32) {
-        self.pass_weight.store(weight, Ordering::Relaxed);
-    }
-
-    /// Fits the cursor to the service's present list, as IPVS does when real servers come and go.
-    #[cold]
-    fn adapt(&self, service: &VirtualService, start: Start) {
-        let seen = self.revision.load(Ordering::Relaxed);
-        // Revisions are never reused, so an older one than the slot's birth was another service's.
-        let fresh = seen < service.born;
-        // As in IPVS a scheduler that comes to a list begins from its start.
-        let begins = seen < service.scheduled && service.scheduled > service.born;
-        if fresh || begins {
-            self.rewind();
-        }
-        match &service.scheduler {
-            Scheduler::Rr if begins => {}
-            Scheduler::Rr if fresh => rr::begin(self, service, start),
-            Scheduler::Rr => rr::adapt(self, service, seen),
-            Scheduler::Wrr(plan) => {
-                if begins {
-                    self.set_pass_weight(0);
-                }
-                wrr::adapt(self, *plan, fresh && !begins);
+    match &service.scheduler {
+        Scheduler::Rr if begins => {}
+        Scheduler::Rr if fresh => rr::begin(cursor, &service.candidates, start),
+        Scheduler::Rr => rr::adapt(cursor, &service.candidates, &service.removed, seen),
+        Scheduler::Wrr(plan) => {
+            if begins {
+                cursor.set_pass_weight(0);
             }
-            Scheduler::Swrr(plan) => swrr::adapt(self, plan, start, fresh || begins),
-            _ => self.rewind(),
+            wrr::adapt(cursor, *plan, fresh && !begins);
         }
-        if !matches!(service.scheduler, Scheduler::Wrr(_)) {
-            self.set_pass_weight(0);
-        }
-        self.revision.store(service.revision, Ordering::Relaxed);
+        Scheduler::Swrr(plan) => swrr::adapt(cursor, plan, start, fresh || begins),
+        _ => cursor.rewind(),
     }
-}
-
-/// Where a worker's round-robin pointer begins, so that several workers do not all begin at the
-/// same real server: worker `worker` of `workers` skips its share of the list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Start {
-    /// This worker, from 0.
-    pub worker: usize,
-    /// All of them, at least 1.
-    pub workers: usize,
+    if !matches!(service.scheduler, Scheduler::Wrr(_)) {
+        cursor.set_pass_weight(0);
+    }
+    cursor.revision.store(service.revision, Ordering::Relaxed);
 }
 
 /// Chooses a real server for a new session; `None` when none may take it.
 pub fn choose(
-    service: &VirtualService,
+    service: &Scheduling,
     moving: Moving<'_>,
     start: Start,
     flow: Flow,
@@ -322,12 +203,12 @@ pub fn choose(
         random,
     } = moving;
     if cursor.revision.load(Ordering::Relaxed) != service.revision {
-        cursor.adapt(service, start);
+        adapt(cursor, service, start);
     }
     let candidates = &*service.candidates;
     let shares = service.ramp.at(now);
     let key = || destinations::Key {
-        service: service.id,
+        service: service.service,
         born: service.born,
         address: flow.virtual_address,
     };
@@ -362,7 +243,7 @@ pub fn choose(
 /// Has the service's scheduler take notice that sessions have come, gone or turned active or
 /// inactive on `worker`, of the real server at `place` in the list. For schedulers of which
 /// [`Scheduler::takes_notice`].
-pub fn notice(service: &VirtualService, worker: usize, place: usize, loads: &impl Loads) {
+pub fn notice(service: &Scheduling, worker: usize, place: usize, loads: &impl Loads) {
     if let Scheduler::Least(ranking) = &service.scheduler {
         ranking.notice(worker, place, &service.candidates, loads, service.ramp);
     }

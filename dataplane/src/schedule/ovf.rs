@@ -1,8 +1,9 @@
 //! Overflow: the real server with the greatest weight takes sessions until it has more active ones
 //! than its weight, then the next. When all have, nobody does (IPVS `ovf`).
 
-use super::{Candidate, Loads, fo, takes_sessions};
-use crate::snapshot::id::RealId;
+use super::candidate::{Candidate, Loads, takes_sessions};
+use super::fo;
+use crate::id::RealId;
 
 /// The heaviest one with no more active sessions than its weight: it takes one more than that.
 pub(super) fn choose(candidates: &[Candidate], loads: &impl Loads) -> Option<RealId> {

@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
+use super::candidate::{Candidate, Loads, Server, takes_sessions};
 use super::hash::{candidate, stored};
 use super::ramp::Shares;
 use super::random::Random;
 use super::rank::Measure;
-use super::{Candidate, Loads, Server, takes_sessions};
-use crate::snapshot::id::RealId;
+use crate::id::RealId;
 
 /// Draws for each of the two before the list is searched.
 const DRAWS: usize = 8;

@@ -1,9 +1,9 @@
 //! Slow start: the share of a real server that has just come grows until it is its weight.
 //! When it came is the builder's to say, and what time it is the worker's; no clock is read here.
 
+use super::candidate::{Candidate, Load, Loads};
 use super::random::{Random, mix};
-use super::{Candidate, Load, Loads};
-use crate::snapshot::id::RealId;
+use crate::id::RealId;
 use crate::time::Time;
 
 /// A share is counted in this many parts of the weight, so that a weight of 1 can grow too. The

@@ -1,8 +1,9 @@
 //! What the schedulers by load compare: a real server's cost in proportion to its weight.
 //! The best one is searched for in the list here; `ranking.rs` keeps it where the list is long.
 
+use super::candidate::{Candidate, Loads, takes_sessions};
 use super::ramp::Shares;
-use super::{Candidate, Loads, lc, nq, sed, takes_sessions, wlc};
+use super::{lc, nq, sed, wlc};
 
 /// A cost and a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

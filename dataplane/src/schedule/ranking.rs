@@ -14,10 +14,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::candidate::{Candidate, Loads};
 use super::ramp::{Ramp, Shares};
 use super::rank::{Measure, Rank};
-use super::{Candidate, Loads};
-use crate::snapshot::id::RealId;
+use crate::id::RealId;
 use crate::time::Time;
 
 /// Up to this many real servers are searched each time, which costs as little and is exact with

@@ -1,9 +1,9 @@
 //! Round robin: the next real server in the list that takes sessions.
 //! Weights above 0 are ignored (IPVS `rr`).
 
-use super::{Candidate, Cursor, Loads, Start, takes_sessions};
-use crate::snapshot::id::RealId;
-use crate::snapshot::model::VirtualService;
+use super::candidate::{Candidate, Loads, Removal, takes_sessions};
+use super::cursor::{Cursor, Start};
+use crate::id::RealId;
 
 /// The first one after the one used last, around the list once.
 pub(super) fn choose(
@@ -22,10 +22,10 @@ pub(super) fn choose(
 }
 
 /// Sets a fresh pointer to the worker's share of the list.
-pub(super) fn begin(cursor: &Cursor, service: &VirtualService, start: Start) {
-    let skip = service.candidates.len() * start.worker / start.workers.max(1);
+pub(super) fn begin(cursor: &Cursor, candidates: &[Candidate], start: Start) {
+    let skip = candidates.len() * start.worker / start.workers.max(1);
     if let Some(place) = skip.checked_sub(1)
-        && let Some(candidate) = service.candidates.get(place)
+        && let Some(candidate) = candidates.get(place)
     {
         cursor.used(place, candidate.real);
     }
@@ -34,17 +34,15 @@ pub(super) fn begin(cursor: &Cursor, service: &VirtualService, start: Start) {
 /// Finds the pointer's real server in the changed list. If it was removed, the pointer goes to the
 /// one before it, or before the whole list (IPVS moves the pointer back when its entry goes), also if
 /// it came back since. `seen` is the revision that the pointer is of.
-pub(super) fn adapt(cursor: &Cursor, service: &VirtualService, seen: u32) {
+pub(super) fn adapt(cursor: &Cursor, candidates: &[Candidate], removed: &[Removal], seen: u32) {
     let last = RealId(cursor.last.load(std::sync::atomic::Ordering::Relaxed));
-    let heir = service
-        .removed
+    let stand_in = removed
         .iter()
         .find(|one| one.real == last && one.revision > seen)
-        .map(|one| one.heir);
-    let wanted = heir.unwrap_or(Some(last));
+        .map(|one| one.stand_in);
+    let wanted = stand_in.unwrap_or(Some(last));
     let place = wanted.and_then(|wanted| {
-        service
-            .candidates
+        candidates
             .iter()
             .position(|candidate| candidate.real == wanted)
     });

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use super::hash::{self, HashFlags, PLACES, short};
-use super::{Candidate, Flow, Loads, Server, takes_sessions};
-use crate::snapshot::id::RealId;
+use super::candidate::{Candidate, Flow, Loads, Server, takes_sessions};
+use super::hash::{self, PLACES, short};
+use crate::id::RealId;
+use crate::spec::scheduler::HashFlags;
 
 /// The table.
 #[derive(Debug, Clone)]

@@ -9,9 +9,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::candidate::{Candidate, Loads, Server, takes_sessions};
+use super::cursor::{Cursor, Start};
 use super::hash::{candidate, stored};
-use super::{Candidate, Cursor, Loads, Server, Start, takes_sessions};
-use crate::snapshot::id::RealId;
+use crate::id::RealId;
 
 /// Turns in the order at most. Weights with a greater sum are scaled down to it.
 const TURNS: u64 = 1 << 16;

@@ -10,19 +10,17 @@ mod weighted;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ahash::RandomState;
 use proptest::prelude::*;
 
-use super::mh::Maglev;
 use super::ramp::Ramp;
 use super::*;
-use crate::flow::Protocol;
-use crate::snapshot::id::ServiceId;
-use crate::snapshot::model::{Removal, ServiceLimits, Totals};
-use crate::snapshot::policy::Policy;
-use crate::snapshot::target::Target;
+use crate::schedule::candidate::takes_sessions;
+use crate::spec::limits::Limits;
+use crate::spec::scheduler::{HashFlags, Maglev, PLACES};
 
 const ALONE: Start = Start {
     worker: 0,
@@ -31,7 +29,7 @@ const ALONE: Start = Start {
 
 /// A service with a cursor, whose list changes as the control thread would change it.
 struct Bench {
-    service: VirtualService,
+    service: Scheduling,
     cursor: Cursor,
     destinations: RefCell<Destinations>,
     random: RefCell<Random>,
@@ -87,27 +85,15 @@ impl Bench {
     }
 
     fn on(start: Start, kind: SchedulerKind, reals: &[(u32, u32)]) -> Self {
-        let service = VirtualService {
-            id: ServiceId(0),
-            name: "test".into(),
-            target: Target::vip(Protocol::Tcp, [10, 0, 0, 100].into(), 80),
-            configured: true,
-            mss_clamp: None,
-            owner: crate::snapshot::owner::Owner::Receiver,
-            strays: false,
-            persistence: None,
-            one_packet: false,
-            limits: ServiceLimits::default(),
-            policy: Policy::default(),
+        let service = Scheduling {
+            service: ServiceId(0),
             scheduler: Scheduler::new(kind, &[], 0),
             candidates: Arc::from([]),
             ramp: Ramp::default(),
+            removed: Arc::from([]),
             revision: 0,
             born: 1,
             scheduled: 1,
-            removed: Arc::from([]),
-            former: Arc::from([]),
-            past: Totals::default(),
         };
         let mut bench = Self {
             service,
@@ -151,15 +137,15 @@ impl Bench {
                 }
             })
             .collect();
-        let mut heir = None;
+        let mut stand_in = None;
         let mut removed = Vec::new();
         for old in self.service.candidates.iter() {
             if candidates.iter().any(|new| new.real == old.real) {
-                heir = Some(old.real);
+                stand_in = Some(old.real);
             } else {
                 removed.push(Removal {
                     real: old.real,
-                    heir,
+                    stand_in,
                     revision: self.service.revision + 1,
                 });
             }
@@ -230,7 +216,7 @@ const PORT: HashFlags = HashFlags {
 /// Maglev hashing as Linux does it.
 const fn mh(flags: HashFlags) -> SchedulerKind {
     let linux = Maglev {
-        places: mh::PLACES,
+        places: PLACES,
         key: None,
     };
     Mh(flags, linux)

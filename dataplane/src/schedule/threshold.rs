@@ -3,25 +3,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::Load;
-
-/// How many sessions, active and inactive together, a real server shall have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Limits {
-    /// It gets no new ones once it has this many; 0 is no limit.
-    pub upper: u32,
-    /// It gets new ones again below this many; 0 is three quarters of `upper`.
-    pub lower: u32,
-}
+use super::candidate::Load;
+use crate::spec::limits::Limits;
 
 impl Limits {
-    /// Whether there is any limit.
-    #[must_use]
-    #[inline]
-    pub const fn is_set(self) -> bool {
-        self.upper != 0
-    }
-
     /// Whether a real server with these sessions is overloaded, given whether it was.
     #[must_use]
     pub fn is_overloaded(self, was: bool, load: Load) -> bool {

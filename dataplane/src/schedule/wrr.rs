@@ -1,8 +1,9 @@
 //! Weighted round robin: passes over the list with a falling threshold of weight.
 //! The same sequence as IPVS `wrr`, which comes in bursts for heavy real servers.
 
-use super::{Candidate, Cursor, Loads, Server, takes_sessions};
-use crate::snapshot::id::RealId;
+use super::candidate::{Candidate, Loads, Server, takes_sessions};
+use super::cursor::Cursor;
+use crate::id::RealId;
 
 /// What the weights amount to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

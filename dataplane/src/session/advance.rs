@@ -2,12 +2,12 @@
 //! Keeps no counters; whoever moves a session on gets what the counters depend on, before and after.
 
 use super::entry::{Flags, NONE, Session, SessionIndex};
+use super::phase::Direction;
 use super::proof::{STEP_MS, Seen};
 use super::state::State;
 use super::table::SessionTable;
-use super::tcp::Direction;
-use super::timeout::Timeouts;
 use crate::flow::Address;
+use crate::spec::timeouts::Timeouts;
 use crate::time::Time;
 
 /// What of a session the gauges depend on.

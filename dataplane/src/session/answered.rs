@@ -7,8 +7,9 @@
 )]
 
 use super::entry::{Flags, HOME, NONE};
-use super::table::{SessionTable, TableFull};
+use super::table::SessionTable;
 use super::tags::Home;
+use super::terms::TableFull;
 use crate::flow::{Address, ReplyKey};
 use crate::time::Time;
 

@@ -5,7 +5,7 @@ use std::ops::BitOr;
 
 use super::state::State;
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
-use crate::snapshot::id::RealId;
+use crate::id::RealId;
 use crate::time::Time;
 
 /// No entry, as a link.

@@ -16,10 +16,10 @@
     reason = "slots come from `tags`, which is sized like the entries"
 )]
 
-use super::entry::Session;
-use super::table::{Gone, SessionTable, TableFull};
+use super::failed::{Failed, OWNERS};
+use super::table::SessionTable;
 use super::tags::Place;
-use super::timeout::Timeouts;
+use super::terms::{EvictionPolicy, EvictionTerms, Gone, MayEvict, TableFull};
 use super::worth::{Cause, Worth};
 use crate::flow::Address;
 use crate::time::Time;
@@ -27,70 +27,9 @@ use crate::time::Time;
 /// Buckets of 32 slots that are looked at in turn, besides the new session's own three.
 pub(super) const FURTHER_BUCKETS: u32 = 4;
 
-/// Owners whose last search that found no victim is remembered; of those with the same remainder the latest.
-pub(super) const OWNERS: usize = 8;
-
 /// Young handshakes keep one in so many of the places that they and open sessions have, and both together one in so
 /// many of those that they and idle sessions have: one of them is only evicted if they have that much.
 const KEPT_PART: usize = 4;
-
-/// Whether a new session may evict another one. The order is that of preference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum MayEvict {
-    /// Yes, and before others that are worth as much: its service has more than its share of the table.
-    First,
-    /// If it is worth less than [`Worth::Active`].
-    Yes,
-    /// Only if it has finished or expired: the new session's service has more than its share of the table, this
-    /// one's has not.
-    IfFinished,
-    /// No: it would not help.
-    No,
-}
-
-/// On which terms a session may be evicted, as the table's user knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EvictionTerms {
-    /// How long a session in its state outlives its last packet. Of a template it means nothing.
-    pub timeout_ms: u64,
-    /// Whether the new session may evict it.
-    pub may_evict: MayEvict,
-}
-
-/// What a table asks when it is full, and whom it tells who has left.
-///
-/// A closure is one: it is told, and all sessions are those of one service with IPVS's timeouts.
-pub trait EvictionPolicy<A> {
-    /// Whether `len` sessions leave no room for another one in a table for `capacity`.
-    fn is_full(&self, len: usize, capacity: usize) -> bool {
-        len >= capacity
-    }
-
-    /// A number of whom the new session is entered for: while no victim is found for one, the others are searched
-    /// for as ever.
-    fn owner(&self) -> u32 {
-        0
-    }
-
-    /// On which terms a session may be evicted for the new one.
-    fn terms(&self, session: &Session<A>) -> EvictionTerms;
-
-    /// A session has left the table.
-    fn left(&mut self, session: &Session<A>, why: Gone);
-}
-
-impl<A, F: FnMut(&Session<A>, Gone)> EvictionPolicy<A> for F {
-    fn terms(&self, session: &Session<A>) -> EvictionTerms {
-        EvictionTerms {
-            timeout_ms: Timeouts::DEFAULT.ms(session.state),
-            may_evict: MayEvict::Yes,
-        }
-    }
-
-    fn left(&mut self, session: &Session<A>, why: Gone) {
-        self(session, why);
-    }
-}
 
 /// Each step towards a proof counts for so many bits of the time that a session has been silent: a connection that has
 /// taken one may be silent for four times as long as one that has taken none. It outranks none that has just begun,
@@ -184,14 +123,6 @@ impl Found {
         };
         Self { count, best }
     }
-}
-
-/// A search that found no victim. For the same owner the next ones within the same millisecond look at the new
-/// session's home alone: each session that is looked at is a cache line from memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Failed {
-    owner: u32,
-    at: Time,
 }
 
 impl<A: Address> SessionTable<A> {

@@ -18,9 +18,9 @@
 )]
 
 use super::entry::{Flags, Session, SessionIndex};
-use super::state::{Phase, State};
+use super::phase::{Direction, Phase};
+use super::state::State;
 use super::table::SessionTable;
-use super::tcp::Direction;
 use crate::flow::Address;
 use crate::time::Time;
 use crate::wire::{sctp, tcp};

@@ -15,8 +15,7 @@ use SctpState::{
     ShutdownAckSent as SA, ShutdownReceived as SR, ShutdownSent as SS,
 };
 
-use super::state::Phase;
-use super::tcp::Direction;
+use super::phase::{Direction, Phase};
 use crate::wire::sctp;
 
 crate::listed! {

@@ -1,8 +1,9 @@
 //! The state of a session, whatever its protocol: two bytes.
 //! What each state lasts is in `timeout.rs`, what moves it on in `tcp.rs` and `sctp.rs`.
 
+use super::phase::{Direction, Phase};
 use super::sctp::SctpState;
-use super::tcp::{Direction, TcpState};
+use super::tcp::TcpState;
 use crate::flow::Protocol;
 
 /// The state of a session.
@@ -16,19 +17,6 @@ pub enum State {
     Udp,
     /// An SCTP association.
     Sctp(SctpState),
-}
-
-/// How far a session has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// The handshake is not complete, or there was one datagram only.
-    Opening,
-    /// Data may flow in both directions.
-    Open,
-    /// One side has finished, or both and one does not know it yet.
-    Closing,
-    /// Both sides have finished, one has broken off, or the real server has refused.
-    Closed,
 }
 
 impl State {

@@ -17,13 +17,13 @@
 )]
 
 use super::entry::{Flags, HOME, NONE, NewSession, Numbers, Session, SessionIndex, VACANT};
-use super::evict::{EvictionPolicy, Failed, OWNERS};
+use super::failed::{Failed, OWNERS};
 use super::hash::{Hasher, KeyHash, ReplyHash};
 use super::reply::ReplyIndex;
 use super::state::State;
 use super::tags::{Place, Tags};
+use super::terms::{EvictionPolicy, Gone, TableFull};
 use super::wheel::{SLOTS, Wheel};
-use super::worth::Cause;
 use crate::flow::{Address, FlowKey, ReplyKey};
 use crate::prefetch::prefetch;
 use crate::time::Time;
@@ -39,22 +39,6 @@ impl Hint {
     /// Nowhere.
     pub const NONE: Self = Self(NONE);
 }
-
-/// Why a session left the table to make room for another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gone {
-    /// Its time was over.
-    Expired,
-    /// A new session has the same key.
-    Replaced,
-    /// The table was full and it was worth the least.
-    Evicted(Cause),
-}
-
-/// No room, and no session that may be evicted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the session table is full")]
-pub struct TableFull;
 
 /// The sessions of one worker and one address family.
 #[derive(Debug)]

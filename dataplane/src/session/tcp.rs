@@ -11,7 +11,7 @@ use TcpState::{
     None as NO, SynAck as SA, SynRecv as SR, SynSent as SS, TimeWait as TW,
 };
 
-use super::state::Phase;
+use super::phase::{Direction, Phase};
 
 /// The bits of TCP's flags byte that make events (RFC 9293 section 3.1).
 const FIN: u8 = 0x01;
@@ -46,20 +46,6 @@ crate::listed! {
         Listen => "LISTEN",
         /// A handshake under defence against floods.
         SynAck => "SYNACK",
-    }
-}
-
-crate::listed! {
-    /// What of a connection this balancer sees, and which side sent the packet at hand.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-    #[repr(u8)]
-    pub enum Direction {
-        /// From the client; replies are seen too (NAT).
-        Input => "input",
-        /// From the real server.
-        Output => "output",
-        /// From the client; replies go past the balancer (direct routing, tunnels).
-        InputOnly => "input only",
     }
 }
 

@@ -15,13 +15,13 @@
 )]
 
 use super::entry::{Flags, NewSession, Session, SessionIndex};
-use super::evict::EvictionPolicy;
 use super::hash::KeyHash;
 use super::state::State;
-use super::table::{SessionTable, TableFull};
+use super::table::SessionTable;
 use super::tags::Place;
+use super::terms::{EvictionPolicy, TableFull};
 use crate::flow::{Address, FlowKey};
-use crate::snapshot::id::RealId;
+use crate::id::RealId;
 use crate::time::Time;
 
 /// How long a template goes on that still controls sessions when its time is over (IPVS: 60 s,

@@ -5,7 +5,7 @@
 //! about. What proves that a client is really there is in `proof.rs`.
 
 use super::entry::{Flags, Session};
-use super::state::Phase;
+use super::phase::Phase;
 use crate::time::Time;
 
 /// How long a handshake, or a single datagram, may be silent before it counts as given up. A client sends its SYN

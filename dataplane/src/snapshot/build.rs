@@ -11,19 +11,23 @@ use ipnet::IpNet;
 use super::Snapshot;
 use super::chunked::{Chunked, Sharded};
 use super::delta::Delta;
-use super::id::{PortId, RealId, ServiceId};
 use super::lookup::Lookup;
-use super::model::{Egress, WorkerTable};
+use super::model::WorkerTable;
 use super::owner::NatSockets;
 use super::route::Routes;
-use super::spec::{Network, RouteSpec, ServiceSpec, Spec};
-use super::target::{Identity, Mark};
-use crate::session::Timeouts;
+use crate::id::{PortId, RealId, ServiceId};
+use crate::snapshot::route::Egress;
+use crate::spec::Spec;
+use crate::spec::network::{Network, RouteSpec};
+use crate::spec::service::ServiceSpec;
+use crate::spec::target::{Identity, Mark};
+use crate::spec::timeouts::Timeouts;
 use crate::time::Time;
 use answers::Answers;
-use reclaim::Leaving;
+use leaving::Leaving;
 
 mod answers;
+mod leaving;
 mod order;
 mod owners;
 mod reals;
@@ -164,7 +168,11 @@ impl Builder {
         for id in gone {
             self.remove_service(&mut next, id);
         }
-        self.arrange(&mut next, change.order);
+        let order = change.order.map(|order| {
+            let slots = order.iter().filter_map(|one| self.slot_of(&next, one));
+            slots.collect::<Vec<_>>()
+        });
+        self.answers.arrange(&mut next, order.as_deref());
         self.last = Arc::new(next);
         Arc::clone(&self.last)
     }

@@ -1,8 +1,9 @@
 //! What differs between the desired state in force and the next one: what the builder is told of a change.
 //! It names services by their identity; which slots they have is the builder's.
 
-use super::spec::{Network, ServiceSpec};
-use super::target::Identity;
+use crate::spec::network::Network;
+use crate::spec::service::ServiceSpec;
+use crate::spec::target::Identity;
 use crate::time::Time;
 
 /// A change of the desired state. What it does not mention stays as it is.

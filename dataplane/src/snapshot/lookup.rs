@@ -10,10 +10,28 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::chunked::Sharded;
 use super::filter::AddressFilter;
-use super::id::ServiceId;
 use super::rules::Rules;
-use super::target::{FTP, PrefixKey, Target, Vip};
 use crate::flow::{Address as _, Protocol, V4, V6};
+use crate::id::ServiceId;
+use crate::spec::target::{FTP, Target, Vip};
+
+/// A prefix as a key: hashed in one step or two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct PrefixKey(IpNet);
+
+impl Hash for PrefixKey {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let length = u64::from(self.0.prefix_len());
+        match self.0 {
+            IpNet::V4(net) => state.write_u64(u64::from(net.addr().to_bits()) << 32 | length),
+            IpNet::V6(net) => {
+                state.write_u128(net.addr().to_bits());
+                state.write_u64(length);
+            }
+        }
+    }
+}
 
 /// IANA "ftp-data".
 const FTP_DATA: u16 = 20;

@@ -5,19 +5,15 @@ pub mod build;
 pub mod chunked;
 pub mod delta;
 mod filter;
-pub mod id;
 mod lookup;
 pub mod model;
 pub mod owner;
-pub mod policy;
 pub mod rcu;
 #[cfg(test)]
 #[path = "rcu/tests.rs"]
 mod rcu_tests;
 pub mod route;
 mod rules;
-pub mod spec;
-pub mod target;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,20 +23,18 @@ use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
 
 use crate::flow::{Address, FlowKey, Protocol};
+use crate::id::{PortId, RealId, ServiceId};
 use crate::schedule::threshold::Overload;
 use crate::schedule::{self, Candidate, Load, Loads};
-use crate::wire::ethernet::Mac;
+use crate::spec::forward::{ForwardMethod, TunnelKind};
+use crate::spec::network::{PortRole, PortSpec};
+use crate::spec::target::Target;
+use crate::wire::Mac;
 use chunked::{Chunked, Sharded};
-use id::{PortId, RealId, ServiceId};
 use lookup::Lookup;
-use model::{ForwardMethod, RealServer, Totals, TunnelKind, VirtualService, WorkerTable};
-use owner::{NatSocket, NatSockets, Owner};
+use model::{RealServer, Totals, VirtualService, WorkerTable};
+use owner::{NatSocket, NatSockets, Owner, SocketKey};
 use route::Routes;
-use spec::{PortRole, PortSpec};
-use target::Target;
-
-/// Protocol, address and port of a real server's socket.
-pub type SocketKey = (Protocol, IpAddr, u16);
 
 /// One generation of the configuration.
 #[derive(Debug, Clone)]
@@ -104,6 +98,18 @@ impl Snapshot {
             _ => self.neighbours.get(&neighbour),
         };
         of_link.copied()
+    }
+
+    /// Whether `address` is a neighbour's on this port.
+    pub(crate) fn is_on_link(&self, port: PortId, address: IpAddr) -> bool {
+        if let IpAddr::V6(address) = address
+            && address.is_unicast_link_local()
+        {
+            return true;
+        }
+        self.routes
+            .egress(address)
+            .is_some_and(|egress| egress.port == port && egress.next_hop == address)
     }
 
     /// The service that a client's packet belongs to: by a rule that it matches, else by its
@@ -175,7 +181,11 @@ impl Snapshot {
             let real = self.real(id);
             real.is_some_and(|real| real.forward != ForwardMethod::Nat)
         };
-        let mut reals = service.candidates.iter().map(|candidate| candidate.real);
+        let mut reals = service
+            .scheduling
+            .candidates
+            .iter()
+            .map(|candidate| candidate.real);
         service.persistence.is_some() && reals.all(is_one_way)
     }
 
@@ -472,7 +482,7 @@ impl Snapshot {
         if let Some(place) = real.noticed
             && let Some(service) = self.service(real.service)
         {
-            schedule::notice(service, worker, place as usize, self);
+            schedule::notice(&service.scheduling, worker, place as usize, self);
         }
     }
 
@@ -498,6 +508,7 @@ impl Snapshot {
     pub fn service_totals(&self, service: &VirtualService) -> Totals {
         let mut totals = service.past;
         for id in service
+            .scheduling
             .candidates
             .iter()
             .map(|one| one.real)

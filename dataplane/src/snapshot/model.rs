@@ -2,107 +2,21 @@
 //! Nothing here changes after it was built, except counters.
 
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::chunked::Chunked;
-use super::id::{PortId, RealId, ServiceId};
 use super::owner::Owner;
-use super::policy::Policy;
-use super::target::Target;
-use crate::schedule::ramp::Ramp;
-use crate::schedule::threshold::Limits;
-use crate::schedule::{Candidate, Cursor, Scheduler};
-use crate::session::Timeouts;
+use super::route::Egress;
+use crate::id::{RealId, ServiceId};
+use crate::schedule::{Cursor, Scheduling};
+use crate::spec::forward::{ForwardMethod, MssClamp, TunnelKind};
+use crate::spec::limits::{Limits, ServiceLimits};
+use crate::spec::policy::Policy;
+use crate::spec::service::Persistence;
+use crate::spec::target::Target;
+use crate::spec::timeouts::Timeouts;
 use crate::stats::{RealCounters, ServiceCounters};
 use crate::time::Time;
-
-crate::listed! {
-    /// How a packet gets to its real server.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-    pub enum ForwardMethod {
-        /// Only the MAC changes; the real server answers the client itself (IPVS: Route).
-        Direct => "dr",
-        /// Address and port are rewritten, in both directions (IPVS: Masq).
-        Nat => "nat",
-        /// The packet travels inside another IP packet, as [`TunnelKind`] says (IPVS: Tunnel).
-        Tunnel => "tunnel",
-    }
-}
-
-/// What stands between the outer IP header of a tunnel and the packet inside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum TunnelKind {
-    /// Nothing: IP in IP.
-    #[default]
-    Ipip,
-    /// A GRE header.
-    Gre {
-        /// Whether it has a checksum.
-        checksum: bool,
-    },
-    /// A UDP header and a GUE header.
-    Gue {
-        /// The UDP port of the real server's end.
-        port: u16,
-        /// Whether UDP's checksum is there.
-        checksum: bool,
-    },
-}
-
-impl TunnelKind {
-    /// The same without checksums: by this, errors about a tunnel's packets tell whose they are.
-    #[must_use]
-    pub const fn end(self) -> Self {
-        match self {
-            Self::Ipip => Self::Ipip,
-            Self::Gre { .. } => Self::Gre { checksum: false },
-            Self::Gue { port, .. } => Self::Gue {
-                port,
-                checksum: false,
-            },
-        }
-    }
-}
-
-/// How large TCP's segments may be that the two ends of a service's sessions send each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum MssClamp {
-    /// As large as fits into one packet on the way that is known here.
-    Auto,
-    /// So many bytes.
-    Bytes(u16),
-}
-
-/// The way to an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Egress {
-    /// Where the frame leaves.
-    pub port: PortId,
-    /// Whose MAC it bears: the address itself, or a gateway.
-    pub next_hop: IpAddr,
-    /// Our own address on that port, of the same family (a tunnel's outer source unless it has one of
-    /// its own, the sender of ICMP errors); `None` if the port has none.
-    pub source: Option<IpAddr>,
-    /// Largest IP packet, in bytes.
-    pub mtu: u16,
-}
-
-/// How clients stay at their real servers (IPVS: `-p`, `-M`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Persistence {
-    /// Milliseconds that a client is remembered after its last session began.
-    pub timeout_ms: u32,
-    /// The leading bits of its address that make a client; others with the same are the same one.
-    pub mask: u8,
-}
-
-/// What a service may have at most, on all workers together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct ServiceLimits {
-    /// Sessions that no side has finished. `None` is no limit.
-    pub sessions: Option<NonZeroU32>,
-}
 
 /// One virtual service.
 #[derive(Debug, Clone)]
@@ -130,36 +44,12 @@ pub struct VirtualService {
     pub limits: ServiceLimits,
     /// Where it does as IPVS does, and where not.
     pub policy: Policy,
-    /// The immutable half of the scheduler.
-    pub scheduler: Scheduler,
-    /// The real servers in scheduling order.
-    pub candidates: Arc<[Candidate]>,
-    /// How the shares of new ones grow.
-    pub ramp: Ramp,
-    /// Changes whenever the scheduler or the candidates change; never used twice.
-    pub revision: u32,
-    /// The revision at which this slot began to mean this service.
-    pub born: u32,
-    /// The revision at which its scheduler was chosen, at its birth or later.
-    pub scheduled: u32,
-    /// Where a round-robin pointer goes whose real server was removed: to the one before it, or to
-    /// the list's head (IPVS: `ip_vs_rr_del_dest`'s effect).
-    pub removed: Arc<[Removal]>,
+    /// How a real server is chosen.
+    pub scheduling: Scheduling,
     /// Real servers that were removed but that sessions may still refer to.
     pub former: Arc<[RealId]>,
     /// What real servers counted whose slots have been given back.
     pub past: Totals,
-}
-
-/// That a real server was removed from a service's list, where it may be again by now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Removal {
-    /// Which.
-    pub real: RealId,
-    /// The one before it in the list; `None` if there was none.
-    pub heir: Option<RealId>,
-    /// The service's revision from then on: who has seen it has drawn the consequences.
-    pub revision: u32,
 }
 
 /// One real server of one service.

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 
-use super::SocketKey;
 use super::chunked::Sharded;
 use super::filter::AddressFilter;
-use super::id::ServiceId;
 use crate::flow::{Address, Protocol};
+use crate::id::ServiceId;
+
+/// Protocol, address and port of a real server's socket.
+pub type SocketKey = (Protocol, IpAddr, u16);
 
 /// What chooses the worker that keeps a flow's session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

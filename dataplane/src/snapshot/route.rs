@@ -9,9 +9,22 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::id::PortId;
-use super::model::Egress;
-use super::spec::{PortRole, PortSpec, RouteSpec};
+use crate::id::PortId;
+use crate::spec::network::{PortRole, PortSpec, RouteSpec};
+
+/// The way to an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Egress {
+    /// Where the frame leaves.
+    pub port: PortId,
+    /// Whose MAC it bears: the address itself, or a gateway.
+    pub next_hop: IpAddr,
+    /// Our own address on that port, of the same family (a tunnel's outer source unless it has one of
+    /// its own, the sender of ICMP errors); `None` if the port has none.
+    pub source: Option<IpAddr>,
+    /// Largest IP packet, in bytes.
+    pub mtu: u16,
+}
 
 /// Where a route leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,7 +208,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::ethernet::Mac;
+    use crate::wire::Mac;
 
     fn port(addresses: &[&str]) -> PortSpec {
         PortSpec {

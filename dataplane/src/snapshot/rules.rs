@@ -7,9 +7,9 @@ use std::ops::{BitAnd, RangeInclusive};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixSet;
 
-use super::id::ServiceId;
-use super::target::{Mark, Rule};
 use crate::flow::Protocol;
+use crate::id::ServiceId;
+use crate::spec::target::{Mark, Rule};
 
 /// All rules of a snapshot, in the order of the configuration.
 #[derive(Debug, Default)]

@@ -1,15 +1,16 @@
 //! Frames for tests, with right lengths and checksums unless asked otherwise.
 //! What the packet path makes of them is not known here.
 
-use crate::flow::{V4, V6};
-use crate::parse::Addresses;
+use crate::flow::{Addresses, V4, V6};
 use crate::wire::{Mac, arp, ethernet, icmpv4, icmpv6, ndp, tcp};
 
 mod bytes;
+fn u16_or_max(number: usize) -> u16 {
+    u16::try_from(number).unwrap_or(u16::MAX)
+}
+
 #[cfg(test)]
 mod tests;
-
-use bytes::u16_or_max;
 
 /// Builds one frame, or the fragments of one datagram.
 ///

@@ -15,7 +15,7 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::build::Builder;
 use crate::snapshot::model::Totals;
 use crate::snapshot::rcu::Publisher;
-use crate::snapshot::spec::Spec;
+use crate::spec::Spec;
 use crate::stats::WorkerStats;
 use crate::steering::Steering;
 use crate::time::Time;

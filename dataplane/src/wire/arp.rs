@@ -1,9 +1,10 @@
 //! ARP for IPv4 over Ethernet: RFC 826, announcements and probes of RFC 5227.
 //! Who is asked when, and which answers are believed, is decided elsewhere.
 
-use super::ethernet::{self, Mac};
+use super::ethernet;
 use super::field::Field;
 use crate::flow::V4;
+use crate::wire::Mac;
 
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,10 @@
-//! Ethernet II: the MAC address and the 14-byte header (RFC 894). VLAN tags are in `vlan.rs`.
-//! Whose MAC address it is is not decided here.
+//! Ethernet II: the 14-byte header (RFC 894). VLAN tags are in `vlan.rs`.
+//! MAC addresses are in `mac.rs`.
 
 use std::borrow::{Borrow, BorrowMut};
-use std::fmt;
-use std::str::FromStr;
 
 use super::field::Field;
+use super::mac::Mac;
 use super::view;
 
 #[cfg(test)]
@@ -31,80 +30,6 @@ const ADDRESSES: Field<0, 12> = Field;
 const DESTINATION: Field<0, 6> = Field;
 const SOURCE: Field<6, 6> = Field;
 const ETHER_TYPE: Field<12, 2> = Field;
-
-/// A MAC address.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Mac(pub [u8; 6]);
-
-impl Mac {
-    /// Everyone on the segment.
-    pub const BROADCAST: Self = Self([0xff; 6]);
-    /// No address.
-    pub const ZERO: Self = Self([0; 6]);
-
-    /// Whether it names a group (multicast or broadcast) rather than one station.
-    #[inline]
-    #[must_use]
-    pub const fn is_group(self) -> bool {
-        self.0[0] & 1 != 0
-    }
-
-    /// Whether it is the address of everyone.
-    #[inline]
-    #[must_use]
-    pub const fn is_broadcast(self) -> bool {
-        matches!(self, Self::BROADCAST)
-    }
-
-    /// Whether it can be a station's address: neither a group's nor zero.
-    #[inline]
-    #[must_use]
-    pub const fn is_station(self) -> bool {
-        !self.is_group() && !matches!(self, Self::ZERO)
-    }
-}
-
-impl fmt::Display for Mac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
-
-impl fmt::Debug for Mac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// Not a MAC address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a MAC address: expected six bytes in hexadecimal, as in 02:00:00:00:00:0b")]
-pub struct InvalidMac;
-
-impl FromStr for Mac {
-    type Err = InvalidMac;
-
-    /// Six groups of one or two hexadecimal digits, separated by `:` or all by `-`.
-    fn from_str(text: &str) -> Result<Self, InvalidMac> {
-        let separator = if text.contains('-') { '-' } else { ':' };
-        let mut groups = text.split(separator);
-        let mut bytes = [0; 6];
-        for byte in &mut bytes {
-            let group = groups.next().ok_or(InvalidMac)?;
-            // `from_str_radix` would take a sign as well.
-            let is_hex = group.bytes().all(|digit| digit.is_ascii_hexdigit());
-            if !is_hex || group.len() > 2 {
-                return Err(InvalidMac);
-            }
-            *byte = u8::from_str_radix(group, 16).map_err(|_| InvalidMac)?;
-        }
-        match groups.next() {
-            None => Ok(Self(bytes)),
-            Some(_) => Err(InvalidMac),
-        }
-    }
-}
 
 view! {
     /// The 14 bytes in front of every frame.

@@ -3,10 +3,10 @@
 
 use std::borrow::{Borrow, BorrowMut};
 
-use super::ethernet::Mac;
 use super::field::Field;
 use super::view;
 use crate::flow::V6;
+use crate::wire::Mac;
 
 /// Length of the header.
 pub const HEADER_BYTES: usize = 40;

@@ -7,6 +7,7 @@
 pub mod arp;
 pub mod checksum;
 pub mod ethernet;
+pub mod family;
 mod field;
 pub mod gre;
 pub mod gue;
@@ -14,13 +15,14 @@ pub mod icmpv4;
 pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
+pub mod mac;
 pub mod ndp;
 pub mod sctp;
 pub mod tcp;
 pub mod udp;
 pub mod vlan;
 
-pub use ethernet::Mac;
+pub use mac::{InvalidMac, Mac};
 
 /// Declares a view of a header of `$len` bytes over `&[u8; $len]` or `&mut [u8; $len]`.
 macro_rules! view {

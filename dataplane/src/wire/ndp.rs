@@ -1,10 +1,10 @@
 //! Neighbour solicitations and advertisements: RFC 4861, over Ethernet (RFC 2464).
 //! Who is asked when, and which answers are believed, is decided elsewhere.
 
-use super::ethernet::{self, Mac};
 use super::field::Field;
-use super::{icmpv6, ipv6};
+use super::{ethernet, icmpv6, ipv6};
 use crate::flow::V6;
+use crate::wire::Mac;
 
 #[cfg(test)]
 mod tests;

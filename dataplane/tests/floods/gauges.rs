@@ -5,9 +5,11 @@ use std::num::NonZeroU32;
 
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::session::Flags;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, Persistence, ServiceLimits};
-use plimsoll_dataplane::snapshot::policy::OnDown;
-use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::limits::ServiceLimits;
+use plimsoll_dataplane::spec::policy::OnDown;
+use plimsoll_dataplane::spec::service::Persistence;
 use plimsoll_dataplane::testing::Rig;
 use proptest::prelude::*;
 

@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, Persistence, ServiceLimits};
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::limits::ServiceLimits;
+use plimsoll_dataplane::spec::service::Persistence;
 use plimsoll_dataplane::testing::Rig;
 use plimsoll_dataplane::verdict::DropReason;
 
@@ -140,7 +142,7 @@ fn a_flood_takes_nothing_from_the_services_beside_it() {
     }
 }
 
-fn limited(method: ForwardMethod, sessions: u32) -> plimsoll_dataplane::snapshot::spec::Spec {
+fn limited(method: ForwardMethod, sessions: u32) -> plimsoll_dataplane::spec::Spec {
     let mut services = services(method);
     for one in &mut services {
         if one.target.port() == WEB.1 {

@@ -1,6 +1,6 @@
 //! Each attack against each method: sessions that were there go on, and new clients of all services are served.
 
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
 
 use crate::attack::Attack;
 use crate::honest::Honest;

@@ -1,7 +1,7 @@
 //! The same sieges against services with persistence, where each invented client leaves a template beside its session.
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::snapshot::model::Persistence;
+use plimsoll_dataplane::spec::service::Persistence;
 use plimsoll_dataplane::testing::Rig;
 
 use crate::attack::Attack;

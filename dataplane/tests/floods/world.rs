@@ -2,8 +2,9 @@
 //! Sends single packets and says who got them; plays no client.
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
-use plimsoll_dataplane::snapshot::spec::{ServiceSpec, Spec};
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::service::ServiceSpec;
 use plimsoll_dataplane::testing::{PacketBuilder, Rig};
 
 use crate::net::*;

@@ -1,11 +1,10 @@
 //! Which real server a client meets: the schedulers as they show on the wire.
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::schedule::mh::Maglev;
-use plimsoll_dataplane::schedule::threshold::Limits;
-use plimsoll_dataplane::schedule::{HashFlags, SchedulerKind};
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
-use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::limits::Limits;
+use plimsoll_dataplane::spec::scheduler::{HashFlags, Maglev, SchedulerKind};
 use plimsoll_dataplane::testing::Rig;
 use plimsoll_dataplane::verdict::DropReason;
 

@@ -1,10 +1,10 @@
 //! Where one could do otherwise: what docs/DEVIATIONS.md says was decided, shown.
 
 use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::id::PortId;
 use plimsoll_dataplane::session::{State, TcpState};
-use plimsoll_dataplane::snapshot::id::PortId;
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
-use plimsoll_dataplane::snapshot::spec::RouteSpec;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::network::RouteSpec;
 use plimsoll_dataplane::testing::{Rig, neighbour_frame};
 use plimsoll_dataplane::verdict::DropReason;
 use plimsoll_dataplane::wire::{Mac, ndp};

@@ -1,6 +1,6 @@
 //! Datagrams that come in pieces: they leave in pieces of the same size, in the right order.
 
-use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::testing::{PacketBuilder, Rig, Rng, Sent};
 use plimsoll_dataplane::verdict::DropReason;
 
@@ -72,7 +72,7 @@ fn a_datagram_in_a_tunnel_is_cut_outside() {
 #[test]
 fn an_ipv6_datagram_cut_outside_in_ipv4_has_an_identification_and_may_be_fragmented() {
     let services = usual(
-        plimsoll_dataplane::snapshot::model::ForwardMethod::Tunnel,
+        plimsoll_dataplane::spec::forward::ForwardMethod::Tunnel,
         REALS,
         REALS,
     );

@@ -1,10 +1,11 @@
 //! The balancer as a host on its links: ARP, neighbour discovery, waiting for MACs, the kernel.
 
 use plimsoll_dataplane::flow::{Protocol, V4, V6};
+use plimsoll_dataplane::id::PortId;
 use plimsoll_dataplane::incident::Incident;
-use plimsoll_dataplane::snapshot::id::PortId;
-use plimsoll_dataplane::snapshot::spec::{PortRole, Spec};
-use plimsoll_dataplane::snapshot::target::{Target, Vip};
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::network::PortRole;
+use plimsoll_dataplane::spec::target::{Target, Vip};
 use plimsoll_dataplane::testing::{PacketBuilder, Rig, arp_frame, neighbour_frame};
 use plimsoll_dataplane::verdict::DropReason;
 use plimsoll_dataplane::wire::{Mac, arp, ndp};
@@ -356,7 +357,7 @@ fn addresses_are_announced_when_asked_to() {
 fn what_is_not_balanced_but_for_us_goes_to_the_kernel_as_it_came() {
     let services = || {
         usual(
-            plimsoll_dataplane::snapshot::model::ForwardMethod::Nat,
+            plimsoll_dataplane::spec::forward::ForwardMethod::Nat,
             REALS,
             REALS6,
         )

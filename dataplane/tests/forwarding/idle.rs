@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::session::Timeouts;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
-use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::spec::timeouts::Timeouts;
 use plimsoll_dataplane::testing::{PacketBuilder, Rig, Sent};
 
 use crate::net::*;

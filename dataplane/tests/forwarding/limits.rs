@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::testing::{PacketBuilder, Rig};
 use plimsoll_dataplane::verdict::DropReason;
 use plimsoll_dataplane::worker::{Command, Listing};
@@ -57,10 +57,7 @@ fn a_reply_out_of_hops_is_answered_by_our_own_address_on_that_side() {
 }
 
 /// A spec whose LAN takes packets of `mtu` bytes.
-fn narrow(
-    mut spec: plimsoll_dataplane::snapshot::spec::Spec,
-    mtu: u16,
-) -> plimsoll_dataplane::snapshot::spec::Spec {
+fn narrow(mut spec: plimsoll_dataplane::spec::Spec, mtu: u16) -> plimsoll_dataplane::spec::Spec {
     spec.ports[1].mtu = mtu;
     spec
 }
@@ -201,7 +198,7 @@ fn a_tunnel_is_cut_outside_so_that_both_ends_see_whole_packets() {
     expect(&rig.pass(WAN, &request), &expected);
     finish(rig);
     let reals = usual(
-        plimsoll_dataplane::snapshot::model::ForwardMethod::Tunnel,
+        plimsoll_dataplane::spec::forward::ForwardMethod::Tunnel,
         REALS6,
         REALS6,
     );

@@ -3,9 +3,10 @@
 use std::ops::RangeInclusive;
 
 use plimsoll_dataplane::flow::{Protocol, V4};
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
-use plimsoll_dataplane::snapshot::spec::{RealSpec, ServiceSpec, Spec};
-use plimsoll_dataplane::snapshot::target::{Mark, Rule, Target, Vip};
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::service::{RealSpec, ServiceSpec};
+use plimsoll_dataplane::spec::target::{Mark, Rule, Target, Vip};
 use plimsoll_dataplane::testing::{PacketBuilder, Rig, Rng, arp_frame};
 use plimsoll_dataplane::verdict::DropReason;
 use plimsoll_dataplane::wire::{Mac, arp};

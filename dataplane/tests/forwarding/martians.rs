@@ -1,6 +1,6 @@
 //! What no honest sender sends: sources that cannot be, source routes, damaged errors and datagrams.
 
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
 use plimsoll_dataplane::testing::{PacketBuilder, Rig};
 use plimsoll_dataplane::verdict::DropReason;
 
@@ -9,7 +9,7 @@ use crate::net::*;
 /// Network and broadcast addresses of the two ports' networks.
 const BROADCASTS: [&str; 4] = ["192.0.2.0", "192.0.2.255", "10.1.0.0", "10.1.0.255"];
 
-fn of(method: ForwardMethod) -> plimsoll_dataplane::snapshot::spec::Spec {
+fn of(method: ForwardMethod) -> plimsoll_dataplane::spec::Spec {
     two_armed(usual(method, REALS, REALS6))
 }
 

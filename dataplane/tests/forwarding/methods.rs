@@ -1,7 +1,7 @@
 //! Each forwarding method on each family and protocol: what it changes, and what it leaves alone.
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
 use plimsoll_dataplane::testing::{PacketBuilder, Rig};
 
 use crate::net::*;

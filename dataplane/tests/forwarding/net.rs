@@ -8,14 +8,14 @@
 
 use std::net::IpAddr;
 
-use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::parse::{Addresses, Parse, parse};
-use plimsoll_dataplane::schedule::SchedulerKind;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, TunnelKind};
-use plimsoll_dataplane::snapshot::spec::{
-    PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
-};
-use plimsoll_dataplane::snapshot::target::Target;
+use plimsoll_dataplane::flow::{Addresses, Protocol};
+use plimsoll_dataplane::parse::{Parse, parse};
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::spec::network::{PortRole, PortSpec, RouteSpec};
+use plimsoll_dataplane::spec::scheduler::SchedulerKind;
+use plimsoll_dataplane::spec::service::{RealSpec, ServiceSpec};
+use plimsoll_dataplane::spec::target::Target;
 use plimsoll_dataplane::testing::{PacketBuilder, Sent};
 use plimsoll_dataplane::wire::Mac;
 
@@ -181,7 +181,7 @@ pub(crate) fn one_armed(services: Vec<ServiceSpec>) -> Spec {
 
 /// As `two_armed`, and each port has a kernel's port: 2 for WAN, 3 for LAN.
 pub(crate) fn with_kernel(services: Vec<ServiceSpec>) -> Spec {
-    use plimsoll_dataplane::snapshot::id::PortId;
+    use plimsoll_dataplane::id::PortId;
     let mut spec = two_armed(services);
     for number in 0..2_u16 {
         let network = spec.ports[usize::from(number)].clone();

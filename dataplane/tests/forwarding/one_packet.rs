@@ -2,9 +2,9 @@
 
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::session::Flags;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, Persistence};
-use plimsoll_dataplane::snapshot::policy::Policy;
-use plimsoll_dataplane::snapshot::spec::ServiceSpec;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::policy::Policy;
+use plimsoll_dataplane::spec::service::{Persistence, ServiceSpec};
 use plimsoll_dataplane::testing::Rig;
 use plimsoll_dataplane::verdict::DropReason;
 

@@ -2,9 +2,10 @@
 
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::session::{Cause, Flags};
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, Persistence};
-use plimsoll_dataplane::snapshot::policy::{OnDown, Policy};
-use plimsoll_dataplane::snapshot::spec::{ServiceSpec, Spec};
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::policy::{OnDown, Policy};
+use plimsoll_dataplane::spec::service::{Persistence, ServiceSpec};
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::testing::{Rig, Sent};
 use plimsoll_dataplane::verdict::DropReason;
@@ -338,7 +339,7 @@ fn a_new_timeout_is_for_new_templates() {
 
 #[test]
 fn one_template_is_for_all_that_a_services_rules_match() {
-    use plimsoll_dataplane::snapshot::target::{Mark, Rule, Target};
+    use plimsoll_dataplane::spec::target::{Mark, Rule, Target};
     let any_port = REALS.map(|address| real(address, 0, DIRECT));
     let rules = vec![Rule {
         ports: vec![80..=80, 443..=443, 53..=53],

@@ -3,9 +3,9 @@
 use std::num::NonZeroU32;
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
-use plimsoll_dataplane::snapshot::policy::{OnDown, Policy, Reuse, Secure, Shed};
-use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::policy::{OnDown, Policy, Reuse, Secure, Shed};
 use plimsoll_dataplane::testing::{PacketBuilder, Rig, Sent, on_steered_ports};
 use plimsoll_dataplane::verdict::DropReason;
 

@@ -1,8 +1,8 @@
 //! Errors made here quote the packet as its sender sent it: every error, both directions, all methods.
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, MssClamp};
-use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::{ForwardMethod, MssClamp};
 use plimsoll_dataplane::testing::{PacketBuilder, Rig, Sent};
 use plimsoll_dataplane::verdict::DropReason;
 

@@ -1,7 +1,7 @@
 //! What is not forwarded, and why.
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
 use plimsoll_dataplane::testing::{PacketBuilder, Rig};
 use plimsoll_dataplane::verdict::DropReason;
 use plimsoll_dataplane::wire::Mac;
@@ -233,7 +233,7 @@ fn refusals_are_limited() {
 
 #[test]
 fn an_unreachable_real_server_is_told_to_the_client() {
-    use plimsoll_dataplane::snapshot::spec::Spec;
+    use plimsoll_dataplane::spec::Spec;
     for (client, vip, own, real, kind, code, tos) in [
         (CLIENT, VIP, WAN_ADDRESS, "10.1.0.99", 3, 1, 0xc0),
         (CLIENT6, VIP6, WAN_ADDRESS6, "2001:db8:2::99", 1, 3, 0),

@@ -1,11 +1,11 @@
 //! SCTP: how associations begin, go through their states and end, and what is told to those that do not.
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::schedule::SchedulerKind;
 use plimsoll_dataplane::session::State;
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
-use plimsoll_dataplane::snapshot::spec::ServiceSpec;
-use plimsoll_dataplane::snapshot::target::{Mark, Rule, Target};
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::scheduler::SchedulerKind;
+use plimsoll_dataplane::spec::service::ServiceSpec;
+use plimsoll_dataplane::spec::target::{Mark, Rule, Target};
 use plimsoll_dataplane::testing::{PacketBuilder, Rig, Sent};
 use plimsoll_dataplane::verdict::DropReason;
 

@@ -1,8 +1,9 @@
 //! Packets whose session may be on another worker: where they look, how often, and which ones do not.
 
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
-use plimsoll_dataplane::snapshot::spec::{ServiceSpec, Spec};
-use plimsoll_dataplane::snapshot::target::{Mark, Rule, Target};
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::service::ServiceSpec;
+use plimsoll_dataplane::spec::target::{Mark, Rule, Target};
 use plimsoll_dataplane::testing::{Rig, Rng, Sent};
 use plimsoll_dataplane::wire::Mac;
 

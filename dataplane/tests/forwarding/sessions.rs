@@ -1,9 +1,10 @@
 //! Sessions: states and their times, ports that are used again, and what a reload does to them.
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::session::{Cause, State, TcpState, Timeouts};
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
-use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::session::{Cause, State, TcpState};
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::timeouts::Timeouts;
 use plimsoll_dataplane::testing::{Rig, Sent};
 use plimsoll_dataplane::verdict::DropReason;
 use std::time::Duration;

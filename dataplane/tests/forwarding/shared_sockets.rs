@@ -2,8 +2,8 @@
 //! VIPs, and connections to the real server itself.
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
-use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
 use plimsoll_dataplane::testing::{PacketBuilder, Rig, Sent};
 
 use crate::net::*;

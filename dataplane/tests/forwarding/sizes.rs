@@ -1,7 +1,7 @@
 //! Segment sizes, IP options, and packets that stay on this machine or pass it by.
 
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, MssClamp, TunnelKind};
-use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::{ForwardMethod, MssClamp, TunnelKind};
 use plimsoll_dataplane::testing::{PacketBuilder, Rig};
 use plimsoll_dataplane::verdict::DropReason;
 

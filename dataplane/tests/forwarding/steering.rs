@@ -3,9 +3,9 @@
 
 use ipnet::IpNet;
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
-use plimsoll_dataplane::snapshot::spec::Spec;
-use plimsoll_dataplane::snapshot::target::{Mark, Rule, Target, Vip};
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::target::{Mark, Rule, Target, Vip};
 use plimsoll_dataplane::testing::{PacketBuilder, Rig, Rng, on_steered_ports};
 use plimsoll_dataplane::verdict::DropReason;
 

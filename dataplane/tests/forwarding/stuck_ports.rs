@@ -1,6 +1,6 @@
 //! One port's trouble stays on that port: full transmit queues, and links that are down.
 
-use plimsoll_dataplane::snapshot::id::PortId;
+use plimsoll_dataplane::id::PortId;
 use plimsoll_dataplane::testing::{Rig, Sent};
 use plimsoll_dataplane::verdict::DropReason;
 use plimsoll_dataplane::worker::Command;

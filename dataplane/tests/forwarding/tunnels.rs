@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use plimsoll_dataplane::snapshot::model::TunnelKind;
-use plimsoll_dataplane::snapshot::spec::{RealSpec, Spec};
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::TunnelKind;
+use plimsoll_dataplane::spec::service::RealSpec;
 use plimsoll_dataplane::testing::{PacketBuilder, Rig, Sent};
 use plimsoll_dataplane::verdict::DropReason;
 use plimsoll_dataplane::wire::ipv4;

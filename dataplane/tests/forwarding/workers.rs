@@ -1,6 +1,6 @@
 //! Several workers: whatever queue a packet lands in, it is handled as if there were one worker.
 
-use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::testing::{Rig, Rng, Sent, arp_frame, neighbour_frame};
 use plimsoll_dataplane::verdict::DropReason;
 use plimsoll_dataplane::wire::{arp, ndp};
@@ -233,7 +233,7 @@ fn a_neighbour_that_only_asks_us_is_no_news() {
 fn a_session_that_outlives_its_service_is_found_from_any_queue_and_not_reset() {
     let mut spec = nat();
     let first = REALS.map(|address| {
-        let method = plimsoll_dataplane::snapshot::model::ForwardMethod::Nat;
+        let method = plimsoll_dataplane::spec::forward::ForwardMethod::Nat;
         real(address, 8081, method)
     });
     let tcp = plimsoll_dataplane::flow::Protocol::Tcp;

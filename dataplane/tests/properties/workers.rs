@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use plimsoll_dataplane::schedule::SchedulerKind;
-use plimsoll_dataplane::snapshot::target::{Mark, Rule, Target, Vip};
+use plimsoll_dataplane::spec::scheduler::SchedulerKind;
+use plimsoll_dataplane::spec::target::{Mark, Rule, Target, Vip};
 
 use super::*;
 

@@ -1,7 +1,7 @@
 //! Frames out of a fuzzer's bytes: well-formed packets of the network's hosts, and bytes as they are.
 //! Where they arrive is decided by the caller.
 
-use plimsoll_dataplane::parse::Addresses;
+use plimsoll_dataplane::flow::Addresses;
 use plimsoll_dataplane::testing::PacketBuilder;
 use plimsoll_dataplane::wire::Mac;
 

@@ -1,7 +1,7 @@
 //! ICMP errors that quote packets of known sessions: whole, cut, changed, or made up.
 //! What becomes of them is checked by the machine.
 
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
 
 use crate::frames::packet;
 use crate::network::{CLIENTS, GATEWAY_MAC, MACS, OWN, REALS, SHIFT, VIPS};

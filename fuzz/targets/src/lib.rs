@@ -24,9 +24,10 @@ pub use api::api;
 pub use icmp::icmp;
 pub use parse::parse;
 pub use pcap::pcap;
+pub use pipeline::Trace;
 pub use text::{config, import_ipvsadm, import_keepalived, import_marks, import_sysctl};
 
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
 
 /// Whole workers of which all services are by direct routing.
 pub fn pipeline_dr(data: &[u8]) {
@@ -41,6 +42,12 @@ pub fn pipeline_nat(data: &[u8]) {
 /// Whole workers of which all services are by tunnels of all kinds.
 pub fn pipeline_tunnel(data: &[u8]) {
     pipeline::run(ForwardMethod::Tunnel, data);
+}
+
+/// What becomes of the frames of a target for whole workers, on so many of them.
+#[must_use]
+pub fn trace(forward: ForwardMethod, workers: usize, data: &[u8]) -> Trace {
+    pipeline::run_on(workers, forward, script::Script::new(data))
 }
 
 /// A target's name, which is that of its folder of the corpus too, and its function.

@@ -4,13 +4,13 @@
 use std::net::IpAddr;
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::schedule::SchedulerKind;
-use plimsoll_dataplane::snapshot::id::PortId;
-use plimsoll_dataplane::snapshot::model::{ForwardMethod, MssClamp, Persistence, TunnelKind};
-use plimsoll_dataplane::snapshot::spec::{
-    PortRole, PortSpec, RealSpec, RouteSpec, ServiceSpec, Spec,
-};
-use plimsoll_dataplane::snapshot::target::Target;
+use plimsoll_dataplane::id::PortId;
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::forward::{ForwardMethod, MssClamp, TunnelKind};
+use plimsoll_dataplane::spec::network::{PortRole, PortSpec, RouteSpec};
+use plimsoll_dataplane::spec::scheduler::SchedulerKind;
+use plimsoll_dataplane::spec::service::{Persistence, RealSpec, ServiceSpec};
+use plimsoll_dataplane::spec::target::Target;
 use plimsoll_dataplane::wire::Mac;
 
 pub(crate) const MACS: [Mac; 2] = [Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 1, 1])];

@@ -1,13 +1,14 @@
 //! Whole workers under frames of every kind, reloads, and all that may go wrong with a machine.
 //! The rig checks that every frame has one verdict; here it is checked what leaves.
 
-use plimsoll_dataplane::snapshot::model::ForwardMethod;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use plimsoll_dataplane::spec::forward::ForwardMethod;
 use plimsoll_dataplane::testing::{MemoryWire, Rig, Sent};
 
-use crate::checksum;
-use crate::frames;
-use crate::network::spec;
+use crate::network::{REALS, ip, spec};
 use crate::script::Script;
+use crate::{checksum, frames};
 
 /// Steps of one run at most.
 const STEPS: usize = 300;
@@ -20,6 +21,24 @@ pub(crate) struct Machine {
     all_right: bool,
     /// What came to the kernel's port leaves as it is.
     from_kernel: bool,
+    /// How many frames came, and a hash over what left, in order.
+    trace: Trace,
+}
+
+/// What became of a run's frames, as two numbers.
+#[derive(Debug, Clone, Default)]
+pub struct Trace {
+    /// How many came in.
+    pub frames: u64,
+    hasher: DefaultHasher,
+}
+
+impl Trace {
+    /// A hash over what left by which port, in order, and over the counters at the end.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.hasher.finish()
+    }
 }
 
 impl Machine {
@@ -29,10 +48,12 @@ impl Machine {
             workers,
             all_right: true,
             from_kernel: false,
+            trace: Trace::default(),
         }
     }
 
     pub(crate) fn inject(&mut self, worker: usize, port: u16, frame: &[u8]) {
+        self.trace.frames += 1;
         self.from_kernel |= port == 2;
         self.all_right &= checksum::transport(frame) == Some(true);
         self.rig.inject(worker % self.workers, port, frame);
@@ -49,7 +70,8 @@ impl Machine {
         self.check(&sent);
     }
 
-    fn check(&self, sent: &[Sent]) {
+    fn check(&mut self, sent: &[Sent]) {
+        sent.hash(&mut self.trace.hasher);
         for (port, frame) in sent {
             if *port > 1 || self.from_kernel {
                 continue;
@@ -74,7 +96,7 @@ impl Machine {
     }
 
     /// Brings everything back, and checks that nothing is kept for ever.
-    pub(crate) fn finish(mut self) {
+    pub(crate) fn finish(mut self) -> Trace {
         for port in 0..3 {
             self.wires(port, |wire| {
                 wire.set_tx_limit(usize::MAX);
@@ -88,6 +110,12 @@ impl Machine {
         self.wait_ms(40_000);
         assert_eq!(self.rig.waiting(), 0, "frames wait for ever");
         assert_eq!(self.rig.held(), 0, "buffers are lost");
+        self.rig.all_drops().hash(&mut self.trace.hasher);
+        let reals = REALS.iter().flatten();
+        for totals in reals.map(|real| self.rig.totals(ip(real))) {
+            format!("{totals:?}").hash(&mut self.trace.hasher);
+        }
+        self.trace
     }
 }
 
@@ -95,6 +123,11 @@ impl Machine {
 pub(crate) fn run(forward: ForwardMethod, data: &[u8]) {
     let mut script = Script::new(data);
     let workers = 1 + script.below(4);
+    run_on(workers, forward, script);
+}
+
+/// The same on so many workers.
+pub(crate) fn run_on(workers: usize, forward: ForwardMethod, mut script: Script<'_>) -> Trace {
     let mut machine = Machine::new(forward, workers);
     for _ in 0..STEPS {
         if script.is_over() {
@@ -138,5 +171,5 @@ pub(crate) fn run(forward: ForwardMethod, data: &[u8]) {
             _ => machine.run(),
         }
     }
-    machine.finish();
+    machine.finish()
 }

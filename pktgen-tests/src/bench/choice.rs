@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use ahash::RandomState;
 use anyhow::Result;
+use plimsoll_dataplane::id::RealId;
 use plimsoll_dataplane::schedule::destinations::Destinations;
 use plimsoll_dataplane::schedule::random::Random;
 use plimsoll_dataplane::schedule::{Flow, Moving, Start, choose};
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
-use plimsoll_dataplane::snapshot::id::RealId;
 use plimsoll_dataplane::time::Time;
 
 use super::model::{Part, Results, Row, Unit};
@@ -81,7 +81,14 @@ impl Service {
             workers: 1,
         };
         let now = Time::from_ms(self.begun / PER_MS);
-        choose(service, moving, start, black_box(self.flow), snapshot, now)
+        choose(
+            &service.scheduling,
+            moving,
+            start,
+            black_box(self.flow),
+            snapshot,
+            now,
+        )
     }
 
     fn begin(&mut self) {

@@ -19,7 +19,7 @@ use plimsoll_control::running::{Parts, Running, WorkerHandle};
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::delta::Delta;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
-use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::Mac;
 use serde::Serialize;

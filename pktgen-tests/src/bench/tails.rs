@@ -15,8 +15,9 @@ use plimsoll_dataplane::session::SessionTable;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::rcu::{Publisher, Reader};
-use plimsoll_dataplane::snapshot::spec::{ServiceSpec, Spec};
-use plimsoll_dataplane::snapshot::target::Target;
+use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::service::ServiceSpec;
+use plimsoll_dataplane::spec::target::Target;
 
 use super::case::{Case, FULL_TABLE};
 use super::lane::{Lane, RING, Shared};

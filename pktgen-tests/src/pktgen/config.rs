@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use plimsoll_control::{compile, config};
-use plimsoll_dataplane::snapshot::spec::Spec;
+use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::wire::Mac;
 
 use super::scenario::{Method, Protocol, Scenario, ScenarioError};

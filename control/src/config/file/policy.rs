@@ -1,7 +1,7 @@
 //! `compat`, `ipvs` and `on_down` as they are written: where a service does as LVS does, and where not.
 //! What follows from them is `validate/policy.rs`'s.
 
-use plimsoll_dataplane::snapshot::policy::DEFAULT_SHED_RATE;
+use plimsoll_dataplane::spec::policy::DEFAULT_SHED_RATE;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

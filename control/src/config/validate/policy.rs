@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU32;
 
-use plimsoll_dataplane::snapshot::policy::{OnDown, Policy, Reuse, Secure, Shed};
+use plimsoll_dataplane::spec::policy::{OnDown, Policy, Reuse, Secure, Shed};
 
 use super::super::file::{self, Compat, Config, Defence};
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use plimsoll_dataplane::schedule::mh::MOST_PLACES;
+use plimsoll_dataplane::spec::scheduler::MOST_PLACES;
 
 use super::super::file::{Config, Maglev as WrittenMaglev, SchedulerFlag, Service as Written};
 use super::super::leaf::print_duration;

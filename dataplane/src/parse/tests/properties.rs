@@ -4,6 +4,7 @@ use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use proptest::prelude::*;
 
 use super::*;
+use crate::flow::{V4, V6};
 use crate::testing::Rng;
 
 /// Every kind of packet that the builder can make, with anything in its fields.

@@ -1,6 +1,7 @@
 //! The schedulers that LVS has not, and Maglev's settings beyond Linux's.
 
 use super::*;
+use crate::spec::scheduler::MOST_PLACES;
 
 /// nginx's smooth weighted round robin, word by word from its description.
 fn smooth(list: &[(u32, u32)], count: usize) -> Vec<u32> {
@@ -210,7 +211,7 @@ const EXPECTED_FIRST: [u32; 12] = [3, 3, 3, 2, 3, 2, 3, 3, 3, 3, 3, 1];
 fn a_larger_table_gives_weights_more_exactly_and_moves_fewer_others() {
     let list: Vec<(u32, u32)> = (0..100).map(|real| (real, 1)).collect();
     let mut spread = Vec::new();
-    for places in [4093, 65_521, mh::MOST_PLACES] {
+    for places in [4093, 65_521, MOST_PLACES] {
         let bench = Bench::new(keyed(places, [1, 2]), &list);
         let Scheduler::Mh(plan) = &bench.service.scheduler else {
             panic!("not Maglev's");

@@ -2,10 +2,16 @@
 
 use super::super::ranking::{SEARCHED, STALE_MS};
 use super::*;
+use crate::flow::Protocol;
 use crate::snapshot::Snapshot;
 use crate::snapshot::build::Builder;
-use crate::snapshot::model::{ForwardMethod, ServiceLimits};
-use crate::snapshot::spec::{RealSpec, ServiceSpec, Spec};
+use crate::snapshot::model::VirtualService;
+use crate::spec::Spec;
+use crate::spec::forward::ForwardMethod;
+use crate::spec::limits::ServiceLimits;
+use crate::spec::policy::Policy;
+use crate::spec::service::{RealSpec, ServiceSpec};
+use crate::spec::target::Target;
 
 const KINDS: [(SchedulerKind, Measure); 4] = [
     (Lc, Measure::Lc),
@@ -109,8 +115,10 @@ impl World {
     fn searched(&self) -> Option<RealId> {
         let snapshot = self.snapshot();
         let service = Self::service(&snapshot);
-        let shares = service.ramp.at(self.now);
-        let least = self.measure.least(&*service.candidates, &*snapshot, shares);
+        let shares = service.scheduling.ramp.at(self.now);
+        let least = self
+            .measure
+            .least(&*service.scheduling.candidates, &*snapshot, shares);
         least.map(|one| one.real)
     }
 
@@ -132,7 +140,14 @@ impl World {
             client_port: 1,
             virtual_address: [192, 0, 2, 1].into(),
         };
-        choose(service, moving, start, flow, &*snapshot, self.now)
+        choose(
+            &service.scheduling,
+            moving,
+            start,
+            flow,
+            &*snapshot,
+            self.now,
+        )
     }
 
     fn begin(&mut self, worker: usize, real: RealId, active: bool) {
@@ -289,7 +304,7 @@ proptest! {
             for (turn, event) in events.iter().enumerate() {
                 match event {
                     Event::Begin { active } => {
-                        let candidates = World::service(&world.snapshot()).candidates.clone();
+                        let candidates = World::service(&world.snapshot()).scheduling.candidates.clone();
                         if let Some(one) = candidates.get(turn % candidates.len().max(1)) {
                             world.begin(0, one.real, *active);
                         }
@@ -311,7 +326,7 @@ proptest! {
                 let worker = turn % 3;
                 let chosen = world.chosen(worker);
                 let snapshot = world.snapshot();
-                let candidates = &World::service(&snapshot).candidates;
+                let candidates = &World::service(&snapshot).scheduling.candidates;
                 let takes = |one: &Candidate| takes_sessions(one, &*snapshot);
                 prop_assert_eq!(chosen.is_some(), candidates.iter().any(takes));
                 let one = candidates.iter().find(|one| Some(one.real) == chosen);

@@ -1,9 +1,10 @@
 use super::*;
 use crate::flow::{FlowKey, Protocol, V4};
-use crate::session::entry::Flags;
+use crate::id::RealId;
+use crate::session::entry::{Flags, Session};
 use crate::session::worth::{HANDSHAKE_MS, IDLE_MS, UNPROVEN_MS};
 use crate::session::{NewSession, NewTemplate, State, TcpState};
-use crate::snapshot::id::RealId;
+use crate::spec::timeouts::Timeouts;
 
 const NOW: u64 = 10_000_000;
 

@@ -1,7 +1,8 @@
 use super::*;
 use crate::flow::{FlowKey, Protocol, V4};
-use crate::session::{Direction, NewSession, Step, Timeouts};
-use crate::snapshot::id::RealId;
+use crate::id::RealId;
+use crate::session::{Direction, NewSession, Step};
+use crate::spec::timeouts::Timeouts;
 
 use Direction::{Input, InputOnly, Output};
 

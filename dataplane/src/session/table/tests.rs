@@ -2,9 +2,9 @@ use std::cell::Cell;
 
 use super::*;
 use crate::flow::{Protocol, V4, V6};
+use crate::id::RealId;
 use crate::session::tags::LANES;
 use crate::session::{EvictionTerms, MayEvict, TcpState};
-use crate::snapshot::id::RealId;
 
 mod expiry;
 mod model;

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use ahash::RandomState;
 use hashbrown::{HashMap, HashSet};
 
-use super::Builder;
 use super::owners::{is_nat, tells_vip};
+use crate::id::{RealId, ServiceId};
 use crate::schedule::Candidate;
-use crate::snapshot::id::{RealId, ServiceId};
+use crate::snapshot::Snapshot;
+use crate::snapshot::owner::SocketKey;
 use crate::snapshot::rules::Rules;
-use crate::snapshot::spec::{RealSpec, ServiceSpec};
-use crate::snapshot::target::{Identity, Target};
-use crate::snapshot::{Snapshot, SocketKey};
+use crate::spec::service::{RealSpec, ServiceSpec};
+use crate::spec::target::Target;
 
 /// The order of services, where it matters, and who would answer for which socket.
 #[derive(Debug)]
@@ -72,31 +72,28 @@ impl Answers {
         }
         self.sockets.insert(id, sockets);
     }
-}
 
-impl Builder {
     /// Takes note of what a service with this slot and these real servers has to do with order.
     /// To be called before its slot is filled.
-    pub(super) fn note_order(
+    pub(super) fn note(
         &mut self,
         next: &Snapshot,
         id: ServiceId,
         spec: &ServiceSpec,
         candidates: &[Candidate],
     ) {
-        let answers = &mut self.answers;
-        if !answers.sockets.is_empty() {
-            answers.leave_sockets(id);
+        if !self.sockets.is_empty() {
+            self.leave_sockets(id);
         }
         if !spec.is_ordered() {
-            if !answers.ranks.is_empty() {
-                answers.ranks.remove(&id);
+            if !self.ranks.is_empty() {
+                self.ranks.remove(&id);
             }
             return;
         }
-        if !answers.ranks.contains_key(&id) {
-            answers.ranks.insert(id, answers.next_rank);
-            answers.next_rank += 1;
+        if !self.ranks.contains_key(&id) {
+            self.ranks.insert(id, self.next_rank);
+            self.next_rank += 1;
         }
         match &spec.target {
             Target::Match { rules, .. } => {
@@ -104,7 +101,7 @@ impl Builder {
                 let known = next
                     .service(id)
                     .is_some_and(|old| old.configured && same(&old.target));
-                answers.rules_changed |= answers.by_rules.insert(id) || !known;
+                self.rules_changed |= self.by_rules.insert(id) || !known;
             }
             Target::Vip(vip) if spec.policy.answers_one_packet => {
                 let tells =
@@ -112,32 +109,30 @@ impl Builder {
                 let reals = spec.reals.iter().zip(candidates).filter(tells);
                 let socket = |real: &RealSpec| (vip.protocol, real.address, real.port);
                 let sockets = reals.map(|(real, candidate)| (socket(real), candidate.real));
-                answers.join_sockets(id, sockets.collect());
+                self.join_sockets(id, sockets.collect());
             }
             Target::Vip(_) => {}
         }
     }
 
     /// The service is no longer configured.
-    pub(super) fn forget_order(&mut self, id: ServiceId) {
-        let answers = &mut self.answers;
-        if answers.ranks.is_empty() {
+    pub(super) fn forget(&mut self, id: ServiceId) {
+        if self.ranks.is_empty() {
             return;
         }
-        answers.leave_sockets(id);
-        answers.ranks.remove(&id);
-        answers.rules_changed |= answers.by_rules.remove(&id);
+        self.leave_sockets(id);
+        self.ranks.remove(&id);
+        self.rules_changed |= self.by_rules.remove(&id);
     }
 
-    /// Puts into the snapshot what follows from the order of services: `order`, if it is given.
-    pub(super) fn arrange(&mut self, next: &mut Snapshot, order: Option<&[Identity]>) {
+    /// Puts into the snapshot what follows from the order of services: `order`, if it is new.
+    pub(super) fn arrange(&mut self, next: &mut Snapshot, order: Option<&[ServiceId]>) {
         if let Some(order) = order {
-            self.rank(next, order);
+            self.reorder(order);
         }
-        let answers = &mut self.answers;
-        if std::mem::take(&mut answers.rules_changed) {
-            let mut services: Vec<ServiceId> = answers.by_rules.iter().copied().collect();
-            services.sort_unstable_by_key(|id| answers.rank(*id));
+        if std::mem::take(&mut self.rules_changed) {
+            let mut services: Vec<ServiceId> = self.by_rules.iter().copied().collect();
+            services.sort_unstable_by_key(|id| self.rank(*id));
             let mut rules = Rules::default();
             for id in services {
                 if let Some(Target::Match { mark, rules: own }) =
@@ -148,8 +143,8 @@ impl Builder {
             }
             next.lookup.rules = Arc::new(rules);
         }
-        for socket in answers.changed.drain() {
-            let reals = answers.by_rank.get(&socket);
+        for socket in self.changed.drain() {
+            let reals = self.by_rank.get(&socket);
             match reals.and_then(|reals| reals.values().next()) {
                 Some(first) => {
                     if next.one_packet_sockets.get(&socket) != Some(first) {
@@ -164,26 +159,23 @@ impl Builder {
     }
 
     /// The services come in this order from now on, and any others behind them.
-    fn rank(&mut self, next: &Snapshot, order: &[Identity]) {
-        let listed = order.iter().filter_map(|one| self.slot_of(next, one));
-        let listed: Vec<ServiceId> = listed.collect();
-        let answers = &mut self.answers;
-        let mut others: Vec<ServiceId> = answers.ranks.keys().copied().collect();
-        others.sort_unstable_by_key(|id| answers.rank(*id));
-        let mut ranks = HashMap::with_hasher(answers.ranks.hasher().clone());
-        answers.next_rank = 0;
-        for id in listed.into_iter().chain(others) {
-            if answers.ranks.contains_key(&id) && !ranks.contains_key(&id) {
-                ranks.insert(id, answers.next_rank);
-                answers.next_rank += 1;
+    fn reorder(&mut self, order: &[ServiceId]) {
+        let mut others: Vec<ServiceId> = self.ranks.keys().copied().collect();
+        others.sort_unstable_by_key(|id| self.rank(*id));
+        let mut ranks = HashMap::with_hasher(self.ranks.hasher().clone());
+        self.next_rank = 0;
+        for id in order.iter().copied().chain(others) {
+            if self.ranks.contains_key(&id) && !ranks.contains_key(&id) {
+                ranks.insert(id, self.next_rank);
+                self.next_rank += 1;
             }
         }
-        answers.ranks = ranks;
-        answers.rules_changed |= !answers.by_rules.is_empty();
-        answers.by_rank.clear();
-        let sockets: Vec<_> = answers.sockets.drain().collect();
+        self.ranks = ranks;
+        self.rules_changed |= !self.by_rules.is_empty();
+        self.by_rank.clear();
+        let sockets: Vec<_> = self.sockets.drain().collect();
         for (id, sockets) in sockets {
-            answers.join_sockets(id, sockets);
+            self.join_sockets(id, sockets);
         }
     }
 }

@@ -1,11 +1,11 @@
 //! A service's real servers as a list: its scheduler, who stands where, and whom the pointers of round
 //! robin go to when some are removed, over several changes. It gives out no slots.
 
-use crate::schedule::{Candidate, Scheduler, Server};
+use crate::id::RealId;
+use crate::schedule::{Candidate, Removal, Scheduler, Server};
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::RealId;
-use crate::snapshot::model::{RealServer, Removal};
-use crate::snapshot::spec::ServiceSpec;
+use crate::snapshot::model::RealServer;
+use crate::spec::service::ServiceSpec;
 
 /// The scheduler that `spec` asks for.
 pub(super) fn scheduler(
@@ -47,15 +47,15 @@ pub(super) fn dropped_candidates(
     revision: u32,
 ) -> Vec<Removal> {
     let kept = Among::new(new.iter().map(|candidate| candidate.real));
-    let mut heir = None;
+    let mut stand_in = None;
     let mut dropped = Vec::new();
     for candidate in old {
         if kept.has(candidate.real) {
-            heir = Some(candidate.real);
+            stand_in = Some(candidate.real);
         } else {
             dropped.push(Removal {
                 real: candidate.real,
-                heir,
+                stand_in,
                 revision,
             });
         }
@@ -94,15 +94,15 @@ pub(super) fn carried_removals(
     let now_dropped = Among::new(dropped.iter().map(|one| one.real));
     let listed = candidates.iter().map(|candidate| candidate.real);
     let in_slots = Among::new(former.iter().copied().chain(listed));
-    let heir_of = |gone: RealId| {
+    let stand_in_of = |gone: RealId| {
         let place = now_dropped.place(gone)?;
-        dropped.get(place).map(|one| one.heir)
+        dropped.get(place).map(|one| one.stand_in)
     };
     earlier
         .iter()
         .filter(|one| !now_dropped.has(one.real) && in_slots.has(one.real))
-        .map(|one| match one.heir.and_then(heir_of) {
-            Some(heir) => Removal { heir, ..*one },
+        .map(|one| match one.stand_in.and_then(stand_in_of) {
+            Some(stand_in) => Removal { stand_in, ..*one },
             None => *one,
         })
         .collect()

@@ -2,12 +2,12 @@
 //! sockets tell whose they are. It gives out no slots.
 
 use crate::flow::Protocol;
+use crate::id::{RealId, ServiceId};
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::{RealId, ServiceId};
-use crate::snapshot::model::ForwardMethod;
 use crate::snapshot::owner::Owner;
-use crate::snapshot::spec::{RealSpec, ServiceSpec};
-use crate::snapshot::target::{Target, Vip, is_one_address};
+use crate::spec::forward::ForwardMethod;
+use crate::spec::service::{RealSpec, ServiceSpec};
+use crate::spec::target::{Target, Vip, is_one_address};
 
 /// What chooses the owners of a service's sessions from now on, and whether some may be elsewhere.
 /// Sticks while the slot means this service: sessions may live on that began under NAT, or whose
@@ -30,7 +30,11 @@ pub(super) fn own(next: &mut Snapshot, id: ServiceId, spec: &ServiceSpec) -> (Ow
     let (old, service_id) = (service.owner, id);
     let (owner, strays) = old.then(wanted);
     if owner != old {
-        let reals = service.candidates.iter().map(|candidate| candidate.real);
+        let reals = service
+            .scheduling
+            .candidates
+            .iter()
+            .map(|candidate| candidate.real);
         let reals: Vec<RealId> = reals.chain(service.former.iter().copied()).collect();
         for id in reals {
             let real = next.real(id).filter(|real| real.replies_come_back);

@@ -7,14 +7,16 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 
 use super::{Builder, slot, way};
-use crate::schedule::threshold::{Limits, Overload};
-use crate::session::Timeouts;
+use crate::id::{RealId, ServiceId};
+use crate::schedule::threshold::Overload;
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::{RealId, ServiceId};
-use crate::snapshot::model::{ForwardMethod, RealServer, Totals, TunnelKind};
+use crate::snapshot::model::{RealServer, Totals};
 use crate::snapshot::owner::Owner;
-use crate::snapshot::policy::{OnDown, Policy};
-use crate::snapshot::spec::{RealSpec, ServiceSpec};
+use crate::spec::forward::{ForwardMethod, TunnelKind};
+use crate::spec::limits::Limits;
+use crate::spec::policy::{OnDown, Policy};
+use crate::spec::service::{RealSpec, ServiceSpec};
+use crate::spec::timeouts::Timeouts;
 use crate::time::Time;
 
 /// Lists up to this length are searched; longer ones get a map.
@@ -43,7 +45,11 @@ pub(super) struct Present {
 impl Present {
     pub(super) fn of(next: &Snapshot, id: ServiceId) -> Self {
         let slots = next.service(id).map(|service| {
-            let listed = service.candidates.iter().map(|candidate| candidate.real);
+            let listed = service
+                .scheduling
+                .candidates
+                .iter()
+                .map(|candidate| candidate.real);
             listed.chain(service.former.iter().copied())
         });
         let list: Vec<_> = slots

@@ -7,15 +7,16 @@ use super::order::{carried_removals, dropped_candidates, former_reals, note_plac
 use super::owners::own;
 use super::reals::{Parent, Present};
 use super::{Builder, shared, slot};
+use crate::id::{RealId, ServiceId};
 use crate::schedule::ramp::Ramp;
-use crate::schedule::{Candidate, Cursor, Scheduler};
+use crate::schedule::{Candidate, Cursor, Scheduler, Scheduling};
 use crate::snapshot::Snapshot;
-use crate::snapshot::id::{RealId, ServiceId};
-use crate::snapshot::model::{ServiceLimits, Totals, VirtualService};
+use crate::snapshot::model::{Totals, VirtualService};
 use crate::snapshot::owner::Owner;
-use crate::snapshot::policy::{OnDown, Policy};
-use crate::snapshot::spec::ServiceSpec;
-use crate::snapshot::target::{Mark, Target};
+use crate::spec::limits::ServiceLimits;
+use crate::spec::policy::{OnDown, Policy};
+use crate::spec::service::ServiceSpec;
+use crate::spec::target::{Mark, Target};
 use crate::time::Time;
 
 impl Builder {
@@ -36,8 +37,8 @@ impl Builder {
             // Its scheduler begins anew, as IPVS's does.
             let born = self.next_revision;
             if let Some(service) = next.services.get_mut(id.0) {
-                service.born = born;
-                service.scheduled = born;
+                service.scheduling.born = born;
+                service.scheduling.scheduled = born;
             }
         }
         let (owner, strays) = own(next, id, spec);
@@ -76,16 +77,16 @@ impl Builder {
                 real.timeouts = timeouts;
             }
         }
-        self.note_order(next, id, spec, &candidates);
+        self.answers.note(next, id, spec, &candidates);
         let ramp = Ramp::new(spec.slow_start_ms, &candidates);
         let Some(old) = next.service(id) else {
             return id;
         };
         // A new name, owner, rule or policy leaves the schedulers of the workers where they are.
         let reschedules = !old.configured
-            || old.scheduler.kind() != spec.scheduler
-            || old.ramp != ramp
-            || *old.candidates != *candidates;
+            || old.scheduling.scheduler.kind() != spec.scheduler
+            || old.scheduling.ramp != ramp
+            || *old.scheduling.candidates != *candidates;
         if !reschedules
             && old.name == spec.name
             && old.target == spec.target
@@ -101,10 +102,10 @@ impl Builder {
         // A scheduler's tables take time, so they are filled for what has changed only.
         let scheduler = reschedules.then(|| scheduler(next, spec, &candidates));
         let revision = self.next_revision;
-        let dropped = dropped_candidates(&old.candidates, &candidates, revision);
-        let begins = old.scheduler.kind() != spec.scheduler;
+        let dropped = dropped_candidates(&old.scheduling.candidates, &candidates, revision);
+        let begins = old.scheduling.scheduler.kind() != spec.scheduler;
         let former = former_reals(&old.former, &dropped, &candidates);
-        let carried = carried_removals(&old.removed, &dropped, &former, &candidates);
+        let carried = carried_removals(&old.scheduling.removed, &dropped, &former, &candidates);
         for real in &former {
             if let Some(real) = next.reals.get_mut(real.0) {
                 if real.policy != spec.policy && spec.policy.on_down == OnDown::Reset {
@@ -134,14 +135,14 @@ impl Builder {
             service.policy = spec.policy;
             service.former = shared(former);
             if let (Some(revision), Some(scheduler)) = (revision, scheduler) {
-                service.scheduler = scheduler;
-                service.candidates = shared(candidates);
-                service.ramp = ramp;
-                service.revision = revision;
+                service.scheduling.scheduler = scheduler;
+                service.scheduling.candidates = shared(candidates);
+                service.scheduling.ramp = ramp;
+                service.scheduling.revision = revision;
                 if begins {
-                    service.scheduled = revision;
+                    service.scheduling.scheduled = revision;
                 }
-                service.removed = shared([dropped, carried].concat());
+                service.scheduling.removed = shared([dropped, carried].concat());
             }
         }
         id
@@ -177,9 +178,13 @@ impl Builder {
                 id,
                 name: Arc::clone(&spec.name),
                 target: spec.target.clone(),
-                scheduler: Scheduler::new(spec.scheduler, &[], 0),
-                born: self.next_revision,
-                scheduled: self.next_revision,
+                scheduling: Scheduling {
+                    service: id,
+                    scheduler: Scheduler::new(spec.scheduler, &[], 0),
+                    born: self.next_revision,
+                    scheduled: self.next_revision,
+                    ..vacant().scheduling
+                },
                 ..vacant()
             };
         }
@@ -196,7 +201,7 @@ impl Builder {
             return;
         };
         let target = service.target.clone();
-        let candidates = Arc::clone(&service.candidates);
+        let candidates = Arc::clone(&service.scheduling.candidates);
         let former: Vec<RealId> = service
             .former
             .iter()
@@ -209,13 +214,13 @@ impl Builder {
         let revision = self.take_revision();
         if let Some(service) = next.services.get_mut(id.0) {
             service.configured = false;
-            service.candidates = Arc::default();
+            service.scheduling.candidates = Arc::default();
             service.former = shared(former);
-            service.removed = Arc::default();
-            service.revision = revision;
+            service.scheduling.removed = Arc::default();
+            service.scheduling.revision = revision;
         }
         next.lookup.leave(&target);
-        self.forget_order(id);
+        self.answers.forget(id);
         self.removed_services.insert(id);
     }
 }
@@ -240,13 +245,16 @@ fn vacant() -> VirtualService {
         one_packet: false,
         limits: ServiceLimits::default(),
         policy: Policy::default(),
-        scheduler: Scheduler::Rr,
-        candidates: Arc::default(),
-        ramp: Ramp::default(),
-        revision: 0,
-        born: 0,
-        scheduled: 0,
-        removed: Arc::default(),
+        scheduling: Scheduling {
+            service: ServiceId(u32::MAX),
+            scheduler: Scheduler::Rr,
+            candidates: Arc::default(),
+            ramp: Ramp::default(),
+            removed: Arc::default(),
+            revision: 0,
+            born: 0,
+            scheduled: 0,
+        },
         former: Arc::default(),
         past: Totals::default(),
     }

@@ -4,16 +4,16 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::flow::{Protocol, V4};
-use crate::schedule::Scheduler;
-use crate::schedule::mh::Maglev;
-use crate::schedule::threshold::Limits;
-use crate::schedule::{Candidate, HashFlags, Loads, SchedulerKind};
+use crate::schedule::{Candidate, Loads, Removal, Scheduler};
 use crate::snapshot::chunked::Chunked;
-use crate::snapshot::model::Removal;
-use crate::snapshot::model::{ForwardMethod, Persistence, Totals, TunnelKind, VirtualService};
+use crate::snapshot::model::{Totals, VirtualService};
 use crate::snapshot::owner::Owner;
-use crate::snapshot::spec::{PortRole, PortSpec, RealSpec};
-use crate::snapshot::target::Target;
+use crate::spec::forward::{ForwardMethod, TunnelKind};
+use crate::spec::limits::Limits;
+use crate::spec::network::{PortRole, PortSpec};
+use crate::spec::scheduler::{HashFlags, Maglev, SchedulerKind};
+use crate::spec::service::{Persistence, RealSpec};
+use crate::spec::target::Target;
 use crate::stats::RealCounters;
 use crate::wire::Mac;
 
@@ -67,7 +67,12 @@ fn service_of(snapshot: &Snapshot, port: u16) -> Option<&VirtualService> {
 /// The slots of the service's real servers in scheduling order.
 fn slots(snapshot: &Snapshot, port: u16) -> Vec<u32> {
     let service = service_of(snapshot, port).unwrap();
-    service.candidates.iter().map(|one| one.real.0).collect()
+    service
+        .scheduling
+        .candidates
+        .iter()
+        .map(|one| one.real.0)
+        .collect()
 }
 
 fn counters(snapshot: &Snapshot, worker: usize, slot: u32) -> &RealCounters {
@@ -198,7 +203,7 @@ fn a_quiet_services_slot_is_used_again_for_another_one() {
     let first = builder.build(&with(80), true);
     let (id, born) = (
         service_of(&first, 80).unwrap().id,
-        service_of(&first, 80).unwrap().born,
+        service_of(&first, 80).unwrap().scheduling.born,
     );
     let slot = slots(&first, 80)[0];
     counters(&first, 0, slot).sessions.add(9);
@@ -206,7 +211,9 @@ fn a_quiet_services_slot_is_used_again_for_another_one() {
     let third = builder.build(&with(81), true);
     let service = service_of(&third, 81).unwrap();
     assert_eq!((service.id, slots(&third, 81)), (id, vec![slot]));
-    assert!(service.born > born && service.revision >= service.born);
+    assert!(
+        service.scheduling.born > born && service.scheduling.revision >= service.scheduling.born
+    );
     assert_eq!(third.service_totals(service), Totals::default());
     assert!(service_of(&third, 80).is_none());
     assert_eq!(third.configured_services().count(), 1);
@@ -228,7 +235,8 @@ fn only_what_scheduling_sees_changes_the_revision() {
     let mut builder = builder();
     let list = [real(1, 2, DIRECT), real(2, 1, DIRECT)];
     let mut other = service(81, &list);
-    let revision = |snapshot: &Snapshot, port| service_of(snapshot, port).unwrap().revision;
+    let revision =
+        |snapshot: &Snapshot, port| service_of(snapshot, port).unwrap().scheduling.revision;
     let first = builder.build(&spec(&[service(80, &list), other.clone()]), true);
     let old = revision(&first, 81);
     // A change of another service, of the network, of the name and of the method.
@@ -276,8 +284,14 @@ fn a_change_of_one_service_of_ten_thousand_copies_what_changes() {
         assert_eq!(shared(&old.reals, &new.reals), (79, 79));
         assert_eq!(shared(&old.cursors, &new.cursors), (40, 40));
     }
-    assert_eq!(service_of(&old, 5001).unwrap().candidates[1].weight, 1);
-    assert_eq!(service_of(&new, 5001).unwrap().candidates[1].weight, 9);
+    assert_eq!(
+        service_of(&old, 5001).unwrap().scheduling.candidates[1].weight,
+        1
+    );
+    assert_eq!(
+        service_of(&new, 5001).unwrap().scheduling.candidates[1].weight,
+        9
+    );
 }
 
 #[test]
@@ -318,7 +332,7 @@ fn new_routes_are_new_ways_to_the_same_real_servers() {
     far.reals[0].address = [203, 0, 113, 9].into();
     let mut spec = spec(&[far]);
     let first = builder.build(&spec, true);
-    let id = service_of(&first, 80).unwrap().candidates[0].real;
+    let id = service_of(&first, 80).unwrap().scheduling.candidates[0].real;
     assert_eq!(first.real(id).unwrap().egress, None);
     spec.routes.push(RouteSpec {
         to: "203.0.113.0/24".parse().unwrap(),
@@ -335,8 +349,8 @@ fn new_routes_are_new_ways_to_the_same_real_servers() {
     let third = builder.build(&spec, true);
     assert_eq!(third.real(id).unwrap().egress.unwrap().mtu, 1400);
     assert_eq!(
-        service_of(&first, 80).unwrap().revision,
-        service_of(&third, 80).unwrap().revision
+        service_of(&first, 80).unwrap().scheduling.revision,
+        service_of(&third, 80).unwrap().scheduling.revision
     );
 }
 
@@ -365,7 +379,7 @@ fn a_removed_real_server_with_sessions_follows_changed_routes() {
 }
 
 fn told(removed: &[Removal]) -> Vec<(RealId, Option<RealId>)> {
-    removed.iter().map(|one| (one.real, one.heir)).collect()
+    removed.iter().map(|one| (one.real, one.stand_in)).collect()
 }
 
 #[test]
@@ -375,7 +389,7 @@ fn a_round_robin_pointer_knows_where_to_go_when_its_real_server_is_removed() {
     let first = builder.build(&spec(&[service(80, &all)]), true);
     let old: Vec<_> = slots(&first, 80).into_iter().map(RealId).collect();
     let second = builder.build(&spec(&[service(80, &all[1..2])]), true);
-    let removed = &service_of(&second, 80).unwrap().removed;
+    let removed = &service_of(&second, 80).unwrap().scheduling.removed;
     assert_eq!(told(removed), [(old[0], None), (old[2], Some(old[1]))]);
 }
 
@@ -392,18 +406,18 @@ fn a_worker_that_saw_no_session_for_several_changes_still_finds_its_place() {
     };
     builder.build(&without(&[3]), false);
     let third = builder.build(&without(&[3, 2]), false);
-    let removed = &service_of(&third, 80).unwrap().removed;
+    let removed = &service_of(&third, 80).unwrap().scheduling.removed;
     assert_eq!(
         told(removed),
         [(old[2], Some(old[1])), (old[3], Some(old[1]))]
     );
     // Whoever is back was away all the same, for those who have not seen it.
     let fourth = builder.build(&without(&[2]), false);
-    let back = &service_of(&fourth, 80).unwrap().removed;
+    let back = &service_of(&fourth, 80).unwrap().scheduling.removed;
     assert_eq!(back, removed);
     assert!(
         back.iter()
-            .all(|one| one.revision < service_of(&fourth, 80).unwrap().revision)
+            .all(|one| one.revision < service_of(&fourth, 80).unwrap().scheduling.revision)
     );
 }
 
@@ -424,7 +438,7 @@ fn neighbours_and_addresses_of_ports_are_compiled() {
 
 /// Where the table is that the service's Maglev scheduler keeps.
 fn table(snapshot: &Snapshot, port: u16) -> Option<*const u16> {
-    match &service_of(snapshot, port)?.scheduler {
+    match &service_of(snapshot, port)?.scheduling.scheduler {
         Scheduler::Mh(plan) => Some(plan.places().as_ptr()),
         _ => None,
     }
@@ -477,7 +491,7 @@ fn a_real_server_counts_from_when_it_comes_unless_its_service_comes_with_it() {
         };
         let snapshot = builder.build(&spec, true);
         let service = service_of(&snapshot, 80);
-        let candidates = service.map(|service| Arc::clone(&service.candidates));
+        let candidates = service.map(|service| Arc::clone(&service.scheduling.candidates));
         let came = |one: &Candidate| one.since.map(Time::as_ms);
         candidates
             .iter()
@@ -511,7 +525,7 @@ fn another_kind_of_tunnel_counts_at_once_and_keeps_the_slot() {
             ..real(1, 1, ForwardMethod::Tunnel)
         };
         let snapshot = builder.build(&spec(&[service(80, &[one])]), true);
-        let id = service_of(&snapshot, 80).unwrap().candidates[0].real;
+        let id = service_of(&snapshot, 80).unwrap().scheduling.candidates[0].real;
         (id, snapshot.real(id).unwrap().tunnel)
     };
     let (slot, _) = build(TunnelKind::Ipip);
@@ -535,7 +549,7 @@ fn a_slot_that_is_used_again_is_not_overloaded_and_another_limit_counts_at_once(
     };
     let mut build = |one: RealSpec| {
         let snapshot = builder.build(&spec(&[service(80, &[one])]), true);
-        let candidate = service_of(&snapshot, 80).unwrap().candidates[0];
+        let candidate = service_of(&snapshot, 80).unwrap().scheduling.candidates[0];
         (snapshot, candidate)
     };
     let (first, candidate) = build(limited(1, 2, 1));

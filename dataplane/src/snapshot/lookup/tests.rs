@@ -9,11 +9,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::flow::{FlowKey, V4};
-use crate::schedule::SchedulerKind;
 use crate::snapshot::Snapshot;
 use crate::snapshot::build::Builder;
-use crate::snapshot::spec::{ServiceSpec, Spec};
-use crate::snapshot::target::{Identity, Mark, Rule};
+use crate::spec::Spec;
+use crate::spec::scheduler::SchedulerKind;
+use crate::spec::service::ServiceSpec;
+use crate::spec::target::{Identity, Mark, Rule};
 
 const PROTOCOLS: [Protocol; Protocol::COUNT] = Protocol::ALL;
 

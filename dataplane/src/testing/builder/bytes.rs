@@ -1,9 +1,8 @@
 //! From what a builder was told to the bytes of a frame.
 //! No defaults and no options of a builder belong here.
 
-use super::{PacketBuilder, Upper};
-use crate::flow::{V4, V6};
-use crate::parse::Addresses;
+use super::{PacketBuilder, Upper, u16_or_max};
+use crate::flow::{Addresses, V4, V6};
 use crate::wire::checksum::Sum;
 use crate::wire::{ethernet, icmpv4, ipv4, ipv6, sctp, tcp, udp, vlan};
 
@@ -253,8 +252,4 @@ impl PacketBuilder {
             Upper::Raw(_) => {}
         }
     }
-}
-
-pub(super) fn u16_or_max(number: usize) -> u16 {
-    u16::try_from(number).unwrap_or(u16::MAX)
 }

@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::parse::{Addresses, parse_ip, parse_quoted};
+use crate::flow::Addresses;
+use crate::parse::{parse_ip, parse_quoted};
 use crate::testing::PacketBuilder;
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);

@@ -3,7 +3,8 @@
 use std::net::Ipv6Addr;
 
 use super::*;
-use crate::parse::{Addresses, Parse, parse as parse_frame};
+use crate::flow::Addresses;
+use crate::parse::{Parse, parse as parse_frame};
 use crate::testing::neighbour_frame;
 
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 0x0b]);

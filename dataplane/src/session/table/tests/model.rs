@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::session::{Timeouts, Worth};
+use crate::session::{Cause, Worth};
+use crate::spec::timeouts::Timeouts;
 
 #[derive(Debug, Clone)]
 enum Op {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::snapshot::target::{Mark, Rule};
+use crate::spec::target::{Mark, Rule};
 use crate::testing::Rng;
 
 /// The desired state, and a change of it.
@@ -103,6 +103,7 @@ fn seen(snapshot: &Snapshot) -> BTreeMap<String, String> {
     };
     for service in snapshot.configured_services() {
         let reals: Vec<_> = service
+            .scheduling
             .candidates
             .iter()
             .filter_map(|one| snapshot.real(one.real))
@@ -119,7 +120,7 @@ fn seen(snapshot: &Snapshot) -> BTreeMap<String, String> {
         let identity = format!("{:?}", service.target);
         let body = (
             &service.name,
-            service.scheduler.kind(),
+            service.scheduling.scheduler.kind(),
             service.one_packet,
             reals,
         );
@@ -236,7 +237,10 @@ fn a_change_of_one_service_copies_no_list_of_what_it_does_not_touch() {
         ..Delta::default()
     };
     let new = builder.apply(&delta, true);
-    assert_eq!(service_of(&new, 500).unwrap().candidates[0].weight, 7);
+    assert_eq!(
+        service_of(&new, 500).unwrap().scheduling.candidates[0].weight,
+        7
+    );
     assert_eq!(shared(&old.services, &new.services), (3, 4));
     assert_eq!(shared(&old.overloads, &new.overloads), (4, 4));
     assert_eq!(new.configured_services().count(), 1000);
@@ -281,7 +285,7 @@ fn a_change_of_routes_reaches_every_real_server() {
         ..Delta::default()
     };
     let moved = builder.apply(&delta, true);
-    let id = service_of(&moved, 80).unwrap().candidates[0].real;
+    let id = service_of(&moved, 80).unwrap().scheduling.candidates[0].real;
     assert_eq!(moved.real(id).unwrap().egress.unwrap().next_hop, ip(254));
     let reals = builder.build(&state, true);
     assert_eq!(seen(&moved), seen(&reals));

@@ -83,7 +83,7 @@ fn an_answer_tells_its_vip_only_if_there_is_one_for_its_socket() {
     let any_port = |real: RealSpec| RealSpec { port: 0, ..real };
     let one_packet = |net: &str, port, real| ServiceSpec {
         name: net.into(),
-        target: Target::Vip(crate::snapshot::target::Vip {
+        target: Target::Vip(crate::spec::target::Vip {
             protocol: Protocol::Udp,
             addresses: net.parse().unwrap(),
             port,

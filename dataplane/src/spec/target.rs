@@ -1,7 +1,6 @@
 //! Which packets are a virtual service's: those to its addresses and port, or those that its rules match.
-//! How they are looked up is in `lookup.rs`.
+//! How they are looked up is in `snapshot/lookup.rs`.
 
-use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::slice;
@@ -34,24 +33,6 @@ pub struct Vip {
     pub addresses: IpNet,
     /// The virtual port, host order; 0 is every port.
     pub port: u16,
-}
-
-/// A prefix as a key: hashed in one step or two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PrefixKey(pub(super) IpNet);
-
-impl Hash for PrefixKey {
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let length = u64::from(self.0.prefix_len());
-        match self.0 {
-            IpNet::V4(net) => state.write_u64(u64::from(net.addr().to_bits()) << 32 | length),
-            IpNet::V6(net) => {
-                state.write_u128(net.addr().to_bits());
-                state.write_u64(length);
-            }
-        }
-    }
 }
 
 /// IANA "ftp".

@@ -3,10 +3,9 @@
 
 use std::net::IpAddr;
 
-use crate::flow::{Address, V4, V6};
-use crate::parse::{Addresses, Plain};
-use crate::wire::checksum::Delta;
-use crate::wire::{ipv4, ipv6};
+use super::checksum::Delta;
+use super::{ipv4, ipv6};
+use crate::flow::{Address, Addresses, V4, V6};
 
 /// An address family's rewrites.
 pub trait Family: Address {
@@ -18,8 +17,8 @@ pub trait Family: Address {
     fn pair(addresses: Addresses) -> Option<(Self, Self)>;
     /// The addresses of a packet.
     fn addresses(source: Self, destination: Self) -> Addresses;
-    /// The packet, if it is IPv4's.
-    fn plain_v4(plain: &Plain<Self>) -> Option<&Plain<V4>>;
+    /// The address, if it is IPv4's.
+    fn as_v4(self) -> Option<V4>;
     /// What a transport checksum changes by when an address under it changes.
     fn delta(old: Self, new: Self) -> Delta;
     /// Sets the source address, and brings the header checksum up to date.
@@ -58,8 +57,8 @@ impl Family for V4 {
     }
 
     #[inline(always)]
-    fn plain_v4(plain: &Plain<Self>) -> Option<&Plain<V4>> {
-        Some(plain)
+    fn as_v4(self) -> Option<V4> {
+        Some(self)
     }
 
     #[inline(always)]
@@ -119,7 +118,7 @@ impl Family for V6 {
     }
 
     #[inline(always)]
-    fn plain_v4(_: &Plain<Self>) -> Option<&Plain<V4>> {
+    fn as_v4(self) -> Option<V4> {
         None
     }
 

@@ -1,10 +1,42 @@
 //! Which schedulers there are, and what they are told besides their real servers.
-//! How one chooses is in a file of its own.
+//! How one chooses is in `schedule/`.
 
 use std::fmt;
 
-use super::hash::HashFlags;
-use super::mh::Maglev;
+/// Settings of a scheduler by hash (`ipvsadm -b`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct HashFlags {
+    /// Another real server takes over if the hash leads to one that takes no sessions.
+    pub fallback: bool,
+    /// The client's port is hashed too.
+    pub port: bool,
+}
+
+/// Places of the table: the prime that Linux is built with by default (`IP_VS_MH_TAB_INDEX` 12).
+pub const PLACES: u32 = 4093;
+
+/// The most places that a table may have, a prime as all are.
+pub const MOST_PLACES: u32 = 655_373;
+
+/// What a table is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Maglev {
+    /// Its places: a prime, at most [`MOST_PLACES`].
+    pub places: u32,
+    /// `None` hashes as Linux does, and fills the table in the order of the list. With a key nobody
+    /// can aim at one real server, and the order does not matter.
+    pub key: Option<[u64; 2]>,
+}
+
+/// Linux's.
+impl Default for Maglev {
+    fn default() -> Self {
+        Self {
+            places: PLACES,
+            key: None,
+        }
+    }
+}
 
 /// Declares [`SchedulerKind`] once: variant, settings and name.
 macro_rules! kinds {

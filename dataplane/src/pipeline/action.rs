@@ -1,0 +1,84 @@
+//! What is decided of a packet, and what is told of it on its way.
+//! Nothing is decided or done here.
+
+use std::net::IpAddr;
+
+use super::inbox::Lane;
+use super::message::Cut;
+use crate::id::PortId;
+use crate::parse::Packet;
+use crate::snapshot::Snapshot;
+use crate::spec::network::PortRole;
+use crate::verdict::{DropReason, Verdict};
+
+/// How a packet came here.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin {
+    pub(super) port: PortId,
+    pub(super) hops: u8,
+    /// Set for a datagram that was put together here.
+    pub(super) cut: Option<Cut>,
+}
+
+/// What is to be done with a packet, once its bytes are as they shall be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    Drop(DropReason),
+    /// Send the datagram behind the Ethernet header to `next_hop`, cut into fragments if `cut`.
+    Route {
+        port: PortId,
+        next_hop: IpAddr,
+        cut: Option<Cut>,
+        verdict: Verdict,
+    },
+    /// Send the frame as it is.
+    Emit {
+        port: PortId,
+        verdict: Verdict,
+    },
+    /// Give the frame, as it was received, to another worker.
+    HandOver {
+        to: usize,
+        lane: Lane,
+    },
+    /// It is a fragment: keep it until its datagram is whole.
+    Reassemble(Packet),
+    /// Nothing more: it has been used, or is of no interest.
+    Consume,
+}
+
+/// The verdict that received frames get once the frame that stands for them has left.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fate {
+    pub(super) verdict: Verdict,
+    /// How many were received for it: a datagram's fragments, else 1.
+    pub(super) frames: u32,
+}
+
+/// A frame on its way; those made here have no fate.
+#[derive(Debug)]
+pub(crate) struct Waiting<B> {
+    pub(super) frame: B,
+    pub(super) fate: Option<Fate>,
+    /// What its sender is told about if the neighbour does not answer.
+    pub(super) received: Option<Received>,
+}
+
+/// The beginning of a client's packet, as it came: an error about it quotes what its sender sent
+/// (RFC 1812 section 4.3.2.3), and by then it is rewritten.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) packet: Packet,
+    pub(super) datagram: Box<[u8]>,
+}
+
+/// The frame goes to the kernel's port that belongs to `port`, if there is one.
+pub(super) fn punt(snapshot: &Snapshot, port: PortId) -> Option<Action> {
+    match snapshot.ports.get(usize::from(port.0))?.role {
+        PortRole::Network { kernel } => kernel.map(|port| Action::Emit {
+            port,
+            verdict: Verdict::Punted,
+        }),
+        PortRole::Kernel { .. } => None,
+    }
+}

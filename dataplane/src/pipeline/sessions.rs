@@ -1,0 +1,91 @@
+//! The session tables of both families, and what a packet or a session is found by in them.
+//! What becomes of a session is not decided here.
+
+use crate::flow::{FlowKey, Protocol, ReplyKey, V4, V6};
+use crate::parse::Packet;
+use crate::session::{Flags, SessionTable};
+use crate::spec::forward::ForwardMethod;
+use crate::wire::family::Family;
+
+/// The session tables of both families.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    pub(crate) v4: SessionTable<V4>,
+    pub(crate) v6: SessionTable<V6>,
+}
+
+/// A family that has a session table.
+pub(crate) trait Tabled: Family {
+    fn table(sessions: &mut Sessions) -> &mut SessionTable<Self>;
+    fn table_of(sessions: &Sessions) -> &SessionTable<Self>;
+}
+
+impl Tabled for V4 {
+    #[inline]
+    fn table(sessions: &mut Sessions) -> &mut SessionTable<Self> {
+        &mut sessions.v4
+    }
+
+    #[inline]
+    fn table_of(sessions: &Sessions) -> &SessionTable<Self> {
+        &sessions.v4
+    }
+}
+
+impl Tabled for V6 {
+    #[inline]
+    fn table(sessions: &mut Sessions) -> &mut SessionTable<Self> {
+        &mut sessions.v6
+    }
+
+    #[inline]
+    fn table_of(sessions: &Sessions) -> &SessionTable<Self> {
+        &sessions.v6
+    }
+}
+
+/// The method that the session began with: an edit of the real server does not change it.
+#[inline]
+pub(super) fn method_of(flags: Flags) -> ForwardMethod {
+    if flags.contains(Flags::NAT) {
+        ForwardMethod::Nat
+    } else if flags.contains(Flags::TUNNEL) {
+        ForwardMethod::Tunnel
+    } else {
+        ForwardMethod::Direct
+    }
+}
+
+/// The packet as one of a client to a virtual address.
+#[inline]
+pub(super) fn flow_key<A>(
+    packet: &Packet,
+    protocol: Protocol,
+    source: A,
+    destination: A,
+) -> FlowKey<A> {
+    FlowKey {
+        client: source,
+        virtual_address: destination,
+        client_port: packet.source_port,
+        virtual_port: packet.destination_port,
+        protocol,
+    }
+}
+
+/// The packet as one of a NAT real server to a client.
+#[inline]
+pub(super) fn reply_key<A>(
+    packet: &Packet,
+    protocol: Protocol,
+    source: A,
+    destination: A,
+) -> ReplyKey<A> {
+    ReplyKey {
+        client: destination,
+        real: source,
+        client_port: packet.destination_port,
+        real_port: packet.source_port,
+        protocol,
+    }
+}

@@ -1,0 +1,59 @@
+//! How packets get to a real server: the forwarding method, its tunnel, and TCP's segment size.
+//! How they are rewritten is in `rewrite/`.
+
+crate::listed! {
+    /// How a packet gets to its real server.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub enum ForwardMethod {
+        /// Only the MAC changes; the real server answers the client itself (IPVS: Route).
+        Direct => "dr",
+        /// Address and port are rewritten, in both directions (IPVS: Masq).
+        Nat => "nat",
+        /// The packet travels inside another IP packet, as [`TunnelKind`] says (IPVS: Tunnel).
+        Tunnel => "tunnel",
+    }
+}
+
+/// What stands between the outer IP header of a tunnel and the packet inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TunnelKind {
+    /// Nothing: IP in IP.
+    #[default]
+    Ipip,
+    /// A GRE header.
+    Gre {
+        /// Whether it has a checksum.
+        checksum: bool,
+    },
+    /// A UDP header and a GUE header.
+    Gue {
+        /// The UDP port of the real server's end.
+        port: u16,
+        /// Whether UDP's checksum is there.
+        checksum: bool,
+    },
+}
+
+impl TunnelKind {
+    /// The same without checksums: by this, errors about a tunnel's packets tell whose they are.
+    #[must_use]
+    pub const fn end(self) -> Self {
+        match self {
+            Self::Ipip => Self::Ipip,
+            Self::Gre { .. } => Self::Gre { checksum: false },
+            Self::Gue { port, .. } => Self::Gue {
+                port,
+                checksum: false,
+            },
+        }
+    }
+}
+
+/// How large TCP's segments may be that the two ends of a service's sessions send each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MssClamp {
+    /// As large as fits into one packet on the way that is known here.
+    Auto,
+    /// So many bytes.
+    Bytes(u16),
+}

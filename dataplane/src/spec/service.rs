@@ -1,0 +1,118 @@
+//! One service and its real servers, as the configuration has them.
+//! What is computed from them is in `snapshot/`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::forward::{ForwardMethod, MssClamp, TunnelKind};
+use super::limits::{Limits, ServiceLimits};
+use super::policy::Policy;
+use super::scheduler::SchedulerKind;
+use super::target::Target;
+use super::timeouts::Timeouts;
+
+/// How clients stay at their real servers (IPVS: `-p`, `-M`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Persistence {
+    /// Milliseconds that a client is remembered after its last session began.
+    pub timeout_ms: u32,
+    /// The leading bits of its address that make a client; others with the same are the same one.
+    pub mask: u8,
+}
+
+/// One virtual service.
+#[derive(Debug, Clone)]
+pub struct ServiceSpec {
+    /// Its name, for people.
+    pub name: Arc<str>,
+    /// Which packets are its. No two services have the same identity.
+    pub target: Target,
+    /// How a real server is chosen.
+    pub scheduler: SchedulerKind,
+    /// How long the share of a new real server grows, in ms; 0 gives it all at once.
+    pub slow_start_ms: u32,
+    /// Up to which size TCP's ends may offer segments; `None` leaves it to them.
+    pub mss_clamp: Option<MssClamp>,
+    /// Whether a client stays at its real server, and for how long.
+    pub persistence: Option<Persistence>,
+    /// Whether every datagram is scheduled by itself, without a session. For UDP only.
+    pub one_packet: bool,
+    /// What it may have at most.
+    pub limits: ServiceLimits,
+    /// Where it does as IPVS does, and where not.
+    pub policy: Policy,
+    /// How long its idle sessions live; `None` is [`Spec::timeouts`].
+    pub timeouts: Option<Timeouts>,
+    /// In scheduling order.
+    pub reals: Vec<RealSpec>,
+}
+
+impl ServiceSpec {
+    /// One with nothing that needs asking for: no persistence, no limits of its own, IPVS's ways.
+    #[must_use]
+    pub fn new(
+        name: impl Into<Arc<str>>,
+        target: Target,
+        scheduler: SchedulerKind,
+        reals: Vec<RealSpec>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            target,
+            scheduler,
+            slow_start_ms: 0,
+            mss_clamp: None,
+            persistence: None,
+            one_packet: false,
+            limits: ServiceLimits::default(),
+            policy: Policy::default(),
+            timeouts: None,
+            reals,
+        }
+    }
+
+    /// Whether its place among others decides about packets: rules are consulted in their order, and
+    /// of one-packet services with real servers in common the first one answers for them.
+    #[must_use]
+    pub const fn is_ordered(&self) -> bool {
+        self.one_packet || matches!(self.target, Target::Match { .. })
+    }
+}
+
+/// One real server of a service.
+#[derive(Debug, Clone)]
+pub struct RealSpec {
+    /// Where it is.
+    pub address: IpAddr,
+    /// Its port, host order; 0 is the port that the packet has.
+    pub port: u16,
+    /// Its share; 0 takes no new sessions.
+    pub weight: u32,
+    /// How many sessions it shall have.
+    pub limits: Limits,
+    /// How packets get there.
+    pub forward: ForwardMethod,
+    /// How a tunnel to it encapsulates.
+    pub tunnel: TunnelKind,
+    /// Our end of a tunnel to it, one of our own addresses; else that of the port on the way.
+    pub tunnel_source: Option<IpAddr>,
+    /// The outer TTL or hop limit of a tunnel to it, not 0; `None` is the inner one's.
+    pub tunnel_ttl: Option<u8>,
+}
+
+impl RealSpec {
+    /// One with the weight 1, without limits, and with a usual tunnel if it has one.
+    #[must_use]
+    pub fn new(address: IpAddr, port: u16, forward: ForwardMethod) -> Self {
+        Self {
+            address,
+            port,
+            weight: 1,
+            limits: Limits::default(),
+            forward,
+            tunnel: TunnelKind::Ipip,
+            tunnel_source: None,
+            tunnel_ttl: None,
+        }
+    }
+}
