@@ -1,6 +1,7 @@
 //! The control thread of Plimsoll and everything outside the packet path.
 
 pub mod api;
+mod capabilities;
 pub mod changes;
 pub mod cli;
 pub mod compile;

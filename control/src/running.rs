@@ -20,6 +20,7 @@ use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::worker::{Command, Commands, Listing};
 
+use crate::capabilities;
 use crate::changes::{self, Changes, Difference};
 use crate::compile;
 use crate::config::{self, Diagnostics, Loaded};
@@ -145,6 +146,7 @@ pub async fn reload(shared: &Shared, colour: bool) -> Reload {
     // Not by `spawn_blocking`, which panics where the system has no thread to give.
     let thread = std::thread::Builder::new().name("reload".to_owned());
     let thread = thread.spawn(move || {
+        capabilities::keep_reading();
         // Nobody listens any more if the process is about to end.
         let _ = tell.send(config::load(&path));
     });

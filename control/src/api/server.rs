@@ -89,6 +89,9 @@ impl Listener for UnixListener {
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 /// How long a client has read nothing of an answer when its connection is closed for another one.
 const STALLED: Duration = Duration::from_secs(1);
+/// How long a client may take to ask its first question before its connection is closed for another one: what has come
+/// already is not read until the connection's task has run.
+const FIRST_QUESTION: Duration = Duration::from_millis(100);
 /// How long nothing is accepted after the system refused.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
@@ -171,6 +174,8 @@ struct Answers {
     starved: AtomicBool,
     /// No question has come since everything was answered and written.
     idle: AtomicBool,
+    /// A question has come.
+    asked: AtomicBool,
     room: Arc<Notify>,
 }
 
@@ -190,6 +195,7 @@ impl Answers {
             progress: AtomicU8::new(WRITTEN),
             starved: AtomicBool::new(true),
             idle: AtomicBool::new(true),
+            asked: AtomicBool::new(false),
             room: Arc::clone(room),
         }
     }
@@ -200,6 +206,7 @@ impl Answers {
 
     fn begin(self: &Arc<Self>) -> Making {
         self.progress.store(MADE, Ordering::Relaxed);
+        self.asked.store(true, Ordering::Relaxed);
         if self.idle.swap(false, Ordering::Relaxed) {
             self.changed_ms.store(self.now_ms(), Ordering::Relaxed);
         }
@@ -238,6 +245,11 @@ impl Answers {
 
     fn is_idle(&self) -> bool {
         self.idle.load(Ordering::Relaxed)
+    }
+
+    /// Whether its client has had the time to ask.
+    fn could_ask(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) || self.since.elapsed() >= FIRST_QUESTION
     }
 
     /// How long it has been idle or busy.
@@ -333,7 +345,8 @@ impl Connections {
         while self.is_full(limits) {
             let longest = |age: fn(&Answers) -> Duration, least: Duration, idle: bool| {
                 let all = self.open.iter().enumerate();
-                let fit = all.filter(|(_, one)| one.answers.is_idle() == idle);
+                let fit =
+                    all.filter(|(_, one)| one.answers.is_idle() == idle && one.answers.could_ask());
                 let ages = fit.map(|(place, one)| (age(&one.answers), Reverse(place)));
                 ages.filter(|(age, _)| *age >= least).max()
             };

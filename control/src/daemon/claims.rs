@@ -69,9 +69,11 @@ impl Claims {
     /// [`ClaimError`] if another daemon has one of them.
     pub(super) fn take(ports: &[Port]) -> Result<Self, ClaimError> {
         let mut sockets = Vec::new();
+        // For all of them together: whoever may open nothing could otherwise hold up each.
+        let end = Instant::now() + PATIENCE;
         for port in ports {
             if let Some(resource) = resource(&port.device) {
-                sockets.extend(claim(&port.name, &port.device, resource)?);
+                sockets.extend(claim(&port.name, &port.device, resource, end)?);
             }
         }
         Ok(Self { sockets })
@@ -113,8 +115,13 @@ fn is(text: &str, drivers: &[&str]) -> bool {
 
 /// Binds a socket whose name stands for the resource. An abstract name belongs to the network namespace, as
 /// interfaces do, has no file that a crash could leave behind, and tells who has it.
-fn claim(port: &str, device: &str, resource: String) -> Result<Option<OwnedFd>, ClaimError> {
-    match try_claim(&resource, interface(device)) {
+fn claim(
+    port: &str,
+    device: &str,
+    resource: String,
+    end: Instant,
+) -> Result<Option<OwnedFd>, ClaimError> {
+    match try_claim(&resource, interface(device), end) {
         Ok(Claim::Ours(socket)) => Ok(Some(socket)),
         Ok(Claim::Daemon(process)) => Err(ClaimError::Taken {
             port: port.to_owned(),
@@ -151,9 +158,8 @@ enum Claim {
     },
 }
 
-fn try_claim(resource: &str, interface: Option<&str>) -> io::Result<Claim> {
+fn try_claim(resource: &str, interface: Option<&str>, end: Instant) -> io::Result<Claim> {
     let address = SocketAddrUnix::new_abstract_name(name(resource).as_bytes())?;
-    let end = Instant::now() + PATIENCE;
     loop {
         let socket = stream_socket()?;
         match bind(&socket, &address) {

@@ -10,6 +10,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tracing::warn;
 
 /// Where systemd listens, sd_notify(3).
 const SOCKET: &str = "NOTIFY_SOCKET";
@@ -63,6 +64,8 @@ pub(super) struct Systemd {
     socket: Option<OsString>,
     /// What could not be sent yet: at most a reload and that it has ended.
     late: Vec<String>,
+    /// The log has said that it cannot be told.
+    warned: bool,
 }
 
 impl Systemd {
@@ -70,6 +73,7 @@ impl Systemd {
         Self {
             socket: std::env::var_os(SOCKET),
             late: Vec::new(),
+            warned: false,
         }
     }
 
@@ -96,7 +100,11 @@ impl Systemd {
     pub(super) fn again(&mut self) {
         while let Some(first) = self.late.first() {
             let sent = self.socket.as_deref().map(|to| send(to, first));
-            if let Some(Err(_)) = sent {
+            if let Some(Err(error)) = sent {
+                let is_full = error.kind() == io::ErrorKind::WouldBlock;
+                if !is_full && !std::mem::replace(&mut self.warned, true) {
+                    warn!(%error, "systemd cannot be told that this process is ready; it is tried once a second");
+                }
                 // It may have no room, this process no descriptor or memory. Nothing says for certain that it has
                 // gone, and trying once a second costs nothing.
                 return;
@@ -138,6 +146,7 @@ mod tests {
         let mut systemd = Systemd {
             socket: Some(path.into()),
             late: Vec::new(),
+            warned: false,
         };
         let (tell, told) = mpsc::channel();
         std::thread::spawn(move || {
@@ -150,6 +159,7 @@ mod tests {
         });
         let waits = Duration::from_secs(10);
         let mut systemd = told.recv_timeout(waits).expect("it waits for its manager");
+        assert!(!systemd.warned, "it has no room, and that is all");
         manager.set_nonblocking(true).unwrap();
         for _ in 0..count {
             assert_eq!(received(&manager).as_deref(), Some("x"));
@@ -174,6 +184,7 @@ mod tests {
         let mut systemd = Systemd {
             socket: Some(path.clone().into()),
             late: Vec::new(),
+            warned: false,
         };
         systemd.ready(1);
         for generation in 2..100 {
@@ -181,6 +192,7 @@ mod tests {
             systemd.ready(generation);
             systemd.again();
         }
+        assert!(systemd.warned);
         let manager = UnixDatagram::bind(&path).unwrap();
         manager.set_nonblocking(true).unwrap();
         systemd.again();

@@ -7,12 +7,10 @@ use std::path::Path;
 use plimsoll_dpdk::{device, drop_capabilities_of_other_threads};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
-use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, remove_capability_from_bounding_set,
-    set_capabilities, set_no_new_privs,
-};
+use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set, set_no_new_privs};
 use tracing::{info, warn};
 
+use crate::capabilities;
 use crate::config::valid::Port;
 
 /// Before any other thread is started: nothing that this process executes will ever have more rights than it
@@ -36,19 +34,21 @@ pub(super) fn begin() -> Result<(), Errno> {
 
 /// After the ports are open: no thread that runs keeps a capability but the calling one, and that one those which it
 /// needs for opening an interface again that was deleted and made anew, and for reading `file` again. Threads that
-/// it starts later have what [`none`] and [`keep_reading`] leave them.
+/// it starts later have what [`none`](capabilities::none) and [`keep_reading`](capabilities::keep_reading) leave them.
 pub(super) fn reduce(ports: &[Port], file: &Path) {
     let mut keep = needed(ports);
-    let had = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted);
+    let had = capabilities::permitted();
     let was_readable = File::open(file).is_ok();
     let done = drop_capabilities_of_other_threads()
         .map_err(|error| error.to_string())
-        .and_then(|()| set(keep & had, had).map_err(|error| error.to_string()));
+        .and_then(|()| capabilities::set(keep & had, had).map_err(|error| error.to_string()));
     if was_readable && done.is_ok() && File::open(file).is_err() {
         // Its effective set can be raised again to what is permitted, which is why that is dropped last.
         keep |= CapabilitySet::DAC_READ_SEARCH;
     }
-    match done.and_then(|()| set(keep & had, keep & had).map_err(|error| error.to_string())) {
+    match done
+        .and_then(|()| capabilities::set(keep & had, keep & had).map_err(|error| error.to_string()))
+    {
         Ok(()) if had.is_empty() => {}
         Ok(()) => info!(kept = names(keep & had), "capabilities are given up"),
         Err(error) => warn!(error, "cannot give up capabilities"),
@@ -68,32 +68,6 @@ fn needed(ports: &[Port]) -> CapabilitySet {
         }
     };
     ports.iter().map(of_port).collect()
-}
-
-/// Takes all capabilities from the calling thread, which its starter had.
-pub(super) fn none() {
-    leave(CapabilitySet::empty());
-}
-
-/// The same but for the right to read the configuration again, if the process has kept it.
-pub(super) fn keep_reading() {
-    leave(CapabilitySet::DAC_READ_SEARCH);
-}
-
-fn leave(keep: CapabilitySet) {
-    let had = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted);
-    if let Err(error) = set(keep & had, keep & had) {
-        warn!(%error, "a thread cannot give up its capabilities");
-    }
-}
-
-fn set(effective: CapabilitySet, permitted: CapabilitySet) -> Result<(), Errno> {
-    let sets = CapabilitySets {
-        effective,
-        permitted,
-        inheritable: CapabilitySet::empty(),
-    };
-    set_capabilities(None, sets)
 }
 
 /// As in a systemd unit.

@@ -20,13 +20,16 @@ pub(super) struct Reopening<'a> {
     state: Vec<State>,
 }
 
+/// Failures of one outage that are told at most.
+const MOST_TOLD: usize = 16;
+
 /// What becomes of one port.
 #[derive(Debug, Default)]
 struct State {
     /// How often it was tried to open it again: each attempt has a device of its own in DPDK.
     attempts: u32,
-    /// Why an attempt failed, as it was logged: it would be the same line every second.
-    told: Option<PortError>,
+    /// Why attempts failed since it was open, as was logged: they would be the same lines every second.
+    told: Vec<PortError>,
     gone: bool,
     /// The former device and its queues, until all workers have given theirs back.
     former: Option<Former>,
@@ -141,18 +144,19 @@ impl State {
 
     fn put_in_force(&mut self, former: Option<Box<dyn Device>>) {
         self.gone = false;
-        self.told = None;
+        self.told.clear();
         self.former = former.map(|device| Former {
             _device: device,
             queues: Vec::new(),
         });
     }
 
-    /// Whether the attempt before failed otherwise, or did not.
+    /// Whether no attempt has failed so since the port was open.
     fn is_news(&mut self, error: &PortError) -> bool {
-        let is_news = self.told.as_ref().is_none_or(|told| !told.is_like(error));
+        let is_news =
+            self.told.len() < MOST_TOLD && !self.told.iter().any(|told| told.is_like(error));
         if is_news {
-            self.told = Some(error.clone());
+            self.told.push(error.clone());
         }
         is_news
     }
@@ -189,7 +193,8 @@ mod tests {
         }
         assert_eq!(news.iter().filter(|one| **one).count(), 2, "{news:?}");
         assert!(news[0] && news[9]);
-        assert!(state.is_news(&refused(20, "start", "Device or resource busy")));
+        // Nor are those news that come by turns.
+        assert!(!state.is_news(&refused(20, "start", "Device or resource busy")));
         assert!(state.is_news(&refused(21, "start", "Permission denied")));
         assert!(state.is_news(&refused(22, "stop", "Permission denied")));
         state.put_in_force(None);

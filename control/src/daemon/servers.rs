@@ -8,9 +8,9 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use super::privileges;
 use crate::api::Api;
 use crate::api::server::{self, Limits};
+use crate::capabilities;
 
 /// The thread. Dropped, it ends, and gives back what it held of the API.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Servers {
         let thread = std::thread::Builder::new()
             .name("api".to_owned())
             .spawn(move || {
-                privileges::keep_reading();
+                capabilities::keep_reading();
                 runtime.block_on(serve);
             })?;
         Ok(Self {

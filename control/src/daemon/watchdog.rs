@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use plimsoll_dataplane::stats::WorkerStats;
 use tracing::{error, info};
 
-use super::{notify, privileges};
+use super::notify;
+use crate::capabilities;
 
 /// How long the control thread may be at one thing, whatever systemd's limit is: it has a round every second.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(3);
@@ -39,7 +40,7 @@ impl Watchdog {
         let (stop, stopped) = mpsc::channel();
         let mut progress = Progress::new(workers.len(), interval);
         let feed = move || {
-            privileges::none();
+            capabilities::none();
             let mut well = true;
             loop {
                 let stuck = progress.look(&workers, &control, Instant::now());

@@ -24,7 +24,8 @@ use tracing::{info, warn};
 use super::clock::Clock;
 use super::hardware::Queues;
 use super::idle::{Idle, LONGEST, LONGEST_ALONE, Manner, Step};
-use super::{DaemonError, cpus, privileges};
+use super::{DaemonError, cpus};
+use crate::capabilities;
 use crate::config::valid;
 use crate::running::WorkerHandle;
 
@@ -258,7 +259,7 @@ impl Job {
             let _ = ready.send(Err("the system does not let it run there".to_owned()));
             return;
         }
-        privileges::none();
+        capabilities::none();
         // Outlives the worker, whose buffers go back through the thread's cache.
         let _registered = match register_thread() {
             Ok(registered) => registered,

@@ -104,6 +104,25 @@ async fn one_more_takes_the_place_of_the_oldest_that_asks_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn newcomers_do_not_take_each_others_places_before_they_could_ask() {
+    let (_folder, connect) = start();
+    let mut busy = Vec::new();
+    for _ in 1..LIMITS.connections {
+        let mut one = connect();
+        one.write_all(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
+        one.read_u8().await.unwrap();
+        busy.push(one);
+    }
+    // Both are waiting to be accepted, one with its question.
+    let mut honest = connect();
+    honest.write_all(QUESTION).await.unwrap();
+    let _bare = connect();
+    assert!(ask(&mut honest).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_longest_idle_gives_up_its_place_first() {
     let (_folder, connect) = start();
     let mut held: Vec<_> = (0..LIMITS.connections).map(|_| connect()).collect();
