@@ -10,7 +10,7 @@ use crate::spec::timeouts::Timeouts;
 pub enum MayEvict {
     /// Yes, and before others that are worth as much: its service has more than its share of the table.
     First,
-    /// If it is worth less than [`Worth::Active`].
+    /// If it is worth less than [`Worth::Active`](super::Worth::Active).
     Yes,
     /// Only if it has finished or expired: the new session's service has more than its share of the table, this
     /// one's has not.

@@ -55,11 +55,11 @@ pub struct Snapshot {
     link_neighbours: Arc<HashMap<(PortId, IpAddr), Mac, RandomState>>,
     /// Whether packets that are for nobody here are routed.
     pub forwarding: bool,
-    /// See [`spec::Spec::refuses_replies`].
+    /// See [`Spec::refuses_replies`](crate::spec::Spec::refuses_replies).
     pub refuses_replies: bool,
-    /// See [`spec::Spec::answers_as_lvs`].
+    /// See [`Spec::answers_as_lvs`](crate::spec::Spec::answers_as_lvs).
     pub answers_as_lvs: bool,
-    /// The generation that last removed a real server whose sessions end ([`policy::OnDown::Reset`]).
+    /// The generation that last removed a real server whose sessions end ([`OnDown::Reset`](crate::spec::policy::OnDown::Reset)).
     pub flush: u64,
     /// By [`ServiceId`]; holes are services that are no longer configured.
     pub services: Chunked<VirtualService>,

@@ -41,7 +41,7 @@ pub struct ServiceSpec {
     pub limits: ServiceLimits,
     /// Where it does as IPVS does, and where not.
     pub policy: Policy,
-    /// How long its idle sessions live; `None` is [`Spec::timeouts`].
+    /// How long its idle sessions live; `None` is [`Spec::timeouts`](super::Spec::timeouts).
     pub timeouts: Option<Timeouts>,
     /// In scheduling order.
     pub reals: Vec<RealSpec>,
