@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pcap_file::pcap::PcapReader;
 
-use super::ReplayError;
+use super::error::ReplayError;
 use super::mask::mask;
 use super::plan::{EPOCH, Prepared};
 use super::recording::{Frame, Recording};

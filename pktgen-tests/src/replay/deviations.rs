@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::ReplayError;
+use super::error::ReplayError;
 
 /// The recordings that are known to deviate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,8 +1,10 @@
 //! Recordings of a real kernel's IPVS, played to the simulator and compared frame by frame.
 //! Knows no packet's meaning beyond what two kernels would not agree on either; `recordings/README.md` has the format.
 
+mod command;
 mod compare;
 mod deviations;
+mod error;
 mod figures;
 mod mask;
 mod plan;
@@ -10,10 +12,12 @@ mod recording;
 mod setup;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use deviations::Deviations;
-use plan::{Prepared, Unsupported};
+pub use error::ReplayError;
+use error::Unsupported;
+use plan::Prepared;
 use recording::Recording;
 
 /// What came of one recording.
@@ -45,40 +49,6 @@ impl fmt::Display for Outcome {
             Self::Differs(what) => write!(f, "differs: {what}"),
             Self::NotSupported(what) => write!(f, "not supported: {what}"),
         }
-    }
-}
-
-/// Why a recording could not be played.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A file is no recording.
-    #[error("{}: {what}", path.display())]
-    Malformed {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// A capture could not be read or written.
-    #[error("a capture: {0}")]
-    Capture(#[from] pcap_file::PcapError),
-    /// The simulator gave up.
-    #[error(transparent)]
-    Simulator(#[from] plimsoll_control::simulate::SimulateError),
-}
-
-impl ReplayError {
-    pub(crate) fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::File { path, source }
     }
 }
 

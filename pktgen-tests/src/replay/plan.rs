@@ -16,7 +16,8 @@ use plimsoll_control::config::{self, Diagnostics, Severity};
 use plimsoll_control::import::{self, Key, Table};
 use plimsoll_control::simulate::{Faults, Plan};
 
-use super::ReplayError;
+use super::command::{mtu, rule, sysctl};
+use super::error::{ReplayError, Unsupported};
 use super::recording::Recording;
 use super::setup;
 
@@ -28,10 +29,6 @@ pub(super) const EPOCH: Duration = Duration::from_secs(1_000_000);
 const STEP: Duration = Duration::from_millis(20);
 /// Between two frames of one step.
 const FRAME: Duration = Duration::from_micros(1);
-
-/// What a recording asks for and Plimsoll does not have.
-#[derive(Debug)]
-pub(super) struct Unsupported(pub(super) String);
 
 /// All that a run needs.
 #[derive(Debug)]
@@ -159,18 +156,6 @@ fn set(table: &mut Table, name: &str, value: &str) -> Result<(), Unsupported> {
     set.map_err(|error| Unsupported(error.to_string()))
 }
 
-/// `echo 1 > /proc/sys/net/ipv4/vs/schedule_icmp` or `sysctl -w net.ipv4.vs.schedule_icmp=1`, as value
-/// and name.
-pub(super) fn sysctl(command: &str) -> Option<(&str, &str)> {
-    if let Some(setting) = command.strip_prefix("sysctl ") {
-        let (name, value) = setting.split_whitespace().last()?.split_once('=')?;
-        return Some((value, name.strip_prefix("net.ipv4.vs.")?));
-    }
-    let (echo, path) = command.split_once('>')?;
-    let name = path.trim().strip_prefix("/proc/sys/net/ipv4/vs/")?;
-    Some((echo.trim().strip_prefix("echo ")?, name))
-}
-
 fn apply(table: &mut Table, rule: &str) -> Result<(), Unsupported> {
     let diagnostics = import::apply(table, "rules", rule);
     // A service of a mark that no packet gets is in LVS's lists all the same.
@@ -204,14 +189,6 @@ fn first_error(diagnostics: &Diagnostics) -> String {
     first.map_or_else(String::new, |item| item.message.clone())
 }
 
-/// A command that changes rules; others only print something.
-fn rule(command: &str) -> Option<&str> {
-    let rest = command.strip_prefix("ipvsadm ")?;
-    let prints = ["-L", "-l", "-S", "-Z", "--help", "--version", "-h"];
-    let changes = !prints.iter().any(|print| rest.starts_with(print));
-    changes.then_some(rest)
-}
-
 /// The machine around the rules.
 struct Machine {
     compat_lvs: bool,
@@ -232,7 +209,7 @@ const MIN_IPV6_MTU: u32 = 1280;
 
 impl Machine {
     fn new(recording: &Recording, changes: &[(Duration, Table)], compat_lvs: bool) -> Self {
-        let mtus = recording.setup.iter().filter_map(|line| setup::mtu(line));
+        let mtus = recording.setup.iter().filter_map(|line| mtu(line));
         let outs = || recording.steps.iter().flat_map(|step| &step.out);
         // LVS asks only for what it does not know.
         let asked: BTreeSet<IpAddr> = outs()

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::ReplayError;
+use super::error::ReplayError;
 
 /// What was recorded from one kernel.
 #[derive(Debug, Deserialize)]

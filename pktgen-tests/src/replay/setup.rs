@@ -4,7 +4,8 @@
 use ipnet::IpNet;
 use plimsoll_control::import::Marks;
 
-use super::plan::{Unsupported, sysctl};
+use super::command::{local_route, mtu, sysctl};
+use super::error::Unsupported;
 
 /// The addresses of each port, of both families. The virtual ones are local on an LVS director, so that
 /// it answers for them as a host where no service takes a packet.
@@ -54,30 +55,4 @@ pub(super) fn marks(setup: &[String]) -> Result<Marks, Unsupported> {
         return Err(Unsupported(format!("setup `{firewall}`")));
     }
     Ok(marks.within(&locals))
-}
-
-/// `ip link set eth1 mtu 1000`.
-pub(super) fn mtu(command: &str) -> Option<(&str, &str)> {
-    match command.split_whitespace().collect::<Vec<_>>().as_slice() {
-        ["ip", "link", "set", port, "mtu", mtu] => Some((port, mtu)),
-        _ => None,
-    }
-}
-
-/// `ip route replace local 10.0.9.0/24 dev lo`.
-fn local_route(command: &str) -> Option<IpNet> {
-    match command.split_whitespace().collect::<Vec<_>>().as_slice() {
-        ["ip", "route", "add" | "replace", "local", net, "dev", "lo"]
-        | [
-            "ip",
-            "-6",
-            "route",
-            "add" | "replace",
-            "local",
-            net,
-            "dev",
-            "lo",
-        ] => net.parse().ok(),
-        _ => None,
-    }
 }
