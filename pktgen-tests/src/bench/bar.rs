@@ -2,10 +2,9 @@
 //!
 //! Must not hold measured figures of Plimsoll: those are a run's. What peers were measured at is in `peers.rs`.
 
-use serde::Serialize;
-
-use super::model::{Results, Unit, median};
+use super::model::{Judgement, Results, median};
 use super::text;
+use super::unit::Unit;
 
 /// Whether less or more is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,25 +23,6 @@ struct Demand {
     source: &'static str,
     /// The figure, from a run's results.
     of: fn(&Results) -> Option<f64>,
-}
-
-/// One demand held against one run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Judgement {
-    /// What is asked for.
-    pub what: String,
-    /// The limit, with its sense and unit.
-    pub bar: String,
-    /// Where the demand comes from.
-    pub source: String,
-    /// The figure; `None` if this run did not measure it.
-    pub measured: Option<f64>,
-    /// The same with its unit.
-    pub figure: String,
-    /// `pass`, by how much it is missed, or `not measured`.
-    pub verdict: String,
-    /// Whether the demand is met, if it was measured.
-    pub pass: Option<bool>,
 }
 
 const DR_1K: &str = "memory/dr-udp-v4/1000";

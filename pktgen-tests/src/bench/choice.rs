@@ -17,8 +17,9 @@ use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::time::Time;
 
-use super::model::{Part, Results, Row, Unit};
+use super::model::{Part, Results, Row};
 use super::plan::Plan;
+use super::unit::Unit;
 use crate::pktgen::Scenario;
 
 /// Sessions that live at a time.

@@ -8,8 +8,9 @@ use std::time::Instant;
 use memmap2::{Advice, MmapMut};
 use plimsoll_dataplane::prefetch::prefetch;
 
-use super::model::{LeftOut, Part, Row, Unit};
+use super::model::{LeftOut, Part, Row};
 use super::plan::Plan;
+use super::unit::Unit;
 
 /// Bytes of one cache line.
 const LINE: usize = 64;

@@ -17,8 +17,9 @@ use plimsoll_dataplane::testing::on_steered_ports;
 
 use super::case::{self, Case};
 use super::lane::{Lane, Shared};
-use super::model::{LeftOut, Part, Results, Row, Unit};
+use super::model::{LeftOut, Part, Results, Row};
 use super::plan::{Plan, pin};
+use super::unit::Unit;
 use crate::pktgen::Scenario;
 
 /// Batches of one round: long enough to be timed, short enough for many.

@@ -27,6 +27,7 @@ pub mod subject;
 pub mod tails;
 pub mod text;
 pub mod traffic;
+pub mod unit;
 
 use anyhow::Result;
 

@@ -1,14 +1,14 @@
-//! What a run of the benchmark found: plain data, ready to be printed, stored, plotted and judged.
+//! What a run of the benchmark found, and the judgement on it: plain data, ready to be printed, stored and plotted.
 //!
 //! Must not know how anything was measured, nor what is enough.
 
 use serde::{Serialize, Serializer};
 
-use super::bar::Judgement;
 use super::case::Case;
 use super::machine::Machine;
 use super::services::Figures;
 use super::text;
+use super::unit::Unit;
 
 /// Changes when a field of [`Results`] changes its meaning.
 const FORMAT: u32 = 1;
@@ -77,30 +77,6 @@ impl Part {
             Self::Limits => "this machine's memory",
         }
     }
-}
-
-/// What a figure counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unit {
-    /// Nanoseconds for one packet.
-    NsPerPacket,
-    /// Nanoseconds.
-    Ns,
-    /// Microseconds.
-    Us,
-    /// Milliseconds.
-    Ms,
-    /// Packets per second.
-    PacketsPerSecond,
-    /// New sessions per second.
-    SessionsPerSecond,
-    /// Bytes.
-    Bytes,
-    /// 10^9 bytes per second.
-    GigabytesPerSecond,
-    /// One figure over another.
-    Ratio,
 }
 
 /// One figure, measured several times.
@@ -240,6 +216,25 @@ pub struct Latency {
     pub p9999: u64,
     /// The slowest.
     pub max: u64,
+}
+
+/// One demand held against one run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Judgement {
+    /// What is asked for.
+    pub what: String,
+    /// The limit, with its sense and unit.
+    pub bar: String,
+    /// Where the demand comes from.
+    pub source: String,
+    /// The figure; `None` if this run did not measure it.
+    pub measured: Option<f64>,
+    /// The same with its unit.
+    pub figure: String,
+    /// `pass`, by how much it is missed, or `not measured`.
+    pub verdict: String,
+    /// Whether the demand is met, if it was measured.
+    pub pass: Option<bool>,
 }
 
 /// Something that this run did not measure.

@@ -22,9 +22,10 @@ use plimsoll_dpdk::{
 
 use super::case::{self, Case};
 use super::memory::publish;
-use super::model::{LeftOut, Part, Results, Row, Unit};
+use super::model::{LeftOut, Part, Results, Row};
 use super::plan::{Plan, pin};
 use super::traffic::{Back, Traffic};
+use super::unit::Unit;
 use crate::pktgen::{Protocol, Returns};
 
 /// Packet memory, in MiB.

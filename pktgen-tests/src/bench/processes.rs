@@ -8,10 +8,11 @@ use anyhow::{Context as _, Result, bail};
 
 use super::case::{self, Case};
 use super::generator::{self, Measured, Request};
-use super::model::{Latency, LeftOut, Part, Results, Row, Unit};
+use super::model::{Latency, LeftOut, Part, Results, Row};
 use super::plan::Plan;
 use super::site::{Site, Wire};
 use super::subject::{Kind, Subject, has_program, has_testpmd};
+use super::unit::Unit;
 
 /// Rounds of this part at most: most of a run's seconds are its programs' start.
 const ROUNDS: usize = 7;

@@ -8,10 +8,11 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 
-use super::model::{Part, Results, Row, Unit};
+use super::model::{Part, Results, Row};
 use super::peers::PEERS;
 use super::plot::{self, Series};
 use super::text;
+use super::unit::Unit;
 
 /// All tables, ready to be printed.
 #[must_use]

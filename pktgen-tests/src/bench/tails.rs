@@ -21,9 +21,10 @@ use plimsoll_dataplane::spec::target::Target;
 
 use super::case::{Case, FULL_TABLE};
 use super::lane::{Lane, RING, Shared};
-use super::model::{LeftOut, Part, Results, Row, Unit};
+use super::model::{LeftOut, Part, Results, Row};
 use super::plan::{Plan, pin};
 use super::stalls::Recorder;
+use super::unit::Unit;
 use super::{choice, text};
 use crate::pktgen::Scenario;
 

@@ -2,7 +2,7 @@
 //!
 //! Must not compute anything but the rounding.
 
-use super::model::Unit;
+use super::unit::Unit;
 
 /// A figure with its unit, three or four digits of it.
 #[must_use]
