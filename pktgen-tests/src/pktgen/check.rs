@@ -4,12 +4,13 @@
 
 use plimsoll_dataplane::wire::{Mac, tcp};
 
+use super::bytes::chunk;
 use super::fault::Fault;
 use super::flows::Clients;
 use super::scenario::{Method, Protocol, Scenario, ScenarioError};
 use super::segment::Segment;
 use super::shape::Shape;
-use super::template::{Stage, Template, chunk};
+use super::template::{Stage, Template};
 
 /// Who is at the other end, and so what a frame looks like when it comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! Must not know how frames travel: whoever uses this moves them.
 
 mod affinity;
+mod bytes;
 mod check;
 mod config;
 mod connections;
@@ -12,6 +13,7 @@ mod flows;
 mod frame;
 mod load;
 mod neighbours;
+mod plan;
 mod report;
 mod run;
 mod scenario;
@@ -32,8 +34,9 @@ pub use flows::{Clients, Flows, Order, Random};
 pub use frame::FrameWriter;
 pub use load::{Load, Opening, Pacer, Reaction, Stream};
 pub use neighbours::Neighbours;
-pub use report::{GoodFrames, Latency, Mode, Report};
-pub use run::{Clock, Plan, Progress, Run, RunError};
+pub use plan::{Mode, Plan, RunError};
+pub use report::{GoodFrames, Latency, Report};
+pub use run::{Clock, Progress, Run};
 pub use scenario::{Family, Method, Protocol, Scenario, ScenarioError};
 pub use segment::Segment;
 pub use server::Servers;

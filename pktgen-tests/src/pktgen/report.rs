@@ -5,25 +5,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use clap::ValueEnum;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::connections::Connected;
 use super::engine::Figures;
 use super::fault::{Fault, Tally};
-use super::run::Plan;
+use super::plan::{Mode, Plan};
 use super::scenario::Scenario;
-
-/// What kind of traffic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Datagrams or segments of flows that exist.
-    Stream,
-    /// Ever new TCP connections.
-    Connections,
-}
 
 /// Good frames that came back, by kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

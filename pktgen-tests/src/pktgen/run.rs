@@ -13,15 +13,15 @@ use super::affinity::Affinity;
 use super::check::{Checker, Returns};
 use super::connections::{Connected, Connections};
 use super::engine::{Cast, Engine};
-use super::flows::{Clients, Flows, Order};
+use super::flows::{Clients, Flows};
 use super::frame::FrameWriter;
 use super::load::{Load, Opening, Pacer, Stream};
 use super::neighbours::Neighbours;
-use super::report::{Latency, Measured, Mode, Report};
-use super::scenario::{Method, Protocol, Scenario, ScenarioError};
+use super::plan::{Mode, Plan, RunError};
+use super::report::{Latency, Measured, Report};
+use super::scenario::{Method, Protocol, Scenario};
 use super::segment::Segment;
 use super::server::Servers;
-use super::shape::Shape;
 
 /// How often somebody who does not answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
@@ -55,99 +55,6 @@ impl Clock {
         let nanoseconds = u128::from(ticks) * 1_000_000_000 / u128::from(self.hz.max(1));
         Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX)).as_secs_f64()
     }
-}
-
-/// What to do with a scenario.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// Who takes part.
-    pub scenario: Scenario,
-    /// How long frames are.
-    pub shape: Shape,
-    /// Frames of existing flows, or new connections.
-    pub mode: Mode,
-    /// How many flows there are.
-    pub flows: u32,
-    /// Decides the clients and the order.
-    pub seed: u64,
-    /// In which order flows take turns.
-    pub order: Order,
-    /// Frames, or connections, per second; `None` is as many as can be.
-    pub rate: Option<u64>,
-    /// Connections at a time.
-    pub concurrent: u32,
-    /// How long it is measured.
-    pub duration: Duration,
-    /// How long traffic flows before that, when all flows are open.
-    pub warmup: Duration,
-    /// How long the other end may take to answer at first.
-    pub timeout: Duration,
-    /// Whether NAT's real servers answer.
-    pub answers: bool,
-    /// Who is at the other end.
-    pub returns: Returns,
-    /// The other end's MAC; `None` asks by ARP or NDP.
-    pub balancer: Option<Mac>,
-}
-
-impl Plan {
-    /// Checks that it can be carried out.
-    ///
-    /// # Errors
-    /// [`RunError`] if not.
-    pub fn check(&self) -> Result<(), RunError> {
-        self.shape.check(&self.scenario)?;
-        if self.mode == Mode::Connections {
-            if self.scenario.protocol == Protocol::Udp {
-                return Err(RunError::ConnectionsOfUdp);
-            }
-            if self.returns == Returns::MacSwapped {
-                return Err(RunError::ConnectionsOfTestpmd);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Why nothing was measured.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RunError {
-    /// The scenario or the frames cannot be.
-    #[error(transparent)]
-    Scenario(#[from] ScenarioError),
-    /// Connections need TCP.
-    #[error("connections are TCP's: --mode connections needs --protocol tcp")]
-    ConnectionsOfUdp,
-    /// testpmd keeps no connections.
-    #[error(
-        "testpmd's macswap has no real servers that answer: it can be measured by --mode stream only"
-    )]
-    ConnectionsOfTestpmd,
-    /// Nobody answers.
-    #[error(
-        "nobody tells the MAC of {address} within {seconds} s: is the balancer running, connected to this device, and \
-         configured with this address? (--daemon-config prints a configuration)"
-    )]
-    NoBalancer {
-        /// Who was asked for.
-        address: std::net::IpAddr,
-        /// How long.
-        seconds: u64,
-    },
-    /// Nothing comes back.
-    #[error(
-        "no frame came back within {seconds} s: is the other end running, connected to this device, and forwarding? \
-         {seen}"
-    )]
-    NoReturn {
-        /// How long.
-        seconds: u64,
-        /// What came instead.
-        seen: String,
-    },
-    /// The wish to end.
-    #[error("interrupted before anything was measured")]
-    Interrupted,
 }
 
 /// What the run tells meanwhile.

@@ -10,6 +10,7 @@ use plimsoll_dataplane::wire::checksum::Sum;
 use plimsoll_dataplane::wire::ethernet::{self, MIN_FRAME_BYTES};
 use plimsoll_dataplane::wire::{Mac, ipv4, ipv6, tcp, udp};
 
+use super::bytes::{chunk, put};
 use super::fault::Fault;
 use super::scenario::{Family, Method, Protocol, Scenario};
 use super::segment::Segment;
@@ -471,18 +472,4 @@ fn agree(frame: &[u8], at: usize, expected: u16, fault: Fault) -> Result<(), Fau
 #[inline]
 const fn word(bytes: [u8; 8]) -> u64 {
     u64::from_ne_bytes(bytes)
-}
-
-/// The bytes at `at`; zeros where the frame has ended.
-#[inline]
-pub(super) fn chunk<const N: usize>(frame: &[u8], at: usize) -> [u8; N] {
-    let bytes = frame.get(at..).and_then(<[u8]>::first_chunk);
-    bytes.copied().unwrap_or([0; N])
-}
-
-#[inline]
-pub(super) fn put<const N: usize>(frame: &mut [u8], at: usize, bytes: [u8; N]) {
-    if let Some(place) = frame.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
-        *place = bytes;
-    }
 }

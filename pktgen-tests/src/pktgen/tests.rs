@@ -5,7 +5,7 @@
 use plimsoll_dataplane::testing::Rig;
 use plimsoll_dataplane::wire::checksum::{Delta, Sum, update_u16};
 
-use super::template::{chunk, put};
+use super::bytes::{chunk, put};
 use super::*;
 
 const SEED: u64 = 11;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use plimsoll_dataplane::testing::{HeapBuf, MemoryPool, Rig};
 
 use super::*;
-use crate::pktgen::{Family, Fault};
+use crate::pktgen::{Family, Fault, Order, Shape};
 
 thread_local! {
     static NOW_NS: Cell<u64> = const { Cell::new(0) };

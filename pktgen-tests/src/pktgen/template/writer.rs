@@ -8,7 +8,7 @@ use std::ops::Range;
 use plimsoll_dataplane::wire::checksum::Sum;
 use plimsoll_dataplane::wire::{ipv4, ipv6};
 
-use super::put;
+use crate::pktgen::bytes::put;
 use crate::pktgen::fault::Fault;
 
 /// Where an IP header's parts are.
