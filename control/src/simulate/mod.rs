@@ -2,6 +2,7 @@
 //! Nothing here decides about packets; the workers are the daemon's.
 
 mod counts;
+mod error;
 mod faults;
 mod input;
 mod machine;
@@ -13,11 +14,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::config::valid::Hugepages;
-use crate::config::{self, Diagnostics, Loaded, ValidConfig};
-use crate::memory::{Need, Shortage};
+use crate::config::{self, Loaded, ValidConfig};
+use crate::memory::Need;
 use crate::output_file::{Identity, OutputFile};
 use crate::report;
 pub use counts::Counts;
+pub use error::SimulateError;
 pub use faults::{Faults, QUEUE_FRAMES};
 use input::{Capture, Input};
 use machine::Machine;
@@ -43,63 +45,6 @@ pub struct Plan {
     pub workers: usize,
     /// What goes wrong. The run lasts at least until all of it is over.
     pub faults: Faults,
-}
-
-/// What cannot be simulated.
-#[derive(Debug, thiserror::Error)]
-pub enum SimulateError {
-    /// A configuration is invalid.
-    #[error("{} is not a valid configuration", .0.name())]
-    Config(Diagnostics),
-    /// A reload changes what needs a restart.
-    #[error("{}: `{section}` differs from the configuration at the start; that needs a restart", .path.display())]
-    NeedsRestart {
-        /// The reload's file.
-        path: PathBuf,
-        /// Which section.
-        section: &'static str,
-    },
-    /// No port has this name.
-    #[error("no port is named `{name}`; the configuration has {known}")]
-    NoPort {
-        /// The name on the command line.
-        name: String,
-        /// The names there are.
-        known: String,
-    },
-    /// A worker that does not exist is to lag.
-    #[error("there is no worker {worker}: they are numbered from 0 to {}", .workers.saturating_sub(1))]
-    NoWorker {
-        /// Its number.
-        worker: usize,
-        /// How many there are.
-        workers: usize,
-    },
-    /// Two captures are to be written for one port.
-    #[error("port `{0}` has two outputs; one is enough")]
-    TwoOutputs(String),
-    /// A file that was to be written is another one of this run.
-    #[error("{}: writing it would destroy another input or output of this run", .0.display())]
-    SameFile(PathBuf),
-    /// The session tables do not fit into the memory that there is.
-    #[error(transparent)]
-    Memory(#[from] Shortage),
-    /// A capture cannot be read.
-    #[error("{}: {why}", .path.display())]
-    Read {
-        /// The capture.
-        path: PathBuf,
-        /// Why not.
-        why: String,
-    },
-    /// A capture or the report cannot be written.
-    #[error("{}: {why}", .path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        why: String,
-    },
 }
 
 /// What the tables and counters stand at when the last event is over.
