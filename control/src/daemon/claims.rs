@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a device cannot be claimed.
 #[derive(Debug, thiserror::Error)]
-pub enum ClaimError {
+pub(super) enum ClaimError {
     /// Another daemon has it.
     #[error(
         "port `{port}`: {holder} uses {resource} already, and each would get and answer the other's packets; \

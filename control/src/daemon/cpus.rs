@@ -5,7 +5,7 @@ use core_affinity::CoreId;
 
 /// Why the configured CPUs cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CpuError {
+pub(super) enum CpuError {
     /// The machine does not have it, or this process may not use it.
     #[error(
         "dataplane.cpus: CPU {cpu} is not there, or not for this process, which may use CPU {usable}; \

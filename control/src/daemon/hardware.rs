@@ -13,7 +13,8 @@ use plimsoll_dpdk::{
 };
 use tracing::{info, warn};
 
-use super::{DaemonError, crash};
+use super::crash;
+use super::error::DaemonError;
 use crate::compile;
 use crate::config::valid::{Hugepages, Idle, Port as ValidPort, StartConfig};
 use crate::running::{Device, DeviceCounts};

@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{error, info, warn};
 
-use super::DaemonError;
 use super::claims::Claims;
+use super::error::DaemonError;
 use super::notify::{self, Systemd};
 use super::reopen::Reopening;
 use super::servers::Servers;

@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// Why a socket cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum SocketError {
+pub(super) enum SocketError {
     /// Another daemon has it.
     #[error(
         "plimsolld is already running: it answers at {}; stop it, or give this one another control.socket",

@@ -22,9 +22,10 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::clock::Clock;
+use super::cpus;
+use super::error::DaemonError;
 use super::hardware::Queues;
 use super::idle::{Idle, LONGEST, LONGEST_ALONE, Manner, Step};
-use super::{DaemonError, cpus};
 use crate::capabilities;
 use crate::config::valid;
 use crate::running::WorkerHandle;
