@@ -4,6 +4,7 @@
 pub mod server;
 mod services;
 mod sessions;
+mod state;
 mod stream;
 
 use std::collections::HashMap;
@@ -17,34 +18,12 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
-use tokio::sync::{Semaphore, mpsc};
 
-use crate::metrics::Metrics;
-use crate::report::{Drops, Neighbors, Reload, ReloadResult, Timeouts, UnreachableNeighbor};
-use crate::running::{self, Shared, lock};
-
-/// What every request may use.
-#[derive(Debug, Clone)]
-pub struct Api {
-    running: Shared,
-    metrics: Metrics,
-    reloads: mpsc::UnboundedSender<Reload>,
-    /// The right to list sessions.
-    listings: Arc<Semaphore>,
-}
+use crate::report::{Drops, Neighbors, ReloadResult, Timeouts, UnreachableNeighbor};
+use crate::running::{self, lock};
+pub use state::Api;
 
 impl Api {
-    /// What came of each reload that was asked for here goes to `reloads` too.
-    #[must_use]
-    pub fn new(running: Shared, metrics: Metrics, reloads: mpsc::UnboundedSender<Reload>) -> Self {
-        Self {
-            running,
-            metrics,
-            reloads,
-            listings: Arc::new(Semaphore::new(1)),
-        }
-    }
-
     /// What anybody who reaches the HTTP address may ask.
     pub fn read_only(self) -> Router {
         questions()

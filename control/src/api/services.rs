@@ -11,7 +11,7 @@ use plimsoll_dataplane::id::ServiceId;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::model::VirtualService;
 
-use super::Api;
+use super::state::Api;
 use super::stream::{Gone, Pieces, streamed};
 use crate::report;
 use crate::running::lock;

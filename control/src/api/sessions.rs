@@ -11,7 +11,7 @@ use plimsoll_dataplane::worker::{Listing, SessionRecord};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::Api;
+use super::state::Api;
 use super::stream::{Gone, Pieces, streamed};
 use crate::report;
 use crate::running::lock;

@@ -8,9 +8,12 @@ use http_body_util::BodyExt as _;
 use plimsoll_dataplane::id::PortId;
 use plimsoll_dataplane::incident::Incident;
 use plimsoll_dataplane::worker::Command;
+use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::metrics::Metrics;
+use crate::running::Shared;
 use crate::running::tests::running;
 
 async fn ask(router: Router, method: &str, path: &str) -> (StatusCode, String) {

@@ -1,0 +1,33 @@
+//! What every request may use, which axum calls the state.
+//! It knows no route and answers nothing.
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::metrics::Metrics;
+use crate::report::Reload;
+use crate::running::Shared;
+
+/// What every request may use.
+#[derive(Debug, Clone)]
+pub struct Api {
+    pub(super) running: Shared,
+    pub(super) metrics: Metrics,
+    pub(super) reloads: mpsc::UnboundedSender<Reload>,
+    /// The right to list sessions.
+    pub(super) listings: Arc<Semaphore>,
+}
+
+impl Api {
+    /// What came of each reload that was asked for here goes to `reloads` too.
+    #[must_use]
+    pub fn new(running: Shared, metrics: Metrics, reloads: mpsc::UnboundedSender<Reload>) -> Self {
+        Self {
+            running,
+            metrics,
+            reloads,
+            listings: Arc::new(Semaphore::new(1)),
+        }
+    }
+}
