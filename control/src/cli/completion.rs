@@ -3,10 +3,9 @@
 
 use std::io;
 
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use super::{Cli, Exit, Terminal};
+use super::{Exit, Terminal};
 
 /// Print the completion script of a shell.
 #[derive(Debug, clap::Args)]
@@ -17,10 +16,15 @@ pub(super) struct Args {
 }
 
 impl Args {
-    pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    /// `definition` is the command line's.
+    pub(super) fn run(
+        self,
+        definition: &mut clap::Command,
+        terminal: &mut Terminal<'_>,
+    ) -> io::Result<Exit> {
         // The generator panics when a write fails, so it gets a buffer.
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "plimsoll", &mut script);
+        clap_complete::generate(self.shell, definition, "plimsoll", &mut script);
         terminal.out.write_all(&script)?;
         Ok(Exit::Ok)
     }

@@ -1,19 +1,15 @@
 //! `plimsoll import`: another load balancer's rules as Plimsoll's configuration.
 //! Asks no daemon and changes nothing but a file it is told to write; the work is done by `import/`.
 
+mod inputs;
 mod keepalived;
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Exit, Terminal};
-use crate::config::{self, Diagnostics};
-use crate::import::{self, Base, Marks, Sysctls, Table};
-
-/// More than the rules of some million services take.
-const MAX_BYTES: u64 = 512 << 20;
-/// More than sysctls or a firewall take.
-const MAX_BESIDE_BYTES: u64 = 64 << 20;
+use super::{Exit, Terminal, check};
+use crate::import;
+use inputs::{Beside, Inputs};
 
 /// Turn another load balancer's rules into a configuration.
 #[derive(Debug, clap::Args)]
@@ -32,6 +28,7 @@ enum From {
         #[command(flatten)]
         beside: Beside,
     },
+    #[command(after_help = CODES)]
     Keepalived(keepalived::Args),
 }
 
@@ -40,165 +37,48 @@ const CODES: &str = "Exit codes: 0 everything is carried over, or what is not ch
                      (warnings); 1 something was lost (errors), and what is written is valid without it; 3 the base is \
                      invalid, and nothing is written.";
 
-/// What is read beside the rules.
-#[derive(Debug, clap::Args)]
-struct Beside {
-    /// A configuration whose services are replaced, so that the result is a whole one.
-    #[arg(long, value_name = "FILE.yaml")]
-    base: Option<PathBuf>,
-    /// Sysctls of IPVS (`net.ipv4.vs.*`) as sysctl.conf has them, which become the section `ipvs`.
-    #[arg(long, value_name = "FILE")]
-    sysctl: Option<PathBuf>,
-    /// What firewall marks mean, for services by mark: what `iptables-save` or `nft list ruleset` prints, or
-    /// the commands that make it.
-    #[arg(long, value_name = "FILE")]
-    marks: Option<PathBuf>,
-}
-
 impl Args {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-        let (file, beside) = match self.from {
-            From::Ipvsadm { file, beside } => (file, beside),
-            From::Keepalived(args) => return args.run(terminal),
+        let losses = match self.from {
+            From::Ipvsadm { file, beside } => ipvsadm(&file, &beside, terminal)?,
+            From::Keepalived(args) => args.run(terminal)?,
         };
-        let inputs = match Inputs::read(&file, &beside, terminal)? {
-            Ok(inputs) => inputs,
-            Err(exit) => return Ok(exit),
-        };
-        let Inputs {
-            name,
-            text,
-            base,
-            table,
-            mut errors,
-        } = inputs;
-        let imported = import::import_onto(table, &name, &text, base.as_ref());
-        if !imported.diagnostics.items().is_empty() {
-            super::check::complain(&imported.diagnostics, terminal);
+        match losses {
+            Ok(0) => Ok(Exit::Ok),
+            Ok(_) => {
+                writeln!(
+                    terminal.err,
+                    "plimsoll: what the errors above are about was left out; what was written is valid without it"
+                )?;
+                Ok(Exit::Failed)
+            }
+            Err(exit) => Ok(exit),
         }
-        terminal.out.write_all(imported.yaml.as_bytes())?;
-        errors += imported.diagnostics.errors();
-        finish(errors, terminal)
     }
 }
 
-/// How an import ends that has told of so many losses.
-fn finish(errors: usize, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-    if errors == 0 {
-        return Ok(Exit::Ok);
-    }
-    writeln!(
-        terminal.err,
-        "plimsoll: what the errors above are about was left out; what was written is valid without it"
-    )?;
-    Ok(Exit::Failed)
-}
-
-/// What an import reads.
-struct Inputs {
-    name: String,
-    text: String,
-    base: Option<Base>,
-    /// Without services, but with sysctls and what marks mean.
-    table: Table,
-    /// What is wrong with sysctls and marks, which was told.
-    errors: usize,
-}
-
-impl Inputs {
-    /// Reads them; or how the program ends without them, which was told.
-    fn read(
-        file: &Path,
-        beside: &Beside,
-        terminal: &mut Terminal<'_>,
-    ) -> io::Result<Result<Self, Exit>> {
-        let base = match beside.base.as_deref().map(config::load).transpose() {
-            Ok(base) => base,
-            Err(diagnostics) => {
-                super::check::complain(&diagnostics, terminal);
-                return Ok(Err(Exit::InvalidConfig));
-            }
-        };
-        let base = match base.as_ref().map(Base::of).transpose() {
-            Ok(base) => base,
-            Err(error) => {
-                writeln!(terminal.err, "plimsoll: {error}")?;
-                return Ok(Err(Exit::InvalidConfig));
-            }
-        };
-        let Some((name, text)) = read_or_tell(file, MAX_BYTES, terminal)? else {
-            return Ok(Err(Exit::Failed));
-        };
-        let (mut errors, mut table) = (0, Table::default());
-        let mut complain = |diagnostics: &Diagnostics, terminal: &mut Terminal<'_>| {
-            if !diagnostics.items().is_empty() {
-                super::check::complain(diagnostics, terminal);
-            }
-            errors += diagnostics.errors();
-        };
-        if let Some(path) = &beside.sysctl {
-            let Some((name, text)) = read_or_tell(path, MAX_BESIDE_BYTES, terminal)? else {
-                return Ok(Err(Exit::Failed));
-            };
-            let diagnostics;
-            (table.sysctls, diagnostics) = Sysctls::read(&name, &text);
-            complain(&diagnostics, terminal);
-        }
-        if let Some(path) = &beside.marks {
-            let Some((name, text)) = read_or_tell(path, MAX_BESIDE_BYTES, terminal)? else {
-                return Ok(Err(Exit::Failed));
-            };
-            let diagnostics;
-            (table.marks, diagnostics) = Marks::read(&name, &text);
-            complain(&diagnostics, terminal);
-        }
-        Ok(Ok(Self {
-            name,
-            text,
-            base,
-            table,
-            errors,
-        }))
-    }
-}
-
-fn read_or_tell(
-    path: &Path,
-    max: u64,
+/// Imports ipvsadm's rules. Says how many losses it told of; or how the program ends without a result, which was told.
+fn ipvsadm(
+    file: &Path,
+    beside: &Beside,
     terminal: &mut Terminal<'_>,
-) -> io::Result<Option<(String, String)>> {
-    match read(path, max) {
-        Ok(read) => Ok(Some(read)),
-        Err(error) => {
-            let path = path.display();
-            writeln!(terminal.err, "plimsoll: {path} cannot be read: {error}")?;
-            Ok(None)
-        }
-    }
-}
-
-/// A name for messages, and the text. A pipe will do: `plimsoll import ipvsadm <(ipvsadm -Sn)`.
-fn read(path: &Path, max: u64) -> io::Result<(String, String)> {
-    let (name, input): (_, Box<dyn io::Read>) = if path.as_os_str() == "-" {
-        ("stdin".to_owned(), Box::new(io::stdin().lock()))
-    } else {
-        let file = std::fs::File::open(path)?;
-        (path.display().to_string(), Box::new(file))
+) -> io::Result<Result<usize, Exit>> {
+    let inputs = match Inputs::read(file, beside, terminal)? {
+        Ok(inputs) => inputs,
+        Err(exit) => return Ok(Err(exit)),
     };
-    let mut bytes = Vec::new();
-    input.take(max + 1).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > max) {
-        let message = format!("it is larger than {} MiB, which no such file is", max >> 20);
-        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    let Inputs {
+        name,
+        text,
+        base,
+        table,
+        mut errors,
+    } = inputs;
+    let imported = import::import_onto(table, &name, &text, base.as_ref());
+    if !imported.diagnostics.items().is_empty() {
+        check::complain(&imported.diagnostics, terminal);
     }
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok((name, text)),
-        Err(error) => {
-            let good = error.utf8_error().valid_up_to();
-            let lines = error.as_bytes().iter().take(good);
-            let line = 1 + lines.filter(|byte| **byte == b'\n').count();
-            let message = format!("line {line} is not UTF-8");
-            Err(io::Error::new(io::ErrorKind::InvalidData, message))
-        }
-    }
+    terminal.out.write_all(imported.yaml.as_bytes())?;
+    errors += imported.diagnostics.errors();
+    Ok(Ok(errors))
 }

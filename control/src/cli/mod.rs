@@ -19,7 +19,7 @@ use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config;
 use crate::config::leaf::Leaf as _;
@@ -98,7 +98,7 @@ impl Command {
             Self::List(args) => args.run(client, terminal),
             Self::Drops(args) => args.run(client, terminal),
             Self::Schema(args) => args.run(terminal),
-            Self::Completion(args) => args.run(terminal),
+            Self::Completion(args) => args.run(&mut Cli::command(), terminal),
             Self::Simulate(args) => args.run(terminal),
             Self::Import(args) => args.run(terminal),
             Self::Export(args) => args.run(terminal),

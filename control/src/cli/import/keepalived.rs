@@ -5,8 +5,9 @@ use std::cell::RefCell;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::Inputs;
-use crate::cli::{Exit, Terminal};
+use super::inputs::{self, Beside, Inputs};
+use crate::cli::check;
+use crate::cli::output::{Exit, Terminal};
 use crate::import::keepalived::{self, Files};
 use crate::output_file::{Identity, OutputFile};
 
@@ -22,7 +23,6 @@ const MOST_PATTERNS: usize = 1000;
 /// What is not carried over (VRRP, health checks, sorry servers, quorum, scripts) is told on stderr and in
 /// comments at the top of the YAML.
 #[derive(Debug, clap::Args)]
-#[command(after_help = super::CODES)]
 pub(super) struct Args {
     /// keepalived.conf; `-` for stdin. Files that it includes are read too.
     file: PathBuf,
@@ -30,17 +30,18 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "OUT.yaml")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    beside: super::Beside,
+    beside: Beside,
     /// As keepalived's: whose `@ID` lines to read. Without it none are, and those of `@^ID` are.
     #[arg(short = 'i', long, value_name = "ID")]
     config_id: Option<String>,
 }
 
 impl Args {
-    pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    /// Says how many losses it told of; or how the program ends without a result, which was told.
+    pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Result<usize, Exit>> {
         let inputs = match Inputs::read(&self.file, &self.beside, terminal)? {
             Ok(inputs) => inputs,
-            Err(exit) => return Ok(exit),
+            Err(exit) => return Ok(Err(exit)),
         };
         let Inputs {
             name,
@@ -53,7 +54,7 @@ impl Args {
         let disk = Disk::default();
         let imported = keepalived::import_onto(table, (path, &text), &disk, id, base.as_ref());
         for diagnostics in &imported.diagnostics {
-            crate::cli::check::complain(diagnostics, terminal);
+            check::complain(diagnostics, terminal);
             errors += diagnostics.errors();
         }
         let mut read = disk.read.into_inner();
@@ -76,11 +77,11 @@ impl Args {
                 if let Err(error) = write(path, &imported.yaml, &read) {
                     let path = path.display();
                     writeln!(terminal.err, "plimsoll: {path} cannot be written: {error}")?;
-                    return Ok(Exit::Failed);
+                    return Ok(Err(Exit::Failed));
                 }
             }
         }
-        super::finish(errors, terminal)
+        Ok(Ok(errors))
     }
 }
 
@@ -119,7 +120,7 @@ impl Files for Disk {
 
     fn read(&self, path: &Path) -> io::Result<String> {
         self.read.borrow_mut().extend(Identity::of(path));
-        super::read(path, MOST_INCLUDED_BYTES).map(|(_, text)| text)
+        inputs::read(path, MOST_INCLUDED_BYTES).map(|(_, text)| text)
     }
 }
 
