@@ -7,7 +7,7 @@
 
 #define WIDTH(field, type)                                                                         \
 	_Static_assert(sizeof(((struct rte_mbuf *)0)->field) == sizeof(type),                      \
-		       "rte_mbuf." #field " changed its width: adapt dpdk/src/mbuf.rs")
+		       "rte_mbuf." #field " changed its width: adapt dpdk/src/fields.rs")
 
 WIDTH(buf_addr, void *);
 WIDTH(data_off, uint16_t);

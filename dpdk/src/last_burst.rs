@@ -7,7 +7,7 @@ use std::ptr::{self, NonNull};
 use dpdk_sys::rte_mbuf;
 use plimsoll_dataplane::io::BURST;
 
-use crate::mbuf::{Mbuf, Peek};
+use crate::fields::Peek;
 
 /// Where a burst came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,13 +62,13 @@ pub(crate) fn receive<R>(
 }
 
 /// Remembers frames that another worker has handed over.
-pub(crate) fn hand_over(frames: &[Mbuf]) {
+pub(crate) fn hand_over(frames: impl Iterator<Item = NonNull<rte_mbuf>>) {
     LAST.with(|last| {
-        // SAFETY: as in `receive`.
+        // SAFETY: as in `receive`; `frames` goes through a slice (`Mbuf::remember`), and does not receive either.
         let places = unsafe { &mut *last.frames.get() };
         let mut count = 0;
         for (place, frame) in places.iter_mut().zip(frames) {
-            *place = frame.raw().as_ptr();
+            *place = frame.as_ptr();
             count += 1;
         }
         last.count.set(count);

@@ -24,6 +24,7 @@
 pub mod device;
 mod eal;
 mod fatal;
+mod fields;
 mod huge;
 mod interrupt;
 mod kernel;
@@ -34,16 +35,17 @@ mod messages;
 mod port;
 mod privileges;
 mod queue;
+mod waiting;
 
 pub use eal::{
     Eal, EalConfig, EalError, Memory, MemoryKind, RegisteredThread, cycles, register_thread,
 };
 pub use fatal::on_fatal_signal;
 pub use huge::{Coverage, HugePages};
-pub use interrupt::Interrupts;
 pub use last_burst::{BurstSource, last_burst, last_frame};
 pub use mbuf::Mbuf;
 pub use mempool::{Mempool, PoolError, PoolHandle};
 pub use port::{Capabilities, Hashed, Port, PortConfig, PortError, PortStats};
 pub use privileges::drop_capabilities_of_other_threads;
 pub use queue::{RxQueue, TxQueue};
+pub use waiting::Interrupts;

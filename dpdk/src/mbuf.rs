@@ -1,5 +1,5 @@
 //! [`Mbuf`]: one packet buffer of DPDK with one owner.
-//! The only file that knows where the fields of DPDK's buffers are; it knows nothing of packets.
+//! It knows nothing of packets, and not where a buffer's fields are: that is `fields.rs`.
 
 use std::fmt;
 use std::ptr::NonNull;
@@ -7,14 +7,8 @@ use std::ptr::NonNull;
 use dpdk_sys::rte_mbuf;
 use plimsoll_dataplane::io::{NoRoom, PacketBuf};
 
+use crate::fields::{BUF_ADDR, BUF_LEN, DATA_LEN, DATA_OFF, Field, NB_SEGS, PKT_LEN};
 use crate::last_burst;
-
-const BUF_ADDR: usize = dpdk_sys::PLIM_MBUF_BUF_ADDR as usize;
-const DATA_OFF: usize = dpdk_sys::PLIM_MBUF_DATA_OFF as usize;
-const NB_SEGS: usize = dpdk_sys::PLIM_MBUF_NB_SEGS as usize;
-const PKT_LEN: usize = dpdk_sys::PLIM_MBUF_PKT_LEN as usize;
-const DATA_LEN: usize = dpdk_sys::PLIM_MBUF_DATA_LEN as usize;
-const BUF_LEN: usize = dpdk_sys::PLIM_MBUF_BUF_LEN as usize;
 
 /// One packet buffer: a frame in one piece, which goes back to its pool when it is dropped.
 ///
@@ -40,7 +34,7 @@ impl Mbuf {
     #[inline]
     pub(crate) unsafe fn from_raw(raw: NonNull<rte_mbuf>) -> Option<Self> {
         let mbuf = Self(raw);
-        if mbuf.field::<u16>(NB_SEGS) == 1 {
+        if mbuf.field(NB_SEGS) == 1 {
             return Some(mbuf);
         }
         // SAFETY: the caller owns the chain, and says that it is alive.
@@ -49,44 +43,39 @@ impl Mbuf {
     }
 
     #[inline]
-    fn field<T: Copy>(&self, offset: usize) -> T {
-        // SAFETY: the buffer is alive (invariant of `Mbuf`); the offset is that of a field in the
-        // headers of the installed DPDK, and shim.c checks at build time that its width is `T`'s.
-        unsafe { self.0.as_ptr().byte_add(offset).cast::<T>().read() }
+    fn field<T: Copy>(&self, field: Field<T>) -> T {
+        // SAFETY: the buffer is alive (invariant of `Mbuf`).
+        unsafe { field.of(self.0).read() }
     }
 
     #[inline]
-    fn set_field<T: Copy>(&mut self, offset: usize, value: T) {
+    fn set_field<T: Copy>(&mut self, field: Field<T>, value: T) {
         // SAFETY: as in `field`; `&mut self` is the only access to the buffer.
-        unsafe { self.0.as_ptr().byte_add(offset).cast::<T>().write(value) }
-    }
-
-    pub(crate) fn raw(&self) -> NonNull<rte_mbuf> {
-        self.0
+        unsafe { field.of(self.0).write(value) }
     }
 
     /// Bytes free in front of the frame.
     #[inline]
     #[must_use]
     pub fn headroom(&self) -> usize {
-        usize::from(self.field::<u16>(DATA_OFF))
+        usize::from(self.field(DATA_OFF))
     }
 
     /// Bytes free behind the frame.
     #[inline]
     #[must_use]
     pub fn tailroom(&self) -> usize {
-        usize::from(self.field::<u16>(BUF_LEN)).saturating_sub(self.headroom() + self.length())
+        usize::from(self.field(BUF_LEN)).saturating_sub(self.headroom() + self.length())
     }
 
     #[inline]
     fn length(&self) -> usize {
-        usize::from(self.field::<u16>(DATA_LEN))
+        usize::from(self.field(DATA_LEN))
     }
 
     #[inline]
     fn start(&self) -> *mut u8 {
-        let buffer = self.field::<*mut u8>(BUF_ADDR);
+        let buffer = self.field(BUF_ADDR);
         // SAFETY: `data_off <= buf_len` (invariant of `Mbuf`), so the result is in the buffer.
         unsafe { buffer.add(self.headroom()) }
     }
@@ -96,52 +85,6 @@ impl Mbuf {
         self.set_field(DATA_OFF, data_off);
         self.set_field(DATA_LEN, data_len);
         self.set_field(PKT_LEN, u32::from(data_len));
-    }
-}
-
-/// A look at a buffer that may be somebody else's by now, and be changing: nothing that it says is relied on.
-pub(crate) struct Peek {
-    start: *const u8,
-    len: usize,
-}
-
-impl Peek {
-    /// # Safety
-    /// `raw` is a buffer of a pool, all of which live as long as the process.
-    pub(crate) unsafe fn at(raw: NonNull<rte_mbuf>) -> Self {
-        let field = |offset| {
-            // SAFETY: as in `Mbuf::field`; volatile, as another thread may write it.
-            unsafe { raw.as_ptr().byte_add(offset).cast::<u16>().read_volatile() }
-        };
-        // SAFETY: as above. DPDK sets the address when it makes the pool, and nobody changes it.
-        let buffer = unsafe {
-            raw.as_ptr()
-                .byte_add(BUF_ADDR)
-                .cast::<*const u8>()
-                .read_volatile()
-        };
-        let room = usize::from(field(BUF_LEN));
-        let offset = usize::from(field(DATA_OFF)).min(room);
-        Self {
-            // In the buffer, whatever the fields say just now.
-            start: buffer.wrapping_add(offset),
-            len: usize::from(field(DATA_LEN)).min(room - offset),
-        }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Copies bytes from `offset` on; returns how many there were.
-    pub(crate) fn copy(&self, offset: usize, into: &mut [u8]) -> usize {
-        let mut count = 0;
-        for (at, byte) in (offset..self.len).zip(into) {
-            // SAFETY: `start + at` is in the buffer (`Self::at`), whose memory lives as long as the process.
-            *byte = unsafe { self.start.wrapping_add(at).read_volatile() };
-            count += 1;
-        }
-        count
     }
 }
 
@@ -166,7 +109,7 @@ impl fmt::Debug for Mbuf {
 
 impl PacketBuf for Mbuf {
     fn remember(burst: &[Self]) {
-        last_burst::hand_over(burst);
+        last_burst::hand_over(burst.iter().map(|mbuf| mbuf.0));
     }
 
     #[inline]
@@ -198,8 +141,8 @@ impl PacketBuf for Mbuf {
         let count = u16::try_from(count)
             .unwrap_or(u16::MAX)
             .min(self.field(DATA_LEN));
-        let data_off = self.field::<u16>(DATA_OFF) + count;
-        let data_len = self.field::<u16>(DATA_LEN) - count;
+        let data_off = self.field(DATA_OFF) + count;
+        let data_len = self.field(DATA_LEN) - count;
         self.set_extent(data_off, data_len);
     }
 

@@ -3,7 +3,7 @@
 
 use std::mem::MaybeUninit;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use plimsoll_dataplane::io::PortQueues;
 use plimsoll_dataplane::steering::{KEY_BYTES, Steering};
@@ -15,69 +15,20 @@ use crate::kernel;
 use crate::mempool::Mempool;
 use crate::queue::{RxQueue, Sharing, TxQueue};
 
+mod capabilities;
+mod config;
 mod error;
-mod lease;
+pub(crate) mod lease;
 mod opening;
 mod spreading;
 
+pub use capabilities::Capabilities;
+pub use config::PortConfig;
 pub use error::PortError;
-pub(crate) use lease::Device;
+use lease::Device;
 use opening::{Mtu, Opening};
 pub use spreading::Hashed;
-use spreading::Hashing;
-
-/// How a port is opened.
-#[derive(Debug, Clone)]
-pub struct PortConfig {
-    /// The operator's name for it, used in errors.
-    pub name: String,
-    /// A PCI address, or a virtual device with its arguments (see [`crate::device`]). The number of
-    /// queues is added to the arguments where the driver needs it.
-    pub device: String,
-    /// Queue pairs: one per worker.
-    pub queues: u16,
-    /// Where the device has fewer, several workers share one, which locks for each burst: for ports that
-    /// little goes through.
-    pub share: bool,
-    /// Receive descriptors per queue; rounded to what the driver takes. Each holds a buffer.
-    pub rx_descriptors: u16,
-    /// Transmit descriptors per queue; rounded to what the driver takes.
-    pub tx_descriptors: u16,
-    /// Largest IP packet.
-    pub mtu: u16,
-    /// The MAC address that the device is given, if it has another: that of the device in whose place it comes.
-    pub mac: Option<[u8; 6]>,
-    /// Receive frames for other MACs too.
-    pub promiscuous: bool,
-    /// The key that flows are to be hashed by; the driver's own if it takes none.
-    pub hash_key: Option<[u8; KEY_BYTES]>,
-    /// How flows are to be spread over the queues (see [`Port::steer_by`]); by the driver's own redirection table if
-    /// that is not known yet.
-    pub steering: Option<Arc<Steering>>,
-    /// Have the receive queues tell when frames come, where the driver can (see [`RxQueue::interrupt`]).
-    pub interrupts: bool,
-}
-
-impl PortConfig {
-    /// One queue pair with 512 descriptors each way, MTU 1500, not promiscuous, no interrupts.
-    #[must_use]
-    pub fn new(name: &str, device: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            device: device.to_owned(),
-            queues: 1,
-            share: false,
-            rx_descriptors: 512,
-            tx_descriptors: 512,
-            mtu: 1500,
-            mac: None,
-            promiscuous: false,
-            hash_key: None,
-            steering: None,
-            interrupts: false,
-        }
-    }
-}
+use spreading::{Hashing, QueueTable};
 
 /// What a port counted since it was opened. Drivers leave what they do not know at 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,25 +53,6 @@ pub struct PortStats {
     pub rx_too_long: u64,
 }
 
-/// What a device could do, and does; of what it could, only RSS is switched on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capabilities {
-    /// Spreads flows over queues itself.
-    pub rss: bool,
-    /// Checks IPv4, TCP and UDP checksums.
-    pub rx_checksum: bool,
-    /// Fills in IPv4, TCP and UDP checksums.
-    pub tx_checksum: bool,
-    /// Hands over frames whose TCP or UDP checksum a sender on this very machine has left unfinished
-    /// (it holds the sum of the pseudo header only), without a mark. The receiver of such a frame
-    /// drops it, unless the checksum is completed on the way.
-    pub rx_unfinished_checksums: bool,
-    /// Most queue pairs.
-    pub max_queues: u16,
-    /// Largest MTU.
-    pub max_mtu: u16,
-}
-
 /// A port, for the control thread: its queues are the workers'.
 #[derive(Debug)]
 pub struct Port {
@@ -134,20 +66,9 @@ pub struct Port {
     /// The borrowed interface, or the one that was made for the device: without it, the device is dead.
     interface: Option<u32>,
     mtu: Mtu,
-    counts: Arc<Lost>,
     hashed: Option<Hashed>,
-    /// Of its redirection table.
-    entries: u16,
+    table: QueueTable,
     is_steered: bool,
-}
-
-/// Frames that a port's queues have dropped themselves.
-#[derive(Debug, Default)]
-pub(crate) struct Lost {
-    /// Received in several pieces that do not fit one buffer.
-    pub(crate) rx_too_long: AtomicU64,
-    /// Longer than the device sends.
-    pub(crate) tx_too_long: AtomicU64,
 }
 
 impl Port {
@@ -182,7 +103,7 @@ impl Port {
         }
         let mut opening = Opening::probe(config)?;
         let (info, driver) = opening.describe()?;
-        let capabilities = capabilities(&info, &driver, &opening.text);
+        let capabilities = Capabilities::of(&info, &driver, &opening.text);
         opening.check_limits(&info, &capabilities, &driver)?;
         if config.share {
             opening.queues = config.queues.min(capabilities.max_queues);
@@ -209,26 +130,13 @@ impl Port {
         let kernel_interface =
             interface.filter(|_| device::borrowed_interface(&opening.text).is_some());
         let device = Arc::new(opening.device);
-        let counts = Arc::new(Lost::default());
         let queues = (0_u16..)
             .zip(of_queue)
             .cycle()
             .take(usize::from(config.queues))
             .map(|(queue, (interrupt, sharing))| PortQueues {
-                rx: RxQueue::new(
-                    Arc::clone(&device),
-                    queue,
-                    sharing.rx,
-                    interrupt,
-                    Arc::clone(&counts),
-                ),
-                tx: TxQueue::new(
-                    Arc::clone(&device),
-                    queue,
-                    sharing.tx,
-                    mtu.bytes,
-                    Arc::clone(&counts),
-                ),
+                rx: RxQueue::new(Arc::clone(&device), queue, sharing.rx, interrupt),
+                tx: TxQueue::new(Arc::clone(&device), queue, sharing.tx, mtu.bytes),
             })
             .collect();
         let name = config.name.clone();
@@ -241,9 +149,10 @@ impl Port {
             kernel_interface,
             interface,
             mtu,
-            counts,
             hashed,
-            entries: info.queue_entries,
+            table: QueueTable {
+                entries: info.queue_entries,
+            },
             is_steered: false,
         };
         if let Some(steering) = &config.steering {
@@ -293,6 +202,45 @@ impl Port {
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
         self.capabilities
+    }
+
+    /// What it hashes, as its driver says; `None` if it hashes nothing or does not say.
+    #[must_use]
+    pub fn hashed(&self) -> Option<&Hashed> {
+        self.hashed.as_ref()
+    }
+
+    /// Whether it hashes by this key what every steered port hashes: addresses, and ports of TCP and UDP.
+    #[must_use]
+    pub fn can_steer_by(&self, key: &[u8; KEY_BYTES]) -> bool {
+        let hashed = self.hashed.as_ref();
+        hashed.is_some_and(|it| it.is_by(key) && it.addresses && it.ports.tcp && it.ports.udp)
+    }
+
+    /// Has the port put flows on the queues that `steering` computes, if it hashes by its key. Says whether it does, as
+    /// far as its driver tells.
+    pub fn steer_by(&mut self, steering: &Steering) -> bool {
+        self.is_steered = self.can_steer_by(steering.key()) && self.spread_over(steering.queues());
+        self.is_steered
+    }
+
+    /// Whether it puts flows on the queues that it was last told by [`Self::steer_by`] or [`PortConfig::steering`].
+    #[must_use]
+    pub fn is_steered(&self) -> bool {
+        self.is_steered
+    }
+
+    /// Has the port choose queues by `queues`, repeated as often as its redirection table is longer. Says whether
+    /// it does: the table is read back.
+    #[must_use]
+    pub fn spread_over(&self, queues: &[u16]) -> bool {
+        self.table.set(&self.device, queues)
+    }
+
+    /// Its redirection table: queues by the hash modulo their number. `None` if it has none or its driver does not say.
+    #[must_use]
+    pub fn queue_entries(&self) -> Option<Vec<u16>> {
+        self.table.read(&self.device)
     }
 
     /// Whether there is a link, and that can be found out. See [`Self::link`].
@@ -351,27 +299,9 @@ impl Port {
             rx_errors: from.rx_errors,
             tx_errors: from
                 .tx_errors
-                .saturating_add(self.counts.tx_too_long.load(Ordering::Relaxed)),
+                .saturating_add(self.device.tx_too_long.load(Ordering::Relaxed)),
             rx_no_buffer: from.rx_no_buffer,
-            rx_too_long: self.counts.rx_too_long.load(Ordering::Relaxed),
+            rx_too_long: self.device.rx_too_long.load(Ordering::Relaxed),
         }
-    }
-}
-
-fn capabilities(info: &dpdk_sys::plim_port_info, driver: &str, text: &str) -> Capabilities {
-    // DPDK's own rule: drivers that do not tell their largest MTU have 18 bytes of overhead.
-    let told = info.max_mtu != u16::MAX;
-    let queues = info.max_rx_queues.min(info.max_tx_queues);
-    let is_tap = driver.starts_with("net_tap");
-    let of_tap = u16::try_from(dpdk_sys::PLIM_TAP_QUEUES).unwrap_or(u16::MAX);
-    let by_frame = u16::try_from(info.max_rx_frame.saturating_sub(18)).unwrap_or(u16::MAX);
-    Capabilities {
-        // The kernel spreads a TAP's flows; its driver claims RSS for something else.
-        rss: info.rss_types != 0 && !is_tap,
-        rx_checksum: info.rx_checksum,
-        tx_checksum: info.tx_checksum,
-        rx_unfinished_checksums: device::borrowed_interface(text).is_some(),
-        max_queues: if is_tap { queues.min(of_tap) } else { queues },
-        max_mtu: if told { info.max_mtu } else { by_frame },
     }
 }

@@ -13,7 +13,7 @@ use crate::device::frame_bytes;
 use crate::interrupt::Interrupt;
 use crate::last_burst::{self, BurstSource};
 use crate::mbuf::Mbuf;
-use crate::port::{Device, Lost};
+use crate::port::lease::Device;
 
 /// What the users of one queue of the device take turns by; nothing, where there is one user only.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +45,6 @@ pub struct RxQueue {
     queue: u16,
     shared: Option<Arc<Mutex<()>>>,
     interrupt: Option<Interrupt>,
-    lost: Arc<Lost>,
 }
 
 /// One transmit queue of one port. Whoever holds it is its only user, or uses it only while it has the lock that
@@ -58,7 +57,6 @@ pub struct TxQueue {
     shared: Option<Arc<Mutex<()>>>,
     /// Bytes of the longest frame that it sends.
     longest: usize,
-    lost: Arc<Lost>,
 }
 
 impl RxQueue {
@@ -69,7 +67,6 @@ impl RxQueue {
         queue: u16,
         shared: Option<Arc<Mutex<()>>>,
         interrupt: Option<Interrupt>,
-        lost: Arc<Lost>,
     ) -> Self {
         Self {
             port: device.id(),
@@ -77,7 +74,6 @@ impl RxQueue {
             queue,
             shared,
             interrupt,
-            lost,
         }
     }
 
@@ -121,7 +117,6 @@ impl TxQueue {
         queue: u16,
         shared: Option<Arc<Mutex<()>>>,
         mtu: u16,
-        lost: Arc<Lost>,
     ) -> Self {
         Self {
             port: device.id(),
@@ -129,7 +124,6 @@ impl TxQueue {
             queue,
             shared,
             longest: frame_bytes(mtu),
-            lost,
         }
     }
 
@@ -172,7 +166,7 @@ impl io::RxQueue for RxQueue {
                     match unsafe { Mbuf::from_raw(raw) } {
                         Some(mbuf) => burst.push(mbuf),
                         None => {
-                            self.lost.rx_too_long.fetch_add(1, Ordering::Relaxed);
+                            self.device.rx_too_long.fetch_add(1, Ordering::Relaxed);
                         }
                     }
                 }
@@ -221,7 +215,7 @@ impl io::TxQueue for TxQueue {
             .is_some_and(|frame| frame.bytes().len() > self.longest)
         {
             drop(frames.remove(0));
-            self.lost.tx_too_long.fetch_add(1, Ordering::Relaxed);
+            self.device.tx_too_long.fetch_add(1, Ordering::Relaxed);
             return sent + 1;
         }
         sent

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{PortConfig, PortError};
+use super::error::PortError;
 use crate::device;
 
 /// A device of DPDK from probing to removal; shared by the port and its queues, since DPDK must not
@@ -17,6 +17,10 @@ pub(crate) struct Device {
     id: u16,
     started: AtomicBool,
     control: Mutex<()>,
+    /// Frames received in several pieces that do not fit one buffer, which a queue has dropped.
+    pub(crate) rx_too_long: AtomicU64,
+    /// Frames longer than the device sends, which a queue has dropped.
+    pub(crate) tx_too_long: AtomicU64,
 }
 
 /// Numbers of the ports that this process has opened, so that none is opened twice.
@@ -32,11 +36,11 @@ impl Device {
         self.id
     }
 
-    /// Finds the device, or adds it to DPDK.
-    pub(super) fn probe(config: &PortConfig, device: &str) -> Result<Self, PortError> {
+    /// Finds the device, or adds it to DPDK; `port` is the operator's name for the port, used in errors.
+    pub(super) fn probe(port: &str, device: &str) -> Result<Self, PortError> {
         let name = device::pci_address(device).unwrap_or_else(|| device::name(device).to_owned());
         let bad_text = || PortError::DeviceText {
-            port: config.name.clone(),
+            port: port.to_owned(),
             device: device.to_owned(),
         };
         let c_name = CString::new(name.as_str()).map_err(|_| bad_text())?;
@@ -57,12 +61,12 @@ impl Device {
                 unsafe { dpdk_sys::rte_eth_dev_get_port_by_name(c_name.as_ptr(), &raw mut id) };
             if status != 0 || found != 0 {
                 let errno = if status < 0 { -status } else { libc::ENODEV };
-                return Err(PortError::probe(&config.name, device, errno));
+                return Err(PortError::probe(port, device, errno));
             }
         }
         if !open.insert(id) {
             return Err(PortError::InUse {
-                port: config.name.clone(),
+                port: port.to_owned(),
                 device: device.to_owned(),
             });
         }
@@ -70,6 +74,8 @@ impl Device {
             id,
             started: AtomicBool::new(false),
             control: Mutex::new(()),
+            rx_too_long: AtomicU64::new(0),
+            tx_too_long: AtomicU64::new(0),
         })
     }
 

@@ -4,8 +4,11 @@
 use std::ffi::CStr;
 use std::ptr;
 
+use super::capabilities::Capabilities;
+use super::config::PortConfig;
+use super::error::PortError;
+use super::lease::Device;
 use super::spreading::{self, Hashed, Hashing};
-use super::{Capabilities, Device, PortConfig, PortError};
 use crate::device;
 use crate::interrupt::Interrupt;
 use crate::kernel;
@@ -49,7 +52,7 @@ impl<'a> Opening<'a> {
                 PortError::refused(&config.name, &text, "switch its interface on", -errno)
             })?;
         }
-        let device = Device::probe(config, &text)?;
+        let device = Device::probe(&config.name, &text)?;
         Ok(Self {
             config,
             text,

@@ -4,9 +4,9 @@
 use std::mem::MaybeUninit;
 use std::ptr;
 
-use plimsoll_dataplane::steering::{HashedPorts, KEY_BYTES, Steering};
+use plimsoll_dataplane::steering::{HashedPorts, KEY_BYTES};
 
-use super::Port;
+use super::lease::Device;
 
 /// What a port hashes, as its driver says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,37 +91,16 @@ pub(super) fn raw(key: Option<&[u8]>) -> (*const u8, u8) {
     (pointer, bytes)
 }
 
-impl Port {
-    /// What it hashes, as its driver says; `None` if it hashes nothing or does not say.
-    #[must_use]
-    pub fn hashed(&self) -> Option<&Hashed> {
-        self.hashed.as_ref()
-    }
+/// The redirection table of a port: queues by the hash modulo the number of its entries.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct QueueTable {
+    /// 0 if it has none.
+    pub(super) entries: u16,
+}
 
-    /// Whether it hashes by this key what every steered port hashes: addresses, and ports of TCP and UDP.
-    #[must_use]
-    pub fn can_steer_by(&self, key: &[u8; KEY_BYTES]) -> bool {
-        let hashed = self.hashed.as_ref();
-        hashed.is_some_and(|it| it.is_by(key) && it.addresses && it.ports.tcp && it.ports.udp)
-    }
-
-    /// Has the port put flows on the queues that `steering` computes, if it hashes by its key. Says whether it does, as
-    /// far as its driver tells.
-    pub fn steer_by(&mut self, steering: &Steering) -> bool {
-        self.is_steered = self.can_steer_by(steering.key()) && self.spread_over(steering.queues());
-        self.is_steered
-    }
-
-    /// Whether it puts flows on the queues that it was last told by [`Self::steer_by`] or [`super::PortConfig::steering`].
-    #[must_use]
-    pub fn is_steered(&self) -> bool {
-        self.is_steered
-    }
-
-    /// Has the port choose queues by `queues`, repeated as often as its redirection table is longer. Says whether
-    /// it does: the table is read back.
-    #[must_use]
-    pub fn spread_over(&self, queues: &[u16]) -> bool {
+impl QueueTable {
+    /// As [`crate::Port::spread_over`].
+    pub(super) fn set(self, device: &Device, queues: &[u16]) -> bool {
         let entries = usize::from(self.entries);
         let most = dpdk_sys::PLIM_MAX_QUEUE_ENTRIES as usize;
         if queues.is_empty()
@@ -133,31 +112,26 @@ impl Port {
         }
         let wanted: Vec<u16> = queues.iter().copied().cycle().take(entries).collect();
         let status = {
-            let _control = self.device.control();
-            // SAFETY: the port exists while `self.device` is held, and the list has as many elements as stated.
+            let _control = device.control();
+            // SAFETY: the port exists while `device` is held, and the list has as many elements as stated.
             unsafe {
-                dpdk_sys::plim_port_set_queue_entries(
-                    self.device.id(),
-                    wanted.as_ptr(),
-                    self.entries,
-                )
+                dpdk_sys::plim_port_set_queue_entries(device.id(), wanted.as_ptr(), self.entries)
             }
         };
-        status == 0 && self.queue_entries() == Some(wanted)
+        status == 0 && self.read(device) == Some(wanted)
     }
 
-    /// Its redirection table: queues by the hash modulo their number. `None` if it has none or its driver does not say.
-    #[must_use]
-    pub fn queue_entries(&self) -> Option<Vec<u16>> {
+    /// As [`crate::Port::queue_entries`].
+    pub(super) fn read(self, device: &Device) -> Option<Vec<u16>> {
         let entries = usize::from(self.entries);
         if !(1..=dpdk_sys::PLIM_MAX_QUEUE_ENTRIES as usize).contains(&entries) {
             return None;
         }
         let mut present = vec![0; entries];
-        let _control = self.device.control();
-        // SAFETY: the port exists while `self.device` is held, and the list has as many elements as stated.
+        let _control = device.control();
+        // SAFETY: the port exists while `device` is held, and the list has as many elements as stated.
         let status = unsafe {
-            dpdk_sys::plim_port_queue_entries(self.device.id(), present.as_mut_ptr(), self.entries)
+            dpdk_sys::plim_port_queue_entries(device.id(), present.as_mut_ptr(), self.entries)
         };
         (status == 0).then_some(present)
     }
