@@ -4,15 +4,18 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::hash::Hash;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use plimsoll_dataplane::id::PortId;
+use plimsoll_dataplane::spec::network::Network;
+use plimsoll_dataplane::spec::service::{Persistence, RealSpec, ServiceSpec};
+use plimsoll_dataplane::spec::target::Identity;
+use plimsoll_dataplane::spec::timeouts::Millis;
 use serde::{Deserialize, Serialize};
 
 use crate::config::leaf::print_duration;
-use crate::config::valid::{
-    Identity, MssClamp, Real, ReloadConfig, Service, StartConfig, is_link_local,
-};
+use crate::config::valid::{ReloadConfig, StartConfig};
 
 /// What a reload changes. Words are for people; which list they are in is for programs too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,11 +45,11 @@ pub struct Difference<'c> {
     old: &'c ReloadConfig,
     new: &'c ReloadConfig,
     /// New services, in the order of the file.
-    pub added: Vec<&'c Service>,
+    pub added: Vec<&'c ServiceSpec>,
     /// Services that are no longer there.
-    pub removed: Vec<&'c Service>,
+    pub removed: Vec<&'c ServiceSpec>,
     /// Services that are there in both and differ: as they were and as they are to be.
-    pub changed: Vec<(&'c Service, &'c Service)>,
+    pub changed: Vec<(&'c ServiceSpec, &'c ServiceSpec)>,
     /// Whether anything differs that belongs to no service.
     pub network: bool,
     /// Whether services have come, gone or changed places whose order decides about packets.
@@ -58,10 +61,10 @@ impl<'c> Difference<'c> {
     /// From `old` to `new`. A service is the same one as long as its protocol and VIP, or its mark, are.
     #[must_use]
     pub fn between(old: &'c ReloadConfig, new: &'c ReloadConfig) -> Self {
-        let network = !is_same_network(old, new);
+        let network = old.network != new.network || old.hash_key != new.hash_key;
         // Most changes are of a few lines in one place, so only what lies between two alike parts is
         // put into a map.
-        let alike = |(old, new): &(&Service, &Service)| old == new;
+        let alike = |(old, new): &(&ServiceSpec, &ServiceSpec)| old == new;
         let ahead = old.services.iter().zip(&new.services);
         let ahead = ahead.take_while(alike).count();
         let (before, after) = (rest(&old.services, ahead), rest(&new.services, ahead));
@@ -69,8 +72,8 @@ impl<'c> Difference<'c> {
         let behind = behind.take_while(alike).count();
         let (before, after) = (but_last(before, behind), but_last(after, behind));
 
-        let key = |service: &Service| service.target.identity();
-        let mut left: HashMap<Identity, &Service> = before
+        let key = |service: &ServiceSpec| service.target.identity();
+        let mut left: HashMap<Identity, &ServiceSpec> = before
             .iter()
             .map(|service| (key(service), service))
             .collect();
@@ -83,7 +86,7 @@ impl<'c> Difference<'c> {
             }
         }
         let gone = before.iter().filter(|one| left.contains_key(&key(one)));
-        let ordered = |services: &'c [Service]| services.iter().filter(|one| one.is_ordered());
+        let ordered = |services: &'c [ServiceSpec]| services.iter().filter(|one| one.is_ordered());
         Self {
             removed: gone.collect(),
             reordered: !ordered(before).map(key).eq(ordered(after).map(key)),
@@ -105,7 +108,7 @@ impl<'c> Difference<'c> {
     /// Whether a service that says the same may compile to something else.
     #[must_use]
     pub fn reaches_all_services(&self) -> bool {
-        self.old.timeouts != self.new.timeouts || self.old.hash_key != self.new.hash_key
+        self.old.network.timeouts != self.new.network.timeouts
     }
 
     /// The configuration that is to be.
@@ -143,34 +146,13 @@ impl<'c> Difference<'c> {
     }
 }
 
-fn rest(services: &[Service], from: usize) -> &[Service] {
+fn rest(services: &[ServiceSpec], from: usize) -> &[ServiceSpec] {
     services.get(from..).unwrap_or_default()
 }
 
-fn but_last(services: &[Service], count: usize) -> &[Service] {
+fn but_last(services: &[ServiceSpec], count: usize) -> &[ServiceSpec] {
     let len = services.len().saturating_sub(count);
     services.get(..len).unwrap_or_default()
-}
-
-fn is_same_network(old: &ReloadConfig, new: &ReloadConfig) -> bool {
-    // Named one by one, so that a new field is not forgotten here.
-    let ReloadConfig {
-        routes,
-        neighbors,
-        forwarding,
-        timeouts,
-        refuses_replies,
-        answers_as_lvs,
-        hash_key,
-        services: _,
-    } = old;
-    *routes == new.routes
-        && *neighbors == new.neighbors
-        && *forwarding == new.forwarding
-        && *timeouts == new.timeouts
-        && *refuses_replies == new.refuses_replies
-        && *answers_as_lvs == new.answers_as_lvs
-        && *hash_key == new.hash_key
 }
 
 impl Changes {
@@ -205,166 +187,160 @@ impl Changes {
     }
 }
 
-fn title(service: &Service) -> String {
+fn title(service: &ServiceSpec) -> String {
     format!("{} ({})", service.name, service.target.identity())
 }
 
-fn service_changes(old: &Service, new: &Service) -> Vec<String> {
+fn service_changes(old: &ServiceSpec, new: &ServiceSpec) -> Vec<String> {
+    // Without `..`, so that a new field is not forgotten here.
+    let ServiceSpec {
+        name,
+        target,
+        scheduler,
+        slow_start_ms,
+        mss_clamp,
+        persistence,
+        one_packet,
+        limits,
+        policy,
+        timeouts,
+        reals,
+    } = old;
     let mut what = Vec::new();
-    differ(&mut what, "name", &old.name, &new.name);
-    if old.target != new.target {
+    differ(&mut what, "name", name, &new.name);
+    if *target != new.target {
         what.push("match".to_owned());
     }
-    differ(&mut what, "scheduler", &old.scheduler, &new.scheduler);
-    let slow_start = |service: &Service| print_duration(service.slow_start);
-    differ(&mut what, "slow_start", &slow_start(old), &slow_start(new));
-    let clamp =
-        |clamp: Option<MssClamp>| clamp.map_or_else(|| "none".to_owned(), |it| it.to_string());
-    differ(
-        &mut what,
-        "mss_clamp",
-        &clamp(old.mss_clamp),
-        &clamp(new.mss_clamp),
-    );
-    let persistence = |service: &Service| match service.persistence {
-        Some(persistence) => persistence.to_string(),
-        None => "none".to_owned(),
+    // By what is shown: who knows another hash key is told so once.
+    let [before, after] = [scheduler, &new.scheduler].map(ToString::to_string);
+    differ(&mut what, "scheduler", &before, &after);
+    let time = |ms: u32| print_duration(Duration::from_millis(ms.into()));
+    let [before, after] = [*slow_start_ms, new.slow_start_ms].map(time);
+    differ(&mut what, "slow_start", &before, &after);
+    let [before, after] = [*mss_clamp, new.mss_clamp].map(|clamp| or(clamp, "none"));
+    differ(&mut what, "mss_clamp", &before, &after);
+    let shown = |persistence: Option<Persistence>| {
+        let persistence = persistence
+            .map(|Persistence { timeout_ms, mask }| format!("{} by /{mask}", Millis(timeout_ms)));
+        or(persistence, "none")
     };
-    let (before, after) = (persistence(old), persistence(new));
+    let [before, after] = [*persistence, new.persistence].map(shown);
     differ(&mut what, "persistence", &before, &after);
-    differ(&mut what, "one_packet", &old.one_packet, &new.one_packet);
-    let limit = |service: &Service| {
-        let most = service.max_sessions;
-        most.map_or_else(|| "none".to_owned(), |most| most.to_string())
-    };
-    differ(&mut what, "limits.sessions", &limit(old), &limit(new));
-    if old.policy != new.policy {
+    differ(&mut what, "one_packet", one_packet, &new.one_packet);
+    let [before, after] = [*limits, new.limits].map(|limits| or(limits.sessions, "none"));
+    differ(&mut what, "limits.sessions", &before, &after);
+    if *policy != new.policy {
         what.push("compat, ipvs, on_down or idle_reset".to_owned());
     }
-    let (before, after) = (old.timeouts, new.timeouts);
-    for (name, before, after) in [
-        ("timeouts.tcp", before.tcp, after.tcp),
-        ("timeouts.tcp_fin", before.tcp_fin, after.tcp_fin),
-        (
-            "timeouts.tcp_time_wait",
-            before.tcp_time_wait,
-            after.tcp_time_wait,
-        ),
-        ("timeouts.udp", before.udp, after.udp),
-        ("timeouts.sctp", before.sctp, after.sctp),
-    ] {
-        let shown = |time: Option<Duration>| {
-            time.map_or_else(|| "the common one".to_owned(), |time| format!("{time:?}"))
-        };
-        differ(&mut what, name, &shown(before), &shown(after));
+    for ((name, before), (_, after)) in timeouts.named().zip(new.timeouts.named()) {
+        let [before, after] = [before, after].map(|time| or(time, "the common one"));
+        differ(&mut what, &format!("timeouts.{name}"), &before, &after);
     }
-    let mut before: HashMap<SocketAddr, &Real> =
-        old.reals.iter().map(|real| (real.address, real)).collect();
+    let socket = |real: &RealSpec| SocketAddr::new(real.address, real.port);
+    let mut left: HashMap<SocketAddr, &RealSpec> =
+        reals.iter().map(|real| (socket(real), real)).collect();
     for real in &new.reals {
-        let Some(former) = before.remove(&real.address) else {
-            what.push(format!(
+        match left.remove(&socket(real)) {
+            Some(former) => what.extend(real_changes(former, real)),
+            None => what.push(format!(
                 "real {} added, weight {}",
-                real.address, real.weight
-            ));
-            continue;
-        };
-        let label = |key: &str| format!("{key} of {}", real.address);
-        differ(&mut what, &label("weight"), &former.weight, &real.weight);
-        differ(&mut what, &label("upper"), &former.upper, &real.upper);
-        differ(&mut what, &label("lower"), &former.lower, &real.lower);
-        differ(
-            &mut what,
-            &label("forward"),
-            &former.forward.name(),
-            &real.forward.name(),
-        );
-        differ(&mut what, &label("tunnel"), &former.tunnel, &real.tunnel);
-        let source = |real: &Real| match real.tunnel_source {
-            Some(source) => source.to_string(),
-            None => "the port's".to_owned(),
-        };
-        differ(
-            &mut what,
-            &label("tunnel source"),
-            &source(former),
-            &source(real),
-        );
-        let ttl = |real: &Real| match real.tunnel_ttl {
-            Some(hops) => hops.to_string(),
-            None => "inherit".to_owned(),
-        };
-        differ(&mut what, &label("tunnel ttl"), &ttl(former), &ttl(real));
+                socket(real),
+                real.weight
+            )),
+        }
     }
-    let gone = old
-        .reals
-        .iter()
-        .filter(|real| before.contains_key(&real.address));
-    what.extend(gone.map(|real| format!("real {} removed", real.address)));
-    if what.is_empty() && old.reals != new.reals {
+    let gone = reals.iter().map(socket);
+    let gone = gone.filter(|socket| left.contains_key(socket));
+    what.extend(gone.map(|socket| format!("real {socket} removed")));
+    if what.is_empty() && *reals != new.reals {
         what.push("order of the real servers".to_owned());
     }
     what
 }
 
-/// Which port's an address is, if it does not say so itself.
-fn link_port(address: std::net::IpAddr, port: usize) -> String {
-    if is_link_local(address) {
-        format!(" on port {port}")
-    } else {
-        String::new()
-    }
+/// What differs in a real server, which is the same one by its address and port.
+fn real_changes(old: &RealSpec, new: &RealSpec) -> Vec<String> {
+    // Without `..`, so that a new field is not forgotten here.
+    let RealSpec {
+        address,
+        port,
+        weight,
+        limits,
+        forward,
+        tunnel,
+        tunnel_source,
+        tunnel_ttl,
+    } = *old;
+    let mut what = Vec::new();
+    let socket = SocketAddr::new(address, port);
+    let label = |key: &str| format!("{key} of {socket}");
+    differ(&mut what, &label("weight"), &weight, &new.weight);
+    differ(&mut what, &label("upper"), &limits.upper, &new.limits.upper);
+    differ(&mut what, &label("lower"), &limits.lower, &new.limits.lower);
+    let [before, after] = [forward, new.forward].map(|method| method.name());
+    differ(&mut what, &label("forward"), &before, &after);
+    differ(&mut what, &label("tunnel"), &tunnel, &new.tunnel);
+    let [before, after] = [tunnel_source, new.tunnel_source].map(|it| or(it, "the port's"));
+    differ(&mut what, &label("tunnel source"), &before, &after);
+    let [before, after] = [tunnel_ttl, new.tunnel_ttl].map(|ttl| or(ttl, "inherit"));
+    differ(&mut what, &label("tunnel ttl"), &before, &after);
+    what
+}
+
+fn or<T: Display>(value: Option<T>, none: &str) -> String {
+    value.map_or_else(|| none.to_owned(), |value| value.to_string())
 }
 
 fn other_changes(old: &ReloadConfig, new: &ReloadConfig) -> Vec<String> {
+    // Without `..`, so that a new field is not forgotten here.
+    let Network {
+        routes,
+        neighbours,
+        link_neighbours,
+        forwarding,
+        timeouts,
+        refuses_replies,
+        answers_as_lvs,
+    } = &old.network;
+    let other = &new.network;
     let mut what = Vec::new();
-    lists(&mut what, "route", &old.routes, &new.routes, |route| {
-        let port = link_port(route.via, route.port);
-        format!("{} via {}{port}", route.to, route.via)
+    // Which port's an address is, if it does not say so itself.
+    let on =
+        |port: Option<PortId>| port.map_or_else(String::new, |port| format!(" on port {}", port.0));
+    lists(&mut what, "route", routes, &other.routes, |route| {
+        format!("{} via {}{}", route.to, route.via, on(route.port))
     });
-    lists(
-        &mut what,
-        "neighbor",
-        &old.neighbors,
-        &new.neighbors,
-        |neighbor| {
-            let port = link_port(neighbor.address, neighbor.port);
-            format!("{}{port} at {}", neighbor.address, mac(neighbor.mac))
-        },
-    );
-    differ(&mut what, "forwarding", &old.forwarding, &new.forwarding);
-    let (before, after) = (old.timeouts, new.timeouts);
-    for (name, before, after) in [
-        ("timeouts.tcp", before.tcp, after.tcp),
-        ("timeouts.tcp_fin", before.tcp_fin, after.tcp_fin),
-        (
-            "timeouts.tcp_time_wait",
-            before.tcp_time_wait,
-            after.tcp_time_wait,
-        ),
-        ("timeouts.udp", before.udp, after.udp),
-        ("timeouts.sctp", before.sctp, after.sctp),
-    ] {
-        if before != after {
-            what.push(format!("{name} {before:?} -> {after:?}"));
-        }
+    let each = |network: &Network| -> Vec<(IpAddr, Option<PortId>, String)> {
+        let known = network.neighbours.iter();
+        let known = known.map(|(address, mac)| (*address, None, mac.to_string()));
+        let of_links = network.link_neighbours.iter();
+        let of_links =
+            of_links.map(|((port, address), mac)| (*address, Some(*port), mac.to_string()));
+        known.chain(of_links).collect()
+    };
+    if (neighbours, link_neighbours) != (&other.neighbours, &other.link_neighbours) {
+        let (before, after) = (each(&old.network), each(other));
+        lists(
+            &mut what,
+            "neighbor",
+            &before,
+            &after,
+            |(address, port, mac)| format!("{address}{} at {mac}", on(*port)),
+        );
     }
-    differ(
-        &mut what,
-        "ipvs.nat_icmp_send",
-        &old.refuses_replies,
-        &new.refuses_replies,
-    );
-    if old.answers_as_lvs != new.answers_as_lvs {
+    differ(&mut what, "forwarding", forwarding, &other.forwarding);
+    for ((name, before), (_, after)) in timeouts.named().zip(other.timeouts.named()) {
+        differ(&mut what, &format!("timeouts.{name}"), &before, &after);
+    }
+    let (before, after) = (refuses_replies, &other.refuses_replies);
+    differ(&mut what, "ipvs.nat_icmp_send", before, after);
+    if *answers_as_lvs != other.answers_as_lvs {
         what.push("compat".to_owned());
     }
     if old.hash_key != new.hash_key {
         what.push("hash.key".to_owned());
     }
     what
-}
-
-fn mac(bytes: [u8; 6]) -> String {
-    bytes.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 fn differ<T: PartialEq + Display>(what: &mut Vec<String>, name: &str, old: &T, new: &T) {
@@ -392,6 +368,18 @@ fn lists<T: Eq + Hash>(
 /// What differs that only a restart can change, by its place in the file.
 #[must_use]
 pub fn restarts(old: &StartConfig, new: &StartConfig) -> Vec<String> {
+    // Without `..`, so that a new field is not forgotten here.
+    let StartConfig {
+        cpus: _,
+        sessions_per_worker,
+        hugepages,
+        memory_bytes,
+        idle,
+        eal_args,
+        ports,
+        socket,
+        http: _,
+    } = old;
     let mut what = Vec::new();
     let cpus = |config: &StartConfig| match &config.cpus {
         Some(cpus) => format!("{cpus:?}"),
@@ -401,36 +389,31 @@ pub fn restarts(old: &StartConfig, new: &StartConfig) -> Vec<String> {
     differ(
         &mut what,
         "dataplane.sessions",
-        &old.sessions_per_worker,
+        sessions_per_worker,
         &new.sessions_per_worker,
     );
-    if old.hugepages != new.hugepages {
+    if *hugepages != new.hugepages {
         what.push("dataplane.memory.hugepages".to_owned());
     }
     differ(
         &mut what,
         "dataplane.memory.size in bytes",
-        &old.memory_bytes,
+        memory_bytes,
         &new.memory_bytes,
     );
-    differ(
-        &mut what,
-        "dataplane.idle",
-        &old.idle.name(),
-        &new.idle.name(),
-    );
-    if old.eal_args != new.eal_args {
+    differ(&mut what, "dataplane.idle", &idle.name(), &new.idle.name());
+    if *eal_args != new.eal_args {
         what.push(format!(
             "dataplane.eal_args {:?} -> {:?}",
-            old.eal_args, new.eal_args
+            eal_args, new.eal_args
         ));
     }
-    if old.ports != new.ports {
+    if *ports != new.ports {
         let names = |config: &StartConfig| -> Vec<String> {
             config.ports.iter().map(|port| port.name.clone()).collect()
         };
         if names(old) == names(new) {
-            let differing = old.ports.iter().zip(&new.ports).filter(|(a, b)| a != b);
+            let differing = ports.iter().zip(&new.ports).filter(|(a, b)| a != b);
             what.extend(differing.map(|(port, _)| format!("dataplane.ports: port {}", port.name)));
         } else {
             differ(
@@ -444,7 +427,7 @@ pub fn restarts(old: &StartConfig, new: &StartConfig) -> Vec<String> {
     differ(
         &mut what,
         "control.socket",
-        &old.socket.display().to_string(),
+        &socket.display().to_string(),
         &new.socket.display().to_string(),
     );
     let http = |start: &StartConfig| {

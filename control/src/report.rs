@@ -5,15 +5,17 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
-use std::time::Duration;
 
-use plimsoll_dataplane::flow;
+use ipnet::IpNet;
+use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::id::RealId;
 use plimsoll_dataplane::session::Flags;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::model::{RealServer, Totals, VirtualService};
+use plimsoll_dataplane::spec;
 use plimsoll_dataplane::spec::forward::ForwardMethod;
-use plimsoll_dataplane::spec::target;
+use plimsoll_dataplane::spec::target::{self, VipSocket};
+use plimsoll_dataplane::spec::timeouts::Millis;
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::verdict::DropReason;
@@ -21,41 +23,46 @@ use plimsoll_dataplane::worker::SessionRecord;
 use serde::{Deserialize, Serialize};
 
 use crate::changes::Changes;
-use crate::config::leaf::{Vip, Written};
-use crate::config::valid;
 use crate::rate::{Rate, Rates};
 
-/// A transport protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-    /// SCTP.
-    Sctp,
-}
+/// Values that JSON has by their names.
+mod by_name {
+    use plimsoll_dataplane::listed::Listed;
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
 
-impl Protocol {
-    /// Its name in the configuration.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Sctp => "sctp",
-        }
+    pub(super) fn serialize<T: Listed, S: Serializer>(
+        value: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(value.name())
+    }
+
+    pub(super) fn deserialize<'de, T: Listed, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        T::by_name(&name).ok_or_else(|| de::Error::custom(format!("unknown name `{name}`")))
     }
 }
 
-impl From<flow::Protocol> for Protocol {
-    fn from(protocol: flow::Protocol) -> Self {
-        match protocol {
-            flow::Protocol::Tcp => Self::Tcp,
-            flow::Protocol::Udp => Self::Udp,
-            flow::Protocol::Sctp => Self::Sctp,
-        }
+/// Values that JSON has as the configuration writes them.
+mod as_written {
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    use crate::config::leaf::Leaf;
+
+    pub(super) fn serialize<T: Leaf, S: Serializer>(
+        value: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&value.print())
+    }
+
+    pub(super) fn deserialize<'de, T: Leaf, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        T::parse(&text).map_err(|error| de::Error::custom(error.message))
     }
 }
 
@@ -66,7 +73,7 @@ pub enum SessionProtocol {
     /// Of a template for every protocol.
     Ip,
     /// Of a session, or a template of one protocol.
-    #[serde(untagged)]
+    #[serde(untagged, with = "by_name")]
     One(Protocol),
 }
 
@@ -77,28 +84,6 @@ impl SessionProtocol {
         match self {
             Self::Ip => "ip",
             Self::One(protocol) => protocol.name(),
-        }
-    }
-}
-
-/// How packets get to a real server, by its name in the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Forward {
-    /// Direct routing.
-    Dr,
-    /// Address translation.
-    Nat,
-    /// IP in IP.
-    Tunnel,
-}
-
-impl From<ForwardMethod> for Forward {
-    fn from(method: ForwardMethod) -> Self {
-        match method {
-            ForwardMethod::Direct => Self::Dr,
-            ForwardMethod::Nat => Self::Nat,
-            ForwardMethod::Tunnel => Self::Tunnel,
         }
     }
 }
@@ -136,7 +121,8 @@ pub struct Real {
     /// Its address and port.
     pub address: SocketAddr,
     /// How packets of new sessions get to it.
-    pub forward: Forward,
+    #[serde(with = "by_name")]
+    pub forward: ForwardMethod,
     /// Its share of new sessions; 0 takes none.
     pub weight: u32,
     /// Whether it is no longer configured, and shown only until its last session ends; left out if it is.
@@ -179,8 +165,10 @@ pub enum Target {
     /// Those to virtual addresses.
     Vip {
         /// The virtual address, or a prefix of them, and the port; 0 is every port.
-        vip: Written<Vip>,
+        #[serde(with = "as_written")]
+        vip: VipSocket,
         /// The transport protocol.
+        #[serde(with = "by_name")]
         protocol: Protocol,
     },
     /// Those that rules match.
@@ -198,13 +186,8 @@ impl Target {
     pub(crate) fn of(target: &target::Target) -> Self {
         match target {
             target::Target::Vip(vip) => Self::Vip {
-                vip: Written(Vip {
-                    address: vip.addresses.addr(),
-                    prefix: (!target::is_one_address(&vip.addresses))
-                        .then_some(vip.addresses.prefix_len()),
-                    port: vip.port,
-                }),
-                protocol: vip.protocol.into(),
+                vip: vip.socket(),
+                protocol: vip.protocol,
             },
             target::Target::Match { mark, .. } => Self::Mark {
                 mark: mark.number,
@@ -217,7 +200,7 @@ impl Target {
     #[must_use]
     pub const fn is_v6(&self) -> bool {
         match self {
-            Self::Vip { vip, .. } => vip.0.address.is_ipv6(),
+            Self::Vip { vip, .. } => matches!(vip.addresses, IpNet::V6(_)),
             Self::Mark { ipv6, .. } => *ipv6,
         }
     }
@@ -325,10 +308,10 @@ pub struct Timeouts {
     pub udp_s: u64,
 }
 
-impl From<&valid::Timeouts> for Timeouts {
-    fn from(timeouts: &valid::Timeouts) -> Self {
+impl From<spec::timeouts::Timeouts> for Timeouts {
+    fn from(timeouts: spec::timeouts::Timeouts) -> Self {
         // A part of a second is shown as one, so that none looks as if there was no time.
-        let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
+        let seconds = |time: Millis| u64::from(time.0).div_ceil(1000);
         Self {
             tcp_s: seconds(timeouts.tcp),
             tcp_fin_s: seconds(timeouts.tcp_fin),
@@ -461,7 +444,7 @@ pub(crate) fn reals(
         let totals = snapshot.real_totals(real.id);
         Real {
             address: SocketAddr::new(real.address, real.port),
-            forward: real.forward.into(),
+            forward: real.forward,
             weight: weight.unwrap_or_default(),
             removed: weight.is_none(),
             upper: real.limits.upper,
@@ -498,7 +481,7 @@ pub(crate) fn service_alone(
         name: service.name.to_string(),
         target: Target::of(&service.target),
         removed: !service.configured,
-        scheduler: scheduler.to_string(),
+        scheduler: scheduler.name().to_owned(),
         scheduler_flags: scheduler.flags().into_iter().map(Cow::from).collect(),
         persistence: service.persistence.map(|persistence| Persistence {
             timeout_ms: persistence.timeout_ms,
@@ -520,7 +503,7 @@ pub fn session(snapshot: &Snapshot, record: &SessionRecord, now: Time) -> Sessio
     let protocol = if record.flags.contains(Flags::ANY_PROTOCOL) {
         SessionProtocol::Ip
     } else {
-        SessionProtocol::One(record.protocol.into())
+        SessionProtocol::One(record.protocol)
     };
     // IPVS marks a template that nobody may use any more on both sides.
     let port = |real: &RealServer| match record.virtual_.1 {

@@ -370,7 +370,7 @@ impl Running {
         let result = if difference.is_none() {
             ReloadResult::Unchanged
         } else {
-            let delta = compile::delta(&self.parts.ports, &difference, self.now());
+            let delta = compile::delta(&difference, self.now());
             self.change(&delta);
             ReloadResult::Applied
         };
@@ -440,9 +440,8 @@ impl Running {
 
     /// Puts in force what is known of the ports.
     fn change_ports(&mut self) {
-        let network = compile::network(&self.parts.ports, self.parts.loaded.valid.reload());
         self.change(&Delta {
-            network: Some(network),
+            ports: Some(self.parts.ports.clone()),
             now: self.now(),
             ..Delta::default()
         });

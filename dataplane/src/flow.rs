@@ -7,9 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 crate::listed! {
     /// The transport protocols that are balanced.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
     #[repr(u8)]
     pub enum Protocol {
+        #[default]
         /// TCP, RFC 9293.
         Tcp = 6 => "tcp",
         /// UDP, RFC 768.

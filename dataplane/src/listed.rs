@@ -1,5 +1,20 @@
-//! A macro for enumerations of which lists are made: every variant, and every variant's name.
+//! Values with names, and a macro for enumerations of which lists are made: every variant, and every variant's name.
 //! No enumeration is declared here.
+
+/// A value that files, rules, listings and JSON know by its name.
+pub trait Listed: Copy + 'static {
+    /// Every name's value. What has settings besides its name has the usual ones.
+    const LIST: &'static [Self];
+
+    /// Its name.
+    fn name(self) -> &'static str;
+
+    /// The value of a name.
+    #[must_use]
+    fn by_name(name: &str) -> Option<Self> {
+        Self::LIST.iter().copied().find(|one| one.name() == name)
+    }
+}
 
 /// Declares an enumeration without fields together with `COUNT`, `ALL` (every variant, in the order of their
 /// declaration) and `name`. A list that is written beside the enumeration misses the next variant without a
@@ -43,6 +58,14 @@ macro_rules! listed {
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
+            }
+        }
+
+        impl $crate::listed::Listed for $enum {
+            const LIST: &'static [Self] = &Self::ALL;
+
+            fn name(self) -> &'static str {
+                Self::name(self)
             }
         }
     };

@@ -87,10 +87,13 @@ fn everything() -> Spec {
     }
     let mut spec = with_kernel(services);
     spec.ports[1].mtu = 1400;
-    spec.forwarding = true;
-    spec.neighbours.push((ip("10.1.0.14"), mac_of("10.1.0.14")));
+    spec.network.forwarding = true;
+    spec.network
+        .neighbours
+        .push((ip("10.1.0.14"), mac_of("10.1.0.14")));
     // One real server's MAC has to be asked for.
-    spec.neighbours
+    spec.network
+        .neighbours
         .retain(|(address, _)| *address != ip(REALS[2]));
     spec
 }

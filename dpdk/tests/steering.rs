@@ -16,7 +16,7 @@ use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
 use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::spec::forward::ForwardMethod;
-use plimsoll_dataplane::spec::network::{PortRole, PortSpec};
+use plimsoll_dataplane::spec::network::{Network, PortRole, PortSpec};
 use plimsoll_dataplane::spec::scheduler::SchedulerKind;
 use plimsoll_dataplane::spec::service::{RealSpec, ServiceSpec};
 use plimsoll_dataplane::spec::target::Target;
@@ -47,7 +47,10 @@ fn spec(forward: ForwardMethod) -> Spec {
             role: PortRole::Network { kernel: None },
             steered: true,
         }],
-        neighbours: clients.collect(),
+        network: Network {
+            neighbours: clients.collect(),
+            ..Network::default()
+        },
         services: vec![ServiceSpec::new(
             "dns",
             Target::vip(Protocol::Udp, VIP.into(), 53),

@@ -119,9 +119,9 @@ mod tests {
     #[test]
     fn every_way_of_naming_another_file_is_an_import() {
         let a = "use crate::b::{B, c::C as D}; use super::e; fn f() -> self::g::G { println!(\"{}\", crate::h::H) }
-            mod g;";
+            macro_rules! m { () => { use crate::k::l::{L, M}; } } mod g;";
         let found = arrows(&[
-            ("lib.rs", "mod a; mod b; mod e; mod h;"),
+            ("lib.rs", "mod a; mod b; mod e; mod h; mod k;"),
             ("a.rs", a),
             ("a/g.rs", "pub struct G;"),
             ("b/mod.rs", "pub mod c; pub struct B;"),
@@ -129,6 +129,8 @@ mod tests {
             ("e.rs", "mod f; fn g(f: u8) -> u8 { f }"),
             ("e/f.rs", ""),
             ("h.rs", "pub const H: u8 = 1;"),
+            ("k/mod.rs", "pub mod l;"),
+            ("k/l.rs", "pub struct L; pub struct M;"),
         ]);
         let expected = [
             "a.rs a/g.rs G",
@@ -136,6 +138,7 @@ mod tests {
             "a.rs b/mod.rs B",
             "a.rs e.rs e",
             "a.rs h.rs H",
+            "a.rs k/l.rs l",
         ];
         assert_eq!(found, expected);
     }

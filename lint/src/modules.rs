@@ -257,7 +257,13 @@ impl Module {
                 }
                 TokenTree::Punct(punct) if punct.as_char() == ':' => colons += 1,
                 TokenTree::Group(group) => {
-                    self.add_path(std::mem::take(&mut path), start);
+                    let path = std::mem::take(&mut path);
+                    if colons == 2 {
+                        // What stands in front of `::{` is a module.
+                        self.uses.push((path, start));
+                    } else {
+                        self.add_path(path, start);
+                    }
                     colons = 0;
                     self.add_tokens(group.stream());
                 }

@@ -177,7 +177,7 @@ const YIELD: usize = 10_000;
 
 async fn timeouts(State(api): State<Api>) -> Json<Timeouts> {
     let running = lock(&api.running);
-    Json((&running.loaded().valid.reload().timeouts).into())
+    Json(running.loaded().valid.reload().network.timeouts.into())
 }
 
 #[derive(Debug, Deserialize)]

@@ -36,13 +36,7 @@ impl Args {
                 return Ok(Exit::InvalidConfig);
             }
         };
-        let exported = match import::export(&file.display().to_string(), &loaded) {
-            Ok(exported) => exported,
-            Err(error) => {
-                writeln!(terminal.err, "plimsoll: {}: {error}", file.display())?;
-                return Ok(Exit::InvalidConfig);
-            }
-        };
+        let exported = import::export(&file.display().to_string(), &loaded);
         if !exported.diagnostics.items().is_empty() {
             super::check::complain(&exported.diagnostics, terminal);
         }

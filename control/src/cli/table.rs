@@ -4,10 +4,12 @@
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
+use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+
 use crate::rate::Rate;
 use crate::report::{
-    Counters, Forward, Persistence, Protocol, Real, Service, Services, SessionProtocol, Sessions,
-    Target, Timeouts,
+    Counters, Persistence, Real, Service, Services, SessionProtocol, Sessions, Target, Timeouts,
 };
 
 /// As `ipvsadm -Ln`.
@@ -16,9 +18,9 @@ pub(super) fn services(list: &Services) -> String {
                    -> RemoteAddress:Port           Forward Weight ActiveConn InActConn";
     rows(list, columns, headline, |real| {
         let forward = match real.forward {
-            Forward::Dr => "Route",
-            Forward::Nat => "Masq",
-            Forward::Tunnel => "Tunnel",
+            ForwardMethod::Direct => "Route",
+            ForwardMethod::Nat => "Masq",
+            ForwardMethod::Tunnel => "Tunnel",
         };
         format!(
             " {forward:<7} {:<6} {:<10} {:<10}",
@@ -180,7 +182,7 @@ pub(super) fn sessions(list: &Sessions) -> String {
 fn sorted(services: &[Service]) -> Vec<&Service> {
     let mut sorted: Vec<&Service> = services.iter().collect();
     sorted.sort_by_key(|service| match service.target {
-        Target::Vip { vip, protocol } => (0, vip.0.address.is_ipv6(), Some((protocol, vip.0))),
+        Target::Vip { vip, protocol } => (0, service.target.is_v6(), Some((protocol, vip))),
         Target::Mark { mark, ipv6 } => (mark, ipv6, None),
     });
     sorted

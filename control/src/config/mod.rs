@@ -4,13 +4,13 @@
 pub mod diagnostics;
 pub mod file;
 pub mod leaf;
+mod mapping;
 mod read;
-mod shape;
 mod suggest;
-pub(crate) mod supported;
 mod tree;
 pub mod valid;
 mod validate;
+mod value;
 
 use std::hash::Hasher as _;
 use std::path::Path;
@@ -19,11 +19,10 @@ use std::sync::{Arc, OnceLock};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use file::Config;
 pub use valid::{ReloadConfig, StartConfig, ValidConfig};
-
-use serde_yaml::Value as Yaml;
+use validate::Gaps;
 
 use diagnostics::{Problem, Problems};
-use shape::Shape;
+use value::{Reader, Value as _};
 
 /// A configuration that can be applied, and the very text it was read from.
 #[derive(Debug, Clone)]
@@ -106,11 +105,23 @@ pub(crate) fn problems(text: &str) -> Problems {
     problems
 }
 
+/// The readable services of a text that was found valid, or of one with services alone.
+pub(crate) fn services(text: &str) -> Vec<file::Service> {
+    let mut problems = Problems::default();
+    tree::read(text, &mut problems)
+        .and_then(|mut root| Reader::new(&mut problems).read(&mut root, None))
+        .map_or_else(Vec::new, |config: Config| config.services)
+}
+
 /// The JSON Schema of what this version accepts, for editors.
 #[must_use]
 pub fn schema() -> serde_json::Value {
-    let mut schema = whole_schema();
-    supported::trim(&mut schema);
+    let mut schema = Config::schema();
+    if let Some(schema) = schema.as_object_mut() {
+        let draft = "https://json-schema.org/draft/2020-12/schema";
+        schema.insert("$schema".to_owned(), draft.into());
+        schema.insert("title".to_owned(), "Plimsoll configuration".into());
+    }
     schema
 }
 
@@ -118,7 +129,7 @@ pub fn schema() -> serde_json::Value {
 fn is_familiar(text: &str) -> bool {
     static SECTIONS: OnceLock<Vec<String>> = OnceLock::new();
     let sections = SECTIONS.get_or_init(|| {
-        let schema = whole_schema();
+        let schema = Config::schema();
         let sections = schema
             .get("properties")
             .and_then(serde_json::Value::as_object);
@@ -135,62 +146,19 @@ fn is_familiar(text: &str) -> bool {
     })
 }
 
-fn whole_schema() -> serde_json::Value {
-    schemars::schema_for!(Config).to_value()
-}
-
 /// Whether it can be YAML of ours at all.
 fn is_text(text: &str, problems: &mut Problems) -> bool {
     read::plain(text, problems) && read::sparse(text, problems)
 }
 
 fn check(text: &str, problems: &mut Problems) -> Option<ValidConfig> {
-    static SHAPE: OnceLock<Shape> = OnceLock::new();
     let mut root = tree::read(text, problems)?;
-    let shape = SHAPE.get_or_init(|| Shape::of(&whole_schema()));
-    shape.check(&mut root, problems);
-    let gaps = if problems.errors() == 0 {
-        validate::Gaps::default()
-    } else {
-        // What is readable is checked all the same, so that all mistakes are shown at once.
-        validate::Gaps {
-            file: true,
-            ports: problems.concern("dataplane.ports"),
-            routes: problems.concern("network.routes"),
-        }
+    let config: Config = Reader::new(problems).read(&mut root, None)?;
+    // What is readable is checked all the same, so that all mistakes are shown at once.
+    let gaps = Gaps {
+        file: problems.errors() > 0,
+        ports: problems.concern("dataplane.ports"),
+        routes: problems.concern("network.routes"),
     };
-    match config_of(shape, &root) {
-        Ok(config) => validate::validate(&config, &root, gaps, problems),
-        // Nothing that the shape lets through should get here; where something is missing, it was reported.
-        Err(error) if problems.errors() == 0 => {
-            problems.add(Problem::unplaced(error.to_string()));
-            None
-        }
-        Err(_) => None,
-    }
-}
-
-/// The good part of a tree. The text is not read a second time: two readers could differ on what it says.
-fn config_of(shape: &Shape, root: &tree::Node<'_>) -> Result<Config, serde_yaml::Error> {
-    const MANY: &str = "services";
-    let mut value = shape.value_without(root, MANY);
-    // What has to be there, in case that it was left out for a mistake.
-    if let Yaml::Mapping(map) = &mut value {
-        map.entry("version".into()).or_insert_with(|| 1.into());
-        let dataplane = map
-            .entry("dataplane".into())
-            .or_insert_with(|| Yaml::Mapping(serde_yaml::Mapping::new()));
-        if let Yaml::Mapping(dataplane) = dataplane {
-            dataplane
-                .entry("ports".into())
-                .or_insert_with(|| Yaml::Sequence(Vec::new()));
-        }
-    }
-    let mut config: Config = serde_yaml::from_value(value)?;
-    // One by one, since a value takes many times the memory of what it becomes.
-    config.services = shape
-        .items(root, MANY)
-        .map(serde_yaml::from_value)
-        .collect::<Result<_, _>>()?;
-    Ok(config)
+    validate::validate(&config, &root, gaps, problems)
 }

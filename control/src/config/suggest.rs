@@ -38,8 +38,6 @@ const WORDS: &[(&str, &str)] = &[
     ("u_threshold", "upper"),
     ("l_threshold", "lower"),
     ("persistence_timeout", "persistence"),
-    ("health_check", "health"),
-    ("healthcheck", "health"),
     ("neighbours", "neighbors"),
     ("lladdr", "mac"),
     ("yes", "on"),
@@ -48,12 +46,26 @@ const WORDS: &[(&str, &str)] = &[
     ("false", "off"),
 ];
 
+/// Keys and names that other balancers have and this version has not, and what they stand for.
+const LATER: &[(&str, &str)] = &[
+    ("health", "health checking"),
+    ("health_check", "health checking"),
+    ("healthcheck", "health checking"),
+    ("fullnat", "the forwarding method `fullnat`"),
+];
+
+/// What a key or name stands for that this version has not.
+pub(super) fn later(text: &str) -> Option<&'static str> {
+    let found = LATER.iter().find(|(name, _)| *name == text);
+    found.map(|(_, what)| *what)
+}
+
 /// The one of `names` that `text` most likely means.
-pub(super) fn nearest<'n, S: AsRef<str>>(text: &str, names: &'n [S]) -> Option<&'n str> {
+pub(super) fn nearest<'n>(text: &str, names: &[&'n str]) -> Option<&'n str> {
     let text: String = text.to_lowercase().chars().take(40).collect();
-    let names = names.iter().map(AsRef::as_ref);
+    let names = names.iter().copied();
     if let Some((_, word)) = WORDS.iter().find(|(other, _)| *other == text)
-        && let Some(name) = names.clone().find(|name| name == word)
+        && let Some(name) = names.clone().find(|name| *name == *word)
     {
         return Some(name);
     }

@@ -4,12 +4,13 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Kind;
-use super::table::{Key, Table};
+use super::table::Table;
 use super::yaml::{self, Base};
 use crate::config;
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
-use crate::config::file::Scheduler;
-use crate::config::supported::Offered as _;
+use plimsoll_dataplane::listed::Listed as _;
+use plimsoll_dataplane::spec::scheduler::SchedulerKind;
+use plimsoll_dataplane::spec::target::{Identity, Mark};
 
 /// Removals that may show further mistakes; each removes all that is known to be wrong.
 const ROUNDS: usize = 16;
@@ -34,7 +35,9 @@ pub(super) fn own_scheduler(name: &str) -> &str {
 /// Whether LVS has a scheduler of this name that can be carried.
 pub(super) fn is_lvs_scheduler(name: &str) -> bool {
     let own = own_scheduler(name);
-    Scheduler::names().contains(&own) && lvs_scheduler(own) == name && !NOT_IN_LVS.contains(&own)
+    SchedulerKind::by_name(own).is_some()
+        && lvs_scheduler(own) == name
+        && !NOT_IN_LVS.contains(&own)
 }
 
 /// What is written around the table.
@@ -45,7 +48,7 @@ pub(super) struct Output<'o> {
     /// The other sections, if there are any.
     pub(super) base: Option<&'o Base>,
     /// Comments beside services.
-    pub(super) notes: &'o HashMap<Key, Vec<String>>,
+    pub(super) notes: &'o HashMap<Identity, Vec<String>>,
 }
 
 /// What a mistake of the configuration is about.
@@ -116,24 +119,24 @@ fn give_up(table: &mut Table, problems: &mut Problems) {
 
 /// Removes the services whose marks no packet has.
 fn unmarked(table: &mut Table, problems: &mut Problems) {
-    let carried: HashSet<Key> = table.carried().iter().map(|one| one.service.key).collect();
+    let carried: HashSet<Identity> = table.carried().iter().map(|one| one.service.key).collect();
     for service in table.services() {
-        let Key::Mark { mark, v6 } = service.key else {
+        let Identity::Mark(Mark { number, is_v6 }) = service.key else {
             continue;
         };
         if carried.contains(&service.key) {
             continue;
         }
-        let family = if v6 { "IPv6" } else { "IPv4" };
+        let family = if is_v6 { "IPv6" } else { "IPv4" };
         let (message, help) = if table.marks.is_empty() {
             (
-                format!("the service of firewall mark {mark} ({family}) is left out"),
+                format!("the service of firewall mark {number} ({family}) is left out"),
                 "packets are not marked here: give the rules that do (`iptables-save`, `nft list ruleset`) with --marks",
             )
         } else {
             (
                 format!(
-                    "no rule of the marks gives an {family} packet the mark {mark}: its service is left out"
+                    "no rule of the marks gives an {family} packet the mark {number}: its service is left out"
                 ),
                 "expected a rule that sets it in a chain of the hooks prerouting or input",
             )
@@ -141,7 +144,7 @@ fn unmarked(table: &mut Table, problems: &mut Problems) {
         problems.add(Problem::new(service.place, message).help(help));
     }
     table.retain(|service| {
-        !matches!(service.key, Key::Mark { .. }) || carried.contains(&service.key)
+        !matches!(service.key, Identity::Mark(_)) || carried.contains(&service.key)
     });
 }
 
@@ -164,7 +167,9 @@ fn schedulers(table: &mut Table, problems: &mut Problems) {
             );
         } else if !is_lvs_scheduler(&service.scheduler) {
             let message = format!("`{name}` is no scheduler of LVS: the service is left out");
-            let known = Scheduler::names().into_iter().map(lvs_scheduler);
+            let known = SchedulerKind::LIST
+                .iter()
+                .map(|one| lvs_scheduler(one.name()));
             let known: Vec<&str> = known.filter(|name| is_lvs_scheduler(name)).collect();
             let help = format!("write one of {}", known.join(", "));
             problems.add(Problem::new(service.place, message).help(help));
@@ -223,7 +228,7 @@ fn lose(
         About::Service(at) => {
             let key = service(at).map(|service| service.key);
             let is_loopback =
-                matches!(key, Some(Key::Address { vip, .. }) if vip.address.is_loopback());
+                matches!(key, Some(Identity::Vip(vip)) if vip.addresses.addr().is_loopback());
             let help = "only programs on the director itself could send there, as to kube-proxy's node ports";
             ("the service is left out", is_loopback.then_some(help))
         }

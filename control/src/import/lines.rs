@@ -5,12 +5,15 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use super::marks;
-use super::table::{Key, Real, Service, Table};
+use super::table::{Real, Service, Table};
 use super::yaml;
 use crate::config::diagnostics::Problems;
-use crate::config::file::{Forward, Protocol, TunnelChecksum, TunnelType};
-use crate::config::leaf::Leaf as _;
+use crate::config::file::TunnelChecksum;
 use crate::config::{Diagnostics, Loaded};
+use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::listed::Listed as _;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::target::Identity;
 
 /// What came of an export.
 #[derive(Debug)]
@@ -24,17 +27,15 @@ pub struct Exported {
 }
 
 /// Writes the services of a configuration; `name` is what diagnostics call it.
-///
-/// # Errors
-/// When the text cannot be read, which a loaded configuration's always can.
-pub fn export(name: &str, loaded: &Loaded) -> Result<Exported, serde_yaml::Error> {
+#[must_use]
+pub fn export(name: &str, loaded: &Loaded) -> Exported {
     let mut problems = Problems::default();
-    let table = yaml::table_of(&loaded.text, &mut problems)?;
-    Ok(Exported {
+    let table = yaml::table_of(&loaded.text, &mut problems);
+    Exported {
         lines: write(&table),
         marks: write_marks(&table),
         diagnostics: problems.finish(name, &loaded.text),
-    })
+    }
 }
 
 /// Lines from which ipvsadm makes the very same table.
@@ -76,18 +77,18 @@ fn write_marks(table: &Table) -> String {
     text + &commands
 }
 
-fn selector(key: Key) -> String {
+fn selector(key: Identity) -> String {
     match key {
-        Key::Address { protocol, vip } => {
-            let option = match protocol {
+        Identity::Vip(vip) => {
+            let option = match vip.protocol {
                 Protocol::Tcp => "-t",
                 Protocol::Udp => "-u",
                 Protocol::Sctp => "--sctp-service",
             };
-            format!("{option} {}", vip.print())
+            format!("{option} {}", vip.socket())
         }
-        Key::Mark { mark, v6: false } => format!("-f {mark}"),
-        Key::Mark { mark, v6: true } => format!("-f {mark} -6"),
+        Identity::Mark(mark) if mark.is_v6 => format!("-f {} -6", mark.number),
+        Identity::Mark(mark) => format!("-f {}", mark.number),
     }
 }
 
@@ -117,9 +118,9 @@ fn write_options(text: &mut String, service: &Service) {
 
 fn write_real(text: &mut String, real: &Real) {
     text.push_str(match real.forward {
-        Forward::Dr => " -g",
-        Forward::Nat | Forward::FullNat => " -m",
-        Forward::Tunnel => " -i",
+        ForwardMethod::Direct => " -g",
+        ForwardMethod::Nat => " -m",
+        ForwardMethod::Tunnel => " -i",
     });
     let _ = write!(text, " -w {}", real.weight);
     // Unlike `ipvsadm -S`, which forgets them.
@@ -129,14 +130,10 @@ fn write_real(text: &mut String, real: &Real) {
         }
     }
     let tunnel = real.tunnel;
-    if real.forward != Forward::Tunnel || tunnel == Default::default() {
+    if real.forward != ForwardMethod::Tunnel || tunnel == Default::default() {
         return;
     }
-    text.push_str(match tunnel.kind {
-        TunnelType::Ipip => " --tun-type ipip",
-        TunnelType::Gre => " --tun-type gre",
-        TunnelType::Gue => " --tun-type gue",
-    });
+    let _ = write!(text, " --tun-type {}", tunnel.kind.name());
     if tunnel.port != 0 {
         let _ = write!(text, " --tun-port {}", tunnel.port);
     }

@@ -11,14 +11,16 @@ mod words;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
+use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::spec::target;
 
 use super::yaml::scalar;
 use crate::config::Diagnostics;
 use crate::config::diagnostics::{Problem, Problems, Severity};
-use crate::config::file;
-use crate::config::leaf::{Leaf as _, Ports};
+use crate::config::leaf::Leaf;
 use firewall::{Firewall, Piece, Step, Unknown, Verdict};
 use order::{Candidate, Ordered};
 use packets::Space;
@@ -33,7 +35,7 @@ pub struct Marks {
     /// Marks of services that have a place without rules too.
     known: BTreeSet<u32>,
     /// Services of a configuration with their rules, in its order.
-    own: Vec<((u32, bool), Vec<file::Rule>)>,
+    own: Vec<((u32, bool), Vec<target::Rule>)>,
 }
 
 type Read<T> = Result<T, Box<Problem>>;
@@ -89,12 +91,12 @@ impl Marks {
     }
 
     /// The rules of a configuration's service of this mark and family.
-    pub(super) fn set(&mut self, mark: u32, v6: bool, rules: &[file::Rule]) {
+    pub(super) fn set(&mut self, mark: u32, v6: bool, rules: &[target::Rule]) {
         self.own.push(((mark, v6), rules.to_vec()));
     }
 
     /// What [`Marks::set`] was given, in its order.
-    pub(super) fn own(&self) -> &[((u32, bool), Vec<file::Rule>)] {
+    pub(super) fn own(&self) -> &[((u32, bool), Vec<target::Rule>)] {
         &self.own
     }
 
@@ -178,25 +180,25 @@ fn lost(firewall: &Firewall, problems: &mut Problems) {
 }
 
 /// A rule as an item of `match:`.
-pub(super) fn item(rule: &file::Rule) -> String {
+pub(super) fn item(rule: &target::Rule) -> String {
     let mut keys = Vec::new();
     if let Some(protocol) = rule.protocol {
         keys.push(format!("protocol: {}", protocol.name()));
     }
     for (key, net) in [("from", rule.from), ("to", rule.to)] {
-        keys.extend(net.map(|net| format!("{key}: {}", scalar(&net.0.print()))));
+        keys.extend(net.map(|net| format!("{key}: {}", scalar(&net.print()))));
     }
     for (key, ports) in [("ports", &rule.ports), ("from_ports", &rule.from_ports)] {
         if !ports.is_empty() {
-            let ports: Vec<String> = ports.iter().map(|one| port(one.0)).collect();
+            let ports: Vec<String> = ports.iter().map(port).collect();
             keys.push(format!("{key}: [{}]", ports.join(", ")));
         }
     }
     format!("{{ {} }}", keys.join(", "))
 }
 
-fn port(ports: Ports) -> String {
-    if ports.first == ports.last {
+fn port(ports: &RangeInclusive<u16>) -> String {
+    if ports.start() == ports.end() {
         ports.print()
     } else {
         scalar(&ports.print())
@@ -205,15 +207,15 @@ fn port(ports: Ports) -> String {
 
 /// The nft command that gives packets of this rule the mark. As the first rule that matches decides here, and
 /// `meta mark set` ends no chain, it ends this one: `accept` is for the base chain that it stands in only.
-pub(super) fn nft_line(mark: u32, v6: bool, rule: &file::Rule) -> String {
+pub(super) fn nft_line(mark: u32, v6: bool, rule: &target::Rule) -> String {
     let family = if v6 { "ip6" } else { "ip" };
     let mut line = format!("nft add rule {family} plimsoll prerouting");
     for (key, net) in [("saddr", rule.from), ("daddr", rule.to)] {
-        if let Some(net) = net.filter(|net| net.0.prefix_len() > 0) {
-            let _ = write!(line, " {family} {key} {}", net.0);
+        if let Some(net) = net.filter(|net| net.prefix_len() > 0) {
+            let _ = write!(line, " {family} {key} {net}");
         }
     }
-    let protocol = rule.protocol.map_or("th", file::Protocol::name);
+    let protocol = rule.protocol.map_or("th", Protocol::name);
     if rule.ports.is_empty() && rule.from_ports.is_empty() && rule.protocol.is_some() {
         let _ = write!(line, " meta l4proto {protocol}");
     } else if rule.protocol.is_none() {
@@ -221,7 +223,7 @@ pub(super) fn nft_line(mark: u32, v6: bool, rule: &file::Rule) -> String {
     }
     for (key, ports) in [("sport", &rule.from_ports), ("dport", &rule.ports)] {
         if !ports.is_empty() {
-            let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+            let ports: Vec<String> = ports.iter().map(Leaf::print).collect();
             let _ = write!(line, " {protocol} {key} {{ {} }}", ports.join(", "));
         }
     }

@@ -12,7 +12,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod value;
-mod written;
 mod yaml;
 
 use std::collections::HashMap;
@@ -24,7 +23,7 @@ use carry::Output;
 pub use lines::{Exported, export};
 pub use marks::Marks;
 pub use sysctl::{SysctlError, Sysctls};
-pub use table::{Encapsulation, Key, Persistence, Real, Service, Table, Timeouts};
+pub use table::{Encapsulation, Persistence, Real, Service, Table, Timeouts};
 pub use yaml::{Base, services, timeouts};
 
 /// What is imported.

@@ -4,25 +4,28 @@
 use std::net::SocketAddr;
 
 use super::line::{self, Command, Flag, Given, Line, Word};
-use super::table::{self, Encapsulation, Key, Persistence, Real, Service, Timeouts};
+use super::table::{self, Encapsulation, Persistence, Real, Service, Timeouts};
 use super::value;
 use crate::config::diagnostics::{Place, Problem, Problems, Severity, quoted};
-use crate::config::file::{Forward, Protocol, TunnelChecksum, TunnelType};
-use crate::config::leaf::Vip;
+use crate::config::file::TunnelChecksum;
+use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::listed::Listed as _;
+use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::spec::target::{Identity, Mark, Vip};
 
 /// What a rule does.
 #[derive(Debug)]
 pub(super) enum What {
     AddService(Box<Service>),
     EditService(Box<Service>),
-    DeleteService(Key),
+    DeleteService(Identity),
     Clear,
-    AddServer(Key, Real),
-    EditServer(Key, Real),
-    DeleteServer(Key, SocketAddr),
+    AddServer(Identity, Real),
+    EditServer(Identity, Real),
+    DeleteServer(Identity, SocketAddr),
     Timeouts(Timeouts),
     /// Nothing, if there is the service; of all, there always is.
-    Zero(Option<Key>),
+    Zero(Option<Identity>),
     /// Nothing.
     Daemon,
 }
@@ -183,7 +186,7 @@ impl<'t> Reader<'t, '_> {
         })
     }
 
-    fn key(&self) -> Read<(Key, Word<'t>)> {
+    fn key(&self) -> Read<(Identity, Word<'t>)> {
         let selectors =
             self.line.given.iter().filter(|given| {
                 matches!(given.flag, Flag::Tcp | Flag::Udp | Flag::Sctp | Flag::Mark)
@@ -210,9 +213,9 @@ impl<'t> Reader<'t, '_> {
             Flag::Udp => Protocol::Udp,
             Flag::Sctp => Protocol::Sctp,
             _ => {
-                let mark = value::number(word, 1..=u32::MAX, "a firewall mark")?;
-                let v6 = self.given(Flag::Ipv6).is_some();
-                return Ok((Key::Mark { mark, v6 }, word));
+                let number = value::number(word, 1..=u32::MAX, "a firewall mark")?;
+                let is_v6 = self.given(Flag::Ipv6).is_some();
+                return Ok((Identity::Mark(Mark { number, is_v6 }), word));
             }
         };
         if let Some(six) = self.given(Flag::Ipv6) {
@@ -223,14 +226,14 @@ impl<'t> Reader<'t, '_> {
         }
         let (address, port) = value::address(word)?;
         let vip = Vip {
-            address,
-            prefix: None,
+            protocol,
+            addresses: address.into(),
             port: port.unwrap_or(0),
         };
-        Ok((Key::Address { protocol, vip }, word))
+        Ok((Identity::Vip(vip), word))
     }
 
-    fn service(&mut self, key: Key, word: Word<'t>) -> Read<Service> {
+    fn service(&mut self, key: Identity, word: Word<'t>) -> Read<Service> {
         let scheduler = self.value(Flag::Scheduler);
         let scheduler = scheduler.map_or(DEFAULT_SCHEDULER, |word| word.text);
         let flags = match self.value(Flag::SchedulerFlags) {
@@ -239,14 +242,15 @@ impl<'t> Reader<'t, '_> {
         };
         let persistence = self.persistence(key)?;
         let one_packet = self.given(Flag::OnePacket);
-        let udp = |key| !matches!(key, Key::Address { protocol, .. } if protocol != Protocol::Udp);
+        let udp =
+            |key| !matches!(key, Identity::Vip(Vip { protocol, .. }) if protocol != Protocol::Udp);
         if let Some(given) = one_packet.filter(|_| !udp(key)) {
             let problem = given.word.problem("one-packet scheduling is for UDP only");
             return Err(Box::new(
                 problem.help("expected a service given by -u or -f"),
             ));
         }
-        if matches!(key, Key::Address { .. }) && key.port() == 0 && persistence.is_none() {
+        if matches!(key, Identity::Vip(_)) && key.port() == 0 && persistence.is_none() {
             let problem = word.problem("Zero port specified for non-persistent service");
             return Err(Box::new(
                 problem.help("expected a port, or -p for all ports"),
@@ -263,7 +267,7 @@ impl<'t> Reader<'t, '_> {
         })
     }
 
-    fn persistence(&mut self, key: Key) -> Read<Option<Persistence>> {
+    fn persistence(&mut self, key: Identity) -> Read<Option<Persistence>> {
         let mask = self.value(Flag::Netmask);
         let mask = mask
             .map(|word| value::mask(word, key.is_v6()))
@@ -289,7 +293,7 @@ impl<'t> Reader<'t, '_> {
         }))
     }
 
-    fn server(&mut self, key: Key, command: Command) -> Read<(What, Place)> {
+    fn server(&mut self, key: Identity, command: Command) -> Read<(What, Place)> {
         let Some(word) = self.value(Flag::Server) else {
             let message = format!("`{}` lacks its real server", self.line.word.shown());
             let problem = self.line.word.problem(message);
@@ -302,7 +306,7 @@ impl<'t> Reader<'t, '_> {
             return Ok((What::DeleteServer(key, address), word.place));
         }
         let forward = self.forward()?;
-        let unchanged = matches!(forward, Forward::Dr | Forward::Tunnel);
+        let unchanged = matches!(forward, ForwardMethod::Direct | ForwardMethod::Tunnel);
         let address = table::server(key, host, port, unchanged);
         if let Some(port) = port.filter(|port| *port != address.port()) {
             let message = format!("the port {port} becomes the service's, {}", address.port());
@@ -311,7 +315,7 @@ impl<'t> Reader<'t, '_> {
                     .help("only -m changes the port, and ipvsadm replaces it too"),
             );
         }
-        if host.is_ipv6() != key.is_v6() && forward != Forward::Tunnel {
+        if host.is_ipv6() != key.is_v6() && forward != ForwardMethod::Tunnel {
             let problem =
                 word.problem("Different address family is allowed only for tunneling servers");
             return Err(Box::new(
@@ -353,12 +357,12 @@ impl<'t> Reader<'t, '_> {
         Ok(number.transpose()?)
     }
 
-    fn forward(&self) -> Read<Forward> {
-        let mut chosen: Option<(Forward, Word<'_>)> = None;
+    fn forward(&self) -> Read<ForwardMethod> {
+        let mut chosen: Option<(ForwardMethod, Word<'_>)> = None;
         for (flag, forward) in [
-            (Flag::Gatewaying, Forward::Dr),
-            (Flag::Ipip, Forward::Tunnel),
-            (Flag::Masquerading, Forward::Nat),
+            (Flag::Gatewaying, ForwardMethod::Direct),
+            (Flag::Ipip, ForwardMethod::Tunnel),
+            (Flag::Masquerading, ForwardMethod::Nat),
         ] {
             let Some(given) = self.given(flag) else {
                 continue;
@@ -371,10 +375,10 @@ impl<'t> Reader<'t, '_> {
             }
             chosen = Some((forward, given.word));
         }
-        Ok(chosen.map_or(Forward::Dr, |(forward, _)| forward))
+        Ok(chosen.map_or(ForwardMethod::Direct, |(forward, _)| forward))
     }
 
-    fn tunnel(&mut self, forward: Forward) -> Read<Encapsulation> {
+    fn tunnel(&mut self, forward: ForwardMethod) -> Read<Encapsulation> {
         let flags = [
             Flag::TunType,
             Flag::TunPort,
@@ -382,7 +386,7 @@ impl<'t> Reader<'t, '_> {
             Flag::TunCsum,
             Flag::TunRemcsum,
         ];
-        if forward != Forward::Tunnel {
+        if forward != ForwardMethod::Tunnel {
             for flag in flags {
                 if let Some(Given { word, .. }) = self.given(flag) {
                     let message = format!("`{}` has no effect without `-i`", word.shown());
@@ -392,24 +396,18 @@ impl<'t> Reader<'t, '_> {
             return Ok(Encapsulation::default());
         }
         let kind = match self.value(Flag::TunType) {
-            None => TunnelType::Ipip,
-            Some(word) => match word.text {
-                "ipip" => TunnelType::Ipip,
-                "gue" => TunnelType::Gue,
-                "gre" => TunnelType::Gre,
-                _ => {
-                    let message = format!("`{}` is not a tunnel type", word.shown());
-                    let problem = word.problem(message).help("expected ipip, gue or gre");
-                    return Err(Box::new(problem));
-                }
-            },
+            None => TunnelKind::Ipip,
+            Some(word) => TunnelKind::by_name(word.text).ok_or_else(|| {
+                let message = format!("`{}` is not a tunnel type", word.shown());
+                word.problem(message).help("expected ipip, gue or gre")
+            })?,
         };
         let port = match self.value(Flag::TunPort) {
             Some(word) => value::number(word, 1..=u32::from(u16::MAX), "a port")?,
             None => 0,
         };
         if let Some(word) = self.value(Flag::TunType)
-            && kind == TunnelType::Gue
+            && matches!(kind, TunnelKind::Gue { .. })
             && port == 0
         {
             let problem = word.problem("a GUE tunnel lacks its UDP port");

@@ -4,48 +4,14 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
+use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::spec::target::{self, Identity, Mark};
+
 use super::marks::Marks;
 use super::rule::{Rule, What};
 use super::sysctl::Sysctls;
 use crate::config::diagnostics::{Place, Problem, Problems};
-use crate::config::file::{self, Forward, Protocol, TunnelChecksum, TunnelType};
-use crate::config::leaf::Vip;
-
-/// What names a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Key {
-    /// A virtual address and port of a protocol.
-    Address {
-        /// The protocol.
-        protocol: Protocol,
-        /// The address and port.
-        vip: Vip,
-    },
-    /// Packets that a firewall marked.
-    Mark {
-        /// The mark.
-        mark: u32,
-        /// Whether it is for IPv6.
-        v6: bool,
-    },
-}
-
-impl Key {
-    pub(super) const fn is_v6(self) -> bool {
-        match self {
-            Self::Address { vip, .. } => vip.address.is_ipv6(),
-            Self::Mark { v6, .. } => v6,
-        }
-    }
-
-    /// The port; a mark has none.
-    pub(super) const fn port(self) -> u16 {
-        match self {
-            Self::Address { vip, .. } => vip.port,
-            Self::Mark { .. } => 0,
-        }
-    }
-}
+use crate::config::file::TunnelChecksum;
 
 /// What keeps clients at their real server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +28,7 @@ pub struct Persistence {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     /// What names it.
-    pub key: Key,
+    pub key: Identity,
     /// Its scheduler's name in LVS; any, also one that nobody knows.
     pub scheduler: String,
     /// Its scheduler's flags.
@@ -80,7 +46,7 @@ pub struct Service {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Encapsulation {
     /// IP in IP, GRE or GUE.
-    pub kind: TunnelType,
+    pub kind: TunnelKind,
     /// GUE's UDP port; 0 if there is none.
     pub port: u16,
     /// What is summed.
@@ -93,7 +59,7 @@ pub struct Real {
     /// Its address and port.
     pub address: SocketAddr,
     /// How packets get to it.
-    pub forward: Forward,
+    pub forward: ForwardMethod,
     /// Its share of new sessions.
     pub weight: u32,
     /// No new sessions from this many on; 0 is no limit.
@@ -128,7 +94,7 @@ pub struct Table {
     /// IPVS's.
     pub sysctls: Sysctls,
     /// Where each service is.
-    index: HashMap<Key, usize>,
+    index: HashMap<Identity, usize>,
 }
 
 impl PartialEq for Table {
@@ -152,7 +118,7 @@ pub(super) struct Carried<'t> {
     pub(super) index: usize,
     pub(super) service: &'t Service,
     /// What its packets look like, if it is by mark.
-    pub(super) rules: Vec<file::Rule>,
+    pub(super) rules: Vec<target::Rule>,
 }
 
 /// ipvsadm's words for what the kernel refuses.
@@ -172,8 +138,8 @@ impl Table {
             .services
             .iter()
             .filter_map(|service| match service.key {
-                Key::Mark { mark, v6 } => Some((mark, v6)),
-                Key::Address { .. } => None,
+                Identity::Mark(mark) => Some((mark.number, mark.is_v6)),
+                Identity::Vip(_) => None,
             })
             .collect();
         let ordered = if marks.is_empty() {
@@ -181,17 +147,17 @@ impl Table {
         } else {
             self.marks.resolve(&marks)
         };
-        let mut by_mark = ordered.into_iter().filter_map(|((mark, v6), rules)| {
-            let index = self.find(Key::Mark { mark, v6 })?;
+        let mut by_mark = ordered.into_iter().filter_map(|((number, is_v6), rules)| {
+            let index = self.find(Identity::Mark(Mark { number, is_v6 }))?;
             let service = self.services.get(index)?;
-            let has_place = !rules.is_empty() || self.marks.is_known(mark);
+            let has_place = !rules.is_empty() || self.marks.is_known(number);
             Some((has_place, index, service, rules))
         });
         let mut carried = Vec::with_capacity(self.services.len());
         for (index, service) in self.services.iter().enumerate() {
             let next = match service.key {
-                Key::Address { .. } => Some((true, index, service, Vec::new())),
-                Key::Mark { .. } => by_mark.next(),
+                Identity::Vip(_) => Some((true, index, service, Vec::new())),
+                Identity::Mark(_) => by_mark.next(),
             };
             if let Some((true, index, service, rules)) = next {
                 carried.push(Carried {
@@ -226,7 +192,7 @@ impl Table {
         self.services.push(service);
     }
 
-    pub(super) fn find(&self, key: Key) -> Option<usize> {
+    pub(super) fn find(&self, key: Identity) -> Option<usize> {
         self.index.get(&key).copied()
     }
 
@@ -315,7 +281,7 @@ impl Table {
 
     fn with(
         &mut self,
-        key: Key,
+        key: Identity,
         change: impl FnOnce(&mut Vec<Real>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let at = self.find(key).ok_or(Refusal::NoService)?;
@@ -368,14 +334,14 @@ impl Refusal {
 
 /// The real server's port: the service's, where packets reach it unchanged.
 pub(super) const fn server(
-    key: Key,
+    key: Identity,
     host: IpAddr,
     port: Option<u16>,
     unchanged: bool,
 ) -> SocketAddr {
     let port = match (port, key) {
-        (Some(port), Key::Mark { .. }) => port,
-        (Some(port), Key::Address { .. }) if !unchanged => port,
+        (Some(port), Identity::Mark(_)) => port,
+        (Some(port), Identity::Vip(_)) if !unchanged => port,
         _ => key.port(),
     };
     SocketAddr::new(host, port)

@@ -1,9 +1,11 @@
 //! Rules in, services out, and back.
 
 use super::*;
-use crate::config::file::{Forward, Protocol, TunnelChecksum, TunnelType};
-use crate::config::leaf::Vip;
+use crate::config::file::TunnelChecksum;
 use crate::config::{self, Diagnostics, Severity};
+use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::spec::target::Identity;
+use plimsoll_dataplane::spec::timeouts::Millis;
 
 mod properties;
 
@@ -111,7 +113,7 @@ fn all_ways_to_write_an_option_mean_the_same() {
     let service = &defaults.services[0];
     assert_eq!(service.scheduler, "wlc");
     assert_eq!(service.persistence.as_ref().unwrap().timeout_s, 360);
-    assert_eq!(service.reals[0].forward, Forward::Dr);
+    assert_eq!(service.reals[0].forward, ForwardMethod::Direct);
 }
 
 #[test]
@@ -298,8 +300,8 @@ fn what_was_deleted_can_be_added_again_and_only_then() {
         "{rules}-A -t 10.0.0.1:80\n-a -t 10.0.0.3:80 -r 10.1.0.1"
     ));
     let vips = again.services().iter().map(|service| match service.key {
-        Key::Address { vip, .. } => (vip.address.to_string(), service.reals.len()),
-        Key::Mark { .. } => panic!(),
+        Identity::Vip(vip) => (vip.addresses.addr().to_string(), service.reals.len()),
+        Identity::Mark(_) => panic!(),
     });
     let expected = [("10.0.0.2", 0), ("10.0.0.3", 1), ("10.0.0.1", 0)];
     assert!(vips.eq(expected.map(|(vip, reals)| (vip.to_owned(), reals))));
@@ -344,8 +346,8 @@ fn services_take_the_place_of_the_bases() {
         reload.services[0].target.identity().to_string(),
         "tcp 10.0.0.1:80"
     );
-    assert_eq!(reload.timeouts.tcp.as_secs(), 600);
-    assert_eq!(reload.timeouts.udp.as_secs(), 30);
+    assert_eq!(reload.network.timeouts.tcp, Millis(600_000));
+    assert_eq!(reload.network.timeouts.udp, Millis(30_000));
 }
 
 #[test]
@@ -377,7 +379,7 @@ fn a_tunnels_type_is_the_services_and_another_is_its_real_servers() {
     let imported = import("rules", rules, Some(&base));
     assert!(imported.diagnostics.items().is_empty());
     let loaded = config::parse("result", imported.yaml).unwrap();
-    let gue = config::valid::Tunnel::Gue {
+    let gue = TunnelKind::Gue {
         port: 5555,
         checksum: false,
     };
@@ -393,7 +395,7 @@ fn a_tunnels_type_is_the_services_and_another_is_its_real_servers() {
     assert!(imported.diagnostics.items().is_empty());
     let loaded = config::parse("result", imported.yaml).unwrap();
     let reals = &loaded.valid.reload().services[0].reals;
-    use config::valid::Tunnel::{Gre, Gue, Ipip};
+    use TunnelKind::{Gre, Gue, Ipip};
     assert_eq!(
         // Newest first, as in the kernel's list.
         reals.iter().map(|real| real.tunnel).collect::<Vec<_>>(),
@@ -420,7 +422,7 @@ services:
   - { name: table, vip: '10.0.0.1:83', scheduler: mh, maglev: { size: 65521 } }
 ";
     let mut problems = Problems::default();
-    let table = yaml::table_of(text, &mut problems).unwrap();
+    let table = yaml::table_of(text, &mut problems);
     assert_eq!(
         lines::write(&table),
         "-A -t 10.0.0.1:81 -s twos\n-A -t 10.0.0.1:82 -s wlc\n-A -t 10.0.0.1:83 -s mh\n"

@@ -11,11 +11,14 @@ use serde_yaml::{Mapping, Value};
 use super::Kind;
 use super::carry::{NOT_IN_LVS, Output, lvs_scheduler, own_scheduler};
 use super::marks;
-use super::table::{Carried, Encapsulation, Key, Real, Service, Table, Timeouts};
-use crate::config::Loaded;
+use super::table::{Carried, Encapsulation, Real, Service, Table, Timeouts};
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
-use crate::config::file::{self, DEFAULT_GUE_PORT, Forward, TunnelChecksum, TunnelType};
-use crate::config::leaf::{Leaf as _, print_duration};
+use crate::config::file::{self, TunnelChecksum};
+use crate::config::leaf::print_duration;
+use crate::config::{self, Loaded};
+use plimsoll_dataplane::listed::Listed as _;
+use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::spec::target::{self, Identity, Mark, Vip, is_one_address};
 
 /// A configuration whose services are to be replaced.
 #[derive(Debug, Clone)]
@@ -109,12 +112,12 @@ pub fn services(table: &Table) -> String {
 }
 
 /// The same, with comments behind the services that have some.
-fn services_with(table: &Table, notes: &HashMap<Key, Vec<String>>) -> String {
+fn services_with(table: &Table, notes: &HashMap<Identity, Vec<String>>) -> String {
     let mut text = String::new();
     for Carried { service, rules, .. } in &table.carried() {
-        if let Key::Mark { mark, v6 } = service.key {
-            let family = if v6 { "-v6" } else { "" };
-            let _ = writeln!(text, "  - name: mark-{mark}{family}\n    mark: {mark}");
+        if let Identity::Mark(Mark { number, is_v6 }) = service.key {
+            let family = if is_v6 { "-v6" } else { "" };
+            let _ = writeln!(text, "  - name: mark-{number}{family}\n    mark: {number}");
             if rules.is_empty() {
                 text.push_str("    match: []\n");
             } else {
@@ -126,8 +129,8 @@ fn services_with(table: &Table, notes: &HashMap<Key, Vec<String>>) -> String {
             write_service(&mut text, service);
             write_notes(&mut text, notes.get(&service.key));
         }
-        if let Key::Address { protocol, vip } = service.key {
-            let (protocol, vip) = (protocol.name(), vip.print());
+        if let Identity::Vip(vip) = service.key {
+            let (protocol, vip) = (vip.protocol.name(), vip.socket().to_string());
             // Of what names it, so that the next import gives the same names.
             let name = vip.replace(['[', ']'], "").replace(['/'], "_");
             let name = match name.rsplit_once(':') {
@@ -182,7 +185,7 @@ fn write_service(text: &mut String, service: &Service) {
     let mut tunnels = service
         .reals
         .iter()
-        .filter(|real| real.forward == Forward::Tunnel)
+        .filter(|real| real.forward == ForwardMethod::Tunnel)
         .map(|real| real.tunnel);
     let tunnel = tunnels.next().unwrap_or_default();
     if tunnel != Encapsulation::default() {
@@ -208,7 +211,7 @@ fn write_service(text: &mut String, service: &Service) {
         if real.forward != forward {
             let _ = write!(text, ", forward: {}", real.forward.name());
         }
-        if real.forward == Forward::Tunnel && real.tunnel != tunnel {
+        if real.forward == ForwardMethod::Tunnel && real.tunnel != tunnel {
             let _ = write!(text, ", tunnel: {}", tunnel_keys(real.tunnel));
         }
         text.push_str(" }\n");
@@ -250,146 +253,149 @@ pub(super) fn scalar(text: &str) -> String {
 }
 
 /// Rules without any prefix are for IPv4.
-fn is_v6(rules: &[file::Rule]) -> bool {
+fn is_v6(rules: &[target::Rule]) -> bool {
     let mut nets = rules.iter().flat_map(|rule| [rule.from, rule.to]).flatten();
-    nets.any(|net| net.0.addr().is_ipv6())
+    nets.any(|net| net.addr().is_ipv6())
 }
 
-/// The services of a configuration that was found valid, and what of them has no place in a table.
-///
-/// # Errors
-/// When the text is not a configuration.
-pub(super) fn table_of(text: &str, problems: &mut Problems) -> Result<Table, serde_yaml::Error> {
-    let file: super::written::File = serde_yaml::from_str(text)?;
+/// The services of a configuration's text, and what of them has no place in a table.
+pub(super) fn table_of(text: &str, problems: &mut Problems) -> Table {
     let mut table = Table::default();
-    for (index, written) in file.services.into_iter().enumerate() {
-        let place = Place {
-            line: 0,
-            column: 0,
-            length: 0,
-        };
+    for (index, written) in config::services(text).into_iter().enumerate() {
         let path = format!("services[{index}]");
         let mut lost = |severity, what: String| {
             let mut problem = Problem::unplaced(format!("{path}: {what}")).path(&path);
             problem.severity = severity;
             problems.add(problem);
         };
-        let name = written.name.escape_debug();
         // Also of one that LVS cannot have, so that no other service gets its packets.
-        if let (Some(rules), Some(mark)) = (&written.rules, written.mark) {
-            table.marks.set(mark, is_v6(rules), rules);
+        if let (Some(rules), Some(mark)) = (&written.r#match, written.mark) {
+            table.marks.set(mark.0, is_v6(rules), rules);
         }
-        if written.health.is_some() {
-            let what = format!("`{name}` has health checks, which ipvsadm has not");
-            lost(Severity::Warning, what);
+        if let Some(service) = service_of(&written, &mut lost) {
+            table.push(service);
         }
-        if written.slow_start.is_some() {
-            let what = format!("`{name}` has slow start, which ipvsadm has not");
-            lost(Severity::Warning, what);
-        }
-        if written.maglev.is_some() {
-            let what = format!("`{name}` has a Maglev table of its own, which ipvsadm has not");
-            lost(Severity::Warning, what);
-        }
-        if NOT_IN_LVS.contains(&written.scheduler.as_str()) {
-            let scheduler = &written.scheduler;
-            let what = format!("`{name}` has the scheduler `{scheduler}`, which LVS has not");
-            lost(Severity::Error, what);
-            continue;
-        }
-        let scheduler = lvs_scheduler(&written.scheduler).to_owned();
-        if scheduler != written.scheduler {
-            let own = &written.scheduler;
-            let what = format!(
-                "`{name}` has the scheduler `{own}`, which is `{scheduler}` in LVS, from Linux 5.12 on"
-            );
-            lost(Severity::Warning, what);
-        }
-        let key = match (written.vip, &written.rules, written.mark) {
-            (Some(vip), _, _) => Key::Address {
-                protocol: written.protocol,
-                vip: vip.0,
-            },
-            (None, Some(rules), Some(mark)) => {
-                let v6 = is_v6(rules);
-                Key::Mark { mark, v6 }
-            }
-            // A valid configuration has no such service.
-            (None, _, _) => continue,
-        };
-        if let Key::Address { vip, .. } = key {
-            if vip.prefix.is_some() {
-                let what =
-                    format!("`{name}` has a prefix as virtual address, which ipvsadm has not");
-                lost(Severity::Error, what);
-                continue;
-            }
-            if vip.port == 0 && written.persistence.is_none() {
-                let what =
-                    format!("`{name}` is for every port, which LVS has with persistence only");
-                lost(Severity::Error, what);
-                continue;
-            }
-        }
-        let mut reals = Vec::new();
-        for real in written.reals {
-            let forward = real.forward.unwrap_or(written.forward);
-            let address = real.address.0;
-            let tunnel = match forward {
-                Forward::Tunnel => real.tunnel.unwrap_or(written.tunnel),
-                Forward::FullNat => {
-                    let what = format!("`{name}` uses `fullnat`, which ipvsadm has not");
-                    lost(Severity::Error, what);
-                    continue;
-                }
-                Forward::Dr | Forward::Nat => super::written::Tunnel::default(),
-            };
-            if tunnel.source.is_some() {
-                let what = format!("`{name}`: a tunnel has a `source`, which ipvsadm has not");
-                lost(Severity::Warning, what);
-            }
-            reals.push(Real {
-                address: (address.address, address.port.unwrap_or(key.port())).into(),
-                forward,
-                weight: real.weight,
-                upper: real.upper,
-                lower: real.lower,
-                tunnel: Encapsulation {
-                    kind: tunnel.kind,
-                    port: match (tunnel.kind, tunnel.port) {
-                        // ipvsadm has no default.
-                        (TunnelType::Gue, 0) => DEFAULT_GUE_PORT,
-                        (_, port) => port,
-                    },
-                    checksum: tunnel.checksum,
-                },
-                place,
-            });
-        }
-        let persistence = written.persistence.map(|written| {
-            let timeout = written.timeout.0;
-            let whole = timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0);
-            if timeout.subsec_nanos() > 0 {
-                let what = format!("`{name}`: ipvsadm takes whole seconds, so {whole}");
-                lost(Severity::Warning, what);
-            }
-            super::table::Persistence {
-                timeout_s: u32::try_from(whole.max(1)).unwrap_or(u32::MAX),
-                mask: written.mask,
-                engine: None,
-            }
-        });
-        let mut flags = written.scheduler_flags;
-        flags.sort();
-        table.push(Service {
-            key,
-            scheduler,
-            flags,
-            persistence,
-            one_packet: written.one_packet,
-            reals,
-            place,
-        });
     }
-    Ok(table)
+    table
+}
+
+/// One service, unless LVS cannot have it.
+fn service_of(written: &file::Service, lost: &mut impl FnMut(Severity, String)) -> Option<Service> {
+    let name = written.name.escape_debug();
+    for (is_there, what) in [
+        (written.slow_start.is_some(), "slow start"),
+        (written.maglev.is_some(), "a Maglev table of its own"),
+    ] {
+        if is_there {
+            let what = format!("`{name}` has {what}, which ipvsadm has not");
+            lost(Severity::Warning, what);
+        }
+    }
+    let own = written.scheduler.name();
+    if NOT_IN_LVS.contains(&own) {
+        let what = format!("`{name}` has the scheduler `{own}`, which LVS has not");
+        lost(Severity::Error, what);
+        return None;
+    }
+    let scheduler = lvs_scheduler(own);
+    if scheduler != own {
+        let what = format!(
+            "`{name}` has the scheduler `{own}`, which is `{scheduler}` in LVS, from Linux 5.12 on"
+        );
+        lost(Severity::Warning, what);
+    }
+    let key = match (written.vip, &written.r#match, written.mark) {
+        (Some(vip), _, _) => Identity::Vip(Vip {
+            protocol: written.protocol.unwrap_or_default(),
+            addresses: vip.addresses,
+            port: vip.port,
+        }),
+        (None, Some(rules), Some(mark)) => Identity::Mark(Mark {
+            number: mark.0,
+            is_v6: is_v6(rules),
+        }),
+        // A valid configuration has no such service.
+        (None, _, _) => return None,
+    };
+    if let Identity::Vip(vip) = key {
+        if !is_one_address(&vip.addresses) {
+            let what = format!("`{name}` has a prefix as virtual address, which ipvsadm has not");
+            lost(Severity::Error, what);
+            return None;
+        }
+        if vip.port == 0 && written.persistence.is_none() {
+            let what = format!("`{name}` is for every port, which LVS has with persistence only");
+            lost(Severity::Error, what);
+            return None;
+        }
+    }
+    let reals = written.reals.iter().map(|real| {
+        let forward = real.forward.unwrap_or(written.forward);
+        let tunnel = real.tunnel.as_ref().or(written.tunnel.as_ref());
+        let tunnel = tunnel.filter(|_| forward == ForwardMethod::Tunnel);
+        if tunnel.is_some_and(|tunnel| tunnel.source.is_some()) {
+            let what = format!("`{name}`: a tunnel has a `source`, which ipvsadm has not");
+            lost(Severity::Warning, what);
+        }
+        let [upper, lower] = [real.upper, real.lower].map(|limit| limit.map_or(0, |limit| limit.0));
+        Real {
+            address: (
+                real.address.address,
+                real.address.port.unwrap_or(key.port()),
+            )
+                .into(),
+            forward,
+            weight: real.weight.0,
+            upper,
+            lower,
+            tunnel: tunnel.map_or_else(Encapsulation::default, encapsulation),
+            place: NOWHERE,
+        }
+    });
+    let reals = reals.collect();
+    let persistence = written.persistence.as_ref().map(|written| {
+        let timeout = written.timeout;
+        let whole = timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0);
+        if timeout.subsec_nanos() > 0 {
+            let what = format!("`{name}`: ipvsadm takes whole seconds, so {whole}");
+            lost(Severity::Warning, what);
+        }
+        super::table::Persistence {
+            timeout_s: u32::try_from(whole.max(1)).unwrap_or(u32::MAX),
+            mask: written.mask.map(|mask| mask.0),
+            engine: None,
+        }
+    });
+    let flags = written.scheduler_flags.iter();
+    let mut flags: Vec<String> = flags.map(|flag| flag.name().to_owned()).collect();
+    flags.sort();
+    Some(Service {
+        key,
+        scheduler: scheduler.to_owned(),
+        flags,
+        persistence,
+        one_packet: written.one_packet,
+        reals,
+        place: NOWHERE,
+    })
+}
+
+/// Where what comes from no rule is.
+const NOWHERE: Place = Place {
+    line: 0,
+    column: 0,
+    length: 0,
+};
+
+fn encapsulation(written: &file::Tunnel) -> Encapsulation {
+    let port = match written.r#type {
+        // ipvsadm has no default.
+        TunnelKind::Gue { port, .. } => written.port.map_or(port, |port| port.0),
+        _ => written.port.map_or(0, |port| port.0),
+    };
+    Encapsulation {
+        kind: written.r#type,
+        port,
+        checksum: written.checksum,
+    }
 }

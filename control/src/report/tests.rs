@@ -7,11 +7,10 @@ fn the_forms_are_what_the_documentation_promises() {
     let service = Service {
         name: "web".into(),
         target: Target::Vip {
-            vip: Written(Vip {
-                address: [192, 0, 2, 1].into(),
-                prefix: None,
+            vip: VipSocket {
+                addresses: IpAddr::from([192, 0, 2, 1]).into(),
                 port: 80,
-            }),
+            },
             protocol: Protocol::Tcp,
         },
         removed: false,
@@ -26,7 +25,7 @@ fn the_forms_are_what_the_documentation_promises() {
         rate: None,
         reals: vec![Real {
             address: "[2001:db8::1]:80".parse().unwrap(),
-            forward: Forward::Tunnel,
+            forward: ForwardMethod::Tunnel,
             weight: 2,
             removed: false,
             upper: 0,

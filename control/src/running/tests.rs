@@ -210,7 +210,7 @@ fn many_vips_are_announced_in_portions() {
     replace(&file, "via: 192.0.2.1 }", "via: 192.0.2.253 }");
     let loaded = config::load(file.path()).unwrap_or_else(|e| panic!("{}", e.report(false)));
     let delta = Difference::between(running.loaded().valid.reload(), loaded.valid.reload());
-    let delta = compile::delta(&running.parts.ports, &delta, running.now());
+    let delta = compile::delta(&delta, running.now());
     running.change(&delta);
     // Two hundred addresses, however many services are on each, without the one that was there.
     assert_eq!(announced(&running).len(), 199);

@@ -74,11 +74,7 @@ proptest! {
     #[test]
     fn a_mutated_sample_is_valid_or_reported(text in mutated()) {
         match config::parse("test", text.as_str()) {
-            // Whoever reads it by serde alone and can, reads the same.
-            Ok(loaded) => if let Ok(config) = serde_yaml::from_str::<Config>(&text) {
-                let again = serde_yaml::to_string(&config).unwrap();
-                prop_assert_eq!(loaded.valid, valid(&again));
-            },
+            Ok(loaded) => prop_assert_eq!(&*loaded.text, text.as_str()),
             Err(errors) => {
                 prop_assert!(errors.errors() > 0);
                 prop_assert!(!errors.report(true).is_empty());

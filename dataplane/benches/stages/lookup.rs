@@ -52,7 +52,7 @@ fn services(count: u16) -> Box<Asked> {
 fn routes(count: u16) -> Box<Asked> {
     let first = |number: u16| Ipv4Addr::from_bits(0xac10_0000 + (u32::from(number) << 8));
     let mut spec = setup::spec(Vec::new());
-    spec.routes = (0..count)
+    spec.network.routes = (0..count)
         .map(|number| RouteSpec {
             to: IpNet::V4(Ipv4Net::new_assert(first(number), 24)),
             via: [203, 0, 113, if number % 2 == 0 { 1 } else { 3 }].into(),

@@ -11,7 +11,7 @@ use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::spec::forward::ForwardMethod;
-use plimsoll_dataplane::spec::network::{PortRole, PortSpec, RouteSpec};
+use plimsoll_dataplane::spec::network::{Network, PortRole, PortSpec, RouteSpec};
 use plimsoll_dataplane::spec::scheduler::SchedulerKind;
 use plimsoll_dataplane::spec::service::{RealSpec, ServiceSpec};
 use plimsoll_dataplane::spec::target::Target;
@@ -149,18 +149,21 @@ pub(crate) fn spec(services: Vec<ServiceSpec>) -> Spec {
             role: PortRole::Network { kernel: None },
             steered: false,
         }],
-        routes: anywhere
-            .into_iter()
-            .zip(routers)
-            .map(|(to, via)| RouteSpec {
-                to,
-                via,
-                port: None,
-            })
-            .collect(),
-        neighbours: reals
-            .chain(routers.map(|router| (router, ROUTER_MAC)))
-            .collect(),
+        network: Network {
+            routes: anywhere
+                .into_iter()
+                .zip(routers)
+                .map(|(to, via)| RouteSpec {
+                    to,
+                    via,
+                    port: None,
+                })
+                .collect(),
+            neighbours: reals
+                .chain(routers.map(|router| (router, ROUTER_MAC)))
+                .collect(),
+            ..Network::default()
+        },
         services,
         ..Spec::default()
     }
@@ -183,7 +186,7 @@ pub(crate) fn with_second_port(spec: Spec, mut service: ServiceSpec) -> Spec {
         role: PortRole::Network { kernel: None },
         steered: false,
     });
-    spec.neighbours.push((address, ROUTER_MAC));
+    spec.network.neighbours.push((address, ROUTER_MAC));
     spec.services.push(service);
     spec
 }

@@ -315,7 +315,7 @@ impl<P: Pool> Engine<P> {
         let step = Step {
             direction,
             signal: plain.tcp_flags,
-            secure: way.secure.applies(self.pressed),
+            secure: way.secure.is_up(self.pressed),
             timeouts: &way.timeouts,
         };
         let moved = A::table(&mut self.sessions).advance(index, step, now, || false);

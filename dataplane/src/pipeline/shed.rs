@@ -1,7 +1,7 @@
 //! Which new sessions are shed where a service's policy says so (IPVS: `drop_packet`).
 //! Counts sessions, not packets; when a table is full is not decided here.
 
-use crate::spec::policy::{Policy, Shed};
+use crate::spec::policy::{Defence, Policy};
 
 /// Decides which new sessions are shed. One per worker.
 #[derive(Debug, Default)]
@@ -14,13 +14,13 @@ impl Shedder {
     /// Whether a new session of a service with this policy is shed. `free` of a table's `capacity`
     /// sessions can still be entered.
     ///
-    /// As in IPVS the first is shed and then every `shed_rate`th; with [`Shed::Auto`] the more, the
+    /// As in IPVS the first is shed and then every `shed_rate`th; with [`Defence::Auto`] the more, the
     /// fewer places are free, beginning when less than an eighth is.
     pub(super) fn sheds(&mut self, policy: &Policy, free: usize, capacity: usize) -> bool {
         let rate = match policy.shed {
-            Shed::Off => return false,
-            Shed::Always => policy.shed_rate.get(),
-            Shed::Auto => {
+            Defence::Off => return false,
+            Defence::Always => policy.shed_rate.get(),
+            Defence::Auto => {
                 let enough = capacity / 8;
                 let missing = enough.saturating_sub(free);
                 let Some(rate) = enough.checked_div(missing) else {
@@ -55,7 +55,7 @@ mod tests {
         shed
     }
 
-    fn policy(shed: Shed) -> Policy {
+    fn policy(shed: Defence) -> Policy {
         Policy {
             shed,
             shed_rate: NonZeroU32::new(3).unwrap(),
@@ -65,14 +65,14 @@ mod tests {
 
     #[test]
     fn the_first_of_each_three_is_shed() {
-        assert_eq!(shed(&policy(Shed::Always), 800, 9), [0, 3, 6]);
-        assert!(shed(&policy(Shed::Off), 0, 9).is_empty());
+        assert_eq!(shed(&policy(Defence::Always), 800, 9), [0, 3, 6]);
+        assert!(shed(&policy(Defence::Off), 0, 9).is_empty());
     }
 
     #[test]
     fn the_fuller_the_table_the_more_is_shed() {
-        assert!(shed(&policy(Shed::Auto), 100, 60).is_empty());
-        let rates = [99, 50, 20, 0].map(|free| shed(&policy(Shed::Auto), free, 60).len());
+        assert!(shed(&policy(Defence::Auto), 100, 60).is_empty());
+        let rates = [99, 50, 20, 0].map(|free| shed(&policy(Defence::Auto), free, 60).len());
         assert!(rates.is_sorted(), "{rates:?}");
         assert_eq!((rates[0], rates[3]), (1, 60));
     }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use crate::id::{PortId, RealId};
 use crate::rewrite::tunnel::Ipip;
-use crate::spec::policy::Secure;
+use crate::spec::policy::Defence;
 use crate::spec::timeouts::Timeouts;
 use crate::time::Time;
 use crate::wire::Mac;
@@ -36,7 +36,7 @@ pub(super) struct Way {
     /// Largest packet that fits into its tunnel.
     pub(super) inner_mtu: u16,
     /// When its service's TCP sessions are watched more closely.
-    pub(super) secure: Secure,
+    pub(super) secure: Defence,
     /// The tunnel to it, if it is the most usual kind.
     pub(super) ipip: Option<Ipip>,
 }
@@ -151,7 +151,7 @@ impl Place {
             port: PortId(0),
             mtu: 0,
             inner_mtu: 0,
-            secure: Secure::Off,
+            secure: Defence::Off,
             ipip: None,
         },
     };

@@ -13,19 +13,19 @@ impl Timeouts {
     #[inline(always)]
     pub const fn ms(&self, state: State) -> u64 {
         let ms = match state {
-            State::UdpNew | State::Udp => self.udp_ms,
+            State::UdpNew | State::Udp => self.udp.0,
             State::Tcp(tcp) => match tcp {
-                TcpState::Established => self.established_ms,
-                TcpState::FinWait => self.fin_wait_ms,
+                TcpState::Established => self.tcp.0,
+                TcpState::FinWait => self.tcp_fin.0,
                 TcpState::None => 2_000,
                 TcpState::Close => 10_000,
                 TcpState::LastAck => 30_000,
                 TcpState::SynRecv | TcpState::CloseWait => 60_000,
-                TcpState::TimeWait => self.time_wait_ms,
+                TcpState::TimeWait => self.tcp_time_wait.0,
                 TcpState::SynSent | TcpState::Listen | TcpState::SynAck => 120_000,
             },
             State::Sctp(sctp) => match sctp {
-                SctpState::Established => self.sctp_ms,
+                SctpState::Established => self.sctp.0,
                 SctpState::None => 2_000,
                 SctpState::Init1 | SctpState::Rejected => 4_000,
                 SctpState::Init
@@ -56,19 +56,20 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::spec::timeouts::{Millis, OwnTimeouts};
 
     #[test]
     fn the_defaults_are_those_of_ipvs() {
         let seconds: Vec<u64> = TcpState::ALL
             .into_iter()
-            .map(|state| Timeouts::default().ms(State::Tcp(state)) / 1000)
+            .map(|state| Timeouts::DEFAULT.ms(State::Tcp(state)) / 1000)
             .collect();
         assert_eq!(seconds, [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120]);
-        assert_eq!(Timeouts::default().ms(State::Udp), 300_000);
-        assert_eq!(Timeouts::default().ms(State::UdpNew), 300_000);
+        assert_eq!(Timeouts::DEFAULT.ms(State::Udp), 300_000);
+        assert_eq!(Timeouts::DEFAULT.ms(State::UdpNew), 300_000);
         let seconds: Vec<u64> = SctpState::ALL
             .into_iter()
-            .map(|state| Timeouts::default().ms(State::Sctp(state)) / 1000)
+            .map(|state| Timeouts::DEFAULT.ms(State::Sctp(state)) / 1000)
             .collect();
         assert_eq!(
             seconds,
@@ -77,55 +78,79 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_sctp_is_that_of_open_associations() {
-        let (second, zero) = (Duration::from_secs(1), Duration::ZERO);
-        let set = Timeouts::default().with_sctp(second);
-        for state in SctpState::ALL.map(State::Sctp) {
-            let expected = match state {
-                State::Sctp(SctpState::Established) => 1000,
-                _ => Timeouts::default().ms(state),
-            };
-            assert_eq!(set.ms(state), expected);
+    fn each_time_is_that_of_its_states_alone() {
+        const SET: Millis = Millis(1000);
+        let cases: [(Timeouts, &[State]); 5] = [
+            (
+                Timeouts {
+                    tcp: SET,
+                    ..Timeouts::DEFAULT
+                },
+                &[State::Tcp(TcpState::Established)],
+            ),
+            (
+                Timeouts {
+                    tcp_fin: SET,
+                    ..Timeouts::DEFAULT
+                },
+                &[State::Tcp(TcpState::FinWait)],
+            ),
+            (
+                Timeouts {
+                    tcp_time_wait: SET,
+                    ..Timeouts::DEFAULT
+                },
+                &[State::Tcp(TcpState::TimeWait)],
+            ),
+            (
+                Timeouts {
+                    udp: SET,
+                    ..Timeouts::DEFAULT
+                },
+                &[State::UdpNew, State::Udp],
+            ),
+            (
+                Timeouts {
+                    sctp: SET,
+                    ..Timeouts::DEFAULT
+                },
+                &[State::Sctp(SctpState::Established)],
+            ),
+        ];
+        let states = TcpState::ALL.map(State::Tcp).into_iter();
+        let states = states.chain(SctpState::ALL.map(State::Sctp));
+        for state in states.chain([State::UdpNew, State::Udp]) {
+            for (set, meant) in cases {
+                let expected = if meant.contains(&state) {
+                    1000
+                } else {
+                    Timeouts::DEFAULT.ms(state)
+                };
+                assert_eq!(set.ms(state), expected, "{state:?}");
+            }
         }
-        assert_eq!(set.with_sctp(zero), set);
     }
 
     #[test]
-    fn the_time_of_finished_connections_is_that_of_time_wait() {
-        let (second, zero) = (Duration::from_secs(1), Duration::ZERO);
-        let set = Timeouts::default().with_time_wait(second);
-        for state in TcpState::ALL.map(State::Tcp) {
-            let expected = match state {
-                State::Tcp(TcpState::TimeWait) => 1000,
-                _ => Timeouts::default().ms(state),
-            };
-            assert_eq!(set.ms(state), expected);
-        }
-        assert_eq!(set.with_time_wait(zero), set);
-    }
-
-    #[test]
-    fn setting_timeouts_reaches_three_states_and_zero_keeps_the_default() {
-        let (second, zero) = (Duration::from_secs(1), Duration::ZERO);
-        let set = Timeouts::new(second, zero, second * 2);
-        for state in TcpState::ALL.map(State::Tcp) {
-            let expected = match state {
-                State::Tcp(TcpState::Established) => 1000,
-                _ => Timeouts::default().ms(state),
-            };
-            assert_eq!(set.ms(state), expected);
-        }
-        assert_eq!(set.ms(State::Udp), 2000);
-        assert_eq!(
-            Timeouts::new(zero, second, zero).ms(State::Tcp(TcpState::FinWait)),
-            1000
-        );
-        assert_eq!(Timeouts::new(zero, zero, zero), Timeouts::default());
+    fn what_a_service_does_not_say_is_as_for_all() {
+        let own = OwnTimeouts {
+            udp: Some(Millis(1)),
+            ..OwnTimeouts::NONE
+        };
+        let expected = Timeouts {
+            udp: Millis(1),
+            ..Timeouts::DEFAULT
+        };
+        assert_eq!(own.over(Timeouts::DEFAULT), expected);
+        assert_eq!(OwnTimeouts::NONE.over(expected), expected);
     }
 
     #[test]
     fn no_timeout_is_too_long() {
-        let timeouts = Timeouts::new(Duration::MAX, Duration::MAX, Duration::MAX);
+        let timeouts = Timeouts {
+            udp: Duration::MAX.into(),
+            ..Timeouts::DEFAULT
+        };
         let deadline = timeouts.deadline(State::Udp, Time::from_ms(1));
         assert_eq!(deadline, Time::from_ms(1 << 32));
         let end = Time::from_ms(u64::MAX);

@@ -18,7 +18,7 @@ use super::route::Routes;
 use crate::id::{PortId, RealId, ServiceId};
 use crate::snapshot::route::Egress;
 use crate::spec::Spec;
-use crate::spec::network::{Network, RouteSpec};
+use crate::spec::network::{Network, PortSpec, RouteSpec};
 use crate::spec::service::ServiceSpec;
 use crate::spec::target::{Identity, Mark};
 use crate::spec::timeouts::Timeouts;
@@ -86,7 +86,7 @@ impl Builder {
         Self {
             last: Arc::new(empty),
             routes: Vec::new(),
-            timeouts: Timeouts::default(),
+            timeouts: Timeouts::DEFAULT,
             marks: HashMap::with_hasher(hasher.clone()),
             answers: Answers::new(hasher),
             free_services: Vec::new(),
@@ -110,7 +110,8 @@ impl Builder {
         let order = spec.services.iter().filter(|service| service.is_ordered());
         let order: Vec<Identity> = order.map(|service| service.target.identity()).collect();
         let change = Change {
-            network: Some(&spec.network()),
+            ports: Some(&spec.ports),
+            network: Some(&spec.network),
             services: &spec.services,
             removed: Removed::AllOthers,
             order: Some(&order),
@@ -124,6 +125,7 @@ impl Builder {
     /// [`Self::build`].
     pub fn apply(&mut self, delta: &Delta, settled: bool) -> Arc<Snapshot> {
         let change = Change {
+            ports: delta.ports.as_deref(),
             network: delta.network.as_ref(),
             services: &delta.services,
             removed: Removed::These(&delta.removed),
@@ -141,9 +143,11 @@ impl Builder {
         }
         if let Some(network) = change.network {
             self.timeouts = network.timeouts;
-            if self.rebuild_network(&mut next, network) {
-                self.reroute(&mut next);
-            }
+            set_network(&mut next, network);
+        }
+        let routes = change.network.map(|network| &*network.routes);
+        if self.rebuild_ways(&mut next, change.ports, routes) {
+            self.reroute(&mut next);
         }
         self.make_room(&mut next, change.services);
         // By slot: whose service is in `change`.
@@ -185,28 +189,31 @@ impl Builder {
         }
     }
 
-    /// Ports, routes and neighbours. Says whether the ways to real servers may have changed.
-    fn rebuild_network(&mut self, next: &mut Snapshot, network: &Network) -> bool {
-        next.forwarding = network.forwarding;
-        next.refuses_replies = network.refuses_replies;
-        next.answers_as_lvs = network.answers_as_lvs;
-        let mut neighbours = HashMap::with_hasher(next.neighbours.hasher().clone());
-        neighbours.extend(network.neighbours.iter().copied());
-        next.neighbours = Arc::new(neighbours);
-        let mut neighbours = HashMap::with_hasher(next.link_neighbours.hasher().clone());
-        neighbours.extend(network.link_neighbours.iter().copied());
-        next.link_neighbours = Arc::new(neighbours);
-        if *next.ports == *network.ports && self.routes == network.routes {
+    /// Ports and routes; what is `None` stays. Says whether the ways to real servers may have changed.
+    fn rebuild_ways(
+        &mut self,
+        next: &mut Snapshot,
+        ports: Option<&[PortSpec]>,
+        routes: Option<&[RouteSpec]>,
+    ) -> bool {
+        let ports = ports.filter(|ports| *ports != &*next.ports);
+        let routes = routes.filter(|routes| *routes != &*self.routes);
+        if ports.is_none() && routes.is_none() {
             return false;
         }
-        next.ports = network.ports.clone().into();
-        next.routes = Arc::new(Routes::new(&network.ports, &network.routes));
+        if let Some(routes) = routes {
+            self.routes = routes.to_vec();
+        }
+        if let Some(ports) = ports {
+            next.ports = ports.into();
+        }
+        next.routes = Arc::new(Routes::new(&next.ports, &self.routes));
         let mut locals = HashMap::with_hasher(next.locals.hasher().clone());
-        for (index, port) in (0_u16..).zip(&network.ports) {
+        for (index, port) in (0_u16..).zip(&*next.ports) {
             locals.extend(port.addresses.iter().map(|net| (net.addr(), PortId(index))));
         }
         let mut broadcasts = HashSet::with_hasher(next.locals.hasher().clone());
-        for port in &network.ports {
+        for port in &*next.ports {
             broadcasts.extend(port.addresses.iter().flat_map(broadcasts_of));
         }
         for address in locals.keys().chain(&broadcasts) {
@@ -217,7 +224,6 @@ impl Builder {
         }
         next.locals = Arc::new(locals);
         next.broadcasts = Arc::new(broadcasts);
-        self.routes.clone_from(&network.routes);
         true
     }
 
@@ -245,6 +251,29 @@ impl Builder {
     }
 }
 
+/// What is known of the network but for its routes.
+fn set_network(next: &mut Snapshot, network: &Network) {
+    // Without `..`, so that a new field is not forgotten here.
+    let Network {
+        routes: _,
+        neighbours,
+        link_neighbours,
+        forwarding,
+        timeouts: _,
+        refuses_replies,
+        answers_as_lvs,
+    } = network;
+    next.forwarding = *forwarding;
+    next.refuses_replies = *refuses_replies;
+    next.answers_as_lvs = *answers_as_lvs;
+    let mut known = HashMap::with_hasher(next.neighbours.hasher().clone());
+    known.extend(neighbours.iter().copied());
+    next.neighbours = Arc::new(known);
+    let mut known = HashMap::with_hasher(next.link_neighbours.hasher().clone());
+    known.extend(link_neighbours.iter().copied());
+    next.link_neighbours = Arc::new(known);
+}
+
 /// The addresses of a port's network that no host has. Networks of two addresses have none (RFC 3021), and
 /// IPv6 has no broadcast.
 fn broadcasts_of(network: &IpNet) -> impl Iterator<Item = IpAddr> {
@@ -258,6 +287,8 @@ fn broadcasts_of(network: &IpNet) -> impl Iterator<Item = IpAddr> {
 /// What is to change, borrowed from whoever describes it.
 #[derive(Debug)]
 struct Change<'a> {
+    /// `None` leaves them as they are.
+    ports: Option<&'a [PortSpec]>,
     network: Option<&'a Network>,
     services: &'a [ServiceSpec],
     removed: Removed<'a>,

@@ -1,7 +1,7 @@
 //! What differs between the desired state in force and the next one: what the builder is told of a change.
 //! It names services by their identity; which slots they have is the builder's.
 
-use crate::spec::network::Network;
+use crate::spec::network::{Network, PortSpec};
 use crate::spec::service::ServiceSpec;
 use crate::spec::target::Identity;
 use crate::time::Time;
@@ -9,7 +9,9 @@ use crate::time::Time;
 /// A change of the desired state. What it does not mention stays as it is.
 #[derive(Debug, Clone, Default)]
 pub struct Delta {
-    /// All that belongs to no service, if anything of it differs.
+    /// All ports, if what is known of one differs.
+    pub ports: Option<Vec<PortSpec>>,
+    /// All that belongs to no service and no port, if anything of it differs.
     pub network: Option<Network>,
     /// Services that are new or differ, in the configuration's order.
     pub services: Vec<ServiceSpec>,

@@ -55,9 +55,9 @@ pub struct Snapshot {
     link_neighbours: Arc<HashMap<(PortId, IpAddr), Mac, RandomState>>,
     /// Whether packets that are for nobody here are routed.
     pub forwarding: bool,
-    /// See [`Spec::refuses_replies`](crate::spec::Spec::refuses_replies).
+    /// See [`Network::refuses_replies`](crate::spec::network::Network::refuses_replies).
     pub refuses_replies: bool,
-    /// See [`Spec::answers_as_lvs`](crate::spec::Spec::answers_as_lvs).
+    /// See [`Network::answers_as_lvs`](crate::spec::network::Network::answers_as_lvs).
     pub answers_as_lvs: bool,
     /// The generation that last removed a real server whose sessions end ([`OnDown::Reset`](crate::spec::policy::OnDown::Reset)).
     pub flush: u64,

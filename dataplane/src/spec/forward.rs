@@ -1,10 +1,15 @@
 //! How packets get to a real server: the forwarding method, its tunnel, and TCP's segment size.
 //! How they are rewritten is in `rewrite/`.
 
+use std::fmt;
+
+use crate::listed::Listed;
+
 crate::listed! {
     /// How a packet gets to its real server.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
     pub enum ForwardMethod {
+        #[default]
         /// Only the MAC changes; the real server answers the client itself (IPVS: Route).
         Direct => "dr",
         /// Address and port are rewritten, in both directions (IPVS: Masq).
@@ -34,6 +39,44 @@ pub enum TunnelKind {
     },
 }
 
+/// The UDP port for which GUE is known (RFC draft-ietf-intarea-gue; IANA "gue").
+pub const GUE_PORT: u16 = 6080;
+
+impl Listed for TunnelKind {
+    const LIST: &'static [Self] = &[
+        Self::Ipip,
+        Self::Gre { checksum: false },
+        Self::Gue {
+            port: GUE_PORT,
+            checksum: false,
+        },
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ipip => "ipip",
+            Self::Gre { .. } => "gre",
+            Self::Gue { .. } => "gue",
+        }
+    }
+}
+
+/// The name with its settings: `gue to port 6080 with checksum`.
+impl fmt::Display for TunnelKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        if let Self::Gue { port, .. } = self {
+            write!(f, " to port {port}")?;
+        }
+        match self {
+            Self::Gre { checksum: true } | Self::Gue { checksum: true, .. } => {
+                f.write_str(" with checksum")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl TunnelKind {
     /// The same without checksums: by this, errors about a tunnel's packets tell whose they are.
     #[must_use]
@@ -56,4 +99,14 @@ pub enum MssClamp {
     Auto,
     /// So many bytes.
     Bytes(u16),
+}
+
+/// As files have it.
+impl fmt::Display for MssClamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Bytes(bytes) => bytes.fmt(f),
+        }
+    }
 }

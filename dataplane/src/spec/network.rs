@@ -10,17 +10,24 @@ use super::timeouts::Timeouts;
 use crate::id::PortId;
 use crate::wire::Mac;
 
-/// What belongs to no service.
-#[derive(Debug, Clone, Default)]
-#[expect(missing_docs, reason = "those of `Spec`")]
+/// What belongs to no service and to no port.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
-    pub ports: Vec<PortSpec>,
+    /// Routes beyond the ports' own networks; no two for one network.
     pub routes: Vec<RouteSpec>,
+    /// Neighbours that need no ARP or NDP.
     pub neighbours: Vec<(IpAddr, Mac)>,
+    /// The same with link-local addresses, which mean another host on each port (RFC 4007 section 6).
     pub link_neighbours: Vec<((PortId, IpAddr), Mac)>,
+    /// Whether packets that are for nobody here are routed, as a Linux host does with `ip_forward`.
     pub forwarding: bool,
+    /// How long idle sessions live, unless their service says otherwise.
     pub timeouts: Timeouts,
+    /// A NAT real server is told that what it sends from its service's port belongs to no session
+    /// (IPVS: `nat_icmp_send`).
     pub refuses_replies: bool,
+    /// Errors made here are LVS's: clients' packets are quoted a hop older than they came, else as they came
+    /// (RFC 1812 section 4.3.2.3), and an SCTP packet of no association is answered as by a host without SCTP.
     pub answers_as_lvs: bool,
 }
 
@@ -65,8 +72,17 @@ pub enum PortRole {
     },
 }
 
+/// Whether every link has such an address, so that it does not say which is meant (RFC 4291 section 2.5.6).
+#[must_use]
+pub const fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
 /// One route.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RouteSpec {
     /// Destinations.
     pub to: IpNet,

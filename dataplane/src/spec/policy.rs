@@ -27,14 +27,15 @@ pub struct Policy {
     pub sloppy_tcp: bool,
     /// Any SCTP packet but an ABORT may begin a session (IPVS: `sloppy_sctp`).
     pub sloppy_sctp: bool,
-    /// When TCP sessions are watched more closely (IPVS: `secure_tcp`).
-    pub secure_tcp: Secure,
+    /// When TCP sessions follow IPVS's table for defence, by which a client alone establishes nothing where the real
+    /// server's answers are seen (IPVS: `secure_tcp`); `auto` while half-open sessions hold too much of the session table.
+    pub secure_tcp: Defence,
     /// A TCP session that is established and falls silent is reset at both ends when its time is over.
     pub idle_reset: bool,
     /// An ICMP error about an unknown session begins it (IPVS: `schedule_icmp`).
     pub schedule_icmp: bool,
-    /// When new sessions are shed (IPVS: `drop_packet`).
-    pub shed: Shed,
+    /// When new sessions are shed (IPVS: `drop_packet`); `auto` while the session table is nearly full.
+    pub shed: Defence,
     /// While sessions are shed, one of so many is (IPVS: `am_droprate`).
     pub shed_rate: NonZeroU32,
     /// A client whose IPv4 packet must not be fragmented and does not fit into a tunnel is told so, and
@@ -56,52 +57,44 @@ pub enum Reuse {
     Closing,
 }
 
-/// What becomes of the sessions of a real server that is no longer configured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum OnDown {
-    /// TCP sessions go on until they end; UDP is scheduled afresh, and so is a SYN.
-    Keep,
-    /// They end: the client's next segment is answered by a reset, UDP is scheduled afresh.
-    Reset,
-    /// They end: the client's next packet begins a session with another real server, which answers
-    /// as it likes.
-    Reschedule,
-    /// Their packets are dropped until the real server comes back, as IPVS does.
-    Drop,
+crate::listed! {
+    /// What becomes of the sessions of a real server that is no longer configured.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub enum OnDown {
+        /// TCP sessions go on until they end; UDP is scheduled afresh, and so is a SYN.
+        Keep => "keep",
+        /// They end: the client's next segment is answered by a reset, UDP is scheduled afresh.
+        Reset => "reset",
+        /// They end: the client's next packet begins a session with another real server, which answers
+        /// as it likes.
+        Reschedule => "reschedule",
+        /// Their packets are dropped until the real server comes back, as IPVS does.
+        Drop => "drop",
+    }
 }
 
-/// When new sessions are shed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Shed {
-    /// Never (0).
-    Off,
-    /// While the session table is nearly full (1 and 2, for which IPVS asks how much memory is free).
-    Auto,
-    /// Always (3).
-    Always,
+crate::listed! {
+    /// When a defence against floods is up.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+    pub enum Defence {
+        /// Never (IPVS: 0).
+        #[default]
+        Off => "off",
+        /// While there is need (1 and 2, for which IPVS asks how much memory is free).
+        Auto => "auto",
+        /// Always (3).
+        Always => "always",
+    }
 }
 
-/// When TCP sessions follow IPVS's table for defence, by which a client alone establishes nothing where
-/// the real server's answers are seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Secure {
-    /// Never (0).
-    Off,
-    /// While half-open sessions hold too much of the session table (1 and 2, for which IPVS asks how
-    /// much memory is free).
-    Auto,
-    /// Always (3).
-    Always,
-}
-
-impl Secure {
-    /// Whether it is now; `pressed` says whether half-open sessions hold too much of the table.
+impl Defence {
+    /// Whether it is up; `needed` says whether there is need.
     #[inline]
     #[must_use]
-    pub const fn applies(self, pressed: bool) -> bool {
+    pub const fn is_up(self, needed: bool) -> bool {
         match self {
             Self::Off => false,
-            Self::Auto => pressed,
+            Self::Auto => needed,
             Self::Always => true,
         }
     }
@@ -119,10 +112,10 @@ impl Default for Policy {
             answers_one_packet: true,
             sloppy_tcp: false,
             sloppy_sctp: false,
-            secure_tcp: Secure::Off,
+            secure_tcp: Defence::Off,
             idle_reset: false,
             schedule_icmp: false,
-            shed: Shed::Off,
+            shed: Defence::Off,
             shed_rate: DEFAULT_SHED_RATE,
             path_mtu: true,
             relays_parameter_problems: true,
@@ -147,7 +140,7 @@ impl Policy {
     #[inline]
     #[must_use]
     pub const fn is_secure(&self, pressed: bool) -> bool {
-        self.secure_tcp.applies(pressed)
+        self.secure_tcp.is_up(pressed)
     }
 
     /// What IPVS does with all its sysctls as they are after boot.

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::listed::Listed;
+
 /// Settings of a scheduler by hash (`ipvsadm -b`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct HashFlags {
@@ -15,8 +17,19 @@ pub struct HashFlags {
 /// Places of the table: the prime that Linux is built with by default (`IP_VS_MH_TAB_INDEX` 12).
 pub const PLACES: u32 = 4093;
 
+/// The fewest places that Linux can be built with.
+pub const FEWEST_PLACES: u32 = 251;
+
 /// The most places that a table may have, a prime as all are.
 pub const MOST_PLACES: u32 = 655_373;
+
+impl HashFlags {
+    /// None set.
+    const DEFAULT: Self = Self {
+        fallback: false,
+        port: false,
+    };
+}
 
 /// What a table is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,13 +41,17 @@ pub struct Maglev {
     pub key: Option<[u64; 2]>,
 }
 
-/// Linux's.
+impl Maglev {
+    /// Linux's.
+    const DEFAULT: Self = Self {
+        places: PLACES,
+        key: None,
+    };
+}
+
 impl Default for Maglev {
     fn default() -> Self {
-        Self {
-            places: PLACES,
-            key: None,
-        }
+        Self::DEFAULT
     }
 }
 
@@ -48,13 +65,18 @@ macro_rules! kinds {
         }
 
         impl SchedulerKind {
-            /// The names of all of them.
-            pub const NAMES: &[&str] = &[$($name),+];
-
             /// Its name, in files and listings.
             #[must_use]
             pub const fn name(&self) -> &'static str {
                 match self { $(Self::$kind { .. } => $name,)+ }
+            }
+        }
+
+        impl Listed for SchedulerKind {
+            const LIST: &'static [Self] = &[$(Self::$kind $(($(<$settings>::DEFAULT),+))?,)+];
+
+            fn name(self) -> &'static str {
+                Self::name(&self)
             }
         }
     };
@@ -107,8 +129,20 @@ impl SchedulerKind {
     }
 }
 
+/// The name, and the flags as `ipvsadm` shows them; then what Maglev's table has besides.
 impl fmt::Display for SchedulerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.name())?;
+        let flags = self.flags();
+        if !flags.is_empty() {
+            write!(f, " ({})", flags.join(","))?;
+        }
+        match self {
+            Self::Mh(_, maglev) if *maglev != Maglev::DEFAULT => {
+                let keyed = if maglev.key.is_some() { ", keyed" } else { "" };
+                write!(f, " of {} places{keyed}", maglev.places)
+            }
+            _ => Ok(()),
+        }
     }
 }

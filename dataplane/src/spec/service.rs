@@ -9,7 +9,7 @@ use super::limits::{Limits, ServiceLimits};
 use super::policy::Policy;
 use super::scheduler::SchedulerKind;
 use super::target::Target;
-use super::timeouts::Timeouts;
+use super::timeouts::OwnTimeouts;
 
 /// How clients stay at their real servers (IPVS: `-p`, `-M`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,7 +21,7 @@ pub struct Persistence {
 }
 
 /// One virtual service.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceSpec {
     /// Its name, for people.
     pub name: Arc<str>,
@@ -41,8 +41,8 @@ pub struct ServiceSpec {
     pub limits: ServiceLimits,
     /// Where it does as IPVS does, and where not.
     pub policy: Policy,
-    /// How long its idle sessions live; `None` is [`Spec::timeouts`](super::Spec::timeouts).
-    pub timeouts: Option<Timeouts>,
+    /// How long its idle sessions live, where it says so itself.
+    pub timeouts: OwnTimeouts,
     /// In scheduling order.
     pub reals: Vec<RealSpec>,
 }
@@ -66,7 +66,7 @@ impl ServiceSpec {
             one_packet: false,
             limits: ServiceLimits::default(),
             policy: Policy::default(),
-            timeouts: None,
+            timeouts: OwnTimeouts::NONE,
             reals,
         }
     }
@@ -80,7 +80,7 @@ impl ServiceSpec {
 }
 
 /// One real server of a service.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RealSpec {
     /// Where it is.
     pub address: IpAddr,

@@ -1,7 +1,8 @@
 //! Which packets are a virtual service's: those to its addresses and port, or those that its rules match.
 //! How they are looked up is in `snapshot/lookup.rs`.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::slice;
 use std::sync::Arc;
@@ -35,10 +36,38 @@ pub struct Vip {
     pub port: u16,
 }
 
+/// Virtual addresses and a port, as files, listings and rules write them: `192.0.2.1:80`, `[2001:db8::/64]:0`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VipSocket {
+    /// The virtual address, or a prefix of them.
+    pub addresses: IpNet,
+    /// The virtual port, host order; 0 is every port.
+    pub port: u16,
+}
+
+impl fmt::Display for VipSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (is_one_address(&self.addresses), self.addresses) {
+            (true, net) => write!(f, "{}", SocketAddr::new(net.addr(), self.port)),
+            (false, IpNet::V4(net)) => write!(f, "{net}:{}", self.port),
+            (false, IpNet::V6(net)) => write!(f, "[{net}]:{}", self.port),
+        }
+    }
+}
+
 /// IANA "ftp".
 pub const FTP: u16 = 21;
 
 impl Vip {
+    /// Its addresses and port.
+    #[must_use]
+    pub const fn socket(&self) -> VipSocket {
+        VipSocket {
+            addresses: self.addresses,
+            port: self.port,
+        }
+    }
+
     /// Whether clients make FTP's control connections to it.
     #[must_use]
     pub const fn is_ftp(&self) -> bool {
@@ -79,6 +108,38 @@ pub enum Identity {
     Mark(Mark),
 }
 
+impl Identity {
+    /// Whether the service's packets are of IPv6.
+    #[must_use]
+    pub const fn is_v6(&self) -> bool {
+        match self {
+            Self::Vip(vip) => matches!(vip.addresses, IpNet::V6(_)),
+            Self::Mark(mark) => mark.is_v6,
+        }
+    }
+
+    /// The virtual port; 0 where packets have any port.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        match self {
+            Self::Vip(vip) => vip.port,
+            Self::Mark(_) => 0,
+        }
+    }
+}
+
+/// `tcp 192.0.2.1:80` or `mark 5`.
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vip(vip) => write!(f, "{} {}", vip.protocol, vip.socket()),
+            Self::Mark(Mark { number, is_v6 }) => {
+                write!(f, "mark {number}{}", if *is_v6 { " of IPv6" } else { "" })
+            }
+        }
+    }
+}
+
 impl Target {
     /// One virtual address, or with port 0 all ports of it.
     #[must_use]
@@ -102,9 +163,33 @@ impl Target {
     /// The virtual port; 0 where packets have any port.
     #[must_use]
     pub const fn port(&self) -> u16 {
+        self.identity().port()
+    }
+
+    /// Whether its packets are of IPv6.
+    #[must_use]
+    pub const fn is_v6(&self) -> bool {
+        self.identity().is_v6()
+    }
+
+    /// Whether some of its packets may be TCP's.
+    #[must_use]
+    pub fn takes_tcp(&self) -> bool {
         match self {
-            Self::Vip(vip) => vip.port,
-            Self::Match { .. } => 0,
+            Self::Vip(vip) => vip.protocol == Protocol::Tcp,
+            Self::Match { rules, .. } => rules.iter().any(|rule| {
+                rule.protocol
+                    .is_none_or(|protocol| protocol == Protocol::Tcp)
+            }),
+        }
+    }
+
+    /// Whether this is one of its virtual addresses.
+    #[must_use]
+    pub fn has(&self, address: IpAddr) -> bool {
+        match self {
+            Self::Vip(vip) => vip.addresses.contains(&address),
+            Self::Match { .. } => false,
         }
     }
 

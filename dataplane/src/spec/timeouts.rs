@@ -1,17 +1,82 @@
 //! How long idle sessions live.
 //! Which of these a session's state asks for is said in `session/timeout.rs`.
 
+use std::fmt;
 use std::time::Duration;
 
-/// The timeout of every state. The default is IPVS's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    // 32 bits reach 49 days, and keep all of them within a few bytes of each real server.
-    pub(crate) established_ms: u32,
-    pub(crate) fin_wait_ms: u32,
-    pub(crate) time_wait_ms: u32,
-    pub(crate) udp_ms: u32,
-    pub(crate) sctp_ms: u32,
+/// A time in whole milliseconds, at most 49 days.
+// 32 bits keep all times of a service within a few bytes of each real server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Millis(pub u32);
+
+/// Longer times are the longest, a part of a millisecond is none.
+impl From<Duration> for Millis {
+    fn from(time: Duration) -> Self {
+        Self(u32::try_from(time.as_millis()).unwrap_or(u32::MAX))
+    }
+}
+
+impl From<Millis> for Duration {
+    fn from(time: Millis) -> Self {
+        Self::from_millis(time.0.into())
+    }
+}
+
+/// In seconds where that is exact: `900s`.
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&Duration::from(*self), f)
+    }
+}
+
+/// Declares the times by their names in files and listings.
+macro_rules! timeouts {
+    ($($(#[$doc:meta])* $time:ident: $ms:literal,)+) => {
+        /// The time of every kind of session. The default is IPVS's.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub struct Timeouts<T = Millis> {
+            $($(#[$doc])* pub $time: T,)+
+        }
+
+        /// What one service says itself; what it does not say is as for all.
+        pub type OwnTimeouts = Timeouts<Option<Millis>>;
+
+        impl Timeouts {
+            /// IPVS's, as after boot.
+            pub const DEFAULT: Self = Self { $($time: Millis($ms),)+ };
+        }
+
+        impl OwnTimeouts {
+            /// One that says nothing.
+            pub const NONE: Self = Self { $($time: None,)+ };
+
+            /// Those in force, where those for all are `common`.
+            #[must_use]
+            pub fn over(self, common: Timeouts) -> Timeouts {
+                Timeouts { $($time: self.$time.unwrap_or(common.$time),)+ }
+            }
+        }
+
+        impl<T: Copy> Timeouts<T> {
+            /// All of them with their names, in the order of their declaration.
+            pub fn named(self) -> impl Iterator<Item = (&'static str, T)> {
+                [$((stringify!($time), self.$time),)+].into_iter()
+            }
+        }
+    };
+}
+
+timeouts! {
+    /// An established TCP session (`ipvsadm --set`, the first).
+    tcp: 900_000,
+    /// A TCP session after a FIN (the second).
+    tcp_fin: 120_000,
+    /// A TCP session that both sides have finished, which no command of IPVS reaches.
+    tcp_time_wait: 120_000,
+    /// A UDP session (the third).
+    udp: 300_000,
+    /// An open SCTP association, which no command of IPVS reaches.
+    sctp: 900_000,
 }
 
 impl Default for Timeouts {
@@ -20,55 +85,8 @@ impl Default for Timeouts {
     }
 }
 
-impl Timeouts {
-    /// IPVS's, as after boot.
-    pub const DEFAULT: Self = Self {
-        established_ms: 900_000,
-        fin_wait_ms: 120_000,
-        time_wait_ms: 120_000,
-        udp_ms: 300_000,
-        sctp_ms: 900_000,
-    };
-
-    /// The timeouts after `ipvsadm --set TCP TCPFIN UDP`, which reaches the states ESTABLISHED,
-    /// FIN_WAIT and UDP alone. Zero keeps the default.
-    #[must_use]
-    pub fn new(tcp: Duration, tcp_fin: Duration, udp: Duration) -> Self {
-        let default = Self::default();
-        Self {
-            established_ms: ms_or(tcp, default.established_ms),
-            fin_wait_ms: ms_or(tcp_fin, default.fin_wait_ms),
-            udp_ms: ms_or(udp, default.udp_ms),
-            ..default
-        }
-    }
-
-    /// These with `time_wait` for TCP connections that both sides have finished, which no command of IPVS reaches.
-    /// Zero changes nothing.
-    #[must_use]
-    pub fn with_time_wait(self, time_wait: Duration) -> Self {
-        Self {
-            time_wait_ms: ms_or(time_wait, self.time_wait_ms),
-            ..self
-        }
-    }
-
-    /// These with `sctp` for open SCTP associations, which no command of IPVS reaches. Zero changes
-    /// nothing.
-    #[must_use]
-    pub fn with_sctp(self, sctp: Duration) -> Self {
-        Self {
-            sctp_ms: ms_or(sctp, self.sctp_ms),
-            ..self
-        }
-    }
-}
-
-/// Milliseconds, at most 2^32 - 1, or the default for none.
-fn ms_or(duration: Duration, default: u32) -> u32 {
-    match u32::try_from(duration.as_millis()) {
-        Ok(0) => default,
-        Ok(ms) => ms,
-        Err(_) => u32::MAX,
+impl Default for OwnTimeouts {
+    fn default() -> Self {
+        Self::NONE
     }
 }

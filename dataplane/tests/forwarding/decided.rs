@@ -94,7 +94,7 @@ fn a_real_server_may_be_a_client() {
 fn a_link_local_gateway_is_asked_for_on_its_port_and_used() {
     const ROUTER: &str = "fe80::1";
     let mut spec = nat();
-    spec.routes = vec![RouteSpec {
+    spec.network.routes = vec![RouteSpec {
         to: "::/0".parse().unwrap(),
         via: ip(ROUTER),
         port: Some(PortId(WAN)),
@@ -115,7 +115,7 @@ fn a_link_local_gateway_is_asked_for_on_its_port_and_used() {
     expect(&sent, &[(WAN, expected)]);
     // It is known on that port and not on the other.
     let mut other = spec.clone();
-    other.routes[0].port = Some(PortId(LAN));
+    other.network.routes[0].port = Some(PortId(LAN));
     rig.reload(&other);
     let asked = rig.pass(LAN, &answer);
     assert_eq!((asked.len(), asked[0].0), (1, LAN));
@@ -133,8 +133,8 @@ fn a_link_local_gateway_with_a_fixed_mac_is_asked_for_on_no_port_but_others() {
     };
     let other_mac = mac_of("10.1.0.77");
     let mut spec = nat();
-    spec.routes = vec![route("::/0", WAN), route("2001:db8:77::/48", LAN)];
-    spec.link_neighbours = vec![
+    spec.network.routes = vec![route("::/0", WAN), route("2001:db8:77::/48", LAN)];
+    spec.network.link_neighbours = vec![
         ((PortId(WAN), gateway), GATEWAY_MAC),
         ((PortId(LAN), gateway), other_mac),
     ];
@@ -153,7 +153,7 @@ fn a_link_local_gateway_with_a_fixed_mac_is_asked_for_on_no_port_but_others() {
         assert_eq!(answers(&mut rig, CLIENT6), (WAN, GATEWAY_MAC));
         assert_eq!(answers(&mut rig, "2001:db8:77::7"), (LAN, other_mac));
     }
-    spec.link_neighbours.truncate(1);
+    spec.network.link_neighbours.truncate(1);
     rig.reload(&spec);
     assert_eq!(answers(&mut rig, CLIENT6), (WAN, GATEWAY_MAC));
     let (port, mac) = answers(&mut rig, "2001:db8:77::7");

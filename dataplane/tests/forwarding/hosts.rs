@@ -37,7 +37,7 @@ pub(crate) fn arp_reply(mac: Mac, from: &str, to_mac: Mac, to: &str) -> Vec<u8> 
 
 /// Nobody's MAC is known beforehand.
 fn strangers(mut spec: Spec) -> Spec {
-    spec.neighbours.clear();
+    spec.network.neighbours.clear();
     spec
 }
 

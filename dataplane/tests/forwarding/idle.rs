@@ -5,14 +5,32 @@ use std::time::Duration;
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
-use plimsoll_dataplane::spec::timeouts::Timeouts;
+use plimsoll_dataplane::spec::timeouts::{OwnTimeouts, Timeouts};
 use plimsoll_dataplane::testing::{PacketBuilder, Rig, Sent};
 
 use crate::net::*;
 
 fn times(tcp: u64, tcp_fin: u64, udp: u64, sctp: u64) -> Timeouts {
-    let [tcp, tcp_fin, udp, sctp] = [tcp, tcp_fin, udp, sctp].map(Duration::from_secs);
-    Timeouts::new(tcp, tcp_fin, udp).with_sctp(sctp)
+    let [tcp, tcp_fin, udp, sctp] =
+        [tcp, tcp_fin, udp, sctp].map(|seconds| Duration::from_secs(seconds).into());
+    Timeouts {
+        tcp,
+        tcp_fin,
+        udp,
+        sctp,
+        ..Timeouts::DEFAULT
+    }
+}
+
+/// The same of one service itself.
+fn own(times: Timeouts) -> OwnTimeouts {
+    OwnTimeouts {
+        tcp: Some(times.tcp),
+        tcp_fin: Some(times.tcp_fin),
+        tcp_time_wait: None,
+        udp: Some(times.udp),
+        sctp: Some(times.sctp),
+    }
 }
 
 /// Seconds left of the only session.
@@ -25,14 +43,14 @@ fn left(rig: &mut Rig) -> u64 {
 #[test]
 fn each_service_has_times_of_its_own_or_the_common_ones() {
     for spec in [direct(), nat(), tunnel()] {
-        for (own, tcp, fin, udp, sctp) in [
-            (None, 30, 31, 32, 33),
-            (Some(times(40, 41, 42, 43)), 40, 41, 42, 43),
+        for (says, tcp, fin, udp, sctp) in [
+            (OwnTimeouts::NONE, 30, 31, 32, 33),
+            (own(times(40, 41, 42, 43)), 40, 41, 42, 43),
         ] {
             let mut spec = spec.clone();
-            spec.timeouts = times(30, 31, 32, 33);
+            spec.network.timeouts = times(30, 31, 32, 33);
             for service in &mut spec.services {
-                service.timeouts = own;
+                service.timeouts = says;
             }
             let both = |dr: u64, nat: u64| {
                 if spec.services[0].reals[0].port == 80 {
@@ -65,29 +83,29 @@ fn each_service_has_times_of_its_own_or_the_common_ones() {
 
 #[test]
 fn a_reload_changes_the_time_at_a_sessions_next_packet() {
-    let spec = |own: Option<Timeouts>, common| {
+    let spec = |own: OwnTimeouts, common| {
         let mut spec = nat();
-        spec.timeouts = common;
+        spec.network.timeouts = common;
         for service in &mut spec.services {
             service.timeouts = own;
         }
         spec
     };
-    let common = Timeouts::default();
-    let mut rig = Rig::new(1, &spec(None, common));
+    let common = Timeouts::DEFAULT;
+    let mut rig = Rig::new(1, &spec(OwnTimeouts::NONE, common));
     let ask = from_wan(CLIENT, VIP).udp(4000, 53).build();
     let answer = from_lan(REALS[0], CLIENT).udp(8053, 4000).build();
     rig.pass(WAN, &ask);
     assert_eq!(left(&mut rig), 300);
-    rig.reload(&spec(Some(times(1, 1, 20, 1)), common));
+    rig.reload(&spec(own(times(1, 1, 20, 1)), common));
     assert_eq!(left(&mut rig), 300, "not before");
     rig.pass(WAN, &ask);
     assert_eq!(left(&mut rig), 20);
-    rig.reload(&spec(None, times(1, 1, 40, 1)));
+    rig.reload(&spec(OwnTimeouts::NONE, times(1, 1, 40, 1)));
     rig.pass(LAN, &answer);
     assert_eq!(left(&mut rig), 40);
     // Of a real server that was removed too.
-    let mut without = spec(Some(times(50, 50, 50, 50)), common);
+    let mut without = spec(own(times(50, 50, 50, 50)), common);
     for service in &mut without.services {
         service.reals.remove(0);
     }
@@ -95,7 +113,7 @@ fn a_reload_changes_the_time_at_a_sessions_next_packet() {
     rig.pass(LAN, &answer);
     assert_eq!(left(&mut rig), 50);
     for service in &mut without.services {
-        service.timeouts = None;
+        service.timeouts = OwnTimeouts::NONE;
     }
     rig.reload(&without);
     rig.pass(LAN, &answer);
@@ -109,7 +127,7 @@ const FAMILIES: [(&str, &str, [&str; 3], &str); 2] = [
 ];
 
 fn told(mut spec: Spec) -> Spec {
-    spec.timeouts = times(30, 30, 30, 30);
+    spec.network.timeouts = times(30, 30, 30, 30);
     for service in &mut spec.services {
         service.policy.idle_reset = true;
     }
@@ -270,7 +288,7 @@ fn a_crowd_of_idle_sessions_is_told_over_many_polls() {
 fn the_client_is_told_even_if_no_way_leads_to_the_real_server() {
     let reals = vec![real("203.0.113.9", 80, ForwardMethod::Direct)];
     let mut spec = told(two_armed(vec![service(Protocol::Tcp, VIP, 80, reals)]));
-    for route in &mut spec.routes {
+    for route in &mut spec.network.routes {
         if route.via.is_ipv4() {
             route.to = "198.51.100.0/24".parse().unwrap();
         }

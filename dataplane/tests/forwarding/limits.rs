@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::testing::{PacketBuilder, Rig};
 use plimsoll_dataplane::verdict::DropReason;
 use plimsoll_dataplane::worker::{Command, Listing};
@@ -271,10 +270,8 @@ fn an_offloaded_giant_is_told_from_a_cut_frame() {
 
 #[test]
 fn pieces_that_find_no_room_are_no_forwarded_packet() {
-    let spec = Spec {
-        neighbours: Vec::new(),
-        ..direct()
-    };
+    let mut spec = direct();
+    spec.network.neighbours.clear();
     let mut rig = Rig::new(1, &spec);
     let large = from_wan(CLIENT, VIP)
         .id(7)

@@ -62,7 +62,7 @@ fn nothing_is_routed_to_a_whole_link() {
         (LAN, REALS[0], "192.0.2.255"),
     ] {
         let mut spec = nat();
-        spec.forwarding = true;
+        spec.network.forwarding = true;
         let mut rig = Rig::new(1, &spec);
         let builder = if port == WAN {
             from_wan(from, to)
@@ -94,7 +94,7 @@ fn a_source_route_leads_nowhere() {
         }
         // Nor through here, nor for the kernel.
         let mut spec = with_kernel(usual(ForwardMethod::Nat, REALS, REALS6));
-        spec.forwarding = true;
+        spec.network.forwarding = true;
         let mut rig = Rig::new(1, &spec);
         for to in [REALS[0], WAN_ADDRESS, "203.0.113.9"] {
             let ask = from_wan(CLIENT, to).options(options).udp(4000, 99);

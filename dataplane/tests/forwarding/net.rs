@@ -12,7 +12,7 @@ use plimsoll_dataplane::flow::{Addresses, Protocol};
 use plimsoll_dataplane::parse::{Parse, parse};
 use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
-use plimsoll_dataplane::spec::network::{PortRole, PortSpec, RouteSpec};
+use plimsoll_dataplane::spec::network::{Network, PortRole, PortSpec, RouteSpec};
 use plimsoll_dataplane::spec::scheduler::SchedulerKind;
 use plimsoll_dataplane::spec::service::{RealSpec, ServiceSpec};
 use plimsoll_dataplane::spec::target::Target;
@@ -164,8 +164,11 @@ pub(crate) fn two_armed(services: Vec<ServiceSpec>) -> Spec {
             port("wan", WAN_MAC, ["192.0.2.1/24", "2001:db8:1::1/64"]),
             port("lan", LAN_MAC, ["10.1.0.1/24", "2001:db8:2::1/64"]),
         ],
-        routes: ways(),
-        neighbours: neighbours(),
+        network: Network {
+            routes: ways(),
+            neighbours: neighbours(),
+            ..Network::default()
+        },
         services,
         ..Spec::default()
     }

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::spec::forward::ForwardMethod;
-use plimsoll_dataplane::spec::policy::{OnDown, Policy, Reuse, Secure, Shed};
+use plimsoll_dataplane::spec::policy::{Defence, OnDown, Policy, Reuse};
 use plimsoll_dataplane::testing::{PacketBuilder, Rig, Sent, on_steered_ports};
 use plimsoll_dataplane::verdict::DropReason;
 
@@ -196,7 +196,7 @@ fn with_sloppy_sctp_anything_but_an_abort_begins_a_session() {
     }
 }
 
-fn secure(secure_tcp: Secure) -> Policy {
+fn secure(secure_tcp: Defence) -> Policy {
     Policy {
         secure_tcp,
         ..Policy::default()
@@ -237,19 +237,19 @@ fn under_defence_a_client_alone_establishes_nothing_with_nat() {
         "ESTABLISHED",
         "ESTABLISHED",
     ];
-    assert_eq!(run(Secure::Off), plain);
+    assert_eq!(run(Defence::Off), plain);
     assert_eq!(
-        run(Secure::Auto),
+        run(Defence::Auto),
         plain,
         "as long as the table is not under pressure"
     );
     let secure = ["SYN_RECV", "SYN_RECV", "SYNACK", "SYNACK", "ESTABLISHED"];
-    assert_eq!(run(Secure::Always), secure);
+    assert_eq!(run(Defence::Always), secure);
 }
 
 #[test]
 fn the_defence_goes_up_when_half_open_sessions_take_a_quarter_of_the_table_and_down_again() {
-    let mut rig = Rig::with_sessions(1, 64, &with(secure(Secure::Auto), &[(0, 1)]));
+    let mut rig = Rig::with_sessions(1, 64, &with(secure(Defence::Auto), &[(0, 1)]));
     for port in 0..17 {
         segment(&mut rig, 4000 + port, SYN);
     }
@@ -280,7 +280,7 @@ fn the_defence_goes_up_when_half_open_sessions_take_a_quarter_of_the_table_and_d
 #[test]
 fn new_sessions_are_shed_and_old_ones_are_not() {
     let policy = Policy {
-        shed: Shed::Always,
+        shed: Defence::Always,
         shed_rate: NonZeroU32::new(3).unwrap(),
         ..Policy::default()
     };
@@ -300,7 +300,7 @@ fn new_sessions_are_shed_and_old_ones_are_not() {
 fn a_nat_real_server_is_told_that_its_packet_belongs_to_no_session_if_that_is_wanted() {
     for refuses in [false, true] {
         let mut spec = nat();
-        spec.refuses_replies = refuses;
+        spec.network.refuses_replies = refuses;
         let mut rig = Rig::new(1, &spec);
         let from_real = |port: u16, flags| {
             let reply = from_lan(REALS[0], CLIENT).tcp(port, 4000).flags(flags);

@@ -52,7 +52,7 @@ fn a_request_that_does_not_fit_is_quoted_as_it_came() {
             let mut spec = of(method);
             spec.ports[1].mtu = 1300;
             for as_lvs in [false, true] {
-                spec.answers_as_lvs = as_lvs;
+                spec.network.answers_as_lvs = as_lvs;
                 let mut rig = Rig::new(1, &spec);
                 let request = syn(from_wan(client, vip), (4000, 80), 1400);
                 let sent = rig.pass(WAN, &request.build());
@@ -72,7 +72,7 @@ fn a_reply_that_does_not_fit_is_quoted_as_it_came() {
         for as_lvs in [false, true] {
             let mut spec = of(ForwardMethod::Nat);
             spec.ports[0].mtu = 1300;
-            spec.answers_as_lvs = as_lvs;
+            spec.network.answers_as_lvs = as_lvs;
             let mut rig = Rig::new(1, &spec);
             rig.pass(WAN, &syn(from_wan(client, vip), (4000, 80), 0).build());
             let reply = syn(from_lan(reals[0], client), (8080, 4000), 1400).flags(SYN_ACK);
@@ -116,7 +116,7 @@ fn a_reply_of_no_session_is_quoted_as_it_came() {
     for (client, _, reals) in FAMILIES {
         for as_lvs in [false, true] {
             let mut spec = of(ForwardMethod::Nat);
-            (spec.refuses_replies, spec.answers_as_lvs) = (true, as_lvs);
+            (spec.network.refuses_replies, spec.network.answers_as_lvs) = (true, as_lvs);
             let mut rig = Rig::new(1, &spec);
             let reply = from_lan(reals[0], client).tcp(8080, 4000).flags(SYN_ACK);
             let sent = rig.pass(LAN, &reply.build());

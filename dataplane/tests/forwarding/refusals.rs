@@ -277,7 +277,7 @@ fn an_unreachable_real_server_is_told_to_the_client() {
         // As LVS does it: as it would have been forwarded, and not if its sender would not know it again.
         for method in ForwardMethod::ALL {
             let mut as_lvs = spec(method, real);
-            as_lvs.answers_as_lvs = true;
+            as_lvs.network.answers_as_lvs = true;
             let mut rig = Rig::new(1, &as_lvs);
             assert_eq!(rig.pass(WAN, &request.build()).len(), 1);
             rig.wait_ms(2_900);
@@ -291,7 +291,7 @@ fn an_unreachable_real_server_is_told_to_the_client() {
         }
         // No way leads there at all.
         let mut other = spec(ForwardMethod::Direct, nowhere);
-        for route in &mut other.routes {
+        for route in &mut other.network.routes {
             let client_net = if route.via.is_ipv6() {
                 "2001:db8:c::/48"
             } else {
@@ -395,7 +395,7 @@ fn without_a_real_server_the_port_is_unreachable() {
 fn without_a_route_nothing_is_sent() {
     let reals = vec![real("203.0.113.9", 80, ForwardMethod::Direct)];
     let mut spec = two_armed(vec![service(Protocol::Tcp, VIP, 80, reals)]);
-    spec.routes.clear();
+    spec.network.routes.clear();
     let mut rig = Rig::new(1, &spec);
     rig.pass(WAN, &syn(from_wan(CLIENT, VIP)).build());
     assert_eq!(rig.all_drops(), [(DropReason::NoRoute, 1)]);

@@ -55,7 +55,7 @@ fn what_is_for_the_machine_itself_is_searched_for_on_no_other_worker() {
 #[test]
 fn packets_of_no_service_are_routed_however_many_there_are() {
     let mut spec = beside_one_by_mark(nat());
-    spec.forwarding = true;
+    spec.network.forwarding = true;
     let mut rig = Rig::new(8, &spec);
     // What NAT real servers have asked for, and what is routed between others.
     let download = from_wan("203.0.113.9", REALS[0]).tcp(443, 9999).flags(ACK);

@@ -148,7 +148,10 @@ fn every_packet_begins_the_time_anew_and_new_timeouts_count_from_the_next_packet
     client(&mut rig, 4000, ACK);
     rig.wait_ms(600_000);
     assert_eq!(rig.sessions()[0].deadline.as_ms(), 1_500_000);
-    spec.timeouts = Timeouts::new(Duration::from_secs(30), Duration::ZERO, Duration::ZERO);
+    spec.network.timeouts = Timeouts {
+        tcp: Duration::from_secs(30).into(),
+        ..Timeouts::DEFAULT
+    };
     rig.reload(&spec);
     assert_eq!(rig.sessions()[0].deadline.as_ms(), 1_500_000);
     client(&mut rig, 4000, ACK);

@@ -178,8 +178,8 @@ fn packets_for_nobody_here_are_routed_only_where_that_is_wanted() {
     assert_eq!(rig.pass(WAN, &pieces[0]), []);
     assert_eq!(rig.all_drops(), [(DropReason::NotLocal, 2)]);
     let mut spec = direct();
-    spec.forwarding = true;
-    spec.neighbours.push((ip(other), mac_of(other)));
+    spec.network.forwarding = true;
+    spec.network.neighbours.push((ip(other), mac_of(other)));
     let mut rig = Rig::new(1, &spec);
     let routed = to_lan(other, CLIENT, other).udp(1, 2).payload(&[1; 600]);
     expect(&rig.pass(WAN, &passing.build()), &[(LAN, routed.build())]);

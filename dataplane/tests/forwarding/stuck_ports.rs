@@ -105,7 +105,9 @@ fn what_would_leave_by_a_port_without_a_link_is_dropped_at_once_and_counted() {
 #[test]
 fn a_neighbour_that_another_worker_heard_of_goes_with_its_link_too() {
     let mut spec = nat();
-    spec.neighbours.retain(|(it, _)| *it != ip(REALS[0]));
+    spec.network
+        .neighbours
+        .retain(|(it, _)| *it != ip(REALS[0]));
     spec.services.truncate(1);
     spec.services[0].reals.truncate(1);
     let mut rig = Rig::new(2, &spec);
@@ -152,10 +154,11 @@ fn a_neighbour_that_another_worker_heard_of_goes_with_its_link_too() {
 fn a_link_that_stays_down_is_the_only_reason_and_nobody_is_asked_over_it() {
     let mut spec = nat();
     let real = spec
+        .network
         .neighbours
         .iter()
         .position(|(it, _)| *it == ip(REALS[0]));
-    spec.neighbours.remove(real.unwrap());
+    spec.network.neighbours.remove(real.unwrap());
     spec.services.truncate(1);
     spec.services[0].reals.truncate(1);
     let mut rig = Rig::new(1, &spec);

@@ -1,6 +1,5 @@
 //! Several workers: whatever queue a packet lands in, it is handled as if there were one worker.
 
-use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::testing::{Rig, Rng, Sent, arp_frame, neighbour_frame};
 use plimsoll_dataplane::verdict::DropReason;
 use plimsoll_dataplane::wire::{arp, ndp};
@@ -177,10 +176,8 @@ fn fragments_meet_wherever_they_land() {
 
 #[test]
 fn what_one_worker_learns_about_a_neighbour_all_know() {
-    let spec = Spec {
-        neighbours: Vec::new(),
-        ..direct()
-    };
+    let mut spec = direct();
+    spec.network.neighbours.clear();
     // Any worker may be the one whose queue the NIC chooses for the answer.
     for (asks, hears) in [(1, 0), (0, 1), (0, 0), (2, 2)] {
         let mut rig = Rig::new(3, &spec);
@@ -213,10 +210,8 @@ fn what_one_worker_learns_about_a_neighbour_all_know() {
 
 #[test]
 fn a_neighbour_that_only_asks_us_is_no_news() {
-    let spec = Spec {
-        neighbours: Vec::new(),
-        ..direct()
-    };
+    let mut spec = direct();
+    spec.network.neighbours.clear();
     let mut rig = Rig::new(2, &spec);
     let own = LAN_ADDRESS.parse::<std::net::Ipv4Addr>().unwrap().into();
     for last in 20..120 {
@@ -295,10 +290,8 @@ fn answer_to(question: &[u8], family: usize) -> Vec<u8> {
 #[test]
 fn an_answer_that_lands_on_another_worker_reaches_the_one_that_asked() {
     for (family, client, vip) in [(4, CLIENT, VIP), (6, CLIENT6, VIP6)] {
-        let spec = Spec {
-            neighbours: Vec::new(),
-            ..direct()
-        };
+        let mut spec = direct();
+        spec.network.neighbours.clear();
         let mut rig = Rig::new(2, &spec);
         rig.inject(
             0,

@@ -7,7 +7,7 @@ use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::id::PortId;
 use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::spec::forward::{ForwardMethod, MssClamp, TunnelKind};
-use plimsoll_dataplane::spec::network::{PortRole, PortSpec, RouteSpec};
+use plimsoll_dataplane::spec::network::{Network, PortRole, PortSpec, RouteSpec};
 use plimsoll_dataplane::spec::scheduler::SchedulerKind;
 use plimsoll_dataplane::spec::service::{Persistence, RealSpec, ServiceSpec};
 use plimsoll_dataplane::spec::target::Target;
@@ -125,14 +125,17 @@ pub(crate) fn spec(forward: ForwardMethod, parts: usize) -> Spec {
                 ..port("eth0k", MACS[0], wan, None)
             },
         ],
-        routes: [("0.0.0.0/0", "10.0.0.254"), ("::/0", "2001:db8::fe")]
-            .map(|(to, via)| RouteSpec {
-                to: to.parse().unwrap(),
-                via: ip(via),
-                port: None,
-            })
-            .to_vec(),
-        neighbours: fixed.chain(known).collect(),
+        network: Network {
+            routes: [("0.0.0.0/0", "10.0.0.254"), ("::/0", "2001:db8::fe")]
+                .map(|(to, via)| RouteSpec {
+                    to: to.parse().unwrap(),
+                    via: ip(via),
+                    port: None,
+                })
+                .to_vec(),
+            neighbours: fixed.chain(known).collect(),
+            ..Network::default()
+        },
         services: services.collect(),
         ..Spec::default()
     }

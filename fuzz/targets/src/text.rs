@@ -55,12 +55,11 @@ pub fn config(data: &[u8]) {
             Builder::new(2, &RandomState::with_seeds(1, 2, 3, 4)).build(&spec, true);
         }
     }
-    if let Ok(exported) = import::export("fuzz.yaml", &loaded) {
-        show(&exported.diagnostics);
-        let again = import::import("exported", &exported.lines, Sysctls::default(), None);
-        if exported.marks.is_empty() {
-            assert_eq!(again.diagnostics.errors(), 0, "{}", exported.lines);
-        }
+    let exported = import::export("fuzz.yaml", &loaded);
+    show(&exported.diagnostics);
+    let again = import::import("exported", &exported.lines, Sysctls::default(), None);
+    if exported.marks.is_empty() {
+        assert_eq!(again.diagnostics.errors(), 0, "{}", exported.lines);
     }
 }
 

@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 
 use ahash::RandomState;
 use plimsoll_control::compile;
-use plimsoll_control::config::valid::{Real, Service};
-use plimsoll_control::config::{self, Loaded, ReloadConfig};
+use plimsoll_control::config::{self, Loaded};
 use plimsoll_control::rate::Rates;
 use plimsoll_control::report::{self, ReloadResult};
 use plimsoll_control::running::{Parts, Running, WorkerHandle};
@@ -20,6 +19,7 @@ use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::delta::Delta;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
 use plimsoll_dataplane::spec::Spec;
+use plimsoll_dataplane::spec::service::{RealSpec, ServiceSpec};
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::Mac;
 use serde::Serialize;
@@ -223,27 +223,27 @@ fn changes(running: &mut Running) -> Result<Vec<Change>, ServicesError> {
     let step = reload.services.len() / TIMES + 1;
     // Not those that have traffic: a service that is removed may well refuse packets.
     let quiet = reload.services.iter().skip(plan::NEIGHBOURS as usize);
-    let spread: Vec<&Service> = quiet.step_by(step).collect();
+    let spread: Vec<&ServiceSpec> = quiet.step_by(step).collect();
     let mut kinds = [
-        Kind::new("a weight", |service, delta, reload| {
+        Kind::new("a weight", |service, delta| {
             let mut heavier = service.clone();
             heavier.reals.iter_mut().for_each(|real| real.weight = 5);
-            delta.services.push(compile::service(&heavier, reload));
+            delta.services.push(heavier);
         }),
         Kind::new("a weight, back", back),
-        Kind::new("a real server added", |service, delta, reload| {
+        Kind::new("a real server added", |service, delta| {
             let mut wider = service.clone();
-            let more = service.reals.first().map(|first| Real {
-                address: ([10, 2, 0, 1], plan::PORT).into(),
+            let more = service.reals.first().map(|first| RealSpec {
+                address: [10, 2, 0, 1].into(),
+                port: plan::PORT,
                 ..*first
             });
             wider.reals.extend(more);
-            delta.services.push(compile::service(&wider, reload));
+            delta.services.push(wider);
         }),
         Kind::new("a real server removed", back),
-        Kind::new("a service removed", |service, delta, reload| {
-            let spec = compile::service(service, reload);
-            delta.removed.push(spec.target.identity());
+        Kind::new("a service removed", |service, delta| {
+            delta.removed.push(service.target.identity());
         }),
         Kind::new("a service added", back),
     ];
@@ -255,7 +255,7 @@ fn changes(running: &mut Running) -> Result<Vec<Change>, ServicesError> {
                     now,
                     ..Delta::default()
                 };
-                (kind.edit)(service, &mut delta, &reload);
+                (kind.edit)(service, &mut delta);
                 running.change(&delta);
             });
             settle(running)?;
@@ -267,20 +267,20 @@ fn changes(running: &mut Running) -> Result<Vec<Change>, ServicesError> {
 }
 
 /// The service is again as it was in the file.
-fn back(service: &Service, delta: &mut Delta, reload: &ReloadConfig) {
-    delta.services.push(compile::service(service, reload));
+fn back(service: &ServiceSpec, delta: &mut Delta) {
+    delta.services.push(service.clone());
 }
 
 /// What is done to a service.
 struct Kind {
     what: &'static str,
-    edit: fn(&Service, &mut Delta, &ReloadConfig),
+    edit: fn(&ServiceSpec, &mut Delta),
     /// What each took, in milliseconds: the change, and freeing what was before.
     times: Vec<(f64, f64)>,
 }
 
 impl Kind {
-    fn new(what: &'static str, edit: fn(&Service, &mut Delta, &ReloadConfig)) -> Self {
+    fn new(what: &'static str, edit: fn(&ServiceSpec, &mut Delta)) -> Self {
         Self {
             what,
             edit,

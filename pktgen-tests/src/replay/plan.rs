@@ -13,8 +13,9 @@ use ipnet::IpNet;
 use pcap_file::DataLink;
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use plimsoll_control::config::{self, Diagnostics, Severity};
-use plimsoll_control::import::{self, Key, Table};
+use plimsoll_control::import::{self, Table};
 use plimsoll_control::simulate::{Faults, Plan};
+use plimsoll_dataplane::spec::target::Identity;
 
 use super::command::{mtu, rule, sysctl};
 use super::error::{ReplayError, Unsupported};
@@ -163,8 +164,8 @@ fn apply(table: &mut Table, rule: &str) -> Result<(), Unsupported> {
         .services()
         .iter()
         .filter_map(|service| match service.key {
-            Key::Mark { mark, .. } => Some(mark),
-            Key::Address { .. } => None,
+            Identity::Mark(mark) => Some(mark.number),
+            Identity::Vip(_) => None,
         });
     for mark in marks.collect::<Vec<_>>() {
         table.marks.know(mark);

@@ -1,7 +1,9 @@
 //! Texts that `ipvsadm` 1.31 printed, taken apart and put together again.
 
 use super::*;
-use crate::config::leaf::{Leaf as _, Vip, Written};
+use plimsoll_dataplane::spec::target::VipSocket;
+
+use crate::config::leaf::Leaf as _;
 use crate::report::Session;
 
 const LISTS: [&str; 6] = [
@@ -76,9 +78,9 @@ fn read(
                 let mut real = Real {
                     address: words[1].parse().unwrap(),
                     forward: match words[2] {
-                        "Masq" => Forward::Nat,
-                        "Tunnel" => Forward::Tunnel,
-                        _ => Forward::Dr,
+                        "Masq" => ForwardMethod::Nat,
+                        "Tunnel" => ForwardMethod::Tunnel,
+                        _ => ForwardMethod::Direct,
                     },
                     weight: 0,
                     removed: false,
@@ -104,7 +106,7 @@ fn read(
                             ipv6: false,
                         },
                         _ => Target::Vip {
-                            vip: Written(Vip::parse(words[1]).unwrap()),
+                            vip: VipSocket::parse(words[1]).unwrap(),
                             protocol: protocol(word),
                         },
                     },
@@ -231,7 +233,7 @@ fn a_mask_is_shown_unless_it_is_the_whole_address() {
         ("[2001:db8::1]:80", 32, " mask 32"),
     ] {
         service.target = Target::Vip {
-            vip: Written(Vip::parse(vip).unwrap()),
+            vip: VipSocket::parse(vip).unwrap(),
             protocol: Protocol::Tcp,
         };
         service.persistence = Some(Persistence {

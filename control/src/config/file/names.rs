@@ -1,65 +1,56 @@
-//! The format's enumerations: what a key may be set to, by the names that users know.
+//! What a key may be set to by a name: enumerations of the format's own, and which of the data plane's have names in it.
 //! What a name brings about is not known here.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::listed;
+use plimsoll_dataplane::listed::Listed;
+use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::spec::policy::{Defence, OnDown};
+use plimsoll_dataplane::spec::scheduler::SchedulerKind;
 
-/// An enumeration of the format whose names in the file are also its names elsewhere.
-macro_rules! named {
-    (
-        $(#[$meta:meta])*
-        pub enum $enum:ident {
-            $($(#[$variant_meta:meta])* $variant:ident => $name:literal,)+
-        }
-    ) => {
-        plimsoll_dataplane::listed! {
-            $(#[$meta])*
-            pub enum $enum {
-                $($(#[$variant_meta])* #[serde(rename = $name)] $variant => $name,)+
-            }
-        }
-    };
-}
+use crate::config::value::names;
 
-named! {
-    /// The format's transport protocols.
-    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-    #[expect(missing_docs, reason = "the names say it")]
-    pub enum Protocol {
+listed! {
+    /// Whether packet buffers live in hugepages.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+    pub enum Hugepages {
+        /// Where they exist.
         #[default]
-        Tcp => "tcp",
-        Udp => "udp",
-        Sctp => "sctp",
+        Auto => "auto",
+        /// Always; the daemon does not start without.
+        On => "on",
+        /// Never.
+        Off => "off",
     }
 }
 
-named! {
-    /// The format's schedulers: LVS's by their names there, and `swrr` and `p2c`.
-    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-    #[expect(missing_docs, reason = "the users' names")]
-    pub enum Scheduler {
+listed! {
+    /// `dataplane.idle`: what a worker does when nothing comes in.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+    pub enum Idle {
+        /// It goes on polling: the least latency, at the price of the whole CPU.
         #[default]
-        Rr => "rr",
-        Wrr => "wrr",
-        Swrr => "swrr",
-        Lc => "lc",
-        Wlc => "wlc",
-        P2c => "p2c",
-        Sed => "sed",
-        Nq => "nq",
-        Sh => "sh",
-        Dh => "dh",
-        Mh => "mh",
-        Lblc => "lblc",
-        Lblcr => "lblcr",
-        Fo => "fo",
-        Ovf => "ovf",
+        Poll => "poll",
+        /// It gives the CPU back until something comes in.
+        Sleep => "sleep",
     }
 }
 
-named! {
-    /// The format's settings of schedulers, by their IPVS names.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+listed! {
+    /// Whose habits a service has where Plimsoll does otherwise than LVS; `docs/DEVIATIONS.md` lists them.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+    pub enum Compat {
+        /// What is better for the users.
+        #[default]
+        Plimsoll => "plimsoll",
+        /// What LVS does.
+        Lvs => "lvs",
+    }
+}
+
+listed! {
+    /// The settings of schedulers, by their IPVS names.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     #[expect(missing_docs, reason = "IPVS's names")]
     pub enum SchedulerFlag {
         ShFallback => "sh-fallback",
@@ -69,34 +60,9 @@ named! {
     }
 }
 
-named! {
-    /// The format's forwarding methods.
-    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-    #[expect(missing_docs, reason = "the names say it")]
-    pub enum Forward {
-        #[default]
-        Dr => "dr",
-        Nat => "nat",
-        Tunnel => "tunnel",
-        FullNat => "fullnat",
-    }
-}
-
-named! {
-    /// The format's encapsulations.
-    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-    #[expect(missing_docs, reason = "the names say it")]
-    pub enum TunnelType {
-        #[default]
-        Ipip => "ipip",
-        Gre => "gre",
-        Gue => "gue",
-    }
-}
-
-named! {
-    /// The format's checksums of tunnels, by the names of `ipvsadm --tun-csum` and its like.
-    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+listed! {
+    /// The checksums of tunnels, by the names of `ipvsadm --tun-csum` and its like.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
     pub enum TunnelChecksum {
         /// None.
         #[default]
@@ -108,14 +74,16 @@ named! {
     }
 }
 
-/// The format's health checks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum HealthType {
-    Tcp,
-    Udp,
-    Http,
-    Https,
-    Ping,
+names! {
+    Compat,
+    Defence,
+    ForwardMethod,
+    Hugepages,
+    Idle,
+    OnDown,
+    Protocol,
+    SchedulerFlag,
+    SchedulerKind,
+    TunnelChecksum,
+    TunnelKind,
 }

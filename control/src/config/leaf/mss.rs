@@ -1,11 +1,7 @@
 //! How large TCP's segments may be: `auto`, or a number of bytes.
-//! A number stands as one in the file, unlike other leaves, so it is no `Written`.
+//! What is done with it is not known here.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use plimsoll_dataplane::spec::forward::MssClamp;
 
 use super::{Leaf, LeafError};
 
@@ -14,19 +10,11 @@ const LEAST: u16 = 536;
 /// What fits into the largest packet.
 const MOST: u16 = u16::MAX - 40;
 
-/// `services[].mss_clamp`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum MssClamp {
-    /// As large as fits into one packet on the way.
-    Auto,
-    /// So many bytes.
-    Bytes(u16),
-}
-
 impl Leaf for MssClamp {
     const FORMAT: &'static str = "plimsoll-mss";
     const EXPECTED: &'static str = "auto or a number of bytes";
     const EXAMPLE: &'static str = "auto";
+    const IS_NUMBER_TOO: bool = true;
 
     fn parse(text: &str) -> Result<Self, LeafError> {
         if text == "auto" {
@@ -43,56 +31,7 @@ impl Leaf for MssClamp {
     }
 
     fn print(&self) -> String {
-        match self {
-            Self::Auto => "auto".to_owned(),
-            Self::Bytes(bytes) => bytes.to_string(),
-        }
-    }
-}
-
-impl fmt::Display for MssClamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.print())
-    }
-}
-
-impl Serialize for MssClamp {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Auto => serializer.serialize_str("auto"),
-            Self::Bytes(bytes) => serializer.serialize_u16(*bytes),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for MssClamp {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = MssClamp;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(MssClamp::EXPECTED)
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<MssClamp, E> {
-                MssClamp::parse(text).map_err(|error| E::custom(error.message))
-            }
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<MssClamp, E> {
-                self.visit_str(&number.to_string())
-            }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
-}
-
-impl JsonSchema for MssClamp {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        Self::FORMAT.into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "format": Self::FORMAT, "examples": ["auto", 1360] })
+        self.to_string()
     }
 }
 
@@ -119,8 +58,6 @@ mod tests {
     #[test]
     fn what_is_written_reads_back() {
         for value in [MssClamp::Auto, MssClamp::Bytes(1360)] {
-            let text = serde_yaml::to_string(&value).unwrap();
-            assert_eq!(serde_yaml::from_str::<MssClamp>(&text).unwrap(), value);
             assert_eq!(MssClamp::parse(&value.print()).unwrap(), value);
         }
     }

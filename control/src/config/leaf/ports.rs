@@ -5,24 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::{Leaf, LeafError};
 
-/// A range of ports, perhaps of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Ports {
-    /// The first.
-    pub first: u16,
-    /// The last, not before the first.
-    pub last: u16,
-}
-
-impl Ports {
-    /// The ports in it.
-    #[must_use]
-    pub const fn range(self) -> RangeInclusive<u16> {
-        self.first..=self.last
-    }
-}
-
-impl Leaf for Ports {
+impl Leaf for RangeInclusive<u16> {
     const FORMAT: &'static str = "plimsoll-ports";
     const EXPECTED: &'static str = "a port or a range of ports";
     const EXAMPLE: &'static str = "8000-8010";
@@ -37,14 +20,15 @@ impl Leaf for Ports {
                     .help(format!("did you mean {last}-{first}?")),
             );
         }
-        Ok(Self { first, last })
+        Ok(first..=last)
     }
 
     fn print(&self) -> String {
-        if self.first == self.last {
-            self.first.to_string()
+        let (first, last) = (self.start(), self.end());
+        if first == last {
+            first.to_string()
         } else {
-            format!("{}-{}", self.first, self.last)
+            format!("{first}-{last}")
         }
     }
 }
@@ -69,15 +53,15 @@ mod tests {
             ("8000-8010", 8000, 8010),
             ("0-65535", 0, u16::MAX),
         ] {
-            let ports = Ports::parse(text).unwrap();
-            assert_eq!(ports, Ports { first, last });
+            let ports = RangeInclusive::parse(text).unwrap();
+            assert_eq!(ports, first..=last);
             assert_eq!(ports.print(), text);
         }
-        assert_eq!(Ports::parse("80 - 81").unwrap().range(), 80..=81);
+        assert_eq!(RangeInclusive::parse("80 - 81").unwrap(), 80..=81);
         for text in [
             "", "-", "80-", "-80", "81-80", "65536", "http", "+80", "80-81-82",
         ] {
-            assert!(Ports::parse(text).is_err(), "{text}");
+            assert!(RangeInclusive::parse(text).is_err(), "{text}");
         }
     }
 }

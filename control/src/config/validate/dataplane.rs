@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::super::file::{Config, Port as WrittenPort};
-use super::super::leaf::{HttpAddr, Written};
-use super::super::valid::{Port, StartConfig};
-use super::{Finding, Findings, Gaps, not_a_host, steps};
+use super::finding::{Finding, Findings, Gaps, not_a_host, steps};
+use crate::config::file::{Config, Port as WrittenPort};
+use crate::config::leaf::{HttpAddr, Leaf as _};
+use crate::config::valid::{Port, StartConfig};
 
 /// What Linux allows for an interface name.
 const MAX_PORT_NAME: usize = 15;
@@ -23,13 +23,13 @@ pub(super) fn check(config: &Config, gaps: Gaps, findings: &mut Findings<'_, '_>
     if let Some(cpus) = &dataplane.cpus {
         check_cpus(cpus, findings);
     }
-    let memory_bytes = dataplane.memory.size.0.0;
+    let memory_bytes = dataplane.memory.size.0;
     if memory_bytes < MIN_MEMORY_BYTES {
         findings.add(Finding::error(
             steps!["dataplane", "memory", "size"],
             format!(
                 "{} is too little memory; expected at least 16MiB",
-                dataplane.memory.size
+                dataplane.memory.size.print()
             ),
         ));
     }
@@ -44,14 +44,14 @@ pub(super) fn check(config: &Config, gaps: Gaps, findings: &mut Findings<'_, '_>
     check_http(config.control.http, findings);
     StartConfig {
         cpus: dataplane.cpus.clone(),
-        sessions_per_worker: dataplane.sessions,
+        sessions_per_worker: dataplane.sessions.0,
         hugepages: dataplane.memory.hugepages,
         memory_bytes,
         idle: dataplane.idle,
         eal_args: dataplane.eal_args.clone(),
         ports: dataplane.ports.iter().map(port).collect(),
         socket: PathBuf::from(&config.control.socket),
-        http: config.control.http.0.address(),
+        http: config.control.http.address(),
     }
 }
 
@@ -59,8 +59,8 @@ fn port(port: &WrittenPort) -> Port {
     Port {
         name: port.name.clone(),
         device: device(&port.device).unwrap_or_default(),
-        addresses: port.addresses.iter().map(|address| address.0).collect(),
-        mtu_bytes: port.mtu,
+        addresses: port.addresses.clone(),
+        mtu_bytes: port.mtu.0,
         kernel: port.kernel,
     }
 }
@@ -111,8 +111,8 @@ fn check_socket(socket: &str, findings: &mut Findings<'_, '_>) {
 }
 
 /// What HTTP serves asks nobody who he is.
-fn check_http(http: Written<HttpAddr>, findings: &mut Findings<'_, '_>) {
-    if let Some(address) = http.0.address()
+fn check_http(http: HttpAddr, findings: &mut Findings<'_, '_>) {
+    if let Some(address) = http.address()
         && !address.ip().to_canonical().is_loopback()
     {
         let from = if address.ip().is_unspecified() {
@@ -169,8 +169,7 @@ fn check_ports(ports: &[WrittenPort], findings: &mut Findings<'_, '_>) {
                 }
             }
         }
-        for (nth, address) in port.addresses.iter().enumerate() {
-            let net = address.0;
+        for (nth, net) in port.addresses.iter().copied().enumerate() {
             let here = steps!["dataplane", "ports", at, "addresses", nth];
             if let Some(why) = not_an_own_address(net) {
                 findings.add(Finding::error(
@@ -200,12 +199,12 @@ fn check_ports(ports: &[WrittenPort], findings: &mut Findings<'_, '_>) {
             }
             networks.push((net, at, nth));
         }
-        if port.mtu < MIN_IPV6_MTU && port.addresses.iter().any(|a| a.0.addr().is_ipv6()) {
+        if port.mtu.0 < MIN_IPV6_MTU && port.addresses.iter().any(|net| net.addr().is_ipv6()) {
             findings.add(Finding::error(
                 here("mtu"),
                 format!(
                     "an MTU of {} is too small for IPv6; expected at least {MIN_IPV6_MTU}",
-                    port.mtu
+                    port.mtu.0
                 ),
             ));
         }

@@ -1,27 +1,25 @@
-//! Checks of `network` and `timeouts`, and what the ports and routes can reach.
+//! Checks of `network`, and what the ports and routes can reach.
 //! A gateway or neighbour has to be on a port's own network, or link-local on a port that is named; there are no routes
 //! through routes.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use ipnet::IpNet;
+use plimsoll_dataplane::id::PortId;
+use plimsoll_dataplane::spec::network::{RouteSpec, is_link_local};
+use plimsoll_dataplane::wire::Mac;
 
-use super::super::file::{Config, OwnTimeouts as WrittenOwnTimeouts, Timeouts as WrittenTimeouts};
-use super::super::leaf::Written;
-use super::super::leaf::print_duration;
-use super::super::tree::Step;
-use super::super::valid::{Neighbor, OwnTimeouts, Route, Timeouts, is_link_local};
-use super::{Finding, Findings, Gaps, family, not_a_host, steps};
-
-/// 2^31 milliseconds and a bit less than 25 days: what timers hold.
-pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 24 * 3600);
+use super::finding::{Finding, Findings, Gaps, family, not_a_host, steps};
+use crate::config::file::Config;
+use crate::config::tree::Step;
 
 /// The checked network, and what can be reached by it.
 pub(super) struct Net {
-    pub(super) routes: Vec<Route>,
-    pub(super) neighbors: Vec<Neighbor>,
+    /// Each with its gateway's port.
+    pub(super) routes: Vec<(RouteSpec, usize)>,
+    pub(super) neighbours: Vec<(IpAddr, Mac)>,
+    pub(super) link_neighbours: Vec<((PortId, IpAddr), Mac)>,
     /// Longest prefix first.
     on_link: Vec<(IpNet, usize)>,
     own: HashMap<IpAddr, usize>,
@@ -32,7 +30,8 @@ pub(super) struct Net {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
     OnLink(usize),
-    Routed(Route),
+    /// By a gateway on a port.
+    Routed(IpAddr, usize),
     /// Nothing is known about it since the file could not be read in full.
     Unknown,
     No,
@@ -59,9 +58,9 @@ impl Net {
         let routes = self
             .routes
             .iter()
-            .filter(|route| route.to.contains(&address));
-        match routes.max_by_key(|route| route.to.prefix_len()) {
-            Some(route) => Reach::Routed(*route),
+            .filter(|(route, _)| route.to.contains(&address));
+        match routes.max_by_key(|(route, _)| route.to.prefix_len()) {
+            Some((route, port)) => Reach::Routed(route.via, *port),
             None if self.gaps.ports || self.gaps.routes => Reach::Unknown,
             None => Reach::No,
         }
@@ -105,15 +104,16 @@ impl Net {
 pub(super) fn check(config: &Config, gaps: Gaps, findings: &mut Findings<'_, '_>) -> Net {
     let mut net = Net {
         routes: Vec::new(),
-        neighbors: Vec::new(),
+        neighbours: Vec::new(),
+        link_neighbours: Vec::new(),
         on_link: Vec::new(),
         own: HashMap::new(),
         gaps,
     };
     for (at, port) in config.dataplane.ports.iter().enumerate() {
-        for address in &port.addresses {
-            net.on_link.push((address.0, at));
-            net.own.entry(address.0.addr()).or_insert(at);
+        for own in &port.addresses {
+            net.on_link.push((*own, at));
+            net.own.entry(own.addr()).or_insert(at);
         }
     }
     net.on_link
@@ -128,7 +128,7 @@ pub(super) fn check(config: &Config, gaps: Gaps, findings: &mut Findings<'_, '_>
 fn check_routes(config: &Config, net: &mut Net, findings: &mut Findings<'_, '_>) {
     let mut seen = HashMap::new();
     for (at, route) in config.network.routes.iter().enumerate() {
-        let (to, via) = (route.to.0, route.via.0);
+        let (to, via) = (route.to, route.via);
         let here = |key| steps!["network", "routes", at, key];
         if to != to.trunc() {
             findings.add(
@@ -176,13 +176,19 @@ fn check_routes(config: &Config, net: &mut Net, findings: &mut Findings<'_, '_>)
                 format!("{via} is {why}; expected a gateway's address"),
             ));
         } else if is_link_local(via) {
-            if let Some(port) = link_local_port(config, at, findings) {
-                net.routes.push(Route { to, via, port });
+            if let Some(at) = link_local_port(config, at, findings) {
+                let port = Some(port_id(at));
+                net.routes.push((RouteSpec { to, via, port }, at));
             }
         } else if let Some(port) = net.port(via) {
             let name = route.port.as_deref();
             check_port_name(config, port, name, here("port"), ("gateway", via), findings);
-            net.routes.push(Route { to, via, port });
+            let route = RouteSpec {
+                to,
+                via,
+                port: None,
+            };
+            net.routes.push((route, port));
         } else if !net.gaps.ports {
             findings.add(
                 Finding::error(
@@ -244,10 +250,15 @@ impl OfLink<'_> {
     }
 }
 
+/// The number of a port, of which there are far fewer than 65,536.
+fn port_id(at: usize) -> PortId {
+    PortId(u16::try_from(at).unwrap_or(u16::MAX))
+}
+
 /// The port of the link-local gateway of the route at `at`.
 fn link_local_port(config: &Config, at: usize, findings: &mut Findings<'_, '_>) -> Option<usize> {
     let route = config.network.routes.get(at)?;
-    let via = route.via.0;
+    let via = route.via;
     let here = |key| steps!["network", "routes", at, key];
     let of_link = OfLink {
         address: via,
@@ -259,7 +270,7 @@ fn link_local_port(config: &Config, at: usize, findings: &mut Findings<'_, '_>) 
     let here = here("port");
     let name = route.port.as_deref().unwrap_or_default();
     let addresses = config.dataplane.ports.get(port).map(|port| &port.addresses);
-    if !addresses.is_some_and(|nets| nets.iter().any(|net| net.0.addr().is_ipv6())) {
+    if !addresses.is_some_and(|nets| nets.iter().any(|net| net.addr().is_ipv6())) {
         findings.add(
             Finding::error(
                 here,
@@ -305,7 +316,7 @@ fn check_port_name(
 fn check_neighbors(config: &Config, net: &mut Net, findings: &mut Findings<'_, '_>) {
     let mut seen = HashMap::new();
     for (at, neighbor) in config.network.neighbors.iter().enumerate() {
-        let (address, mac) = (neighbor.address.0, neighbor.mac.0.0);
+        let (address, mac) = (neighbor.address, neighbor.mac);
         let here = |key| steps!["network", "neighbors", at, key];
         let port = neighbor.port.as_deref();
         let of_link = port.filter(|_| is_link_local(address));
@@ -343,7 +354,7 @@ fn check_neighbors(config: &Config, net: &mut Net, findings: &mut Findings<'_, '
                 nouns: ["neighbour", "neighbour"],
             };
             if let Some(port) = of_link.port(config, findings) {
-                net.neighbors.push(Neighbor { address, mac, port });
+                net.link_neighbours.push(((port_id(port), address), mac));
             }
         } else if let Some(own) = net.port(address) {
             check_port_name(
@@ -354,11 +365,7 @@ fn check_neighbors(config: &Config, net: &mut Net, findings: &mut Findings<'_, '
                 ("neighbour", address),
                 findings,
             );
-            net.neighbors.push(Neighbor {
-                address,
-                mac,
-                port: own,
-            });
+            net.neighbours.push((address, mac));
         } else if !net.gaps.ports {
             findings.add(
                 Finding::error(
@@ -369,63 +376,16 @@ fn check_neighbors(config: &Config, net: &mut Net, findings: &mut Findings<'_, '
             );
         }
         let wrong = match mac {
-            [0, 0, 0, 0, 0, 0] => Some("all zero"),
-            [0xff, 0xff, 0xff, 0xff, 0xff, 0xff] => Some("the broadcast address"),
-            [first, ..] if first & 1 == 1 => Some("a multicast address"),
+            Mac::ZERO => Some("all zero"),
+            Mac::BROADCAST => Some("the broadcast address"),
+            mac if mac.is_group() => Some("a multicast address"),
             _ => None,
         };
         if let Some(why) = wrong {
             findings.add(Finding::error(
                 here("mac"),
-                format!("{} is {why}; expected one host's", neighbor.mac),
+                format!("{mac} is {why}; expected one host's"),
             ));
         }
     }
-}
-
-pub(super) fn timeouts(written: &WrittenTimeouts, findings: &mut Findings<'_, '_>) -> Timeouts {
-    let mut check = |key, value| timeout(value, steps!["timeouts", key], findings);
-    Timeouts {
-        tcp: check("tcp", written.tcp),
-        tcp_fin: check("tcp_fin", written.tcp_fin),
-        tcp_time_wait: check("tcp_time_wait", written.tcp_time_wait),
-        udp: check("udp", written.udp),
-        sctp: check("sctp", written.sctp),
-    }
-}
-
-/// Those of the service at `at`.
-pub(super) fn own_timeouts(
-    written: &WrittenOwnTimeouts,
-    at: usize,
-    findings: &mut Findings<'_, '_>,
-) -> OwnTimeouts {
-    let mut check = |key, value: Option<Written<Duration>>| {
-        let steps = steps!["services", at, "timeouts", key];
-        value.map(|value| timeout(value, steps, findings))
-    };
-    OwnTimeouts {
-        tcp: check("tcp", written.tcp),
-        tcp_fin: check("tcp_fin", written.tcp_fin),
-        tcp_time_wait: check("tcp_time_wait", written.tcp_time_wait),
-        udp: check("udp", written.udp),
-        sctp: check("sctp", written.sctp),
-    }
-}
-
-fn timeout(
-    value: Written<Duration>,
-    steps: Vec<Step>,
-    findings: &mut Findings<'_, '_>,
-) -> Duration {
-    if value.0.is_zero() || value.0 > MAX_TIMEOUT {
-        findings.add(Finding::error(
-            steps,
-            format!(
-                "expected a time from 1ms to {}, found {value}",
-                print_duration(MAX_TIMEOUT)
-            ),
-        ));
-    }
-    value.0
 }

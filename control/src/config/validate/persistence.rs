@@ -2,14 +2,17 @@
 //! IPVS's rules; what it accepts and cannot work is an error or a warning.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use super::super::file::{Persistence as Written, Service as WrittenService};
-use super::super::leaf::print_duration;
-use super::super::tree::Step;
-use super::super::valid::{Forward, Persistence, Protocol, Real, Service, Target};
-use super::network::MAX_TIMEOUT;
-use super::{Finding, Findings, steps};
+use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::service::{Persistence, RealSpec, ServiceSpec};
+use plimsoll_dataplane::spec::target::{Target, is_one_address};
+
+use super::finding::{Finding, Findings, steps};
+use super::times;
+use crate::config::file::{Persistence as Written, Service as WrittenService};
+use crate::config::tree::Step;
 
 /// A service's persistence. The whole address makes a client if no mask is written, as in IPVS.
 pub(super) fn persistence(
@@ -19,18 +22,9 @@ pub(super) fn persistence(
     findings: &mut Findings<'_, '_>,
 ) -> Persistence {
     let here = |key| steps!["services", at, "persistence", key];
-    let timeout = written.timeout;
-    if timeout.0.is_zero() || timeout.0 > MAX_TIMEOUT {
-        findings.add(Finding::error(
-            here("timeout"),
-            format!(
-                "expected a time from 1ms to {}, found {timeout}",
-                print_duration(MAX_TIMEOUT)
-            ),
-        ));
-    }
+    let timeout = times::at_least_one(written.timeout, here("timeout"), findings);
     let (longest, family) = if is_v6 { (128, "IPv6") } else { (32, "IPv4") };
-    let mask = written.mask.unwrap_or(longest);
+    let mask = written.mask.map_or(longest, |mask| mask.0);
     if mask > longest {
         findings.add(Finding::error(
             here("mask"),
@@ -40,7 +34,7 @@ pub(super) fn persistence(
         ));
     }
     Persistence {
-        timeout: timeout.0,
+        timeout_ms: timeout.0,
         mask,
     }
 }
@@ -50,7 +44,7 @@ pub(super) fn one_packet(
     written: &WrittenService,
     at: usize,
     target: Option<&Target>,
-    reals: &[Real],
+    reals: &[RealSpec],
     findings: &mut Findings<'_, '_>,
 ) {
     let here = || steps!["services", at, "one_packet"];
@@ -67,8 +61,10 @@ pub(super) fn one_packet(
             "one-packet scheduling is for UDP only",
         ));
     }
-    let mut nat = reals.iter().filter(|real| real.forward == Forward::Nat);
-    if nat.any(|real| !tells_vip(target, real.address)) {
+    let mut nat = reals
+        .iter()
+        .filter(|real| real.forward == ForwardMethod::Nat);
+    if nat.any(|real| !tells_vip(target, real.port)) {
         findings.add(
             Finding::error(
                 here(),
@@ -79,22 +75,23 @@ pub(super) fn one_packet(
     }
 }
 
-/// Whether an answer from this socket can be only for one virtual address and port.
-fn tells_vip(target: &Target, real: SocketAddr) -> bool {
+/// Whether an answer from this port of a real server can be only for one virtual address and port.
+fn tells_vip(target: &Target, port: u16) -> bool {
     let Target::Vip(vip) = target else {
         return false;
     };
-    let one_address = vip.addresses.prefix_len() == vip.addresses.max_prefix_len();
-    one_address && (vip.port != 0 || real.port() == 0)
+    is_one_address(&vip.addresses) && (vip.port != 0 || port == 0)
 }
 
 /// Warns of answers that could be those of several one-packet services.
-pub(super) fn shared_sockets(services: &[(usize, Service)], findings: &mut Findings<'_, '_>) {
-    let mut first_users: HashMap<SocketAddr, (usize, usize)> = HashMap::new();
+pub(super) fn shared_sockets(services: &[(usize, ServiceSpec)], findings: &mut Findings<'_, '_>) {
+    let mut first_users: HashMap<(IpAddr, u16), (usize, usize)> = HashMap::new();
     for (at, service) in services.iter().filter(|(_, service)| service.one_packet) {
         let reals = service.reals.iter().enumerate();
-        for (nth, real) in reals.filter(|(_, real)| real.forward == Forward::Nat) {
-            let (first, first_nth) = *first_users.entry(real.address).or_insert((*at, nth));
+        for (nth, real) in reals.filter(|(_, real)| real.forward == ForwardMethod::Nat) {
+            let (first, first_nth) = *first_users
+                .entry((real.address, real.port))
+                .or_insert((*at, nth));
             if first == *at {
                 continue;
             }
@@ -106,7 +103,7 @@ pub(super) fn shared_sockets(services: &[(usize, Service)], findings: &mut Findi
                     place(*at, nth),
                     format!(
                         "answers from {} are taken for those of another one-packet service",
-                        real.address
+                        SocketAddr::new(real.address, real.port)
                     ),
                 )
                 .help("give the real server a port or an address of its own for each service")

@@ -1,28 +1,24 @@
 //! Checks of a service's scheduler and its settings.
-//! Which schedulers there are is `supported.rs`'s.
+//! Which schedulers there are is the data plane's to say.
 
-use std::time::Duration;
+use plimsoll_dataplane::spec::scheduler::{
+    FEWEST_PLACES, HashFlags, MOST_PLACES, Maglev, SchedulerKind,
+};
+use plimsoll_dataplane::spec::timeouts::Millis;
 
-use plimsoll_dataplane::spec::scheduler::MOST_PLACES;
-
-use super::super::file::{Config, Maglev as WrittenMaglev, SchedulerFlag, Service as Written};
-use super::super::leaf::print_duration;
-use super::super::valid::{HashFlags, Maglev, Scheduler};
-use super::network::MAX_TIMEOUT;
-use super::{Finding, Findings, steps};
-
-/// The smallest table that Linux can be built with.
-const FEWEST_PLACES: u32 = 251;
+use super::finding::{Finding, Findings, steps};
+use super::times;
+use crate::config::file::{self, Config, SchedulerFlag, Service as Written};
 
 /// The scheduler with its settings. IPVS takes any flag for any scheduler and ignores what it cannot
 /// use.
 pub(super) fn with_settings(
-    scheduler: Scheduler,
     at: usize,
     config: &Config,
     written: &Written,
     findings: &mut Findings<'_, '_>,
-) -> Scheduler {
+) -> SchedulerKind {
+    let scheduler = written.scheduler;
     let mut not_for = |owner: &str, what: &str, steps| {
         if owner != scheduler.name() {
             let message = format!(
@@ -52,23 +48,23 @@ pub(super) fn with_settings(
         not_for("mh", "table", steps!["services", at, "maglev"]);
     }
     match scheduler {
-        Scheduler::Sh(_) => Scheduler::Sh(flags),
-        Scheduler::Mh(..) => {
+        SchedulerKind::Sh(_) => SchedulerKind::Sh(flags),
+        SchedulerKind::Mh(..) => {
             let written = written.maglev.as_ref();
             let maglev = written.map(|written| maglev(written, at, config, findings));
-            Scheduler::Mh(flags, maglev.unwrap_or_default())
+            SchedulerKind::Mh(flags, maglev.unwrap_or_default())
         }
         other => other,
     }
 }
 
 fn maglev(
-    written: &WrittenMaglev,
+    written: &file::Maglev,
     at: usize,
     config: &Config,
     findings: &mut Findings<'_, '_>,
 ) -> Maglev {
-    let size = written.size;
+    let size = written.size.0;
     let here = |key| steps!["services", at, "maglev", key];
     // A walk through the table must come to every place, so its length may have no divisors. That
     // it is in bounds was seen when it was read.
@@ -99,8 +95,12 @@ fn maglev(
         );
     }
     Maglev {
-        size,
-        keyed: written.keyed,
+        places: size,
+        key: config
+            .hash
+            .key
+            .filter(|_| written.keyed)
+            .map(|key| key.words()),
     }
 }
 
@@ -113,33 +113,20 @@ fn is_prime(number: u32) -> bool {
 }
 
 /// How long a new real server's share grows, where the scheduler has shares.
-pub(super) fn slow_start(
-    scheduler: Option<Scheduler>,
-    at: usize,
-    written: &Written,
-    findings: &mut Findings<'_, '_>,
-) -> Duration {
+pub(super) fn slow_start(at: usize, written: &Written, findings: &mut Findings<'_, '_>) -> Millis {
     let Some(time) = written.slow_start else {
-        return Duration::ZERO;
+        return Millis::default();
     };
     let here = || steps!["services", at, "slow_start"];
-    if time.0 > MAX_TIMEOUT {
-        findings.add(Finding::error(
-            here(),
-            format!(
-                "expected a time up to {}, found {time}",
-                print_duration(MAX_TIMEOUT)
-            ),
-        ));
-    }
-    let why = match scheduler {
-        Some(Scheduler::Sh(_) | Scheduler::Mh(..) | Scheduler::Dh) => {
+    let time = times::at_most(time, here(), findings);
+    let why = match written.scheduler {
+        SchedulerKind::Sh(_) | SchedulerKind::Mh(..) | SchedulerKind::Dh => {
             "places its clients by a hash"
         }
-        Some(Scheduler::Fo | Scheduler::Ovf) => "gives all sessions to one real server",
-        _ => return time.0,
+        SchedulerKind::Fo | SchedulerKind::Ovf => "gives all sessions to one real server",
+        _ => return time,
     };
-    let name = scheduler.map_or("", Scheduler::name);
+    let name = written.scheduler.name();
     findings.add(
         Finding::warning(
             here(),
@@ -147,5 +134,5 @@ pub(super) fn slow_start(
         )
         .help("remove the key, or choose another scheduler"),
     );
-    time.0
+    time
 }

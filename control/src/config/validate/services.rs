@@ -1,48 +1,36 @@
 //! Checks of `services`: names, schedulers, forwarding. What they take and their real servers are in files of their own.
 //! IPVS's rules where it has some; stricter where IPVS accepts what cannot work.
 
+mod context;
 mod reals;
 mod target;
 
-use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
-use super::super::file::{Config, Forward as WrittenForward, Service as WrittenService};
-use super::super::supported::Offered;
-use super::super::tree::Step;
-use super::super::valid::{Forward, Identity, Real, Service, Target};
-use super::network::{Net, Reach};
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::limits::{Limits, ServiceLimits};
+use plimsoll_dataplane::spec::service::{RealSpec, ServiceSpec};
+use plimsoll_dataplane::spec::target::Target;
+
+use super::finding::{Finding, Findings, steps, with};
+use super::network::Net;
 use super::tunnel::{Encapsulation, encapsulation};
-use super::{Finding, Findings, network, persistence, policy, schedulers, steps};
-use reals::{VirtualAddresses, thresholds};
+use super::{persistence, policy, schedulers, times};
+use crate::config::file::{Config, Real as WrittenReal, Service as WrittenService};
+use crate::config::leaf::Leaf as _;
+use crate::config::tree::Step;
+use context::{Context, VirtualAddresses};
 
 const MAX_SERVICE_NAME: usize = 128;
-/// What is known across services.
-struct Context<'c> {
-    config: &'c Config,
-    net: &'c Net,
-    vips: VirtualAddresses,
-    /// Which service was the first of each identity.
-    identities: HashMap<Identity, usize>,
-    /// What the rules so far cost.
-    comparisons: usize,
-    /// How each real server's address is reached; many services share them.
-    reached: HashMap<IpAddr, Reach>,
-    /// Ports whose MTU was found too small for a tunnel.
-    narrow: HashSet<usize>,
-}
 
-pub(super) fn check(config: &Config, net: &Net, findings: &mut Findings<'_, '_>) -> Vec<Service> {
-    let mut context = Context {
-        config,
-        net,
-        vips: VirtualAddresses::of(&config.services),
-        identities: HashMap::new(),
-        comparisons: 0,
-        reached: HashMap::new(),
-        narrow: HashSet::new(),
-    };
+pub(super) fn check(
+    config: &Config,
+    net: &Net,
+    findings: &mut Findings<'_, '_>,
+) -> Vec<ServiceSpec> {
+    let mut context = Context::new(config, net);
     gateways(&context, findings);
     let mut names = HashMap::new();
     let mut services = Vec::with_capacity(config.services.len());
@@ -57,7 +45,7 @@ pub(super) fn check(config: &Config, net: &Net, findings: &mut Findings<'_, '_>)
                 .also(steps!["services", first, "name"], "the first is here"),
             );
         }
-        if let Some(service) = context.service(at, service, findings) {
+        if let Some(service) = service_of(&mut context, at, service, findings) {
             services.push((at, service));
         }
     }
@@ -78,31 +66,11 @@ fn check_name(at: usize, name: &str, findings: &mut Findings<'_, '_>) {
     findings.add(Finding::error(steps!["services", at, "name"], why));
 }
 
-/// The data plane's value for one of the format's, or an error that names those that there are.
-pub(super) fn offered<E: Offered>(
-    value: E,
-    steps: Vec<Step>,
-    findings: &mut Findings<'_, '_>,
-) -> Option<E::Works> {
-    let works = value.works();
-    if works.is_none() {
-        let name = value.word();
-        findings.add(
-            Finding::error(
-                steps,
-                format!("the {} `{name}` is not supported by this version", E::WHAT),
-            )
-            .help(format!("this version supports {}", E::names().join(", "))),
-        );
-    }
-    works
-}
-
 /// Whether a route's gateway is not behind a virtual address, for which Plimsoll answers ARP and NDP itself.
 fn gateways(context: &Context<'_>, findings: &mut Findings<'_, '_>) {
     let config = context.config;
     for (at, route) in config.network.routes.iter().enumerate() {
-        let via = route.via.0;
+        let via = route.via;
         if !context.vips.contains(via) {
             continue;
         }
@@ -132,130 +100,148 @@ fn gateways(context: &Context<'_>, findings: &mut Findings<'_, '_>) {
     }
 }
 
-impl Context<'_> {
-    fn service(
-        &mut self,
-        at: usize,
-        written: &WrittenService,
-        findings: &mut Findings<'_, '_>,
-    ) -> Option<Service> {
-        let here = |key| steps!["services", at, key];
-        let target = self.target(at, written, findings);
-        if let Some(target) = &target {
-            self.is_unique(at, target, findings);
-        }
-        let scheduler = offered(written.scheduler, here("scheduler"), findings).map(|scheduler| {
-            schedulers::with_settings(scheduler, at, self.config, written, findings)
-        });
-        let slow_start = schedulers::slow_start(scheduler, at, written, findings);
-        let forward = offered(written.forward, here("forward"), findings);
-        let mut tunnel = Encapsulation::default();
-        if let Some(written_tunnel) = &written.tunnel {
-            tunnel = encapsulation(written_tunnel, self.net, &here("tunnel"), findings);
-            let tunnels = |forward: WrittenForward| forward == WrittenForward::Tunnel;
-            if !tunnels(written.forward)
-                && !written
-                    .reals
-                    .iter()
-                    .any(|real| real.forward.is_some_and(tunnels))
-            {
-                findings.add(Finding::warning(
-                    here("tunnel"),
-                    "nothing of this service is forwarded by a tunnel",
-                ));
-            }
-        }
-        let remove = "remove the key";
-        let is_v6 = target.as_ref().is_some_and(Target::is_v6);
-        let persistence = written
-            .persistence
-            .as_ref()
-            .map(|written| persistence::persistence(written, at, is_v6, findings));
-        if written.health.is_some() {
-            let message = "health checking is not supported by this version";
-            findings.add(Finding::error(here("health"), message).help(remove));
-        }
-        let other = target.as_ref().is_some_and(|target| !target.takes_tcp());
-        if written.mss_clamp.is_some() && other {
-            findings.add(Finding::warning(here("mss_clamp"), "only TCP has segments").help(remove));
-        }
-        if written.idle_reset && other {
-            findings.add(Finding::error(
-                here("idle_reset"),
-                "only TCP sessions can be reset",
-            ));
-        }
-        let port = target.as_ref().map_or(0, Target::port);
-        let mut seen = HashMap::with_capacity(written.reals.len());
-        let mut reals = Vec::with_capacity(written.reals.len());
-        for (nth, real) in written.reals.iter().enumerate() {
-            let place = steps!["services", at, "reals", nth];
-            let method = match real.forward {
-                Some(own) => offered(own, with(&place, "forward"), findings),
-                None => forward,
-            };
-            let address =
-                SocketAddr::new(real.address.0.address, real.address.0.port.unwrap_or(port));
-            if let Some(first) = seen.insert(address, nth) {
-                findings.add(
-                    Finding::error(
-                        with(&place, "address"),
-                        format!("the real server {address} is here twice"),
-                    )
-                    .help("give it a larger weight for a larger share")
-                    .also(
-                        steps!["services", at, "reals", first, "address"],
-                        "it is here first",
-                    ),
-                );
-            }
-            thresholds(real, &place, findings);
-            let own = real.tunnel.as_ref().map(|own| {
-                let place = with(&place, "tunnel");
-                if method.is_some_and(|method| method != Forward::Tunnel) {
-                    let what = "this real server is not reached by a tunnel";
-                    findings.add(Finding::warning(place.clone(), what));
-                }
-                encapsulation(own, self.net, &place, findings)
-            });
-            let tunnel = own.unwrap_or(tunnel);
-            if let Some(forward) = method {
-                if let Some(target) = &target {
-                    self.real(target, address, (forward, tunnel), &place, findings);
-                }
-                reals.push(Real {
-                    address,
-                    weight: real.weight,
-                    upper: real.upper.unwrap_or(0),
-                    lower: real.lower.unwrap_or(0),
-                    forward,
-                    tunnel: tunnel.tunnel,
-                    tunnel_source: tunnel.source,
-                    tunnel_ttl: tunnel.ttl,
-                });
-            }
-        }
-        persistence::one_packet(written, at, target.as_ref(), &reals, findings);
-        Some(Service {
-            name: written.name.clone(),
-            target: target?,
-            scheduler: scheduler?,
-            slow_start,
-            forward: forward?,
-            mss_clamp: written.mss_clamp,
-            persistence,
-            one_packet: written.one_packet,
-            policy: policy::of(self.config, written),
-            max_sessions: max_sessions(written, at, findings),
-            timeouts: written
-                .timeouts
-                .as_ref()
-                .map_or_else(Default::default, |own| {
-                    network::own_timeouts(own, at, findings)
-                }),
-            reals,
-        })
+fn service_of(
+    context: &mut Context<'_>,
+    at: usize,
+    written: &WrittenService,
+    findings: &mut Findings<'_, '_>,
+) -> Option<ServiceSpec> {
+    let here = |key| steps!["services", at, key];
+    let target = context.target(at, written, findings);
+    if let Some(target) = &target {
+        context.is_unique(at, target, findings);
     }
+    let scheduler = schedulers::with_settings(at, context.config, written, findings);
+    let slow_start = schedulers::slow_start(at, written, findings);
+    let tunnel = own_tunnel(context, at, written, findings);
+    let is_v6 = target.as_ref().is_some_and(Target::is_v6);
+    let persistence = written
+        .persistence
+        .as_ref()
+        .map(|written| persistence::persistence(written, at, is_v6, findings));
+    let other = target.as_ref().is_some_and(|target| !target.takes_tcp());
+    if written.mss_clamp.is_some() && other {
+        let what = "only TCP has segments";
+        findings.add(Finding::warning(here("mss_clamp"), what).help("remove the key"));
+    }
+    if written.idle_reset && other {
+        let what = "only TCP sessions can be reset";
+        findings.add(Finding::error(here("idle_reset"), what));
+    }
+    let mut seen = HashMap::with_capacity(written.reals.len());
+    let mut reals = Vec::with_capacity(written.reals.len());
+    for (nth, real) in written.reals.iter().enumerate() {
+        let place = steps!["services", at, "reals", nth];
+        let port = target.as_ref().map_or(0, Target::port);
+        let spec = RealSpec {
+            port: real.address.port.unwrap_or(port),
+            ..real_of(context, real, (written.forward, tunnel), &place, findings)
+        };
+        let address = SocketAddr::new(spec.address, spec.port);
+        if let Some(first) = seen.insert(address, nth) {
+            findings.add(
+                Finding::error(
+                    with(&place, "address"),
+                    format!("the real server {address} is here twice"),
+                )
+                .help("give it a larger weight for a larger share")
+                .also(
+                    steps!["services", at, "reals", first, "address"],
+                    "it is here first",
+                ),
+            );
+        }
+        if let Some(target) = &target {
+            context.real(target, &spec, &place, findings);
+        }
+        reals.push(spec);
+    }
+    persistence::one_packet(written, at, target.as_ref(), &reals, findings);
+    Some(ServiceSpec {
+        name: written.name.as_str().into(),
+        target: target?,
+        scheduler,
+        slow_start_ms: slow_start.0,
+        mss_clamp: written.mss_clamp,
+        persistence,
+        one_packet: written.one_packet,
+        limits: ServiceLimits {
+            sessions: max_sessions(written, at, findings),
+        },
+        policy: policy::of(context.config, written),
+        timeouts: times::own(&written.timeouts, at, findings),
+        reals,
+    })
+}
+
+/// The tunnel of a service's real servers that have none of their own.
+fn own_tunnel(
+    context: &Context<'_>,
+    at: usize,
+    written: &WrittenService,
+    findings: &mut Findings<'_, '_>,
+) -> Encapsulation {
+    let Some(tunnel) = &written.tunnel else {
+        return Encapsulation::default();
+    };
+    let here = steps!["services", at, "tunnel"];
+    let own = written.reals.iter().filter_map(|real| real.forward);
+    let mut methods = own.chain([written.forward]);
+    if methods.all(|method| method != ForwardMethod::Tunnel) {
+        let what = "nothing of this service is forwarded by a tunnel";
+        findings.add(Finding::warning(here.clone(), what));
+    }
+    encapsulation(tunnel, context.net, &here, findings)
+}
+
+/// A real server as it is written, with what its service says where it says nothing; its port is the written one.
+fn real_of(
+    context: &Context<'_>,
+    written: &WrittenReal,
+    (forward, tunnel): (ForwardMethod, Encapsulation),
+    place: &[Step],
+    findings: &mut Findings<'_, '_>,
+) -> RealSpec {
+    let forward = written.forward.unwrap_or(forward);
+    let tunnel = match &written.tunnel {
+        Some(own) => {
+            let place = with(place, "tunnel");
+            if forward != ForwardMethod::Tunnel {
+                let what = "this real server is not reached by a tunnel";
+                findings.add(Finding::warning(place.clone(), what));
+            }
+            encapsulation(own, context.net, &place, findings)
+        }
+        None => tunnel,
+    };
+    RealSpec {
+        address: written.address.address,
+        port: written.address.port.unwrap_or(0),
+        weight: written.weight.0,
+        limits: limits(written, place, findings),
+        forward,
+        tunnel: tunnel.kind,
+        tunnel_source: tunnel.source,
+        tunnel_ttl: tunnel.ttl,
+    }
+}
+
+/// How many sessions a real server shall have. As in IPVS, 0 is no limit.
+fn limits(written: &WrittenReal, place: &[Step], findings: &mut Findings<'_, '_>) -> Limits {
+    let [upper, lower] =
+        [written.upper, written.lower].map(|limit| limit.map_or(0, |limit| limit.0));
+    if lower > 0 && upper == 0 {
+        findings.add(Finding::error(
+            with(place, "lower"),
+            "`lower` without `upper` has no meaning",
+        ));
+    } else if lower > upper {
+        findings.add(Finding::error(
+            with(place, "lower"),
+            format!("`lower` is {lower}; expected at most `upper`, which is {upper}"),
+        ));
+    }
+    Limits { upper, lower }
 }
 
 /// What `limits.sessions` says.
@@ -271,21 +257,19 @@ fn max_sessions(
         findings.add(Finding::warning(here, what).help("remove the key"));
         return None;
     }
-    let most = u32::try_from(sessions.0.0).ok().and_then(NonZeroU32::new);
+    let most = u32::try_from(sessions.0).ok().and_then(NonZeroU32::new);
     if most.is_none() {
         findings.add(
             Finding::error(
                 here,
-                format!("expected a number from 1 to {}, found {sessions}", u32::MAX),
+                format!(
+                    "expected a number from 1 to {}, found {}",
+                    u32::MAX,
+                    sessions.print()
+                ),
             )
             .help("without the key there is no limit; weight 0 takes no new sessions"),
         );
     }
     most
-}
-
-pub(super) fn with(place: &[Step], key: &'static str) -> Vec<Step> {
-    let mut steps = place.to_vec();
-    steps.push(Step::Key(key));
-    steps
 }

@@ -3,18 +3,18 @@
 
 use std::net::IpAddr;
 
-use super::super::file::{Tunnel as Written, TunnelChecksum};
-use super::super::leaf::TunnelTtl;
-use super::super::tree::Step;
-use super::super::valid::Tunnel;
+use plimsoll_dataplane::spec::forward::TunnelKind;
+
+use super::finding::{Finding, Findings, with};
 use super::network::Net;
-use super::services::{offered, with};
-use super::{Finding, Findings};
+use crate::config::file::{Tunnel as Written, TunnelChecksum};
+use crate::config::leaf::TunnelTtl;
+use crate::config::tree::Step;
 
 /// How packets are put into a tunnel.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Encapsulation {
-    pub(super) tunnel: Tunnel,
+    pub(super) kind: TunnelKind,
     /// Our end, if it was chosen.
     pub(super) source: Option<IpAddr>,
     /// The outer TTL, if it is not the inner one's.
@@ -22,12 +22,12 @@ pub(super) struct Encapsulation {
 }
 
 /// What the outer IPv4 or IPv6 header and what follows it add.
-pub(super) const fn overhead_bytes(tunnel: Tunnel, outer: IpAddr) -> u16 {
+pub(super) const fn overhead_bytes(tunnel: TunnelKind, outer: IpAddr) -> u16 {
     let between = match tunnel {
-        Tunnel::Ipip => 0,
-        Tunnel::Gre { checksum: false } => 4,
-        Tunnel::Gre { checksum: true } => 8,
-        Tunnel::Gue { .. } => 12,
+        TunnelKind::Ipip => 0,
+        TunnelKind::Gre { checksum: false } => 4,
+        TunnelKind::Gre { checksum: true } => 8,
+        TunnelKind::Gue { .. } => 12,
     };
     between + if outer.is_ipv4() { 20 } else { 40 }
 }
@@ -38,11 +38,11 @@ pub(super) fn encapsulation(
     place: &[Step],
     findings: &mut Findings<'_, '_>,
 ) -> Encapsulation {
-    let kind = offered(written.kind, with(place, "type"), findings).unwrap_or_default();
+    let kind = written.r#type;
     let mut useless = |key, what: &str, help: &str| {
         findings.add(Finding::warning(with(place, key), what).help(help));
     };
-    if written.port.is_some() && !matches!(kind, Tunnel::Gue { .. }) {
+    if written.port.is_some() && !matches!(kind, TunnelKind::Gue { .. }) {
         useless(
             "port",
             "only `type: gue` has a port",
@@ -50,12 +50,12 @@ pub(super) fn encapsulation(
         );
     }
     match (kind, written.checksum) {
-        (Tunnel::Ipip, TunnelChecksum::Csum | TunnelChecksum::Remcsum) => useless(
+        (TunnelKind::Ipip, TunnelChecksum::Csum | TunnelChecksum::Remcsum) => useless(
             "checksum",
             "only `type: gre` and `type: gue` have a checksum",
             "remove the checksum, or choose one of these types",
         ),
-        (Tunnel::Gre { .. }, TunnelChecksum::Remcsum) => useless(
+        (TunnelKind::Gre { .. }, TunnelChecksum::Remcsum) => useless(
             "checksum",
             "only `type: gue` has remote checksum offload",
             "write `checksum: csum` for GRE's own",
@@ -63,20 +63,20 @@ pub(super) fn encapsulation(
         _ => {}
     }
     Encapsulation {
-        tunnel: match kind {
-            Tunnel::Ipip => Tunnel::Ipip,
-            Tunnel::Gre { .. } => Tunnel::Gre {
+        kind: match kind {
+            TunnelKind::Ipip => TunnelKind::Ipip,
+            TunnelKind::Gre { .. } => TunnelKind::Gre {
                 checksum: written.checksum == TunnelChecksum::Csum,
             },
             // As with IPVS, remote offload leaves UDP's checksum: what comes from a network has its
             // inner checksum already, so that there is nothing to offload.
-            Tunnel::Gue { port, .. } => Tunnel::Gue {
-                port: written.port.unwrap_or(port),
+            TunnelKind::Gue { port, .. } => TunnelKind::Gue {
+                port: written.port.map_or(port, |port| port.0),
                 checksum: written.checksum != TunnelChecksum::None,
             },
         },
         source: source(written, net, place, findings),
-        ttl: match written.ttl.0 {
+        ttl: match written.ttl {
             TunnelTtl::Inherit => None,
             TunnelTtl::Hops(hops) => Some(hops),
         },
@@ -89,7 +89,7 @@ fn source(
     place: &[Step],
     findings: &mut Findings<'_, '_>,
 ) -> Option<IpAddr> {
-    let source = written.source?.0;
+    let source = written.source?;
     if net.own(source).is_none() && !net.gaps.ports {
         findings.add(
             Finding::error(

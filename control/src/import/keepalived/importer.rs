@@ -6,15 +6,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::super::carry;
 use super::super::rule::{self, Rule, What};
-use super::super::table::{self, Key, Persistence, Real, Service, Table, Timeouts};
+use super::super::table::{self, Persistence, Real, Service, Table, Timeouts};
 use super::super::value;
 use super::server::{self, Method, RealServer, VirtualServer, unknown};
 use super::text::Word;
 use super::tree::Statement;
 use super::{address, health};
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
-use crate::config::file::{Forward, Protocol};
-use crate::config::leaf::Vip;
+use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::target::{Identity, Mark, Vip};
 
 /// Blocks and lines outside of every block that are not about virtual servers.
 pub(super) const LOST_OF_FILE: &[&str] = &[
@@ -65,7 +66,7 @@ enum Member {
 pub(super) struct Importer {
     pub(super) table: Table,
     /// Comments beside services.
-    pub(super) notes: HashMap<Key, Vec<String>>,
+    pub(super) notes: HashMap<Identity, Vec<String>>,
     pub(super) problems: Problems,
     groups: HashMap<String, Group>,
     /// What was told, so that a group's members do not tell it again each.
@@ -281,7 +282,7 @@ impl Importer {
 
     fn service(
         &mut self,
-        key: Key,
+        key: Identity,
         place: Place,
         word: &Word,
         server: &VirtualServer,
@@ -294,7 +295,7 @@ impl Importer {
             self.add(Severity::Error, problem.help(help));
             return None;
         }
-        let by_address = matches!(key, Key::Address { .. });
+        let by_address = matches!(key, Identity::Vip(_));
         let mut timeout_s = server.persistence;
         let wanted = server.granularity.as_ref().or(server.engine.as_ref());
         if timeout_s.is_none() && by_address && key.port() == 0 {
@@ -314,7 +315,7 @@ impl Importer {
             mask.map_err(|problem| self.add(Severity::Error, problem))
                 .ok()
         });
-        let udp = !matches!(key, Key::Address { protocol, .. } if protocol != Protocol::Udp);
+        let udp = !matches!(key, Identity::Vip(Vip { protocol, .. }) if protocol != Protocol::Udp);
         if let Some(word) = server.ops.as_ref().filter(|_| !udp) {
             let problem =
                 word.problem("one-packet scheduling is for UDP only, so keepalived leaves it out");
@@ -336,15 +337,15 @@ impl Importer {
     }
 
     /// keepalived adds the real servers in the order of the file, and IPVS puts each in front.
-    fn reals(&mut self, key: Key, server: &VirtualServer) {
+    fn reals(&mut self, key: Identity, server: &VirtualServer) {
         let mut seen = HashSet::new();
         let mut notes: Vec<(String, Vec<String>)> = Vec::new();
         for real in &server.reals {
             let Method { forward, tunnel } = real.method.or(server.method).unwrap_or(Method {
-                forward: Forward::Nat,
+                forward: ForwardMethod::Nat,
                 tunnel: table::Encapsulation::default(),
             });
-            let unchanged = forward != Forward::Nat;
+            let unchanged = forward != ForwardMethod::Nat;
             let address = table::server(key, real.address, real.port, unchanged);
             let Some(address) = self.placed(key, real, forward, address) else {
                 continue;
@@ -380,12 +381,12 @@ impl Importer {
     /// A real server's address, if the service can have it.
     fn placed(
         &mut self,
-        key: Key,
+        key: Identity,
         real: &RealServer,
-        forward: Forward,
+        forward: ForwardMethod,
         address: SocketAddr,
     ) -> Option<SocketAddr> {
-        if real.address.is_ipv6() != key.is_v6() && forward != Forward::Tunnel {
+        if real.address.is_ipv6() != key.is_v6() && forward != ForwardMethod::Tunnel {
             let message = "Different address family is allowed only for tunneling servers";
             let problem = Problem::new(real.place, message);
             let help = "expected an address of the virtual server's family, or `lvs_method TUN`";
@@ -461,26 +462,23 @@ fn mark(keyword: &Word, words: &[Word]) -> Result<Member, Problem> {
     Ok(Member::Mark(mark, v6))
 }
 
-fn key(member: Member, server: &VirtualServer) -> Key {
+fn key(member: Member, server: &VirtualServer) -> Identity {
     match member {
-        Member::Address(address, port) => Key::Address {
+        Member::Address(address, port) => Identity::Vip(Vip {
             protocol: server.protocol.unwrap_or(Protocol::Udp),
-            vip: Vip {
-                address,
-                prefix: None,
-                port,
-            },
-        },
-        Member::Mark(mark, v6) => {
+            addresses: address.into(),
+            port,
+        }),
+        Member::Mark(number, v6) => {
             // Real servers that are not reached by tunnel tell the family.
             let method = |real: &RealServer| real.method.or(server.method);
             let told = |real: &&RealServer| {
-                method(real).is_none_or(|method| method.forward != Forward::Tunnel)
+                method(real).is_none_or(|method| method.forward != ForwardMethod::Tunnel)
             };
             let by_reals = server.reals.iter().find(told);
             let by_reals = by_reals.map(|real| real.address.is_ipv6());
-            let v6 = v6.or(by_reals).unwrap_or(server.v6);
-            Key::Mark { mark, v6 }
+            let is_v6 = v6.or(by_reals).unwrap_or(server.v6);
+            Identity::Mark(Mark { number, is_v6 })
         }
     }
 }

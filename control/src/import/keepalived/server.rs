@@ -11,7 +11,10 @@ use super::health::{self, Check, Kind, Timing, lacks_value};
 use super::text::Word;
 use super::tree::Statement;
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
-use crate::config::file::{Forward, Protocol, TunnelChecksum, TunnelType};
+use crate::config::file::TunnelChecksum;
+use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::listed::Listed as _;
+use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
 
 /// Keywords of a virtual server that nothing here does.
 pub(super) const LOST_OF_SERVER: &[&str] = &[
@@ -108,7 +111,7 @@ const LIMITS: &str = "this version has no such limits";
 /// How packets get to a real server.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Method {
-    pub(super) forward: Forward,
+    pub(super) forward: ForwardMethod,
     pub(super) tunnel: Encapsulation,
 }
 
@@ -402,9 +405,9 @@ fn method(keyword: &Word, words: &[Word]) -> Read<Method> {
     let name = words.next().ok_or_else(|| lacks_value(keyword))?;
     let mut tunnel = Encapsulation::default();
     let forward = match name.text.as_str() {
-        "NAT" => Forward::Nat,
-        "DR" => Forward::Dr,
-        "TUN" => Forward::Tunnel,
+        "NAT" => ForwardMethod::Nat,
+        "DR" => ForwardMethod::Direct,
+        "TUN" => ForwardMethod::Tunnel,
         "FNAT" | "SNAT" => {
             let what = if name.text == "FNAT" {
                 "full NAT"
@@ -430,21 +433,15 @@ fn method(keyword: &Word, words: &[Word]) -> Read<Method> {
         }
     };
     let mut kind = name;
-    while let Some(word) = words.next().filter(|_| forward == Forward::Tunnel) {
+    while let Some(word) = words.next().filter(|_| forward == ForwardMethod::Tunnel) {
         let mut value = || words.next().ok_or_else(|| lacks_value(word));
         match word.text.as_str() {
             "type" => {
                 kind = value()?;
-                tunnel.kind = match kind.text.as_str() {
-                    "ipip" => TunnelType::Ipip,
-                    "gue" => TunnelType::Gue,
-                    "gre" => TunnelType::Gre,
-                    _ => {
-                        let message = format!("`{}` is not a tunnel type", kind.shown());
-                        let problem = kind.problem(message).help("expected ipip, gue or gre");
-                        return Err(Box::new(problem));
-                    }
-                };
+                tunnel.kind = TunnelKind::by_name(&kind.text).ok_or_else(|| {
+                    let message = format!("`{}` is not a tunnel type", kind.shown());
+                    kind.problem(message).help("expected ipip, gue or gre")
+                })?;
             }
             "port" => {
                 let port = address::number(value()?, 1, u16::MAX.into(), "a port")?;
@@ -460,7 +457,7 @@ fn method(keyword: &Word, words: &[Word]) -> Read<Method> {
             }
         }
     }
-    if (tunnel.kind == TunnelType::Gue) != (tunnel.port != 0) {
+    if matches!(tunnel.kind, TunnelKind::Gue { .. }) != (tunnel.port != 0) {
         let problem = kind.problem("a GUE tunnel has a port, and no other has");
         return Err(Box::new(problem.help("expected `type gue port N`")));
     }

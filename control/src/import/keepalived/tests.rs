@@ -7,10 +7,11 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 
-use super::super::table::{Key, Real, Service};
+use super::super::table::{Real, Service};
 use super::*;
 use crate::config;
 use crate::config::diagnostics::{Problems, Severity};
+use plimsoll_dataplane::listed::Listed as _;
 
 mod mistakes;
 
@@ -135,7 +136,7 @@ fn what_is_carried_is_a_valid_configuration_with_a_base() {
     let reals = service
         .reals
         .iter()
-        .map(|real| (real.address.to_string(), real.weight));
+        .map(|real| (format!("{}:{}", real.address, real.port), real.weight));
     let expected = [("10.1.0.12:80", 3), ("10.1.0.11:80", 1)];
     assert!(reals.eq(expected.map(|(address, weight)| (address.to_owned(), weight))));
 }
@@ -150,10 +151,7 @@ fn table(text: &str) -> Vec<(String, Vec<String>)> {
     let mut importer = Importer::new(problems, Table::default());
     importer.all(&statements);
     let service = |service: &Service| {
-        let name = match service.key {
-            Key::Address { protocol, vip } => format!("{} {vip:?}", protocol.name()),
-            Key::Mark { mark, v6 } => format!("mark {mark} {v6}"),
-        };
+        let name = service.key.to_string();
         let real = |real: &Real| {
             let Real {
                 address,
@@ -162,7 +160,11 @@ fn table(text: &str) -> Vec<(String, Vec<String>)> {
                 ..
             } = real;
             let (kind, port, sum) = (tunnel.kind, tunnel.port, tunnel.checksum);
-            format!("{address} {forward:?} {kind:?} {port} {sum:?}")
+            format!(
+                "{address} {} {} {port} {sum:?}",
+                forward.name(),
+                kind.name()
+            )
         };
         (name, service.reals.iter().map(real).collect())
     };
@@ -174,19 +176,19 @@ fn marks_have_the_family_that_is_said_or_that_their_real_servers_have() {
     for (text, expected) in [
         (
             "virtual_server fwmark 7 {\n real_server 10.1.0.1 80 {\n }\n}\n",
-            "mark 7 false",
+            "mark 7",
         ),
         (
             "virtual_server fwmark 7 {\n real_server 2001:db8::1 80 {\n }\n}\n",
-            "mark 7 true",
+            "mark 7 of IPv6",
         ),
         (
             "virtual_server fwmark 7 {\n ip_family inet6\n lvs_method TUN\n real_server 10.1.0.1 80 {\n }\n}\n",
-            "mark 7 true",
+            "mark 7 of IPv6",
         ),
         (
             "virtual_server_group G {\n fwmark 7 inet6\n}\nvirtual_server group G {\n}\n",
-            "mark 7 true",
+            "mark 7 of IPv6",
         ),
     ] {
         assert_eq!(table(text)[0].0, expected, "{text}");
@@ -202,9 +204,9 @@ fn a_real_server_may_have_a_method_of_its_own() {
     assert_eq!(
         table(text)[0].1,
         [
-            "10.1.0.3:80 Tunnel Gre 0 Remcsum",
-            "10.1.0.2:80 Dr Ipip 0 None",
-            "10.1.0.1:80 Tunnel Gue 5555 Csum",
+            "10.1.0.3:80 tunnel gre 0 Remcsum",
+            "10.1.0.2:80 dr ipip 0 None",
+            "10.1.0.1:80 tunnel gue 5555 Csum",
         ]
     );
 }

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
+use plimsoll_dataplane::flow::Protocol;
 
 use super::packets::{Field, Packets, Range, Space, merged};
 use crate::config::diagnostics::{Place, Problem};
-use crate::config::file::Protocol;
 
 /// Chains that call chains, as deep as iptables lets them.
 pub(super) const DEEPEST: usize = 16;

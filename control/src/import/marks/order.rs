@@ -2,14 +2,15 @@
 //! The firewall's own rules if some order of the services has the same effect, else rules that do not overlap.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::spec::target;
 
 use super::firewall::{ChainName, DEEPEST, Firewall, Piece, Rule, Step, Test, Unknown, Verdict};
 use super::packets::{Field, Matcher, Packets, Range, Space, merged};
 use crate::config::diagnostics::Place;
-use crate::config::file::{self, Protocol};
-use crate::config::leaf::{Ports, Written};
 
 /// What names a service by mark: the number, and whether it is for IPv6.
 pub(super) type Mark = (u32, bool);
@@ -171,7 +172,7 @@ impl Like {
     }
 
     /// One rule for each combination of what a rule has one of, for each family that it is for.
-    fn rules(&self) -> Vec<(bool, file::Rule)> {
+    fn rules(&self) -> Vec<(bool, target::Rule)> {
         fn each<T: Copy>(list: Option<&Vec<T>>) -> Vec<Option<T>> {
             list.map_or_else(
                 || vec![None],
@@ -198,10 +199,10 @@ impl Like {
             for protocol in each(self.protocols.as_ref()) {
                 for from in each(from.as_ref()).into_iter().filter(fits) {
                     for to in each(to.as_ref()).into_iter().filter(fits) {
-                        let rule = file::Rule {
+                        let rule = target::Rule {
                             protocol,
-                            from: from.map(Written),
-                            to: to.map(Written),
+                            from,
+                            to,
                             ports: ports(self.ports.as_ref()),
                             from_ports: ports(self.from_ports.as_ref()),
                         };
@@ -231,17 +232,16 @@ fn common(a: &[Range], b: &[Range]) -> Vec<Range> {
     common.collect()
 }
 
-fn written(ranges: &[Range]) -> Vec<Written<Ports>> {
+fn written(ranges: &[Range]) -> Vec<RangeInclusive<u16>> {
     let port = |number: u128| u16::try_from(number).unwrap_or(u16::MAX);
-    let ports = ranges.iter().map(|range| Ports {
-        first: port(range.first),
-        last: port(range.last),
-    });
-    ports.map(Written).collect()
+    let ranges = ranges.iter();
+    ranges
+        .map(|range| port(range.first)..=port(range.last))
+        .collect()
 }
 
 /// Services in their order, each with its rules.
-pub(super) type Ordered = Vec<(Mark, Vec<file::Rule>)>;
+pub(super) type Ordered = Vec<(Mark, Vec<target::Rule>)>;
 
 /// What the services of these marks take. Services keep their order where it makes no difference.
 pub(super) fn resolve(
@@ -271,11 +271,11 @@ pub(super) fn resolve(
 }
 
 /// A rule says at least one thing, and one of IPv6 has an address.
-fn whole(mut rule: file::Rule, v6: bool) -> file::Rule {
+fn whole(mut rule: target::Rule, v6: bool) -> target::Rule {
     if v6 && rule.from.is_none() && rule.to.is_none() {
-        rule.to = Some(Written(Ipv6Net::default().into()));
-    } else if rule == file::Rule::default() {
-        rule.to = Some(Written(Ipv4Net::default().into()));
+        rule.to = Some(Ipv6Net::default().into());
+    } else if rule == target::Rule::default() {
+        rule.to = Some(Ipv4Net::default().into());
     }
     rule
 }
@@ -285,11 +285,11 @@ fn as_written(
     candidates: &[Candidate],
     v6: bool,
     services: &[u32],
-) -> Option<Vec<(u32, Vec<file::Rule>)>> {
+) -> Option<Vec<(u32, Vec<target::Rule>)>> {
     if candidates.len() > MOST_RULES {
         return None;
     }
-    let mut rules: Vec<(&Candidate, Vec<file::Rule>)> = Vec::new();
+    let mut rules: Vec<(&Candidate, Vec<target::Rule>)> = Vec::new();
     for candidate in candidates.iter().filter(|one| services.contains(&one.mark)) {
         let own = candidate
             .like
@@ -344,7 +344,7 @@ fn as_written(
     }
     let of_mark = |mark: u32| {
         let own = rules.iter().filter(|(candidate, _)| candidate.mark == mark);
-        let mut all: Vec<file::Rule> = Vec::new();
+        let mut all: Vec<target::Rule> = Vec::new();
         for rule in own.flat_map(|(_, rules)| rules) {
             if !all.contains(rule) {
                 all.push(rule.clone());
@@ -362,7 +362,7 @@ fn as_written(
 
 /// Whether the first rule that matches says of every packet what the firewall says.
 fn agrees(
-    rules: &[(u32, Vec<file::Rule>)],
+    rules: &[(u32, Vec<target::Rule>)],
     pieces: &[&(Space, Vec<Piece>)],
     services: &[u32],
 ) -> bool {
@@ -404,7 +404,7 @@ fn agrees(
 type Ends = (Vec<IpNet>, Vec<IpNet>, Range);
 
 /// The packets of each service as rules that do not overlap.
-fn apart(pieces: &[&(Space, Vec<Piece>)], services: &[u32]) -> Vec<(u32, Vec<file::Rule>)> {
+fn apart(pieces: &[&(Space, Vec<Piece>)], services: &[u32]) -> Vec<(u32, Vec<target::Rule>)> {
     let all = |mark: u32| {
         let mut by_ends: BTreeMap<Ends, BTreeMap<Protocol, Vec<Range>>> = BTreeMap::new();
         for (space, pieces) in pieces {

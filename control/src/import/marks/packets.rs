@@ -4,8 +4,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-
-use crate::config::file::{self, Protocol};
+use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::spec::target;
 
 /// Packets of one family and protocol; no rule mixes two of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -202,7 +202,7 @@ pub(super) struct Matcher(Vec<(Field, Vec<Range>)>);
 
 impl Matcher {
     /// Nothing if the rule is for other packets altogether.
-    pub(super) fn of(rule: &file::Rule, space: Space) -> Option<Self> {
+    pub(super) fn of(rule: &target::Rule, space: Space) -> Option<Self> {
         if rule
             .protocol
             .is_some_and(|protocol| protocol != space.protocol)
@@ -212,7 +212,7 @@ impl Matcher {
         let mut fields = Vec::new();
         for (field, net) in [(Field::To, rule.to), (Field::From, rule.from)] {
             if let Some(net) = net {
-                fields.push((field, vec![Range::of_net(&net.0, space.v6)?]));
+                fields.push((field, vec![Range::of_net(&net, space.v6)?]));
             }
         }
         for (field, ports) in [
@@ -221,8 +221,8 @@ impl Matcher {
         ] {
             if !ports.is_empty() {
                 let ranges = ports.iter().map(|ports| Range {
-                    first: ports.0.first.into(),
-                    last: ports.0.last.into(),
+                    first: (*ports.start()).into(),
+                    last: (*ports.end()).into(),
                 });
                 fields.push((field, merged(ranges.collect())));
             }

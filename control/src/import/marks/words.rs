@@ -1,14 +1,16 @@
 //! Values that rules of iptables and of nft share: addresses, ports, protocols, marks.
 //! Which option or expression has them is not known here.
 
+use std::ops::RangeInclusive;
+
 use ipnet::IpNet;
+use plimsoll_dataplane::flow::Protocol;
 
 use super::Read;
 use super::packets::Range;
 use super::text::Token;
 use crate::config::diagnostics::Problem;
-use crate::config::file::Protocol;
-use crate::config::leaf::{Leaf as _, Ports};
+use crate::config::leaf::Leaf as _;
 
 impl Token<'_> {
     pub(super) fn network(self) -> Read<IpNet> {
@@ -35,13 +37,13 @@ impl Token<'_> {
             Some((first, last)) => format!("{first}-{last}"),
             None => self.text.to_owned(),
         };
-        let ports = Ports::parse(&text).map_err(|error| {
+        let ports = RangeInclusive::<u16>::parse(&text).map_err(|error| {
             let problem = Problem::new(self.place, error.message);
             Box::new(problem.maybe_help(error.help))
         })?;
         Ok(Range {
-            first: ports.first.into(),
-            last: ports.last.into(),
+            first: (*ports.start()).into(),
+            last: (*ports.end()).into(),
         })
     }
 

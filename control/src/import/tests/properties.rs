@@ -6,6 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 
 use super::*;
+use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::listed::Listed as _;
+use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::spec::target::{Identity, Vip};
 
 fn address(v6: bool) -> BoxedStrategy<IpAddr> {
     if v6 {
@@ -20,11 +24,15 @@ fn address(v6: bool) -> BoxedStrategy<IpAddr> {
 }
 
 fn real(v6: bool, port: u16) -> impl Strategy<Value = Real> {
-    let forward = prop_oneof![Just(Forward::Dr), Just(Forward::Nat), Just(Forward::Tunnel)];
+    let forward = prop_oneof![
+        Just(ForwardMethod::Direct),
+        Just(ForwardMethod::Nat),
+        Just(ForwardMethod::Tunnel)
+    ];
     let tunnel = prop_oneof![
-        Just((TunnelType::Ipip, 0)),
-        Just((TunnelType::Gre, 0)),
-        Just((TunnelType::Gue, 6080))
+        Just((TunnelKind::LIST[0], 0)),
+        Just((TunnelKind::LIST[1], 0)),
+        Just((TunnelKind::LIST[2], 6080))
     ];
     let sum = prop_oneof![
         Just(TunnelChecksum::None),
@@ -43,13 +51,13 @@ fn real(v6: bool, port: u16) -> impl Strategy<Value = Real> {
     )
         .prop_map(
             move |(host, forward, weight, (upper, lower), (kind, tun_port), checksum, own)| {
-                let own = if forward == Forward::Nat && port != 0 {
+                let own = if forward == ForwardMethod::Nat && port != 0 {
                     own
                 } else {
                     port
                 };
                 let mut tunnel = Encapsulation::default();
-                if forward == Forward::Tunnel {
+                if forward == ForwardMethod::Tunnel {
                     tunnel = Encapsulation {
                         kind,
                         port: tun_port,
@@ -80,13 +88,12 @@ fn service() -> impl Strategy<Value = Service> {
             Just(Protocol::Udp),
             Just(Protocol::Sctp)
         ];
-        let key = (address(v6), protocol).prop_map(move |(address, protocol)| Key::Address {
-            protocol,
-            vip: Vip {
-                address,
-                prefix: None,
+        let key = (address(v6), protocol).prop_map(move |(address, protocol)| {
+            Identity::Vip(Vip {
+                protocol,
+                addresses: address.into(),
                 port,
-            },
+            })
         });
         (key, proptest::collection::vec(real(v6, port), 0..5))
     });
@@ -94,7 +101,7 @@ fn service() -> impl Strategy<Value = Service> {
         Just(("rr", vec![])),
         Just(("sh", vec!["sh-fallback", "sh-port"])),
         Just(("mh", vec!["mh-port"])),
-        Just(("wlc", vec!["flag-3"]))
+        Just(("wlc", vec![]))
     ];
     let mask = proptest::option::of(1..=32_u8);
     let persistence = proptest::option::of((1..9999_u32, mask));
@@ -114,10 +121,10 @@ fn service() -> impl Strategy<Value = Service> {
             };
             let udp = matches!(
                 key,
-                Key::Address {
+                Identity::Vip(Vip {
                     protocol: Protocol::Udp,
                     ..
-                }
+                })
             );
             Service {
                 key,
@@ -198,7 +205,7 @@ proptest! {
     fn what_is_exported_imports_as_the_same_services(written in any_table()) {
         let config = services(&written);
         let mut problems = Problems::default();
-        let read = yaml::table_of(&config, &mut problems).unwrap();
+        let read = yaml::table_of(&config, &mut problems);
         prop_assert_eq!(problems.errors(), 0);
         prop_assert_eq!(&read, &written);
         prop_assert_eq!(services(&table(&lines::write(&read))), config);

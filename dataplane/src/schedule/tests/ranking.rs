@@ -12,6 +12,7 @@ use crate::spec::limits::ServiceLimits;
 use crate::spec::policy::Policy;
 use crate::spec::service::{RealSpec, ServiceSpec};
 use crate::spec::target::Target;
+use crate::spec::timeouts::OwnTimeouts;
 
 const KINDS: [(SchedulerKind, Measure); 4] = [
     (Lc, Measure::Lc),
@@ -79,7 +80,7 @@ impl World {
             one_packet: false,
             limits: ServiceLimits::default(),
             policy: Policy::default(),
-            timeouts: None,
+            timeouts: OwnTimeouts::NONE,
             reals: (0..reals).map(real).collect(),
         };
         let moving = |_| (Destinations::new(hasher.clone()), Random::new(1));

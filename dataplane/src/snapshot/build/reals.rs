@@ -214,7 +214,7 @@ fn vacant() -> RealServer {
         tunnel_ttl: None,
         errors_come_back: None,
         policy: Policy::default(),
-        timeouts: Timeouts::default(),
+        timeouts: Timeouts::DEFAULT,
         configured: false,
         replies_come_back: false,
         egress: None,

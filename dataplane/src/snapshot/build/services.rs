@@ -26,7 +26,7 @@ impl Builder {
         spec: &ServiceSpec,
         now: Time,
     ) -> ServiceId {
-        let timeouts = spec.timeouts.unwrap_or(self.timeouts);
+        let timeouts = spec.timeouts.over(self.timeouts);
         let id = match self.slot_of(next, &spec.target.identity()) {
             Some(id) => id,
             None => self.add_service(next, spec),

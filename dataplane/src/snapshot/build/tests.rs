@@ -93,7 +93,7 @@ fn every_build_has_the_next_generation() {
 fn slots_follow_the_real_server_and_not_its_place_in_the_list() {
     let mut builder = builder();
     let (a, b, c) = (real(1, 1, DIRECT), real(2, 1, DIRECT), real(3, 1, DIRECT));
-    let first = builder.build(&spec(&[service(80, &[a.clone(), b.clone()])]), true);
+    let first = builder.build(&spec(&[service(80, &[a, b])]), true);
     let second = builder.build(&spec(&[service(80, &[c, b, a])]), true);
     let (old, new) = (slots(&first, 80), slots(&second, 80));
     assert_eq!((new[2], new[1]), (old[0], old[1]));
@@ -334,7 +334,7 @@ fn new_routes_are_new_ways_to_the_same_real_servers() {
     let first = builder.build(&spec, true);
     let id = service_of(&first, 80).unwrap().scheduling.candidates[0].real;
     assert_eq!(first.real(id).unwrap().egress, None);
-    spec.routes.push(RouteSpec {
+    spec.network.routes.push(RouteSpec {
         to: "203.0.113.0/24".parse().unwrap(),
         via: ip(254),
         port: None,
@@ -365,13 +365,13 @@ fn a_removed_real_server_with_sessions_follows_changed_routes() {
         via: ip(via),
         port: None,
     };
-    spec.routes = vec![way(254)];
+    spec.network.routes = vec![way(254)];
     let first = builder.build(&spec, true);
     let slot = slots(&first, 80)[0];
     counters(&first, 0, slot).enter(true);
     spec.services.clear();
     builder.build(&spec, true);
-    spec.routes = vec![way(253)];
+    spec.network.routes = vec![way(253)];
     let third = builder.build(&spec, true);
     let removed = third.real(RealId(slot)).unwrap();
     assert!(!removed.configured);
@@ -401,7 +401,7 @@ fn a_worker_that_saw_no_session_for_several_changes_still_finds_its_place() {
     let old: Vec<_> = slots(&first, 80).into_iter().map(RealId).collect();
     let without = |gone: &[usize]| {
         let kept = (0..5).filter(|index| !gone.contains(index));
-        let kept: Vec<_> = kept.map(|index| all[index].clone()).collect();
+        let kept: Vec<_> = kept.map(|index| all[index]).collect();
         spec(&[service(80, &kept)])
     };
     builder.build(&without(&[3]), false);
@@ -425,14 +425,16 @@ fn a_worker_that_saw_no_session_for_several_changes_still_finds_its_place() {
 fn neighbours_and_addresses_of_ports_are_compiled() {
     let mut builder = builder();
     let mut spec = spec(&[]);
-    spec.neighbours.push((ip(9), Mac([2, 0, 0, 0, 0, 9])));
+    spec.network
+        .neighbours
+        .push((ip(9), Mac([2, 0, 0, 0, 0, 9])));
     let snapshot = builder.build(&spec, true);
     assert_eq!(
         snapshot.neighbours.get(&ip(9)),
         Some(&Mac([2, 0, 0, 0, 0, 9]))
     );
     assert_eq!(snapshot.locals.get(&ip(1)), Some(&PortId(0)));
-    spec.neighbours.clear();
+    spec.network.neighbours.clear();
     assert!(builder.build(&spec, true).neighbours.is_empty());
 }
 
@@ -501,17 +503,13 @@ fn a_real_server_counts_from_when_it_comes_unless_its_service_comes_with_it() {
     };
     let [one, two, drained] = [real(1, 1, DIRECT), real(2, 1, DIRECT), real(1, 0, DIRECT)];
     assert_eq!(since(1, std::slice::from_ref(&one)), [None]);
-    assert_eq!(since(2, &[one.clone(), two.clone()]), [None, Some(2)]);
+    assert_eq!(since(2, &[one, two]), [None, Some(2)]);
     let heavier = real(2, 9, DIRECT);
-    assert_eq!(
-        since(3, &[one.clone(), heavier]),
-        [None, Some(2)],
-        "no news"
-    );
-    assert_eq!(since(4, &[drained, two.clone()]), [None, Some(2)]);
-    assert_eq!(since(5, &[one.clone(), two.clone()]), [Some(5), Some(2)]);
+    assert_eq!(since(3, &[one, heavier]), [None, Some(2)], "no news");
+    assert_eq!(since(4, &[drained, two]), [None, Some(2)]);
+    assert_eq!(since(5, &[one, two]), [Some(5), Some(2)]);
     assert_eq!(since(6, std::slice::from_ref(&two)), [Some(2)]);
-    assert_eq!(since(7, &[one.clone(), two.clone()]), [Some(7), Some(2)]);
+    assert_eq!(since(7, &[one, two]), [Some(7), Some(2)]);
     assert_eq!(since(8, &[]), []);
     assert_eq!(since(9, &[one, two]), [None, None], "the service is new");
 }

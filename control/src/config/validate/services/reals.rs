@@ -1,58 +1,28 @@
 //! Checks of a service's real servers: where they are, how they are reached, and their thresholds.
 //! What a service takes is checked beside this.
 
-use std::collections::{BTreeSet, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use ipnet::IpNet;
+use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::spec::service::RealSpec;
+use plimsoll_dataplane::spec::target::Target;
 
-use super::super::super::file::{Real as WrittenReal, Service as WrittenService};
-use super::super::super::tree::Step;
-use super::super::super::valid::{Forward, Route, Target, Tunnel};
-use super::super::network::Reach;
-use super::super::tunnel::{self, Encapsulation};
-use super::super::{Finding, Findings, family, not_a_host, steps};
-use super::{Context, with};
-
-/// The virtual addresses of all services.
-pub(super) struct VirtualAddresses {
-    nets: HashSet<IpNet>,
-    lengths: BTreeSet<u8>,
-}
-
-impl VirtualAddresses {
-    pub(super) fn of(services: &[WrittenService]) -> Self {
-        let vips = services.iter().filter_map(|service| service.vip);
-        let nets: HashSet<IpNet> = vips
-            .filter_map(|vip| match vip.0.prefix {
-                Some(prefix) => IpNet::new(vip.0.address, prefix).ok(),
-                None => Some(vip.0.address.into()),
-            })
-            .map(|net| net.trunc())
-            .collect();
-        let lengths = nets.iter().map(IpNet::prefix_len).collect();
-        Self { nets, lengths }
-    }
-
-    pub(super) fn contains(&self, address: IpAddr) -> bool {
-        let mut nets = self.lengths.iter();
-        nets.any(|length| {
-            IpNet::new(address, *length).is_ok_and(|net| self.nets.contains(&net.trunc()))
-        })
-    }
-}
+use super::context::Context;
+use crate::config::tree::Step;
+use crate::config::validate::finding::{Finding, Findings, family, not_a_host, steps, with};
+use crate::config::validate::network::Reach;
+use crate::config::validate::tunnel;
 
 impl Context<'_> {
     pub(super) fn real(
         &mut self,
         target: &Target,
-        address: SocketAddr,
-        (forward, tunnel): (Forward, Encapsulation),
+        real: &RealSpec,
         place: &[Step],
         findings: &mut Findings<'_, '_>,
     ) {
         let here = with(place, "address");
-        let ip = address.ip();
+        let (ip, forward) = (real.address, real.forward);
         if let Some(why) = not_a_host(ip) {
             findings.add(Finding::error(
                 here,
@@ -88,7 +58,7 @@ impl Context<'_> {
                 .help("Plimsoll answers for it and forwards nothing to itself"),
             );
         }
-        if forward != Forward::Tunnel && ip.is_ipv6() != target.is_v6() {
+        if forward != ForwardMethod::Tunnel && ip.is_ipv6() != target.is_v6() {
             findings.add(
                 Finding::error(
                     here,
@@ -105,13 +75,8 @@ impl Context<'_> {
             );
             return;
         }
-        if forward != Forward::Nat && address.port() != target.port() {
-            findings.add(unchanged_port(
-                here.clone(),
-                address.port(),
-                target,
-                forward,
-            ));
+        if forward != ForwardMethod::Nat && real.port != target.port() {
+            findings.add(unchanged_port(here.clone(), real.port, target, forward));
         }
         match *self.reached.entry(ip).or_insert_with(|| self.net.reach(ip)) {
             Reach::No => findings.add(
@@ -122,13 +87,11 @@ impl Context<'_> {
                     ),
                 ),
             ),
-            Reach::Routed(route) if forward == Forward::Direct => {
-                findings.add(behind_router(here, ip, route))
+            Reach::Routed(via, _) if forward == ForwardMethod::Direct => {
+                findings.add(behind_router(here, ip, via))
             }
-            Reach::OnLink(port) | Reach::Routed(Route { port, .. })
-                if forward == Forward::Tunnel =>
-            {
-                if let Some(source) = tunnel.source
+            Reach::OnLink(port) | Reach::Routed(_, port) if forward == ForwardMethod::Tunnel => {
+                if let Some(source) = real.tunnel_source
                     && source.is_ipv4() != ip.is_ipv4()
                 {
                     findings.add(Finding::error(
@@ -136,9 +99,9 @@ impl Context<'_> {
                         format!("the tunnel's source {source} is not of the family of {ip}"),
                     ));
                 }
-                self.tunnel_mtu(port, (tunnel.tunnel, ip), place, findings);
+                self.tunnel_mtu(port, (real.tunnel, ip), place, findings);
             }
-            Reach::OnLink(_) | Reach::Routed(_) | Reach::Unknown => {}
+            Reach::OnLink(_) | Reach::Routed(..) | Reach::Unknown => {}
         }
     }
 
@@ -147,7 +110,7 @@ impl Context<'_> {
         &self,
         ip: IpAddr,
         port: usize,
-        forward: Forward,
+        forward: ForwardMethod,
         here: Vec<Step>,
         findings: &mut Findings<'_, '_>,
     ) {
@@ -158,7 +121,7 @@ impl Context<'_> {
             "{ip} is Plimsoll's own address on port `{}`",
             port.name.escape_debug()
         );
-        if forward == Forward::Nat {
+        if forward == ForwardMethod::Nat {
             findings.add(Finding::error(here, what).help(
                 "packets for this machine itself are not translated; use `forward: dr`, and give its Linux the virtual address",
             ));
@@ -173,7 +136,7 @@ impl Context<'_> {
     fn tunnel_mtu(
         &mut self,
         port: usize,
-        (tunnel, real): (Tunnel, IpAddr),
+        (tunnel, real): (TunnelKind, IpAddr),
         place: &[Step],
         findings: &mut Findings<'_, '_>,
     ) {
@@ -181,7 +144,7 @@ impl Context<'_> {
             return;
         };
         let needed = 1500 + tunnel::overhead_bytes(tunnel, real);
-        if written.mtu < needed && self.narrow.insert(port) {
+        if written.mtu.0 < needed && self.narrow.insert(port) {
             findings.add(
                 Finding::warning(
                     steps!["dataplane", "ports", port, "mtu"],
@@ -196,15 +159,15 @@ impl Context<'_> {
     }
 }
 
-fn behind_router(here: Vec<Step>, ip: IpAddr, route: Route) -> Finding {
-    Finding::warning(here, format!("the real server {ip} is behind the gateway {}", route.via)).help(
+fn behind_router(here: Vec<Step>, ip: IpAddr, via: IpAddr) -> Finding {
+    Finding::warning(here, format!("the real server {ip} is behind the gateway {via}")).help(
         "`forward: dr` keeps the virtual address as destination, so the gateway does not know the real server; \
          use `tunnel` or `nat`",
     )
 }
 
 /// A port that packets do not reach. IPVS lets a service by mark have one all the same.
-fn unchanged_port(here: Vec<Step>, port: u16, target: &Target, forward: Forward) -> Finding {
+fn unchanged_port(here: Vec<Step>, port: u16, target: &Target, forward: ForwardMethod) -> Finding {
     let method = forward.name();
     match target {
         Target::Match { .. } => Finding::warning(here, format!("the port {port} is only shown"))
@@ -219,21 +182,5 @@ fn unchanged_port(here: Vec<Step>, port: u16, target: &Target, forward: Forward)
                 "`forward: {method}` delivers the packet unchanged, to the service's port; leave the port out, or use `nat`"
             ))
         }
-    }
-}
-
-pub(super) fn thresholds(real: &WrittenReal, place: &[Step], findings: &mut Findings<'_, '_>) {
-    // As in IPVS, 0 is none.
-    let (upper, lower) = (real.upper.unwrap_or(0), real.lower.unwrap_or(0));
-    if lower > 0 && upper == 0 {
-        findings.add(Finding::error(
-            with(place, "lower"),
-            "`lower` without `upper` has no meaning",
-        ));
-    } else if lower > upper {
-        findings.add(Finding::error(
-            with(place, "lower"),
-            format!("`lower` is {lower}; expected at most `upper`, which is {upper}"),
-        ));
     }
 }

@@ -5,13 +5,15 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::super::super::file::{Rule as WrittenRule, Service as WrittenService};
-use super::super::super::leaf::{self, Leaf as _, Written};
-use super::super::super::tree::Step;
-use super::super::super::valid::{Identity, Mark, Rule, Target, Vip};
-use super::super::network::Net;
-use super::super::{Finding, Findings, not_a_host, steps};
-use super::{Context, offered, with};
+use plimsoll_dataplane::spec::target::{
+    Identity, Mark, Rule, Target, Vip, VipSocket, is_one_address,
+};
+
+use super::context::Context;
+use crate::config::file::Service as WrittenService;
+use crate::config::tree::Step;
+use crate::config::validate::finding::{Finding, Findings, not_a_host, steps, with};
+use crate::config::validate::network::Net;
 
 /// Comparisons that all rules together may cost a packet that begins a session: one for each range
 /// of ports, or pair of ranges, of each rule. About a microsecond.
@@ -26,13 +28,13 @@ impl Context<'_> {
         findings: &mut Findings<'_, '_>,
     ) -> Option<Target> {
         let here = |key| steps!["services", at, key];
-        if let (Some(_), true) = (written.mark, written.rules.is_none()) {
+        if let (Some(_), true) = (written.mark, written.r#match.is_none()) {
             findings.add(
                 Finding::error(here("mark"), "`mark` without `match` has no meaning")
                     .help("packets are not marked here: write what they look like under `match`"),
             );
         }
-        match (&written.vip, &written.rules) {
+        match (written.vip, &written.r#match) {
             (Some(vip), None) => vip_target(at, vip, written, self.net, findings),
             (None, Some(rules)) => self.match_target(at, rules, written, findings),
             (Some(_), Some(_)) => {
@@ -45,7 +47,7 @@ impl Context<'_> {
             }
             (None, None) => {
                 // What is there but could not be read was reported.
-                if !findings.root.has(&here("vip")) && !findings.root.has(&here("match")) {
+                if !findings.has(&here("vip")) && !findings.has(&here("match")) {
                     let what = "this service says neither `vip` nor `match`";
                     findings.add(Finding::error(steps!["services", at], what).help(
                         "write the address and port that clients send to: vip: 192.0.2.1:80",
@@ -59,12 +61,12 @@ impl Context<'_> {
     fn match_target(
         &mut self,
         at: usize,
-        rules: &[WrittenRule],
+        rules: &[Rule],
         written: &WrittenService,
         findings: &mut Findings<'_, '_>,
     ) -> Option<Target> {
         let here = |key| steps!["services", at, key];
-        if findings.root.has(&here("protocol")) {
+        if findings.has(&here("protocol")) {
             findings.add(
                 Finding::error(here("protocol"), "a service with `match` has no `protocol`")
                     .help("write it into the rules that it is for"),
@@ -77,33 +79,19 @@ impl Context<'_> {
             ));
         }
         let mut first_prefix: Option<(IpNet, Vec<Step>)> = None;
-        let mut valid = Vec::with_capacity(rules.len());
         for (nth, rule) in rules.iter().enumerate() {
             let place = steps!["services", at, "match", nth];
-            if *rule == WrittenRule::default() {
+            if *rule == Rule::default() {
                 findings.add(
                     Finding::error(place.clone(), "a rule says at least one thing")
                         .help("expected protocol, from, to, ports or from_ports"),
                 );
             }
-            let mut prefix = |key, net: Option<Written<IpNet>>| {
-                prefix_of(net, with(&place, key), &mut first_prefix, findings)
+            let mut prefix = |key, net: Option<IpNet>| {
+                check_prefix(net, with(&place, key), &mut first_prefix, findings);
             };
-            let (from, to) = (prefix("from", rule.from), prefix("to", rule.to));
-            let protocol = rule
-                .protocol
-                .and_then(|protocol| offered(protocol, with(&place, "protocol"), findings));
-            valid.push(Rule {
-                protocol,
-                from,
-                to,
-                ports: rule.ports.iter().map(|ports| ports.0.range()).collect(),
-                from_ports: rule
-                    .from_ports
-                    .iter()
-                    .map(|ports| ports.0.range())
-                    .collect(),
-            });
+            prefix("from", rule.from);
+            prefix("to", rule.to);
             let before = self.comparisons;
             self.comparisons += rule.ports.len().max(1) * rule.from_ports.len().max(1);
             if before <= MAX_COMPARISONS && self.comparisons > MAX_COMPARISONS {
@@ -117,7 +105,7 @@ impl Context<'_> {
             }
         }
         let Some(number) = written.mark else {
-            if !findings.root.has(&here("mark")) {
+            if !findings.has(&here("mark")) {
                 findings.add(
                     Finding::error(here("match"), "a service with `match` lacks its `mark`").help(
                         "give it a number of its own, which names it in lists and to LVS: mark: 5",
@@ -128,8 +116,11 @@ impl Context<'_> {
         };
         let is_v6 = first_prefix.is_some_and(|(net, _)| matches!(net, IpNet::V6(_)));
         Some(Target::Match {
-            mark: Mark { number, is_v6 },
-            rules: valid,
+            mark: Mark {
+                number: number.0,
+                is_v6,
+            },
+            rules: rules.into(),
         })
     }
 
@@ -173,39 +164,26 @@ impl Context<'_> {
 
 fn vip_target(
     at: usize,
-    vip: &Written<leaf::Vip>,
+    vip: VipSocket,
     written: &WrittenService,
     ports: &Net,
     findings: &mut Findings<'_, '_>,
 ) -> Option<Target> {
     let here = || steps!["services", at, "vip"];
-    let protocol = offered(
-        written.protocol,
-        steps!["services", at, "protocol"],
-        findings,
-    );
-    let vip = vip.0;
-    if let Some(why) = not_a_vip(&vip) {
-        let message = format!(
-            "{} is {why}, which cannot be a virtual address",
-            vip.address
-        );
+    let (net, address) = (vip.addresses, vip.addresses.addr());
+    // A prefix of all addresses is one way to say "any".
+    let is_any = net.prefix_len() == 0 && address.is_unspecified();
+    let why = not_a_host(address)
+        .filter(|_| !is_any)
+        .map(str::to_owned)
+        .or_else(|| ports.broadcast(address).filter(|_| is_one_address(&net)));
+    if let Some(why) = why {
+        let message = format!("{address} is {why}, which cannot be a virtual address");
         findings.add(Finding::error(here(), message));
     }
-    let longest = if vip.address.is_ipv4() { 32 } else { 128 };
-    if vip.prefix.is_none_or(|prefix| prefix == longest)
-        && let Some(why) = ports.broadcast(vip.address)
-    {
-        let message = format!(
-            "{} is {why}, which cannot be a virtual address",
-            vip.address
-        );
-        findings.add(Finding::error(here(), message));
-    }
-    let net = IpNet::new(vip.address, vip.prefix.unwrap_or(longest)).ok()?;
     if net != net.trunc() {
-        let meant = leaf::Vip {
-            address: net.network(),
+        let meant = VipSocket {
+            addresses: net.trunc(),
             ..vip
         };
         findings.add(
@@ -213,31 +191,25 @@ fn vip_target(
                 here(),
                 format!("{net} is an address in a network, not a network"),
             )
-            .help(format!("did you mean {}?", meant.print())),
+            .help(format!("did you mean {meant}?")),
         );
         return None;
     }
     Some(Target::Vip(Vip {
-        protocol: protocol?,
+        protocol: written.protocol.unwrap_or_default(),
         addresses: net,
         port: vip.port,
     }))
 }
 
-/// Why clients cannot send to it, if so. A prefix of all addresses is one way to say "any".
-fn not_a_vip(vip: &leaf::Vip) -> Option<&'static str> {
-    let is_any = vip.prefix == Some(0) && vip.address.is_unspecified();
-    not_a_host(vip.address).filter(|_| !is_any)
-}
-
-/// A rule's prefix, if it is one and of the family that the service's first prefix has.
-fn prefix_of(
-    net: Option<Written<IpNet>>,
+/// Reports a rule's prefix if it is none, or not of the family that the service's first prefix has.
+fn check_prefix(
+    net: Option<IpNet>,
     place: Vec<Step>,
     first: &mut Option<(IpNet, Vec<Step>)>,
     findings: &mut Findings<'_, '_>,
-) -> Option<IpNet> {
-    let net = net?.0;
+) {
+    let Some(net) = net else { return };
     if net != net.trunc() {
         findings.add(
             Finding::error(
@@ -246,7 +218,7 @@ fn prefix_of(
             )
             .help(format!("did you mean {}?", suggestion(net))),
         );
-        return None;
+        return;
     }
     match first {
         None => *first = Some((net, place)),
@@ -262,7 +234,6 @@ fn prefix_of(
         }
         Some(_) => {}
     }
-    Some(net)
 }
 
 /// The network and, since one host may have been meant, the host.

@@ -6,9 +6,10 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::super::*;
-use crate::config::file::{self, Protocol};
-use crate::config::leaf::Written;
 use crate::{config, import};
+use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::spec::target;
+use std::ops::RangeInclusive;
 
 #[derive(Debug, Clone, Copy)]
 struct Packet {
@@ -329,15 +330,12 @@ fn as_nft(chains: &Chains) -> String {
     text + "}\n"
 }
 
-fn fits(rule: &file::Rule, packet: Packet) -> bool {
-    let within = |net: Option<Written<IpNet>>, address: u32| {
-        net.is_none_or(|net| {
-            net.0
-                .contains(&std::net::IpAddr::from(Ipv4Addr::from_bits(address)))
-        })
+fn fits(rule: &target::Rule, packet: Packet) -> bool {
+    let within = |net: Option<IpNet>, address: u32| {
+        net.is_none_or(|net| net.contains(&std::net::IpAddr::from(Ipv4Addr::from_bits(address))))
     };
-    let ports = |ports: &[Written<Ports>], port: u16| {
-        ports.is_empty() || ports.iter().any(|one| one.0.range().contains(&port))
+    let ports = |ports: &[RangeInclusive<u16>], port: u16| {
+        ports.is_empty() || ports.iter().any(|one| one.contains(&port))
     };
     rule.protocol
         .is_none_or(|protocol| protocol == packet.protocol)
@@ -349,7 +347,7 @@ fn fits(rule: &file::Rule, packet: Packet) -> bool {
 
 /// The mark of the first rule that matches, as in the configuration.
 fn first_match<'r>(
-    services: impl IntoIterator<Item = (u32, &'r [file::Rule])>,
+    services: impl IntoIterator<Item = (u32, &'r [target::Rule])>,
     packet: Packet,
 ) -> u32 {
     let mut services = services.into_iter();
@@ -410,16 +408,15 @@ fn exported_mark(commands: &str, packet: Packet) -> u32 {
     mark
 }
 
-fn any_rule() -> impl Strategy<Value = file::Rule> {
+fn any_rule() -> impl Strategy<Value = target::Rule> {
     let net = || {
-        proptest::option::of(prefix())
-            .prop_map(|net| net.map(|net| Written(network(net).parse().unwrap())))
+        proptest::option::of(prefix()).prop_map(|net| net.map(|net| network(net).parse().unwrap()))
     };
     let ports = || {
         proptest::collection::vec(ports(), 0..3).prop_map(|ports| {
             ports
                 .into_iter()
-                .map(|(first, last)| Written(Ports { first, last }))
+                .map(|(first, last)| first..=last)
                 .collect::<Vec<_>>()
         })
     };
@@ -430,7 +427,7 @@ fn any_rule() -> impl Strategy<Value = file::Rule> {
         ports(),
         ports(),
     )
-        .prop_map(|(protocol, from, to, ports, from_ports)| file::Rule {
+        .prop_map(|(protocol, from, to, ports, from_ports)| target::Rule {
             protocol: protocol
                 .or_else(|| (from.is_none() && to.is_none()).then_some(Protocol::Tcp)),
             from,
@@ -480,7 +477,7 @@ proptest! {
         }
         let loaded = config::parse("test", text.as_str());
         prop_assert!(loaded.is_ok(), "{}\n{}", loaded.unwrap_err().report(false), text);
-        let exported = import::export("test", &loaded.unwrap()).unwrap();
+        let exported = import::export("test", &loaded.unwrap());
         for packet in &packets {
             let own = services.iter().zip(1..).map(|(rules, mark)| (mark, rules.as_slice()));
             let wanted = first_match(own, *packet);

@@ -155,8 +155,10 @@ fn changes_one_by_one_come_to_the_same_as_the_whole_at_once() {
             rng: Rng::new(seed),
         };
         let (mut by_changes, mut by_wholes) = (builder(), builder());
+        let Spec { ports, network, .. } = spec(&[]);
         let mut delta = Delta {
-            network: Some(spec(&[]).network()),
+            ports: Some(ports),
+            network: Some(network),
             ..Delta::default()
         };
         for step in 0..40 {
@@ -199,7 +201,7 @@ fn a_session_keeps_its_slot_whatever_else_changes() {
         let kept = service(999, &[real(200, 1, NAT)]);
         let first = builder.apply(
             &Delta {
-                network: Some(spec(&[]).network()),
+                network: Some(spec(&[]).network),
                 services: vec![kept.clone()],
                 ..Delta::default()
             },
@@ -275,13 +277,13 @@ fn a_change_of_routes_reaches_every_real_server() {
     far.reals[0].address = [203, 0, 113, 9].into();
     let mut state = spec(&[far, service(81, &[real(2, 1, DIRECT)])]);
     builder.build(&state, true);
-    state.routes.push(RouteSpec {
+    state.network.routes.push(RouteSpec {
         to: "203.0.113.0/24".parse().unwrap(),
         via: ip(254),
         port: None,
     });
     let delta = Delta {
-        network: Some(state.network()),
+        network: Some(state.network.clone()),
         ..Delta::default()
     };
     let moved = builder.apply(&delta, true);
