@@ -18,12 +18,11 @@ mod workers;
 
 use etherparse::{NetSlice, SlicedPacket, TcpHeader, TransportSlice, UdpHeader};
 use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::io::memory::MemoryWire;
 use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::spec::forward::{ForwardMethod, MssClamp, TunnelKind};
 use plimsoll_dataplane::spec::service::{Persistence, RealSpec, ServiceSpec};
-use plimsoll_dataplane::testing::{
-    FaultInjector, Faults, MemoryWire, PacketBuilder, Rig, Rng, Sent,
-};
+use plimsoll_dataplane::testing::{FaultInjector, Faults, PacketBuilder, Rig, Rng, Sent};
 use proptest::prelude::*;
 
 use net::*;

@@ -1,8 +1,8 @@
 //! What became of the frames of a simulation, so that none is missing in the sum.
 //! Counts nothing itself: these are the wires' and the workers' counters.
 
+use plimsoll_dataplane::io::memory::MemoryWire;
 use plimsoll_dataplane::stats::{Verdicts, WorkerStats};
-use plimsoll_dataplane::testing::MemoryWire;
 use serde::{Serialize, Serializer};
 
 /// Frames by what became of them, of one worker or of all together.

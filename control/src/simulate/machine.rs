@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::RandomState;
+use plimsoll_dataplane::io::heap::MemoryPool;
+use plimsoll_dataplane::io::memory::{MemoryRx, MemoryTx, MemoryWire, memory_port};
 use plimsoll_dataplane::parse::parse;
 use plimsoll_dataplane::pipeline::{self, Config};
 use plimsoll_dataplane::schedule::Start;
@@ -16,7 +18,6 @@ use plimsoll_dataplane::snapshot::rcu::Publisher;
 use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::spec::network::PortSpec;
 use plimsoll_dataplane::steering::Steering;
-use plimsoll_dataplane::testing::{MemoryPool, MemoryRx, MemoryTx, MemoryWire, memory_port};
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::Mac;
 use plimsoll_dataplane::worker::{self, Command, Commands, Listing, Parts, SessionRecord, Worker};

@@ -8,8 +8,8 @@ use arrayvec::ArrayVec;
 
 use super::inbox::{Frames, Inbox, Lane};
 use crate::id::{PortId, RealId};
+use crate::io::heap::HeapBuf;
 use crate::neighbour::Claim;
-use crate::testing::HeapBuf;
 use crate::time::Time;
 
 /// Frames that travel in one message at most: a ring is touched once for so many.

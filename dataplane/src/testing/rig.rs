@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 
-use super::memory::{HeapBuf, MemoryPool, MemoryRx, MemoryTx, MemoryWire, memory_port};
+use crate::io::heap::{HeapBuf, MemoryPool};
+use crate::io::memory::{MemoryRx, MemoryTx, MemoryWire, memory_port};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::parse;
 use crate::pipeline::{Config, inboxes};

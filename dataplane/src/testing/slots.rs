@@ -1,5 +1,5 @@
 //! Fast packet buffers and queues in memory, for benchmarks: what they cost per frame is a pointer.
-//! They check nothing and inject no faults; tests use `memory.rs`.
+//! They check nothing and inject no faults; tests use `io/memory.rs`.
 
 #![expect(
     clippy::indexing_slicing,

@@ -3,8 +3,9 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use plimsoll_dataplane::io::memory::MemoryWire;
 use plimsoll_dataplane::spec::forward::ForwardMethod;
-use plimsoll_dataplane::testing::{MemoryWire, Rig, Sent};
+use plimsoll_dataplane::testing::{Rig, Sent};
 
 use crate::network::{REALS, ip, spec};
 use crate::script::Script;

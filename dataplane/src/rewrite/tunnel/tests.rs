@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::*;
-use crate::testing::{HeapBuf, PacketBuilder};
+use crate::io::heap::HeapBuf;
+use crate::testing::PacketBuilder;
 
 const A: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 const B: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);

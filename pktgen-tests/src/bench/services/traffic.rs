@@ -8,12 +8,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use plimsoll_dataplane::io::PacketBuf as _;
+use plimsoll_dataplane::io::heap::{HeapBuf, MemoryPool};
+use plimsoll_dataplane::io::memory::{MemoryWire, memory_port};
 use plimsoll_dataplane::pipeline::{Config, inboxes};
 use plimsoll_dataplane::schedule::Start;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
 use plimsoll_dataplane::stats::WorkerStats;
-use plimsoll_dataplane::testing::{HeapBuf, MemoryPool, MemoryWire, PacketBuilder, memory_port};
+use plimsoll_dataplane::testing::PacketBuilder;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::{Mac, tcp};
 use plimsoll_dataplane::worker::{Commands, Parts, Worker, commands};

@@ -4,7 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use plimsoll_dataplane::testing::{HeapBuf, MemoryPool, Rig};
+use plimsoll_dataplane::io::heap::{HeapBuf, MemoryPool};
+use plimsoll_dataplane::testing::Rig;
 
 use super::*;
 use crate::pktgen::{Family, Fault, Order, Shape};

@@ -1,7 +1,10 @@
-//! The driver seam: what the packet path asks of a NIC, a pcap or a test queue.
-//! No driver lives here, and no code behind this seam decides what happens to a packet.
+//! The driver seam: what the packet path asks of a NIC, a pcap or a queue in memory.
+//! No driver of a device lives here, and no code behind this seam decides what happens to a packet.
 
 use std::fmt;
+
+pub mod heap;
+pub mod memory;
 
 /// Most frames a worker takes from a queue at once, and most a stage sees.
 pub const BURST: usize = 32;
