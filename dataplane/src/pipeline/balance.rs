@@ -9,7 +9,7 @@ use super::begin::opens;
 use super::engine::Engine;
 use super::numbers::note_numbers;
 use super::one_packet::{Translation, translation};
-use super::sessions::{Tabled, method_of, reply_key};
+use super::sessions::{Tabled, change_of, reply_key};
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
 use crate::id::RealId;
 use crate::io::{PacketBuf, Pool};
@@ -168,13 +168,8 @@ impl<P: Pool> Engine<P> {
         if let Some(counters) = self.counters(snapshot, real.id) {
             self.count(snapshot, counters, real.id, Direction::Input, bytes, moved);
         }
-        let method = method_of(session.flags());
-        let socket = session
-            .real_address()
-            .map(|(address, port)| Socket { address, port });
-        Continued::Done(
-            self.forward::<A, F>(snapshot, frame, packet, real, method, socket, origin, now),
-        )
+        let change = change_of(&session);
+        Continued::Done(self.forward::<A, F>(snapshot, frame, packet, real, change, origin, now))
     }
 
     /// A client that asks a real server's own socket for a connection has none any more that it began with a

@@ -11,14 +11,15 @@ use super::icmp_error::is_icmp_checksum_valid;
 use super::inbox::Lane;
 use super::numbers::note_numbers;
 use super::persist::Template;
-use super::sessions::Tabled;
+use super::sessions::{Tabled, flags_of};
 use crate::flow::{FlowKey, Protocol};
 use crate::id::RealId;
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
+use crate::rewrite::change::Change;
 use crate::rewrite::nat::{self, Socket};
 use crate::schedule::{self, Moving};
-use crate::session::{Direction, Flags, KeyHash, NewSession, SessionIndex, State, TableFull};
+use crate::session::{Direction, KeyHash, NewSession, SessionIndex, State, TableFull};
 use crate::snapshot::Snapshot;
 use crate::snapshot::model::{RealServer, VirtualService};
 use crate::snapshot::owner::Owner;
@@ -138,8 +139,8 @@ impl<P: Pool> Engine<P> {
             .real
             .in_bytes
             .add(u64::from(packet.datagram_bytes()));
-        let method = real.forward;
-        self.forward::<A, F>(snapshot, frame, packet, real, method, socket, origin, now)
+        let change = Change::of_request(real.forward, || socket);
+        self.forward::<A, F>(snapshot, frame, packet, real, change, origin, now)
     }
 
     /// An ICMP error about a session that is not here begins it, so that the error reaches the real
@@ -317,19 +318,18 @@ impl<P: Pool> Engine<P> {
 
 /// Where NAT sends a session's packets.
 fn socket_of<A: Tabled>(real: &RealServer, key: &FlowKey<A>) -> Option<Socket<A>> {
-    match real.forward {
-        ForwardMethod::Nat => A::of(real.address).map(|address| Socket {
-            address,
-            port: real.port_for(key.virtual_port),
-        }),
-        ForwardMethod::Direct | ForwardMethod::Tunnel => None,
-    }
+    let address = A::of(real.address).filter(|_| real.forward.translates());
+    address.map(|address| Socket {
+        address,
+        port: real.port_for(key.virtual_port),
+    })
 }
 
 const fn direction_of(method: ForwardMethod) -> Direction {
-    match method {
-        ForwardMethod::Nat => Direction::Input,
-        ForwardMethod::Direct | ForwardMethod::Tunnel => Direction::InputOnly,
+    if method.translates() {
+        Direction::Input
+    } else {
+        Direction::InputOnly
     }
 }
 
@@ -354,14 +354,5 @@ pub(super) fn opens(protocol: Protocol, packet: &Packet, any: bool) -> bool {
         Protocol::Udp => true,
         Protocol::Sctp if any => packet.sctp_chunk != sctp::ABORT,
         Protocol::Sctp => packet.sctp_chunk == sctp::INIT,
-    }
-}
-
-#[inline]
-fn flags_of(method: ForwardMethod) -> Flags {
-    match method {
-        ForwardMethod::Direct => Flags::ONE_WAY,
-        ForwardMethod::Nat => Flags::NAT,
-        ForwardMethod::Tunnel => Flags::ONE_WAY.with(Flags::TUNNEL),
     }
 }

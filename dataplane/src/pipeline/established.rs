@@ -11,21 +11,24 @@ use std::vec::Drain;
 use arrayvec::ArrayVec;
 
 use super::action::{Action, Origin};
+use super::deliver::write_ethernet;
 use super::engine::Engine;
+use super::forward::{is_told_what_fits, outer};
 use super::inbox::Lane;
-use super::sessions::{Tabled, method_of};
+use super::sessions::{Tabled, change_of};
 use super::way::{Sources, Way};
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::id::{PortId, RealId};
 use crate::io::{BURST, PacketBuf, Pool};
 use crate::parse::{Plain, plain_v4, plain_v6};
-use crate::rewrite::nat::{self, Side, Socket};
+use crate::rewrite::change::{Change, Ends};
+use crate::rewrite::nat::Socket;
 use crate::rewrite::tunnel::{self, Ipip};
 use crate::session::{Direction, Hint, KeyHash, ReplyHash, Session, Step};
 use crate::snapshot::Snapshot;
 use crate::snapshot::chunked::Chunked;
 use crate::snapshot::route::Egress;
-use crate::spec::forward::{ForwardMethod, TunnelKind};
+use crate::spec::forward::TunnelKind;
 use crate::spec::network::PortSpec;
 use crate::stats::RealCounters;
 use crate::time::Time;
@@ -289,25 +292,24 @@ impl<P: Pool> Engine<P> {
         let table = A::table(&mut self.sessions);
         let index = table.at(hint, &plain.key(), now)?;
         let session = table.get(index);
-        let (id, method) = (session.real(), method_of(session.flags()));
-        let to = session.real_address();
+        let (id, change) = (session.real(), change_of(session));
         if self.ways.get(id).is_none() {
             self.draw_way(snapshot, id, now)?;
         }
         let way = self.ways.get(id)?;
-        let fits = match method {
-            ForwardMethod::Tunnel => way.inner_mtu,
-            ForwardMethod::Direct | ForwardMethod::Nat => way.mtu,
+        let fits = match change {
+            Change::Encapsulate => way.inner_mtu,
+            _ => way.mtu,
         };
         // NAT gives a datagram without a checksum one, and refuses one of another length than its packet's.
-        let is_odd = to.is_some()
+        let is_odd = change.translates()
             && (plain.checksum(frame.bytes()) == 0
                 || plain.protocol == Protocol::Udp && plain.has_rest(frame.bytes()));
         if plain.length > fits || is_odd {
             return None;
         }
         cut_padding(frame, plain)?;
-        let direction = if method == ForwardMethod::Nat {
+        let direction = if change.translates() {
             Direction::Input
         } else {
             Direction::InputOnly
@@ -324,20 +326,12 @@ impl<P: Pool> Engine<P> {
             self.count(snapshot, counters, id, direction, bytes, moved);
         }
         let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(ETHERNET)?;
-        A::decrement_ttl(ip);
+        change.apply(ip, A::HEADER_BYTES, || Some(Ends::of_plain(plain)));
         if let Some(header) = ethernet.first_chunk_mut() {
             ethernet::write_addresses(header, &way.macs);
         }
-        if let Some((address, port)) = to {
-            let old = Socket {
-                address: plain.destination,
-                port: plain.destination_port,
-            };
-            let new = Socket { address, port };
-            nat::readdress_plain(ip, plain.protocol, Side::Destination, old, new);
-        }
         let port = way.port;
-        if method == ForwardMethod::Tunnel {
+        if change.encapsulates() {
             return Some(match self.enter_tunnel(snapshot, frame, plain, id) {
                 Ok(()) => Passed::To(port),
                 Err(reason) => Passed::Drop(reason),
@@ -362,27 +356,10 @@ impl<P: Pool> Engine<P> {
             return ipip.encapsulate(frame, &plain, number, &way.macs);
         }
         let real = snapshot.real(id).ok_or(DropReason::RealGone)?;
-        let outer = tunnel::Outer {
-            source: real.egress.and_then(|egress| egress.source),
-            real: real.address,
-            kind: real.tunnel,
-            flow: match real.tunnel {
-                TunnelKind::Gue { .. } => tunnel::flow_hash(&plain.packet()),
-                TunnelKind::Ipip | TunnelKind::Gre { .. } => 0,
-            },
-            id: number,
-            may_be_cut: !(real.policy.path_mtu || size_of::<A>() > size_of::<V4>()),
-            ttl: real.tunnel_ttl,
-        };
-        tunnel::encapsulate(frame, &outer)?;
-        let ether_type = if real.address.is_ipv6() {
-            ethernet::IPV6
-        } else {
-            ethernet::IPV4
-        };
-        if let Some(header) = frame.bytes_mut().first_chunk_mut() {
-            ethernet::write_with_addresses(header, &way.macs, ether_type);
-        }
+        let flow = || tunnel::flow_hash(&plain.packet());
+        let is_told = is_told_what_fits(size_of::<A>() > size_of::<V4>(), real);
+        tunnel::encapsulate(frame, &outer(real, flow, number, !is_told))?;
+        write_ethernet(frame, &way.macs);
         Ok(())
     }
 
@@ -427,19 +404,14 @@ impl<P: Pool> Engine<P> {
             self.count(snapshot, counters, id, Direction::Output, bytes, moved);
         }
         let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(ETHERNET)?;
-        A::decrement_ttl(ip);
         if let Some(header) = ethernet.first_chunk_mut() {
             ethernet::write_addresses(header, &ethernet::addresses(to, own.mac));
         }
-        let old = Socket {
-            address: plain.source,
-            port: plain.source_port,
-        };
-        let new = Socket {
+        let change = Change::Source(Socket {
             address: key.virtual_address,
             port: key.virtual_port,
-        };
-        nat::readdress_plain(ip, plain.protocol, Side::Source, old, new);
+        });
+        change.apply(ip, A::HEADER_BYTES, || Some(Ends::of_plain(plain)));
         Some(Passed::To(egress.port))
     }
 

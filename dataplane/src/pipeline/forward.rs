@@ -1,8 +1,6 @@
 //! A session's packet on its way out: to its real server by DR, NAT or tunnel, and a reply to its client.
 //! Which session, and what it becomes, is `balance.rs`'s.
 
-use std::net::IpAddr;
-
 use super::action::{Action, Origin, Received};
 use super::deliver::write_ethernet;
 use super::engine::Engine;
@@ -12,15 +10,17 @@ use super::sessions::Tabled;
 use crate::flow::Addresses;
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
-use crate::rewrite::nat::{self, Side, Socket};
+use crate::rewrite::change::{Change, Ends};
+use crate::rewrite::nat;
 use crate::rewrite::tunnel;
 use crate::snapshot::Snapshot;
 use crate::snapshot::model::RealServer;
 use crate::snapshot::route::Egress;
-use crate::spec::forward::{ForwardMethod, MssClamp, TunnelKind};
+use crate::spec::forward::{MssClamp, TunnelKind};
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
+use crate::wire::family::Family;
 use crate::wire::{ethernet, icmpv6, ipv4, ipv6, tcp};
 
 impl<P: Pool> Engine<P> {
@@ -36,15 +36,11 @@ impl<P: Pool> Engine<P> {
         frame: &mut F,
         packet: &Packet,
         real: &RealServer,
-        method: ForwardMethod,
-        socket: Option<Socket<A>>,
+        change: Change<A>,
         origin: Origin,
         now: Time,
     ) -> Action {
-        let Some((_, destination)) = A::pair(packet.addresses) else {
-            return Action::Drop(DropReason::NoRoute);
-        };
-        let vip: IpAddr = destination.into();
+        let vip = packet.addresses.destination();
         if packet.ttl <= 1 && !snapshot.is_this_machine(real) {
             self.time_exceeded(snapshot, frame.bytes(), packet, Some(vip), now);
             return Action::Drop(DropReason::TtlExceeded);
@@ -58,13 +54,12 @@ impl<P: Pool> Engine<P> {
         };
         // Whatever stops the packet is found before it is changed, since its sender is told of the packet
         // that it sent (RFC 1812 section 4.3.2.3).
-        let way = match method {
-            ForwardMethod::Tunnel => self.inner_mtu(real, now),
-            ForwardMethod::Direct | ForwardMethod::Nat => usize::from(egress.mtu),
-        };
-        let fits = match method {
-            ForwardMethod::Tunnel => fit_tunnel(packet, real, way, origin.cut),
-            ForwardMethod::Direct | ForwardMethod::Nat => fit(packet, egress.mtu, origin.cut),
+        let (way, fits) = if change.encapsulates() {
+            let way = self.inner_mtu(real, now);
+            (way, fit_tunnel(packet, real, way, origin.cut))
+        } else {
+            let way = usize::from(egress.mtu);
+            (way, fit(packet, egress.mtu, origin.cut))
         };
         let cut = match fits {
             Ok(cut) => cut,
@@ -73,29 +68,24 @@ impl<P: Pool> Engine<P> {
                 return Action::Drop(DropReason::MtuExceeded);
             }
         };
-        if method == ForwardMethod::Nat && !nat::is_translatable(frame.bytes(), packet) {
+        if change.translates() && !nat::is_translatable(frame.bytes(), packet) {
             return Action::Drop(DropReason::UdpHeader);
         }
         let macs = self.macs_to(snapshot, real.id, &egress, now);
         if macs.is_none() && !self.is_down(egress.port) {
-            self.keep_received(snapshot, frame.bytes(), packet, method);
+            let is_changed = change.translates() || change.encapsulates();
+            self.keep_received(snapshot, frame.bytes(), packet, is_changed);
         }
-        let Some(packet) = &self.prepare::<A, F>(frame, packet) else {
+        let Some(packet) = &strip(frame, packet) else {
             return Action::Drop(DropReason::Truncated);
         };
         if packet.tcp_flags & tcp::SYN != 0 {
-            self.clamp_mss(snapshot, frame.bytes_mut(), packet, (real, method), way);
+            let translates = change.translates();
+            self.clamp_mss(snapshot, frame.bytes_mut(), packet, real, translates, way);
         }
-        if method == ForwardMethod::Tunnel {
+        apply(frame, packet, change);
+        if change.encapsulates() {
             return self.forward_by_tunnel(frame, packet, real, egress, (way, cut), macs);
-        }
-        if let (Some(socket), Some(protocol)) = (socket, packet.balanced_protocol()) {
-            let old = Socket {
-                address: destination,
-                port: packet.destination_port,
-            };
-            let bytes = frame.bytes_mut();
-            nat::readdress(bytes, packet, protocol, Side::Destination, old, socket);
         }
         leave(frame, egress, cut, macs)
     }
@@ -108,9 +98,9 @@ impl<P: Pool> Engine<P> {
         snapshot: &Snapshot,
         frame: &[u8],
         packet: &Packet,
-        method: ForwardMethod,
+        is_changed: bool,
     ) {
-        let is_told = method == ForwardMethod::Direct || !snapshot.answers_as_lvs;
+        let is_told = !is_changed || !snapshot.answers_as_lvs;
         self.received = (is_told && !packet.is_icmp()).then(|| Received {
             packet: *packet,
             datagram: packet
@@ -137,9 +127,6 @@ impl<P: Pool> Engine<P> {
             self.time_exceeded(snapshot, frame.bytes(), packet, None, now);
             return Action::Drop(DropReason::TtlExceeded);
         }
-        let Some(protocol) = packet.balanced_protocol() else {
-            return Action::Drop(DropReason::NoSession);
-        };
         let Some(egress) = snapshot.routes.egress(translation.client.into()) else {
             return Action::Drop(DropReason::NoRoute);
         };
@@ -153,24 +140,16 @@ impl<P: Pool> Engine<P> {
         if !nat::is_translatable(frame.bytes(), packet) {
             return Action::Drop(DropReason::UdpHeader);
         }
-        let Some(packet) = &self.prepare::<A, F>(frame, packet) else {
+        let Some(packet) = &strip(frame, packet) else {
             return Action::Drop(DropReason::Truncated);
         };
         if packet.tcp_flags & tcp::SYN != 0
             && let Some(real) = snapshot.real(translation.id)
         {
             let way = real.egress.map_or(egress.mtu, |egress| egress.mtu);
-            let nat = (real, ForwardMethod::Nat);
-            self.clamp_mss(snapshot, frame.bytes_mut(), packet, nat, way.into());
+            self.clamp_mss(snapshot, frame.bytes_mut(), packet, real, true, way.into());
         }
-        nat::readdress(
-            frame.bytes_mut(),
-            packet,
-            protocol,
-            Side::Source,
-            translation.real,
-            translation.virtual_,
-        );
+        apply(frame, packet, Change::Source(translation.virtual_));
         let own = snapshot.ports.get(usize::from(egress.port.0));
         let macs = own.and_then(|own| {
             let to = self.mac_towards(snapshot, &egress, now)?;
@@ -189,21 +168,11 @@ impl<P: Pool> Engine<P> {
         (inner_mtu, came_cut): (usize, Option<Cut>),
         macs: Option<[u8; 12]>,
     ) -> Action {
-        let is_told = is_told_what_fits(packet, real);
+        let is_told = is_told_what_fits(packet.addresses.is_v6(), real);
         let id = self.take_id();
         let will_be_cut = packet.datagram_bytes() as usize > inner_mtu;
-        let outer = tunnel::Outer {
-            source: egress.source,
-            real: real.address,
-            kind: real.tunnel,
-            flow: match real.tunnel {
-                TunnelKind::Gue { .. } => tunnel::flow_hash(packet),
-                TunnelKind::Ipip | TunnelKind::Gre { .. } => 0,
-            },
-            id,
-            may_be_cut: will_be_cut || !is_told,
-            ttl: real.tunnel_ttl,
-        };
+        let flow = || tunnel::flow_hash(packet);
+        let outer = outer(real, flow, id, will_be_cut || !is_told);
         if let Err(reason) = tunnel::encapsulate(frame, &outer) {
             return Action::Drop(reason);
         }
@@ -224,12 +193,13 @@ impl<P: Pool> Engine<P> {
     /// `way` is what fits between here and the real server, in bytes. Under NAT both ends send through
     /// here, so what fits the way to the client counts too.
     #[cold]
-    pub(super) fn clamp_mss(
+    fn clamp_mss(
         &self,
         snapshot: &Snapshot,
         frame: &mut [u8],
         packet: &Packet,
-        (real, method): (&RealServer, ForwardMethod),
+        real: &RealServer,
+        translates: bool,
         way: usize,
     ) {
         let service = snapshot.service(real.service);
@@ -240,7 +210,7 @@ impl<P: Pool> Engine<P> {
                 let ends = [packet.addresses.source(), packet.addresses.destination()];
                 let through_here = ends
                     .into_iter()
-                    .filter(|_| method == ForwardMethod::Nat)
+                    .filter(|_| translates)
                     .filter(|end| !snapshot.is_ours(*end))
                     .filter_map(|end| snapshot.routes.egress(end))
                     .map(|egress| usize::from(egress.mtu));
@@ -279,7 +249,7 @@ impl<P: Pool> Engine<P> {
 }
 
 /// Removes a priority tag and padding; returns the packet's new offsets.
-#[inline]
+#[inline(always)]
 pub(super) fn strip<F: PacketBuf>(frame: &mut F, packet: &Packet) -> Option<Packet> {
     let mut packet = *packet;
     let tag = usize::from(packet.l3).checked_sub(ETHERNET)?;
@@ -336,15 +306,49 @@ fn fit_tunnel(
         Addresses::V4 { .. } => inner_mtu,
         Addresses::V6 { .. } => inner_mtu.max(ipv6::MIN_MTU_BYTES),
     };
-    if piece > told && packet.dont_fragment && is_told_what_fits(packet, real) {
+    if piece > told && packet.dont_fragment && is_told_what_fits(packet.addresses.is_v6(), real) {
         return Err(told);
     }
     Ok(came_cut)
 }
 
 /// Whether the sender of a packet that does not fit into the tunnel to its real server is told so.
-const fn is_told_what_fits(packet: &Packet, real: &RealServer) -> bool {
-    real.policy.path_mtu || packet.addresses.is_v6()
+pub(super) const fn is_told_what_fits(is_v6: bool, real: &RealServer) -> bool {
+    real.policy.path_mtu || is_v6
+}
+
+/// What a packet of this flow is put into on its way to `real`.
+#[inline]
+pub(super) fn outer(
+    real: &RealServer,
+    flow: impl FnOnce() -> u64,
+    id: u16,
+    may_be_cut: bool,
+) -> tunnel::Outer {
+    tunnel::Outer {
+        source: real.egress.and_then(|egress| egress.source),
+        real: real.address,
+        kind: real.tunnel,
+        flow: match real.tunnel {
+            TunnelKind::Gue { .. } => flow(),
+            TunnelKind::Ipip | TunnelKind::Gre { .. } => 0,
+        },
+        id,
+        may_be_cut,
+        ttl: real.tunnel_ttl,
+    }
+}
+
+/// Changes a packet behind a plain Ethernet header, without padding.
+#[inline(always)]
+fn apply<A: Family, F: PacketBuf>(frame: &mut F, packet: &Packet, change: Change<A>) {
+    let Some(ip) = frame.bytes_mut().get_mut(ETHERNET..) else {
+        return;
+    };
+    let l4 = usize::from(packet.l4 - packet.l3);
+    if change.apply(ip, l4, || Ends::of(packet)) {
+        nat::give_checksum(frame.bytes_mut(), packet);
+    }
 }
 
 /// The packet goes this way.

@@ -10,7 +10,7 @@ use super::forward::{fit, route, strip};
 use super::hops;
 use super::icmp_error::{Error, is_icmp_checksum_valid};
 use super::one_packet::{Translation, translation};
-use super::sessions::{Tabled, flow_key, method_of};
+use super::sessions::{Tabled, change_of, flow_key};
 use super::tunnel_errors::tunnel_of;
 use crate::flow::{Addresses, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::id::RealId;
@@ -19,7 +19,6 @@ use crate::parse::{Packet, Quoted, parse_quoted};
 use crate::rewrite::nat::{self, Side, Socket};
 use crate::session::{Flags, SessionIndex};
 use crate::snapshot::Snapshot;
-use crate::spec::forward::ForwardMethod;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
@@ -279,9 +278,9 @@ impl<P: Pool> Engine<P> {
             counters.in_packets.add(1);
             counters.in_bytes.add(u64::from(packet.datagram_bytes()));
         }
-        let method = method_of(session.flags());
-        let (Some((address, port)), ForwardMethod::Nat) = (session.real_address(), method) else {
-            return self.forward::<A, F>(snapshot, frame, packet, real, method, None, origin, now);
+        let Some((address, port)) = session.real_address() else {
+            let change = change_of(&session);
+            return self.forward::<A, F>(snapshot, frame, packet, real, change, origin, now);
         };
         let Some(egress) = real.egress else {
             return Action::Drop(DropReason::NoRoute);

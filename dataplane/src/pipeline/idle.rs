@@ -7,12 +7,11 @@ use super::action::{Action, Origin, Waiting};
 use super::admit::uncount;
 use super::engine::Engine;
 use super::refuse::{Reset, write_reset};
-use super::sessions::{Tabled, method_of};
+use super::sessions::{Tabled, change_of};
 use crate::flow::{Address, Addresses, Protocol};
 use crate::id::PortId;
 use crate::io::{PacketBuf, Pool};
 use crate::parse::{Packet, parse_ip};
-use crate::rewrite::nat::Socket;
 use crate::session::{Session, State, TcpState};
 use crate::snapshot::Snapshot;
 use crate::time::Time;
@@ -99,18 +98,14 @@ impl<P: Pool> Engine<P> {
         let Some((mut frame, packet)) = self.frame_of(answer, reset) else {
             return;
         };
-        let method = method_of(session.flags());
-        let socket = session
-            .real_address()
-            .map(|(address, port)| Socket { address, port });
         let origin = Origin {
             port: PortId(0),
             hops: 0,
             cut: None,
         };
-        let action = self.forward::<A, P::Buf>(
-            snapshot, &mut frame, &packet, real, method, socket, origin, now,
-        );
+        let change = change_of(session);
+        let action =
+            self.forward::<A, P::Buf>(snapshot, &mut frame, &packet, real, change, origin, now);
         match action {
             Action::Emit { port, .. } => {
                 self.stats.originated.add(1);

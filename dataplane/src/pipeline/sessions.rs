@@ -3,7 +3,9 @@
 
 use crate::flow::{FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::parse::Packet;
-use crate::session::{Flags, SessionTable};
+use crate::rewrite::change::Change;
+use crate::rewrite::nat::Socket;
+use crate::session::{Flags, Session, SessionTable};
 use crate::spec::forward::ForwardMethod;
 use crate::wire::family::Family;
 
@@ -45,8 +47,8 @@ impl Tabled for V6 {
 }
 
 /// The method that the session began with: an edit of the real server does not change it.
-#[inline]
-pub(super) fn method_of(flags: Flags) -> ForwardMethod {
+#[inline(always)]
+fn method_of(flags: Flags) -> ForwardMethod {
     if flags.contains(Flags::NAT) {
         ForwardMethod::Nat
     } else if flags.contains(Flags::TUNNEL) {
@@ -54,6 +56,25 @@ pub(super) fn method_of(flags: Flags) -> ForwardMethod {
     } else {
         ForwardMethod::Direct
     }
+}
+
+/// The flags by which sessions by `method` begin.
+#[inline]
+pub(super) const fn flags_of(method: ForwardMethod) -> Flags {
+    match method {
+        ForwardMethod::Direct => Flags::ONE_WAY,
+        ForwardMethod::Nat => Flags::NAT,
+        ForwardMethod::Tunnel => Flags::ONE_WAY.with(Flags::TUNNEL),
+    }
+}
+
+/// What a session changes in its client's packets.
+#[inline(always)]
+pub(super) fn change_of<A: Family>(session: &Session<A>) -> Change<A> {
+    Change::of_request(method_of(session.flags()), || {
+        let (address, port) = session.real_address()?;
+        Some(Socket { address, port })
+    })
 }
 
 /// The packet as one of a client to a virtual address.

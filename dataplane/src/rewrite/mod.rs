@@ -1,6 +1,8 @@
-//! How a packet is changed on its way: one file per forwarding method, and fragmentation.
+//! How a packet is changed on its way: what a session changes (`change.rs`), how addresses are replaced, packets put into
+//! tunnels and cut.
 //! No table is looked at here; the caller knows where the packet goes.
 
+pub mod change;
 pub mod fragment;
 pub mod nat;
 pub mod tunnel;

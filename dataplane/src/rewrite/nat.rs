@@ -26,63 +26,58 @@ pub struct Socket<A> {
     pub port: u16,
 }
 
-/// Replaces `side` of the packet in `frame`, which is `old`, by `new`.
-#[inline]
-pub fn readdress<A: Family>(
-    frame: &mut [u8],
-    packet: &Packet,
-    protocol: Protocol,
-    side: Side,
-    old: Socket<A>,
-    new: Socket<A>,
-) {
-    set_address(frame, packet.l3, side, old.address, new.address);
-    let delta = A::delta(old.address, new.address).u16(old.port, new.port);
-    let l4 = usize::from(packet.l4);
-    match protocol {
-        Protocol::Tcp => {
-            set_port_tcp(frame, l4, side, new.port, delta);
-        }
-        Protocol::Udp => {
-            let had_checksum = set_port_udp(frame, l4, side, new.port, delta);
-            // IPVS gives a datagram that came without a checksum one (RFC 768 allows both).
-            if had_checksum == Some(false) {
-                fill_udp_checksum(frame, packet);
-            }
-        }
-        Protocol::Sctp => {
-            // No pseudo header: only the port is under the checksum (RFC 9260 section 6.8).
-            let chunk_bytes = packet.upper(frame).len().saturating_sub(sctp::HEADER_BYTES);
-            if let Some(mut header) = sctp::Header::at_mut(frame, l4) {
-                match side {
-                    Side::Source => header.readdress_source(new.port, chunk_bytes),
-                    Side::Destination => header.readdress_destination(new.port, chunk_bytes),
-                }
-            }
-        }
-    }
-}
-
-/// The same for a packet of which `ip` begins with the IP header, TCP's or UDP's behind it. A datagram
-/// without a checksum stays without one.
+/// Replaces `side` of a packet, which is `old`, by `new`. `ip` is the packet from its IP header to its last byte, with
+/// TCP's, UDP's or SCTP's header at `l4`. Says whether it is a datagram without a checksum, which stays without one: see
+/// [`give_checksum`].
 #[inline(always)]
-pub fn readdress_plain<A: Family>(
+pub fn readdress<A: Family>(
     ip: &mut [u8],
+    l4: usize,
     protocol: Protocol,
     side: Side,
     old: Socket<A>,
     new: Socket<A>,
-) {
+) -> bool {
     match side {
         Side::Source => A::set_source(ip, old.address, new.address),
         Side::Destination => A::set_destination(ip, old.address, new.address),
     }
     let delta = A::delta(old.address, new.address).u16(old.port, new.port);
     match protocol {
-        Protocol::Udp => {
-            set_port_udp(ip, A::HEADER_BYTES, side, new.port, delta);
+        Protocol::Tcp => set_port_tcp(ip, l4, side, new.port, delta),
+        Protocol::Udp => return set_port_udp(ip, l4, side, new.port, delta) == Some(false),
+        Protocol::Sctp => set_port_sctp(ip, l4, side, new.port),
+    }
+    false
+}
+
+/// Gives a readdressed datagram that came without a checksum one, as IPVS does (RFC 768 allows both). `packet` has the
+/// offsets of its headers in `frame`.
+#[cold]
+pub fn give_checksum(frame: &mut [u8], packet: &Packet) {
+    let Ok(now) = crate::parse::parse_ip(frame, packet.l3) else {
+        return;
+    };
+    let upper = udp_datagram(packet.upper(frame));
+    let checksum = now
+        .addresses
+        .pseudo_header(packet.protocol, upper.len())
+        .bytes(upper)
+        .finish_udp();
+    if let Some(mut header) = udp::Header::at_mut(frame, packet.l4) {
+        header.set_checksum(checksum);
+    }
+}
+
+/// No pseudo header: only the port is under the checksum (RFC 9260 section 6.8).
+#[cold]
+fn set_port_sctp(ip: &mut [u8], l4: usize, side: Side, port: u16) {
+    let chunk_bytes = ip.len().saturating_sub(l4 + sctp::HEADER_BYTES);
+    if let Some(mut header) = sctp::Header::at_mut(ip, l4) {
+        match side {
+            Side::Source => header.readdress_source(port, chunk_bytes),
+            Side::Destination => header.readdress_destination(port, chunk_bytes),
         }
-        _ => set_port_tcp(ip, A::HEADER_BYTES, side, new.port, delta),
     }
 }
 
@@ -117,22 +112,6 @@ fn set_address<A: Family>(frame: &mut [u8], l3: u16, side: Side, old: A, new: A)
     match side {
         Side::Source => A::set_source(ip, old, new),
         Side::Destination => A::set_destination(ip, old, new),
-    }
-}
-
-#[cold]
-fn fill_udp_checksum(frame: &mut [u8], packet: &Packet) {
-    let Ok(now) = crate::parse::parse_ip(frame, packet.l3) else {
-        return;
-    };
-    let upper = udp_datagram(packet.upper(frame));
-    let checksum = now
-        .addresses
-        .pseudo_header(packet.protocol, upper.len())
-        .bytes(upper)
-        .finish_udp();
-    if let Some(mut header) = udp::Header::at_mut(frame, packet.l4) {
-        header.set_checksum(checksum);
     }
 }
 
@@ -280,9 +259,12 @@ mod tests {
     ) {
         let mut frame = make(old).build();
         let packet = parsed(&frame);
-        readdress(&mut frame, &packet, protocol, side, old, new);
+        let (l3, l4) = (usize::from(packet.l3), usize::from(packet.l4));
+        let ip = &mut frame[l3..];
+        assert!(!readdress(ip, l4 - l3, protocol, side, old, new));
         assert_eq!(frame, make(new).build());
-        readdress(&mut frame, &packet, protocol, side, new, old);
+        let ip = &mut frame[l3..];
+        readdress(ip, l4 - l3, protocol, side, new, old);
         assert_eq!(frame, make(old).build(), "there and back again");
     }
 
@@ -338,7 +320,9 @@ mod tests {
                 *place ^= bit;
             }
             let (from, to) = (Socket { address: vip, port: old }, Socket { address: real, port: new });
-            readdress(&mut frame, &packet, Protocol::Sctp, Side::Destination, from, to);
+            let (l3, l4) = (usize::from(packet.l3), usize::from(packet.l4));
+            let ip = &mut frame[l3..];
+            readdress(ip, l4 - l3, Protocol::Sctp, Side::Destination, from, to);
             let mut plain = packet.upper(&frame).to_vec();
             let found = u32::from_le_bytes([plain[8], plain[9], plain[10], plain[11]]);
             plain[8..12].fill(0);

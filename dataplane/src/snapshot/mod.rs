@@ -26,7 +26,7 @@ use crate::flow::{Address, FlowKey, Protocol};
 use crate::id::{PortId, RealId, ServiceId};
 use crate::schedule::threshold::Overload;
 use crate::schedule::{self, Candidate, Load, Loads};
-use crate::spec::forward::{ForwardMethod, TunnelKind};
+use crate::spec::forward::TunnelKind;
 use crate::spec::network::{PortRole, PortSpec};
 use crate::spec::target::Target;
 use crate::wire::Mac;
@@ -179,7 +179,7 @@ impl Snapshot {
     fn takes_ftp_data(&self, service: &VirtualService) -> bool {
         let is_one_way = |id| {
             let real = self.real(id);
-            real.is_some_and(|real| real.forward != ForwardMethod::Nat)
+            real.is_some_and(|real| !real.forward.translates())
         };
         let mut reals = service
             .scheduling

@@ -19,6 +19,29 @@ crate::listed! {
     }
 }
 
+impl ForwardMethod {
+    /// Whether addresses and ports are rewritten, so that a session's answers come back through here and bear the
+    /// virtual socket.
+    #[inline(always)]
+    #[must_use]
+    pub const fn translates(self) -> bool {
+        match self {
+            Self::Nat => true,
+            Self::Direct | Self::Tunnel => false,
+        }
+    }
+
+    /// Whether packets travel inside others, so that real servers may be of the other address family.
+    #[inline(always)]
+    #[must_use]
+    pub const fn encapsulates(self) -> bool {
+        match self {
+            Self::Tunnel => true,
+            Self::Direct | Self::Nat => false,
+        }
+    }
+}
+
 /// What stands between the outer IP header of a tunnel and the packet inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum TunnelKind {

@@ -5,7 +5,6 @@ use crate::flow::Protocol;
 use crate::id::{RealId, ServiceId};
 use crate::snapshot::Snapshot;
 use crate::snapshot::owner::Owner;
-use crate::spec::forward::ForwardMethod;
 use crate::spec::service::{RealSpec, ServiceSpec};
 use crate::spec::target::{Target, Vip, is_one_address};
 
@@ -96,5 +95,5 @@ fn has_sessions(spec: &ServiceSpec) -> bool {
 }
 
 pub(super) fn is_nat(real: &RealSpec) -> bool {
-    real.forward == ForwardMethod::Nat
+    real.forward.translates()
 }

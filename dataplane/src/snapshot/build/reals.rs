@@ -93,7 +93,7 @@ impl Builder {
         self.removed_reals.remove(id);
         let Some(old) = next.real(id) else { return id };
         let comes = !old.configured || old.weight == 0 && spec.weight > 0;
-        let reaches_by_nat = spec.forward == ForwardMethod::Nat && !old.replies_come_back;
+        let reaches_by_nat = spec.forward.translates() && !old.replies_come_back;
         let changed = !old.configured
             || old.weight != spec.weight
             || old.limits != spec.limits
@@ -107,7 +107,7 @@ impl Builder {
             return id;
         }
         let former_end = old.errors_come_back;
-        let end = (spec.forward == ForwardMethod::Tunnel).then(|| spec.tunnel.end());
+        let end = (spec.forward.encapsulates()).then(|| spec.tunnel.end());
         let egress = way(next, spec.address, spec.tunnel_source);
         if let Some(real) = next.reals.get_mut(id.0) {
             real.weight = spec.weight;
