@@ -1,5 +1,5 @@
 //! Files that import each other in a circle: none of them can be read, tested or moved without the others.
-//! What is known and not mended yet is listed; the list may only get shorter.
+//! Reads no file; which imports there are is `modules`'s.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -7,19 +7,11 @@ use std::path::Path;
 
 use crate::modules::Import;
 
-/// What is to be mended: a text for each circle that has a file outside of `known`, and one for each file of `known` that
-/// is in no circle.
-pub(crate) fn findings(imports: &[Import], known: &BTreeSet<&Path>) -> Vec<String> {
+/// A text for each circle.
+pub(crate) fn findings(imports: &[Import]) -> Vec<String> {
     let circles = circles(imports);
-    let new = circles.iter().filter(|circle| !circle.is_subset(known));
-    let mut findings: Vec<String> = new.map(|circle| describe(circle, imports)).collect();
-    let mended = known
-        .iter()
-        .filter(|file| !circles.iter().any(|circle| circle.contains(*file)));
-    findings.extend(
-        mended.map(|file| format!("{} is in no circle: take it off the list", file.display())),
-    );
-    findings
+    let texts = circles.iter().map(|circle| describe(circle, imports));
+    texts.collect()
 }
 
 /// The sets of files that import each other, directly or by way of others.
@@ -171,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_is_found_unless_it_is_known() {
+    fn a_circle_is_found_with_the_imports_that_close_it() {
         let circle = imports(&[
             ("lib.rs", "mod a; mod b; mod c; mod d;"),
             ("a.rs", "use crate::b::B; pub struct A(B);"),
@@ -179,19 +171,8 @@ mod tests {
             ("c.rs", "pub struct C(Box<crate::a::A>);"),
             ("d.rs", "use crate::a::A; struct D(A);"),
         ]);
-        let known = |names: &[&'static str]| names.iter().copied().map(Path::new).collect();
         let expected = "3 files import each other in a circle:\n  a.rs:1 imports B from b.rs\n  b.rs:1 imports C from c.rs\n  \
             c.rs:1 imports A from a.rs";
-        assert_eq!(findings(&circle, &known(&[])), [expected]);
-        assert_eq!(findings(&circle, &known(&["a.rs", "b.rs"])), [expected]);
-        assert_eq!(
-            findings(&circle, &known(&["a.rs", "b.rs", "c.rs"])),
-            Vec::<String>::new()
-        );
-        let gone = "d.rs is in no circle: take it off the list";
-        assert_eq!(
-            findings(&circle, &known(&["a.rs", "b.rs", "c.rs", "d.rs"])),
-            [gone]
-        );
+        assert_eq!(findings(&circle), [expected]);
     }
 }

@@ -5,7 +5,6 @@
 mod circles;
 mod modules;
 
-use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -21,19 +20,15 @@ const CRATES: [&str; 7] = [
     "fuzz/targets/src/lib.rs",
     "lint/src/main.rs",
 ];
-/// Files that import each other in circles and are not mended yet, a line each.
-const KNOWN: &str = "lint/circles.txt";
 
 fn main() -> Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     std::env::set_current_dir(&root).with_context(|| format!("no {}", root.display()))?;
-    let known = fs::read_to_string(KNOWN).with_context(|| format!("cannot read {KNOWN}"))?;
-    let known = known.lines().map(Path::new).collect();
     let mut imports = Vec::new();
     for root in CRATES {
         imports.extend(modules::Modules::read(Path::new(root))?.imports());
     }
-    let findings = circles::findings(&imports, &known);
+    let findings = circles::findings(&imports);
     for finding in &findings {
         println!("{finding}");
     }

@@ -1,11 +1,12 @@
 //! What of a table the configuration can carry: its own checks are asked, and what they refuse is left out and told.
 //! Reads no rules and knows no format but the one that it has written.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
-use super::Kind;
-use super::table::Table;
-use super::yaml::{self, Base};
+use super::scheduler::{RENAMED, is_lvs_scheduler, lvs_scheduler};
+use super::sysctl::Sysctls;
+use super::table::{Table, Timeouts};
+use super::yaml::{self, Output};
 use crate::config;
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use plimsoll_dataplane::listed::Listed as _;
@@ -14,42 +15,6 @@ use plimsoll_dataplane::spec::target::{Identity, Mark};
 
 /// Removals that may show further mistakes; each removes all that is known to be wrong.
 const ROUNDS: usize = 16;
-
-/// Schedulers that `ipvsadm -R` would refuse.
-pub(super) const NOT_IN_LVS: [&str; 1] = ["swrr"];
-/// Schedulers that are the same under two names: LVS's (Linux 5.12 and later), and the configuration's.
-const RENAMED: [(&str, &str); 1] = [("twos", "p2c")];
-
-/// LVS's name of a scheduler of the configuration.
-pub(super) fn lvs_scheduler(name: &str) -> &str {
-    let renamed = RENAMED.iter().find(|(_, here)| *here == name);
-    renamed.map_or(name, |(lvs, _)| lvs)
-}
-
-/// The configuration's name of a scheduler of LVS.
-pub(super) fn own_scheduler(name: &str) -> &str {
-    let renamed = RENAMED.iter().find(|(lvs, _)| *lvs == name);
-    renamed.map_or(name, |(_, here)| here)
-}
-
-/// Whether LVS has a scheduler of this name that can be carried.
-pub(super) fn is_lvs_scheduler(name: &str) -> bool {
-    let own = own_scheduler(name);
-    SchedulerKind::by_name(own).is_some()
-        && lvs_scheduler(own) == name
-        && !NOT_IN_LVS.contains(&own)
-}
-
-/// What is written around the table.
-pub(super) struct Output<'o> {
-    /// What the rules were read from.
-    pub(super) name: &'o str,
-    pub(super) kind: Kind,
-    /// The other sections, if there are any.
-    pub(super) base: Option<&'o Base>,
-    /// Comments beside services.
-    pub(super) notes: &'o HashMap<Identity, Vec<String>>,
-}
 
 /// What a mistake of the configuration is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -175,7 +140,7 @@ fn schedulers(table: &mut Table, problems: &mut Problems) {
             problems.add(Problem::new(service.place, message).help(help));
         }
         let before = service.flags.len();
-        // IPVS's schedulers look at no flag by its number but at those that have names (`rule::scheduler_flags`).
+        // IPVS's schedulers look at no flag by its number but at those that have names (`scheduler::flags`).
         service.flags.retain(|flag| !flag.starts_with("flag-"));
         if service.flags.len() < before {
             let message =
@@ -291,9 +256,32 @@ fn remove(table: &mut Table, lost: &BTreeSet<About>) {
         !lost.contains(&About::Service(at - 1))
     });
     if lost.contains(&About::Timeout) {
-        table.timeouts = super::Timeouts::default();
+        table.timeouts = Timeouts::default();
     }
     if lost.contains(&About::Sysctl) {
-        table.sysctls = super::Sysctls::default();
+        table.sysctls = Sysctls::default();
     }
+}
+
+/// What was told, for those who read the configuration later. `shown` is how a place reads.
+pub(super) fn comments(problems: &Problems, shown: impl Fn(Place) -> String) -> String {
+    let mut lines: Vec<(Option<Place>, String)> = problems
+        .kept()
+        .iter()
+        .map(|problem| {
+            let place = problem
+                .place
+                .map_or_else(String::new, |place| shown(place) + ": ");
+            // A line of a comment, whatever was quoted.
+            let message = problem.message.replace(char::is_control, " ");
+            (problem.place, format!("#   {place}{message}\n"))
+        })
+        .collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    lines.sort();
+    let lines = lines.into_iter().map(|(_, line)| line);
+    let lines: String = lines.collect();
+    format!("# What the import has told:\n{lines}")
 }

@@ -6,18 +6,18 @@ mod iptables;
 mod nft;
 mod order;
 mod packets;
+mod reader;
 mod text;
+mod token;
 mod words;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::spec::target;
 
-use super::yaml::scalar;
 use crate::config::Diagnostics;
 use crate::config::diagnostics::{Problem, Problems, Severity};
 use crate::config::leaf::Leaf;
@@ -38,20 +38,13 @@ pub struct Marks {
     own: Vec<((u32, bool), Vec<target::Rule>)>,
 }
 
-type Read<T> = Result<T, Box<Problem>>;
-
 impl Marks {
     /// Reads a firewall: what `iptables-save` and `nft list ruleset` print, or commands; `name` is what
     /// diagnostics call it. Errors are rules that mark and could not be read, conditions that are not carried
     /// over, and translations of addresses.
     #[must_use]
     pub fn read(name: &str, text: &str) -> (Self, Diagnostics) {
-        let mut reader = text::Reader::default();
-        let mut lines = text::Lines::new(text);
-        while !lines.is_end() {
-            reader.line(&mut lines);
-        }
-        let (firewall, mut problems) = reader.finish();
+        let (firewall, mut problems) = text::read(text);
         lost(&firewall, &mut problems);
         let marks = Self::worked_out(&firewall).unwrap_or_else(|why| {
             problems.add(Problem::unplaced(format!("{why}: no mark is carried over")));
@@ -176,32 +169,6 @@ fn lost(firewall: &Firewall, problems: &mut Problems) {
                 "there is no packet filter here: filter in front of it, or at the real servers",
             ),
         );
-    }
-}
-
-/// A rule as an item of `match:`.
-pub(super) fn item(rule: &target::Rule) -> String {
-    let mut keys = Vec::new();
-    if let Some(protocol) = rule.protocol {
-        keys.push(format!("protocol: {}", protocol.name()));
-    }
-    for (key, net) in [("from", rule.from), ("to", rule.to)] {
-        keys.extend(net.map(|net| format!("{key}: {}", scalar(&net.print()))));
-    }
-    for (key, ports) in [("ports", &rule.ports), ("from_ports", &rule.from_ports)] {
-        if !ports.is_empty() {
-            let ports: Vec<String> = ports.iter().map(port).collect();
-            keys.push(format!("{key}: [{}]", ports.join(", ")));
-        }
-    }
-    format!("{{ {} }}", keys.join(", "))
-}
-
-fn port(ports: &RangeInclusive<u16>) -> String {
-    if ports.start() == ports.end() {
-        ports.print()
-    } else {
-        scalar(&ports.print())
     }
 }
 

@@ -7,6 +7,7 @@ mod line;
 mod lines;
 mod marks;
 mod rule;
+mod scheduler;
 mod sysctl;
 mod table;
 #[cfg(test)]
@@ -18,20 +19,13 @@ use std::collections::HashMap;
 
 use crate::config::Diagnostics;
 use crate::config::diagnostics::{self, Place, Problem, Problems};
-use carry::Output;
+use yaml::{Kind, Output};
 
 pub use lines::{Exported, export};
 pub use marks::Marks;
 pub use sysctl::{SysctlError, Sysctls};
 pub use table::{Encapsulation, Persistence, Real, Service, Table, Timeouts};
 pub use yaml::{Base, services, timeouts};
-
-/// What is imported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Ipvsadm,
-    Keepalived,
-}
 
 /// What came of reading rules.
 #[derive(Debug)]
@@ -72,7 +66,7 @@ pub fn import_onto(mut table: Table, name: &str, text: &str, base: Option<&Base>
     let yaml = carry::carry(&mut table, &output, &mut problems);
     let shown = |place: Place| format!("{}:{}", name.escape_debug(), place.line);
     Imported {
-        yaml: comments(&problems, shown) + &yaml,
+        yaml: carry::comments(&problems, shown) + &yaml,
         diagnostics: problems.finish(name, text),
     }
 }
@@ -104,27 +98,4 @@ fn engines(table: &Table, problems: &mut Problems) {
             problems.add(problem.help("clients are told apart by their addresses"));
         }
     }
-}
-
-/// What was told, for those who read the configuration later. `shown` is how a place reads.
-fn comments(problems: &Problems, shown: impl Fn(Place) -> String) -> String {
-    let mut lines: Vec<(Option<Place>, String)> = problems
-        .kept()
-        .iter()
-        .map(|problem| {
-            let place = problem
-                .place
-                .map_or_else(String::new, |place| shown(place) + ": ");
-            // A line of a comment, whatever was quoted.
-            let message = problem.message.replace(char::is_control, " ");
-            (problem.place, format!("#   {place}{message}\n"))
-        })
-        .collect();
-    if lines.is_empty() {
-        return String::new();
-    }
-    lines.sort();
-    let lines = lines.into_iter().map(|(_, line)| line);
-    let lines: String = lines.collect();
-    format!("# What the import has told:\n{lines}")
 }

@@ -1,49 +1,22 @@
 //! A rule: a line whose options were understood, checked as ipvsadm checks them before it asks the kernel.
 //! What is there already, and so whether the rule can be applied, is the table's business.
 
-use std::net::SocketAddr;
-
 use super::line::{self, Command, Flag, Given, Line, Word};
-use super::table::{self, Encapsulation, Persistence, Real, Service, Timeouts};
+use super::scheduler;
+use super::table::{self, Encapsulation, Persistence, Real, Rule, Service, Timeouts, What};
 use super::value;
-use crate::config::diagnostics::{Place, Problem, Problems, Severity, quoted};
+use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use crate::config::file::TunnelChecksum;
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::listed::Listed as _;
 use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
 use plimsoll_dataplane::spec::target::{Identity, Mark, Vip};
 
-/// What a rule does.
-#[derive(Debug)]
-pub(super) enum What {
-    AddService(Box<Service>),
-    EditService(Box<Service>),
-    DeleteService(Identity),
-    Clear,
-    AddServer(Identity, Real),
-    EditServer(Identity, Real),
-    DeleteServer(Identity, SocketAddr),
-    Timeouts(Timeouts),
-    /// Nothing, if there is the service; of all, there always is.
-    Zero(Option<Identity>),
-    /// Nothing.
-    Daemon,
-}
-
-/// A rule, and where it says what it is about.
-#[derive(Debug)]
-pub(super) struct Rule {
-    pub(super) what: What,
-    pub(super) service: Place,
-    pub(super) server: Place,
-}
-
 /// What a bare `ipvsadm -p` sets, observed with 1.31; its manual says 300.
 pub(super) const DEFAULT_PERSISTENCE_S: u32 = 360;
 /// ipvsadm's own limit: 31 days.
 pub(super) const MAX_TIMEOUT_S: u32 = 31 * 86_400;
 pub(super) const MAX_INT: u32 = i32::MAX.unsigned_abs();
-pub(super) const DEFAULT_SCHEDULER: &str = "wlc";
 
 const SERVICE: &[Flag] = &[Flag::Tcp, Flag::Udp, Flag::Sctp, Flag::Mark, Flag::Ipv6];
 const SERVICE_OPTIONS: &[Flag] = &[
@@ -235,9 +208,9 @@ impl<'t> Reader<'t, '_> {
 
     fn service(&mut self, key: Identity, word: Word<'t>) -> Read<Service> {
         let scheduler = self.value(Flag::Scheduler);
-        let scheduler = scheduler.map_or(DEFAULT_SCHEDULER, |word| word.text);
+        let scheduler = scheduler.map_or(scheduler::DEFAULT, |word| word.text);
         let flags = match self.value(Flag::SchedulerFlags) {
-            Some(word) => scheduler_flags(scheduler, word)?,
+            Some(word) => scheduler::flags(scheduler, word)?,
             None => Vec::new(),
         };
         let persistence = self.persistence(key)?;
@@ -450,40 +423,4 @@ impl<'t> Reader<'t, '_> {
             udp_s: seconds(udp)?,
         })
     }
-}
-
-/// By their names for the scheduler; IPVS knows the numbers flag-1 to flag-3 for all.
-pub(super) fn scheduler_flags(scheduler: &str, word: Word<'_>) -> Read<Vec<String>> {
-    let mut flags = Vec::new();
-    for name in word.text.split(',') {
-        let own: &[(&str, &str)] = match scheduler {
-            "sh" => &[("flag-1", "sh-fallback"), ("flag-2", "sh-port")],
-            "mh" => &[("flag-1", "mh-fallback"), ("flag-2", "mh-port")],
-            _ => &[],
-        };
-        let known = own
-            .iter()
-            .find(|(number, flag)| name == *number || name == *flag);
-        let flag = match known {
-            Some((_, flag)) => *flag,
-            None if ["flag-1", "flag-2", "flag-3"].contains(&name) => name,
-            None => {
-                let name = quoted(name);
-                let message = format!("`{name}` is not a flag of the scheduler `{scheduler}`");
-                let names: Vec<&str> = own.iter().map(|(_, flag)| *flag).collect();
-                let expected = [&names[..], &["flag-1", "flag-2", "flag-3"]]
-                    .concat()
-                    .join(", ");
-                let problem = word.problem(message);
-                return Err(Box::new(
-                    problem.help(format!("expected some of {expected}")),
-                ));
-            }
-        };
-        if !flags.iter().any(|other| other == flag) {
-            flags.push(flag.to_owned());
-        }
-    }
-    flags.sort();
-    Ok(flags)
 }

@@ -8,7 +8,6 @@ use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
 use plimsoll_dataplane::spec::target::{self, Identity, Mark};
 
 use super::marks::Marks;
-use super::rule::{Rule, What};
 use super::sysctl::Sysctls;
 use crate::config::diagnostics::{Place, Problem, Problems};
 use crate::config::file::TunnelChecksum;
@@ -119,6 +118,31 @@ pub(super) struct Carried<'t> {
     pub(super) service: &'t Service,
     /// What its packets look like, if it is by mark.
     pub(super) rules: Vec<target::Rule>,
+}
+
+/// What a rule does.
+#[derive(Debug)]
+pub(super) enum What {
+    AddService(Box<Service>),
+    EditService(Box<Service>),
+    DeleteService(Identity),
+    Clear,
+    AddServer(Identity, Real),
+    EditServer(Identity, Real),
+    DeleteServer(Identity, SocketAddr),
+    Timeouts(Timeouts),
+    /// Nothing, if there is the service; of all, there always is.
+    Zero(Option<Identity>),
+    /// Nothing.
+    Daemon,
+}
+
+/// A rule, and where it says what it is about.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) what: What,
+    pub(super) service: Place,
+    pub(super) server: Place,
 }
 
 /// ipvsadm's words for what the kernel refuses.

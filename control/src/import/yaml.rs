@@ -4,17 +4,16 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde_yaml::{Mapping, Value};
 
-use super::Kind;
-use super::carry::{NOT_IN_LVS, Output, lvs_scheduler, own_scheduler};
-use super::marks;
+use super::scheduler::{NOT_IN_LVS, lvs_scheduler, own_scheduler};
 use super::table::{Carried, Encapsulation, Real, Service, Table, Timeouts};
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use crate::config::file::{self, TunnelChecksum};
-use crate::config::leaf::print_duration;
+use crate::config::leaf::{Leaf as _, print_duration};
 use crate::config::{self, Loaded};
 use plimsoll_dataplane::listed::Listed as _;
 use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
@@ -34,6 +33,24 @@ impl Base {
         sections.remove("services");
         Ok(Self(sections))
     }
+}
+
+/// What is imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Ipvsadm,
+    Keepalived,
+}
+
+/// What is written around the table.
+pub(super) struct Output<'o> {
+    /// What the rules were read from.
+    pub(super) name: &'o str,
+    pub(super) kind: Kind,
+    /// The other sections, if there are any.
+    pub(super) base: Option<&'o Base>,
+    /// Comments beside services.
+    pub(super) notes: &'o HashMap<Identity, Vec<String>>,
 }
 
 /// The whole output of an import.
@@ -124,7 +141,7 @@ fn services_with(table: &Table, notes: &HashMap<Identity, Vec<String>>) -> Strin
                 text.push_str("    match:\n");
             }
             for rule in rules {
-                let _ = writeln!(text, "      - {}", marks::item(rule));
+                let _ = writeln!(text, "      - {}", item(rule));
             }
             write_service(&mut text, service);
             write_notes(&mut text, notes.get(&service.key));
@@ -150,6 +167,32 @@ fn services_with(table: &Table, notes: &HashMap<Identity, Vec<String>>) -> Strin
         "services: []\n".to_owned()
     } else {
         format!("services:\n{text}")
+    }
+}
+
+/// A rule as an item of `match:`.
+pub(super) fn item(rule: &target::Rule) -> String {
+    let mut keys = Vec::new();
+    if let Some(protocol) = rule.protocol {
+        keys.push(format!("protocol: {}", protocol.name()));
+    }
+    for (key, net) in [("from", rule.from), ("to", rule.to)] {
+        keys.extend(net.map(|net| format!("{key}: {}", scalar(&net.print()))));
+    }
+    for (key, ports) in [("ports", &rule.ports), ("from_ports", &rule.from_ports)] {
+        if !ports.is_empty() {
+            let ports: Vec<String> = ports.iter().map(port).collect();
+            keys.push(format!("{key}: [{}]", ports.join(", ")));
+        }
+    }
+    format!("{{ {} }}", keys.join(", "))
+}
+
+fn port(ports: &RangeInclusive<u16>) -> String {
+    if ports.start() == ports.end() {
+        ports.print()
+    } else {
+        scalar(&ports.print())
     }
 }
 
@@ -237,7 +280,7 @@ fn seconds(seconds: u32) -> String {
 }
 
 /// A text as YAML takes it for one, with quotes where it needs them.
-pub(super) fn scalar(text: &str) -> String {
+fn scalar(text: &str) -> String {
     let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/');
     // Words and numbers that some YAML reader takes for something else.
     let begins = text.starts_with(|c: char| c.is_ascii_lowercase());

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::super::line;
 use super::super::value;
-use super::text::Word;
+use super::words::Word;
 use crate::config::diagnostics::Problem;
 
 /// Most virtual servers that one range makes.

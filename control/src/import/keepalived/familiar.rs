@@ -3,42 +3,12 @@
 
 use ipnet::IpNet;
 
-use super::importer::LOST_OF_FILE;
-use super::server::{DPVS_GROUPS, FLAGS, LOST_OF_REAL, LOST_OF_SERVER, OF_DPVS};
-use super::text::{definition, split};
-use super::{health, text};
+use super::health;
+use super::keywords::{
+    DPVS_GROUPS, FLAGS, INCLUDES, LOST_OF_FILE, LOST_OF_REAL, LOST_OF_SERVER, OF_DPVS, READ,
+};
+use super::words::{definition, split};
 use crate::config::diagnostics::begins_like;
-
-/// Keywords that are read, but for those of `health` and the schedulers' flags.
-const READ: &[&str] = &[
-    "connect_ip",
-    "connect_port",
-    "connect_timeout",
-    "delay_loop",
-    "fwmark",
-    "global_defs",
-    "ip_family",
-    "lb_algo",
-    "lb_kind",
-    "lthreshold",
-    "lvs_method",
-    "lvs_sched",
-    "lvs_timeouts",
-    "nb_get_retry",
-    "ops",
-    "persistence_engine",
-    "persistence_granularity",
-    "persistence_timeout",
-    "protocol",
-    "real_server",
-    "retry",
-    "router_id",
-    "url",
-    "uthreshold",
-    "virtual_server",
-    "virtual_server_group",
-    "weight",
-];
 
 /// Whether one of the first lines is one of keepalived.conf, so that mistakes may be shown with their lines.
 pub(super) fn is_familiar(text: &str) -> bool {
@@ -67,7 +37,7 @@ fn is_keyword(word: &str) -> bool {
         LOST_OF_SERVER,
         LOST_OF_REAL,
         DPVS_GROUPS,
-        text::INCLUDES,
+        INCLUDES,
     ];
     dpvs || health::kind(word).is_some() || lists.iter().any(|list| list.contains(&word))
 }

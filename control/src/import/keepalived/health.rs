@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::address;
-use super::text::Word;
 use super::tree::Statement;
+use super::words::Word;
 use crate::config::diagnostics::Problem;
 use crate::config::leaf::print_duration;
 

@@ -4,49 +4,19 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use super::super::carry;
-use super::super::rule::{self, Rule, What};
-use super::super::table::{self, Persistence, Real, Service, Table, Timeouts};
+use super::super::rule;
+use super::super::scheduler;
+use super::super::table::{self, Persistence, Real, Rule, Service, Table, Timeouts, What};
 use super::super::value;
+use super::keywords::{DPVS_GROUPS, LOST_OF_FILE};
 use super::server::{self, Method, RealServer, VirtualServer, unknown};
-use super::text::Word;
 use super::tree::Statement;
+use super::words::Word;
 use super::{address, health};
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::spec::forward::ForwardMethod;
 use plimsoll_dataplane::spec::target::{Identity, Mark, Vip};
-
-/// Blocks and lines outside of every block that are not about virtual servers.
-pub(super) const LOST_OF_FILE: &[&str] = &[
-    "SSL",
-    "bfd_instance",
-    "child_wait_time",
-    "garp_group",
-    "instance",
-    "interface_up_down_delays",
-    "linkbeat_interfaces",
-    "linkbeat_use_polling",
-    "namespace_with_ipsets",
-    "net_namespace",
-    "net_namespace_ipvs",
-    "notify_fifo",
-    "process_names",
-    "random_seed",
-    "static_ipaddress",
-    "static_routes",
-    "static_rules",
-    "track_bfd",
-    "track_file",
-    "track_group",
-    "track_process",
-    "use_pid_dir",
-    "vrrp_instance",
-    "vrrp_script",
-    "vrrp_sync_group",
-    "vrrp_track_file",
-    "vrrp_track_process",
-];
 
 /// A virtual server's addresses and marks.
 #[derive(Debug, Default)]
@@ -121,7 +91,7 @@ impl Importer {
                     }
                 }
                 name if LOST_OF_FILE.contains(&name) => self.lose(keyword),
-                name if server::DPVS_GROUPS.contains(&name) => {
+                name if DPVS_GROUPS.contains(&name) => {
                     let message = format!("`{name}`, of DPVS, is not carried over");
                     let problem = keyword.problem(message);
                     self.add(
@@ -229,9 +199,9 @@ impl Importer {
     /// The scheduler that keepalived would set.
     fn scheduler<'s>(&mut self, server: &'s VirtualServer) -> &'s str {
         let Some(word) = &server.scheduler else {
-            return rule::DEFAULT_SCHEDULER;
+            return scheduler::DEFAULT;
         };
-        if carry::is_lvs_scheduler(&word.text) {
+        if scheduler::is_lvs_scheduler(&word.text) {
             return &word.text;
         }
         let message = format!(
@@ -239,7 +209,7 @@ impl Importer {
             word.shown()
         );
         self.add(Severity::Warning, word.problem(message));
-        rule::DEFAULT_SCHEDULER
+        scheduler::DEFAULT
     }
 
     /// Tells that a persistence engine is lost.

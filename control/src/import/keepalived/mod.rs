@@ -5,6 +5,7 @@ mod address;
 mod familiar;
 mod health;
 mod importer;
+mod keywords;
 mod sequence;
 mod server;
 mod sources;
@@ -12,11 +13,14 @@ mod sources;
 mod tests;
 mod text;
 mod tree;
+mod words;
 
 use std::path::Path;
 
-use super::carry::{self, Output};
-use super::{Base, Kind, Sysctls, Table};
+use super::carry;
+use super::sysctl::Sysctls;
+use super::table::Table;
+use super::yaml::{Base, Kind, Output};
 use crate::config::Diagnostics;
 use crate::config::diagnostics::{Problem, Problems};
 use importer::Importer;
@@ -93,7 +97,7 @@ pub fn import_onto(
     };
     let yaml = carry::carry(&mut table, &output, &mut problems);
     Imported {
-        yaml: super::comments(&problems, |place| sources.shown(place)) + &yaml,
+        yaml: carry::comments(&problems, |place| sources.shown(place)) + &yaml,
         diagnostics: sources.finish(problems),
     }
 }

@@ -5,108 +5,18 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::super::rule::{self, MAX_INT, MAX_TIMEOUT_S};
+use super::super::scheduler;
 use super::super::table::Encapsulation;
 use super::address::{self, same};
 use super::health::{self, Check, Kind, Timing, lacks_value};
-use super::text::Word;
+use super::keywords::{FLAGS, LOST_OF_REAL, LOST_OF_SERVER, OF_DPVS};
 use super::tree::Statement;
+use super::words::Word;
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use crate::config::file::TunnelChecksum;
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::listed::Listed as _;
 use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
-
-/// Keywords of a virtual server that nothing here does.
-pub(super) const LOST_OF_SERVER: &[&str] = &[
-    "alpha",
-    "delay_before_retry",
-    "ha_suspend",
-    "hysteresis",
-    "inhibit_on_failure",
-    "nat_mask",
-    "omega",
-    "quorum",
-    "quorum_down",
-    "quorum_up",
-    "smtp_alert",
-    "snmp_name",
-    "sorry_server",
-    "sorry_server_inhibit",
-    "sorry_server_lvs_method",
-    "virtualhost",
-    "warmup",
-];
-/// The same of a real server.
-pub(super) const LOST_OF_REAL: &[&str] = &[
-    "alpha",
-    "delay_before_retry",
-    "inhibit_on_failure",
-    "notify_down",
-    "notify_up",
-    "smtp_alert",
-    "snmp_name",
-    "virtualhost",
-    "warmup",
-];
-pub(super) const FLAGS: &[&str] = &[
-    "flag-1",
-    "flag-2",
-    "flag-3",
-    "mh-fallback",
-    "mh-port",
-    "sh-fallback",
-    "sh-port",
-];
-
-/// Lists of addresses of DPVS, outside of virtual servers.
-pub(super) const DPVS_GROUPS: &[&str] = &[
-    "allow_address_group",
-    "blacklist_address_group",
-    "deny_address_group",
-    "local_address_group",
-    "whitelist_address_group",
-];
-/// What DPVS has in a virtual server and keepalived has not; why it is not here.
-pub(super) const OF_DPVS: &[(&str, &str)] = &[
-    (
-        "laddr_group_name",
-        "local addresses are for full NAT, which this version has not",
-    ),
-    (
-        "syn_proxy",
-        "real servers see every SYN: they need SYN cookies of their own",
-    ),
-    ("allow_addr_gname", LISTS),
-    ("blklst_addr_gname", LISTS),
-    ("deny_addr_gname", LISTS),
-    ("whtlst_addr_gname", LISTS),
-    (
-        "establish_timeout",
-        "`timeouts: { tcp: ... }` of the service says how long idle sessions live",
-    ),
-    ("bps_limit", LIMITS),
-    ("conn_limit", LIMITS),
-    ("cps_limit", LIMITS),
-    ("limit_proportion", LIMITS),
-    (
-        "expire_quiescent_conn",
-        "`on_down` says what becomes of the sessions of a real server that is gone",
-    ),
-    (
-        "hash_target",
-        "conhash of QUIC's connection or of SIP's calls is not there in this version",
-    ),
-    (
-        "proxy_protocol",
-        "this version does not write the PROXY protocol",
-    ),
-    (
-        "quic",
-        "conhash of QUIC's connection or of SIP's calls is not there in this version",
-    ),
-];
-const LISTS: &str = "this version filters no clients: do it in front of it, or at the real servers";
-const LIMITS: &str = "this version has no such limits";
 
 /// How packets get to a real server.
 #[derive(Debug, Clone, Copy)]
@@ -468,7 +378,7 @@ fn method(keyword: &Word, words: &[Word]) -> Read<Method> {
 pub(super) fn flags(scheduler: &str, words: &[Word], problems: &mut Problems) -> Vec<String> {
     let mut flags = Vec::new();
     for word in words {
-        match rule::scheduler_flags(scheduler, same(word)) {
+        match scheduler::flags(scheduler, same(word)) {
             Ok(more) => flags.extend(more),
             Err(problem) => problems.add(*problem),
         }

@@ -1,7 +1,7 @@
 //! Words and braces as statements with blocks.
 //! Knows no keyword.
 
-use super::text::{Token, Word};
+use super::words::{Token, Word};
 use crate::config::diagnostics::{Place, Problem, Problems};
 
 /// More blocks within blocks than keepalived has.

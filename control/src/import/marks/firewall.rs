@@ -199,6 +199,15 @@ pub(super) enum Unknown {
     TooDeep,
 }
 
+impl Chain {
+    /// Adds a rule at the end or, with a number from 1 on, at that place.
+    pub(super) fn insert(&mut self, rule: Rule, at: Option<usize>) {
+        let end = self.rules.len();
+        let at = at.map_or(end, |number| number.saturating_sub(1).min(end));
+        self.rules.insert(at, rule);
+    }
+}
+
 impl Firewall {
     pub(super) fn find(&self, name: &ChainName) -> Option<&Chain> {
         self.chains.get(name)

@@ -1,10 +1,10 @@
 //! Rules of iptables: lines of `iptables-save`, or commands.
 //! What they do to a packet is the firewall's to work out.
 
-use super::Read;
 use super::firewall::{Bits, ChainName, Hook, Rule, Step, Test, Verdict};
 use super::packets::Field;
-use super::text::{Reader, Token, insert};
+use super::reader::Reader;
+use super::token::{Read, Token};
 use crate::config::diagnostics::Problem;
 
 /// Targets that end a chain for what they translate or divert; Plimsoll has none of them.
@@ -253,7 +253,7 @@ impl<'t> Line<'_, 't> {
         });
         let name = self.know(reader, chain);
         let rule = Rule::unread(first.place, problem, vec![verdict]);
-        insert(reader.firewall.chain(name, self.v6), rule, at);
+        reader.firewall.chain(name, self.v6).insert(rule, at);
     }
 
     /// A chain that a rule is for, which is a hook's if iptables has it there.
@@ -388,7 +388,7 @@ impl<'t> Line<'_, 't> {
             };
             rule.steps.insert(0, never);
         }
-        insert(reader.firewall.chain(name, self.v6), rule, at);
+        reader.firewall.chain(name, self.v6).insert(rule, at);
         Ok(())
     }
 

@@ -3,14 +3,11 @@
 
 mod line;
 
-use super::Read;
 use super::firewall::{Firewall, Hook, Rule, Step, Test, Verdict};
-use super::text::{Block, Reader, Token, insert, sets_mark};
+use super::reader::{Block, Reader};
+use super::token::{Read, Token};
 use crate::config::diagnostics::{Problem, quoted};
-use line::Line;
-
-/// Statements after which a packet has other addresses or another way; Plimsoll has none of them.
-const TRANSLATES: &[&str] = &["dnat", "masquerade", "redirect", "snat", "tproxy"];
+use line::{Line, TRANSLATES};
 
 /// Chains of tables for both families have none of their own.
 fn v6(family: &str) -> Option<bool> {
@@ -23,15 +20,10 @@ fn v6(family: &str) -> Option<bool> {
 
 const FAMILIES: &[&str] = &["ip", "ip6", "inet", "arp", "bridge", "netdev"];
 
-/// Whether it is the program's name.
-pub(super) fn is_program(token: Token<'_>) -> bool {
-    token.text.rsplit('/').next() == Some("nft")
-}
-
 /// What is behind the program's name, if that is said.
 fn behind_program<'a, 't>(tokens: &'a [Token<'t>]) -> &'a [Token<'t>] {
     match tokens {
-        [first, rest @ ..] if is_program(*first) => rest,
+        [first, rest @ ..] if first.is_nft() => rest,
         tokens => tokens,
     }
 }
@@ -74,7 +66,7 @@ pub(super) fn block(statement: &[Token<'_>], blocks: &[Block]) -> Option<Block> 
 pub(super) fn is_rule_of(statement: &[Token<'_>], blocks: &[Block]) -> bool {
     let is_command = || {
         let mut words = statement.iter().map(|token| token.text);
-        statement.first().is_some_and(|first| is_program(*first))
+        statement.first().is_some_and(|first| first.is_nft())
             || words.find(|word| !matches!(*word, "add" | "insert")) == Some("rule")
     };
     match blocks.last() {
@@ -243,7 +235,7 @@ fn command(reader: &mut Reader, tokens: &[Token<'_>]) -> Read<()> {
         // A line of a chain, without anything around it.
         _ => {
             let has = |word: &str| tokens.iter().any(|token| token.text == word);
-            let alone = !tokens.iter().any(|token| is_program(*token));
+            let alone = !tokens.iter().any(|token| token.is_nft());
             if alone && has("mark") && has("set") || is_rule(tokens) {
                 rule(reader, ("inet", "", ""), tokens, None)
             } else if let Some(first) = tokens.first().filter(|_| sets_mark(tokens)) {
@@ -269,6 +261,27 @@ fn is_rule(tokens: &[Token<'_>]) -> bool {
             | (Some("meta"), Some("mark" | "l4proto" | "nfproto"))
             | (Some("ct"), Some("mark" | "state"))
     )
+}
+
+/// Whether a command that is not read, perhaps with another in quotes, sets marks.
+fn sets_mark(tokens: &[Token<'_>]) -> bool {
+    let mut before = "";
+    let mut words = tokens
+        .iter()
+        .flat_map(|token| token.text.split_whitespace());
+    words.any(|word| {
+        let option = word.split_once('=').map_or(word, |(option, _)| option);
+        let target = word
+            .strip_prefix("--jump=")
+            .or_else(|| word.strip_prefix("-j"))
+            .unwrap_or(word);
+        let jumps = target != word || matches!(before, "-j" | "--jump");
+        let sets = (jumps && matches!(target, "MARK" | "CONNMARK"))
+            || matches!(option, "--set-mark" | "--set-xmark")
+            || (before, word) == ("mark", "set");
+        before = word;
+        sets
+    })
 }
 
 /// `ruleset`, `table [FAMILY] NAME` or `chain [FAMILY] TABLE NAME`.
@@ -330,7 +343,7 @@ fn rule(
             let chain = reader
                 .firewall
                 .chain(name(family, table, chain), v6(family));
-            insert(chain, rule, at);
+            chain.insert(rule, at);
         }
         return Ok(());
     }
@@ -357,7 +370,7 @@ fn rule(
     let chain = reader
         .firewall
         .chain(name(family, table, chain), v6(family));
-    insert(chain, rule, at);
+    chain.insert(rule, at);
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! What lines of nft and iptables become, and what is said of those that cannot be carried over.
 
+use super::super::yaml::item;
 use super::*;
 
 mod commands;

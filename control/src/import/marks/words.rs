@@ -6,9 +6,8 @@ use std::ops::RangeInclusive;
 use ipnet::IpNet;
 use plimsoll_dataplane::flow::Protocol;
 
-use super::Read;
 use super::packets::Range;
-use super::text::Token;
+use super::token::{Read, Token};
 use crate::config::diagnostics::Problem;
 use crate::config::leaf::Leaf as _;
 

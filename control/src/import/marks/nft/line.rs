@@ -1,11 +1,12 @@
 //! The words of one rule of nft: conditions, marks and verdicts (nft(8)).
 //! Which chain it is for, and what is done if it cannot be read, is `nft`'s.
 
-use super::super::Read;
 use super::super::firewall::{Bits, Step, Test, Verdict};
 use super::super::packets::Field;
-use super::super::text::Token;
-use super::TRANSLATES;
+use super::super::token::{Read, Token};
+
+/// Statements after which a packet has other addresses or another way; Plimsoll has none of them.
+pub(super) const TRANSLATES: &[&str] = &["dnat", "masquerade", "redirect", "snat", "tproxy"];
 
 /// What a part of a rule can begin with that is known.
 const BEGINS: &[&str] = &[

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::super::*;
+use super::item;
 use crate::{config, import};
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::spec::target;
