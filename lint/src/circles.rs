@@ -147,6 +147,16 @@ mod tests {
     }
 
     #[test]
+    fn an_exported_macro_is_imported_from_the_file_that_has_it() {
+        let found = arrows(&[
+            ("lib.rs", "mod a; mod b;"),
+            ("a.rs", "crate::m! { pub(crate) struct A; }"),
+            ("b.rs", "#[macro_export] macro_rules! m { () => {} }"),
+        ]);
+        assert_eq!(found, ["a.rs b.rs m"]);
+    }
+
+    #[test]
     fn what_tests_import_does_not_count() {
         let found = arrows(&[
             ("lib.rs", "mod a; mod b;"),

@@ -3,8 +3,10 @@
 #![expect(clippy::print_stdout, reason = "what it finds is what it is for")]
 
 mod circles;
+mod floors;
 mod modules;
 
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -20,6 +22,8 @@ const CRATES: [&str; 7] = [
     "fuzz/targets/src/lib.rs",
     "lint/src/main.rs",
 ];
+/// Where the tables of floors are.
+const FLOORS: &str = "ARCHITECTURE.md";
 
 fn main() -> Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -28,7 +32,11 @@ fn main() -> Result<ExitCode> {
     for root in CRATES {
         imports.extend(modules::Modules::read(Path::new(root))?.imports());
     }
-    let findings = circles::findings(&imports);
+    let mut findings = circles::findings(&imports);
+    let tables = fs::read_to_string(FLOORS).with_context(|| format!("cannot read {FLOORS}"))?;
+    for floors in floors::read(&tables).with_context(|| format!("in {FLOORS}"))? {
+        findings.extend(floors.findings(&floors.rooms()?, &imports));
+    }
     for finding in &findings {
         println!("{finding}");
     }

@@ -87,6 +87,12 @@ impl Modules {
         for item in items.iter().filter(|item| !is_test(attributes(item))) {
             let Item::Mod(item) = item else {
                 module.items.extend(name(item));
+                if let Some(name) = exported_macro(item) {
+                    let home = [&path[..], std::slice::from_ref(&name)].concat();
+                    if let Some(crate_root) = self.modules.get_mut(&Vec::new()) {
+                        crate_root.aliases.insert(name, home);
+                    }
+                }
                 module.visit_item(item);
                 continue;
             };
@@ -277,7 +283,8 @@ impl Module {
     }
 
     fn add_path(&mut self, path: Vec<String>, line: usize) {
-        if !path.is_empty() {
+        // A lone `crate` in a macro is that of `pub(crate)`, which imports nothing.
+        if !path.is_empty() && path != ["crate"] {
             self.paths.push((path, line));
         }
     }
@@ -349,6 +356,15 @@ fn attributes(item: &Item) -> &[Attribute] {
         Item::Use(item) => &item.attrs,
         _ => &[],
     }
+}
+
+/// The name of a macro that stands in the crate's root wherever it is written.
+fn exported_macro(item: &Item) -> Option<String> {
+    let Item::Macro(rules) = item else {
+        return None;
+    };
+    let is_exported = |attribute: &Attribute| attribute.path().is_ident("macro_export");
+    rules.attrs.iter().any(is_exported).then(|| name(item))?
 }
 
 /// The name that an item defines.
