@@ -106,6 +106,7 @@ advisories: cargo-deny ## Known faults of the crates, from RustSec's database: n
 unit: deps ## Tests that need no root
 	$(CARGO) test --workspace --all-features --exclude plimsoll-pktgen-tests
 	$(CARGO) test -p plimsoll-pktgen-tests --lib --bins --test recordings
+	$(CARGO) test -p plimsoll-pktgen-tests --doc
 
 # rustup's, which fuzzers and sanitizers need: these are not stable.
 .PHONY: nightly

@@ -1,6 +1,44 @@
 //! Safe ownership of DPDK's nouns: [`Eal`], [`Mempool`], [`Mbuf`], [`Port`], [`RxQueue`], [`TxQueue`].
 //! No code here looks into a packet or decides about it; that is the data plane's.
 //!
+//! # Main types, in order of use
+//!
+//! [`Eal`] starts DPDK, [`Mempool`] has the memory of packets, [`Port`] opens a device with one [`RxQueue`] and one
+//! [`TxQueue`] per worker, and an [`Mbuf`] is one frame. The queues implement the traits of [`plimsoll_dataplane::io`].
+//!
+//! # Example
+//!
+//! `net_ring` gives back what it is sent. Ordinary memory needs neither root nor hugepages:
+//!
+//! ```standalone_crate
+//! use plimsoll_dataplane::io::{PacketBuf as _, Pool as _, RxQueue as _, TxQueue as _};
+//! use plimsoll_dpdk::{Eal, EalConfig, Memory, Mempool, Port, PortConfig, device};
+//!
+//! let eal = Eal::init(EalConfig {
+//!     program: "example".to_owned(),
+//!     memory: Memory::NoHuge,
+//!     size_mib: Some(64),
+//!     ..EalConfig::default()
+//! })?;
+//! let pool = Mempool::new(&eal, "example", 1023, device::data_room(1500))?;
+//! let (port, mut queues) = Port::open(&eal, &PortConfig::new("loop", "net_ring0"), &pool)?;
+//! let queue = &mut queues[0];
+//!
+//! let mut frame = pool.handle().allocate().expect("the pool is full of free buffers");
+//! frame.set_len(60)?;
+//! frame.bytes_mut().fill(0xab);
+//! let mut burst = vec![frame];
+//! assert_eq!(queue.tx.transmit(&mut burst), 1);
+//! assert_eq!(queue.rx.receive(&mut burst, 32), 1);
+//! assert_eq!(burst[0].bytes(), [0xab; 60]);
+//!
+//! // Buffers go back to their pool when they are dropped, and the device is removed with its last queue.
+//! drop(burst);
+//! drop((port, queues));
+//! assert_eq!(pool.in_use(), 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Who owns what
 //!
 //! - [`Eal`] is started once per process and never stopped: whoever holds it, or anything made
