@@ -118,7 +118,6 @@ pub struct Worker<Rx: RxQueue, Tx, P: Pool<Buf = Rx::Buf>> {
     ports: Vec<PortQueues<Rx, Tx>>,
     reader: Reader<Snapshot>,
     commands: Commands,
-    id: usize,
     frames: Vec<Rx::Buf>,
     listings: Vec<(Arc<Listing>, Place)>,
     announcements: Vec<(PortId, IpAddr)>,
@@ -156,7 +155,6 @@ where
             ports: parts.ports,
             reader: parts.reader,
             commands: parts.commands,
-            id: config.start.worker,
             frames: Vec::with_capacity(BURST),
             listings: Vec::new(),
             announcements: Vec::new(),
@@ -196,9 +194,7 @@ where
     /// time, or with frames that found no room in a transmit queue.
     #[must_use]
     pub fn is_behind(&self, now: Time) -> bool {
-        self.engine.is_behind(now)
-            || self.engine.out.iter().any(|out| !out.frames.is_empty())
-            || self.has_messages()
+        self.engine.is_behind(now) || self.engine.exit.is_sending() || self.has_messages()
     }
 
     /// Whether another poll is due at once, although the last one found nothing: a command, housekeeping or
@@ -238,7 +234,7 @@ where
     }
 
     fn has_messages(&self) -> bool {
-        let inbox = self.engine.inboxes.get(self.id);
+        let inbox = self.engine.exit.inbox();
         inbox.is_some_and(|inbox| !inbox.is_empty())
     }
 
@@ -268,7 +264,7 @@ where
         // As many as this worker can be handed while it takes a burst from each port.
         let budget = BURST * (self.ports.len() + 1);
         while total < budget {
-            let Some(message) = self.engine.inboxes.get(self.id).and_then(Inbox::pop) else {
+            let Some(message) = self.engine.exit.inbox().and_then(Inbox::pop) else {
                 break;
             };
             total += message.frames().max(1);
@@ -277,7 +273,7 @@ where
         // Searches come last and are few, so that whatever owns its sessions here goes first.
         let budget = total + BURST;
         while total < budget {
-            let Some(message) = self.engine.inboxes.get(self.id).and_then(Inbox::pop_search) else {
+            let Some(message) = self.engine.exit.inbox().and_then(Inbox::pop_search) else {
                 break;
             };
             total += message.frames().max(1);
@@ -309,12 +305,15 @@ where
             } => {
                 let snapshot = self.reader.current();
                 self.engine
+                    .exit
                     .hear_neighbour(snapshot, port, address, claim, now);
             }
-            Message::Begun { flow, real, until } => self.engine.hear_begun(flow, real, until),
+            Message::Begun { flow, real, until } => {
+                self.engine.owners.hear_begun(flow, real, until)
+            }
             Message::PathMtu { real, mtu } => self.engine.hear_path_mtu(real, mtu, now),
             Message::Asked { port, address } => {
-                self.engine.expect_neighbour(port, address, now);
+                self.engine.exit.expect_neighbour(port, address, now);
             }
         }
     }
@@ -331,7 +330,7 @@ where
     fn transmit(&mut self) {
         self.sending = false;
         for (index, queues) in self.ports.iter_mut().enumerate() {
-            let out = self.engine.out.get_mut(index);
+            let out = self.engine.exit.queue(index);
             let Some(out) = out.filter(|out| !out.frames.is_empty()) else {
                 continue;
             };
@@ -351,7 +350,7 @@ where
             match command {
                 Command::Announce(addresses) => self.announcements.extend(addresses),
                 Command::List(listing) => self.listings.push((listing, Place::V4(0))),
-                Command::Link { port, up } => self.engine.set_link(port, up),
+                Command::Link { port, up } => self.engine.exit.set_link(port, up),
             }
         }
         for _ in 0..ANNOUNCE_STEP {

@@ -3,10 +3,10 @@
 
 use std::net::IpAddr;
 
-use super::inbox::Lane;
-use super::message::Cut;
 use crate::id::PortId;
 use crate::parse::Packet;
+use crate::pipeline::handover::inbox::Lane;
+use crate::pipeline::handover::message::Cut;
 use crate::snapshot::Snapshot;
 use crate::spec::network::PortRole;
 use crate::verdict::{DropReason, Verdict};

@@ -1,13 +1,13 @@
 //! What a packet is for: a session or service, one of our own addresses, the kernel, or nobody.
 //! Order matters, and follows IPVS where IPVS has an order.
 
-use super::action::{Action, Origin, punt};
-use super::engine::Engine;
-use super::sessions::flow_key;
 use crate::flow::{Addresses, V4, V6};
 use crate::id::PortId;
 use crate::io::{PacketBuf, Pool};
 use crate::parse::{Packet, Parse};
+use crate::pipeline::action::{Action, Origin, punt};
+use crate::pipeline::engine::Engine;
+use crate::pipeline::sessions::flow_key;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
 use crate::verdict::DropReason;

@@ -2,45 +2,20 @@
 //! Each stage's own decisions are in the files beside this one and in the rooms they use.
 
 mod action;
-mod admit;
+mod answer;
 mod balance;
-mod begin;
 mod classify;
-mod defence;
-mod deliver;
-mod elsewhere;
 mod engine;
-mod established;
-mod flush;
-mod forward;
-mod fragments;
-mod hops;
-mod icmp;
-mod icmp_error;
-mod idle;
-mod inbox;
-mod lately;
-mod limit;
-mod local;
-mod message;
-mod numbers;
-mod one_packet;
-mod outgoing;
-mod owner;
-mod path_mtu;
-mod persist;
-mod policer;
-mod refuse;
-mod reply_cache;
+mod fast;
+mod handover;
+mod leave;
 mod sessions;
-mod shed;
-mod transit;
-mod tunnel_errors;
-mod way;
 
 use crate::flow::{Address, V4, V6};
 use crate::id::PortId;
+use crate::incident::Incident;
 use crate::io::{BURST, PacketBuf, Pool};
+use crate::neighbour::Request;
 use crate::parse::{Parse, parse};
 use crate::prefetch::prefetch;
 use crate::session::SessionTable;
@@ -54,11 +29,11 @@ use sessions::Sessions;
 
 pub use engine::Config;
 pub(crate) use engine::Engine;
-pub use inbox::{Frames, Inbox};
-pub use message::{Batch, Inboxes, MOST_OWNED, MOST_SEARCHES, Message, Whole, inboxes};
+pub use handover::inbox::{Frames, Inbox};
+pub use handover::message::{Batch, Inboxes, MOST_OWNED, MOST_SEARCHES, Message, Whole, inboxes};
 
-use established::{Glances, Kind, lookahead};
-use message::Cut;
+use fast::established::{Glances, Kind, lookahead};
+use handover::message::Cut;
 
 impl<P: Pool> Engine<P> {
     /// Takes all of `frames`, at most [`BURST`], through all stages. `hops` counts the workers that
@@ -72,9 +47,7 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) -> u64 {
         let bytes = self.stages(snapshot, port, hops, frames, now);
-        if !self.leaving.is_empty() {
-            self.hand_over_all();
-        }
+        self.exit.hand_over_all();
         bytes
     }
 
@@ -102,7 +75,8 @@ impl<P: Pool> Engine<P> {
         if let PortRole::Kernel { network } = spec.role {
             for frame in frames.drain(..) {
                 let verdict = Verdict::Forwarded;
-                self.emit(frame, network, Some(Fate { verdict, frames: 1 }));
+                self.exit
+                    .emit(frame, network, Some(Fate { verdict, frames: 1 }));
             }
             return bytes;
         }
@@ -111,7 +85,7 @@ impl<P: Pool> Engine<P> {
             hops,
             cut: None,
         };
-        self.renew_ways(snapshot, now);
+        self.renew_paths(snapshot, now);
         let own = snapshot.workers.get(self.start.worker);
         let Some(WorkerTable { reals, .. }) = own else {
             for frame in frames.drain(..) {
@@ -145,7 +119,7 @@ impl<P: Pool> Engine<P> {
                         let parse = parse(frame.bytes());
                         self.one(snapshot, frame, &parse, origin, now);
                     }
-                    self.renew_ways(snapshot, now);
+                    self.renew_paths(snapshot, now);
                 }
             }
         }
@@ -191,7 +165,7 @@ impl<P: Pool> Engine<P> {
                     fate,
                     received,
                 };
-                self.send(snapshot, waiting, port, next_hop, now);
+                self.exit.send(snapshot, waiting, port, next_hop, now);
             }
             Action::Route {
                 port,
@@ -200,7 +174,8 @@ impl<P: Pool> Engine<P> {
                 verdict,
             } => {
                 let fate = Fate { verdict, frames: 1 };
-                self.send_cut(snapshot, frame.bytes(), port, next_hop, cut, fate, now);
+                self.exit
+                    .send_cut(snapshot, frame.bytes(), port, next_hop, cut, fate, now);
             }
             Action::Emit {
                 verdict: Verdict::Punted,
@@ -213,9 +188,10 @@ impl<P: Pool> Engine<P> {
                 self.stats.count(verdict, 1);
             }
             Action::Emit { port, verdict } => {
-                self.emit(frame, port, Some(Fate { verdict, frames: 1 }));
+                self.exit
+                    .emit(frame, port, Some(Fate { verdict, frames: 1 }));
             }
-            Action::HandOver { to, lane } => self.hand_over_frame((to, lane), frame, origin),
+            Action::HandOver { to, lane } => self.exit.hand_over_frame((to, lane), frame, origin),
             Action::Reassemble(packet) => {
                 self.reassemble(snapshot, frame.bytes(), &packet, origin.port, now);
             }
@@ -260,7 +236,7 @@ impl<P: Pool> Engine<P> {
                     size: usize::MAX,
                     ..whole.cut
                 });
-                self.send_cut(
+                self.exit.send_cut(
                     snapshot,
                     whole.frame.bytes(),
                     port,
@@ -272,7 +248,8 @@ impl<P: Pool> Engine<P> {
             }
             Action::HandOver { to, lane } => {
                 let hops = hops.saturating_add(1);
-                self.hand_over((to, lane), Message::Datagram { whole, port, hops });
+                self.exit
+                    .hand_over((to, lane), Message::Datagram { whole, port, hops });
             }
             Action::Consume => self.stats.count(Verdict::Consumed, count),
             // The kernel's port takes frames as they came, and these are gone.
@@ -290,13 +267,44 @@ impl<P: Pool> Engine<P> {
         self.flush
             .step(snapshot, self.start.worker, &mut self.sessions);
         let Sessions { v4, v6 } = &self.sessions;
-        self.pressed = is_pressed(v4) || is_pressed(v6);
+        self.half_open_pressure = is_pressed(v4) || is_pressed(v6);
         let live = self.sessions.v4.len() + self.sessions.v6.len();
         self.stats
             .sessions
             .set(u32::try_from(live).unwrap_or(u32::MAX));
-        self.ask_neighbours(snapshot, now);
+        for request in self.exit.due(now) {
+            self.see_to_neighbour(snapshot, request, now);
+        }
         self.expire_fragments(snapshot, now);
+    }
+
+    /// Asks for a neighbour, or gives it up and tells the sender of a packet that waited for it.
+    fn see_to_neighbour(
+        &mut self,
+        snapshot: &Snapshot,
+        request: Request<Waiting<P::Buf>>,
+        now: Time,
+    ) {
+        match request {
+            Request::Solicit {
+                port,
+                address,
+                known,
+            } => self.exit.ask(snapshot, port, address, known),
+            Request::GiveUp {
+                port,
+                address,
+                packets,
+            } => {
+                let incident = Incident::NeighbourUnreachable { port, address };
+                self.stats.tell(incident);
+                let received = packets.iter().find_map(|one| one.received.as_ref());
+                if let Some(received) = received {
+                    self.neighbour_unreachable(snapshot, received, now);
+                }
+                self.exit.give_up(packets);
+            }
+        }
     }
 
     /// Whether `tick` has sessions left to end at `now`.
@@ -308,7 +316,7 @@ impl<P: Pool> Engine<P> {
     /// When `tick` next has something to do, if that is by `until`.
     pub(crate) fn next_due(&self, until: Time) -> Option<Time> {
         let Sessions { v4, v6 } = &self.sessions;
-        let others = [Some(self.neighbours.next_due()), self.reassembly.next_due()];
+        let others = [Some(self.exit.next_due()), self.reassembly.next_due()];
         [v4.next_due(until), v6.next_due(until)]
             .into_iter()
             .chain(others)

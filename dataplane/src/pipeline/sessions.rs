@@ -8,6 +8,7 @@ use crate::rewrite::nat::Socket;
 use crate::session::{Flags, Session, SessionTable};
 use crate::spec::forward::ForwardMethod;
 use crate::wire::family::Family;
+use crate::wire::{sctp, tcp};
 
 /// The session tables of both families.
 #[derive(Debug)]
@@ -108,5 +109,19 @@ pub(super) fn reply_key<A>(
         client_port: packet.destination_port,
         real_port: packet.source_port,
         protocol,
+    }
+}
+
+/// Whether a packet begins a session; with `any`, whatever it is but a reset or ABORT.
+#[inline]
+pub(super) fn opens(protocol: Protocol, packet: &Packet, any: bool) -> bool {
+    match protocol {
+        Protocol::Tcp => {
+            let taken = if any { 0 } else { tcp::SYN };
+            packet.tcp_flags & (taken | tcp::RST) == taken
+        }
+        Protocol::Udp => true,
+        Protocol::Sctp if any => packet.sctp_chunk != sctp::ABORT,
+        Protocol::Sctp => packet.sctp_chunk == sctp::INIT,
     }
 }

@@ -1,0 +1,225 @@
+//! What a new session may take of the session table: its service's share, and whose sessions leave for it.
+//! Which of these is worth the least is the table's to say (`session/worth.rs`); no packet is looked at.
+
+use crate::flow::Address;
+use crate::id::{RealId, ServiceId};
+use crate::session::{Cause, EvictionPolicy, EvictionTerms, Flags, Gone, MayEvict, Moved, Session};
+use crate::snapshot::Snapshot;
+use crate::snapshot::model::RealServer;
+use crate::stats::{Gauge, RealCounters, ServiceCounters, WorkerStats};
+
+/// A service with more than one in so many of a full table's places evicts its own sessions, or is refused.
+const SHARE: usize = 2;
+
+/// One in so many of a table's places is kept, as long as there are several services, for those of them that have no
+/// more than as many: two popular ones must not lock out the rest either.
+const RESERVE: usize = 16;
+
+/// A new session of a service on one worker, before a session table.
+#[derive(Debug)]
+pub(in crate::pipeline) struct Admission<'a> {
+    pub(in crate::pipeline) snapshot: &'a Snapshot,
+    pub(in crate::pipeline) stats: &'a WorkerStats,
+    pub(in crate::pipeline) worker: usize,
+    pub(in crate::pipeline) service: ServiceId,
+    /// What the worker counts of that service.
+    pub(in crate::pipeline) counters: &'a ServiceCounters,
+    pub(in crate::pipeline) capacity: usize,
+    /// Whether the service has as many sessions as it may, so that one of those has to leave for another.
+    pub(in crate::pipeline) at_limit: bool,
+}
+
+impl Admission<'_> {
+    /// Whether a service with these counters has more than one in `parts` of the table's places.
+    fn exceeds(&self, counters: &ServiceCounters, parts: usize) -> bool {
+        counters.entries.value() as usize > self.capacity / parts
+    }
+
+    fn has_too_many(&self, service: ServiceId) -> bool {
+        let own = self.snapshot.workers.get(self.worker);
+        own.and_then(|own| own.services.get(service.0))
+            .is_some_and(|counters| self.exceeds(counters, SHARE))
+    }
+
+    /// Whether a session of `owner` may be evicted, which counts against its limit or does not.
+    fn may_evict(&self, owner: ServiceId, is_limited: bool) -> MayEvict {
+        if self.at_limit {
+            // Another one would leave the service at its limit.
+            return if owner == self.service && is_limited {
+                MayEvict::Yes
+            } else {
+                MayEvict::No
+            };
+        }
+        if owner == self.service {
+            MayEvict::Yes
+        } else if self.exceeds(self.counters, SHARE) {
+            MayEvict::IfFinished
+        } else if self.has_too_many(owner) {
+            MayEvict::First
+        } else {
+            MayEvict::Yes
+        }
+    }
+}
+
+impl<A: Address> EvictionPolicy<A> for Admission<'_> {
+    fn is_full(&self, len: usize, capacity: usize) -> bool {
+        let kept = if self.snapshot.has_several_services() && self.exceeds(self.counters, RESERVE) {
+            capacity / RESERVE
+        } else {
+            0
+        };
+        self.at_limit || len >= capacity - kept
+    }
+
+    fn terms(&self, session: &Session<A>) -> EvictionTerms {
+        match self.snapshot.real(session.real()) {
+            Some(real) => EvictionTerms {
+                timeout_ms: real.timeouts.ms(session.state()),
+                may_evict: self.may_evict(real.service, is_limited(session)),
+            },
+            // Nobody can use it any more.
+            None => EvictionTerms {
+                timeout_ms: 0,
+                may_evict: MayEvict::First,
+            },
+        }
+    }
+
+    fn owner(&self) -> u32 {
+        self.service.0
+    }
+
+    fn left(&mut self, session: &Session<A>, why: Gone) {
+        if let Gone::Evicted(cause) = why {
+            self.stats
+                .evict(if self.at_limit { Cause::Limit } else { cause });
+        }
+        uncount(self.snapshot, self.worker, session);
+        self.at_limit = self.at_limit && self.snapshot.is_at_limit(self.service);
+    }
+}
+
+fn is_limited<A: Address>(session: &Session<A>) -> bool {
+    !session.flags().contains(Flags::TEMPLATE) && session.counted().is_limited()
+}
+
+/// Whether a session was entered or has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Entered,
+    Left,
+}
+
+impl Turn {
+    #[inline]
+    fn count(self, gauge: &Gauge) {
+        match self {
+            Self::Entered => gauge.increase(),
+            Self::Left => gauge.decrease(),
+        }
+    }
+}
+
+/// What one worker counts of a session: with its service and with its real server.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::pipeline) struct Counters<'a> {
+    pub(in crate::pipeline) service: &'a ServiceCounters,
+    pub(in crate::pipeline) real: &'a RealCounters,
+}
+
+impl<'a> Counters<'a> {
+    /// Those of a session with this real server.
+    #[inline]
+    pub(in crate::pipeline) fn of(
+        snapshot: &'a Snapshot,
+        worker: usize,
+        real: &RealServer,
+    ) -> Option<Self> {
+        let own = snapshot.workers.get(worker)?;
+        Some(Self {
+            service: own.services.get(real.service.0)?,
+            real: own.reals.get(real.id.0)?,
+        })
+    }
+
+    /// Counts a session that has been entered.
+    #[inline]
+    pub(in crate::pipeline) fn enter<A: Address>(
+        self,
+        snapshot: &Snapshot,
+        worker: usize,
+        real: &RealServer,
+        session: &Session<A>,
+    ) {
+        self.count(session, Turn::Entered);
+        settle(snapshot, worker, real, session);
+    }
+
+    #[inline]
+    fn count<A: Address>(self, session: &Session<A>, turn: Turn) {
+        turn.count(&self.service.entries);
+        if is_limited(session) {
+            turn.count(&self.service.limited);
+        }
+        let is_active = session.state().is_active();
+        match (turn, session.flags().contains(Flags::TEMPLATE)) {
+            (Turn::Entered, true) => self.real.enter_template(),
+            (Turn::Left, true) => self.real.leave_template(),
+            (Turn::Entered, false) => self.real.enter(is_active),
+            (Turn::Left, false) => self.real.leave(is_active),
+        }
+    }
+}
+/// Counts a session that has left the table.
+pub(in crate::pipeline) fn uncount<A: Address>(
+    snapshot: &Snapshot,
+    worker: usize,
+    session: &Session<A>,
+) {
+    if let Some(real) = snapshot.real(session.real())
+        && let Some(counters) = Counters::of(snapshot, worker, real)
+    {
+        counters.count(session, Turn::Left);
+        settle(snapshot, worker, real, session);
+    }
+}
+
+/// Tells the snapshot of a session that a real server has got or lost.
+#[inline]
+fn settle<A: Address>(snapshot: &Snapshot, worker: usize, real: &RealServer, session: &Session<A>) {
+    if !session.flags().contains(Flags::TEMPLATE) {
+        snapshot.settle_known(worker, real);
+    }
+}
+
+/// Counts a session of the real server `id` that has been moved on.
+#[inline]
+pub(in crate::pipeline) fn recount(
+    snapshot: &Snapshot,
+    worker: usize,
+    counters: &RealCounters,
+    id: RealId,
+    Moved { before, after }: Moved,
+) {
+    if before.is_limited() != after.is_limited() {
+        recount_limited(snapshot, worker, id, after.is_limited());
+    }
+    if counters.shift(before.state.is_active(), after.state.is_active()) {
+        snapshot.settle(worker, id);
+    }
+}
+
+#[cold]
+fn recount_limited(snapshot: &Snapshot, worker: usize, id: RealId, is_limited: bool) {
+    let real = snapshot.real(id);
+    if let Some(counters) = real.and_then(|real| Counters::of(snapshot, worker, real)) {
+        let turn = if is_limited {
+            Turn::Entered
+        } else {
+            Turn::Left
+        };
+        turn.count(&counters.service.limited);
+    }
+}

@@ -1,0 +1,349 @@
+//! The first packet of a session: the scheduler's choice, and the entry in the table. A one-packet
+//! service's datagram too, which makes no entry. Persistence is `persist.rs`'s.
+//! Sends nothing itself; `forward.rs` does.
+
+use std::net::IpAddr;
+
+use crate::flow::{FlowKey, Protocol};
+use crate::id::RealId;
+use crate::io::{PacketBuf, Pool};
+use crate::parse::Packet;
+use crate::pipeline::action::{Action, Origin};
+use crate::pipeline::answer::icmp_error::is_icmp_checksum_valid;
+use crate::pipeline::balance::admit::{Admission, Counters, uncount};
+use crate::pipeline::balance::persist::Template;
+use crate::pipeline::balance::sequence_numbers::note_numbers;
+use crate::pipeline::engine::Engine;
+use crate::pipeline::handover::inbox::Lane;
+use crate::pipeline::handover::message::Message;
+use crate::pipeline::sessions::{Tabled, flags_of, opens};
+use crate::rewrite::change::Change;
+use crate::rewrite::nat::{self, Socket};
+use crate::schedule;
+use crate::session::{Direction, KeyHash, NewSession, SessionIndex, State, TableFull};
+use crate::snapshot::Snapshot;
+use crate::snapshot::model::{RealServer, VirtualService};
+use crate::snapshot::owner::Owner;
+use crate::spec::forward::ForwardMethod;
+use crate::spec::target::{FTP, Target};
+use crate::time::Time;
+use crate::verdict::DropReason;
+
+/// IANA "ftp-data".
+const FTP_DATA: u16 = 20;
+/// How long a session lasts of which no packet was seen yet (IPVS: a new entry's 3 s).
+const UNSEEN_MS: u64 = 3000;
+
+impl<P: Pool> Engine<P> {
+    /// The first packet of a session, whose key has this hash and was an `old` session's; `moves` says that it may
+    /// be any packet.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the packet's facts, in registers"
+    )]
+    pub(in crate::pipeline) fn begin_session<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        service: &VirtualService,
+        key: &FlowKey<A>,
+        (hash, old): (KeyHash, Option<SessionIndex>),
+        moves: bool,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        let any = moves || service.policy.is_sloppy(key.protocol);
+        let opens = opens(key.protocol, packet, any);
+        // A service by rules may get other protocols too, which have sessions as ever.
+        let one_packet = service.one_packet && key.protocol == Protocol::Udp;
+        let may_have_begun = service.owner == Owner::Receiver && !one_packet;
+        if origin.cut.is_some()
+            && may_have_begun
+            && let Some(action) = self.owners.go_to_receiver(snapshot, key, origin, now)
+        {
+            return action;
+        }
+        // As in IPVS nothing begins at the port from which FTP servers open data connections.
+        if !opens || key.client_port == FTP_DATA {
+            self.refuse_as_host(snapshot, frame.bytes(), packet, now);
+            return Action::Drop(DropReason::NoSession);
+        }
+        if snapshot.is_martian_source(key.client.into()) || is_link_local(key.client.into()) {
+            return Action::Drop(DropReason::MartianSource);
+        }
+        if nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
+            return Action::Drop(DropReason::UnfinishedChecksum);
+        }
+        let may_be_elsewhere =
+            may_have_begun && self.owners.may_be_elsewhere(snapshot, key.protocol);
+        let elsewhere = may_be_elsewhere
+            .then(|| self.owners.begun_elsewhere(snapshot, service, key, now))
+            .flatten();
+        let placed = match elsewhere {
+            Some(real) => Ok((real, None)),
+            None => self.place(snapshot, service, key, now),
+        };
+        let (real, template) = match placed {
+            Ok(placed) => placed,
+            Err(reason) => {
+                let is_ftp_data = matches!(&service.target, Target::Vip(vip) if vip.is_ftp())
+                    && key.virtual_port != FTP;
+                if reason == DropReason::NoReal && is_ftp_data {
+                    // IPVS leaves what may be a data connection to the host.
+                    self.refuse_as_host(snapshot, frame.bytes(), packet, now);
+                } else if reason == DropReason::NoReal {
+                    self.refuse(snapshot, frame.bytes(), packet, now);
+                }
+                return Action::Drop(reason);
+            }
+        };
+        let socket = socket_of(real, key);
+        let Some(counters) = Counters::of(snapshot, self.start.worker, real) else {
+            return Action::Drop(DropReason::NoReal);
+        };
+        if !one_packet {
+            let secure = real.policy.is_secure(self.half_open_pressure);
+            let direction = direction_of(real.forward);
+            let state = State::first(key.protocol, direction, packet.signal(), secure);
+            let deadline = real.timeouts.deadline(state, now);
+            let index = match self.enter_session(
+                snapshot,
+                (key, hash, old),
+                (real, counters),
+                socket,
+                template,
+                state,
+                deadline,
+                now,
+            ) {
+                Ok(index) => index,
+                Err(reason) => return Action::Drop(reason),
+            };
+            let table = A::table(&mut self.sessions);
+            if real.policy.idle_reset {
+                note_numbers(table.get_mut(index), state, packet, frame.bytes());
+            }
+            if template.is_some() && state.assures(direction) {
+                table.assure(index);
+            }
+            if may_be_elsewhere && origin.cut.is_some() {
+                self.tell_begun(key, real.id, deadline, now);
+            }
+        }
+        counters.real.sessions.add(1);
+        counters.real.in_packets.add(1);
+        counters
+            .real
+            .in_bytes
+            .add(u64::from(packet.datagram_bytes()));
+        let change = Change::of_request(real.forward, || socket);
+        self.forward::<A, F>(snapshot, frame, packet, real, change, origin, now)
+    }
+
+    /// An ICMP error about a session that is not here begins it, so that the error reaches the real
+    /// server that another director chose, if the scheduler goes by the client alone (IPVS:
+    /// `schedule_icmp`). `None` if it does not.
+    pub(in crate::pipeline) fn begin_by_error<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &[u8],
+        packet: &Packet,
+        key: &FlowKey<A>,
+        origin: Origin,
+        now: Time,
+    ) -> Option<Result<SessionIndex, Action>> {
+        let service = snapshot.service_for(key).filter(|service| {
+            let one_packet = service.one_packet && key.protocol == Protocol::Udp;
+            service.configured && service.policy.schedule_icmp && !one_packet
+        })?;
+        if key.client_port == FTP_DATA || snapshot.is_martian_source(key.client.into()) {
+            return None;
+        }
+        if let Some(owner) = self.owners.owner_of(service, key) {
+            // It may have been asked before, but did not know then that nobody else has it.
+            return Some(Err(if usize::from(origin.hops) <= self.start.workers {
+                let lane = Lane::Search;
+                Action::HandOver { to: owner, lane }
+            } else {
+                Action::Drop(DropReason::HandoverLoop)
+            }));
+        }
+        if packet.ttl <= 1 {
+            return Some(Err(Action::Drop(DropReason::TtlExceeded)));
+        }
+        if !is_icmp_checksum_valid(frame, packet) {
+            return Some(Err(Action::Drop(DropReason::IcmpInvalid)));
+        }
+        if !self.limits.made.begun.allow(now) {
+            return Some(Err(Action::Drop(DropReason::IcmpLimited)));
+        }
+        let begun = self
+            .place(snapshot, service, key, now)
+            .and_then(|(real, template)| {
+                let counters = Counters::of(snapshot, self.start.worker, real);
+                let counters = counters.ok_or(DropReason::NoReal)?;
+                let table = A::table_of(&self.sessions);
+                let hash = table.hash(key);
+                let old = table.find_any(hash, key);
+                let index = self.enter_session(
+                    snapshot,
+                    (key, hash, old),
+                    (real, counters),
+                    socket_of(real, key),
+                    template,
+                    State::unseen(key.protocol),
+                    now.plus_ms(UNSEEN_MS),
+                    now,
+                )?;
+                counters.real.sessions.add(1);
+                Ok(index)
+            });
+        Some(begun.map_err(Action::Drop))
+    }
+
+    /// Where a new session goes, with the template that says so.
+    fn place<'s, A: Tabled>(
+        &mut self,
+        snapshot: &'s Snapshot,
+        service: &VirtualService,
+        key: &FlowKey<A>,
+        now: Time,
+    ) -> Result<(&'s RealServer, Option<Template>), DropReason> {
+        let table = A::table(&mut self.sessions);
+        let (free, capacity) = (table.capacity() - table.len(), table.capacity());
+        if self.choosing.sheds(&service.policy, free, capacity) {
+            return Err(DropReason::Shed);
+        }
+        let (chosen, template) = match service.persistence {
+            None => (self.choose(snapshot, service, key, now), None),
+            Some(persistence) => {
+                match self.real_by_template(snapshot, service, persistence, key, now) {
+                    Ok(Some((real, template))) => (Some(real), Some(template)),
+                    Ok(None) => (None, None),
+                    Err(TableFull) => {
+                        self.stats.refused_service.set(service.id.0);
+                        return Err(DropReason::SessionTableFull);
+                    }
+                }
+            }
+        };
+        let real = chosen.and_then(|real| snapshot.real(real));
+        Ok((real.ok_or(DropReason::NoReal)?, template))
+    }
+
+    /// The scheduler's choice.
+    pub(in crate::pipeline) fn choose<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        service: &VirtualService,
+        key: &FlowKey<A>,
+        now: Time,
+    ) -> Option<RealId> {
+        let own = snapshot.workers.get(self.start.worker)?;
+        let moving = self.choosing.moving(own.cursors.get(service.id.0)?);
+        let flow = schedule::Flow {
+            client: key.client.into(),
+            client_port: key.client_port,
+            virtual_address: key.virtual_address.into(),
+        };
+        schedule::choose(&service.scheduling, moving, self.start, flow, snapshot, now)
+    }
+
+    /// Remembers a session in this state until this time, and counts it.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the session's facts, in registers"
+    )]
+    fn enter_session<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        (key, hash, old): (&FlowKey<A>, KeyHash, Option<SessionIndex>),
+        (real, counters): (&RealServer, Counters<'_>),
+        socket: Option<Socket<A>>,
+        template: Option<Template>,
+        state: State,
+        deadline: Time,
+        now: Time,
+    ) -> Result<SessionIndex, DropReason> {
+        let new = NewSession {
+            key: *key,
+            real: real.id,
+            real_address: socket.map(|socket| (socket.address, socket.port)),
+            flags: flags_of(real.forward),
+            state,
+            deadline,
+            template: template.map(|template| template.index),
+            old,
+        };
+        let worker = self.start.worker;
+        let table = A::table(&mut self.sessions);
+        let admission = Admission {
+            snapshot,
+            stats: &self.stats,
+            worker,
+            service: real.service,
+            counters: counters.service,
+            capacity: table.capacity(),
+            at_limit: snapshot.is_at_limit(real.service),
+        };
+        let at_limit = admission.at_limit;
+        let entered = table.insert(hash, &new, now, admission);
+        if entered.is_err()
+            && let Some(template) = template.filter(|template| template.is_new)
+            && let Some(template) = table.remove(template.index)
+        {
+            // No session uses it.
+            uncount(snapshot, worker, &template);
+        }
+        let index = entered.map_err(|TableFull| {
+            if at_limit {
+                self.stats.limited_service.set(real.service.0);
+                DropReason::ServiceSessions
+            } else {
+                self.stats.refused_service.set(real.service.0);
+                DropReason::SessionTableFull
+            }
+        })?;
+        counters.enter(snapshot, worker, real, table.get(index));
+        Ok(index)
+    }
+}
+
+impl<P: Pool> Engine<P> {
+    /// Tells the other workers of a flow that began here with a datagram in fragments.
+    #[cold]
+    fn tell_begun<A: Tabled>(&mut self, key: &FlowKey<A>, real: RealId, until: Time, now: Time) {
+        if let Some(flow) = self.owners.tells(key, now) {
+            let message = || Message::Begun { flow, real, until };
+            self.exit.tell_others(Lane::Search, message);
+        }
+    }
+}
+
+/// Where NAT sends a session's packets.
+fn socket_of<A: Tabled>(real: &RealServer, key: &FlowKey<A>) -> Option<Socket<A>> {
+    let address = A::of(real.address).filter(|_| real.forward.translates());
+    address.map(|address| Socket {
+        address,
+        port: real.port_for(key.virtual_port),
+    })
+}
+
+const fn direction_of(method: ForwardMethod) -> Direction {
+    if method.translates() {
+        Direction::Input
+    } else {
+        Direction::InputOnly
+    }
+}
+
+/// Whether an address means something on its own link only, so that nothing from it goes on to another (RFC
+/// 4291 section 2.5.6). 169.254.0.0/16 is let through as by LVS: links and health checkers in clouds have
+/// such addresses.
+pub(in crate::pipeline) const fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}

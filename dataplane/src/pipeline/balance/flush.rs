@@ -1,0 +1,78 @@
+//! Sessions that end because their real server was removed and their service will have them reset.
+//! A few slots of the table at a time, between bursts; a client gets its reset with its next segment.
+
+use arrayvec::ArrayVec;
+
+use crate::flow::{Address, V4, V6};
+use crate::pipeline::balance::admit::uncount;
+use crate::pipeline::sessions::{Sessions, Tabled};
+use crate::session::{Session, SessionIndex, SessionTable};
+use crate::snapshot::Snapshot;
+use crate::spec::policy::OnDown;
+
+/// Slots of each table that are looked at between two bursts.
+const STEP: usize = 64;
+
+/// How far the tables have been looked through.
+#[derive(Debug, Default)]
+pub(in crate::pipeline) struct Flush {
+    /// The snapshot for whose sake they are.
+    generation: u64,
+    v4: Option<u32>,
+    v6: Option<u32>,
+}
+
+impl Flush {
+    #[inline]
+    pub(in crate::pipeline) fn is_under_way(&self) -> bool {
+        self.v4.is_some() || self.v6.is_some()
+    }
+
+    /// Ends a few more sessions of `worker`, if there are such at all (IPVS: `expire_nodest_conn` flushes when a
+    /// destination is deleted).
+    #[inline]
+    pub(in crate::pipeline) fn step(
+        &mut self,
+        snapshot: &Snapshot,
+        worker: usize,
+        sessions: &mut Sessions,
+    ) {
+        if self.generation != snapshot.flush {
+            self.generation = snapshot.flush;
+            (self.v4, self.v6) = (Some(0), Some(0));
+        }
+        if !self.is_under_way() {
+            return;
+        }
+        let Self { v4, v6, .. } = *self;
+        self.v4 = v4.and_then(|from| step::<V4>(snapshot, worker, sessions, from));
+        self.v6 = v6.and_then(|from| step::<V6>(snapshot, worker, sessions, from));
+    }
+}
+
+fn step<A: Tabled>(
+    snapshot: &Snapshot,
+    worker: usize,
+    sessions: &mut Sessions,
+    from: u32,
+) -> Option<u32> {
+    let table: &mut SessionTable<A> = A::table(sessions);
+    let mut ended = ArrayVec::<SessionIndex, STEP>::new();
+    let next = table.scan(from, STEP, |index, session| {
+        if has_ended(snapshot, session) {
+            ended.push(index);
+        }
+    });
+    for index in ended {
+        if let Some(session) = table.remove(index) {
+            uncount(snapshot, worker, &session);
+        }
+    }
+    next
+}
+
+fn has_ended<A: Address>(snapshot: &Snapshot, session: &Session<A>) -> bool {
+    snapshot
+        .real(session.real())
+        .is_some_and(|real| !real.configured && real.policy.on_down == OnDown::Reset)
+}

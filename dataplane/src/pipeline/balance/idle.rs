@@ -1,0 +1,145 @@
+//! Idle TCP sessions whose time is over: both ends get a reset, where the service wants it.
+//! When that time is over is the session table's business, and how a frame gets there `leave/forward.rs`'s.
+
+use arrayvec::ArrayVec;
+
+use crate::flow::{Address, Addresses, Protocol};
+use crate::id::PortId;
+use crate::io::{PacketBuf, Pool};
+use crate::parse::{Packet, parse_ip};
+use crate::pipeline::action::{Action, Origin, Waiting};
+use crate::pipeline::answer::refuse::{Reset, write_reset};
+use crate::pipeline::balance::admit::uncount;
+use crate::pipeline::engine::Engine;
+use crate::pipeline::sessions::{Tabled, change_of};
+use crate::session::{Session, State, TcpState};
+use crate::snapshot::Snapshot;
+use crate::time::Time;
+use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
+use crate::wire::{ipv6, tcp};
+
+/// An IPv6 header and a TCP header: no reset is longer.
+const ROOM: usize = ipv6::HEADER_BYTES + tcp::HEADER_BYTES;
+#[expect(clippy::cast_possible_truncation, reason = "it is 14")]
+const L3: u16 = ETHERNET as u16;
+
+/// Whether both ends of a session that has expired are told.
+fn is_told<A: Address>(snapshot: &Snapshot, session: &Session<A>) -> bool {
+    session.state() == State::Tcp(TcpState::Established)
+        && session.numbers().is_some()
+        && snapshot
+            .real(session.real())
+            .is_some_and(|real| real.policy.idle_reset)
+}
+
+impl<P: Pool> Engine<P> {
+    /// Takes sessions whose time is over out of the table.
+    pub(in crate::pipeline) fn expire_sessions<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        now: Time,
+    ) {
+        /// Sessions that one tick looks at, and so the pairs of resets that it sends at most.
+        const BUDGET: usize = 64;
+        let worker = self.start.worker;
+        let mut told = ArrayVec::<Session<A>, BUDGET>::new();
+        A::table(&mut self.sessions).expire(now, BUDGET, |session| {
+            uncount(snapshot, worker, session);
+            if is_told(snapshot, session) {
+                // No more expire than there is room for.
+                let _ = told.try_push(*session);
+            }
+        });
+        for session in &told {
+            self.reset_both(snapshot, session, now);
+        }
+    }
+
+    /// Resets a session that has left the table: its client in the name of the virtual address, its
+    /// real server in the client's.
+    #[cold]
+    fn reset_both<A: Tabled>(&mut self, snapshot: &Snapshot, session: &Session<A>, now: Time) {
+        let Some(numbers) = session.numbers() else {
+            return;
+        };
+        let key = session.key();
+        debug_assert_eq!(key.protocol, Protocol::Tcp);
+        let to_client = Reset {
+            source_port: key.virtual_port,
+            destination_port: key.client_port,
+            sequence: numbers.server_next,
+            acknowledgement: 0,
+            flags: tcp::RST,
+        };
+        let request = A::addresses(key.client, key.virtual_address);
+        let write = |out: &mut [u8]| write_reset(out, request, &to_client);
+        self.exit
+            .originate(snapshot, key.client.into(), ROOM, write, now);
+        let to_real = Reset {
+            source_port: key.client_port,
+            destination_port: key.virtual_port,
+            sequence: numbers.client_next,
+            ..to_client
+        };
+        self.reset_real(snapshot, session, &to_real, now);
+    }
+
+    /// Sends `reset` the way that the session's packets took.
+    fn reset_real<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        session: &Session<A>,
+        reset: &Reset,
+        now: Time,
+    ) {
+        let key = session.key();
+        let Some(real) = snapshot
+            .real(session.real())
+            .filter(|real| real.egress.is_some())
+        else {
+            return;
+        };
+        let answer = A::addresses(key.virtual_address, key.client);
+        let Some((mut frame, packet)) = self.frame_of(answer, reset) else {
+            return;
+        };
+        let origin = Origin {
+            port: PortId(0),
+            hops: 0,
+            cut: None,
+        };
+        let change = change_of(session);
+        let action =
+            self.forward::<A, P::Buf>(snapshot, &mut frame, &packet, real, change, origin, now);
+        match action {
+            Action::Emit { port, .. } => {
+                self.stats.originated.add(1);
+                self.exit.emit(frame, port, None);
+            }
+            Action::Route {
+                port,
+                next_hop,
+                cut: None,
+                ..
+            } => {
+                self.stats.originated.add(1);
+                self.exit
+                    .send(snapshot, Waiting::made_here(frame), port, next_hop, now);
+            }
+            _ => {}
+        }
+        // Nobody sent it, so nobody is told what becomes of it.
+        self.received = None;
+    }
+
+    /// A frame with a reset that goes back along `addresses`.
+    fn frame_of(&mut self, addresses: Addresses, reset: &Reset) -> Option<(P::Buf, Packet)> {
+        let mut frame = self.exit.allocate()?;
+        frame.set_len(ETHERNET + ROOM).ok()?;
+        let out = frame.bytes_mut().get_mut(ETHERNET..)?;
+        let length = write_reset(out, addresses, reset)?;
+        frame.set_len(ETHERNET + length).ok()?;
+        let packet = parse_ip(frame.bytes(), L3).ok()?;
+        Some((frame, packet))
+    }
+}

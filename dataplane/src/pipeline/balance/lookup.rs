@@ -1,0 +1,365 @@
+//! The balancer itself: which session a packet belongs to, and what the session becomes by it.
+//! New sessions are `begin.rs`'s, sending is `leave/forward.rs`'s.
+
+use std::net::IpAddr;
+
+use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
+use crate::id::RealId;
+use crate::io::{PacketBuf, Pool};
+use crate::parse::Packet;
+use crate::pipeline::action::{Action, Origin};
+use crate::pipeline::balance::admit::{recount, uncount};
+use crate::pipeline::balance::one_packet::{Translation, translation};
+use crate::pipeline::balance::sequence_numbers::note_numbers;
+use crate::pipeline::engine::Engine;
+use crate::pipeline::sessions::{Tabled, change_of, opens, reply_key};
+use crate::rewrite::nat::{self, Socket};
+use crate::session::{
+    Direction, Flags, KeyHash, Moved, SctpState, Session, SessionIndex, State, Step, TcpState,
+};
+use crate::snapshot::Snapshot;
+use crate::snapshot::model::RealServer;
+use crate::spec::policy::{OnDown, Reuse};
+use crate::stats::RealCounters;
+use crate::time::Time;
+use crate::verdict::DropReason;
+use crate::wire::{sctp, tcp};
+
+impl<P: Pool> Engine<P> {
+    /// A TCP, UDP or SCTP packet: of a session, a reply of one, the first of one, or not ours. `key` is
+    /// that of a client's packet.
+    #[inline(never)]
+    pub(in crate::pipeline) fn balance<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        (key, hash): (&FlowKey<A>, KeyHash),
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        let (source, destination, protocol) = (key.client, key.virtual_address, key.protocol);
+        let table = A::table(&mut self.sessions);
+        let old = table.find_any(hash, key);
+        let found = old.filter(|index| table.get(*index).deadline() > now);
+        // Whether a packet that ends a session begins another although it opens none.
+        let mut moves = false;
+        if let Some(index) = found {
+            match self.continue_session::<A, F>(snapshot, frame, packet, index, origin, now) {
+                Continued::Done(action) => return action,
+                Continued::Ended { moves: it_does } => moves = it_does,
+            }
+        } else if snapshot.has_nat() && snapshot.may_be_nat_real(source) {
+            let key = reply_key(packet, protocol, source, destination);
+            let found = table.find_reply(table.reply_hash(&key), &key, now);
+            if let Some(index) = found {
+                return self.reply::<A, F>(snapshot, frame, packet, index, origin, now);
+            }
+        }
+        let address: IpAddr = destination.into();
+        let service = self.service_cache.service_for(snapshot, key);
+        if let Some(service) = service {
+            // Of a removed one too: its sessions live on, on their owners.
+            if let Some(action) = self
+                .owners
+                .go_to_owner(snapshot, service, key, packet, moves, origin, now)
+            {
+                return action;
+            }
+            if service.configured {
+                return self.begin_session(
+                    snapshot,
+                    frame,
+                    packet,
+                    service,
+                    key,
+                    (hash, old),
+                    moves,
+                    origin,
+                    now,
+                );
+            }
+        }
+        if service.is_none()
+            && let Some(action) = self.owners.search_stray(snapshot, key, origin, now)
+        {
+            return action;
+        }
+        let local = snapshot.locals.contains_key(&address);
+        if !local
+            && let Some(socket) = snapshot.nat_socket(protocol, source.into(), packet.source_port)
+        {
+            // Perhaps a reply, whose session is on another worker.
+            let reply = reply_key(packet, protocol, source, destination);
+            if let Some(action) = self
+                .owners
+                .go_to_replys_owner(snapshot, socket, &reply, origin)
+            {
+                return action;
+            }
+            let real = Socket {
+                address: source,
+                port: packet.source_port,
+            };
+            if let Some(answer) = translation(snapshot, protocol, real, destination) {
+                return self.answer_one_packet(snapshot, frame, packet, answer, origin, now);
+            }
+            let resets = packet.tcp_flags & tcp::RST != 0 || packet.sctp_chunk == sctp::ABORT;
+            if snapshot.refuses_replies && !resets && packet.ttl > 1 {
+                return self.refuse_reply(snapshot, frame.bytes(), packet, now);
+            }
+        }
+        if !local && let Some(action) = self.end_former(snapshot, key, packet, origin, now) {
+            return action;
+        }
+        let action = self.classify_rest(snapshot, frame, packet, origin, now);
+        if matches!(action, Action::Drop(_)) && snapshot.is_ours(address) {
+            self.refuse_as_host(snapshot, frame.bytes(), packet, now);
+        }
+        action
+    }
+
+    /// A packet of the client in a session, which may end by it.
+    #[inline]
+    fn continue_session<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        index: SessionIndex,
+        origin: Origin,
+        now: Time,
+    ) -> Continued {
+        let session = *A::table(&mut self.sessions).get(index);
+        let Some(real) = snapshot.real(session.real()) else {
+            return Continued::Done(Action::Drop(DropReason::RealGone));
+        };
+        match end_of(&session, real, packet) {
+            End::No => {}
+            End::Yes { moves } => {
+                if let Some(session) = A::table(&mut self.sessions).remove(index) {
+                    uncount(snapshot, self.start.worker, &session);
+                }
+                return Continued::Ended { moves };
+            }
+            End::Stuck => {
+                if !snapshot.has_services() {
+                    // Without any service IPVS sees no packet, and the host answers.
+                    self.refuse_as_host(snapshot, frame.bytes(), packet, now);
+                }
+                return Continued::Done(Action::Drop(DropReason::RealGone));
+            }
+        }
+        let one_way = session.flags().contains(Flags::ONE_WAY);
+        let direction = if one_way {
+            Direction::InputOnly
+        } else {
+            Direction::Input
+        };
+        let step = Step {
+            direction,
+            signal: packet.signal(),
+            secure: real.policy.is_secure(self.half_open_pressure),
+            timeouts: &real.timeouts,
+        };
+        let table = A::table(&mut self.sessions);
+        let moved = table.advance(index, step, now, || false);
+        if real.policy.idle_reset {
+            note_numbers(table.get_mut(index), session.state(), packet, frame.bytes());
+        }
+        let bytes = real.configured.then_some(packet.datagram_bytes());
+        if let Some(counters) = self.counters(snapshot, real.id) {
+            self.count(snapshot, counters, real.id, Direction::Input, bytes, moved);
+        }
+        let change = change_of(&session);
+        Continued::Done(self.forward::<A, F>(snapshot, frame, packet, real, change, origin, now))
+    }
+
+    /// A client that asks a real server's own socket for a connection has none any more that it began with a
+    /// VIP from the same port: a closing session there ends, as by a SYN to the VIP, or the real server's
+    /// answers would bear the VIP's address. Returns where the packet goes for that, if the session may be
+    /// on another worker.
+    #[inline]
+    fn end_former<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        key: &FlowKey<A>,
+        packet: &Packet,
+        origin: Origin,
+        now: Time,
+    ) -> Option<Action> {
+        if key.protocol == Protocol::Udp || !opens(key.protocol, packet, false) {
+            return None;
+        }
+        let (address, port) = (key.virtual_address, key.virtual_port);
+        let socket = snapshot.nat_socket(key.protocol, address.into(), port)?;
+        // Where services that share the socket choose owners differently, all workers would have to look; a
+        // stranger's SYN is not worth that.
+        socket.owner()?;
+        let answers = ReplyKey {
+            client: key.client,
+            real: address,
+            client_port: key.client_port,
+            real_port: port,
+            protocol: key.protocol,
+        };
+        let table = A::table(&mut self.sessions);
+        let Some(index) = table.find_reply(table.reply_hash(&answers), &answers, now) else {
+            let first = (origin.hops == 0).then_some(socket)?;
+            return self
+                .owners
+                .go_to_replys_owner(snapshot, first, &answers, origin);
+        };
+        let session = *table.get(index);
+        let is_over = snapshot
+            .real(session.real())
+            .is_some_and(|real| is_reused(&session, real));
+        if is_over && table.remove(index).is_some() {
+            uncount(snapshot, self.start.worker, &session);
+        }
+        None
+    }
+
+    /// A packet of a NAT real server in a session.
+    fn reply<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        index: SessionIndex,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        let session = *A::table(&mut self.sessions).get(index);
+        let key = *session.key();
+        let Some((real, real_port)) = session.real_address() else {
+            return Action::Drop(DropReason::NoSession);
+        };
+        let opens = match key.protocol {
+            Protocol::Tcp => packet.tcp_flags & tcp::SYN != 0,
+            Protocol::Udp => true,
+            Protocol::Sctp => matches!(packet.sctp_chunk, sctp::INIT | sctp::INIT_ACK),
+        };
+        if opens && nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
+            return Action::Drop(DropReason::UnfinishedChecksum);
+        }
+        let Some(known) = snapshot.real(session.real()) else {
+            return Action::Drop(DropReason::RealGone);
+        };
+        let step = Step {
+            direction: Direction::Output,
+            signal: packet.signal(),
+            secure: known.policy.is_secure(self.half_open_pressure),
+            timeouts: &known.timeouts,
+        };
+        let has_data = || tcp::has_data(packet.upper(frame.bytes()));
+        let moved = A::table(&mut self.sessions).advance(index, step, now, has_data);
+        let bytes = known.configured.then_some(packet.datagram_bytes());
+        if let Some(counters) = self.counters(snapshot, known.id) {
+            let direction = Direction::Output;
+            self.count(snapshot, counters, known.id, direction, bytes, moved);
+        }
+        let translation = Translation {
+            id: session.real(),
+            real: Socket {
+                address: real,
+                port: real_port,
+            },
+            virtual_: Socket {
+                address: key.virtual_address,
+                port: key.virtual_port,
+            },
+            client: key.client,
+        };
+        self.forward_reply::<A, F>(snapshot, frame, packet, &translation, origin, now)
+    }
+}
+
+impl<P: Pool> Engine<P> {
+    /// Counts a packet of a session, of so many bytes unless its real server is gone, by the side that
+    /// sent it.
+    #[inline(always)]
+    pub(in crate::pipeline) fn count(
+        &self,
+        snapshot: &Snapshot,
+        counters: &RealCounters,
+        id: RealId,
+        direction: Direction,
+        bytes: Option<u32>,
+        moved: Option<Moved>,
+    ) {
+        if let Some(bytes) = bytes {
+            let (packets, all_bytes) = match direction {
+                Direction::Output => (&counters.out_packets, &counters.out_bytes),
+                Direction::Input | Direction::InputOnly => {
+                    (&counters.in_packets, &counters.in_bytes)
+                }
+            };
+            packets.add(1);
+            all_bytes.add(u64::from(bytes));
+        }
+        if let Some(moved) = moved {
+            recount(snapshot, self.start.worker, counters, id, moved);
+        }
+    }
+}
+
+/// What a session's packet came to.
+enum Continued {
+    Done(Action),
+    /// The packet is one without a session now.
+    Ended {
+        /// It begins a new one, whatever it is.
+        moves: bool,
+    },
+}
+
+/// Whether a packet ends its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    No,
+    Yes {
+        moves: bool,
+    },
+    /// It has not ended, but its real server is no longer known.
+    Stuck,
+}
+
+/// Whether a packet ends its session, by the policy of the session's service. IPVS first asks whether
+/// a SYN or INIT may use the entry again, then whether the real server is still there.
+#[inline]
+fn end_of<A: Address>(session: &Session<A>, real: &RealServer, packet: &Packet) -> End {
+    let protocol = session.key().protocol;
+    // A datagram opens nothing that has to be closed first.
+    let opens = protocol != Protocol::Udp && opens(protocol, packet, false);
+    if opens && is_reused(session, real) {
+        return End::Yes { moves: false };
+    }
+    if real.configured {
+        return End::No;
+    }
+    match real.policy.on_down {
+        OnDown::Drop => End::Stuck,
+        OnDown::Keep if protocol != Protocol::Udp && !opens => End::No,
+        OnDown::Reschedule => End::Yes { moves: true },
+        OnDown::Keep | OnDown::Reset => End::Yes { moves: false },
+    }
+}
+
+/// Whether a SYN or INIT begins a new session in this one's place (IPVS: port reuse).
+fn is_reused<A: Address>(session: &Session<A>, real: &RealServer) -> bool {
+    if real.policy.leaves_drained && real.weight == 0 {
+        return true;
+    }
+    if session.is_controlled() && !real.policy.reuses_persistent {
+        return false;
+    }
+    match session.state() {
+        State::Tcp(TcpState::TimeWait | TcpState::Close) => real.policy.reuse >= Reuse::Closed,
+        State::Tcp(TcpState::FinWait) if session.flags().contains(Flags::ONE_WAY) => {
+            real.policy.reuse >= Reuse::Closing
+        }
+        State::Sctp(SctpState::Closed) => real.policy.reuse >= Reuse::Closed,
+        _ => false,
+    }
+}

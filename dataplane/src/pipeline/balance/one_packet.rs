@@ -1,0 +1,68 @@
+//! What real servers of one-packet services answer by NAT: no session says which VIP was asked, but
+//! the socket that the answer comes from does.
+//! How the datagrams get there is `begin.rs`'s.
+
+use crate::flow::Protocol;
+use crate::id::RealId;
+use crate::io::{PacketBuf, Pool};
+use crate::parse::Packet;
+use crate::pipeline::action::{Action, Origin};
+use crate::pipeline::engine::Engine;
+use crate::pipeline::sessions::Tabled;
+use crate::rewrite::nat::{self, Socket};
+use crate::snapshot::Snapshot;
+use crate::time::Time;
+use crate::verdict::DropReason;
+
+/// Both sides of an address translation.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::pipeline) struct Translation<A> {
+    /// Whose it is.
+    pub(in crate::pipeline) id: RealId,
+    /// What the real server uses.
+    pub(in crate::pipeline) real: Socket<A>,
+    /// What the client knows.
+    pub(in crate::pipeline) virtual_: Socket<A>,
+    /// Who asked.
+    pub(in crate::pipeline) client: A,
+}
+
+/// What a one-packet service does to what `real` sends to `client`.
+pub(in crate::pipeline) fn translation<A: Tabled>(
+    snapshot: &Snapshot,
+    protocol: Protocol,
+    real: Socket<A>,
+    client: A,
+) -> Option<Translation<A>> {
+    let (id, address, port) = snapshot.one_packet_real(protocol, real.address.into(), real.port)?;
+    let address = A::of(address)?;
+    Some(Translation {
+        id,
+        real,
+        virtual_: Socket { address, port },
+        client,
+    })
+}
+
+impl<P: Pool> Engine<P> {
+    /// A datagram of a one-packet service's real server. LVS sends it on with the real server's
+    /// address, which no client expects.
+    pub(in crate::pipeline) fn answer_one_packet<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        translation: Translation<A>,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        if nat::is_checksum_unfinished(frame.bytes(), packet, Protocol::Udp) {
+            return Action::Drop(DropReason::UnfinishedChecksum);
+        }
+        if let Some(counters) = self.counters(snapshot, translation.id) {
+            counters.out_packets.add(1);
+            counters.out_bytes.add(u64::from(packet.datagram_bytes()));
+        }
+        self.forward_reply::<A, F>(snapshot, frame, packet, &translation, origin, now)
+    }
+}

@@ -1,0 +1,109 @@
+//! Persistence: the template that keeps a client at its real server, and whether it still may.
+//! How templates live in the table is `session/template.rs`'s.
+
+use crate::flow::{FlowKey, Protocol};
+use crate::id::RealId;
+use crate::io::Pool;
+use crate::pipeline::balance::admit::{Admission, Counters};
+use crate::pipeline::engine::Engine;
+use crate::pipeline::sessions::Tabled;
+use crate::session::{NewTemplate, SessionIndex, TableFull};
+use crate::snapshot::Snapshot;
+use crate::snapshot::model::VirtualService;
+use crate::spec::service::Persistence;
+use crate::spec::target::Target;
+use crate::time::Time;
+
+/// The template that a session is entered with.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::pipeline) struct Template {
+    pub(in crate::pipeline) index: SessionIndex,
+    /// Whether it was made for this session.
+    pub(in crate::pipeline) is_new: bool,
+}
+
+impl<P: Pool> Engine<P> {
+    /// The real server of a client's new session, with the template that says so: one that was there
+    /// already, whatever the weight and the load of its real server, or a new one for the scheduler's
+    /// choice. `None` if the scheduler has none.
+    pub(in crate::pipeline) fn real_by_template<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        service: &VirtualService,
+        persistence: Persistence,
+        key: &FlowKey<A>,
+        now: Time,
+    ) -> Result<Option<(RealId, Template)>, TableFull> {
+        let template = template_key(service, persistence, key);
+        let table = A::table(&mut self.sessions);
+        let hash = table.hash(&template);
+        if let Some(index) = table.find_template(hash, &template, now) {
+            let id = table.get(index).real();
+            // Another service may have taken over a part of the addresses.
+            let real = snapshot.real(id).filter(|real| real.service == service.id);
+            let leaves_drained = service.policy.templates_leave_drained;
+            if real.is_some_and(|real| real.configured && !(leaves_drained && real.weight == 0)) {
+                table.restart_template(index, now);
+                let is_new = false;
+                return Ok(Some((id, Template { index, is_new })));
+            }
+            table.invalidate_template(index);
+        }
+        let chosen = self.choose(snapshot, service, key, now);
+        let Some(real) = chosen.and_then(|real| snapshot.real(real)) else {
+            return Ok(None);
+        };
+        let worker = self.start.worker;
+        let Some(counters) = Counters::of(snapshot, worker, real) else {
+            return Ok(None);
+        };
+        let new = NewTemplate {
+            key: template,
+            any_protocol: service.target.mark().is_some(),
+            real: real.id,
+            timeout_ms: persistence.timeout_ms,
+        };
+        let table = A::table(&mut self.sessions);
+        let admission = Admission {
+            snapshot,
+            stats: &self.stats,
+            worker,
+            service: service.id,
+            counters: counters.service,
+            capacity: table.capacity(),
+            // A template is no session.
+            at_limit: false,
+        };
+        let index = table.insert_template(hash, &new, now, admission)?;
+        counters.enter(snapshot, worker, real, table.get(index));
+        let is_new = true;
+        Ok(Some((real.id, Template { index, is_new })))
+    }
+}
+
+/// What the template is found by that a session with `key` uses (IPVS, `ip_vs_sched_persist`).
+fn template_key<A: Tabled>(
+    service: &VirtualService,
+    persistence: Persistence,
+    key: &FlowKey<A>,
+) -> FlowKey<A> {
+    let client = key.client.network(persistence.mask);
+    match &service.target {
+        Target::Vip(vip) => FlowKey {
+            client,
+            client_port: 0,
+            virtual_address: key.virtual_address,
+            // As in IPVS one is for FTP and its data connections.
+            virtual_port: if vip.is_ftp() { 0 } else { vip.port },
+            protocol: vip.protocol,
+        },
+        // One for all addresses, ports and protocols; the one here is a stand-in.
+        Target::Match { mark, .. } => FlowKey {
+            client,
+            client_port: 0,
+            virtual_address: A::of_mark(mark.number),
+            virtual_port: 0,
+            protocol: Protocol::Tcp,
+        },
+    }
+}

@@ -1,0 +1,51 @@
+//! TCP's sequence numbers, as far as a reset that is made here needs them.
+//! No segment is judged by them.
+
+use crate::flow::Address;
+use crate::parse::Packet;
+use crate::session::{Numbers, Session, State, TcpState};
+use crate::wire::tcp;
+
+/// Notes what a reset of the session will take, from a segment of its client that found it in state
+/// `before`. Only the client's are looked at: with direct routing there are no others.
+///
+/// The client's last acknowledgement is what it expects, since before its time is over a session has
+/// been silent for longer than any acknowledgement is held back.
+#[inline]
+pub(in crate::pipeline) fn note_numbers<A: Address>(
+    session: &mut Session<A>,
+    before: State,
+    packet: &Packet,
+    frame: &[u8],
+) {
+    let upper = packet.upper(frame);
+    let (State::Tcp(before), Some(header)) = (before, tcp::Header::new(upper)) else {
+        return;
+    };
+    // Only an acknowledgement tells where the real server stands.
+    if header.flags() & tcp::ACK == 0 {
+        return;
+    }
+    let data = upper.len().saturating_sub(header.header_bytes().into());
+    let seen = Numbers {
+        client_next: next_sequence(&header, data),
+        server_next: header.acknowledgement(),
+    };
+    session.note_numbers(seen, before != TcpState::Established);
+}
+
+/// The number that follows a segment with `data` bytes: SYN and FIN have one each (RFC 9293 section
+/// 3.4).
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "no packet has 2^32 bytes of data"
+)]
+pub(in crate::pipeline) fn next_sequence(
+    header: &tcp::Header<&[u8; tcp::HEADER_BYTES]>,
+    data: usize,
+) -> u32 {
+    let opens = u32::from(header.flags() & tcp::SYN != 0);
+    let closes = u32::from(header.flags() & tcp::FIN != 0);
+    let length = data as u32 + opens + closes;
+    header.sequence().wrapping_add(length)
+}

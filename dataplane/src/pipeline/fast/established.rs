@@ -1,0 +1,521 @@
+//! The short way of most packets: a plain packet of a known session, of its client or of its NAT real
+//! server, that needs nothing but its rewriting. Stages run over the whole burst, so that what one
+//! packet waits for in memory arrives while the others are looked at.
+//!
+//! It refuses nothing and answers nothing. Whatever is not as expected is left, untouched, to the
+//! stages behind `classify.rs`, which would have done the same with what is taken here.
+
+use std::net::IpAddr;
+use std::vec::Drain;
+
+use arrayvec::ArrayVec;
+
+use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
+use crate::id::{PortId, RealId};
+use crate::io::{BURST, PacketBuf, Pool};
+use crate::parse::{Plain, plain_v4, plain_v6};
+use crate::pipeline::action::{Action, Origin};
+use crate::pipeline::engine::Engine;
+use crate::pipeline::fast::path_cache::{Path, Sources};
+use crate::pipeline::handover::inbox::Lane;
+use crate::pipeline::leave::exit::write_ethernet;
+use crate::pipeline::leave::forward::{is_told_what_fits, outer};
+use crate::pipeline::sessions::{Tabled, change_of};
+use crate::rewrite::change::{Change, Ends};
+use crate::rewrite::nat::Socket;
+use crate::rewrite::tunnel::{self, Ipip};
+use crate::session::{Direction, Hint, KeyHash, ReplyHash, Session, Step};
+use crate::snapshot::Snapshot;
+use crate::snapshot::chunked::Chunked;
+use crate::snapshot::route::Egress;
+use crate::spec::forward::TunnelKind;
+use crate::spec::network::PortSpec;
+use crate::stats::RealCounters;
+use crate::time::Time;
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::ethernet::{self, HEADER_BYTES as ETHERNET};
+use crate::wire::family::Family;
+use crate::wire::{Mac, tcp};
+
+/// Lines of sessions that are under way from memory. A CPU has some two dozen places for lines that it waits for; a
+/// hint that finds none is dropped, so these are not a whole burst's.
+const LINES_AHEAD: usize = 20;
+
+/// How many packets ahead of the third stage the second one is: a session over IPv4 is one line, over IPv6 two.
+pub(in crate::pipeline) const fn lookahead<A>() -> usize {
+    LINES_AHEAD / (size_of::<Session<A>>() / LINE)
+}
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+const _: () = assert!(lookahead::<V4>() == 20 && lookahead::<V6>() == 10);
+
+/// What the first stage found a frame to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::pipeline) enum Kind {
+    /// Not plain, or not for this port's MAC.
+    Other,
+    /// The next one of [`Glances::v4`].
+    V4,
+    /// The next one of [`Glances::v6`].
+    V6,
+}
+
+/// A burst between the stages, in the order of its frames.
+#[derive(Debug, Default)]
+pub(in crate::pipeline) struct Glances {
+    pub(in crate::pipeline) kinds: ArrayVec<Kind, BURST>,
+    pub(in crate::pipeline) v4: ArrayVec<Known<V4>, BURST>,
+    pub(in crate::pipeline) v6: ArrayVec<Known<V6>, BURST>,
+}
+
+/// A plain packet and where its session probably is.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::pipeline) struct Known<A> {
+    plain: Plain<A>,
+    sender: Sender,
+    hint: Hint,
+    /// Whether it may take the short way: not if it begins a session, has its segment size lowered, or
+    /// must go no further.
+    is_regular: bool,
+}
+
+/// Whose packet it seems to be, and where the session table would have it. A wrong guess costs the short
+/// way, no more.
+#[derive(Debug, Clone, Copy)]
+enum Sender {
+    Client(KeyHash),
+    NatReal(ReplyHash),
+}
+
+/// What became of a frame that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::pipeline) enum Passed {
+    /// It is ready to leave by this port.
+    To(PortId),
+    /// It cannot leave.
+    Drop(DropReason),
+}
+
+impl<A: Address> Plain<A> {
+    #[inline(always)]
+    fn key(&self) -> FlowKey<A> {
+        FlowKey {
+            client: self.source,
+            virtual_address: self.destination,
+            client_port: self.source_port,
+            virtual_port: self.destination_port,
+            protocol: self.protocol,
+        }
+    }
+
+    #[inline(always)]
+    fn reply_key(&self) -> ReplyKey<A> {
+        ReplyKey {
+            client: self.destination,
+            real: self.source,
+            client_port: self.destination_port,
+            real_port: self.source_port,
+            protocol: self.protocol,
+        }
+    }
+}
+
+impl<P: Pool> Engine<P> {
+    /// First stage: headers and hash of a frame received on `port`, and the first cache lines of the
+    /// session table. `nat` says whether there may be replies.
+    #[inline(always)]
+    pub(in crate::pipeline) fn glance(
+        &self,
+        snapshot: &Snapshot,
+        nat: bool,
+        port: &PortSpec,
+        frame: &[u8],
+        glances: &mut Glances,
+    ) {
+        let kind = ethernet::Header::new(frame)
+            .filter(|header| header.destination() == port.mac)
+            .and_then(|header| {
+                let datagram = frame.get(ETHERNET..)?;
+                match header.ether_type() {
+                    ethernet::IPV4 => {
+                        let plain = plain_v4(datagram).filter(|plain| plain.length <= port.mtu)?;
+                        glances.v4.push(self.approach(snapshot, nat, plain));
+                        Some(Kind::V4)
+                    }
+                    ethernet::IPV6 => {
+                        let plain = plain_v6(datagram).filter(|plain| plain.length <= port.mtu)?;
+                        glances.v6.push(self.approach(snapshot, nat, plain));
+                        Some(Kind::V6)
+                    }
+                    _ => None,
+                }
+            });
+        glances.kinds.push(kind.unwrap_or(Kind::Other));
+    }
+
+    #[inline(always)]
+    fn approach<A: Tabled>(&self, snapshot: &Snapshot, nat: bool, plain: Plain<A>) -> Known<A> {
+        let table = A::table_of(&self.sessions);
+        let sender = if nat && snapshot.may_be_nat_real(plain.source) {
+            Sender::NatReal(table.approach_reply(&plain.reply_key()))
+        } else {
+            let is_new = plain.tcp_flags & tcp::SYN != 0;
+            Sender::Client(table.approach(&plain.key(), is_new))
+        };
+        Known {
+            plain,
+            sender,
+            hint: Hint::NONE,
+            is_regular: plain.tcp_flags & tcp::SYN == 0 && plain.ttl > 1,
+        }
+    }
+
+    /// Second stage, of `count` packets from `first` on: the session itself, or the slot that a new one
+    /// would take.
+    #[inline(always)]
+    pub(in crate::pipeline) fn step_nearer<A: Tabled>(
+        &self,
+        all: &mut [Known<A>],
+        first: usize,
+        count: usize,
+    ) {
+        let table = A::table_of(&self.sessions);
+        for known in all.iter_mut().skip(first).take(count) {
+            known.hint = match known.sender {
+                Sender::Client(hash) => table.prefetch_entry(hash),
+                Sender::NatReal(hash) => table.prefetch_reply_entry(hash, &known.plain.reply_key()),
+            };
+        }
+    }
+
+    /// Third stage, of the next `count` frames, of one family: `all` begins with what is known of them. Out of
+    /// line, so that what either family needs is in registers; what comes to nothing takes the long path.
+    #[inline(never)]
+    #[expect(clippy::too_many_arguments, reason = "the burst's facts, in registers")]
+    pub(in crate::pipeline) fn pass_run<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        reals: &Chunked<RealCounters>,
+        frames: &mut Drain<'_, P::Buf>,
+        count: usize,
+        all: &mut [Known<A>],
+        origin: Origin,
+        now: Time,
+    ) {
+        let mut forwarded = 0;
+        for index in 0..count {
+            self.step_nearer(all, index + lookahead::<A>(), 1);
+            let (Some(mut frame), Some(known)) = (frames.next(), all.get(index)) else {
+                break;
+            };
+            match self.pass(snapshot, reals, &mut frame, known, now) {
+                Some(Passed::To(to)) => {
+                    let queue = self.exit.queue(usize::from(to.0));
+                    match queue.map(|queue| queue.push(frame)) {
+                        Some(Ok(())) => forwarded += 1,
+                        Some(Err(reason)) => self.stats.count(Verdict::Dropped(reason), 1),
+                        None => self.stats.count(Verdict::Dropped(DropReason::NoRoute), 1),
+                    }
+                }
+                Some(Passed::Drop(reason)) => self.stats.count(Verdict::Dropped(reason), 1),
+                None => {
+                    self.one_known(snapshot, frame, known, origin, now);
+                    self.renew_paths(snapshot, now);
+                }
+            }
+        }
+        self.stats.count(Verdict::Forwarded, forwarded);
+    }
+
+    /// The long way of a plain packet, whose first part is behind it.
+    #[inline(never)]
+    fn one_known<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        mut frame: P::Buf,
+        known: &Known<A>,
+        origin: Origin,
+        now: Time,
+    ) {
+        let (packet, key) = (known.plain.packet(), known.plain.key());
+        let action = match packet.addresses.martian() {
+            Some(reason) => Action::Drop(reason),
+            None => {
+                let hash = match known.sender {
+                    Sender::Client(hash) => hash,
+                    Sender::NatReal(_) => {
+                        if self.start.workers > 1
+                            && origin.hops == 0
+                            && let Some(to) = self
+                                .owners
+                                .owner_of_misplaced(snapshot, &known.plain.reply_key())
+                        {
+                            let lane = Lane::Owner;
+                            self.act(snapshot, frame, Action::HandOver { to, lane }, origin, now);
+                            return;
+                        }
+                        A::table_of(&self.sessions).hash(&key)
+                    }
+                };
+                self.balance(snapshot, &mut frame, &packet, (&key, hash), origin, now)
+            }
+        };
+        self.act(snapshot, frame, action, origin, now);
+    }
+
+    /// One packet moves its session on and is rewritten. `None` leaves it as it was.
+    #[inline(always)]
+    fn pass<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        reals: &Chunked<RealCounters>,
+        frame: &mut P::Buf,
+        known: &Known<A>,
+        now: Time,
+    ) -> Option<Passed> {
+        if !known.is_regular {
+            return None;
+        }
+        let (plain, hint) = (&known.plain, known.hint);
+        match known.sender {
+            Sender::Client(_) => self.pass_client(snapshot, reals, frame, plain, hint, now),
+            Sender::NatReal(_) => self.pass_reply(snapshot, reals, frame, plain, hint, now),
+        }
+    }
+
+    /// A client's packet.
+    #[inline(always)]
+    fn pass_client<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        reals: &Chunked<RealCounters>,
+        frame: &mut P::Buf,
+        plain: &Plain<A>,
+        hint: Hint,
+        now: Time,
+    ) -> Option<Passed> {
+        let table = A::table(&mut self.sessions);
+        let index = table.at(hint, &plain.key(), now)?;
+        let session = table.get(index);
+        let (id, change) = (session.real(), change_of(session));
+        if self.path_cache.get(id).is_none() {
+            self.fill_path(snapshot, id, now)?;
+        }
+        let path = self.path_cache.get(id)?;
+        let fits = match change {
+            Change::Encapsulate => path.inner_mtu,
+            _ => path.mtu,
+        };
+        // NAT gives a datagram without a checksum one, and refuses one of another length than its packet's.
+        let is_odd = change.translates()
+            && (plain.checksum(frame.bytes()) == 0
+                || plain.protocol == Protocol::Udp && plain.has_rest(frame.bytes()));
+        if plain.length > fits || is_odd {
+            return None;
+        }
+        cut_padding(frame, plain)?;
+        let direction = if change.translates() {
+            Direction::Input
+        } else {
+            Direction::InputOnly
+        };
+        let step = Step {
+            direction,
+            signal: plain.tcp_flags,
+            secure: path.secure.is_up(self.half_open_pressure),
+            timeouts: &path.timeouts,
+        };
+        let moved = A::table(&mut self.sessions).advance(index, step, now, || false);
+        if let Some(counters) = reals.get(id.0) {
+            let bytes = Some(u32::from(plain.length));
+            self.count(snapshot, counters, id, direction, bytes, moved);
+        }
+        let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(ETHERNET)?;
+        change.apply(ip, A::HEADER_BYTES, || Some(Ends::of_plain(plain)));
+        if let Some(header) = ethernet.first_chunk_mut() {
+            ethernet::write_addresses(header, &path.macs);
+        }
+        let port = path.port;
+        if change.encapsulates() {
+            return Some(match self.enter_tunnel(snapshot, frame, plain, id) {
+                Ok(()) => Passed::To(port),
+                Err(reason) => Passed::Drop(reason),
+            });
+        }
+        Some(Passed::To(port))
+    }
+
+    /// Puts the packet, which fits, into the tunnel to the real server `id`.
+    #[inline(never)]
+    fn enter_tunnel<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut P::Buf,
+        plain: &Plain<A>,
+        id: RealId,
+    ) -> Result<(), DropReason> {
+        let number = self.exit.take_id();
+        // Read where it is: a copy would be waited for.
+        let path = self.path_cache.get(id).ok_or(DropReason::RealGone)?;
+        if let (Some(ipip), Some(plain)) = (&path.ipip, plain.as_v4()) {
+            return ipip.encapsulate(frame, &plain, number, &path.macs);
+        }
+        let real = snapshot.real(id).ok_or(DropReason::RealGone)?;
+        let flow = || tunnel::flow_hash(&plain.packet());
+        let is_told = is_told_what_fits(size_of::<A>() > size_of::<V4>(), real);
+        tunnel::encapsulate(frame, &outer(real, flow, number, !is_told))?;
+        write_ethernet(frame, &path.macs);
+        Ok(())
+    }
+
+    /// A NAT real server's packet.
+    #[inline(always)]
+    fn pass_reply<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        reals: &Chunked<RealCounters>,
+        frame: &mut P::Buf,
+        plain: &Plain<A>,
+        hint: Hint,
+        now: Time,
+    ) -> Option<Passed> {
+        let table = A::table(&mut self.sessions);
+        let index = table.reply_at(hint, &plain.reply_key(), now)?;
+        let session = table.get(index);
+        let (id, key) = (session.real(), *session.key());
+        let known = snapshot.real(id).filter(|real| real.configured)?;
+        let egress = snapshot.routes.egress(plain.destination.into())?;
+        let checksum = plain.checksum(frame.bytes());
+        // Whose checksum the sender left to hardware is dropped; that of bytes behind a datagram's own
+        // length is looked at more closely.
+        let may_be_unfinished = plain.protocol == Protocol::Udp
+            && (checksum == plain.unfinished_checksum() || plain.has_rest(frame.bytes()));
+        if plain.length > egress.mtu || checksum == 0 || may_be_unfinished {
+            return None;
+        }
+        let own = snapshot.ports.get(usize::from(egress.port.0))?;
+        let to = self.mac_towards(snapshot, &egress, now)?;
+        cut_padding(frame, plain)?;
+        let step = Step {
+            direction: Direction::Output,
+            signal: plain.tcp_flags,
+            secure: known.policy.is_secure(self.half_open_pressure),
+            timeouts: &known.timeouts,
+        };
+        let has_data = || plain.has_data(frame.bytes());
+        let moved = A::table(&mut self.sessions).advance(index, step, now, has_data);
+        if let Some(counters) = reals.get(id.0) {
+            let bytes = Some(u32::from(plain.length));
+            self.count(snapshot, counters, id, Direction::Output, bytes, moved);
+        }
+        let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(ETHERNET)?;
+        if let Some(header) = ethernet.first_chunk_mut() {
+            ethernet::write_addresses(header, &ethernet::addresses(to, own.mac));
+        }
+        let change = Change::Source(Socket {
+            address: key.virtual_address,
+            port: key.virtual_port,
+        });
+        change.apply(ip, A::HEADER_BYTES, || Some(Ends::of_plain(plain)));
+        Some(Passed::To(egress.port))
+    }
+
+    /// The path to a real server, from the cache or made now. `None` if its packets cannot take the short way.
+    #[inline(always)]
+    pub(in crate::pipeline) fn path(
+        &mut self,
+        snapshot: &Snapshot,
+        id: RealId,
+        now: Time,
+    ) -> Option<&Path> {
+        if self.path_cache.get(id).is_none() {
+            return self.fill_path(snapshot, id, now);
+        }
+        self.path_cache.get(id)
+    }
+
+    /// The MACs of a frame to a real server that `egress` leads to, the receiver's first; `None` if it has to
+    /// wait for the neighbour's.
+    #[inline(always)]
+    pub(in crate::pipeline) fn macs_to(
+        &mut self,
+        snapshot: &Snapshot,
+        real: RealId,
+        egress: &Egress,
+        now: Time,
+    ) -> Option<[u8; 12]> {
+        if let Some(path) = self.path(snapshot, real, now) {
+            return Some(path.macs);
+        }
+        let from = snapshot.ports.get(usize::from(egress.port.0))?.mac;
+        let to = self.exit.mac_of(snapshot, egress, now)?;
+        Some(ethernet::addresses(to, from))
+    }
+
+    /// Caches the path to a real server. `None` if its packets cannot take the short way.
+    #[cold]
+    fn fill_path(&mut self, snapshot: &Snapshot, id: RealId, now: Time) -> Option<&Path> {
+        let real = snapshot
+            .real(id)
+            .filter(|real| real.configured && !real.policy.idle_reset)?;
+        let egress = real.egress?;
+        let from = snapshot.ports.get(usize::from(egress.port.0))?.mac;
+        let to = self.exit.mac_of(snapshot, &egress, now)?;
+        let path = Path {
+            timeouts: real.timeouts,
+            macs: ethernet::addresses(to, from),
+            port: egress.port,
+            mtu: egress.mtu,
+            inner_mtu: u16::try_from(self.inner_mtu(real, now)).unwrap_or(u16::MAX),
+            secure: real.policy.secure_tcp,
+            ipip: match (real.tunnel, egress.source, real.address) {
+                (TunnelKind::Ipip, Some(IpAddr::V4(source)), IpAddr::V4(address)) => Some(Ipip {
+                    source: source.into(),
+                    real: address.into(),
+                    may_be_cut: !real.policy.path_mtu,
+                    ttl: real.tunnel_ttl,
+                }),
+                _ => None,
+            },
+        };
+        Some(self.path_cache.set(id, path))
+    }
+
+    /// The next hop's MAC, if it may be used; the last one is remembered: most clients are behind the same router.
+    #[inline(always)]
+    pub(in crate::pipeline) fn mac_towards(
+        &mut self,
+        snapshot: &Snapshot,
+        egress: &Egress,
+        now: Time,
+    ) -> Option<Mac> {
+        if let Some(mac) = self.path_cache.last_hop(egress.port, egress.next_hop) {
+            return Some(mac);
+        }
+        let mac = self.exit.mac_of(snapshot, egress, now)?;
+        self.path_cache
+            .set_last_hop(egress.port, egress.next_hop, mac);
+        Some(mac)
+    }
+
+    /// Forgets ways that may no longer be right.
+    #[inline]
+    pub(in crate::pipeline) fn renew_paths(&mut self, snapshot: &Snapshot, now: Time) {
+        let sources = Sources {
+            generation: snapshot.generation,
+            neighbours: self.exit.changes(),
+            path_mtus: self.path_mtus.changes(),
+        };
+        self.path_cache.renew(sources, now);
+    }
+}
+
+/// Cuts Ethernet padding off, if there is any.
+#[inline(always)]
+fn cut_padding<A: Family>(frame: &mut impl PacketBuf, plain: &Plain<A>) -> Option<()> {
+    if frame.bytes().len() != plain.frame_bytes() {
+        frame.set_len(plain.frame_bytes()).ok()?;
+    }
+    Some(())
+}

@@ -1,0 +1,221 @@
+//! What each packet of an established session needs to know of its real server, in one cache line:
+//! where frames to it leave, for which MAC, and how long sessions live. Made of the snapshot and the
+//! neighbours when it is first needed; nothing here decides what a packet is.
+
+#![expect(clippy::indexing_slicing, reason = "places are masked to the length")]
+
+use std::net::IpAddr;
+
+use crate::id::{PortId, RealId};
+use crate::rewrite::tunnel::Ipip;
+use crate::spec::policy::Defence;
+use crate::spec::timeouts::Timeouts;
+use crate::time::Time;
+use crate::wire::Mac;
+
+/// Real servers whose paths are kept; of two with the same place only one is. 512 KiB.
+const PLACES: usize = 1 << PLACES_BITS;
+const PLACES_BITS: u32 = 13;
+const MASK: u32 = (1 << PLACES_BITS) - 1;
+
+/// How long a path is trusted. Its neighbour is then looked up again, and so counts as used; that
+/// happens often enough for `neighbour.rs` to keep it.
+const TRUSTED_MS: u64 = 1000;
+
+/// Where frames to a real server leave, and what else each packet asks about it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::pipeline) struct Path {
+    /// How long sessions of its service live.
+    pub(in crate::pipeline) timeouts: Timeouts,
+    /// Destination and source of its frames.
+    pub(in crate::pipeline) macs: [u8; 12],
+    /// Where they leave.
+    pub(in crate::pipeline) port: PortId,
+    /// Largest packet that fits, in bytes.
+    pub(in crate::pipeline) mtu: u16,
+    /// Largest packet that fits into its tunnel.
+    pub(in crate::pipeline) inner_mtu: u16,
+    /// When its service's TCP sessions are watched more closely.
+    pub(in crate::pipeline) secure: Defence,
+    /// The tunnel to it, if it is the most usual kind.
+    pub(in crate::pipeline) ipip: Option<Ipip>,
+}
+
+/// Where paths are kept.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Place {
+    real: RealId,
+    /// Of the time when the path was filled in; see [`PathCache::renew`].
+    stamp: u32,
+    path: Path,
+}
+
+const _: () = assert!(size_of::<Place>() == 64);
+
+/// What paths are made from: if any of it changes, all paths are forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::pipeline) struct Sources {
+    /// The snapshot's generation.
+    pub(in crate::pipeline) generation: u64,
+    /// See [`crate::neighbour::Neighbours::changes`].
+    pub(in crate::pipeline) neighbours: u64,
+    /// See [`crate::pipeline::answer::path_mtu::PathMtus::changes`].
+    pub(in crate::pipeline) path_mtus: u64,
+}
+
+/// The paths of one worker.
+#[derive(Debug)]
+pub(in crate::pipeline) struct PathCache {
+    places: Box<[Place; PLACES]>,
+    stamp: u32,
+    sources: Sources,
+    /// When all paths are forgotten.
+    until: Time,
+    last_hop: Option<Hop>,
+}
+
+/// A neighbour that packets to clients went to.
+#[derive(Debug, Clone, Copy)]
+struct Hop {
+    port: PortId,
+    address: IpAddr,
+    mac: Mac,
+}
+
+impl PathCache {
+    pub(in crate::pipeline) fn new() -> Self {
+        Self {
+            places: Box::new([Place::VACANT; PLACES]),
+            stamp: 1,
+            sources: Sources::default(),
+            until: Time::from_ms(0),
+            last_hop: None,
+        }
+    }
+
+    /// Forgets all paths if anything that they are made from has changed, or when their time is over.
+    #[inline]
+    pub(in crate::pipeline) fn renew(&mut self, sources: Sources, now: Time) {
+        if sources != self.sources || self.until <= now {
+            self.sources = sources;
+            self.until = now.plus_ms(TRUSTED_MS);
+            self.last_hop = None;
+            self.stamp = self.stamp.wrapping_add(1);
+            if self.stamp == 0 {
+                self.places.fill(Place::VACANT);
+                self.stamp = 1;
+            }
+        }
+    }
+
+    /// The path to `real`, if it is cached.
+    #[inline(always)]
+    pub(in crate::pipeline) fn get(&self, real: RealId) -> Option<&Path> {
+        let place = &self.places[(real.0 & MASK) as usize];
+        (place.real == real && place.stamp == self.stamp).then_some(&place.path)
+    }
+
+    /// The MAC of the neighbour that was remembered last, if it is this one.
+    #[inline(always)]
+    pub(in crate::pipeline) fn last_hop(&self, port: PortId, address: IpAddr) -> Option<Mac> {
+        let hop = self.last_hop?;
+        (hop.address == address && hop.port == port).then_some(hop.mac)
+    }
+
+    /// Remembers a neighbour.
+    #[inline]
+    pub(in crate::pipeline) fn set_last_hop(&mut self, port: PortId, address: IpAddr, mac: Mac) {
+        self.last_hop = Some(Hop { port, address, mac });
+    }
+
+    /// Caches the path to `real`.
+    pub(in crate::pipeline) fn set(&mut self, real: RealId, path: Path) -> &Path {
+        let place = &mut self.places[(real.0 & MASK) as usize];
+        *place = Place {
+            real,
+            stamp: self.stamp,
+            path,
+        };
+        &place.path
+    }
+}
+
+impl Place {
+    const VACANT: Self = Self {
+        real: RealId(0),
+        stamp: 0,
+        path: Path {
+            timeouts: Timeouts::DEFAULT,
+            macs: [0; 12],
+            port: PortId(0),
+            mtu: 0,
+            inner_mtu: 0,
+            secure: Defence::Off,
+            ipip: None,
+        },
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(port: u16) -> Path {
+        Path {
+            macs: [2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1],
+            port: PortId(port),
+            ..Place::VACANT.path
+        }
+    }
+
+    #[test]
+    fn a_way_is_known_until_its_time_is_over_or_anything_changes() {
+        let mut paths = PathCache::new();
+        let (one, other) = (RealId(5), RealId(5 + MASK + 1));
+        let same = Sources::default();
+        let now = Time::from_ms(7);
+        let port = |paths: &PathCache, real| paths.get(real).map(|path| path.port.0);
+        paths.renew(same, now);
+        assert_eq!(port(&paths, one), None);
+        paths.set(one, path(3));
+        assert_eq!(port(&paths, one), Some(3));
+        assert_eq!(port(&paths, other), None, "shares its place");
+        paths.set(other, path(4));
+        assert_eq!(port(&paths, one), None);
+        paths.renew(same, now.plus_ms(TRUSTED_MS - 1));
+        assert_eq!(port(&paths, other), Some(4));
+        paths.renew(same, now.plus_ms(TRUSTED_MS));
+        assert_eq!(port(&paths, other), None);
+        paths.set(other, path(4));
+        let changed = Sources {
+            neighbours: 1,
+            ..same
+        };
+        paths.renew(changed, now.plus_ms(TRUSTED_MS));
+        assert_eq!(port(&paths, other), None);
+    }
+
+    #[test]
+    fn a_neighbour_is_cached_as_long_as_a_path() {
+        let mut paths = PathCache::new();
+        let (same, now) = (Sources::default(), Time::from_ms(7));
+        let (router, mac) = ("10.0.0.1".parse().unwrap(), Mac([2, 0, 0, 0, 0, 9]));
+        paths.renew(same, now);
+        paths.set_last_hop(PortId(1), router, mac);
+        assert_eq!(paths.last_hop(PortId(1), router), Some(mac));
+        assert_eq!(paths.last_hop(PortId(0), router), None);
+        paths.renew(same, now.plus_ms(TRUSTED_MS));
+        assert_eq!(paths.last_hop(PortId(1), router), None);
+    }
+
+    #[test]
+    fn a_stamp_that_has_been_used_before_makes_nothing_valid() {
+        let mut paths = PathCache::new();
+        paths.set(RealId(1), path(3));
+        paths.stamp = u32::MAX;
+        paths.renew(Sources::default(), Time::from_ms(7));
+        assert_eq!(paths.stamp, 1);
+        assert!(paths.get(RealId(1)).is_none());
+    }
+}

@@ -1,0 +1,207 @@
+//! What workers hand to each other, and how it is gathered. The rings that it travels on are `inbox.rs`'s.
+//! Who hands what to whom is decided elsewhere.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+
+use crate::id::{PortId, RealId};
+use crate::io::heap::HeapBuf;
+use crate::neighbour::Claim;
+use crate::pipeline::handover::inbox::{Frames, Inbox, Lane};
+use crate::time::Time;
+
+/// Frames that travel in one message at most: a ring is touched once for so many.
+const BATCH: usize = 16;
+
+/// Frames that this worker cannot handle alone, as they were received.
+#[derive(Debug)]
+pub struct Batch<B> {
+    pub(crate) frames: ArrayVec<B, BATCH>,
+    /// Where they were received.
+    pub(crate) port: PortId,
+    /// How many workers passed them on.
+    pub(crate) hops: u8,
+}
+
+/// What travels from one worker to another.
+#[derive(Debug)]
+pub enum Message<B> {
+    /// Frames that another worker cannot handle alone.
+    Frames(Batch<B>),
+    /// A datagram put together from fragments.
+    Datagram {
+        /// The whole datagram.
+        whole: Whole,
+        /// Where its fragments were received.
+        port: PortId,
+        /// How many workers passed it on.
+        hops: u8,
+    },
+    /// Somebody's MAC.
+    Neighbour {
+        /// On which port.
+        port: PortId,
+        /// Whose.
+        address: IpAddr,
+        /// Which.
+        claim: Claim,
+    },
+    /// What fits the way to a real server behind a tunnel.
+    PathMtu {
+        /// The real server's address.
+        real: IpAddr,
+        /// The largest IP packet, in bytes.
+        mtu: u16,
+    },
+    /// A worker began a flow with a datagram in fragments, whose whole datagrams may come to any worker.
+    Begun {
+        /// The hash of the flow's key, by which all workers know it.
+        flow: u64,
+        /// Where its packets go.
+        real: RealId,
+        /// When the session ends, if no further packet comes.
+        until: Time,
+    },
+    /// A worker asked for somebody's MAC, and is to be told the answer.
+    Asked {
+        /// On which port.
+        port: PortId,
+        /// Whose.
+        address: IpAddr,
+    },
+}
+
+impl<B> Frames for Message<B> {
+    /// Frames that were received for it, each of which gets a verdict.
+    fn frames(&self) -> usize {
+        match self {
+            Self::Frames(batch) => batch.frames.len(),
+            Self::Datagram { whole, .. } => usize::try_from(whole.frames()).unwrap_or(usize::MAX),
+            Self::Neighbour { .. }
+            | Self::PathMtu { .. }
+            | Self::Begun { .. }
+            | Self::Asked { .. } => 0,
+        }
+    }
+}
+
+/// Every worker's inbox, by worker.
+pub type Inboxes<B> = Arc<[Inbox<Message<B>>]>;
+
+/// Messages, and frames in them, that the ring of what a worker owns holds at most.
+pub const MOST_OWNED: u32 = 2048;
+/// The same of the ring of searches.
+pub const MOST_SEARCHES: u32 = 512;
+
+/// Empty inboxes for `workers` workers.
+#[must_use]
+pub fn inboxes<B>(workers: usize) -> Inboxes<B> {
+    (0..workers)
+        .map(|_| Inbox::new(MOST_OWNED as usize, MOST_SEARCHES as usize))
+        .collect()
+}
+
+/// Frames on their way to other workers, gathered while a burst is handled.
+#[derive(Debug)]
+pub(in crate::pipeline) struct Leaving<B> {
+    /// By worker, and for each by lane.
+    batches: Vec<[Batch<B>; 2]>,
+    /// Frames in all of them.
+    count: usize,
+}
+
+impl<B> Leaving<B> {
+    pub(in crate::pipeline) fn new(workers: usize) -> Self {
+        let batch = || Batch {
+            frames: ArrayVec::new(),
+            port: PortId(0),
+            hops: 0,
+        };
+        Self {
+            batches: (0..workers).map(|_| [batch(), batch()]).collect(),
+            count: 0,
+        }
+    }
+
+    /// Adds a frame. Returns a batch that has to leave first, and with `Err` the frame if there is no such
+    /// worker.
+    pub(in crate::pipeline) fn add(
+        &mut self,
+        (to, lane): (usize, Lane),
+        frame: B,
+        port: PortId,
+        hops: u8,
+    ) -> Result<Option<Batch<B>>, B> {
+        let Some(batch) = self.batch(to, lane) else {
+            return Err(frame);
+        };
+        let differs = (batch.port, batch.hops) != (port, hops);
+        let full = batch.frames.is_full() || differs && !batch.frames.is_empty();
+        let before = full.then(|| batch.take());
+        (batch.port, batch.hops) = (port, hops);
+        batch.frames.push(frame);
+        self.count += 1;
+        self.count -= before.as_ref().map_or(0, |batch| batch.frames.len());
+        Ok(before)
+    }
+
+    fn batch(&mut self, to: usize, lane: Lane) -> Option<&mut Batch<B>> {
+        let [owner, search] = self.batches.get_mut(to)?;
+        Some(match lane {
+            Lane::Owner => owner,
+            Lane::Search => search,
+        })
+    }
+
+    #[inline]
+    pub(in crate::pipeline) const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Takes out what there is for a worker, if anything.
+    pub(in crate::pipeline) fn take(&mut self, to: usize, lane: Lane) -> Option<Batch<B>> {
+        let batch = self.batch(to, lane)?;
+        let taken = (!batch.frames.is_empty()).then(|| batch.take())?;
+        self.count -= taken.frames.len();
+        Some(taken)
+    }
+}
+
+impl<B> Batch<B> {
+    fn take(&mut self) -> Self {
+        Self {
+            frames: self.frames.take(),
+            ..*self
+        }
+    }
+}
+
+/// A datagram put together from fragments, and what it takes to fragment it again.
+#[derive(Debug)]
+pub struct Whole {
+    /// Ethernet header and datagram.
+    pub(in crate::pipeline) frame: HeapBuf,
+    pub(in crate::pipeline) cut: Cut,
+    /// How many frames it came in.
+    pub(in crate::pipeline) frames: u32,
+}
+
+impl Whole {
+    /// How many frames it came in.
+    pub(crate) fn frames(&self) -> u64 {
+        u64::from(self.frames)
+    }
+}
+
+/// How a datagram was fragmented, and will be again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::pipeline) struct Cut {
+    /// The largest fragment's IP length.
+    pub(in crate::pipeline) size: usize,
+    /// The part that every IPv6 fragment repeats, in bytes.
+    pub(in crate::pipeline) header_bytes: usize,
+    /// IPv6's identification.
+    pub(in crate::pipeline) id: u32,
+}

@@ -1,0 +1,542 @@
+//! Which worker a packet belongs on when it has no session here, and how it gets there.
+//! What chooses a flow's owner is in the snapshot; the rings are `message.rs`'s.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use ahash::RandomState;
+use arrayvec::ArrayVec;
+
+use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
+use crate::id::RealId;
+use crate::parse::Packet;
+use crate::pipeline::action::{Action, Origin};
+use crate::pipeline::answer::limit::{ErrorLimit, FlowLimit, SEARCHES_PER_SECOND};
+use crate::pipeline::handover::begun_elsewhere::BegunElsewhere;
+use crate::pipeline::handover::inbox::Lane;
+use crate::pipeline::handover::reply_cache::{ReplyCache, Rule};
+use crate::pipeline::sessions::{Tabled, opens};
+use crate::schedule::Start;
+use crate::snapshot::Snapshot;
+use crate::snapshot::model::{RealServer, VirtualService};
+use crate::snapshot::owner::{NatSocket, Owner};
+use crate::stats::WorkerStats;
+use crate::steering::{self, Steering};
+use crate::time::Time;
+use crate::verdict::DropReason;
+
+/// New sessions of which one is looked at to see whether ports put packets where they say.
+const SAMPLE: u8 = 8;
+
+/// Workers to be visited, each once, in this order.
+#[derive(Debug, Default)]
+struct Visits(ArrayVec<usize, 16>);
+
+impl Visits {
+    /// With more than there is room for the last are not visited: nobody masks clients' networks in so
+    /// many ways.
+    fn add(&mut self, worker: Option<usize>) {
+        if let Some(worker) = worker
+            && !self.0.contains(&worker)
+        {
+            let _ = self.0.try_push(worker);
+        }
+    }
+
+    /// Where a packet goes on to, if it is on `here` and was passed on `hops` times.
+    fn next(&self, here: usize, hops: u8) -> Option<usize> {
+        let mut left = self.0.iter().copied();
+        if hops > 0 {
+            let place = left.by_ref().position(|worker| worker == here)?;
+            // It comes to each with as many hops as the place says, one less if it began on the first. With others it has
+            // been everywhere and was sent here to begin its session.
+            if ![place, place + 1].contains(&hops.into()) {
+                return None;
+            }
+        }
+        left.find(|worker| *worker != here)
+    }
+}
+
+/// What chooses the worker of each flow, and what one worker may spend on looking for sessions elsewhere.
+#[derive(Debug)]
+pub(crate) struct Owners {
+    start: Start,
+    stats: Arc<WorkerStats>,
+    hasher: RandomState,
+    /// How ports spread flows, where they can be told.
+    steering: Option<Arc<Steering>>,
+    /// Counts first packets of sessions, to look at a part of them.
+    begun: u8,
+    /// Over the packets that look for their session on other workers, errors apart.
+    search: ErrorLimit,
+    /// Over the errors that do, by the flow that they quote.
+    searched: FlowLimit,
+    begun_elsewhere: BegunElsewhere,
+    reply_cache: ReplyCache,
+}
+
+impl Owners {
+    pub(in crate::pipeline) fn new(
+        start: Start,
+        hasher: RandomState,
+        steering: Option<Arc<Steering>>,
+        stats: Arc<WorkerStats>,
+    ) -> Self {
+        Self {
+            start,
+            stats,
+            searched: FlowLimit::new(hasher.clone()),
+            hasher,
+            steering,
+            begun: 0,
+            search: ErrorLimit::new(SEARCHES_PER_SECOND),
+            begun_elsewhere: BegunElsewhere::new(),
+            reply_cache: ReplyCache::new(),
+        }
+    }
+
+    /// A client's packet of no session here, to a service: where it goes, or `None` if it is here
+    /// that it begins one, or is refused. `moves` says that it may begin one whatever it is.
+    #[expect(clippy::too_many_arguments, reason = "the packet's facts")]
+    #[inline]
+    pub(in crate::pipeline) fn go_to_owner<A: Address>(
+        &mut self,
+        snapshot: &Snapshot,
+        service: &VirtualService,
+        key: &FlowKey<A>,
+        packet: &Packet,
+        moves: bool,
+        origin: Origin,
+        now: Time,
+    ) -> Option<Action> {
+        if self.start.workers == 1 {
+            return None;
+        }
+        let any = moves || service.policy.is_sloppy(key.protocol);
+        let begins = opens(key.protocol, packet, any);
+        let owner = self.owner(service.owner, key);
+        if begins {
+            self.sample_place(snapshot, key, packet, origin);
+        }
+        // A segment that begins no session may have come by another queue than those before it: `net_af_packet` does
+        // that when a queue is full, a bond when a member fails, and some NICs with headers that they do not look
+        // behind.
+        let received = !begins && service.owner == Owner::Receiver;
+        let strays = service.strays || !begins && snapshot.may_have_strays();
+        // One in fragments always does: a NIC sees no ports in them.
+        let is_cut = !begins && strays && origin.cut.is_some();
+        if (received || is_cut) && !self.is_steered(snapshot) {
+            return self.search_all(origin, now);
+        }
+        // Where its session may be with an owner by another rule, those look first.
+        if received || strays {
+            return self.go_round(snapshot, key, owner, begins, origin, now);
+        }
+        let to = owner.filter(|owner| *owner != self.start.worker);
+        to.map(|to| self.hand_to(to, origin))
+    }
+
+    /// A segment whose session may be on any worker goes to the next one, within the budget.
+    #[cold]
+    fn search_all(&mut self, origin: Origin, now: Time) -> Option<Action> {
+        self.has_next(origin).then(|| {
+            if self.search.allow(now) {
+                self.pass_on()
+            } else {
+                Action::Drop(DropReason::SearchLimited)
+            }
+        })
+    }
+
+    /// The rest of [`Self::go_to_owner`] where sessions may have strayed.
+    #[cold]
+    fn go_round<A: Address>(
+        &mut self,
+        snapshot: &Snapshot,
+        key: &FlowKey<A>,
+        owner: Option<usize>,
+        begins: bool,
+        origin: Origin,
+        now: Time,
+    ) -> Option<Action> {
+        let here = self.start.worker;
+        let mut visits = Visits::default();
+        if !begins {
+            visits.add(owner);
+        }
+        for worker in self.owners_by_any_rule(snapshot, key).0 {
+            // It is asked last, since it is there that the session begins.
+            if !begins || Some(worker) != owner {
+                visits.add(Some(worker));
+            }
+        }
+        visits.add(owner);
+        let to = visits.next(here, origin.hops)?;
+        if Some(to) == owner {
+            return Some(Action::HandOver {
+                to,
+                lane: Lane::Owner,
+            });
+        }
+        if self.search.allow(now) {
+            return Some(Action::HandOver {
+                to,
+                lane: Lane::Search,
+            });
+        }
+        if !begins {
+            return Some(Action::Drop(DropReason::SearchLimited));
+        }
+        // As if nobody had it.
+        let to = owner.filter(|owner| *owner != here)?;
+        Some(Action::HandOver {
+            to,
+            lane: Lane::Owner,
+        })
+    }
+
+    /// A packet without a session and without a service: where services may share packets, its session may still be
+    /// with an owner that no service names any more. It goes on as if nobody had it where the budget is used up: no
+    /// service is its own. What is for the machine itself, or for all hosts on the link, does not look at all, so that no
+    /// crowd of packets that do takes routing protocols and logins from it.
+    #[inline]
+    pub(in crate::pipeline) fn search_stray<A: Address>(
+        &mut self,
+        snapshot: &Snapshot,
+        key: &FlowKey<A>,
+        origin: Origin,
+        now: Time,
+    ) -> Option<Action> {
+        if !snapshot.may_have_strays() {
+            return None;
+        }
+        let (from, to) = (key.client.into(), key.virtual_address.into());
+        let is_left_alone = snapshot.locals.contains_key(&to)
+            || is_group(to)
+            || snapshot.is_broadcast(to)
+            || snapshot.is_nat_real(from)
+            || snapshot.is_nat_real(to);
+        let action =
+            (!is_left_alone).then(|| self.go_round(snapshot, key, None, false, origin, now));
+        let limited = Action::Drop(DropReason::SearchLimited);
+        action.flatten().filter(|action| *action != limited)
+    }
+
+    /// The owners of a flow by every rule by which some service that could take its packets has, or had, its
+    /// sessions; whoever receives them first.
+    fn owners_by_any_rule<A: Address>(&self, snapshot: &Snapshot, key: &FlowKey<A>) -> Visits {
+        let mut visits = Visits::default();
+        if self.is_steered(snapshot) {
+            visits.add(self.owner(Owner::Flow, key));
+        }
+        snapshot.for_each_owner(key, |rule| visits.add(self.owner(rule, key)));
+        visits
+    }
+
+    /// What may be a reply to a client, of no session here: where it goes to look on, or `None` if
+    /// there is nowhere else. Each worker that may own its session is visited once.
+    pub(in crate::pipeline) fn go_to_replys_owner<A: Tabled>(
+        &self,
+        snapshot: &Snapshot,
+        socket: NatSocket<'_>,
+        reply: &ReplyKey<A>,
+        origin: Origin,
+    ) -> Option<Action> {
+        let to = self
+            .owners_of_reply(snapshot, socket, reply)
+            .next(self.start.worker, origin.hops)?;
+        Some(Action::HandOver {
+            to,
+            lane: Lane::Owner,
+        })
+    }
+
+    /// The worker to which an answer has to be handed over that came here in one go from the NIC; `None` if that
+    /// takes more than a look at its sender to tell.
+    #[inline]
+    pub(in crate::pipeline) fn owner_of_misplaced<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        reply: &ReplyKey<A>,
+    ) -> Option<usize> {
+        if snapshot.may_be_a_services(reply.client) {
+            return None;
+        }
+        let steering = self.steering.as_deref();
+        let to = match self.reply_cache.rule_of(snapshot, steering, reply) {
+            Rule::Unknown => return None,
+            Rule::Socket => self.choose_worker((reply.client.words(), reply.client_port)),
+            Rule::Flow(part) => {
+                let client = (reply.client, reply.client_port);
+                steering?.worker_of_source(reply.protocol, part, client)
+            }
+        };
+        (to != self.start.worker).then_some(to)
+    }
+
+    fn owners_of_reply<A: Tabled>(
+        &self,
+        snapshot: &Snapshot,
+        socket: NatSocket<'_>,
+        reply: &ReplyKey<A>,
+    ) -> Visits {
+        let mut visits = Visits::default();
+        // Of a flow's owner only the client is missing in what the socket tells.
+        let key = |(virtual_address, virtual_port)| FlowKey {
+            client: reply.client,
+            virtual_address,
+            client_port: reply.client_port,
+            virtual_port,
+            protocol: reply.protocol,
+        };
+        for (address, port) in snapshot.virtual_sockets_of(socket, reply.real_port) {
+            if let Some(address) = A::of(address) {
+                visits.add(self.owner(Owner::Flow, &key((address, port))));
+            }
+        }
+        let client = key((reply.client, 0));
+        match socket.owner() {
+            Some(Owner::Flow) => {}
+            Some(rule) => visits.add(self.owner(rule, &client)),
+            None => {
+                visits.add(self.owner(Owner::Socket, &client));
+                for bits in snapshot.networks() {
+                    visits.add(self.owner(Owner::Network(*bits), &client));
+                }
+            }
+        }
+        visits
+    }
+
+    /// An ICMP error quotes a packet of this flow, whose session is not here: where it goes to look on.
+    /// `reply` is the flow if it is a packet to a NAT real server that is quoted.
+    pub(in crate::pipeline) fn search_quoted<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        key: &FlowKey<A>,
+        reply: Option<&ReplyKey<A>>,
+        origin: Origin,
+        now: Time,
+    ) -> Option<Action> {
+        let here = self.start.worker;
+        let mut visits = Visits::default();
+        let mut anywhere = false;
+        if let Some(reply) = reply {
+            let address = reply.real.into();
+            if let Some(socket) = snapshot.nat_socket(reply.protocol, address, reply.real_port) {
+                visits = self.owners_of_reply(snapshot, socket, reply);
+            }
+        }
+        if let Some(service) = snapshot.service_for(key) {
+            let strays = service.strays || snapshot.may_have_strays();
+            visits.add(self.owner(service.owner, key));
+            if service.owner == Owner::Receiver || strays {
+                // Or whoever received its packets, which ports that are not steered do not say.
+                anywhere = !self.is_steered(snapshot);
+                let others = self.owners_by_any_rule(snapshot, key).0;
+                others
+                    .into_iter()
+                    .for_each(|worker| visits.add(Some(worker)));
+            }
+        }
+        let action = if anywhere {
+            self.has_next(origin).then(|| self.pass_on())?
+        } else {
+            let to = visits.next(here, origin.hops)?;
+            let lane = Lane::Search;
+            Action::HandOver { to, lane }
+        };
+        let allowed = origin.hops > 0 || self.searched.allow(*key, now);
+        Some(if allowed {
+            action
+        } else {
+            Action::Drop(DropReason::IcmpLimited)
+        })
+    }
+
+    /// A datagram put together from fragments, of no session here, to a service whose sessions are where the
+    /// NIC puts their packets: where that is, or `None` if it begins a session here.
+    #[cold]
+    pub(in crate::pipeline) fn go_to_receiver<A: Address>(
+        &mut self,
+        snapshot: &Snapshot,
+        key: &FlowKey<A>,
+        origin: Origin,
+        now: Time,
+    ) -> Option<Action> {
+        if self.is_steered(snapshot) {
+            let to = self.owner(Owner::Flow, key);
+            let to = to.filter(|to| *to != self.start.worker && origin.hops == 0)?;
+            return Some(Action::HandOver {
+                to,
+                lane: Lane::Owner,
+            });
+        }
+        // Whole datagrams of the flow may have begun its session on the worker that the NIC chose. If nobody has it, as far
+        // as could be asked, it begins where its fragments meet, and those that follow find it there.
+        let home = self.collector(key.client, key.virtual_address);
+        let is_back = home == self.start.worker && origin.hops > 0;
+        if !is_back && self.has_next(origin) && self.search.allow(now) {
+            return Some(self.pass_on());
+        }
+        (home != self.start.worker).then_some(Action::HandOver {
+            to: home,
+            lane: Lane::Search,
+        })
+    }
+
+    /// Whether whole datagrams of such a flow, of a service whose sessions are where the NIC puts their packets, may come
+    /// to another worker than its datagrams in fragments, and nobody can say to which.
+    pub(in crate::pipeline) fn may_be_elsewhere(
+        &self,
+        snapshot: &Snapshot,
+        protocol: Protocol,
+    ) -> bool {
+        self.start.workers > 1 && protocol == Protocol::Udp && !self.is_steered(snapshot)
+    }
+
+    /// The hash by which all workers know a flow that begins here with a datagram in fragments, if the others may be
+    /// told of it. Anybody can send fragments: it has the budget of what anybody can bring about.
+    #[cold]
+    pub(in crate::pipeline) fn tells<A: Address>(
+        &mut self,
+        key: &FlowKey<A>,
+        now: Time,
+    ) -> Option<u64> {
+        self.search.allow(now).then(|| self.hasher.hash_one(key))
+    }
+
+    /// Another worker has told of a flow that began there.
+    pub(crate) fn hear_begun(&mut self, flow: u64, real: RealId, until: Time) {
+        self.begun_elsewhere.note(flow, real, until);
+    }
+
+    /// The real server that another worker has chosen for a flow which began there with a datagram in fragments.
+    pub(in crate::pipeline) fn begun_elsewhere<'s, A: Address>(
+        &self,
+        snapshot: &'s Snapshot,
+        service: &VirtualService,
+        key: &FlowKey<A>,
+        now: Time,
+    ) -> Option<&'s RealServer> {
+        if self.begun_elsewhere.is_empty(now) {
+            return None;
+        }
+        let name = self.hasher.hash_one(key);
+        self.begun_elsewhere.real_of(snapshot, service, name, now)
+    }
+
+    /// Whether all network ports are known to spread flows as `steering` says. A flow may move from one to another, and
+    /// errors about it come by any.
+    fn is_steered(&self, snapshot: &Snapshot) -> bool {
+        self.steering.is_some() && snapshot.is_steered()
+    }
+
+    /// Looks at where the port put the first packet of a session, once in a while.
+    #[inline]
+    fn sample_place<A: Address>(
+        &mut self,
+        snapshot: &Snapshot,
+        key: &FlowKey<A>,
+        packet: &Packet,
+        origin: Origin,
+    ) {
+        self.begun = self.begun.wrapping_add(1);
+        let Some(steering) = self
+            .steering
+            .as_deref()
+            .filter(|_| self.begun.is_multiple_of(SAMPLE))
+        else {
+            return;
+        };
+        let came_here =
+            origin.hops == 0 && origin.cut.is_none() && steering::is_certainly_plain(packet);
+        let place = usize::from(origin.port.0);
+        let Some(port) = self.stats.ports.get(place) else {
+            return;
+        };
+        if came_here && snapshot.ports.get(place).is_some_and(|port| port.steered) {
+            let right = flow_worker(steering, key) == self.start.worker;
+            let counter = if right { &port.placed } else { &port.misplaced };
+            counter.add(1);
+        }
+    }
+
+    fn hand_to(&self, to: usize, origin: Origin) -> Action {
+        if origin.hops == 0 {
+            Action::HandOver {
+                to,
+                lane: Lane::Owner,
+            }
+        } else {
+            Action::Drop(DropReason::HandoverLoop)
+        }
+    }
+
+    /// The other worker that owns a flow of the service; `None` if it is this one.
+    pub(in crate::pipeline) fn owner_of<A: Address>(
+        &self,
+        service: &VirtualService,
+        key: &FlowKey<A>,
+    ) -> Option<usize> {
+        self.owner(service.owner, key)
+            .filter(|owner| *owner != self.start.worker)
+    }
+
+    /// The worker that owns a flow; `None` is whoever receives it.
+    #[inline]
+    fn owner<A: Address>(&self, rule: Owner, key: &FlowKey<A>) -> Option<usize> {
+        let (client, port) = (key.client, key.client_port);
+        match rule {
+            Owner::Receiver => None,
+            Owner::Socket => Some(self.choose_worker((client.words(), port))),
+            Owner::Network(bits) => Some(self.choose_worker((client.network(bits).words(), 0_u16))),
+            Owner::Flow => self.steering.as_deref().map(|it| flow_worker(it, key)),
+        }
+    }
+
+    /// The worker that collects the fragments that one address sends to another: the one that receives
+    /// them, where that is known.
+    pub(in crate::pipeline) fn collector<A: Address>(&self, source: A, destination: A) -> usize {
+        match &self.steering {
+            Some(steering) => steering.worker_of_pair(source, destination),
+            None => self.choose_worker((source.words(), destination.words())),
+        }
+    }
+
+    /// Whether a packet that must look for its session has not been to every worker.
+    pub(in crate::pipeline) fn has_next(&self, origin: Origin) -> bool {
+        usize::from(origin.hops) + 1 < self.start.workers
+    }
+
+    /// The packet looks for its session on the next worker.
+    pub(in crate::pipeline) fn pass_on(&self) -> Action {
+        Action::HandOver {
+            to: (self.start.worker + 1) % self.start.workers.max(1),
+            lane: Lane::Search,
+        }
+    }
+
+    /// A worker for `key`, the same one on every worker.
+    #[inline]
+    fn choose_worker(&self, key: impl std::hash::Hash) -> usize {
+        let hash = self.hasher.hash_one(key);
+        usize::try_from(hash % self.start.workers.max(1) as u64).unwrap_or(0)
+    }
+}
+
+/// Whether many hosts have the address.
+fn is_group(address: IpAddr) -> bool {
+    address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
+}
+
+/// The worker that a client's packets are received by.
+fn flow_worker<A: Address>(steering: &steering::Steering, key: &FlowKey<A>) -> usize {
+    let client = (key.client, key.client_port);
+    steering.worker_of_flow(
+        key.protocol,
+        client,
+        (key.virtual_address, key.virtual_port),
+    )
+}

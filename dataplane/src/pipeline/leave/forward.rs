@@ -1,0 +1,378 @@
+//! A session's packet on its way out: to its real server by DR, NAT or tunnel, and a reply to its client.
+//! Which session, and what it becomes, is `balance/lookup.rs`'s.
+
+use crate::flow::Addresses;
+use crate::io::{PacketBuf, Pool};
+use crate::parse::Packet;
+use crate::pipeline::action::{Action, Origin, Received};
+use crate::pipeline::balance::one_packet::Translation;
+use crate::pipeline::engine::Engine;
+use crate::pipeline::handover::message::Cut;
+use crate::pipeline::leave::exit::write_ethernet;
+use crate::pipeline::sessions::Tabled;
+use crate::rewrite::change::{Change, Ends};
+use crate::rewrite::nat;
+use crate::rewrite::tunnel;
+use crate::snapshot::Snapshot;
+use crate::snapshot::model::RealServer;
+use crate::snapshot::route::Egress;
+use crate::spec::forward::{MssClamp, TunnelKind};
+use crate::time::Time;
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
+use crate::wire::family::Family;
+use crate::wire::{ethernet, icmpv6, ipv4, ipv6, tcp};
+
+impl<P: Pool> Engine<P> {
+    /// Sends a client's packet to its real server. Order as in IPVS: TTL, MTU, rewriting.
+    #[inline]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the packet's facts, in registers"
+    )]
+    pub(in crate::pipeline) fn forward<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        real: &RealServer,
+        change: Change<A>,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        let vip = packet.addresses.destination();
+        if packet.ttl <= 1 && !snapshot.is_this_machine(real) {
+            self.time_exceeded(snapshot, frame.bytes(), packet, Some(vip), now);
+            return Action::Drop(DropReason::TtlExceeded);
+        }
+        let Some(egress) = real.egress else {
+            if snapshot.is_this_machine(real) {
+                return self.deliver_here::<A>(snapshot, frame.bytes(), packet, origin, now);
+            }
+            self.host_unreachable(snapshot, frame.bytes(), packet, now);
+            return Action::Drop(DropReason::NoRoute);
+        };
+        // Whatever stops the packet is found before it is changed, since its sender is told of the packet
+        // that it sent (RFC 1812 section 4.3.2.3).
+        let (way, fits) = if change.encapsulates() {
+            let way = self.inner_mtu(real, now);
+            (way, fit_tunnel(packet, real, way, origin.cut))
+        } else {
+            let way = usize::from(egress.mtu);
+            (way, fit(packet, egress.mtu, origin.cut))
+        };
+        let cut = match fits {
+            Ok(cut) => cut,
+            Err(mtu) => {
+                self.too_big(snapshot, frame.bytes(), packet, Some(vip), mtu, now);
+                return Action::Drop(DropReason::MtuExceeded);
+            }
+        };
+        if change.translates() && !nat::is_translatable(frame.bytes(), packet) {
+            return Action::Drop(DropReason::UdpHeader);
+        }
+        let macs = self.macs_to(snapshot, real.id, &egress, now);
+        if macs.is_none() && !self.exit.is_down(egress.port) {
+            let is_changed = change.translates() || change.encapsulates();
+            self.keep_received(snapshot, frame.bytes(), packet, is_changed);
+        }
+        let Some(packet) = &strip(frame, packet) else {
+            return Action::Drop(DropReason::Truncated);
+        };
+        if packet.tcp_flags & tcp::SYN != 0 {
+            let translates = change.translates();
+            self.clamp_mss(snapshot, frame.bytes_mut(), packet, real, translates, way);
+        }
+        apply(frame, packet, change);
+        if change.encapsulates() {
+            return self.forward_by_tunnel(frame, packet, real, egress, (way, cut), macs);
+        }
+        leave(frame, egress, cut, macs)
+    }
+
+    /// Remembers a client's packet that will have to wait for a neighbour, perhaps in vain. LVS tells
+    /// nobody of one that it has translated or wrapped.
+    #[cold]
+    fn keep_received(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &[u8],
+        packet: &Packet,
+        is_changed: bool,
+    ) {
+        let is_told = !is_changed || !snapshot.answers_as_lvs;
+        self.received = (is_told && !packet.is_icmp()).then(|| Received {
+            packet: *packet,
+            datagram: packet
+                .datagram(frame)
+                .chunks(icmpv6::MAX_ERROR_BYTES)
+                .next()
+                .unwrap_or_default()
+                .into(),
+        });
+    }
+
+    /// Sends a NAT real server's packet to its client, in the name of the VIP.
+    #[inline]
+    pub(in crate::pipeline) fn forward_reply<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        translation: &Translation<A>,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        if packet.ttl <= 1 {
+            self.time_exceeded(snapshot, frame.bytes(), packet, None, now);
+            return Action::Drop(DropReason::TtlExceeded);
+        }
+        let Some(egress) = snapshot.routes.egress(translation.client.into()) else {
+            return Action::Drop(DropReason::NoRoute);
+        };
+        let cut = match fit(packet, egress.mtu, origin.cut) {
+            Ok(cut) => cut,
+            Err(mtu) => {
+                self.too_big(snapshot, frame.bytes(), packet, None, mtu, now);
+                return Action::Drop(DropReason::MtuExceeded);
+            }
+        };
+        if !nat::is_translatable(frame.bytes(), packet) {
+            return Action::Drop(DropReason::UdpHeader);
+        }
+        let Some(packet) = &strip(frame, packet) else {
+            return Action::Drop(DropReason::Truncated);
+        };
+        if packet.tcp_flags & tcp::SYN != 0
+            && let Some(real) = snapshot.real(translation.id)
+        {
+            let way = real.egress.map_or(egress.mtu, |egress| egress.mtu);
+            self.clamp_mss(snapshot, frame.bytes_mut(), packet, real, true, way.into());
+        }
+        apply(frame, packet, Change::Source(translation.virtual_));
+        let own = snapshot.ports.get(usize::from(egress.port.0));
+        let macs = own.and_then(|own| {
+            let to = self.mac_towards(snapshot, &egress, now)?;
+            Some(ethernet::addresses(to, own.mac))
+        });
+        leave(frame, egress, cut, macs)
+    }
+
+    /// Puts a packet that fits, or may be cut, into the tunnel to its real server.
+    fn forward_by_tunnel<F: PacketBuf>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet,
+        real: &RealServer,
+        egress: Egress,
+        (inner_mtu, came_cut): (usize, Option<Cut>),
+        macs: Option<[u8; 12]>,
+    ) -> Action {
+        let is_told = is_told_what_fits(packet.addresses.is_v6(), real);
+        let id = self.exit.take_id();
+        let will_be_cut = packet.datagram_bytes() as usize > inner_mtu;
+        let flow = || tunnel::flow_hash(packet);
+        let outer = outer(real, flow, id, will_be_cut || !is_told);
+        if let Err(reason) = tunnel::encapsulate(frame, &outer) {
+            return Action::Drop(reason);
+        }
+        // What may be fragmented is fragmented outside: the tunnel is invisible to both ends.
+        let cut = will_be_cut.then_some(Cut {
+            size: inner_mtu + tunnel::overhead(real.tunnel, real.address),
+            header_bytes: ipv6::HEADER_BYTES,
+            id: u32::from(id),
+        });
+        let as_it_came = came_cut.map(|cut| Cut {
+            size: usize::MAX,
+            ..cut
+        });
+        leave(frame, egress, cut.or(as_it_came), macs)
+    }
+
+    /// Has a SYN, of the client or in answer to it, offer no larger segments than the service allows.
+    /// `way` is what fits between here and the real server, in bytes. Under NAT both ends send through
+    /// here, so what fits the way to the client counts too.
+    #[cold]
+    fn clamp_mss(
+        &self,
+        snapshot: &Snapshot,
+        frame: &mut [u8],
+        packet: &Packet,
+        real: &RealServer,
+        translates: bool,
+        way: usize,
+    ) {
+        let service = snapshot.service(real.service);
+        let most = match service.and_then(|service| service.mss_clamp) {
+            None => return,
+            Some(MssClamp::Bytes(bytes)) => bytes,
+            Some(MssClamp::Auto) => {
+                let ends = [packet.addresses.source(), packet.addresses.destination()];
+                let through_here = ends
+                    .into_iter()
+                    .filter(|_| translates)
+                    .filter(|end| !snapshot.is_ours(*end))
+                    .filter_map(|end| snapshot.routes.egress(end))
+                    .map(|egress| usize::from(egress.mtu));
+                let headers = tcp::HEADER_BYTES
+                    + match packet.addresses {
+                        Addresses::V4 { .. } => ipv4::HEADER_BYTES,
+                        Addresses::V6 { .. } => ipv6::HEADER_BYTES,
+                    };
+                let fits = through_here.fold(way, usize::min).saturating_sub(headers);
+                u16::try_from(fits).unwrap_or(u16::MAX)
+            }
+        };
+        tcp::clamp_mss(packet.upper_mut(frame), most);
+    }
+
+    /// Brings the frame into the form that rewriting expects: a plain Ethernet header, no padding,
+    /// one hop less. Returns the packet's new offsets.
+    #[inline]
+    pub(in crate::pipeline) fn prepare<A: Tabled, F: PacketBuf>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet,
+    ) -> Option<Packet> {
+        let packet = strip(frame, packet)?;
+        A::decrement_ttl(frame.bytes_mut().get_mut(ETHERNET..)?);
+        Some(packet)
+    }
+}
+
+/// Removes a priority tag and padding; returns the packet's new offsets.
+#[inline(always)]
+pub(in crate::pipeline) fn strip<F: PacketBuf>(frame: &mut F, packet: &Packet) -> Option<Packet> {
+    let mut packet = *packet;
+    let tag = usize::from(packet.l3).checked_sub(ETHERNET)?;
+    frame.set_len(packet.end as usize).ok()?;
+    if tag > 0 {
+        frame.trim_front(tag);
+        let tag = u16::try_from(tag).ok()?;
+        packet.l3 -= tag;
+        packet.l4 -= tag;
+        packet.end -= u32::from(tag);
+    }
+    Some(packet)
+}
+
+/// Whether a packet fits the way: `Ok(None)` if it does, `Ok(Some(_))` if it is to be cut,
+/// `Err(mtu)` if it must not be. What came in fragments leaves in fragments of the same size, or
+/// smaller ones where its sender allows routers to cut.
+pub(in crate::pipeline) fn fit(
+    packet: &Packet,
+    mtu: u16,
+    came_cut: Option<Cut>,
+) -> Result<Option<Cut>, usize> {
+    let mtu = usize::from(mtu);
+    if let Some(cut) = came_cut {
+        if packet.dont_fragment && cut.size > mtu {
+            return Err(mtu);
+        }
+        return Ok(Some(Cut {
+            size: cut.size.min(mtu),
+            ..cut
+        }));
+    }
+    if packet.datagram_bytes() as usize <= mtu {
+        Ok(None)
+    } else if packet.dont_fragment {
+        Err(mtu)
+    } else {
+        Ok(Some(Cut {
+            size: mtu,
+            header_bytes: 0,
+            id: 0,
+        }))
+    }
+}
+
+/// The same for a packet that a tunnel with room for `inner_mtu` bytes takes in one piece or several,
+/// unless its sender is told not to send such.
+fn fit_tunnel(
+    packet: &Packet,
+    real: &RealServer,
+    inner_mtu: usize,
+    came_cut: Option<Cut>,
+) -> Result<Option<Cut>, usize> {
+    let length = packet.datagram_bytes() as usize;
+    let piece = came_cut.map_or(length, |cut| cut.size.min(length));
+    // Of IPv6, what every link carries is never refused (RFC 2473 section 7.1 (b)).
+    let told = match packet.addresses {
+        Addresses::V4 { .. } => inner_mtu,
+        Addresses::V6 { .. } => inner_mtu.max(ipv6::MIN_MTU_BYTES),
+    };
+    if piece > told && packet.dont_fragment && is_told_what_fits(packet.addresses.is_v6(), real) {
+        return Err(told);
+    }
+    Ok(came_cut)
+}
+
+/// Whether the sender of a packet that does not fit into the tunnel to its real server is told so.
+pub(in crate::pipeline) const fn is_told_what_fits(is_v6: bool, real: &RealServer) -> bool {
+    real.policy.path_mtu || is_v6
+}
+
+/// What a packet of this flow is put into on its way to `real`.
+#[inline]
+pub(in crate::pipeline) fn outer(
+    real: &RealServer,
+    flow: impl FnOnce() -> u64,
+    id: u16,
+    may_be_cut: bool,
+) -> tunnel::Outer {
+    tunnel::Outer {
+        source: real.egress.and_then(|egress| egress.source),
+        real: real.address,
+        kind: real.tunnel,
+        flow: match real.tunnel {
+            TunnelKind::Gue { .. } => flow(),
+            TunnelKind::Ipip | TunnelKind::Gre { .. } => 0,
+        },
+        id,
+        may_be_cut,
+        ttl: real.tunnel_ttl,
+    }
+}
+
+/// Changes a packet behind a plain Ethernet header, without padding.
+#[inline(always)]
+fn apply<A: Family, F: PacketBuf>(frame: &mut F, packet: &Packet, change: Change<A>) {
+    let Some(ip) = frame.bytes_mut().get_mut(ETHERNET..) else {
+        return;
+    };
+    let l4 = usize::from(packet.l4 - packet.l3);
+    if change.apply(ip, l4, || Ends::of(packet)) {
+        nat::give_checksum(frame.bytes_mut(), packet);
+    }
+}
+
+/// The packet goes this way.
+#[inline]
+pub(in crate::pipeline) fn route(egress: Egress, cut: Option<Cut>, verdict: Verdict) -> Action {
+    Action::Route {
+        port: egress.port,
+        next_hop: egress.next_hop,
+        cut,
+        verdict,
+    }
+}
+
+/// The packet of a session goes this way, with these MACs if they are known.
+#[inline]
+fn leave<F: PacketBuf>(
+    frame: &mut F,
+    egress: Egress,
+    cut: Option<Cut>,
+    macs: Option<[u8; 12]>,
+) -> Action {
+    let verdict = Verdict::Forwarded;
+    match macs {
+        Some(macs) if cut.is_none() => {
+            write_ethernet(frame, &macs);
+            let port = egress.port;
+            Action::Emit { port, verdict }
+        }
+        _ => route(egress, cut, verdict),
+    }
+}

@@ -1,0 +1,81 @@
+//! Plain routing for NAT's real servers, whose gateway this machine is: what they send besides the
+//! replies of sessions, and what comes back for it. Others' packets are routed only where that is wanted.
+
+use crate::flow::{Addresses, V4, V6};
+use crate::io::{PacketBuf, Pool};
+use crate::parse::Packet;
+use crate::pipeline::action::{Action, Origin};
+use crate::pipeline::balance::begin::is_link_local;
+use crate::pipeline::engine::Engine;
+use crate::pipeline::leave::forward::{fit, route};
+use crate::snapshot::Snapshot;
+use crate::time::Time;
+use crate::verdict::{DropReason, Verdict};
+
+impl<P: Pool> Engine<P> {
+    /// A packet that is no session's, no service's and no error about one: it is routed if it comes
+    /// from or goes to a NAT real server (as an LVS director does), else it is the kernel's or
+    /// nobody's.
+    pub(in crate::pipeline) fn classify_rest<F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        let (source, destination) = (packet.addresses.source(), packet.addresses.destination());
+        match self.classify_local(snapshot, packet, origin.port) {
+            Action::Drop(DropReason::NotLocal)
+                if snapshot.forwarding
+                    || snapshot.is_nat_real(source)
+                    || snapshot.is_nat_real(destination) =>
+            {
+                self.route_on(snapshot, frame, packet, origin, now)
+            }
+            action => action,
+        }
+    }
+
+    /// One hop, as a router makes it (RFC 1812 section 5.2).
+    fn route_on<F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        origin: Origin,
+        now: Time,
+    ) -> Action {
+        let source = packet.addresses.source();
+        if snapshot.is_martian_source(source) || is_link_local(source) {
+            return Action::Drop(DropReason::MartianSource);
+        }
+        if snapshot.is_broadcast(packet.addresses.destination()) {
+            // RFC 2644: a router does not make one packet everybody's on a link.
+            return Action::Drop(DropReason::MartianDestination);
+        }
+        if packet.ttl <= 1 {
+            self.time_exceeded(snapshot, frame.bytes(), packet, None, now);
+            return Action::Drop(DropReason::TtlExceeded);
+        }
+        let Some(egress) = snapshot.routes.egress(packet.addresses.destination()) else {
+            self.host_unreachable(snapshot, frame.bytes(), packet, now);
+            return Action::Drop(DropReason::NoRoute);
+        };
+        let cut = match fit(packet, egress.mtu, origin.cut) {
+            Ok(cut) => cut,
+            Err(mtu) => {
+                self.too_big(snapshot, frame.bytes(), packet, None, mtu, now);
+                return Action::Drop(DropReason::MtuExceeded);
+            }
+        };
+        let prepared = match packet.addresses {
+            Addresses::V4 { .. } => self.prepare::<V4, F>(frame, packet),
+            Addresses::V6 { .. } => self.prepare::<V6, F>(frame, packet),
+        };
+        match prepared {
+            Some(_) => route(egress, cut, Verdict::Forwarded),
+            None => Action::Drop(DropReason::Truncated),
+        }
+    }
+}
