@@ -11,7 +11,7 @@
 //! 3. [`traffic`] sends requests by curl, wrk and UDP and counts the answers; [`endpoint`] has the servers.
 //! 4. [`replay`] compares the simulator with recordings of LVS; it needs neither root nor DPDK.
 //! 5. [`pktgen`] generates traffic: a [`pktgen::Scenario`], a [`pktgen::FrameWriter`] and a [`pktgen::Checker`].
-//! 6. [`bench`] measures, for `make bench`.
+//! 6. [`mod@bench`] measures, for `make bench`.
 //!
 //! # Example
 //!
