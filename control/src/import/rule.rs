@@ -236,6 +236,7 @@ impl<'t> Reader<'t, '_> {
             persistence,
             one_packet: one_packet.is_some(),
             reals: Vec::new(),
+            method: None,
             place: word.place,
         })
     }

@@ -38,6 +38,8 @@ pub struct Service {
     pub one_packet: bool,
     /// In the kernel's order: newest first.
     pub reals: Vec<Real>,
+    /// What real servers without a method of their own have, where rules say so: ipvsadm's do not.
+    pub(super) method: Option<Method>,
     pub(super) place: Place,
 }
 
@@ -50,6 +52,14 @@ pub struct Encapsulation {
     pub port: u16,
     /// What is summed.
     pub checksum: TunnelChecksum,
+}
+
+/// How packets get to a real server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Method {
+    pub(super) forward: ForwardMethod,
+    /// Of any meaning for tunnels only.
+    pub(super) tunnel: Encapsulation,
 }
 
 /// A real server.
@@ -311,6 +321,15 @@ impl Table {
         let at = self.find(key).ok_or(Refusal::NoService)?;
         let service = self.services.get_mut(at).ok_or(Refusal::NoService)?;
         change(&mut service.reals)
+    }
+}
+
+impl Real {
+    pub(super) const fn method(&self) -> Method {
+        Method {
+            forward: self.forward,
+            tunnel: self.tunnel,
+        }
     }
 }
 

@@ -46,6 +46,15 @@ fn order(table: &Table) -> Vec<String> {
 }
 
 #[test]
+fn a_service_without_real_servers_says_nothing_of_how_to_reach_them() {
+    let yaml = services(&table("-A -t 10.0.0.1:80 -s rr\n"));
+    assert!(
+        yaml.ends_with("    scheduler: rr\n    reals: []\n"),
+        "{yaml}"
+    );
+}
+
+#[test]
 fn persistence_and_one_packet_are_carried_and_engines_are_not() {
     let rules = "-A -t 10.0.0.1:80 -s rr -p 300 -M 255.255.255.0\n\
                  -A -u 10.0.0.1:53 -s rr -o\n\

@@ -222,15 +222,15 @@ fn write_service(text: &mut String, service: &Service) {
     if service.one_packet {
         text.push_str("    one_packet: true\n");
     }
-    let forward = service.reals.first().map(|real| real.forward);
-    let forward = forward.unwrap_or_default();
-    let _ = writeln!(text, "    forward: {}", forward.name());
-    let mut tunnels = service
-        .reals
-        .iter()
-        .filter(|real| real.forward == ForwardMethod::Tunnel)
-        .map(|real| real.tunnel);
-    let tunnel = tunnels.next().unwrap_or_default();
+    let methods = service.reals.iter().map(Real::method);
+    let methods = methods.chain(service.method.filter(|_| service.reals.is_empty()));
+    let forward = methods.clone().next().map(|method| method.forward);
+    if let Some(forward) = forward {
+        let _ = writeln!(text, "    forward: {}", forward.name());
+    }
+    let mut tunnels = methods.filter(|method| method.forward == ForwardMethod::Tunnel);
+    let tunnel = tunnels.next().map(|method| method.tunnel);
+    let tunnel = tunnel.unwrap_or_default();
     if tunnel != Encapsulation::default() {
         let _ = writeln!(text, "    tunnel: {}", tunnel_keys(tunnel));
     }
@@ -251,7 +251,7 @@ fn write_service(text: &mut String, service: &Service) {
                 let _ = write!(text, ", {key}: {value}");
             }
         }
-        if real.forward != forward {
+        if Some(real.forward) != forward {
             let _ = write!(text, ", forward: {}", real.forward.name());
         }
         if real.forward == ForwardMethod::Tunnel && real.tunnel != tunnel {
@@ -419,6 +419,7 @@ fn service_of(written: &file::Service, lost: &mut impl FnMut(Severity, String)) 
         persistence,
         one_packet: written.one_packet,
         reals,
+        method: None,
         place: NOWHERE,
     })
 }

@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::super::rule;
 use super::super::scheduler;
-use super::super::table::{self, Persistence, Real, Rule, Service, Table, Timeouts, What};
+use super::super::table::{self, Method, Persistence, Real, Rule, Service, Table, Timeouts, What};
 use super::super::value;
 use super::keywords::{DPVS_GROUPS, LOST_OF_FILE};
-use super::server::{self, Method, RealServer, VirtualServer, unknown};
+use super::server::{self, RealServer, VirtualServer, unknown};
 use super::tree::Statement;
 use super::words::Word;
 use super::{address, health};
@@ -302,6 +302,7 @@ impl Importer {
             }),
             one_packet: server.ops.is_some() && udp,
             reals: Vec::new(),
+            method: Some(server.method()),
             place,
         })
     }
@@ -311,10 +312,7 @@ impl Importer {
         let mut seen = HashSet::new();
         let mut notes: Vec<(String, Vec<String>)> = Vec::new();
         for real in &server.reals {
-            let Method { forward, tunnel } = real.method.or(server.method).unwrap_or(Method {
-                forward: ForwardMethod::Nat,
-                tunnel: table::Encapsulation::default(),
-            });
+            let Method { forward, tunnel } = real.method.unwrap_or(server.method());
             let unchanged = forward != ForwardMethod::Nat;
             let address = table::server(key, real.address, real.port, unchanged);
             let Some(address) = self.placed(key, real, forward, address) else {
@@ -441,9 +439,9 @@ fn key(member: Member, server: &VirtualServer) -> Identity {
         }),
         Member::Mark(number, v6) => {
             // Real servers that are not reached by tunnel tell the family.
-            let method = |real: &RealServer| real.method.or(server.method);
             let told = |real: &&RealServer| {
-                method(real).is_none_or(|method| method.forward != ForwardMethod::Tunnel)
+                let method = real.method.unwrap_or(server.method());
+                method.forward != ForwardMethod::Tunnel
             };
             let by_reals = server.reals.iter().find(told);
             let by_reals = by_reals.map(|real| real.address.is_ipv6());

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::super::rule::{self, MAX_INT, MAX_TIMEOUT_S};
 use super::super::scheduler;
-use super::super::table::Encapsulation;
+use super::super::table::{Encapsulation, Method};
 use super::address::{self, same};
 use super::health::{self, Check, Kind, Timing, lacks_value};
 use super::keywords::{FLAGS, LOST_OF_REAL, LOST_OF_SERVER, OF_DPVS};
@@ -17,13 +17,6 @@ use crate::config::file::TunnelChecksum;
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::listed::Listed as _;
 use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
-
-/// How packets get to a real server.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Method {
-    pub(super) forward: ForwardMethod,
-    pub(super) tunnel: Encapsulation,
-}
 
 /// A real server as it is written.
 #[derive(Debug)]
@@ -56,6 +49,16 @@ pub(super) struct VirtualServer {
     pub(super) left_out: bool,
     pub(super) reals: Vec<RealServer>,
     pub(super) timing: Timing,
+}
+
+impl VirtualServer {
+    /// How packets get to real servers that do not say it themselves.
+    pub(super) fn method(&self) -> Method {
+        self.method.unwrap_or(Method {
+            forward: ForwardMethod::Nat,
+            tunnel: Encapsulation::default(),
+        })
+    }
 }
 
 /// Reads one virtual server.

@@ -211,6 +211,27 @@ fn a_real_server_may_have_a_method_of_its_own() {
     );
 }
 
+#[test]
+fn a_virtual_server_without_real_servers_keeps_its_method() {
+    for (method, keys) in [
+        ("", "    forward: nat\n"),
+        ("lvs_method DR\n", "    forward: dr\n"),
+        (
+            "lvs_method TUN type gue port 6080 csum\n",
+            "    forward: tunnel\n    tunnel: { type: gue, port: 6080, checksum: csum }\n",
+        ),
+    ] {
+        // One whose only real server is lost has none either.
+        for real in ["", "real_server 127.0.0.1 80 {\n}\n"] {
+            let head = "virtual_server 192.0.2.1 80 {\nprotocol TCP\nlvs_sched wlc\n";
+            let imported = read(&format!("{head}{method}{real}}}\n"));
+            let yaml = services(&imported);
+            let expected = format!("    scheduler: wlc\n{keys}    reals: []\n");
+            assert!(yaml.ends_with(&expected), "{method}{real}: {yaml}");
+        }
+    }
+}
+
 /// The virtual addresses of a group that is used by a service.
 fn vips(member: &str) -> Vec<String> {
     let text = format!(
@@ -306,7 +327,7 @@ fn a_definition_of_several_lines_may_be_for_one_machine() {
     for (id, expected) in [
         (
             "one",
-            "scheduler: sh\n    scheduler_flags: [sh-port]\n    forward: dr",
+            "scheduler: sh\n    scheduler_flags: [sh-port]\n    forward: nat",
         ),
         ("two", "scheduler: lc\n    forward: dr"),
     ] {

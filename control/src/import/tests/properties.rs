@@ -133,6 +133,7 @@ fn service() -> impl Strategy<Value = Service> {
                 persistence: persistence.or_else(|| (key.port() == 0).then(whole)),
                 one_packet: one_packet && udp,
                 reals,
+                method: None,
                 place: Place {
                     line: 0,
                     column: 0,
