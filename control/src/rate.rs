@@ -214,7 +214,7 @@ impl Rates {
                 continue;
             };
             let totals = snapshot.real_totals(real.id);
-            let socket = SocketAddr::new(real.address, real.port);
+            let socket = SocketAddr::new(real.spec.address, real.spec.port);
             if counts(&totals) == [0; 5] && !estimates.reals.contains_key(&socket) {
                 continue;
             }
@@ -241,7 +241,7 @@ impl Rates {
     /// The rate of a service's real server.
     #[must_use]
     pub fn of_real(&self, service: &VirtualService, real: &RealServer) -> Rate {
-        let socket = SocketAddr::new(real.address, real.port);
+        let socket = SocketAddr::new(real.spec.address, real.spec.port);
         self.of(service, |estimates| estimates.reals.get(&socket))
     }
 

@@ -443,12 +443,12 @@ pub(crate) fn reals(
         let load = snapshot.load(real.id);
         let totals = snapshot.real_totals(real.id);
         Real {
-            address: SocketAddr::new(real.address, real.port),
-            forward: real.forward,
+            address: SocketAddr::new(real.spec.address, real.spec.port),
+            forward: real.spec.forward,
             weight: weight.unwrap_or_default(),
             removed: weight.is_none(),
-            upper: real.limits.upper,
-            lower: real.limits.lower,
+            upper: real.spec.limits.upper,
+            lower: real.spec.limits.lower,
             active: load.active,
             inactive: load.inactive,
             persistent: totals.persistent,
@@ -509,7 +509,7 @@ pub fn session(snapshot: &Snapshot, record: &SessionRecord, now: Time) -> Sessio
     let port = |real: &RealServer| match record.virtual_.1 {
         invalid if record.flags.contains(Flags::INVALID) => invalid,
         0 => 0,
-        _ if record.flags.contains(Flags::TEMPLATE) => real.port,
+        _ if record.flags.contains(Flags::TEMPLATE) => real.spec.port,
         port if record.flags.contains(Flags::ONE_WAY) => port,
         port => real.port_for(port),
     };
@@ -519,7 +519,7 @@ pub fn session(snapshot: &Snapshot, record: &SessionRecord, now: Time) -> Sessio
         client: record.client.into(),
         virtual_: record.virtual_.into(),
         real: real.map_or(unspecified, |real| {
-            SocketAddr::new(real.address, port(real))
+            SocketAddr::new(real.spec.address, port(real))
         }),
         expires_s: record.deadline.ms_since(now) / 1000,
     }

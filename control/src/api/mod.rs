@@ -149,12 +149,12 @@ async fn neighbors(State(api): State<Api>) -> Json<Neighbors> {
         if count % YIELD == YIELD - 1 {
             tokio::task::yield_now().await;
         }
-        if let Some(names) = reals.get_mut(&real.address)
+        if let Some(names) = reals.get_mut(&real.spec.address)
             && names.len() < MOST_REALS
             && real.configured
             && let Some(service) = snapshot.service(real.service)
         {
-            let socket = std::net::SocketAddr::new(real.address, real.port);
+            let socket = std::net::SocketAddr::new(real.spec.address, real.spec.port);
             names.push(format!("{}/{socket}", service.name));
         }
     }

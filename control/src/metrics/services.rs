@@ -222,7 +222,7 @@ impl OfServices {
         weight: u32,
         family: &mut Family,
     ) {
-        let address = SocketAddr::new(real.address, real.port).to_string();
+        let address = SocketAddr::new(real.spec.address, real.spec.port).to_string();
         let labels = [("service", &*service.name), ("real", address.as_str())];
         match self.samples {
             Samples::Real(value) => {
@@ -249,7 +249,7 @@ fn add_sessions(
     // A service that had another address while the same sessions lived is shown for both.
     let target = report::Target::of(&service.target);
     let vip = target.address();
-    let address = SocketAddr::new(real.address, real.port).to_string();
+    let address = SocketAddr::new(real.spec.address, real.spec.port).to_string();
     for (state, count) in [("active", load.active), ("inactive", load.inactive)] {
         let labels = [
             ("service", &*service.name),

@@ -234,7 +234,12 @@ impl Builder {
             .iter()
             .filter(|real| real.configured || self.removed_reals.contains(real.id));
         let moved: Vec<(RealId, Option<Egress>)> = in_use
-            .map(|real| (real.id, way(next, real.address, real.tunnel_source)))
+            .map(|real| {
+                (
+                    real.id,
+                    way(next, real.spec.address, real.spec.tunnel_source),
+                )
+            })
             .filter(|(id, egress)| next.real(*id).is_some_and(|real| real.egress != *egress))
             .collect();
         for (id, egress) in moved {

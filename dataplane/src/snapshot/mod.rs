@@ -179,7 +179,7 @@ impl Snapshot {
     fn takes_ftp_data(&self, service: &VirtualService) -> bool {
         let is_one_way = |id| {
             let real = self.real(id);
-            real.is_some_and(|real| !real.forward.translates())
+            real.is_some_and(|real| !real.spec.forward.translates())
         };
         let mut reals = service
             .scheduling
@@ -330,7 +330,7 @@ impl Snapshot {
     /// Whether the real server is this machine itself: its address is a port's.
     #[must_use]
     pub fn is_this_machine(&self, real: &RealServer) -> bool {
-        real.egress.is_none() && self.locals.contains_key(&real.address)
+        real.egress.is_none() && self.locals.contains_key(&real.spec.address)
     }
 
     /// Whether a NAT real server answers from this socket.
@@ -474,10 +474,10 @@ impl Snapshot {
     /// The same for who has the real server at hand.
     #[inline]
     pub(crate) fn settle_known(&self, worker: usize, real: &RealServer) {
-        if real.limits.is_set()
+        if real.spec.limits.is_set()
             && let Some(overload) = self.overloads.get(real.id.0)
         {
-            overload.update(real.limits, self.load(real.id));
+            overload.update(real.spec.limits, self.load(real.id));
         }
         if let Some(place) = real.noticed
             && let Some(service) = self.service(real.service)

@@ -1,7 +1,6 @@
 //! What the packet path reads: services, real servers and ports in their compiled form.
 //! Nothing here changes after it was built, except counters.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::chunked::Chunked;
@@ -9,10 +8,10 @@ use super::owner::Owner;
 use super::route::Egress;
 use crate::id::{RealId, ServiceId};
 use crate::schedule::{Cursor, Scheduling};
-use crate::spec::forward::{ForwardMethod, MssClamp, TunnelKind};
-use crate::spec::limits::{Limits, ServiceLimits};
+use crate::spec::forward::{MssClamp, TunnelKind};
+use crate::spec::limits::ServiceLimits;
 use crate::spec::policy::Policy;
-use crate::spec::service::Persistence;
+use crate::spec::service::{Persistence, RealSpec};
 use crate::spec::target::Target;
 use crate::spec::timeouts::Timeouts;
 use crate::stats::{RealCounters, ServiceCounters};
@@ -59,28 +58,14 @@ pub struct RealServer {
     pub id: RealId,
     /// The service it belongs to.
     pub service: ServiceId,
-    /// Where it is.
-    pub address: IpAddr,
-    /// Its port, host order; 0 is the port that the packet has.
-    pub port: u16,
-    /// Its share; 0 takes no new sessions.
-    pub weight: u32,
+    /// What the configuration says of it; of a removed one, what it last said.
+    pub spec: RealSpec,
     /// Its latest weight that was not 0; 0 if there was none.
     pub last_weight: u32,
     /// When it came, or came back from weight 0, while its service was there.
     pub since: Option<Time>,
     /// Its place in the list, if the service's scheduler takes notice of its sessions.
     pub noticed: Option<u32>,
-    /// How many sessions it shall have.
-    pub limits: Limits,
-    /// How packets of new sessions get there.
-    pub forward: ForwardMethod,
-    /// How sessions by [`ForwardMethod::Tunnel`] encapsulate.
-    pub tunnel: TunnelKind,
-    /// Our end of the tunnel, if it is not the address of the port on the way.
-    pub tunnel_source: Option<IpAddr>,
-    /// The outer TTL of the tunnel, if it is not the inner one's.
-    pub tunnel_ttl: Option<u8>,
     /// The tunnel about whose packets errors come back, if there is one.
     pub errors_come_back: Option<TunnelKind>,
     /// Its service's, also after it was removed.
@@ -102,10 +87,10 @@ impl RealServer {
     #[inline]
     #[must_use]
     pub const fn port_for(&self, virtual_port: u16) -> u16 {
-        if self.port == 0 {
+        if self.spec.port == 0 {
             virtual_port
         } else {
-            self.port
+            self.spec.port
         }
     }
 }

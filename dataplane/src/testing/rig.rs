@@ -338,7 +338,7 @@ impl Rig {
         let snapshot = self.snapshot();
         let mut totals = Totals::default();
         for real in snapshot.reals.iter() {
-            if real.configured && real.address == address {
+            if real.configured && real.spec.address == address {
                 totals.add(&snapshot.real_totals(real.id));
             }
         }

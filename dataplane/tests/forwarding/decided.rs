@@ -167,5 +167,5 @@ fn destination_of_session(rig: &mut Rig, client: &str) -> String {
     let sessions = rig.sessions();
     let session = sessions.iter().find(|one| one.client.0 == ip(client));
     let real = rig.snapshot().real(session.unwrap().real);
-    real.unwrap().address.to_string()
+    real.unwrap().spec.address.to_string()
 }

@@ -48,7 +48,7 @@ fn a_clients_syn_offers_no_more_than_fits_the_way_to_the_real_server() {
         let headers = if v6 { 60 } else { 40 };
         let inner = offer(packet(client, vip).ttl(63), (4000, 80), SYN, passed).build_datagram();
         let end = &frame[frame.len() - inner.len()..];
-        if matches!(rig.snapshot().reals.iter().next(), Some(real) if real.forward == ForwardMethod::Nat)
+        if matches!(rig.snapshot().reals.iter().next(), Some(real) if real.spec.forward == ForwardMethod::Nat)
         {
             let reals = if v6 { REALS6 } else { REALS };
             let there = packet(client, reals[0]).ttl(63);

@@ -95,7 +95,7 @@ impl<P: Pool> Engine<P> {
         });
         let real = session
             .and_then(|real| snapshot.real(real))
-            .filter(|real| real.address == real_address);
+            .filter(|real| real.spec.address == real_address);
         let (Some((datagram, inner)), Some(real)) = (inner, real) else {
             // Perhaps the session is another worker's; perhaps the router quotes too little to tell.
             let elsewhere = inner.and_then(|(_, inner)| match inner.addresses {
@@ -198,8 +198,8 @@ impl<P: Pool> Engine<P> {
     /// Largest packet that fits into the tunnel to `real`; 0 if there is no way.
     pub(in crate::pipeline) fn inner_mtu(&mut self, real: &RealServer, now: Time) -> usize {
         let link = real.egress.map_or(0, |egress| egress.mtu);
-        let outer = self.path_mtus.limit(real.address, link, now);
-        usize::from(outer).saturating_sub(tunnel::overhead(real.tunnel, real.address))
+        let outer = self.path_mtus.limit(real.spec.address, link, now);
+        usize::from(outer).saturating_sub(tunnel::overhead(real.spec.tunnel, real.spec.address))
     }
 }
 

@@ -104,7 +104,7 @@ impl<P: Pool> Engine<P> {
         };
         if !one_packet {
             let secure = real.policy.is_secure(self.half_open_pressure);
-            let direction = direction_of(real.forward);
+            let direction = direction_of(real.spec.forward);
             let state = State::first(key.protocol, direction, packet.signal(), secure);
             let deadline = real.timeouts.deadline(state, now);
             let index = match self.enter_session(
@@ -137,7 +137,7 @@ impl<P: Pool> Engine<P> {
             .real
             .in_bytes
             .add(u64::from(packet.datagram_bytes()));
-        let change = Change::of_request(real.forward, || socket);
+        let change = Change::of_request(real.spec.forward, || socket);
         self.forward::<A, F>(snapshot, frame, packet, real, change, origin, now)
     }
 
@@ -270,7 +270,7 @@ impl<P: Pool> Engine<P> {
             key: *key,
             real: real.id,
             real_address: socket.map(|socket| (socket.address, socket.port)),
-            flags: flags_of(real.forward),
+            flags: flags_of(real.spec.forward),
             state,
             deadline,
             template: template.map(|template| template.index),
@@ -323,7 +323,7 @@ impl<P: Pool> Engine<P> {
 
 /// Where NAT sends a session's packets.
 fn socket_of<A: Tabled>(real: &RealServer, key: &FlowKey<A>) -> Option<Socket<A>> {
-    let address = A::of(real.address).filter(|_| real.forward.translates());
+    let address = A::of(real.spec.address).filter(|_| real.spec.forward.translates());
     address.map(|address| Socket {
         address,
         port: real.port_for(key.virtual_port),

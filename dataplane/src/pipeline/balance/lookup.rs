@@ -348,7 +348,7 @@ fn end_of<A: Address>(session: &Session<A>, real: &RealServer, packet: &Packet) 
 
 /// Whether a SYN or INIT begins a new session in this one's place (IPVS: port reuse).
 fn is_reused<A: Address>(session: &Session<A>, real: &RealServer) -> bool {
-    if real.policy.leaves_drained && real.weight == 0 {
+    if real.policy.leaves_drained && real.spec.weight == 0 {
         return true;
     }
     if session.is_controlled() && !real.policy.reuses_persistent {

@@ -42,7 +42,9 @@ impl<P: Pool> Engine<P> {
             // Another service may have taken over a part of the addresses.
             let real = snapshot.real(id).filter(|real| real.service == service.id);
             let leaves_drained = service.policy.templates_leave_drained;
-            if real.is_some_and(|real| real.configured && !(leaves_drained && real.weight == 0)) {
+            if real
+                .is_some_and(|real| real.configured && !(leaves_drained && real.spec.weight == 0))
+            {
                 table.restart_template(index, now);
                 let is_new = false;
                 return Ok(Some((id, Template { index, is_new })));

@@ -469,12 +469,12 @@ impl<P: Pool> Engine<P> {
             mtu: egress.mtu,
             inner_mtu: u16::try_from(self.inner_mtu(real, now)).unwrap_or(u16::MAX),
             secure: real.policy.secure_tcp,
-            ipip: match (real.tunnel, egress.source, real.address) {
+            ipip: match (real.spec.tunnel, egress.source, real.spec.address) {
                 (TunnelKind::Ipip, Some(IpAddr::V4(source)), IpAddr::V4(address)) => Some(Ipip {
                     source: source.into(),
                     real: address.into(),
                     may_be_cut: !real.policy.path_mtu,
-                    ttl: real.tunnel_ttl,
+                    ttl: real.spec.tunnel_ttl,
                 }),
                 _ => None,
             },

@@ -178,7 +178,7 @@ impl<P: Pool> Engine<P> {
         }
         // What may be fragmented is fragmented outside: the tunnel is invisible to both ends.
         let cut = will_be_cut.then_some(Cut {
-            size: inner_mtu + tunnel::overhead(real.tunnel, real.address),
+            size: inner_mtu + tunnel::overhead(real.spec.tunnel, real.spec.address),
             header_bytes: ipv6::HEADER_BYTES,
             id: u32::from(id),
         });
@@ -323,15 +323,15 @@ pub(in crate::pipeline) fn outer(
 ) -> tunnel::Outer {
     tunnel::Outer {
         source: real.egress.and_then(|egress| egress.source),
-        real: real.address,
-        kind: real.tunnel,
-        flow: match real.tunnel {
+        real: real.spec.address,
+        kind: real.spec.tunnel,
+        flow: match real.spec.tunnel {
             TunnelKind::Gue { .. } => flow(),
             TunnelKind::Ipip | TunnelKind::Gre { .. } => 0,
         },
         id,
         may_be_cut,
-        ttl: real.tunnel_ttl,
+        ttl: real.spec.tunnel_ttl,
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) fn own(next: &mut Snapshot, id: ServiceId, spec: &ServiceSpec) -> (Ow
         let reals: Vec<RealId> = reals.chain(service.former.iter().copied()).collect();
         for id in reals {
             let real = next.real(id).filter(|real| real.replies_come_back);
-            if let Some((address, port)) = real.map(|real| (real.address, real.port)) {
+            if let Some((address, port)) = real.map(|real| (real.spec.address, real.spec.port)) {
                 for protocol in spec.target.protocols() {
                     let socket = (*protocol, address, port);
                     next.nat_sockets.change(socket, old, owner, service_id);

@@ -12,8 +12,7 @@ use crate::schedule::threshold::Overload;
 use crate::snapshot::Snapshot;
 use crate::snapshot::model::{RealServer, Totals};
 use crate::snapshot::owner::Owner;
-use crate::spec::forward::{ForwardMethod, TunnelKind};
-use crate::spec::limits::Limits;
+use crate::spec::forward::ForwardMethod;
 use crate::spec::policy::{OnDown, Policy};
 use crate::spec::service::{RealSpec, ServiceSpec};
 use crate::spec::timeouts::Timeouts;
@@ -55,7 +54,10 @@ impl Present {
         let list: Vec<_> = slots
             .into_iter()
             .flatten()
-            .filter_map(|id| next.real(id).map(|real| (real.address, real.port, id)))
+            .filter_map(|id| {
+                next.real(id)
+                    .map(|real| (real.spec.address, real.spec.port, id))
+            })
             .collect();
         // It is for this one list and keyed like the tables that packets are looked up in.
         let mut by_socket = HashMap::with_hasher(next.locals.hasher().clone());
@@ -92,15 +94,10 @@ impl Builder {
         let id = id.unwrap_or_else(|| self.add_real(next, parent, spec));
         self.removed_reals.remove(id);
         let Some(old) = next.real(id) else { return id };
-        let comes = !old.configured || old.weight == 0 && spec.weight > 0;
+        let comes = !old.configured || old.spec.weight == 0 && spec.weight > 0;
         let reaches_by_nat = spec.forward.translates() && !old.replies_come_back;
         let changed = !old.configured
-            || old.weight != spec.weight
-            || old.limits != spec.limits
-            || old.forward != spec.forward
-            || old.tunnel != spec.tunnel
-            || old.tunnel_source != spec.tunnel_source
-            || old.tunnel_ttl != spec.tunnel_ttl
+            || old.spec != *spec
             || old.policy != parent.service.policy
             || old.timeouts != parent.timeouts;
         if !changed {
@@ -110,18 +107,13 @@ impl Builder {
         let end = (spec.forward.encapsulates()).then(|| spec.tunnel.end());
         let egress = way(next, spec.address, spec.tunnel_source);
         if let Some(real) = next.reals.get_mut(id.0) {
-            real.weight = spec.weight;
+            real.spec = *spec;
             if comes {
                 real.since = parent.since;
             }
             if spec.weight > 0 {
                 real.last_weight = spec.weight;
             }
-            real.limits = spec.limits;
-            real.forward = spec.forward;
-            real.tunnel = spec.tunnel;
-            real.tunnel_source = spec.tunnel_source;
-            real.tunnel_ttl = spec.tunnel_ttl;
             real.policy = parent.service.policy;
             real.timeouts = parent.timeouts;
             real.configured = true;
@@ -167,8 +159,8 @@ impl Builder {
             *place = RealServer {
                 id,
                 service: parent.id,
-                address: spec.address,
-                port: spec.port,
+                // In force once it is configured.
+                spec: RealSpec { weight: 0, ..*spec },
                 baseline,
                 ..vacant()
             };
@@ -201,17 +193,13 @@ fn vacant() -> RealServer {
     RealServer {
         id: RealId(u32::MAX),
         service: ServiceId(u32::MAX),
-        address: IpAddr::from([0, 0, 0, 0]),
-        port: 0,
-        weight: 0,
+        spec: RealSpec {
+            weight: 0,
+            ..RealSpec::new(IpAddr::from([0, 0, 0, 0]), 0, ForwardMethod::Direct)
+        },
         last_weight: 0,
         since: None,
         noticed: None,
-        limits: Limits::default(),
-        forward: ForwardMethod::Direct,
-        tunnel: TunnelKind::Ipip,
-        tunnel_source: None,
-        tunnel_ttl: None,
         errors_come_back: None,
         policy: Policy::default(),
         timeouts: Timeouts::DEFAULT,

@@ -57,7 +57,7 @@ impl Builder {
         for id in reals {
             past.add(&next.real_totals(id));
             let Some(real) = next.real(id) else { continue };
-            let (address, port) = (real.address, real.port);
+            let (address, port) = (real.spec.address, real.spec.port);
             let (by_nat, end) = (real.replies_come_back, real.errors_come_back);
             if by_nat {
                 for protocol in &protocols {

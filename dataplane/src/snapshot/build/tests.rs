@@ -150,7 +150,7 @@ fn a_quiet_slot_is_used_again_with_counters_from_zero_once_all_workers_have_left
     let reused = builder.build(&with(&[2, 3, 4]), true);
     assert_eq!(slots(&reused, 80)[2], slot);
     let id = RealId(slot);
-    assert_eq!(reused.real(id).unwrap().address, ip(4));
+    assert_eq!(reused.real(id).unwrap().spec.address, ip(4));
     assert_eq!(reused.real_totals(id), Totals::default());
     counters(&reused, 0, slot).in_packets.add(1);
     assert_eq!(reused.real_totals(id).in_packets, 1);
@@ -524,7 +524,7 @@ fn another_kind_of_tunnel_counts_at_once_and_keeps_the_slot() {
         };
         let snapshot = builder.build(&spec(&[service(80, &[one])]), true);
         let id = service_of(&snapshot, 80).unwrap().scheduling.candidates[0].real;
-        (id, snapshot.real(id).unwrap().tunnel)
+        (id, snapshot.real(id).unwrap().spec.tunnel)
     };
     let (slot, _) = build(TunnelKind::Ipip);
     for kind in [

@@ -109,10 +109,10 @@ fn seen(snapshot: &Snapshot) -> BTreeMap<String, String> {
             .filter_map(|one| snapshot.real(one.real))
             .map(|real| {
                 (
-                    real.address,
-                    real.port,
-                    real.weight,
-                    real.forward,
+                    real.spec.address,
+                    real.spec.port,
+                    real.spec.weight,
+                    real.spec.forward,
                     real.egress,
                 )
             })
@@ -219,7 +219,10 @@ fn a_session_keeps_its_slot_whatever_else_changes() {
             }
             let snapshot = builder.apply(&delta, true);
             let real = snapshot.real(RealId(slot)).unwrap();
-            assert_eq!((real.address, real.configured), (ip(200), step % 4 > 1));
+            assert_eq!(
+                (real.spec.address, real.configured),
+                (ip(200), step % 4 > 1)
+            );
             assert_eq!(snapshot.live_sessions(RealId(slot)), 1);
             assert!(snapshot.is_nat_socket(Protocol::Tcp, ip(200), 80));
         }
