@@ -16,7 +16,7 @@ const CAPACITY: usize = 4096;
 /// Packets that wait for one neighbour at most (Linux: `unres_qlen`, about the same).
 const QUEUE: usize = 64;
 /// Packets that wait for all neighbours at most.
-const WAITING: usize = 1024;
+pub const MOST_WAITING: u32 = 1024;
 /// Between two neighbours that are asked for although no more packets may wait.
 const ASK_ANYWAY_MS: u64 = 1;
 /// Questions before a neighbour counts as unreachable (RFC 4861: `MAX_MULTICAST_SOLICIT`).
@@ -238,7 +238,7 @@ impl<B> Neighbours<B> {
         packet: B,
         now: Time,
     ) -> Result<(), (B, DropReason)> {
-        let is_full = self.waiting >= WAITING;
+        let is_full = self.waiting >= MOST_WAITING as usize;
         let slot = match self.index.get(&(port, address)) {
             Some(slot) => *slot,
             None if is_full && now < self.ask_anyway_at => {

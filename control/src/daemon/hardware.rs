@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use plimsoll_dataplane::io::PortQueues;
-use plimsoll_dataplane::pipeline::{MOST_OWNED, MOST_SEARCHES};
+use plimsoll_dataplane::neighbour::MOST_WAITING;
+use plimsoll_dataplane::pipeline::{BACKLOG, MOST_OWNED, MOST_SEARCHES};
 use plimsoll_dataplane::spec::network::{PortRole, PortSpec};
 use plimsoll_dataplane::steering::{HashedPorts, KEY_BYTES, Steering};
 use plimsoll_dataplane::wire::Mac;
@@ -46,10 +47,6 @@ const KERNEL_DESCRIPTORS: u16 = 64;
 const TAP_MTU: u16 = 1504;
 /// Buffers that a thread's cache may hold (see [`Mempool::new`]).
 const CACHED: u32 = 384;
-/// Frames that a worker's backlog for one port may hold.
-const BACKLOG: u32 = 1024;
-/// Frames that may wait for neighbours, on one worker.
-const WAITING: u32 = 1024;
 /// What a buffer takes beyond its data room, or a little less.
 const BUFFER_OVERHEAD_BYTES: u64 = 256;
 /// Frames that one worker's inbox may hold.
@@ -298,7 +295,7 @@ impl Buffers {
             least: all(least),
             best: all(least
                 .saturating_add(backlogs)
-                .saturating_add(WAITING + INBOX)),
+                .saturating_add(MOST_WAITING + INBOX)),
         }
     }
 

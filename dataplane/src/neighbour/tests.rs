@@ -250,14 +250,14 @@ fn a_table_full_of_strangers_has_room_for_whom_packets_wait_for() {
             Some(MAC),
             "one in use stays"
         );
-        for number in 0..WAITING {
+        for number in 0..MOST_WAITING as usize {
             let wanted = stranger(100_000 + number);
             table
                 .wait(PORT, wanted, 7, Time::from_ms(2))
                 .expect("strangers give way");
             learn(&mut table, stranger(200_000 + number), claim, true, 2);
         }
-        assert_eq!(table.waiting(), WAITING);
+        assert_eq!(table.waiting(), MOST_WAITING as usize);
         assert!(table.entries.len() <= CAPACITY && table.index.len() <= CAPACITY);
     }
 }

@@ -32,6 +32,8 @@ pub(crate) use engine::Engine;
 pub use handover::inbox::{Frames, Inbox};
 pub use handover::message::{Batch, Inboxes, MOST_OWNED, MOST_SEARCHES, Message, Whole, inboxes};
 
+pub use leave::outgoing::BACKLOG;
+
 use fast::established::{Glances, Kind, lookahead};
 use handover::message::Cut;
 

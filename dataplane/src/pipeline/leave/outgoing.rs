@@ -5,7 +5,7 @@ use crate::io::PacketBuf;
 use crate::verdict::DropReason;
 
 /// Frames that wait for room in one transmit queue at most.
-pub(in crate::pipeline) const BACKLOG: usize = 1024;
+pub const BACKLOG: u32 = 1024;
 
 /// Frames to be sent by one port, oldest first. A port that cannot send fills its own and no other.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct Outgoing<B> {
 impl<B: PacketBuf> Outgoing<B> {
     pub(in crate::pipeline) fn new() -> Self {
         Self {
-            frames: Vec::with_capacity(BACKLOG),
+            frames: Vec::with_capacity(BACKLOG as usize),
             bytes: 0,
         }
     }
@@ -51,7 +51,7 @@ impl<B: PacketBuf> Outgoing<B> {
 
     /// The port's link goes down or comes up. Returns how many frames were given up.
     pub(in crate::pipeline) fn set_link(&mut self, up: bool) -> usize {
-        let capacity = if up { BACKLOG } else { 0 };
+        let capacity = if up { BACKLOG as usize } else { 0 };
         self.bytes = 0;
         std::mem::replace(&mut self.frames, Vec::with_capacity(capacity)).len()
     }
