@@ -104,7 +104,7 @@ const fn counts(totals: &Totals) -> [u64; 5] {
 #[derive(Debug)]
 struct Estimates {
     /// The service's, so that another one in its slot is not taken for it.
-    born: u32,
+    first_revision: u32,
     service: Estimate,
     /// By address and port: a real server that comes back goes on.
     reals: HashMap<SocketAddr, Estimate>,
@@ -196,7 +196,7 @@ impl Rates {
         };
         let totals = snapshot.service_totals(service);
         let known = self.estimates.get(&id);
-        if known.is_some_and(|known| known.born != service.scheduling.born) {
+        if known.is_some_and(|known| known.first_revision != service.scheduling.first_revision) {
             self.estimates.remove(&id);
         }
         // What never counted anything has no entry: among a million services most are quiet.
@@ -204,7 +204,7 @@ impl Rates {
             return 1 + service.scheduling.candidates.len();
         }
         let estimates = self.estimates.entry(id).or_insert_with(|| Estimates {
-            born: service.scheduling.born,
+            first_revision: service.scheduling.first_revision,
             service: Estimate::default(),
             reals: HashMap::new(),
         });
@@ -252,7 +252,7 @@ impl Rates {
     ) -> Rate {
         let estimates = self.estimates.get(&service.id);
         estimates
-            .filter(|estimates| estimates.born == service.scheduling.born)
+            .filter(|estimates| estimates.first_revision == service.scheduling.first_revision)
             .and_then(which)
             .map_or_else(Rate::default, Estimate::rate)
     }

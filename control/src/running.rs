@@ -387,8 +387,8 @@ impl Running {
     /// configuration that was read knows nothing of it: the next reload may undo it.
     pub fn change(&mut self, delta: &Delta) {
         let before = Arc::clone(self.snapshot());
-        let settled = self.parts.publisher.settled();
-        let snapshot = self.parts.builder.apply(delta, settled);
+        let quiescent = self.parts.publisher.is_quiescent();
+        let snapshot = self.parts.builder.apply(delta, quiescent);
         self.parts.publisher.publish(snapshot);
         let targets = delta.services.iter().map(|service| &service.target);
         let addresses = targets.filter_map(|target| match target {
@@ -517,8 +517,8 @@ impl Running {
 
     /// Whether every worker uses the newest snapshot.
     #[must_use]
-    pub fn is_settled(&self) -> bool {
-        self.parts.publisher.settled()
+    pub fn is_quiescent(&self) -> bool {
+        self.parts.publisher.is_quiescent()
     }
 
     /// Frees the snapshots that no worker uses any more.

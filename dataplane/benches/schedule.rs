@@ -110,7 +110,7 @@ impl Bench {
             && let Some(counters) = self.counters(real)
         {
             counters.enter(true);
-            self.snapshot.settle(0, real);
+            self.snapshot.refresh_load(0, real);
             self.live.push_back(real);
         }
     }
@@ -123,7 +123,7 @@ impl Bench {
             && let Some(counters) = self.counters(real)
         {
             counters.leave(true);
-            self.snapshot.settle(0, real);
+            self.snapshot.refresh_load(0, real);
         }
     }
 }

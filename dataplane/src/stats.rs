@@ -115,8 +115,8 @@ impl RealCounters {
         self.persistent.decrease();
     }
 
-    /// A session's state has changed. Says whether that makes a difference here, of which the
-    /// snapshot must be told then (`Snapshot::settle`).
+    /// A session's state has changed. Returns whether a counter has changed; `Snapshot::refresh_load` must be
+    /// called then.
     #[inline]
     #[must_use]
     pub fn shift(&self, was_active: bool, active: bool) -> bool {

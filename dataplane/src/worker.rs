@@ -306,12 +306,12 @@ where
                 let snapshot = self.reader.current();
                 self.engine
                     .exit
-                    .hear_neighbour(snapshot, port, address, claim, now);
+                    .note_neighbour(snapshot, port, address, claim, now);
             }
             Message::Begun { flow, real, until } => {
-                self.engine.owners.hear_begun(flow, real, until)
+                self.engine.owners.note_begun_elsewhere(flow, real, until)
             }
-            Message::PathMtu { real, mtu } => self.engine.hear_path_mtu(real, mtu, now),
+            Message::PathMtu { real, mtu } => self.engine.note_path_mtu(real, mtu, now),
             Message::Asked { port, address } => {
                 self.engine.exit.expect_neighbour(port, address, now);
             }

@@ -195,13 +195,13 @@ fn a_reader_sees_whole_values_in_their_order_and_frees_none() {
         publisher.publish(Value::new(2));
         let mut reader = reading.join().unwrap();
         assert_eq!(read(&mut reader, 1), 2, "the newest comes at last");
-        assert!(publisher.settled());
+        assert!(publisher.is_quiescent());
         assert_eq!(publisher.collect(), 0);
     });
 }
 
 #[test]
-fn the_publisher_is_settled_only_when_all_readers_use_the_newest_value() {
+fn the_publisher_is_quiescent_only_when_all_readers_use_the_newest_value() {
     loom::model(|| {
         let mut publisher = Publisher::new(Value::new(0));
         let readers = [publisher.subscribe(), publisher.subscribe()];
@@ -220,14 +220,14 @@ fn the_publisher_is_settled_only_when_all_readers_use_the_newest_value() {
             }
         });
         publisher.publish(Value::new(1));
-        let settled = publisher.settled();
+        let quiescent = publisher.is_quiescent();
         let readers = threads.map(|thread| thread.join().unwrap());
-        if settled {
+        if quiescent {
             // A reader says so before it goes on with the new value.
             assert!(readers.iter().all(|reader| reader.current().number == 1));
         }
         drop(readers);
-        assert!(publisher.settled());
+        assert!(publisher.is_quiescent());
     });
 }
 
@@ -242,7 +242,7 @@ fn a_reader_that_goes_meanwhile_holds_nothing_back_and_frees_nothing() {
         publisher.publish(Value::new(1));
         reading.join().unwrap();
         assert_eq!(publisher.collect(), 0);
-        assert!(publisher.settled());
+        assert!(publisher.is_quiescent());
     });
 }
 

@@ -162,12 +162,12 @@ impl Machine {
 
     /// Replaces the configuration.
     pub(super) fn reload(&mut self, config: &ValidConfig) {
-        let settled = self.publisher.settled();
+        let quiescent = self.publisher.is_quiescent();
         let spec = Spec {
             now: Time::from_ms(self.now_ms),
             ..compile::spec(&self.ports, config.reload())
         };
-        self.publisher.publish(self.builder.build(&spec, settled));
+        self.publisher.publish(self.builder.build(&spec, quiescent));
     }
 
     /// Lets a frame arrive at the worker that a NIC's RSS would choose: by the Toeplitz hash of addresses and

@@ -23,8 +23,8 @@ pub(super) const EXPIRY_MS: u64 = 24 * 60 * 60 * 1000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) service: ServiceId,
-    /// What the slot means: `VirtualService::born`.
-    pub(super) born: u32,
+    /// `Scheduling::first_revision`: tells this service from an earlier one in the same slot.
+    pub(super) first_revision: u32,
     pub(super) address: IpAddr,
 }
 
@@ -100,7 +100,7 @@ mod tests {
         let [high, low] = last.to_be_bytes();
         Key {
             service: ServiceId(service),
-            born: 1,
+            first_revision: 1,
             address: [10, 0, high, low].into(),
         }
     }

@@ -60,15 +60,15 @@ fn low(hasher: &SipHasher13) -> u32 {
     u32::from_le_bytes([a, b, c, d])
 }
 
-/// The table.
+/// The Maglev lookup table: a place in the list of real servers for each hash.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct LookupTable {
     places: Arc<[u16]>,
     flags: HashFlags,
     maglev: Maglev,
 }
 
-/// One real server's way through the table.
+/// One real server's permutation of the table's places.
 struct Walk {
     candidate: u16,
     /// The next place it wants.
@@ -78,7 +78,7 @@ struct Walk {
     turns: u32,
 }
 
-impl Plan {
+impl LookupTable {
     /// Fills the table, which takes a moment: this is for the control thread.
     pub(super) fn new(servers: &[Server], flags: HashFlags, maglev: Maglev) -> Self {
         let mut walks = walks(servers, maglev);
@@ -167,25 +167,29 @@ fn walks(servers: &[Server], maglev: Maglev) -> Vec<Walk> {
 /// The real server at the place of the client's hash. If it takes no sessions: nobody, or with
 /// `fallback` the one at another hash, until there is one that does.
 pub(super) fn choose(
-    plan: &Plan,
+    table: &LookupTable,
     candidates: &[Candidate],
     flow: Flow,
     loads: &impl Loads,
 ) -> Option<RealId> {
-    let port = if plan.flags.port { flow.client_port } else { 0 };
+    let port = if table.flags.port {
+        flow.client_port
+    } else {
+        0
+    };
     let client = (flow.client, port);
-    let (first, chosen) = plan.at(candidates, client, 0);
+    let (first, chosen) = table.at(candidates, client, 0);
     let chosen = chosen?;
     if takes_sessions(chosen, loads) {
         return Some(chosen.real);
     }
-    if !plan.flags.fallback || !candidates.iter().any(|one| takes_sessions(one, loads)) {
+    if !table.flags.fallback || !candidates.iter().any(|one| takes_sessions(one, loads)) {
         return None;
     }
-    let places = plan.maglev.places;
+    let places = table.maglev.places;
     // As often as Linux asks its table; a larger one would make a client cost milliseconds.
     (0..places.min(PLACES))
-        .filter_map(|offset| plan.at(candidates, client, (offset + first) % places).1)
+        .filter_map(|offset| table.at(candidates, client, (offset + first) % places).1)
         .find(|candidate| takes_sessions(candidate, loads))
         .or_else(|| {
             if places <= PLACES {

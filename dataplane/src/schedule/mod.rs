@@ -46,19 +46,19 @@ pub enum Scheduler {
     /// Round robin.
     Rr,
     /// Weighted round robin.
-    Wrr(wrr::Plan),
+    Wrr(wrr::Passes),
     /// Smooth weighted round robin.
-    Swrr(swrr::Plan),
+    Swrr(swrr::TurnOrder),
     /// One of the four that compare loads: `lc`, `wlc`, `sed`, `nq`.
     Least(Ranking),
     /// Power of two choices.
-    P2c(p2c::Plan),
+    P2c(p2c::AliasTable),
     /// Source hashing.
-    Sh(sh::Plan),
+    Sh(sh::LookupTable),
     /// Destination hashing.
     Dh,
     /// Maglev hashing.
-    Mh(mh::Plan),
+    Mh(mh::LookupTable),
     /// Locality-based least connection.
     Lblc,
     /// Locality-based least connection with replication.
@@ -77,16 +77,18 @@ impl Scheduler {
         let least = |measure| Self::Least(Ranking::new(measure, servers.len(), workers));
         match kind {
             SchedulerKind::Rr => Self::Rr,
-            SchedulerKind::Wrr => Self::Wrr(wrr::Plan::new(servers)),
-            SchedulerKind::Swrr => Self::Swrr(swrr::Plan::new(servers)),
+            SchedulerKind::Wrr => Self::Wrr(wrr::Passes::new(servers)),
+            SchedulerKind::Swrr => Self::Swrr(swrr::TurnOrder::new(servers)),
             SchedulerKind::Lc => least(Measure::Lc),
             SchedulerKind::Wlc => least(Measure::Wlc),
-            SchedulerKind::P2c => Self::P2c(p2c::Plan::new(servers)),
+            SchedulerKind::P2c => Self::P2c(p2c::AliasTable::new(servers)),
             SchedulerKind::Sed => least(Measure::Sed),
             SchedulerKind::Nq => least(Measure::Nq),
-            SchedulerKind::Sh(flags) => Self::Sh(sh::Plan::new(servers, flags)),
+            SchedulerKind::Sh(flags) => Self::Sh(sh::LookupTable::new(servers, flags)),
             SchedulerKind::Dh => Self::Dh,
-            SchedulerKind::Mh(flags, maglev) => Self::Mh(mh::Plan::new(servers, flags, maglev)),
+            SchedulerKind::Mh(flags, maglev) => {
+                Self::Mh(mh::LookupTable::new(servers, flags, maglev))
+            }
             SchedulerKind::Lblc => Self::Lblc,
             SchedulerKind::Lblcr => Self::Lblcr,
             SchedulerKind::Fo => Self::Fo,
@@ -108,9 +110,9 @@ impl Scheduler {
                 Measure::Nq => SchedulerKind::Nq,
             },
             Self::P2c(_) => SchedulerKind::P2c,
-            Self::Sh(plan) => SchedulerKind::Sh(plan.flags()),
+            Self::Sh(table) => SchedulerKind::Sh(table.flags()),
             Self::Dh => SchedulerKind::Dh,
-            Self::Mh(plan) => plan.kind(),
+            Self::Mh(table) => table.kind(),
             Self::Lblc => SchedulerKind::Lblc,
             Self::Lblcr => SchedulerKind::Lblcr,
             Self::Fo => SchedulerKind::Fo,
@@ -152,9 +154,9 @@ pub struct Scheduling {
     pub removed: Arc<[Removal]>,
     /// Changes whenever the scheduler or the candidates change; never used twice.
     pub revision: u32,
-    /// The revision at which the slot began to mean this service.
-    pub born: u32,
-    /// The revision at which its scheduler was chosen, at its birth or later.
+    /// The revision at which this service was added to its slot.
+    pub first_revision: u32,
+    /// The revision at which its scheduler was set: `first_revision` or a later one.
     pub scheduled: u32,
 }
 
@@ -162,10 +164,10 @@ pub struct Scheduling {
 #[cold]
 fn adapt(cursor: &Cursor, service: &Scheduling, start: Start) {
     let seen = cursor.revision.load(Ordering::Relaxed);
-    // Revisions are never reused, so an older one than the slot's birth was another service's.
-    let fresh = seen < service.born;
-    // As in IPVS a scheduler that comes to a list begins from its start.
-    let begins = seen < service.scheduled && service.scheduled > service.born;
+    // Revisions are never reused, so one before `first_revision` belongs to an earlier service in this slot.
+    let fresh = seen < service.first_revision;
+    // As in IPVS, a scheduler that was changed begins at the head of the list.
+    let begins = seen < service.scheduled && service.scheduled > service.first_revision;
     if fresh || begins {
         cursor.rewind();
     }
@@ -173,13 +175,13 @@ fn adapt(cursor: &Cursor, service: &Scheduling, start: Start) {
         Scheduler::Rr if begins => {}
         Scheduler::Rr if fresh => rr::begin(cursor, &service.candidates, start),
         Scheduler::Rr => rr::adapt(cursor, &service.candidates, &service.removed, seen),
-        Scheduler::Wrr(plan) => {
+        Scheduler::Wrr(passes) => {
             if begins {
                 cursor.set_pass_weight(0);
             }
-            wrr::adapt(cursor, *plan, fresh && !begins);
+            wrr::adapt(cursor, *passes, fresh && !begins);
         }
-        Scheduler::Swrr(plan) => swrr::adapt(cursor, plan, start, fresh || begins),
+        Scheduler::Swrr(order) => swrr::adapt(cursor, order, start, fresh || begins),
         _ => cursor.rewind(),
     }
     if !matches!(service.scheduler, Scheduler::Wrr(_)) {
@@ -209,30 +211,30 @@ pub fn choose(
     let shares = service.ramp.at(now);
     let key = || destinations::Key {
         service: service.service,
-        born: service.born,
+        first_revision: service.first_revision,
         address: flow.virtual_address,
     };
     match &service.scheduler {
         Scheduler::Rr => in_turn(loads, shares, random, |loads, _| {
             rr::choose(cursor, candidates, loads)
         }),
-        Scheduler::Wrr(plan) => in_turn(loads, shares, random, |loads, _| {
-            wrr::choose(cursor, *plan, candidates, loads)
+        Scheduler::Wrr(passes) => in_turn(loads, shares, random, |loads, _| {
+            wrr::choose(cursor, *passes, candidates, loads)
         }),
-        Scheduler::Swrr(plan) => in_turn(loads, shares, random, |loads, _| {
-            swrr::choose(cursor, plan, candidates, loads)
+        Scheduler::Swrr(order) => in_turn(loads, shares, random, |loads, _| {
+            swrr::choose(cursor, order, candidates, loads)
         }),
         Scheduler::Least(ranking) => ranking.choose(start.worker, candidates, loads, shares, now),
-        Scheduler::P2c(plan) => in_turn(loads, shares, random, |loads, random| {
-            p2c::choose(plan, candidates, random, loads, shares)
+        Scheduler::P2c(table) => in_turn(loads, shares, random, |loads, random| {
+            p2c::choose(table, candidates, random, loads, shares)
         })
         .or_else(|| {
             let least = Measure::Wlc.least(candidates, loads, shares);
             least.map(|candidate| candidate.real)
         }),
-        Scheduler::Sh(plan) => sh::choose(plan, candidates, flow, loads),
+        Scheduler::Sh(table) => sh::choose(table, candidates, flow, loads),
         Scheduler::Dh => dh::choose(candidates, flow, loads),
-        Scheduler::Mh(plan) => mh::choose(plan, candidates, flow, loads),
+        Scheduler::Mh(table) => mh::choose(table, candidates, flow, loads),
         Scheduler::Lblc => lblc::choose(destinations, key(), candidates, loads, shares, now),
         Scheduler::Lblcr => lblcr::choose(destinations, key(), candidates, loads, shares, now),
         Scheduler::Fo => fo::choose(candidates, loads),

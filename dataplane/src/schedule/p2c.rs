@@ -16,7 +16,7 @@ const DRAWS: usize = 8;
 
 /// An alias table (Walker 1977, Vose 1991): a draw by weight in constant time.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct AliasTable {
     columns: Arc<[Column]>,
     /// The sum of all weights.
     height: u64,
@@ -30,7 +30,7 @@ struct Column {
     other: u16,
 }
 
-impl Plan {
+impl AliasTable {
     /// Fills the columns. Whole numbers only: every weight counts for the number of columns, and
     /// every column holds the sum of all weights.
     pub(super) fn new(servers: &[Server]) -> Self {
@@ -82,7 +82,7 @@ impl Plan {
 /// The better of two that were drawn, the first if they are equal. If none of several draws meets
 /// one that takes sessions: nobody here, and the list must be searched.
 pub(super) fn choose(
-    plan: &Plan,
+    table: &AliasTable,
     candidates: &[Candidate],
     random: &mut Random,
     loads: &impl Loads,
@@ -90,7 +90,7 @@ pub(super) fn choose(
 ) -> Option<RealId> {
     let mut open = || {
         (0..DRAWS)
-            .filter_map(|_| candidate(candidates, plan.draw(random)?))
+            .filter_map(|_| candidate(candidates, table.draw(random)?))
             .find(|one| takes_sessions(one, loads))
     };
     let drawn = [open(), open()];
@@ -99,7 +99,7 @@ pub(super) fn choose(
 }
 
 #[cfg(test)]
-impl Plan {
+impl AliasTable {
     /// What each column holds of whom.
     pub(super) fn shares(&self) -> Vec<(u16, u64)> {
         self.columns

@@ -1,4 +1,4 @@
-//! Source hashing: a client always meets the same real server, as long as the list stays.
+//! Source hashing: a client always gets the same real server, as long as the list stays.
 //! A table of 256 places, the same as IPVS's; no memory of clients is kept.
 
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use super::hash::{self, PLACES, short};
 use crate::id::RealId;
 use crate::spec::scheduler::HashFlags;
 
-/// The table.
+/// A place in the list of real servers for each hash.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct LookupTable {
     places: Arc<[u16]>,
     flags: HashFlags,
 }
 
-impl Plan {
+impl LookupTable {
     /// Fills the table: along the list, again and again, as many places in a row as the weight
     /// says; one even for weight 0, as in IPVS.
     pub(super) fn new(servers: &[Server], flags: HashFlags) -> Self {
@@ -44,27 +44,27 @@ impl Plan {
 /// The real server at the place of the client's hash. If it takes no sessions: nobody, or with
 /// `fallback` the next one that does, as far from the hash as IPVS looks for it.
 pub(super) fn choose(
-    plan: &Plan,
+    table: &LookupTable,
     candidates: &[Candidate],
     flow: Flow,
     loads: &impl Loads,
 ) -> Option<RealId> {
-    let port = if plan.flags.port {
+    let port = if table.flags.port {
         u32::from(flow.client_port)
     } else {
         0
     };
     let hash = short(hash::fold(flow.client).wrapping_add(port));
-    let chosen = plan.at(candidates, hash)?;
+    let chosen = table.at(candidates, hash)?;
     if takes_sessions(chosen, loads) {
         return Some(chosen.real);
     }
-    if !plan.flags.fallback {
+    if !table.flags.fallback {
         return None;
     }
     // IPVS adds the hash to the offset twice; so its walk begins at twice the hash.
     (0..=PLACES)
-        .filter_map(|offset| plan.at(candidates, offset.wrapping_add(hash).wrapping_add(hash)))
+        .filter_map(|offset| table.at(candidates, offset.wrapping_add(hash).wrapping_add(hash)))
         .find(|candidate| takes_sessions(candidate, loads))
         .map(|candidate| candidate.real)
 }

@@ -19,9 +19,9 @@ const TURNS: u64 = 1 << 16;
 /// Steps for a stand-in before the list is searched.
 const STEPS: usize = 32;
 
-/// The order.
+/// The order of turns in one round.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct TurnOrder {
     turns: Arc<[u16]>,
 }
 
@@ -42,8 +42,8 @@ impl Class {
     }
 }
 
-impl Plan {
-    /// Works the order out.
+impl TurnOrder {
+    /// Computes the order.
     pub(super) fn new(servers: &[Server]) -> Self {
         let open: Vec<(u16, u64)> = (0..usize::from(u16::MAX))
             .zip(servers)
@@ -108,13 +108,13 @@ fn gcd(a: u64, b: u64) -> u64 {
 /// weight too.
 pub(super) fn choose(
     cursor: &Cursor,
-    plan: &Plan,
+    order: &TurnOrder,
     candidates: &[Candidate],
     loads: &impl Loads,
 ) -> Option<RealId> {
-    let length = plan.turns.len();
+    let length = order.turns.len();
     let at = |turn: usize| {
-        let one = candidate(candidates, *plan.turns.get(turn)?)?;
+        let one = candidate(candidates, *order.turns.get(turn)?)?;
         takes_sessions(one, loads).then_some(one.real)
     };
     let turn = cursor.next();
@@ -140,8 +140,8 @@ pub(super) fn choose(
 
 /// After a change of the list the order goes on at the same turn, so that it does not begin with the
 /// heaviest one again. A fresh worker begins at its share of the order.
-pub(super) fn adapt(cursor: &Cursor, plan: &Plan, start: Start, fresh: bool) {
-    let length = plan.turns.len().max(1);
+pub(super) fn adapt(cursor: &Cursor, order: &TurnOrder, start: Start, fresh: bool) {
+    let length = order.turns.len().max(1);
     let share = length * start.worker / start.workers.max(1);
     let (turn, spare) = if fresh {
         (share, share)

@@ -93,7 +93,7 @@ impl Bench {
             ramp: Ramp::default(),
             removed: Arc::from([]),
             revision: 0,
-            born: 1,
+            first_revision: 1,
             scheduled: 1,
         };
         let mut bench = Self {

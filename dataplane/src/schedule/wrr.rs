@@ -5,9 +5,9 @@ use super::candidate::{Candidate, Loads, Server, takes_sessions};
 use super::cursor::Cursor;
 use crate::id::RealId;
 
-/// What the weights amount to.
+/// The passes over the list: the threshold of the first one, and the step from each to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Plan {
+pub struct Passes {
     /// Greatest common divisor of the positive weights; 1 if there are none. The step between
     /// passes.
     step: u32,
@@ -15,8 +15,8 @@ pub struct Plan {
     top: u32,
 }
 
-impl Plan {
-    /// The plan for `servers`.
+impl Passes {
+    /// From the weights of `servers`.
     #[must_use]
     pub fn new(servers: &[Server]) -> Self {
         let weights = || servers.iter().map(|server| server.candidate.weight);
@@ -28,8 +28,8 @@ impl Plan {
         }
     }
 
-    /// The threshold of the pass after the one with `threshold` in which somebody with weight
-    /// `most` is chosen. Passes between them find nobody, and there may be billions.
+    /// The threshold of the pass after the one with `threshold` in which a real server with
+    /// weight `most` is chosen. The passes between them find none, and there may be billions.
     fn next_pass(self, threshold: u32, most: u32) -> u32 {
         let lower = match threshold.saturating_sub(self.step) {
             0 => self.top,
@@ -48,11 +48,11 @@ pub(super) fn gcd(a: u32, b: u32) -> u32 {
 /// The next one in this pass; at the list's end the next pass begins with a lower threshold.
 pub(super) fn choose(
     cursor: &Cursor,
-    plan: Plan,
+    passes: Passes,
     candidates: &[Candidate],
     loads: &impl Loads,
 ) -> Option<RealId> {
-    if plan.top == 0 {
+    if passes.top == 0 {
         return None;
     }
     let search = |from: usize, threshold: u32| {
@@ -73,12 +73,12 @@ pub(super) fn choose(
         .max();
     let Some(most) = most else {
         // IPVS gives up once everybody was asked with the lowest threshold, and stands there.
-        if next == 0 || threshold > plan.step {
-            cursor.set_pass_weight(plan.top);
+        if next == 0 || threshold > passes.step {
+            cursor.set_pass_weight(passes.top);
         }
         return None;
     };
-    let threshold = plan.next_pass(threshold, most);
+    let threshold = passes.next_pass(threshold, most);
     cursor.rewind();
     cursor.set_pass_weight(threshold);
     search(0, threshold)
@@ -89,15 +89,15 @@ pub(super) fn choose(
 ///
 /// A fresh service, filled one real server at a time as `ipvsadm -a` does, begins with threshold 1:
 /// the first real server alone has step = weight, so top = 1, and no later one raises it.
-pub(super) fn adapt(cursor: &Cursor, plan: Plan, fresh: bool) {
+pub(super) fn adapt(cursor: &Cursor, passes: Passes, fresh: bool) {
     cursor.rewind();
     let threshold = cursor.pass_weight();
     cursor.set_pass_weight(if fresh {
-        plan.top.min(1)
-    } else if threshold == 0 || threshold > plan.top {
-        plan.top
-    } else if plan.step > 1 {
-        threshold / plan.step * plan.step + 1
+        passes.top.min(1)
+    } else if threshold == 0 || threshold > passes.top {
+        passes.top
+    } else if passes.step > 1 {
+        threshold / passes.step * passes.step + 1
     } else {
         threshold
     });

@@ -1,5 +1,5 @@
 //! One session: what a worker remembers about a flow, in one cache line for IPv4 and two for IPv6.
-//! Who finds, files and frees it is in `table.rs`.
+//! It is found, inserted and removed by `table.rs`.
 
 use std::ops::BitOr;
 
@@ -8,20 +8,20 @@ use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
 use crate::id::RealId;
 use crate::time::Time;
 
-/// No entry, as a link.
+/// A link to no entry.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// `reply_slot` of an entry that replies find in its client's home.
+/// `reply_slot` of an entry in its home bucket, where replies find it without the index of replies.
 pub(super) const HOME: u32 = u32::MAX - 1;
 
-/// `filed` of an entry that holds no session.
+/// `timer_slot` of an entry that holds no session.
 pub(super) const VACANT: u16 = u16::MAX;
 
-/// Where a session is. Stable from its insertion to its removal, meaningless afterwards.
+/// The slot of a session. Stable from its insertion to its removal, meaningless afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionIndex(pub u32);
 
-/// Yes-or-no facts about a session.
+/// Boolean facts about a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Flags(u16);
 
@@ -30,43 +30,44 @@ impl Flags {
     pub const EMPTY: Self = Self(0);
     /// Forwarded by NAT: replies are found by their `ReplyKey`. The table sets it.
     pub const NAT: Self = Self(1);
-    /// Replies go past the balancer (IPVS's NOOUTPUT).
+    /// Replies do not pass through the balancer (IPVS's NOOUTPUT).
     pub const ONE_WAY: Self = Self(1 << 1);
     /// Counted among its real server's active connections; else among the inactive ones.
     pub const ACTIVE: Self = Self(1 << 2);
-    /// A persistence template: names a real server, is no connection.
+    /// A persistence template: it names a real server for a client and is not a connection.
     pub const TEMPLATE: Self = Self(1 << 3);
     /// Forwarded through a tunnel; without this and `NAT`, directly.
     pub const TUNNEL: Self = Self(1 << 4);
-    /// Knows the numbers of its last segments: what a reset of it takes.
+    /// `numbers` holds the sequence numbers of its last segments, which a reset needs.
     pub const NUMBERED: Self = Self(1 << 5);
-    /// Of a template: a session that it controls was established, or answered by the real server. Of
-    /// a session: its template has been told so.
+    /// Of a template: a session that it controls was established, or the real server has replied to it. Of a
+    /// session: its template has got this flag.
     pub const ASSURED: Self = Self(1 << 6);
-    /// A template that no new session may use any more. It waits for its end.
+    /// A template that no new session may use any more. It stays until it expires.
     pub const INVALID: Self = Self(1 << 7);
     /// A template for every protocol. The protocol in its key means nothing.
     pub const ANY_PROTOCOL: Self = Self(1 << 8);
-    /// Forwarded by NAT, but a newer session of the same client socket with the same socket of a real server
-    /// gets the replies. The table sets it.
+    /// Forwarded by NAT, but a newer session between the same client socket and the same socket of a real server
+    /// receives the replies. The table sets it.
     pub const SHADOWED: Self = Self(1 << 9);
-    /// Its client is really there, as far as can be seen (`proof.rs`). Of a template: a session that it controls
-    /// was once proven.
+    /// Its packets show that the client's address is not spoofed (`proof.rs`). Of a template: a session that it
+    /// controls, or controlled, was proven.
     pub const PROVEN: Self = Self(1 << 10);
-    /// In how many further steps of time the side that is watched has sent, of those that prove the client.
+    /// A counter of steps towards a proof: in how many further intervals the observed side has sent a packet.
     pub(super) const STEP_MASK: Self = Self(3 << Self::STEP_SHIFT);
     pub(super) const STEP_SHIFT: u16 = 11;
-    /// A step of time ended by a packet of the other side.
+    /// The present interval was ended by a packet of the other side.
     pub(super) const STEP_ENDED: Self = Self(1 << 13);
     /// The client has sent no acknowledgement yet. Only of TCP sessions forwarded by NAT.
     pub(super) const UNACKNOWLEDGED: Self = Self(1 << 14);
-    /// All that is known of whether its client is there.
+    /// All flags that belong to the proof.
     pub(super) const PROOF: Self = Self::PROVEN
         .with(Self::STEP_MASK)
         .with(Self::STEP_ENDED)
         .with(Self::UNACKNOWLEDGED);
 
-    /// These of a session that begins in `state`, with what its client has still to do.
+    /// These flags for a session that begins in `state`: a TCP session by NAT waits for the client's first
+    /// acknowledgement.
     pub(super) const fn begun(self, state: State) -> Self {
         match state {
             State::Tcp(_) if self.contains(Self::NAT) => self.with(Self::UNACKNOWLEDGED),
@@ -74,7 +75,7 @@ impl Flags {
         }
     }
 
-    /// These of a session whose client is proven, of which nothing more has to be seen.
+    /// These flags for a session whose client is proven. The other flags of the proof are cleared.
     pub(super) const fn proven(self) -> Self {
         self.without(Self::PROOF).with(Self::PROVEN)
     }
@@ -101,14 +102,14 @@ impl Flags {
         self.0 & other.0 != 0
     }
 
-    /// These and `other`.
+    /// The union with `other`.
     #[must_use]
     #[inline]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// These without `other`.
+    /// These flags without `other`.
     #[must_use]
     #[inline]
     pub const fn without(self, other: Self) -> Self {
@@ -123,41 +124,41 @@ impl BitOr for Flags {
     }
 }
 
-/// The table's own: what fields of a session mean depends on them.
-const DECIDED: Flags = Flags::NAT.with(Flags::TEMPLATE).with(Flags::SHADOWED);
+/// Flags that only the table may set: the meaning of other fields depends on them.
+const TABLE_FLAGS: Flags = Flags::NAT.with(Flags::TEMPLATE).with(Flags::SHADOWED);
 
-/// Of these, a session that replies belong to has the first alone.
-pub(super) const ANSWERED: (Flags, Flags) = (Flags::NAT, Flags::NAT.with(Flags::SHADOWED));
+/// Value and mask: a session receives replies if, of the flags in the mask, it has those of the value and no other.
+pub(super) const REPLY_MATCH: (Flags, Flags) = (Flags::NAT, Flags::NAT.with(Flags::SHADOWED));
 
-/// What a session begins with.
+/// The fields of a session that is to be inserted.
 #[derive(Debug, Clone, Copy)]
 pub struct NewSession<A> {
-    /// What its packets from the client are found by.
+    /// The key of the client's packets.
     pub key: FlowKey<A>,
-    /// The real server chosen for it.
+    /// The real server that was chosen.
     pub real: RealId,
-    /// For NAT the real server's address and port, which replies are found by; else `None`.
+    /// For NAT, the real server's address and port, which are part of the replies' key; else `None`.
     pub real_address: Option<(A, u16)>,
-    /// Facts known at the start.
+    /// Its flags at the start.
     pub flags: Flags,
     /// The state after its first packet.
     pub state: State,
-    /// When it ends if nothing follows.
+    /// When it expires if no further packet comes.
     pub deadline: Time,
     /// The persistence template that controls it.
     pub template: Option<SessionIndex>,
-    /// The one with the same key that it replaces, as [`SessionTable::find_any`](super::SessionTable::find_any)
-    /// found it; it may have left since.
+    /// The session with the same key, which it replaces, as [`SessionTable::find_any`](super::SessionTable::find_any)
+    /// returned it. It may have been removed since.
     pub old: Option<SessionIndex>,
 }
 
-/// Where a TCP connection stands, as its client's segments tell: what the receiver of a reset holds
-/// against the reset's sequence number (RFC 5961 section 3.2).
+/// The next sequence numbers of a TCP connection, taken from its client's segments. The receiver of a reset compares
+/// the reset's sequence number with them (RFC 5961 section 3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Numbers {
-    /// The number of the client's next byte, which the real server expects.
+    /// The sequence number of the client's next byte.
     pub client_next: u32,
-    /// The number of the real server's next byte, which the client expects.
+    /// The sequence number of the real server's next byte.
     pub server_next: u32,
 }
 
@@ -169,21 +170,21 @@ pub struct Session<A> {
     pub(super) deadline: Time,
     pub(super) real_address: A,
     pub(super) real: RealId,
-    /// Neighbours in the wheel's list; `previous` means nothing at the list's head.
+    /// Links in the timer wheel's list. `previous` is meaningless at the head of the list.
     pub(super) next: u32,
     pub(super) previous: u32,
-    /// How replies find this session: the slot of their index that names it, or `HOME`, or `NONE` if they
-    /// cannot.
+    /// How replies find this session: its slot in the index of replies; `HOME` if it is in its home bucket; `NONE` if
+    /// they cannot find it.
     pub(super) reply_slot: u32,
-    /// The slot of the template that controls it, or `NONE`. Of a template: how many sessions it
-    /// controls. A template stays in its slot while it controls any, so a slot is enough.
+    /// The slot of the template that controls it, or `NONE`. A template is not removed while it controls sessions, so
+    /// its slot identifies it. Of a template: how many sessions it controls.
     pub(super) link: u32,
-    /// Of a template: `client_next` is for how many milliseconds it outlives the beginning of the last
-    /// session it controls.
+    /// Of a template, `client_next` is its timeout in milliseconds, counted from the beginning of the last session that
+    /// used it.
     pub(super) numbers: Numbers,
     pub(super) real_port: u16,
-    /// The wheel's slot in one of whose lists the session is, or `VACANT`.
-    pub(super) filed: u16,
+    /// The slot of the timer wheel in which the session is, or `VACANT`.
+    pub(super) timer_slot: u16,
     pub(super) flags: Flags,
     pub(super) state: State,
 }
@@ -192,7 +193,7 @@ const _: () = assert!(size_of::<Session<crate::flow::V4>>() == 64);
 const _: () = assert!(size_of::<Session<crate::flow::V6>>() == 128);
 
 impl<A: Address> Session<A> {
-    /// What the table is filled with before the first session.
+    /// An entry without a session, with which the table is filled at first.
     pub(super) fn vacant() -> Self {
         Self {
             key: FlowKey {
@@ -211,20 +212,20 @@ impl<A: Address> Session<A> {
             link: NONE,
             numbers: Numbers::default(),
             real_port: 0,
-            filed: VACANT,
+            timer_slot: VACANT,
             flags: Flags::EMPTY,
             state: State::Udp,
         }
     }
 
-    /// What its packets from the client are found by.
+    /// The key of the client's packets.
     #[must_use]
     #[inline]
     pub const fn key(&self) -> &FlowKey<A> {
         &self.key
     }
 
-    /// The real server it goes to.
+    /// The real server that gets its packets.
     #[must_use]
     #[inline]
     pub const fn real(&self) -> RealId {
@@ -240,7 +241,7 @@ impl<A: Address> Session<A> {
             .then_some((self.real_address, self.real_port))
     }
 
-    /// What its replies are found by. `None` unless forwarded by NAT.
+    /// The key of its replies. `None` unless forwarded by NAT.
     #[must_use]
     #[inline]
     pub fn reply_key(&self) -> Option<ReplyKey<A>> {
@@ -253,9 +254,9 @@ impl<A: Address> Session<A> {
         })
     }
 
-    /// Whether `key` would be its replies' key if it were forwarded by NAT.
+    /// Whether `key` has the client and the real server of this session. Does not check that it is forwarded by NAT.
     #[inline(always)]
-    pub(super) fn is_answered_by(&self, key: &ReplyKey<A>) -> bool {
+    pub(super) fn has_reply_key(&self, key: &ReplyKey<A>) -> bool {
         self.real_address == key.real
             && self.key.client == key.client
             && self.real_port == key.real_port
@@ -263,26 +264,26 @@ impl<A: Address> Session<A> {
             && self.key.protocol == key.protocol
     }
 
-    /// Whether replies with this key are its: it is forwarded by NAT, and no newer session has them.
+    /// Whether it receives replies with this key: it is forwarded by NAT, and no newer session has the same key.
     #[inline(always)]
     pub(super) fn gets_replies(&self, key: &ReplyKey<A>) -> bool {
-        let (wanted, of) = ANSWERED;
-        self.flags.0 & of.0 == wanted.0 && self.is_answered_by(key)
+        let (wanted, of) = REPLY_MATCH;
+        self.flags.0 & of.0 == wanted.0 && self.has_reply_key(key)
     }
 
-    /// Whether they would be, if the newer session that has them were not there.
+    /// Whether it would receive replies with this key if a newer session did not.
     #[inline]
     pub(super) fn is_shadowed_for(&self, key: &ReplyKey<A>) -> bool {
-        self.flags.contains(Flags::SHADOWED) && self.is_answered_by(key)
+        self.flags.contains(Flags::SHADOWED) && self.has_reply_key(key)
     }
 
-    /// Whether it is the session, and no template, with this key.
+    /// Whether it is a session, not a template, with this key.
     #[inline(always)]
     pub(super) fn is_found_by(&self, key: &FlowKey<A>) -> bool {
         self.key == *key && !self.flags.contains(Flags::TEMPLATE)
     }
 
-    /// Whether a new one is found by the same key.
+    /// Whether `new` would replace it: both have the same key, and both or neither are templates.
     #[inline(always)]
     pub(super) fn is_same_as(&self, new: &NewSession<A>) -> bool {
         if new.flags.contains(Flags::TEMPLATE) {
@@ -299,36 +300,36 @@ impl<A: Address> Session<A> {
         self.link != NONE && !self.flags.contains(Flags::TEMPLATE)
     }
 
-    /// The state its last packet left it in. A template's means nothing.
+    /// Its state after its last packet. Meaningless for a template.
     #[must_use]
     #[inline]
     pub const fn state(&self) -> State {
         self.state
     }
 
-    /// When it ends if nothing follows.
+    /// When it expires if no further packet comes.
     #[must_use]
     #[inline]
     pub const fn deadline(&self) -> Time {
         self.deadline
     }
 
-    /// The facts about it.
+    /// Its flags.
     #[must_use]
     #[inline]
     pub const fn flags(&self) -> Flags {
         self.flags
     }
 
-    /// Where its TCP connection stands. `None` unless noted.
+    /// Its next sequence numbers. `None` if they were not noted.
     #[must_use]
     #[inline]
     pub fn numbers(&self) -> Option<Numbers> {
         self.flags.contains(Flags::NUMBERED).then_some(self.numbers)
     }
 
-    /// Notes what a client's segment says. Numbers only grow, since keep-alive probes and late
-    /// segments bear older ones; with `afresh` they begin again.
+    /// Notes the numbers of a client's segment. They only grow, since keep-alive probes and delayed segments contain
+    /// older numbers. `afresh` overwrites them, for a new connection.
     #[inline]
     pub fn note_numbers(&mut self, seen: Numbers, afresh: bool) {
         let known = self.numbers().filter(|_| !afresh);
@@ -339,10 +340,10 @@ impl<A: Address> Session<A> {
         self.set_flags(Flags::NUMBERED);
     }
 
-    /// Sets `flags`, all but those that are the table's: NAT, TEMPLATE and SHADOWED.
+    /// Sets `flags`, except those that only the table may set: NAT, TEMPLATE and SHADOWED.
     #[inline]
     pub(super) const fn set_flags(&mut self, flags: Flags) {
-        self.flags = self.flags.with(flags.without(DECIDED));
+        self.flags = self.flags.with(flags.without(TABLE_FLAGS));
     }
 }
 

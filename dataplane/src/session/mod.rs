@@ -2,7 +2,6 @@
 //! Nothing here schedules, rewrites packets or knows a configuration.
 
 mod advance;
-mod answered;
 mod entry;
 mod evict;
 mod failed;
@@ -10,6 +9,7 @@ mod hash;
 mod phase;
 pub mod proof;
 mod reply;
+mod reply_conflict;
 pub mod sctp;
 mod size;
 mod state;

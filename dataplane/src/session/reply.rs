@@ -66,7 +66,7 @@ impl ReplyIndex {
         // None is the one that is looked for, so all are looked at.
         let _ = self.tags.find(place, |slot| {
             let session = self.session(slot);
-            if entries[session as usize].is_answered_by(key) {
+            if entries[session as usize].has_reply_key(key) {
                 visit(slot, session);
             }
             false

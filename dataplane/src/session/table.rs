@@ -1,15 +1,16 @@
-//! The sessions of one worker: found by hash, at fixed places, in bounded time.
-//! It never grows, rehashes or moves a session, and schedules nothing.
+//! The sessions of one worker, in a hash table whose lookups take bounded time.
+//! It never grows, never rehashes or moves a session, and schedules nothing.
 //!
-//! A session is in its client's home, a bucket of 32 slots that follows from the client's address and port
-//! alone; or, where that is crowded, in one of two other buckets that follow from the whole key. A bucket's
-//! fingerprints share a cache line and are searched first, so finding a session costs a line of fingerprints
-//! and one of the session. Replies of NAT sessions, who know the client but not the virtual address, find them at
-//! home too; sessions that are elsewhere have an index of their own. What is needed can be asked for ahead:
-//! `approach` for every packet, then `prefetch_entry` for every packet, then `at`.
+//! A session's home is a bucket of 32 slots, given by the hash of the client's address and port alone. If the home
+//! is crowded, the session is put into one of two other buckets, given by the hash of the whole key. The
+//! fingerprints of a bucket share a cache line and are compared first, so a lookup reads one line of fingerprints
+//! and the session's own line. A reply of a NAT session does not contain the virtual address, but it contains the
+//! client's, so it is looked up in the home bucket too. NAT sessions outside their home are in a separate index
+//! of replies. A burst is looked up in three steps that prefetch what the next one reads: `approach` for
+//! every packet, then `prefetch_entry` for every packet, then `at`.
 //!
-//! All memory is written when the table is made: a page fault, or the kernel's zeroing of a huge
-//! page, would stall a worker longer than a burst lasts.
+//! All memory is written when the table is created: a page fault, or the kernel's zeroing of a huge page, would
+//! stall a worker for longer than a burst lasts.
 
 #![expect(
     clippy::indexing_slicing,
@@ -31,12 +32,12 @@ use crate::time::Time;
 /// The most sessions a table can be made for; more would not fit the 32 bits of a `SessionIndex`.
 pub(super) const MAX_CAPACITY: u32 = 1 << 31;
 
-/// Where a session probably is, for the rest of a burst.
+/// The slot in which a session probably is. Valid for the rest of a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hint(u32);
 
 impl Hint {
-    /// Nowhere.
+    /// No slot.
     pub const NONE: Self = Self(NONE);
 }
 
@@ -45,24 +46,24 @@ impl Hint {
 pub struct SessionTable<A> {
     pub(super) hasher: Hasher,
     pub(super) tags: Tags,
-    /// As many as `tags` has slots; meaningful where the slot is used.
+    /// One for each slot of `tags`; meaningful if the slot is used.
     pub(super) entries: Vec<Session<A>>,
     pub(super) replies: ReplyIndex,
     pub(super) wheel: Wheel,
     capacity: u32,
     len: u32,
     half_open: u32,
-    /// Sessions whose replies a newer one gets.
+    /// The number of sessions with `Flags::SHADOWED`.
     pub(super) shadowed: u32,
-    /// The bucket after which eviction looks next; see `evict.rs`.
+    /// The bucket at which the next search for a victim goes on; see `evict.rs`.
     pub(super) next_bucket: u32,
-    /// The last searches for a victim that found none, by owner.
+    /// The last searches for a victim that found none; see `failed.rs`.
     pub(super) failed: [Option<Failed>; OWNERS],
 }
 
 impl<A: Address> SessionTable<A> {
-    /// A table for `capacity` sessions. The keys must be unknown to clients, and the same keys and
-    /// calls give the same results.
+    /// A table for `capacity` sessions. The hash keys must be secret, so that clients cannot provoke collisions. The
+    /// same keys and calls give the same results.
     #[must_use]
     pub fn new(capacity: u32, keys: [u64; 4]) -> Self {
         let capacity = capacity.min(MAX_CAPACITY);
@@ -82,7 +83,7 @@ impl<A: Address> SessionTable<A> {
         }
     }
 
-    /// Sessions in the table, those included that have ended but were not yet reaped.
+    /// Sessions in the table, including those that have expired but were not yet removed.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len as usize
@@ -100,7 +101,7 @@ impl<A: Address> SessionTable<A> {
         self.capacity as usize
     }
 
-    /// How many are half-open. Templates are not among them.
+    /// The number of half-open sessions. Templates are not counted.
     #[must_use]
     pub fn half_open(&self) -> usize {
         self.half_open as usize
@@ -130,8 +131,8 @@ impl<A: Address> SessionTable<A> {
         self.hasher.reply(key)
     }
 
-    /// First stage of a lookup: the key's hash, and the fingerprints at its home are brought nearer. `is_new`
-    /// says that there is probably no such session yet.
+    /// First stage of a lookup: computes the key's hash and prefetches the fingerprints of its home. `is_new` says
+    /// that there is probably no such session yet.
     #[inline(always)]
     #[must_use]
     pub fn approach(&self, key: &FlowKey<A>, is_new: bool) -> KeyHash {
@@ -139,16 +140,16 @@ impl<A: Address> SessionTable<A> {
         let home = hash.0.home();
         self.tags.prefetch(home);
         if is_new {
-            self.tags.prefetch_strays(home);
+            self.tags.prefetch_overflow(home);
         }
         hash
     }
 
-    /// Second stage: brings the session nearer, or else the slot that a new one would take.
+    /// Second stage: prefetches the session or, if there is none, the slot that a new one would take.
     #[inline(always)]
     #[must_use]
     pub fn prefetch_entry(&self, hash: KeyHash) -> Hint {
-        // That another key has the same fingerprint is rare; `at` says so.
+        // It is rare that another key has the same fingerprint; `at` compares the keys.
         let Some(slot) = self.tags.candidate(hash.0) else {
             let free = self.tags.free(hash.0).unwrap_or(NONE);
             prefetch(&self.entries, free as usize);
@@ -158,7 +159,7 @@ impl<A: Address> SessionTable<A> {
         Hint(slot)
     }
 
-    /// First stage of a reply's lookup.
+    /// First stage of the lookup of a reply.
     #[inline(always)]
     #[must_use]
     pub fn approach_reply(&self, key: &ReplyKey<A>) -> ReplyHash {
@@ -167,13 +168,13 @@ impl<A: Address> SessionTable<A> {
         hash
     }
 
-    /// Second stage of a reply's lookup. `key` is the reply's.
+    /// Second stage of the lookup of a reply. `key` is the reply's.
     #[inline(always)]
     #[must_use]
     pub fn prefetch_reply_entry(&self, hash: ReplyHash, key: &ReplyKey<A>) -> Hint {
         let slot = match self.tags.at_home(hash.0).next() {
             Some(slot) => slot,
-            None if self.tags.has_strays(hash.0) => {
+            None if self.tags.has_overflow(hash.0) => {
                 self.replies.guess(self.hasher.reply_place(key))
             }
             None => return Hint::NONE,
@@ -182,7 +183,7 @@ impl<A: Address> SessionTable<A> {
         Hint(slot)
     }
 
-    /// The session with this key whose deadline is after `now`.
+    /// The session with this key, if its deadline is after `now`.
     #[must_use]
     #[inline]
     pub fn find(&self, hash: KeyHash, key: &FlowKey<A>, now: Time) -> Option<SessionIndex> {
@@ -190,14 +191,14 @@ impl<A: Address> SessionTable<A> {
         (self.entries[index.0 as usize].deadline > now).then_some(index)
     }
 
-    /// The session with this key, whose deadline may be over.
+    /// The session with this key, even if its deadline has passed.
     #[must_use]
     #[inline]
     pub fn find_any(&self, hash: KeyHash, key: &FlowKey<A>) -> Option<SessionIndex> {
         self.slot_of(hash.0, key).map(SessionIndex)
     }
 
-    /// The NAT session that a reply with this key belongs to and whose deadline is after `now`.
+    /// The NAT session to which a reply with this key belongs, if its deadline is after `now`.
     #[must_use]
     #[inline]
     pub fn find_reply(
@@ -206,26 +207,26 @@ impl<A: Address> SessionTable<A> {
         key: &ReplyKey<A>,
         now: Time,
     ) -> Option<SessionIndex> {
-        let slot = self.answered_slot(hash.0, key)?;
+        let slot = self.slot_of_reply(hash.0, key)?;
         (self.entries[slot as usize].deadline > now).then_some(SessionIndex(slot))
     }
 
-    /// The session with this key if `prefetch_entry` saw it and its deadline is after `now`. The
-    /// table may have changed since; `None` does not say that there is no such session.
+    /// The session with this key, if it is in the slot that `prefetch_entry` found and its deadline is after `now`. The
+    /// table may have changed since, so `None` does not mean that there is no such session.
     #[must_use]
     #[inline(always)]
     pub fn at(&self, hint: Hint, key: &FlowKey<A>, now: Time) -> Option<SessionIndex> {
         let entry = self.entries.get(hint.0 as usize)?;
-        (entry.is_found_by(key) && entry.filed != VACANT && entry.deadline > now)
+        (entry.is_found_by(key) && entry.timer_slot != VACANT && entry.deadline > now)
             .then_some(SessionIndex(hint.0))
     }
 
-    /// The same for the NAT session of a reply, with `prefetch_reply_entry`.
+    /// The same for a reply, with the hint of `prefetch_reply_entry`.
     #[must_use]
     #[inline(always)]
     pub fn reply_at(&self, hint: Hint, key: &ReplyKey<A>, now: Time) -> Option<SessionIndex> {
         let entry = self.entries.get(hint.0 as usize)?;
-        (entry.gets_replies(key) && entry.filed != VACANT && entry.deadline > now)
+        (entry.gets_replies(key) && entry.timer_slot != VACANT && entry.deadline > now)
             .then_some(SessionIndex(hint.0))
     }
 
@@ -243,7 +244,7 @@ impl<A: Address> SessionTable<A> {
         &self.entries[index.0 as usize]
     }
 
-    /// The same, for its numbers. `advance` changes the rest.
+    /// The same, to change its sequence numbers. Everything else is changed by `advance`.
     #[must_use]
     #[inline]
     pub fn get_mut(&mut self, index: SessionIndex) -> &mut Session<A> {
@@ -251,9 +252,9 @@ impl<A: Address> SessionTable<A> {
         &mut self.entries[index.0 as usize]
     }
 
-    /// A packet has left the session at `index`, which must be in the table, in `state` until
-    /// `deadline`. Touches no other session unless the deadline has moved to an earlier tick. A packet in the pipeline
-    /// goes through [`Self::advance`].
+    /// Sets the state and the deadline that the session at `index` has after a packet. The session must be in the
+    /// table. No other session's memory is accessed unless the deadline has moved to an earlier tick. The pipeline
+    /// calls [`Self::advance`] instead.
     #[inline(always)]
     pub fn touch(&mut self, index: SessionIndex, state: State, deadline: Time) {
         debug_assert!(self.tags.is_used(index.0), "a session that has left");
@@ -263,28 +264,29 @@ impl<A: Address> SessionTable<A> {
             self.half_open -= u32::from(entry.state.is_half_open());
             entry.state = state;
             if state.is_half_open() {
-                // Another connection, of whose client nothing is proven.
+                // Another connection: nothing is proven of its client yet.
                 entry.flags = entry.flags.without(Flags::PROOF).begun(state);
             }
         }
-        // It is filed where its turn comes in time for the deadline that it had.
+        // Its timer slot is early enough for the old deadline, and so for every later one.
         let is_earlier = deadline < entry.deadline;
         entry.deadline = deadline;
-        if is_earlier && self.wheel.is_too_late(entry.filed, deadline) {
-            self.refile(index.0);
+        if is_earlier && self.wheel.is_too_late(entry.timer_slot, deadline) {
+            self.reschedule(index.0);
         }
     }
 
-    /// Enters a session. `hash` is of its key.
+    /// Inserts a session. `hash` is the hash of its key.
     ///
-    /// The `old` session with the same key is replaced. In a full table (`policy` says so, or the key's three buckets are
-    /// full) the least worthy of those looked at is evicted, see [`Worth`](super::Worth): of the key's home, and if
-    /// that has none that is clearly of little worth, of the key's other two buckets and four more taken in turn.
-    /// `policy` is told of the sessions that left: at most two, of which one was replaced.
+    /// The `old` session with the same key is replaced. If the table counts as full, or the key's three buckets are
+    /// full, the session of the least [`Worth`](super::Worth) among several is evicted. Those of the key's home are
+    /// examined first. If none of them is clearly worth little, the key's other two buckets and four more, taken
+    /// round robin, are examined as well. `policy` decides whether the table counts as full, and is called for each
+    /// session that was removed: at most the replaced one and an evicted one.
     ///
     /// # Errors
     ///
-    /// `TableFull` if none may be evicted, or if the key of a NAT session's replies finds no place.
+    /// `TableFull` if no session may be evicted, or if the index of replies has no room for a NAT session.
     #[inline(always)]
     pub fn insert(
         &mut self,
@@ -293,7 +295,7 @@ impl<A: Address> SessionTable<A> {
         now: Time,
         mut policy: impl EvictionPolicy<A>,
     ) -> Result<SessionIndex, TableFull> {
-        // Held first, so that it is not evicted for the session that it is to control.
+        // Counted first, so that the template is not evicted to make room for its own session.
         if let Some(template) = new.template {
             self.hold(template.0);
         }
@@ -306,7 +308,7 @@ impl<A: Address> SessionTable<A> {
         entered
     }
 
-    /// `insert` for a session whose template is held, and for a template.
+    /// `insert` for a template, or for a session that its template already counts.
     #[inline(always)]
     pub(super) fn enter(
         &mut self,
@@ -332,7 +334,7 @@ impl<A: Address> SessionTable<A> {
             self.tags
                 .find(place, |slot| self.entries[slot as usize].is_same_as(new))
                 .is_none(),
-            "an old session with the same key that was not named"
+            "a session with the same key that was not passed as `old`"
         );
         let is_full = self.len >= self.capacity || policy.is_full(self.len(), self.capacity());
         let free = if is_full { None } else { self.tags.free(place) };
@@ -356,7 +358,7 @@ impl<A: Address> SessionTable<A> {
             },
             numbers: Numbers::default(),
             real_port,
-            filed: VACANT,
+            timer_slot: VACANT,
             flags: if new.real_address.is_some() {
                 new.flags.with(Flags::NAT).begun(new.state)
             } else {
@@ -365,24 +367,24 @@ impl<A: Address> SessionTable<A> {
             state: new.state,
         };
         if let Some(key) = entry.reply_key() {
-            entry.reply_slot = self.take_replies(slot, place.home(), &key)?;
+            entry.reply_slot = self.claim_replies(slot, place.home(), &key)?;
         }
         self.entries[slot as usize] = entry;
         self.tags.occupy(slot, place);
         if self.len == 0 {
-            // The time may have jumped, or begun anywhere, while there was nothing to reap.
+            // The wheel does not follow the clock while the table is empty.
             self.wheel.skip_to(now);
         }
-        self.wheel.file(&mut self.entries, slot);
+        self.wheel.insert(&mut self.entries, slot);
         self.len += 1;
         self.half_open += u32::from(new.state.is_half_open());
         Ok(SessionIndex(slot))
     }
 
-    /// Takes the session in a used slot out of everything. The entry keeps what it held.
+    /// Removes the session in a used slot from the timer wheel and all indexes. The entry's fields keep their values.
     #[inline(always)]
     pub(super) fn free(&mut self, slot: u32) {
-        self.wheel.unfile(&mut self.entries, slot);
+        self.wheel.remove(&mut self.entries, slot);
         let entry = &self.entries[slot as usize];
         if entry.reply_slot < HOME
             && let Some(key) = entry.reply_key()
@@ -399,14 +401,14 @@ impl<A: Address> SessionTable<A> {
         self.len -= 1;
         self.half_open -= u32::from(entry.state.is_half_open());
         if self.shadowed > 0 {
-            self.leave_replies(slot, home);
+            self.release_replies(slot, home);
         }
         self.tags.vacate(slot, home);
     }
 
-    /// Removes the session at `index` and returns what it was; `None` if there is none, or if it is a
-    /// template that controls sessions.
-    #[must_use = "the gauges have to follow"]
+    /// Removes the session at `index` and returns it; `None` if there is none, or if it is a template that controls
+    /// sessions.
+    #[must_use = "the gauges have to be updated"]
     pub fn remove(&mut self, index: SessionIndex) -> Option<Session<A>> {
         if !self.tags.is_used(index.0) || self.entries[index.0 as usize].controls() > 0 {
             return None;
@@ -415,12 +417,12 @@ impl<A: Address> SessionTable<A> {
         Some(self.entries[index.0 as usize])
     }
 
-    /// Reaps sessions whose deadline is over, in the order of their ticks, and tells `gone` of
-    /// each. Looks at no more than `budget` sessions and one turn of the wheel; the next call goes
-    /// on where this one stopped. Returns how many left.
+    /// Removes sessions whose deadline has passed, in the order of their ticks, and calls `gone` for each. Visits at
+    /// most `budget` sessions and goes round the wheel at most once; the next call goes on where this one stopped.
+    /// Returns how many sessions were removed.
     ///
-    /// A session is reaped within a tick (64 ms) of its deadline if calls keep up. `find` goes by
-    /// the deadline itself.
+    /// If it is called often enough, a session is removed within a tick (64 ms) of its deadline. `find` checks the
+    /// deadline itself.
     pub fn expire(&mut self, now: Time, budget: usize, mut gone: impl FnMut(&Session<A>)) -> usize {
         let mut reaped = 0;
         let mut steps = SLOTS;
@@ -438,8 +440,8 @@ impl<A: Address> SessionTable<A> {
                 self.tags.prefetch_slot(entry.next);
             }
             if entry.deadline > now {
-                self.wheel.unfile(&mut self.entries, slot);
-                self.wheel.file(&mut self.entries, slot);
+                self.wheel.remove(&mut self.entries, slot);
+                self.wheel.insert(&mut self.entries, slot);
             } else if entry.controls() > 0 {
                 self.rearm(slot);
             } else {
@@ -451,21 +453,22 @@ impl<A: Address> SessionTable<A> {
         reaped
     }
 
-    /// Whether `expire` has more to do at `now`: after a jump in time, call it until it has not.
+    /// Whether `expire` has more to do at `now`. After a jump in time, call it until this is false.
     #[must_use]
     pub fn is_behind(&self, now: Time) -> bool {
         self.len > 0 && self.wheel.is_behind(now)
     }
 
-    /// When `expire` next has a session to look at, if that is by `until`.
+    /// When `expire` has to visit a session next, if that is by `until`.
     #[must_use]
     pub fn next_due(&self, until: Time) -> Option<Time> {
         (self.len > 0).then(|| self.wheel.next_due(until)).flatten()
     }
 
-    /// Shows `visit` the sessions in at most `max_slots` slots from `cursor` on (0 to begin), and
-    /// returns the next cursor, or `None` at the end. A bucket without sessions counts as one slot: a
-    /// comparison of its fingerprints passes it over. Sessions that have ended but were not yet reaped are shown too. A session that stays in the table is shown exactly once.
+    /// Calls `visit` for the sessions in at most `max_slots` slots from `cursor` on (0 to begin), and returns the next
+    /// cursor, or `None` at the end. An empty bucket counts as one slot, since one comparison of its fingerprints
+    /// skips it. Sessions that have expired but were not yet removed are visited too. A session that stays in the
+    /// table is visited exactly once.
     pub fn scan(
         &self,
         cursor: u32,

@@ -130,18 +130,18 @@ fn slots(bucket: u32, mut lanes: u32) -> impl Iterator<Item = u32> {
 /// in 77.
 const CROWDED: u32 = 29;
 
-/// How many keys that have a bucket as their home are elsewhere. What has reached the largest number stays there.
+/// How many keys whose home is a bucket are in other buckets. A count that has reached the largest number stays there.
 ///
-/// No bare number, or a new vector of them would be memory that the kernel has yet to give.
+/// Not a bare number: a new vector of zeros would be memory that the kernel has not yet mapped.
 #[derive(Debug, Clone, Copy)]
-struct Strays(u16);
+struct Overflow(u16);
 
 /// The fingerprints.
 #[derive(Debug)]
 pub(super) struct Tags {
     lines: Vec<Line>,
     /// As many as `lines`.
-    strays: Vec<Strays>,
+    overflow: Vec<Overflow>,
 }
 
 impl Tags {
@@ -154,7 +154,7 @@ impl Tags {
         let buckets = usize::try_from(Self::buckets_for(capacity)).unwrap_or(usize::MAX);
         Self {
             lines: vec![Line([[0; LANES / 2]; 2]); buckets],
-            strays: vec![Strays(0); buckets],
+            overflow: vec![Overflow(0); buckets],
         }
     }
 
@@ -169,7 +169,7 @@ impl Tags {
 
     /// The bytes that will be in use for `capacity` keys.
     pub(super) fn bytes_for(capacity: u32) -> u64 {
-        Self::buckets_for(capacity) * (size_of::<Line>() + size_of::<Strays>()) as u64
+        Self::buckets_for(capacity) * (size_of::<Line>() + size_of::<Overflow>()) as u64
     }
 
     /// The number of slots.
@@ -179,7 +179,7 @@ impl Tags {
 
     /// Bytes in use.
     pub(super) fn bytes(&self) -> usize {
-        self.lines.len() * (size_of::<Line>() + size_of::<Strays>())
+        self.lines.len() * (size_of::<Line>() + size_of::<Overflow>())
     }
 
     #[inline(always)]
@@ -218,8 +218,8 @@ impl Tags {
 
     /// Whether any key of this home may be elsewhere.
     #[inline(always)]
-    pub(super) fn has_strays(&self, home: Home) -> bool {
-        self.strays[self.first(home) as usize].0 > 0
+    pub(super) fn has_overflow(&self, home: Home) -> bool {
+        self.overflow[self.first(home) as usize].0 > 0
     }
 
     /// Brings the fingerprints at home nearer.
@@ -230,8 +230,8 @@ impl Tags {
 
     /// Brings nearer what says whether a key that is not at home can be elsewhere.
     #[inline(always)]
-    pub(super) fn prefetch_strays(&self, home: Home) {
-        prefetch(&self.strays, self.first(home) as usize);
+    pub(super) fn prefetch_overflow(&self, home: Home) {
+        prefetch(&self.overflow, self.first(home) as usize);
     }
 
     /// The lanes of a bucket that hold `tag`, as bits.
@@ -269,7 +269,7 @@ impl Tags {
     /// The same in the key's other buckets, which are looked at only where a key had to leave that home.
     #[inline(always)]
     fn find_away(&self, place: Place, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
-        if !self.has_strays(place.home) {
+        if !self.has_overflow(place.home) {
             return None;
         }
         [self.second(place), self.third(place)]
@@ -348,7 +348,7 @@ impl Tags {
         };
         if !is_at_home {
             let bucket = self.first(place.home) as usize;
-            let Strays(count) = &mut self.strays[bucket];
+            let Overflow(count) = &mut self.overflow[bucket];
             *count = count.saturating_add(1);
         }
     }
@@ -359,7 +359,7 @@ impl Tags {
         *self.lines[slot as usize / LANES].lane_mut(slot) = 0;
         if !self.is_at_home(slot, home) {
             let bucket = self.first(home) as usize;
-            let Strays(count) = &mut self.strays[bucket];
+            let Overflow(count) = &mut self.overflow[bucket];
             if *count < u16::MAX {
                 *count -= 1;
             }

@@ -124,8 +124,8 @@ impl<A: Address> SessionTable<A> {
         debug_assert!(entry.flags.contains(Flags::TEMPLATE), "a session");
         entry.deadline = now.plus_ms(u64::from(entry.numbers.client_next));
         // After a re-arming the service's timeout may be the earlier one.
-        if self.wheel.is_too_late(entry.filed, entry.deadline) {
-            self.refile(index.0);
+        if self.wheel.is_too_late(entry.timer_slot, entry.deadline) {
+            self.reschedule(index.0);
         }
     }
 
@@ -170,13 +170,13 @@ impl<A: Address> SessionTable<A> {
     pub(super) fn rearm(&mut self, slot: u32) {
         let entry = &mut self.entries[slot as usize];
         entry.deadline = entry.deadline.plus_ms(GRACE_MS);
-        self.refile(slot);
+        self.reschedule(slot);
     }
 
     #[cold]
-    pub(super) fn refile(&mut self, slot: u32) {
-        self.wheel.unfile(&mut self.entries, slot);
-        self.wheel.file(&mut self.entries, slot);
+    pub(super) fn reschedule(&mut self, slot: u32) {
+        self.wheel.remove(&mut self.entries, slot);
+        self.wheel.insert(&mut self.entries, slot);
     }
 }
 

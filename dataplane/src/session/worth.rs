@@ -1,55 +1,56 @@
-//! What a session is worth when the table is full, from what has been proved of it and how long it has been silent.
-//! It chooses no victim and frees nothing: `evict.rs` does. No configuration is known here.
+//! The eviction priority of a session, from what is proven of its client and from how long it has been idle.
+//! It chooses no victim and removes nothing: `evict.rs` does. It does not depend on the configuration.
 //!
-//! Anybody can send packets with invented addresses, so a session is worth no more than what they cannot bring
-//! about. What proves that a client is really there is in `proof.rs`.
+//! Anybody can send packets with spoofed addresses. So a session ranks high only if something happened that spoofed
+//! packets cannot bring about; `proof.rs` has the rules for that.
 
 use super::entry::{Flags, Session};
 use super::phase::Phase;
 use crate::time::Time;
 
-/// How long a handshake, or a single datagram, may be silent before it counts as given up. A client sends its SYN
-/// again after 1 s and then after 2 more (RFC 6298 section 2.1, rule 5.5). A younger one is worth more, or a flood would
-/// evict the handshakes of honest clients before itself.
+/// A handshake, or a single datagram, counts as abandoned if nothing has followed it for so long. A client repeats its
+/// SYN after 1 s, and again 2 s later (RFC 6298 section 2.1, rule 5.5). Younger ones rank higher; otherwise the
+/// packets of a flood would evict the handshakes of honest clients.
 pub const HANDSHAKE_MS: u64 = 3_000;
 
-/// How long an unproven session whose handshake is complete may be silent before it is worth less than a young
-/// handshake: a client waits that long for a slow answer.
+/// An unproven session whose handshake is complete ranks below a young handshake once it has been idle for so long.
+/// Until then its client may be waiting for a slow answer.
 pub const UNPROVEN_MS: u64 = 10_000;
 
-/// How long a connection of which one side has finished may be silent before it counts as finished: with direct
-/// routing and tunnels no other end is seen. A half-closed one that still transfers data is not that silent.
+/// A connection that one side has closed counts as finished once it has been idle for so long: with direct routing and
+/// tunnels the real server's FIN is never seen. A half-closed connection that still transfers data is not idle.
 pub const CLOSING_MS: u64 = 10_000;
 
-/// How long a proven session may be silent before it may be evicted at all.
+/// A proven session is not evicted before it has been idle for so long.
 pub const IDLE_MS: u64 = 60_000;
 
-/// What a session is worth. A full table evicts the least first.
+/// The eviction priority of a session. A full table evicts the least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Worth {
-    /// Its deadline is over.
+    /// Its deadline has passed.
     Expired,
-    /// Both sides have finished, or one has and it has been silent for [`CLOSING_MS`].
+    /// Both sides have closed it, or one side has and it has been idle for [`CLOSING_MS`].
     Finished,
-    /// A handshake, or a single datagram, that nothing has followed for [`HANDSHAKE_MS`]; a template that no
-    /// session uses and none ever proved.
+    /// A handshake, or a single datagram, that nothing has followed for [`HANDSHAKE_MS`]; a template that controls
+    /// no session and never controlled a proven one.
     HalfOpen,
-    /// Nothing proves that the client is there. Its handshake is complete, or a second datagram has come, and it has been
-    /// silent for [`UNPROVEN_MS`]; or one side has finished, and it has been silent for [`HANDSHAKE_MS`].
+    /// Unproven. Either its handshake is complete, or a second datagram has come, and it has been idle for
+    /// [`UNPROVEN_MS`]; or one side has closed it, and it has been idle for [`HANDSHAKE_MS`].
     Unproven,
-    /// Unproven: a handshake, a single datagram, or a connection of which one side has finished, that has not been silent
-    /// for [`HANDSHAKE_MS`]. Where there are few of these, others are evicted before them; see `evict.rs`.
+    /// Unproven: a handshake, a single datagram, or a connection that one side has closed, idle for less than
+    /// [`HANDSHAKE_MS`]. If there are few of these, others are evicted before them; see `evict.rs`.
     Young,
-    /// Unproven, but its handshake is complete, or a second datagram has come, and it has not been silent for
-    /// [`UNPROVEN_MS`]. Of these each step towards a proof lets one be silent for longer before it is the next to leave.
+    /// Unproven, but its handshake is complete, or a second datagram has come, and it has been idle for less than
+    /// [`UNPROVEN_MS`]. Among these, a session with more steps towards a proof may be idle for longer before it is
+    /// evicted.
     Open,
-    /// Proven, and silent for [`IDLE_MS`]; a template of proven sessions that have all ended.
+    /// Proven, and idle for [`IDLE_MS`]; a template that controlled a proven session and controls none now.
     Idle,
-    /// Proven, and not that silent; a template that controls sessions. Never evicted.
+    /// Proven, and idle for less than [`IDLE_MS`]; a template that controls sessions. Never evicted.
     Active,
 }
 
-/// Why a session that was still alive was evicted. Labels are part of the metrics' contract.
+/// Why a session that had not expired was evicted. The labels are an interface: metrics use them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Cause {
@@ -61,12 +62,12 @@ pub enum Cause {
     Unproven,
     /// [`Worth::Idle`].
     Idle,
-    /// Its service had as many sessions as its limit allows, and it was the most silent of the idle ones found.
+    /// Its service had reached its limit of sessions, and it was the one that had been idle longest of those examined.
     Limit,
 }
 
 impl Cause {
-    /// Every cause, in the order of their numbers.
+    /// Every cause, in the order of the discriminants.
     pub const ALL: [Self; 5] = [
         Self::Finished,
         Self::HalfOpen,
@@ -89,15 +90,15 @@ impl Cause {
 }
 
 impl<A> Session<A> {
-    /// Milliseconds since its last packet, if a session in its state outlives that by `timeout_ms`. A reload that makes
-    /// timeouts longer has a session seem more silent than it is until its next packet, a shorter one less.
+    /// Milliseconds since its last packet. That time is not stored: it is the deadline less `timeout_ms`, the timeout of
+    /// its state. After a reload with longer timeouts the result is too large until the session's next packet, with
+    /// shorter ones too small.
     pub(super) const fn silent_ms(&self, timeout_ms: u64, now: Time) -> u64 {
         let last = self.deadline.as_ms().saturating_sub(timeout_ms);
         now.as_ms().saturating_sub(last)
     }
 
-    /// What it is worth at `now`. `timeout_ms` is how long a session in its state outlives its last packet; a
-    /// template knows its own.
+    /// Its eviction priority at `now`. `timeout_ms` is the timeout of its state; for a template it is not used.
     #[must_use]
     pub fn worth(&self, timeout_ms: u64, now: Time) -> Worth {
         if self.controls() > 0 {

@@ -104,9 +104,9 @@ impl Builder {
     }
 
     /// The snapshot in which `spec` is in force, whatever was before. Takes time by all services;
-    /// [`Self::apply`] does not. `settled` says that every worker uses the newest snapshot, so that
+    /// [`Self::apply`] does not. `quiescent` says that every worker uses the newest snapshot, so that
     /// slots without sessions may be given back.
-    pub fn build(&mut self, spec: &Spec, settled: bool) -> Arc<Snapshot> {
+    pub fn build(&mut self, spec: &Spec, quiescent: bool) -> Arc<Snapshot> {
         let order = spec.services.iter().filter(|service| service.is_ordered());
         let order: Vec<Identity> = order.map(|service| service.target.identity()).collect();
         let change = Change {
@@ -117,13 +117,13 @@ impl Builder {
             order: Some(&order),
             now: spec.now,
         };
-        self.advance(&change, settled)
+        self.advance(&change, quiescent)
     }
 
     /// The snapshot in which `delta` is in force besides what is already. Takes time by what it
-    /// mentions, but a change of the network reaches every real server. `settled` is as in
+    /// mentions, but a change of the network reaches every real server. `quiescent` is as in
     /// [`Self::build`].
-    pub fn apply(&mut self, delta: &Delta, settled: bool) -> Arc<Snapshot> {
+    pub fn apply(&mut self, delta: &Delta, quiescent: bool) -> Arc<Snapshot> {
         let change = Change {
             ports: delta.ports.as_deref(),
             network: delta.network.as_ref(),
@@ -132,13 +132,13 @@ impl Builder {
             order: delta.order.as_deref(),
             now: delta.now,
         };
-        self.advance(&change, settled)
+        self.advance(&change, quiescent)
     }
 
-    fn advance(&mut self, change: &Change<'_>, settled: bool) -> Arc<Snapshot> {
+    fn advance(&mut self, change: &Change<'_>, quiescent: bool) -> Arc<Snapshot> {
         let mut next = Snapshot::clone(&self.last);
         next.generation += 1;
-        if settled {
+        if quiescent {
             self.reclaim(&mut next, change.services.len());
         }
         if let Some(network) = change.network {
@@ -146,7 +146,7 @@ impl Builder {
             set_network(&mut next, network);
         }
         let routes = change.network.map(|network| &*network.routes);
-        if self.rebuild_ways(&mut next, change.ports, routes) {
+        if self.rebuild_routes(&mut next, change.ports, routes) {
             self.reroute(&mut next);
         }
         self.make_room(&mut next, change.services);
@@ -189,8 +189,8 @@ impl Builder {
         }
     }
 
-    /// Ports and routes; what is `None` stays. Says whether the ways to real servers may have changed.
-    fn rebuild_ways(
+    /// Ports and routes; what is `None` stays. Returns whether the routes to real servers may have changed.
+    fn rebuild_routes(
         &mut self,
         next: &mut Snapshot,
         ports: Option<&[PortSpec]>,
@@ -237,7 +237,7 @@ impl Builder {
             .map(|real| {
                 (
                     real.id,
-                    way(next, real.spec.address, real.spec.tunnel_source),
+                    egress_to(next, real.spec.address, real.spec.tunnel_source),
                 )
             })
             .filter(|(id, egress)| next.real(*id).is_some_and(|real| real.egress != *egress))
@@ -319,8 +319,8 @@ fn mark(marked: &mut Vec<bool>, id: ServiceId) {
     }
 }
 
-/// The way to a real server; none to one that is this machine itself.
-fn way(next: &Snapshot, real: IpAddr, source: Option<IpAddr>) -> Option<Egress> {
+/// The route to a real server; `None` if it is this machine itself.
+fn egress_to(next: &Snapshot, real: IpAddr, source: Option<IpAddr>) -> Option<Egress> {
     let egress = next.routes.egress(real)?;
     (!next.locals.contains_key(&real)).then_some(Egress {
         source: source.or(egress.source),

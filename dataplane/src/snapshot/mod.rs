@@ -189,11 +189,12 @@ impl Snapshot {
         service.persistence.is_some() && reals.all(is_one_way)
     }
 
-    /// Whether the session of a packet that seems to have none may be on another worker: changes of
-    /// services that share packets can leave it with an owner whom its service no longer names.
+    /// Whether a packet's session may be on a worker that no rule names any more. That can happen where several
+    /// services can take the same packet: after one of them has changed, the packet may belong to another service
+    /// with another owner.
     #[inline]
     #[must_use]
-    pub fn may_have_strays(&self) -> bool {
+    pub fn may_have_misplaced_sessions(&self) -> bool {
         self.lookup.has_overlaps() && (self.has_nat() || !self.networks.is_empty())
     }
 
@@ -216,18 +217,18 @@ impl Snapshot {
     /// What chooses, or may have chosen, the owner of a session with this key: of every service in a slot that
     /// could take its packets.
     pub(crate) fn for_each_owner<A: Address>(&self, key: &FlowKey<A>, mut take: impl FnMut(Owner)) {
-        let mut strays = false;
+        let mut misplaced = false;
         let (address, port) = (key.virtual_address.into(), key.virtual_port);
         let _: Option<()> = self.lookup.find_at(key.protocol, address, port, |id| {
             if let Some(service) = self.service(id) {
                 take(service.owner);
-                strays |= service.strays;
+                misplaced |= service.may_have_misplaced;
             }
             None
         });
         // A rule may have matched that is no longer there.
         self.rule_owners.iter().copied().for_each(&mut take);
-        if strays {
+        if misplaced {
             take(Owner::Flow);
             take(Owner::Socket);
             self.networks
@@ -462,18 +463,19 @@ impl Snapshot {
         load
     }
 
-    /// Has a real server's thresholds, and its service's scheduler, take notice of a session on
-    /// `worker` that has come or gone, or turned active or inactive.
+    /// Brings what depends on a real server's load up to date: whether it has reached its thresholds, and its
+    /// rank in the scheduler. To be called after a session on `worker` was added or removed, or became active
+    /// or inactive.
     #[inline]
-    pub fn settle(&self, worker: usize, id: RealId) {
+    pub fn refresh_load(&self, worker: usize, id: RealId) {
         if let Some(real) = self.real(id) {
-            self.settle_known(worker, real);
+            self.refresh_load_of(worker, real);
         }
     }
 
-    /// The same for who has the real server at hand.
+    /// The same for a real server that was looked up already.
     #[inline]
-    pub(crate) fn settle_known(&self, worker: usize, real: &RealServer) {
+    pub(crate) fn refresh_load_of(&self, worker: usize, real: &RealServer) {
         if real.spec.limits.is_set()
             && let Some(overload) = self.overloads.get(real.id.0)
         {

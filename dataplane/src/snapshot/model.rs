@@ -32,9 +32,9 @@ pub struct VirtualService {
     pub configured: bool,
     /// What chooses the worker that keeps a flow's session.
     pub owner: Owner,
-    /// Whether sessions may be on other workers than `owner` says, since another rule chose theirs.
-    /// Sticks while the slot means this service.
-    pub strays: bool,
+    /// Whether sessions may be on other workers than `owner` says, because an earlier rule chose their owners.
+    /// Once set, it stays set until the slot is reused.
+    pub may_have_misplaced: bool,
     /// Whether a client stays at its real server, and for how long.
     pub persistence: Option<Persistence>,
     /// Whether every datagram is scheduled by itself, without a session.
@@ -76,7 +76,7 @@ pub struct RealServer {
     pub configured: bool,
     /// Whether sessions may exist that reach it by NAT, so that its replies are looked up.
     pub replies_come_back: bool,
-    /// The way there; `None` when no route leads to it, or it is this machine itself.
+    /// The route to it; `None` when there is none, or it is this machine itself.
     pub egress: Option<Egress>,
     /// What the slot's counters stood at when it began to mean this real server.
     pub baseline: Totals,

@@ -1,5 +1,5 @@
-//! Which worker the packets of a flow meet on, and how a reply finds that worker too.
-//! Who counts the workers and hands packets over is the pipeline.
+//! Which worker owns a flow, that is, keeps its session, and how the owner of a reply's flow is found.
+//! It yields a rule, not a worker's number: that is computed by the pipeline, which also hands packets over.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,32 +14,34 @@ use crate::id::ServiceId;
 /// Protocol, address and port of a real server's socket.
 pub type SocketKey = (Protocol, IpAddr, u16);
 
-/// What chooses the worker that keeps a flow's session.
+/// The rule that determines which worker owns a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Owner {
-    /// The NIC: whoever receives the packets, since all of them come from one side.
+    /// The worker that receives the packets from the NIC. All packets of the flow come from the client, so they
+    /// arrive on one worker.
     Receiver,
-    /// The client's address and port: packets come from both sides (NAT).
+    /// A hash of the client's address and port. For NAT, whose packets come from both sides.
     Socket,
-    /// The queue that a port puts the client's packets on, where ports are known to do as they are told
-    /// ([`crate::steering::Steering`]): of NAT, when the socket of an answer tells which virtual socket was
-    /// asked.
+    /// The worker whose queue the NIC chooses for the client's packets, computed in software
+    /// ([`crate::steering::Steering`]). For NAT, if the real server's socket identifies the virtual socket, so that
+    /// the client's packet can be reconstructed from a reply.
     Flow,
-    /// The leading bits of the client's address, so many: one template serves all clients that have
-    /// them in common (persistence).
+    /// A hash of so many leading bits of the client's address. For persistence, where one template serves all clients
+    /// of a network.
     Network(u8),
 }
 
 impl Owner {
-    /// What chooses from now on, if a service asks for `wanted` while sessions may exist that
-    /// `self` chose for, and whether such sessions may now be on other workers.
+    /// The rule that a service has from now on, if its configuration asks for `wanted` while sessions may exist whose
+    /// owners were determined by `self`; and whether such sessions may be misplaced, that is, on other workers than
+    /// the new rule says.
     ///
-    /// A choice by fewer bits keeps together whatever a choice by more bits would, so the coarser
-    /// one stays where it can, and nobody has to search. A choice by the flow does not stay where services come to
-    /// share a socket: an answer would have to visit the owners by all their flows.
-    pub(super) const fn then(self, wanted: Self) -> (Self, bool) {
+    /// Flows with the same owner by a finer rule (more bits) have the same owner by a coarser one as well. So the
+    /// coarser rule is kept where possible, and no session has to be searched for. `Flow` is not kept once services
+    /// share a real server's socket: a reply would have to visit one owner for each of them.
+    pub(super) const fn after_change_to(self, wanted: Self) -> (Self, bool) {
         match (self, wanted) {
-            // These sessions stay where the NIC goes on to send their packets.
+            // The NIC still delivers the packets of these sessions to the workers that have them.
             (Self::Receiver, _) => (wanted, false),
             (_, Self::Receiver)
             | (Self::Socket | Self::Network(_), Self::Socket | Self::Flow)
@@ -51,18 +53,18 @@ impl Owner {
     }
 }
 
-/// What is known of a socket that NAT packets come back from.
+/// The users of one real server's socket, from which replies of NAT sessions come.
 #[derive(Debug, Clone)]
 struct Users {
-    /// Real servers of different services that have it.
+    /// How many real servers, of different services, have this socket.
     count: u32,
-    /// What chose the owners of their sessions; `None` if not all of them by the same rule.
+    /// The rule for the owners of their sessions; `None` if they have different rules.
     owner: Option<Owner>,
-    /// The services whose sessions are owned by their flows.
+    /// The services with the rule [`Owner::Flow`].
     flows: Arc<[ServiceId]>,
 }
 
-/// The same of a socket as itself and as one of all ports of its address.
+/// The users of one socket: those with exactly its port, and those with all ports of its address.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NatSocket<'a> {
     exact: Option<&'a Users>,
@@ -70,7 +72,7 @@ pub(crate) struct NatSocket<'a> {
 }
 
 impl<'a> NatSocket<'a> {
-    /// What chose the owners of its sessions; `None` if not all of them by the same rule.
+    /// The rule for the owners of its sessions; `None` if there are different rules.
     pub(crate) fn owner(&self) -> Option<Owner> {
         match (self.exact, self.any_port) {
             (Some(one), Some(other)) => other.owner.and_then(|owner| common(one.owner, owner)),
@@ -78,23 +80,23 @@ impl<'a> NatSocket<'a> {
         }
     }
 
-    /// Whether only this service's sessions have it, owned by their flows.
+    /// Whether this service is its only user, with the rule [`Owner::Flow`].
     pub(super) fn is_only_flows_of(&self, service: ServiceId) -> bool {
         self.owner() == Some(Owner::Flow) && self.flows().all(|one| one == service)
     }
 
-    /// The services whose sessions are owned by their flows.
+    /// The services with the rule [`Owner::Flow`].
     pub(crate) fn flows(self) -> impl Iterator<Item = ServiceId> + 'a {
         let both = [self.exact, self.any_port].into_iter().flatten();
         both.flat_map(|users| users.flows.iter().copied())
     }
 }
 
-/// All of them.
+/// The users of all sockets from which replies come.
 #[derive(Debug, Clone)]
 pub(super) struct NatSockets {
     sockets: Sharded<SocketKey, Users>,
-    /// The addresses that have one.
+    /// The addresses of these sockets.
     seen: AddressFilter,
 }
 
@@ -106,7 +108,7 @@ impl NatSockets {
         }
     }
 
-    /// What is known of a socket, as itself and as one of all ports of its address.
+    /// The users of a socket: those with exactly this port, and those with all ports of the address.
     #[inline]
     pub(super) fn find(
         &self,
@@ -120,7 +122,7 @@ impl NatSockets {
         found.then_some(NatSocket { exact, any_port })
     }
 
-    /// Whether an address may have such a socket. Never wrong if it says no.
+    /// Whether an address may have such a socket. `false` is always right, `true` may be wrong.
     #[inline]
     pub(super) fn may_have(&self, address: impl Address) -> bool {
         self.seen.may_have(address)
@@ -130,7 +132,7 @@ impl NatSockets {
         self.sockets.is_empty()
     }
 
-    /// One real server more has the socket; `owner` chooses for its service.
+    /// Adds a real server of `service`, whose rule is `owner`, to the socket's users.
     pub(super) fn retain(&mut self, key: SocketKey, owner: Owner, service: ServiceId) {
         let mut users = match self.sockets.get(&key) {
             Some(users) => Users {
@@ -152,7 +154,7 @@ impl NatSockets {
         }
     }
 
-    /// One real server less, of this service.
+    /// Removes a real server of `service` from the socket's users.
     pub(super) fn release(&mut self, key: &SocketKey, service: ServiceId) {
         match self.sockets.get(key) {
             Some(users) if users.count > 1 => {
@@ -172,7 +174,7 @@ impl NatSockets {
         }
     }
 
-    /// `new` chooses where `old` did, for one of the socket's services.
+    /// The rule of `service`, one of the socket's users, changes from `old` to `new`.
     pub(super) fn change(&mut self, key: SocketKey, old: Owner, new: Owner, service: ServiceId) {
         let Some(users) = self.sockets.get(&key) else {
             return;
@@ -198,7 +200,8 @@ impl Users {
     }
 }
 
-/// What chooses for both. No session is found through a socket whose owner is the receiver.
+/// The rule for both; `None` if they differ. `Receiver` agrees with every rule: sessions that their receivers own
+/// have no replies.
 fn common(one: Option<Owner>, other: Owner) -> Option<Owner> {
     match one? {
         Owner::Receiver => Some(other),
@@ -215,8 +218,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sessions_stray_only_where_a_finer_choice_may_have_parted_what_must_now_meet() {
-        for (old, wanted, now, strays) in [
+    fn sessions_are_misplaced_only_if_the_new_rule_groups_flows_that_the_old_one_spread() {
+        for (old, wanted, now, misplaced) in [
             (Receiver, Receiver, Receiver, false),
             (Receiver, Socket, Socket, false),
             (Receiver, Network(24), Network(24), false),
@@ -235,7 +238,11 @@ mod tests {
             (Network(24), Network(24), Network(24), false),
             (Network(32), Network(24), Network(24), true),
         ] {
-            assert_eq!(old.then(wanted), (now, strays), "{old:?} {wanted:?}");
+            assert_eq!(
+                old.after_change_to(wanted),
+                (now, misplaced),
+                "{old:?} {wanted:?}"
+            );
         }
     }
 

@@ -83,7 +83,7 @@ impl<T> Publisher<T> {
 
     /// Whether every reader uses the newest value.
     #[must_use]
-    pub fn settled(&self) -> bool {
+    pub fn is_quiescent(&self) -> bool {
         self.oldest_in_use() == self.number
     }
 

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use crate::id::PortId;
 use crate::spec::network::{PortRole, PortSpec, RouteSpec};
 
-/// The way to an address.
+/// Where packets to an address leave: port, next hop, source address and MTU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Egress {
     /// Where the frame leaves.
@@ -107,7 +107,7 @@ impl Routes {
         }
     }
 
-    /// The way to `address`.
+    /// The route to `address`.
     #[inline]
     #[must_use]
     pub fn egress(&self, address: IpAddr) -> Option<Egress> {
@@ -148,12 +148,12 @@ struct Prefix<W> {
     hop: Hop,
 }
 
-/// All addresses of a family, in ranges that have one way each.
+/// All addresses of a family, in ranges with one route each.
 #[derive(Debug, Default)]
 struct Ranges<W> {
-    /// Where ranges begin, in ascending order. What lies before the first has no way.
+    /// Where ranges begin, in ascending order. Addresses before the first have no route.
     firsts: Vec<W>,
-    /// The way of each.
+    /// The route of each range.
     hops: Vec<Option<Hop>>,
 }
 
@@ -242,7 +242,8 @@ mod tests {
             ],
         );
         let egress = |text: &str| routes.egress(text.parse().unwrap());
-        let hop = |text: &str| egress(text).map(|way| (way.port.0, way.next_hop.to_string()));
+        let hop =
+            |text: &str| egress(text).map(|egress| (egress.port.0, egress.next_hop.to_string()));
         assert_eq!(hop("10.0.0.9"), Some((0, "10.0.0.9".into())));
         assert_eq!(hop("10.1.0.9"), Some((1, "10.1.0.9".into())));
         assert_eq!(hop("172.16.3.4"), Some((1, "10.1.0.254".into())));

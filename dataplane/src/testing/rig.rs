@@ -129,12 +129,12 @@ impl Rig {
 
     /// Puts `spec` in force, as the control thread does.
     pub fn reload(&mut self, spec: &Spec) {
-        let settled = self.publisher.settled();
+        let quiescent = self.publisher.is_quiescent();
         let spec = Spec {
             now: self.now,
             ..spec.clone()
         };
-        self.publisher.publish(self.builder.build(&spec, settled));
+        self.publisher.publish(self.builder.build(&spec, quiescent));
     }
 
     /// The configuration in force.

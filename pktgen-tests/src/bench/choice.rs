@@ -102,7 +102,7 @@ impl Service {
                 .and_then(|worker| worker.reals.get(real.0))
         {
             counters.enter(true);
-            self.snapshot.settle(0, real);
+            self.snapshot.refresh_load(0, real);
             self.live.push_back(real);
         }
     }
@@ -118,7 +118,7 @@ impl Service {
                 .and_then(|worker| worker.reals.get(real.0))
         {
             counters.leave(true);
-            self.snapshot.settle(0, real);
+            self.snapshot.refresh_load(0, real);
         }
     }
 

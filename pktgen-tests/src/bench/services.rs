@@ -329,7 +329,7 @@ const CHANGES: [(&str, Edit); 5] = [
 /// A worker that is not told of its snapshots' end for so long has other troubles.
 fn settle(running: &Running) -> Result<(), ServicesError> {
     let begun = Instant::now();
-    while !running.is_settled() {
+    while !running.is_quiescent() {
         if begun.elapsed() > PATIENCE {
             return Err(ServicesError::Late);
         }

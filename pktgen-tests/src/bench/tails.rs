@@ -106,7 +106,8 @@ fn churn(plan: &Plan, results: &mut Results) -> Result<()> {
         for batch in 0..batches {
             if batch % RELOAD_EVERY == 0 {
                 let weight = u32::from((batch / RELOAD_EVERY).is_multiple_of(2)) + 1;
-                publisher.publish(builder.build(&weighted(&spec, weight), publisher.settled()));
+                publisher
+                    .publish(builder.build(&weighted(&spec, weight), publisher.is_quiescent()));
             }
             let requests = lane.fill();
             let step_ms = lane.step_ms(requests);
@@ -169,7 +170,7 @@ fn swaps(plan: &Plan, results: &mut Results) -> Result<()> {
             {
                 real.weight = weight;
             }
-            publisher.publish(builder.build(&spec, publisher.settled()));
+            publisher.publish(builder.build(&spec, publisher.is_quiescent()));
             std::thread::sleep(Duration::from_millis(100));
             publisher.collect();
         }

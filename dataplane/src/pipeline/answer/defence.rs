@@ -47,10 +47,10 @@ impl Defences {
         let Some(place) = self.places.get_mut(place) else {
             return false;
         };
-        let lately = place.is_some_and(|last| {
+        let was_recent = place.is_some_and(|last| {
             (last.port, last.address) == (port, address) && now.ms_since(last.at) < INTERVAL_MS
         });
-        if lately || !self.all.allow(now) {
+        if was_recent || !self.all.allow(now) {
             return false;
         }
         *place = Some(Defended {

@@ -185,13 +185,13 @@ impl<P: Pool> Engine<P> {
         let learnt = self.path_mtus.learn(real, told, egress.mtu, now);
         if let Some(mtu) = learnt {
             self.exit
-                .tell_others(Lane::Owner, || Message::PathMtu { real, mtu });
+                .broadcast(Lane::Owner, || Message::PathMtu { real, mtu });
         }
         learnt.is_some()
     }
 
     /// Another worker has learnt the path MTU of a real server.
-    pub(crate) fn hear_path_mtu(&mut self, real: IpAddr, mtu: u16, now: Time) {
+    pub(crate) fn note_path_mtu(&mut self, real: IpAddr, mtu: u16, now: Time) {
         self.path_mtus.note(real, mtu, now);
     }
 

@@ -154,7 +154,7 @@ impl<'a> Counters<'a> {
         session: &Session<A>,
     ) {
         self.count(session, Turn::Entered);
-        settle(snapshot, worker, real, session);
+        refresh_load(snapshot, worker, real, session);
     }
 
     #[inline]
@@ -182,15 +182,20 @@ pub(in crate::pipeline) fn uncount<A: Address>(
         && let Some(counters) = Counters::of(snapshot, worker, real)
     {
         counters.count(session, Turn::Left);
-        settle(snapshot, worker, real, session);
+        refresh_load(snapshot, worker, real, session);
     }
 }
 
-/// Tells the snapshot of a session that a real server has got or lost.
+/// Updates what depends on the real server's load, after a session was added or removed. Templates are no load.
 #[inline]
-fn settle<A: Address>(snapshot: &Snapshot, worker: usize, real: &RealServer, session: &Session<A>) {
+fn refresh_load<A: Address>(
+    snapshot: &Snapshot,
+    worker: usize,
+    real: &RealServer,
+    session: &Session<A>,
+) {
     if !session.flags().contains(Flags::TEMPLATE) {
-        snapshot.settle_known(worker, real);
+        snapshot.refresh_load_of(worker, real);
     }
 }
 
@@ -207,7 +212,7 @@ pub(in crate::pipeline) fn recount(
         recount_limited(snapshot, worker, id, after.is_limited());
     }
     if counters.shift(before.state.is_active(), after.state.is_active()) {
-        snapshot.settle(worker, id);
+        snapshot.refresh_load(worker, id);
     }
 }
 

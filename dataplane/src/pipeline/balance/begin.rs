@@ -128,7 +128,7 @@ impl<P: Pool> Engine<P> {
                 table.assure(index);
             }
             if may_be_elsewhere && origin.cut.is_some() {
-                self.tell_begun(key, real.id, deadline, now);
+                self.broadcast_begun(key, real.id, deadline, now);
             }
         }
         counters.real.sessions.add(1);
@@ -313,10 +313,16 @@ impl<P: Pool> Engine<P> {
 impl<P: Pool> Engine<P> {
     /// Tells the other workers of a flow that began here with a datagram in fragments.
     #[cold]
-    fn tell_begun<A: Tabled>(&mut self, key: &FlowKey<A>, real: RealId, until: Time, now: Time) {
-        if let Some(flow) = self.owners.tells(key, now) {
+    fn broadcast_begun<A: Tabled>(
+        &mut self,
+        key: &FlowKey<A>,
+        real: RealId,
+        until: Time,
+        now: Time,
+    ) {
+        if let Some(flow) = self.owners.hash_to_broadcast(key, now) {
             let message = || Message::Begun { flow, real, until };
-            self.exit.tell_others(Lane::Search, message);
+            self.exit.broadcast(Lane::Search, message);
         }
     }
 }

@@ -81,7 +81,7 @@ impl<P: Pool> Engine<P> {
             }
         }
         if service.is_none()
-            && let Some(action) = self.owners.search_stray(snapshot, key, origin, now)
+            && let Some(action) = self.owners.search_misplaced(snapshot, key, origin, now)
         {
             return action;
         }

@@ -123,14 +123,15 @@ impl Owners {
         // that when a queue is full, a bond when a member fails, and some NICs with headers that they do not look
         // behind.
         let received = !begins && service.owner == Owner::Receiver;
-        let strays = service.strays || !begins && snapshot.may_have_strays();
+        let misplaced =
+            service.may_have_misplaced || !begins && snapshot.may_have_misplaced_sessions();
         // One in fragments always does: a NIC sees no ports in them.
-        let is_cut = !begins && strays && origin.cut.is_some();
+        let is_cut = !begins && misplaced && origin.cut.is_some();
         if (received || is_cut) && !self.is_steered(snapshot) {
             return self.search_all(origin, now);
         }
         // Where its session may be with an owner by another rule, those look first.
-        if received || strays {
+        if received || misplaced {
             return self.go_round(snapshot, key, owner, begins, origin, now);
         }
         let to = owner.filter(|owner| *owner != self.start.worker);
@@ -149,7 +150,7 @@ impl Owners {
         })
     }
 
-    /// The rest of [`Self::go_to_owner`] where sessions may have strayed.
+    /// The rest of [`Self::go_to_owner`] where sessions may be misplaced.
     #[cold]
     fn go_round<A: Address>(
         &mut self,
@@ -201,14 +202,14 @@ impl Owners {
     /// service is its own. What is for the machine itself, or for all hosts on the link, does not look at all, so that no
     /// crowd of packets that do takes routing protocols and logins from it.
     #[inline]
-    pub(in crate::pipeline) fn search_stray<A: Address>(
+    pub(in crate::pipeline) fn search_misplaced<A: Address>(
         &mut self,
         snapshot: &Snapshot,
         key: &FlowKey<A>,
         origin: Origin,
         now: Time,
     ) -> Option<Action> {
-        if !snapshot.may_have_strays() {
+        if !snapshot.may_have_misplaced_sessions() {
             return None;
         }
         let (from, to) = (key.client.into(), key.virtual_address.into());
@@ -329,9 +330,9 @@ impl Owners {
             }
         }
         if let Some(service) = snapshot.service_for(key) {
-            let strays = service.strays || snapshot.may_have_strays();
+            let misplaced = service.may_have_misplaced || snapshot.may_have_misplaced_sessions();
             visits.add(self.owner(service.owner, key));
-            if service.owner == Owner::Receiver || strays {
+            if service.owner == Owner::Receiver || misplaced {
                 // Or whoever received its packets, which ports that are not steered do not say.
                 anywhere = !self.is_steered(snapshot);
                 let others = self.owners_by_any_rule(snapshot, key).0;
@@ -399,7 +400,7 @@ impl Owners {
     /// The hash by which all workers know a flow that begins here with a datagram in fragments, if the others may be
     /// told of it. Anybody can send fragments: it has the budget of what anybody can bring about.
     #[cold]
-    pub(in crate::pipeline) fn tells<A: Address>(
+    pub(in crate::pipeline) fn hash_to_broadcast<A: Address>(
         &mut self,
         key: &FlowKey<A>,
         now: Time,
@@ -408,7 +409,7 @@ impl Owners {
     }
 
     /// Another worker has told of a flow that began there.
-    pub(crate) fn hear_begun(&mut self, flow: u64, real: RealId, until: Time) {
+    pub(crate) fn note_begun_elsewhere(&mut self, flow: u64, real: RealId, until: Time) {
         self.begun_elsewhere.note(flow, real, until);
     }
 

@@ -363,8 +363,8 @@ impl<P: Pool> Exit<P> {
         create: bool,
         now: Time,
     ) {
-        if let Some(claim) = self.learn_quietly(snapshot, port, address, claim, create, now) {
-            self.tell_others(Lane::Owner, || Message::Neighbour {
+        if let Some(claim) = self.learn_locally(snapshot, port, address, claim, create, now) {
+            self.broadcast(Lane::Owner, || Message::Neighbour {
                 port,
                 address,
                 claim,
@@ -373,7 +373,7 @@ impl<P: Pool> Exit<P> {
     }
 
     /// The same without telling anybody; returns what there is to tell.
-    fn learn_quietly(
+    fn learn_locally(
         &mut self,
         snapshot: &Snapshot,
         port: PortId,
@@ -399,7 +399,7 @@ impl<P: Pool> Exit<P> {
     }
 
     /// Another worker has learnt a neighbour. If its link has gone since, so has the neighbour.
-    pub(crate) fn hear_neighbour(
+    pub(crate) fn note_neighbour(
         &mut self,
         snapshot: &Snapshot,
         port: PortId,
@@ -408,7 +408,7 @@ impl<P: Pool> Exit<P> {
         now: Time,
     ) {
         if !self.is_down(port) {
-            self.learn_quietly(snapshot, port, address, claim, true, now);
+            self.learn_locally(snapshot, port, address, claim, true, now);
         }
     }
 
@@ -417,11 +417,7 @@ impl<P: Pool> Exit<P> {
         self.neighbours.expect(port, address, now);
     }
 
-    pub(in crate::pipeline) fn tell_others(
-        &self,
-        lane: Lane,
-        message: impl Fn() -> Message<P::Buf>,
-    ) {
+    pub(in crate::pipeline) fn broadcast(&self, lane: Lane, message: impl Fn() -> Message<P::Buf>) {
         let me = self.start.worker;
         for (_, inbox) in self.inboxes.iter().enumerate().filter(|(to, _)| *to != me) {
             // A full inbox only makes that worker find out for itself.
@@ -452,7 +448,7 @@ impl<P: Pool> Exit<P> {
         known: Option<Mac>,
     ) {
         // Before the question leaves: no answer overtakes it.
-        self.tell_others(Lane::Owner, || Message::Asked { port, address });
+        self.broadcast(Lane::Owner, || Message::Asked { port, address });
         self.solicit(snapshot, port, address, known);
     }
 

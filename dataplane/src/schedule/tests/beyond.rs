@@ -193,10 +193,10 @@ fn with_a_key_the_table_is_the_same_for_ever() {
         keyed(251, [0x0011_2233_4455_6677, 1]),
         &[(1, 1), (2, 1), (3, 2)],
     );
-    let Scheduler::Mh(plan) = &bench.service.scheduler else {
+    let Scheduler::Mh(table) = &bench.service.scheduler else {
         panic!("not Maglev's");
     };
-    let (table, first) = (plan.places().to_vec(), clients(&mut bench)[..12].to_vec());
+    let (table, first) = (table.places().to_vec(), clients(&mut bench)[..12].to_vec());
     assert_eq!(table[..24], EXPECTED_TABLE);
     assert_eq!(first, EXPECTED_FIRST.map(Some));
 }
@@ -213,12 +213,12 @@ fn a_larger_table_gives_weights_more_exactly_and_moves_fewer_others() {
     let mut spread = Vec::new();
     for places in [4093, 65_521, MOST_PLACES] {
         let bench = Bench::new(keyed(places, [1, 2]), &list);
-        let Scheduler::Mh(plan) = &bench.service.scheduler else {
+        let Scheduler::Mh(table) = &bench.service.scheduler else {
             panic!("not Maglev's");
         };
-        assert_eq!(plan.places().len(), places as usize);
+        assert_eq!(table.places().len(), places as usize);
         let mut counts = vec![0_u32; list.len()];
-        for place in plan.places() {
+        for place in table.places() {
             counts[usize::from(*place)] += 1;
         }
         let (most, least) = (counts.iter().max().unwrap(), counts.iter().min().unwrap());
@@ -259,10 +259,10 @@ proptest! {
     fn the_alias_table_holds_every_weight_exactly(weights in prop::collection::vec(0..5000_u32, 0..40)) {
         let list: Vec<(u32, u32)> = (0..).zip(weights).collect();
         let bench = Bench::new(P2c, &list);
-        let Scheduler::P2c(plan) = &bench.service.scheduler else {
+        let Scheduler::P2c(table) = &bench.service.scheduler else {
             panic!("not p2c's");
         };
-        let shares = plan.shares();
+        let shares = table.shares();
         let count = list.iter().filter(|one| one.1 > 0).count() as u64;
         for (place, weight) in &list {
             let place = u16::try_from(*place).unwrap();

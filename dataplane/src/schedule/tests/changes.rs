@@ -42,10 +42,10 @@ fn changes_that_nobody_chose_between_count_one_by_one() {
 fn a_slot_that_means_another_service_begins_afresh() {
     let mut bench = Bench::new(Wrr, &[(1, 3), (2, 1)]);
     bench.take(4);
-    bench.service.born = bench.service.revision + 1;
+    bench.service.first_revision = bench.service.revision + 1;
     bench.change(Wrr, &[(7, 3), (8, 1)]);
     assert_eq!(bench.take(3), [7, 8, 7]);
-    bench.service.born = bench.service.revision + 1;
+    bench.service.first_revision = bench.service.revision + 1;
     bench.change(Rr, &[(7, 3), (8, 1), (9, 1)]);
     assert_eq!(bench.take(2), [7, 8]);
 }

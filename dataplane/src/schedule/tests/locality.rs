@@ -77,7 +77,7 @@ fn a_destination_leaves_a_drained_or_removed_real_server() {
         // Another service in the slot knows nothing of the old one's destinations.
         bench.change(kind, &[(4, 1), (3, 1)]);
         assert_eq!(bench.of_destination(1), Some(3), "{kind}");
-        bench.service.born = bench.service.revision;
+        bench.service.first_revision = bench.service.revision;
         assert_eq!(bench.of_destination(1), Some(4), "{kind}");
     }
 }

@@ -155,7 +155,7 @@ impl World {
         let snapshot = self.snapshot();
         let counters = snapshot.workers[worker].reals.get(real.0).unwrap();
         counters.enter(active);
-        snapshot.settle(worker, real);
+        snapshot.refresh_load(worker, real);
         self.sessions.push((worker, real, active));
     }
 
@@ -167,7 +167,7 @@ impl World {
         let snapshot = self.snapshot();
         let counters = snapshot.workers[worker].reals.get(real.0).unwrap();
         counters.leave(active);
-        snapshot.settle(worker, real);
+        snapshot.refresh_load(worker, real);
     }
 
     fn turn(&mut self, which: usize) {
@@ -176,7 +176,7 @@ impl World {
             let snapshot = Arc::clone(self.builder.current());
             let counters = snapshot.workers[*worker].reals.get(real.0).unwrap();
             assert!(counters.shift(*active, !*active));
-            snapshot.settle(*worker, *real);
+            snapshot.refresh_load(*worker, *real);
             *active = !*active;
         }
     }

@@ -358,13 +358,16 @@ fn no_operation_visits_more_than_its_bound() {
         let index = find(&table, number, 0).expect("inserted");
         table.touch(index, ESTABLISHED, at(900_000));
     }
-    let filed = |table: &SessionTable<V4>| -> Vec<u16> {
-        table.entries.iter().map(|entry| entry.filed).collect()
+    let timer_slots = |table: &SessionTable<V4>| -> Vec<u16> {
+        table.entries.iter().map(|entry| entry.timer_slot).collect()
     };
     while table.is_behind(at(20_000)) {
-        let before = filed(&table);
+        let before = timer_slots(&table);
         table.expire(at(20_000), 64, |_| {});
-        let changed = before.iter().zip(filed(&table)).filter(|(a, b)| **a != *b);
+        let changed = before
+            .iter()
+            .zip(timer_slots(&table))
+            .filter(|(a, b)| **a != *b);
         assert!(changed.count() <= 64);
     }
     assert_eq!(table.len(), 5000);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ahash::RandomState;
 use hashbrown::{HashMap, HashSet};
 
-use super::owners::{is_nat, tells_vip};
+use super::owners::{identifies_vip, is_nat};
 use crate::id::{RealId, ServiceId};
 use crate::schedule::Candidate;
 use crate::snapshot::Snapshot;
@@ -105,7 +105,7 @@ impl Answers {
             }
             Target::Vip(vip) if spec.policy.answers_one_packet => {
                 let tells =
-                    |(real, _): &(&RealSpec, &Candidate)| is_nat(real) && tells_vip(vip, real);
+                    |(real, _): &(&RealSpec, &Candidate)| is_nat(real) && identifies_vip(vip, real);
                 let reals = spec.reals.iter().zip(candidates).filter(tells);
                 let socket = |real: &RealSpec| (vip.protocol, real.address, real.port);
                 let sockets = reals.map(|(real, candidate)| (socket(real), candidate.real));

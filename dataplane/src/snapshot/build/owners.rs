@@ -15,7 +15,7 @@ pub(super) fn own(next: &mut Snapshot, id: ServiceId, spec: &ServiceSpec) -> (Ow
     let wanted = match spec.persistence {
         Some(persistence) => Owner::Network(persistence.mask),
         None if has_sessions(spec) && spec.reals.iter().any(is_nat) => {
-            if answers_name_flows(next, id, spec) {
+            if replies_identify_flows(next, id, spec) {
                 Owner::Flow
             } else {
                 Owner::Socket
@@ -27,7 +27,7 @@ pub(super) fn own(next: &mut Snapshot, id: ServiceId, spec: &ServiceSpec) -> (Ow
         return (wanted, false);
     };
     let (old, service_id) = (service.owner, id);
-    let (owner, strays) = old.then(wanted);
+    let (owner, misplaced) = old.after_change_to(wanted);
     if owner != old {
         let reals = service
             .scheduling
@@ -55,17 +55,17 @@ pub(super) fn own(next: &mut Snapshot, id: ServiceId, spec: &ServiceSpec) -> (Ow
     {
         next.networks = next.networks.iter().copied().chain([bits]).collect();
     }
-    (owner, strays)
+    (owner, misplaced)
 }
 
 /// Whether the socket that a real server answers from says which virtual address and port were asked.
-pub(super) fn tells_vip(vip: &Vip, real: &RealSpec) -> bool {
+pub(super) fn identifies_vip(vip: &Vip, real: &RealSpec) -> bool {
     is_one_address(&vip.addresses) && (vip.port != 0 || real.port == 0)
 }
 
 /// Whether the owner of a flow may be the worker that its requests are put to: ports do so, and the socket of an
 /// answer tells the only virtual socket that was asked.
-fn answers_name_flows(next: &Snapshot, id: ServiceId, spec: &ServiceSpec) -> bool {
+fn replies_identify_flows(next: &Snapshot, id: ServiceId, spec: &ServiceSpec) -> bool {
     let Target::Vip(vip) = &spec.target else {
         return false;
     };

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ahash::RandomState;
 use hashbrown::HashMap;
 
-use super::{Builder, slot, way};
+use super::{Builder, egress_to, slot};
 use crate::id::{RealId, ServiceId};
 use crate::schedule::threshold::Overload;
 use crate::snapshot::Snapshot;
@@ -105,7 +105,7 @@ impl Builder {
         }
         let former_end = old.errors_come_back;
         let end = (spec.forward.encapsulates()).then(|| spec.tunnel.end());
-        let egress = way(next, spec.address, spec.tunnel_source);
+        let egress = egress_to(next, spec.address, spec.tunnel_source);
         if let Some(real) = next.reals.get_mut(id.0) {
             real.spec = *spec;
             if comes {

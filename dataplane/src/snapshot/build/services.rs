@@ -35,13 +35,13 @@ impl Builder {
         if revived {
             next.lookup.occupy(&spec.target);
             // Its scheduler begins anew, as IPVS's does.
-            let born = self.next_revision;
+            let first_revision = self.next_revision;
             if let Some(service) = next.services.get_mut(id.0) {
-                service.scheduling.born = born;
-                service.scheduling.scheduled = born;
+                service.scheduling.first_revision = first_revision;
+                service.scheduling.scheduled = first_revision;
             }
         }
-        let (owner, strays) = own(next, id, spec);
+        let (owner, misplaced) = own(next, id, spec);
         let parent = Parent {
             id,
             service: spec,
@@ -128,7 +128,7 @@ impl Builder {
             service.configured = true;
             service.owner = owner;
             service.mss_clamp = spec.mss_clamp;
-            service.strays |= strays;
+            service.may_have_misplaced |= misplaced;
             service.persistence = spec.persistence;
             service.one_packet = spec.one_packet;
             service.limits = spec.limits;
@@ -181,7 +181,7 @@ impl Builder {
                 scheduling: Scheduling {
                     service: id,
                     scheduler: Scheduler::new(spec.scheduler, &[], 0),
-                    born: self.next_revision,
+                    first_revision: self.next_revision,
                     scheduled: self.next_revision,
                     ..vacant().scheduling
                 },
@@ -240,7 +240,7 @@ fn vacant() -> VirtualService {
         mss_clamp: None,
         configured: false,
         owner: Owner::Receiver,
-        strays: false,
+        may_have_misplaced: false,
         persistence: None,
         one_packet: false,
         limits: ServiceLimits::default(),
@@ -252,7 +252,7 @@ fn vacant() -> VirtualService {
             ramp: Ramp::default(),
             removed: Arc::default(),
             revision: 0,
-            born: 0,
+            first_revision: 0,
             scheduled: 0,
         },
         former: Arc::default(),

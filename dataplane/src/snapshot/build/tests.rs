@@ -201,9 +201,9 @@ fn a_quiet_services_slot_is_used_again_for_another_one() {
     let mut builder = builder();
     let with = |port| spec(&[service(port, &[real(1, 1, NAT)])]);
     let first = builder.build(&with(80), true);
-    let (id, born) = (
+    let (id, first_revision) = (
         service_of(&first, 80).unwrap().id,
-        service_of(&first, 80).unwrap().scheduling.born,
+        service_of(&first, 80).unwrap().scheduling.first_revision,
     );
     let slot = slots(&first, 80)[0];
     counters(&first, 0, slot).sessions.add(9);
@@ -212,7 +212,8 @@ fn a_quiet_services_slot_is_used_again_for_another_one() {
     let service = service_of(&third, 81).unwrap();
     assert_eq!((service.id, slots(&third, 81)), (id, vec![slot]));
     assert!(
-        service.scheduling.born > born && service.scheduling.revision >= service.scheduling.born
+        service.scheduling.first_revision > first_revision
+            && service.scheduling.revision >= service.scheduling.first_revision
     );
     assert_eq!(third.service_totals(service), Totals::default());
     assert!(service_of(&third, 80).is_none());
@@ -340,9 +341,9 @@ fn new_routes_are_new_ways_to_the_same_real_servers() {
         port: None,
     });
     let second = builder.build(&spec, true);
-    let way = second.real(id).unwrap().egress.unwrap();
+    let egress = second.real(id).unwrap().egress.unwrap();
     assert_eq!(
-        (way.next_hop, way.source, way.mtu),
+        (egress.next_hop, egress.source, egress.mtu),
         (ip(254), Some(ip(1)), 1500)
     );
     spec.ports[0].mtu = 1400;
@@ -360,18 +361,18 @@ fn a_removed_real_server_with_sessions_follows_changed_routes() {
     let mut far = service(80, &[real(1, 1, DIRECT)]);
     far.reals[0].address = [203, 0, 113, 9].into();
     let mut spec = spec(&[far]);
-    let way = |via| RouteSpec {
+    let route = |via| RouteSpec {
         to: "203.0.113.0/24".parse().unwrap(),
         via: ip(via),
         port: None,
     };
-    spec.network.routes = vec![way(254)];
+    spec.network.routes = vec![route(254)];
     let first = builder.build(&spec, true);
     let slot = slots(&first, 80)[0];
     counters(&first, 0, slot).enter(true);
     spec.services.clear();
     builder.build(&spec, true);
-    spec.network.routes = vec![way(253)];
+    spec.network.routes = vec![route(253)];
     let third = builder.build(&spec, true);
     let removed = third.real(RealId(slot)).unwrap();
     assert!(!removed.configured);
@@ -441,7 +442,7 @@ fn neighbours_and_addresses_of_ports_are_compiled() {
 /// Where the table is that the service's Maglev scheduler keeps.
 fn table(snapshot: &Snapshot, port: u16) -> Option<*const u16> {
     match &service_of(snapshot, port)?.scheduling.scheduler {
-        Scheduler::Mh(plan) => Some(plan.places().as_ptr()),
+        Scheduler::Mh(table) => Some(table.places().as_ptr()),
         _ => None,
     }
 }
@@ -554,11 +555,11 @@ fn a_slot_that_is_used_again_is_not_overloaded_and_another_limit_counts_at_once(
     let slot = candidate.real;
     for expected in [false, true] {
         counters(&first, 0, slot.0).enter(true);
-        first.settle(0, slot);
+        first.refresh_load(0, slot);
         assert_eq!(first.is_overloaded(&candidate), expected);
     }
     counters(&first, 0, slot.0).leave(true);
-    first.settle(0, slot);
+    first.refresh_load(0, slot);
     assert!(first.is_overloaded(&candidate), "1 is not below 1");
     let (more, candidate) = build(limited(1, 9, 2));
     assert!(!more.is_overloaded(&candidate), "1 is below 2");

@@ -200,7 +200,7 @@ fn targets() -> impl Strategy<Value = Vec<Target>> {
     })
 }
 
-fn meets(rule: &Rule, key: &FlowKey<V4>) -> bool {
+fn matches_rule(rule: &Rule, key: &FlowKey<V4>) -> bool {
     let within = |net: Option<IpNet>, address: V4| {
         net.is_none_or(|net| net.contains(&IpAddr::from(address)))
     };
@@ -219,7 +219,7 @@ fn meets(rule: &Rule, key: &FlowKey<V4>) -> bool {
 fn scan(targets: &[Target], key: &FlowKey<V4>) -> Option<Identity> {
     let by_rule = targets.iter().find(|target| match target {
         Target::Vip(_) => false,
-        Target::Match { rules, .. } => rules.iter().any(|rule| meets(rule, key)),
+        Target::Match { rules, .. } => rules.iter().any(|rule| matches_rule(rule, key)),
     });
     let by_address = || {
         let takes = |target: &&Target| match target {
@@ -246,12 +246,12 @@ proptest! {
     fn the_lookup_finds_what_a_scan_of_the_list_finds(
         before in targets(),
         after in targets(),
-        settled: bool,
+        quiescent: bool,
         packets in vec((0..16_u32, 0..6_u16, 0..16_u32, 0..6_u16, 0..2_usize), 1..60),
     ) {
         let mut builder = builder();
-        builder.build(&spec(&before), settled);
-        let snapshot = builder.build(&spec(&after), settled);
+        builder.build(&spec(&before), quiescent);
+        let snapshot = builder.build(&spec(&after), quiescent);
         for (client, client_port, to, port, protocol) in packets {
             let key = FlowKey {
                 client: V4(0x0a00_0000 | client),

@@ -12,10 +12,10 @@ fn a_reader_sees_only_the_newest_value() {
     assert!(!reader.refresh());
     publisher.publish(Arc::new(1));
     publisher.publish(Arc::new(2));
-    assert!(!publisher.settled());
+    assert!(!publisher.is_quiescent());
     assert!(reader.refresh());
     assert_eq!(**reader.current(), 2);
-    assert!(publisher.settled());
+    assert!(publisher.is_quiescent());
     assert!(!reader.refresh());
 }
 
@@ -44,7 +44,7 @@ fn a_reader_that_is_gone_holds_nothing_back() {
     drop(publisher.subscribe());
     publisher.publish(Arc::new(1));
     assert_eq!(publisher.collect(), 0);
-    assert!(publisher.settled());
+    assert!(publisher.is_quiescent());
 }
 
 #[test]

@@ -69,10 +69,10 @@ struct Known {
 /// virtual port, so that sessions can have one reply key, and more of them one home than it has room for.
 struct Model {
     group: u32,
-    /// Whether one home is the whole table, so that what gives way is known.
+    /// Whether one home is the whole table, so that it is known which session is evicted.
     is_one_home: bool,
     sessions: BTreeMap<u32, Known>,
-    answered: BTreeMap<(u32, u32), u32>,
+    reply_sessions: BTreeMap<(u32, u32), u32>,
     now: u64,
 }
 
@@ -82,7 +82,7 @@ impl Model {
             group,
             is_one_home,
             sessions: BTreeMap::new(),
-            answered: BTreeMap::new(),
+            reply_sessions: BTreeMap::new(),
             now: 0,
         }
     }
@@ -98,15 +98,16 @@ impl Model {
         let known = self.sessions.remove(&number).expect("the table knew it");
         for real in 0..2 {
             let key = (number / self.group, real);
-            if self.answered.get(&key) == Some(&number) {
-                self.answered.remove(&key);
+            if self.reply_sessions.get(&key) == Some(&number) {
+                self.reply_sessions.remove(&key);
                 // Replies go to the one that lasts longest of those with the same key.
                 let group = key.0 * self.group..(key.0 + 1) * self.group;
                 let others = self.sessions.range(group);
                 let others = others.filter(|(_, other)| other.real == Some(real));
-                let heir = others.max_by_key(|(_, other)| (other.deadline, other.index));
-                let heir = heir.map(|(number, _)| *number);
-                self.answered.extend(heir.map(|heir| (key, heir)));
+                let successor = others.max_by_key(|(_, other)| (other.deadline, other.index));
+                let successor = successor.map(|(number, _)| *number);
+                self.reply_sessions
+                    .extend(successor.map(|successor| (key, successor)));
             }
         }
         known
@@ -135,11 +136,11 @@ impl Model {
             left.push((session.real().0, why, session.worth(timeout_ms, at(now))));
         });
         assert!(left.len() <= 1);
-        for (leaver, why, worth) in left {
-            let was = self.forget(leaver);
+        for (leaving, why, worth) in left {
+            let was = self.forget(leaving);
             match why {
                 Gone::Expired => assert!(was.deadline <= self.now),
-                Gone::Replaced => assert!(was.deadline > self.now && leaver == number),
+                Gone::Replaced => assert!(was.deadline > self.now && leaving == number),
                 Gone::Evicted(cause) => {
                     let expected = match worth {
                         Worth::Finished => Cause::Finished,
@@ -172,7 +173,8 @@ impl Model {
         };
         assert!(self.sessions.insert(number, known).is_none());
         if let Some((real, _)) = new.real_address {
-            self.answered.insert((number / self.group, real.0), number);
+            self.reply_sessions
+                .insert((number / self.group, real.0), number);
         }
     }
 
@@ -244,7 +246,7 @@ impl Model {
             assert!(found.is_none() || found == live(&number));
             for real in 0..2 {
                 let expected = self
-                    .answered
+                    .reply_sessions
                     .get(&(number / self.group, real))
                     .and_then(live);
                 let key = reply_key(number / self.group, real);
@@ -261,16 +263,16 @@ impl Model {
 }
 
 /// Every session is in one list, whose turn comes no later than the session's deadline.
-fn is_well_filed(table: &SessionTable<V4>) {
+fn has_right_timer_slots(table: &SessionTable<V4>) {
     let used = (0..table.entries.len()).filter(|&slot| {
         let slot = u32::try_from(slot).expect("few");
         let entry = &table.entries[slot as usize];
         let used = table.tags.is_used(slot);
-        assert_eq!(used, entry.filed != VACANT);
-        used && !table.wheel.is_too_late(entry.filed, entry.deadline)
+        assert_eq!(used, entry.timer_slot != VACANT);
+        used && !table.wheel.is_too_late(entry.timer_slot, entry.deadline)
     });
     assert_eq!(used.count(), table.len());
-    assert_eq!(table.wheel.filed(&table.entries), table.len());
+    assert_eq!(table.wheel.checked_len(&table.entries), table.len());
 }
 
 fn check(capacity: u32, numbers: u32, group: u32, ops: &[Op]) {
@@ -283,7 +285,7 @@ fn check(capacity: u32, numbers: u32, group: u32, ops: &[Op]) {
             .collect();
         model.apply(&mut table, op);
         model.agrees(&table, numbers, &hints);
-        is_well_filed(&table);
+        has_right_timer_slots(&table);
     }
     let now = model.now + 10_000_000;
     while table.is_behind(at(now)) {
@@ -292,11 +294,11 @@ fn check(capacity: u32, numbers: u32, group: u32, ops: &[Op]) {
         });
     }
     assert!(table.is_empty() && model.sessions.is_empty());
-    let strays = (0..numbers).filter(|&number| {
+    let overflow = (0..numbers).filter(|&number| {
         let place = table.hash(&model.key(number)).0;
-        table.tags.has_strays(place.home())
+        table.tags.has_overflow(place.home())
     });
-    assert_eq!(strays.count(), 0);
+    assert_eq!(overflow.count(), 0);
 }
 
 proptest! {

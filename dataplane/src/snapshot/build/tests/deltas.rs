@@ -1,4 +1,4 @@
-//! Changes applied one by one against the desired state built at once: whatever the way, the same is in force.
+//! Changes applied one by one against the desired state built at once: both must give the same snapshot.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use crate::spec::target::{Mark, Rule};
 use crate::testing::Rng;
 
 /// The desired state, and a change of it.
-struct Plan {
+struct Scenario {
     services: Vec<ServiceSpec>,
     rng: Rng,
 }
 
-impl Plan {
+impl Scenario {
     fn random_service(&mut self) -> ServiceSpec {
         let count = self.rng.below(4);
         let reals: Vec<RealSpec> = (0..count)
@@ -150,7 +150,7 @@ fn seen(snapshot: &Snapshot) -> BTreeMap<String, String> {
 #[test]
 fn changes_one_by_one_come_to_the_same_as_the_whole_at_once() {
     for seed in 0..40 {
-        let mut plan = Plan {
+        let mut scenario = Scenario {
             services: Vec::new(),
             rng: Rng::new(seed),
         };
@@ -162,20 +162,20 @@ fn changes_one_by_one_come_to_the_same_as_the_whole_at_once() {
             ..Delta::default()
         };
         for step in 0..40 {
-            let settled = plan.rng.below(3) > 0;
-            let changed = by_changes.apply(&delta, settled);
-            let whole = by_wholes.build(&spec(&plan.services), settled);
-            let fresh = builder().build(&spec(&plan.services), true);
+            let quiescent = scenario.rng.below(3) > 0;
+            let changed = by_changes.apply(&delta, quiescent);
+            let whole = by_wholes.build(&spec(&scenario.services), quiescent);
+            let fresh = builder().build(&spec(&scenario.services), true);
             assert_eq!(seen(&changed), seen(&whole), "seed {seed}, step {step}");
             assert_eq!(seen(&changed), seen(&fresh), "seed {seed}, step {step}");
             assert_eq!(changed.generation, whole.generation);
             assert_eq!(changed.has_nat(), whole.has_nat());
-            delta = plan.change();
+            delta = scenario.change();
         }
         by_changes.apply(&delta, true);
         // In the end nothing is left over, however it came and went.
         delta = Delta {
-            removed: plan
+            removed: scenario
                 .services
                 .iter()
                 .map(|one| one.target.identity())
@@ -193,7 +193,7 @@ fn changes_one_by_one_come_to_the_same_as_the_whole_at_once() {
 #[test]
 fn a_session_keeps_its_slot_whatever_else_changes() {
     for seed in 0..20 {
-        let mut plan = Plan {
+        let mut scenario = Scenario {
             services: Vec::new(),
             rng: Rng::new(seed),
         };
@@ -211,7 +211,7 @@ fn a_session_keeps_its_slot_whatever_else_changes() {
         let session = counters(&first, 1, slot);
         session.enter(true);
         for step in 0..40 {
-            let mut delta = plan.change();
+            let mut delta = scenario.change();
             match step % 4 {
                 0 => delta.removed.push(kept.target.identity()),
                 2 => delta.services.push(kept.clone()),

@@ -18,7 +18,7 @@ fn who_owns_a_services_sessions_sticks_and_replies_follow() {
         let service = service_of(&snapshot, 80).unwrap();
         let socket = snapshot.nat_socket(Protocol::Tcp, ip(1), 80);
         let asked = socket.map(|socket| socket.owner());
-        (service.owner, service.strays, asked)
+        (service.owner, service.may_have_misplaced, asked)
     };
     let network = Owner::Network;
     assert_eq!(after(plain(DIRECT)), (Owner::Receiver, false, None));
@@ -114,7 +114,7 @@ fn flows_own_their_sessions_until_their_service_shares_a_socket() {
         let snapshot = builder.build(&spec, true);
         let services = snapshot.configured_services();
         services
-            .map(|service| (service.owner, service.strays))
+            .map(|service| (service.owner, service.may_have_misplaced))
             .collect::<Vec<_>>()
     };
     let one = service(80, &[real(1, 1, NAT)]);

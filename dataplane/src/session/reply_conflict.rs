@@ -1,5 +1,5 @@
-//! Which of the sessions that look alike to a NAT real server gets its replies.
-//! Where their keys are filed is `reply.rs`'s.
+//! Which session receives a reply if several NAT sessions have the same reply key.
+//! The index of replies itself is in `reply.rs`.
 
 #![expect(
     clippy::indexing_slicing,
@@ -16,31 +16,30 @@ use crate::time::Time;
 impl<A: Address> SessionTable<A> {
     /// The slot of the session that replies with this key belong to.
     #[inline(never)]
-    pub(super) fn answered_slot(&self, home: Home, key: &ReplyKey<A>) -> Option<u32> {
+    pub(super) fn slot_of_reply(&self, home: Home, key: &ReplyKey<A>) -> Option<u32> {
         let gets_replies = |&slot: &u32| self.entries[slot as usize].gets_replies(key);
         let at_home = self.tags.at_home(home).find(gets_replies);
-        if at_home.is_some() || !self.tags.has_strays(home) {
+        if at_home.is_some() || !self.tags.has_overflow(home) {
             return at_home;
         }
         self.replies
             .find(&self.entries, self.hasher.reply_place(key), key)
     }
 
-    /// Replies with this key are from now on those of the session that `slot` will hold. Returns what its
-    /// `reply_slot` shall be.
+    /// Assigns replies with this key to the session that `slot` will hold. Returns that session's `reply_slot`.
     ///
-    /// Two sessions have the same reply key if one client asks two virtual servers from one port and both
-    /// choose the same real server: to that server they are one connection. The newer gets the replies, as
-    /// IPVS finds the newer first; when it ends, `give_back` has them go to an older one again.
+    /// Two sessions have the same reply key if one client uses one port for two virtual servers, and both choose the
+    /// same real server: for that server they are one connection. The newer session receives the replies, as in
+    /// IPVS, which finds the newer one first. When it is removed, `promote_shadowed` assigns them to an older one.
     #[inline]
-    pub(super) fn take_replies(
+    pub(super) fn claim_replies(
         &mut self,
         slot: u32,
         home: Home,
         key: &ReplyKey<A>,
     ) -> Result<u32, TableFull> {
         let is_at_home = self.tags.is_at_home(slot, home);
-        let older = self.answered_slot(home, key);
+        let older = self.slot_of_reply(home, key);
         if is_at_home && older.is_none() {
             return Ok(HOME);
         }
@@ -57,8 +56,8 @@ impl<A: Address> SessionTable<A> {
         Ok(reply_slot)
     }
 
-    /// Names the session that `slot` will hold in the index of replies. Where that has no room, an older one with
-    /// the same key makes some, and gets no replies any more.
+    /// Adds the session that `slot` will hold to the index of replies. If the index has no room, an older session
+    /// with the same key is removed from it and receives no replies any more.
     fn index_replies(&mut self, slot: u32, key: &ReplyKey<A>) -> Result<u32, TableFull> {
         let place = self.hasher.reply_place(key);
         if !self.replies.has_room(place) {
@@ -74,38 +73,38 @@ impl<A: Address> SessionTable<A> {
         Ok(self.replies.insert(place, slot))
     }
 
-    /// The session in `leaver`, to which replies with this key belonged, leaves: they go to the one with the same
-    /// key that lasts longest, which is probably the one that was last used.
+    /// The session in `leaving`, which received replies with this key, is removed. Of the shadowed sessions with the
+    /// same key, the one with the latest deadline receives them: it is probably the one used last.
     #[cold]
-    fn give_back(&mut self, leaver: u32, home: Home, key: &ReplyKey<A>) {
-        let mut heir: Option<(Time, u32)> = None;
+    fn promote_shadowed(&mut self, leaving: u32, home: Home, key: &ReplyKey<A>) {
+        let mut successor: Option<(Time, u32)> = None;
         let mut consider = |slot: u32| {
             let entry = &self.entries[slot as usize];
-            if slot != leaver && entry.is_shadowed_for(key) {
-                heir = heir.max(Some((entry.deadline, slot)));
+            if slot != leaving && entry.is_shadowed_for(key) {
+                successor = successor.max(Some((entry.deadline, slot)));
             }
         };
         self.tags.at_home(home).for_each(&mut consider);
-        if self.tags.has_strays(home) {
+        if self.tags.has_overflow(home) {
             let place = self.hasher.reply_place(key);
             self.replies
                 .each(&self.entries, place, key, |_, session| consider(session));
         }
-        if let Some((_, slot)) = heir {
+        if let Some((_, slot)) = successor {
             let entry = &mut self.entries[slot as usize];
             entry.flags = entry.flags.without(Flags::SHADOWED);
             self.shadowed -= 1;
         }
     }
 
-    /// The session in `slot` leaves a table where some get no replies.
+    /// The session in `slot` is removed, and the table has shadowed sessions.
     #[cold]
-    pub(super) fn leave_replies(&mut self, slot: u32, home: Home) {
+    pub(super) fn release_replies(&mut self, slot: u32, home: Home) {
         let entry = &self.entries[slot as usize];
         if entry.flags.contains(Flags::SHADOWED) {
             self.shadowed -= 1;
         } else if let Some(key) = entry.reply_key() {
-            self.give_back(slot, home, &key);
+            self.promote_shadowed(slot, home, &key);
         }
     }
 }
