@@ -56,7 +56,7 @@ impl Flags {
     /// A counter of steps towards a proof: in how many further intervals the observed side has sent a packet.
     pub(super) const STEP_MASK: Self = Self(3 << Self::STEP_SHIFT);
     pub(super) const STEP_SHIFT: u16 = 11;
-    /// The present interval was ended by a packet of the other side.
+    /// The side that is not observed has sent a packet in a later interval than that of the last step.
     pub(super) const STEP_ENDED: Self = Self(1 << 13);
     /// The client has sent no acknowledgement yet. Only of TCP sessions forwarded by NAT.
     pub(super) const UNACKNOWLEDGED: Self = Self(1 << 14);

@@ -59,7 +59,8 @@ pub struct Snapshot {
     pub refuses_replies: bool,
     /// See [`Network::answers_as_lvs`](crate::spec::network::Network::answers_as_lvs).
     pub answers_as_lvs: bool,
-    /// The generation that last removed a real server whose sessions end ([`OnDown::Reset`](crate::spec::policy::OnDown::Reset)).
+    /// The generation that last removed a real server whose sessions end
+    /// ([`OnDown::Reset`](crate::spec::policy::OnDown::Reset)).
     pub flush: u64,
     /// By [`ServiceId`]; holes are services that are no longer configured.
     pub services: Chunked<VirtualService>,
@@ -189,9 +190,9 @@ impl Snapshot {
         service.persistence.is_some() && reals.all(is_one_way)
     }
 
-    /// Whether a packet's session may be on a worker that no rule names any more. That can happen where several
-    /// services can take the same packet: after one of them has changed, the packet may belong to another service
-    /// with another owner.
+    /// Whether a packet's session may be on another worker than its service's rule says. That can happen where several
+    /// services can take the same packet: after one of them has changed, the packet may belong to another one, with
+    /// another rule.
     #[inline]
     #[must_use]
     pub fn may_have_misplaced_sessions(&self) -> bool {

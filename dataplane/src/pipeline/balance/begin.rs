@@ -1,5 +1,5 @@
-//! The first packet of a session: the scheduler's choice, and the entry in the table. A one-packet
-//! service's datagram too, which makes no entry. Persistence is `persist.rs`'s.
+//! The first packet of a session: schedules it and inserts the session into the table. A datagram of a one-packet
+//! service is scheduled here too, without a session. Persistence is in `persist.rs`.
 //! Sends nothing itself; `forward.rs` does.
 
 use std::net::IpAddr;
@@ -31,12 +31,12 @@ use crate::verdict::DropReason;
 
 /// IANA "ftp-data".
 const FTP_DATA: u16 = 20;
-/// How long a session lasts of which no packet was seen yet (IPVS: a new entry's 3 s).
+/// The timeout of a session of which no packet was seen yet (IPVS: 3 s for a new entry).
 const UNSEEN_MS: u64 = 3000;
 
 impl<P: Pool> Engine<P> {
-    /// The first packet of a session, whose key has this hash and was an `old` session's; `moves` says that it may
-    /// be any packet.
+    /// Begins a session with this packet. `hash` is the hash of `key`, and `old` an expired session with the same key.
+    /// With `moves`, any packet may begin it, not just one that opens a connection.
     #[expect(
         clippy::too_many_arguments,
         reason = "the packet's facts, in registers"
@@ -55,7 +55,7 @@ impl<P: Pool> Engine<P> {
     ) -> Action {
         let any = moves || service.policy.is_sloppy(key.protocol);
         let opens = opens(key.protocol, packet, any);
-        // A service by rules may get other protocols too, which have sessions as ever.
+        // A service with match rules may receive other protocols too, which always have sessions.
         let one_packet = service.one_packet && key.protocol == Protocol::Udp;
         let may_have_begun = service.owner == Owner::Receiver && !one_packet;
         if origin.cut.is_some()
@@ -64,7 +64,7 @@ impl<P: Pool> Engine<P> {
         {
             return action;
         }
-        // As in IPVS nothing begins at the port from which FTP servers open data connections.
+        // As in IPVS, no session begins from the port from which FTP servers open data connections.
         if !opens || key.client_port == FTP_DATA {
             self.refuse_as_host(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoSession);
@@ -90,7 +90,7 @@ impl<P: Pool> Engine<P> {
                 let is_ftp_data = matches!(&service.target, Target::Vip(vip) if vip.is_ftp())
                     && key.virtual_port != FTP;
                 if reason == DropReason::NoReal && is_ftp_data {
-                    // IPVS leaves what may be a data connection to the host.
+                    // IPVS passes what may be an FTP data connection to the host.
                     self.refuse_as_host(snapshot, frame.bytes(), packet, now);
                 } else if reason == DropReason::NoReal {
                     self.refuse(snapshot, frame.bytes(), packet, now);
@@ -141,9 +141,9 @@ impl<P: Pool> Engine<P> {
         self.forward::<A, F>(snapshot, frame, packet, real, change, origin, now)
     }
 
-    /// An ICMP error about a session that is not here begins it, so that the error reaches the real
-    /// server that another director chose, if the scheduler goes by the client alone (IPVS:
-    /// `schedule_icmp`). `None` if it does not.
+    /// An ICMP error about an unknown session begins that session (IPVS: `schedule_icmp`). With a scheduler that
+    /// depends on the client alone, the error then reaches the real server that another director chose. `None` if the
+    /// error begins no session.
     pub(in crate::pipeline) fn begin_by_error<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
@@ -161,7 +161,7 @@ impl<P: Pool> Engine<P> {
             return None;
         }
         if let Some(owner) = self.owners.owner_of(service, key) {
-            // It may have been asked before, but did not know then that nobody else has it.
+            // It may have visited the owner before, but then other workers had still to be searched.
             return Some(Err(if usize::from(origin.hops) <= self.start.workers {
                 let lane = Lane::Search;
                 Action::HandOver { to: owner, lane }
@@ -202,7 +202,7 @@ impl<P: Pool> Engine<P> {
         Some(begun.map_err(Action::Drop))
     }
 
-    /// Where a new session goes, with the template that says so.
+    /// The real server for a new session, and the persistence template that determines it, if any.
     fn place<'s, A: Tabled>(
         &mut self,
         snapshot: &'s Snapshot,
@@ -232,7 +232,7 @@ impl<P: Pool> Engine<P> {
         Ok((real.ok_or(DropReason::NoReal)?, template))
     }
 
-    /// The scheduler's choice.
+    /// The real server that the scheduler chooses.
     pub(in crate::pipeline) fn choose<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
@@ -250,7 +250,7 @@ impl<P: Pool> Engine<P> {
         schedule::choose(&service.scheduling, moving, self.start, flow, snapshot, now)
     }
 
-    /// Remembers a session in this state until this time, and counts it.
+    /// Inserts a session with this state and deadline into the table, and counts it.
     #[expect(
         clippy::too_many_arguments,
         reason = "the session's facts, in registers"
@@ -293,7 +293,7 @@ impl<P: Pool> Engine<P> {
             && let Some(template) = template.filter(|template| template.is_new)
             && let Some(template) = table.remove(template.index)
         {
-            // No session uses it.
+            // The new template controls no session.
             uncount(snapshot, worker, &template);
         }
         let index = entered.map_err(|TableFull| {
@@ -311,7 +311,7 @@ impl<P: Pool> Engine<P> {
 }
 
 impl<P: Pool> Engine<P> {
-    /// Tells the other workers of a flow that began here with a datagram in fragments.
+    /// Sends the other workers a message that a flow has begun here with a reassembled datagram.
     #[cold]
     fn broadcast_begun<A: Tabled>(
         &mut self,
@@ -327,7 +327,7 @@ impl<P: Pool> Engine<P> {
     }
 }
 
-/// Where NAT sends a session's packets.
+/// The real server's socket to which NAT translates a session's packets; `None` without NAT.
 fn socket_of<A: Tabled>(real: &RealServer, key: &FlowKey<A>) -> Option<Socket<A>> {
     let address = A::of(real.spec.address).filter(|_| real.spec.forward.translates());
     address.map(|address| Socket {
@@ -344,9 +344,8 @@ const fn direction_of(method: ForwardMethod) -> Direction {
     }
 }
 
-/// Whether an address means something on its own link only, so that nothing from it goes on to another (RFC
-/// 4291 section 2.5.6). 169.254.0.0/16 is let through as by LVS: links and health checkers in clouds have
-/// such addresses.
+/// Whether an address is valid on its own link only, so that packets from it must not be forwarded (RFC 4291 section
+/// 2.5.6). 169.254.0.0/16 is forwarded, as by LVS: links and health checkers in clouds have such addresses.
 pub(in crate::pipeline) const fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(_) => false,

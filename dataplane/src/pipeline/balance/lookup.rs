@@ -1,5 +1,5 @@
-//! The balancer itself: which session a packet belongs to, and what the session becomes by it.
-//! New sessions are `begin.rs`'s, sending is `leave/forward.rs`'s.
+//! The balancer itself: finds the session of a packet and updates its state.
+//! New sessions are begun by `begin.rs`; packets are sent by `leave/forward.rs`.
 
 use std::net::IpAddr;
 
@@ -26,8 +26,8 @@ use crate::verdict::DropReason;
 use crate::wire::{sctp, tcp};
 
 impl<P: Pool> Engine<P> {
-    /// A TCP, UDP or SCTP packet: of a session, a reply of one, the first of one, or not ours. `key` is
-    /// that of a client's packet.
+    /// A TCP, UDP or SCTP packet: of a session, a reply, the first of a session, or none of these. `key` is its key if
+    /// it is a client's packet.
     #[inline(never)]
     pub(in crate::pipeline) fn balance<A: Tabled, F: PacketBuf>(
         &mut self,
@@ -42,7 +42,7 @@ impl<P: Pool> Engine<P> {
         let table = A::table(&mut self.sessions);
         let old = table.find_any(hash, key);
         let found = old.filter(|index| table.get(*index).deadline() > now);
-        // Whether a packet that ends a session begins another although it opens none.
+        // Set if the packet has ended its session and begins another, even if it does not open a connection.
         let mut moves = false;
         if let Some(index) = found {
             match self.continue_session::<A, F>(snapshot, frame, packet, index, origin, now) {
@@ -59,7 +59,7 @@ impl<P: Pool> Engine<P> {
         let address: IpAddr = destination.into();
         let service = self.service_cache.service_for(snapshot, key);
         if let Some(service) = service {
-            // Of a removed one too: its sessions live on, on their owners.
+            // For a removed service as well: its sessions still exist on their owners.
             if let Some(action) = self
                 .owners
                 .go_to_owner(snapshot, service, key, packet, moves, origin, now)
@@ -89,7 +89,7 @@ impl<P: Pool> Engine<P> {
         if !local
             && let Some(socket) = snapshot.nat_socket(protocol, source.into(), packet.source_port)
         {
-            // Perhaps a reply, whose session is on another worker.
+            // It may be a reply whose session is on another worker.
             let reply = reply_key(packet, protocol, source, destination);
             if let Some(action) = self
                 .owners
@@ -119,7 +119,7 @@ impl<P: Pool> Engine<P> {
         action
     }
 
-    /// A packet of the client in a session, which may end by it.
+    /// A client's packet of a session. It may end the session.
     #[inline]
     fn continue_session<A: Tabled, F: PacketBuf>(
         &mut self,
@@ -144,7 +144,7 @@ impl<P: Pool> Engine<P> {
             }
             End::Stuck => {
                 if !snapshot.has_services() {
-                    // Without any service IPVS sees no packet, and the host answers.
+                    // Without services, IPVS does not handle packets, and the host replies.
                     self.refuse_as_host(snapshot, frame.bytes(), packet, now);
                 }
                 return Continued::Done(Action::Drop(DropReason::RealGone));
@@ -175,10 +175,10 @@ impl<P: Pool> Engine<P> {
         Continued::Done(self.forward::<A, F>(snapshot, frame, packet, real, change, origin, now))
     }
 
-    /// A client that asks a real server's own socket for a connection has none any more that it began with a
-    /// VIP from the same port: a closing session there ends, as by a SYN to the VIP, or the real server's
-    /// answers would bear the VIP's address. Returns where the packet goes for that, if the session may be
-    /// on another worker.
+    /// A client opens a connection to a real server's own address, from a port from which it had a session by a VIP
+    /// with the same real server. If that session is closing, it is removed, as by a SYN to the VIP; otherwise the real
+    /// server's replies would be translated to the VIP's address. Returns where the packet is handed over to for
+    /// this, if the session may be on another worker.
     #[inline]
     fn end_former<A: Tabled>(
         &mut self,
@@ -193,8 +193,8 @@ impl<P: Pool> Engine<P> {
         }
         let (address, port) = (key.virtual_address, key.virtual_port);
         let socket = snapshot.nat_socket(key.protocol, address.into(), port)?;
-        // Where services that share the socket choose owners differently, all workers would have to look; a
-        // stranger's SYN is not worth that.
+        // If services that share the socket have different rules for owners, all workers would have to be searched. A
+        // SYN that anybody can send must not cost that much.
         socket.owner()?;
         let answers = ReplyKey {
             client: key.client,
@@ -220,7 +220,7 @@ impl<P: Pool> Engine<P> {
         None
     }
 
-    /// A packet of a NAT real server in a session.
+    /// A reply: a NAT real server's packet of a session.
     fn reply<A: Tabled, F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
@@ -276,8 +276,8 @@ impl<P: Pool> Engine<P> {
 }
 
 impl<P: Pool> Engine<P> {
-    /// Counts a packet of a session, of so many bytes unless its real server is gone, by the side that
-    /// sent it.
+    /// Counts a packet of a session by its direction, and the session's change of state. `bytes` is `None` if the real
+    /// server is no longer configured: then the packet is not counted.
     #[inline(always)]
     pub(in crate::pipeline) fn count(
         &self,
@@ -304,12 +304,12 @@ impl<P: Pool> Engine<P> {
     }
 }
 
-/// What a session's packet came to.
+/// The result of a client's packet for its session.
 enum Continued {
     Done(Action),
-    /// The packet is one without a session now.
+    /// The session was removed; the packet has none now.
     Ended {
-        /// It begins a new one, whatever it is.
+        /// The packet begins a new session, even if it does not open a connection.
         moves: bool,
     },
 }
@@ -321,16 +321,16 @@ enum End {
     Yes {
         moves: bool,
     },
-    /// It has not ended, but its real server is no longer known.
+    /// It does not end, but its real server is no longer configured and the packet is dropped.
     Stuck,
 }
 
-/// Whether a packet ends its session, by the policy of the session's service. IPVS first asks whether
-/// a SYN or INIT may use the entry again, then whether the real server is still there.
+/// Whether a packet ends its session, by the policy of the session's service. As in IPVS, port reuse by a SYN or INIT
+/// is checked before whether the real server is still configured.
 #[inline]
 fn end_of<A: Address>(session: &Session<A>, real: &RealServer, packet: &Packet) -> End {
     let protocol = session.key().protocol;
-    // A datagram opens nothing that has to be closed first.
+    // UDP has no connections, so no datagram reuses a port.
     let opens = protocol != Protocol::Udp && opens(protocol, packet, false);
     if opens && is_reused(session, real) {
         return End::Yes { moves: false };
@@ -346,7 +346,7 @@ fn end_of<A: Address>(session: &Session<A>, real: &RealServer, packet: &Packet) 
     }
 }
 
-/// Whether a SYN or INIT begins a new session in this one's place (IPVS: port reuse).
+/// Whether a SYN or INIT replaces this session by a new one (IPVS: port reuse).
 fn is_reused<A: Address>(session: &Session<A>, real: &RealServer) -> bool {
     if real.policy.leaves_drained && real.spec.weight == 0 {
         return true;

@@ -1,9 +1,9 @@
-//! The short way of most packets: a plain packet of a known session, of its client or of its NAT real
-//! server, that needs nothing but its rewriting. Stages run over the whole burst, so that what one
-//! packet waits for in memory arrives while the others are looked at.
+//! The fast path: plain packets of established sessions, from clients and from NAT real servers, that only need to be
+//! rewritten and forwarded. Each stage runs over the whole burst and prefetches the memory that the next stage
+//! reads.
 //!
-//! It refuses nothing and answers nothing. Whatever is not as expected is left, untouched, to the
-//! stages behind `classify.rs`, which would have done the same with what is taken here.
+//! It refuses nothing and replies to nothing. Any other packet is left unchanged to the general path, which begins in
+//! `classify.rs` and would treat the packets that are taken here in the same way.
 
 use std::net::IpAddr;
 use std::vec::Drain;
@@ -37,11 +37,11 @@ use crate::wire::ethernet::{self, HEADER_BYTES as ETHERNET};
 use crate::wire::family::Family;
 use crate::wire::{Mac, tcp};
 
-/// Lines of sessions that are under way from memory. A CPU has some two dozen places for lines that it waits for; a
-/// hint that finds none is dropped, so these are not a whole burst's.
+/// Cache lines of sessions that are prefetched at a time. A CPU can wait for some two dozen lines at once and drops
+/// prefetches beyond that, so a whole burst would be too many.
 const LINES_AHEAD: usize = 20;
 
-/// How many packets ahead of the third stage the second one is: a session over IPv4 is one line, over IPv6 two.
+/// By how many packets the second stage is ahead of the third. An IPv4 session is one cache line, an IPv6 session two.
 pub(in crate::pipeline) const fn lookahead<A>() -> usize {
     LINES_AHEAD / (size_of::<Session<A>>() / LINE)
 }
@@ -53,15 +53,15 @@ const _: () = assert!(lookahead::<V4>() == 20 && lookahead::<V6>() == 10);
 /// What the first stage found a frame to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::pipeline) enum Kind {
-    /// Not plain, or not for this port's MAC.
+    /// Not a plain packet, or not to this port's MAC.
     Other,
-    /// The next one of [`Glances::v4`].
+    /// A plain IPv4 packet: the next one of [`Glances::v4`].
     V4,
-    /// The next one of [`Glances::v6`].
+    /// A plain IPv6 packet: the next one of [`Glances::v6`].
     V6,
 }
 
-/// A burst between the stages, in the order of its frames.
+/// What the first stage found in a burst, in the order of the frames.
 #[derive(Debug, Default)]
 pub(in crate::pipeline) struct Glances {
     pub(in crate::pipeline) kinds: ArrayVec<Kind, BURST>,
@@ -69,31 +69,31 @@ pub(in crate::pipeline) struct Glances {
     pub(in crate::pipeline) v6: ArrayVec<Known<V6>, BURST>,
 }
 
-/// A plain packet and where its session probably is.
+/// A plain packet, and the slot in which its session probably is.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::pipeline) struct Known<A> {
     plain: Plain<A>,
     sender: Sender,
     hint: Hint,
-    /// Whether it may take the short way: not if it begins a session, has its segment size lowered, or
-    /// must go no further.
+    /// Whether it may take the fast path: not a SYN, which begins a session or has its MSS clamped, and not a packet
+    /// whose TTL is used up.
     is_regular: bool,
 }
 
-/// Whose packet it seems to be, and where the session table would have it. A wrong guess costs the short
-/// way, no more.
+/// Who seems to have sent the packet, with the hash for the lookup of its session. After a wrong guess the packet only
+/// misses the fast path.
 #[derive(Debug, Clone, Copy)]
 enum Sender {
     Client(KeyHash),
     NatReal(ReplyHash),
 }
 
-/// What became of a frame that was taken.
+/// The result for a frame that took the fast path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::pipeline) enum Passed {
-    /// It is ready to leave by this port.
+    /// It is to be sent by this port.
     To(PortId),
-    /// It cannot leave.
+    /// It is to be dropped.
     Drop(DropReason),
 }
 
@@ -122,8 +122,8 @@ impl<A: Address> Plain<A> {
 }
 
 impl<P: Pool> Engine<P> {
-    /// First stage: headers and hash of a frame received on `port`, and the first cache lines of the
-    /// session table. `nat` says whether there may be replies.
+    /// First stage: parses a frame received on `port`, computes the hash and prefetches the fingerprints of the session
+    /// table. `nat` says whether any service uses NAT, so that the frame may be a reply.
     #[inline(always)]
     pub(in crate::pipeline) fn glance(
         &self,
@@ -171,8 +171,8 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// Second stage, of `count` packets from `first` on: the session itself, or the slot that a new one
-    /// would take.
+    /// Second stage, for `count` packets from `first` on: prefetches the session, or the slot that a new one would
+    /// take.
     #[inline(always)]
     pub(in crate::pipeline) fn step_nearer<A: Tabled>(
         &self,
@@ -189,8 +189,9 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// Third stage, of the next `count` frames, of one family: `all` begins with what is known of them. Out of
-    /// line, so that what either family needs is in registers; what comes to nothing takes the long path.
+    /// Third stage, for the next `count` frames, all of one address family: forwards them. `all` begins with their
+    /// results of the first two stages. Frames that cannot take the fast path take the general path. Not inlined, so
+    /// that the compiler allocates registers for each family by itself.
     #[inline(never)]
     #[expect(clippy::too_many_arguments, reason = "the burst's facts, in registers")]
     pub(in crate::pipeline) fn pass_run<A: Tabled>(
@@ -228,7 +229,7 @@ impl<P: Pool> Engine<P> {
         self.stats.count(Verdict::Forwarded, forwarded);
     }
 
-    /// The long way of a plain packet, whose first part is behind it.
+    /// The general path of a plain packet, which was parsed already.
     #[inline(never)]
     fn one_known<A: Tabled>(
         &mut self,
@@ -264,7 +265,8 @@ impl<P: Pool> Engine<P> {
         self.act(snapshot, frame, action, origin, now);
     }
 
-    /// One packet moves its session on and is rewritten. `None` leaves it as it was.
+    /// Updates the session of one packet and rewrites the packet. `None` if it cannot take the fast path; it is
+    /// unchanged then.
     #[inline(always)]
     fn pass<A: Tabled>(
         &mut self,
@@ -307,7 +309,8 @@ impl<P: Pool> Engine<P> {
             Change::Encapsulate => path.inner_mtu,
             _ => path.mtu,
         };
-        // NAT gives a datagram without a checksum one, and refuses one of another length than its packet's.
+        // The general path handles NAT of a datagram without a checksum (it gets one), and of one whose length differs
+        // from its packet's (it is refused).
         let is_odd = change.translates()
             && (plain.checksum(frame.bytes()) == 0
                 || plain.protocol == Protocol::Udp && plain.has_rest(frame.bytes()));
@@ -346,7 +349,7 @@ impl<P: Pool> Engine<P> {
         Some(Passed::To(port))
     }
 
-    /// Puts the packet, which fits, into the tunnel to the real server `id`.
+    /// Encapsulates the packet, which fits the tunnel's MTU, for the real server `id`.
     #[inline(never)]
     fn enter_tunnel<A: Tabled>(
         &mut self,
@@ -356,7 +359,7 @@ impl<P: Pool> Engine<P> {
         id: RealId,
     ) -> Result<(), DropReason> {
         let number = self.exit.take_id();
-        // Read where it is: a copy would be waited for.
+        // Borrowed, not copied: the copy would have to wait for the whole entry to arrive from memory.
         let path = self.path_cache.get(id).ok_or(DropReason::RealGone)?;
         if let (Some(ipip), Some(plain)) = (&path.ipip, plain.as_v4()) {
             return ipip.encapsulate(frame, &plain, number, &path.macs);
@@ -387,8 +390,8 @@ impl<P: Pool> Engine<P> {
         let known = snapshot.real(id).filter(|real| real.configured)?;
         let egress = snapshot.routes.egress(plain.destination.into())?;
         let checksum = plain.checksum(frame.bytes());
-        // Whose checksum the sender left to hardware is dropped; that of bytes behind a datagram's own
-        // length is looked at more closely.
+        // The general path drops a datagram whose checksum was left to the sender's hardware, and examines one with
+        // bytes behind its own length.
         let may_be_unfinished = plain.protocol == Protocol::Udp
             && (checksum == plain.unfinished_checksum() || plain.has_rest(frame.bytes()));
         if plain.length > egress.mtu || checksum == 0 || may_be_unfinished {
@@ -421,7 +424,7 @@ impl<P: Pool> Engine<P> {
         Some(Passed::To(egress.port))
     }
 
-    /// The path to a real server, from the cache or made now. `None` if its packets cannot take the short way.
+    /// The path to a real server, from the cache or computed now. `None` if its packets cannot take the fast path.
     #[inline(always)]
     pub(in crate::pipeline) fn path(
         &mut self,
@@ -435,8 +438,8 @@ impl<P: Pool> Engine<P> {
         self.path_cache.get(id)
     }
 
-    /// The MACs of a frame to a real server that `egress` leads to, the receiver's first; `None` if it has to
-    /// wait for the neighbour's.
+    /// The MACs of a frame to a real server by `egress`, the destination's first; `None` if the next hop's MAC is not
+    /// known.
     #[inline(always)]
     pub(in crate::pipeline) fn macs_to(
         &mut self,
@@ -453,7 +456,7 @@ impl<P: Pool> Engine<P> {
         Some(ethernet::addresses(to, from))
     }
 
-    /// Caches the path to a real server. `None` if its packets cannot take the short way.
+    /// Computes the path to a real server and caches it. `None` if its packets cannot take the fast path.
     #[cold]
     fn fill_path(&mut self, snapshot: &Snapshot, id: RealId, now: Time) -> Option<&Path> {
         let real = snapshot
@@ -482,7 +485,8 @@ impl<P: Pool> Engine<P> {
         Some(self.path_cache.set(id, path))
     }
 
-    /// The next hop's MAC, if it may be used; the last one is remembered: most clients are behind the same router.
+    /// The next hop's MAC, if it is known and the port's link is up. The last one is cached: most clients are behind
+    /// the same router.
     #[inline(always)]
     pub(in crate::pipeline) fn mac_towards(
         &mut self,
@@ -499,7 +503,7 @@ impl<P: Pool> Engine<P> {
         Some(mac)
     }
 
-    /// Forgets ways that may no longer be right.
+    /// Invalidates cached paths if something that they were computed from has changed.
     #[inline]
     pub(in crate::pipeline) fn renew_paths(&mut self, snapshot: &Snapshot, now: Time) {
         let sources = Sources {
@@ -511,7 +515,7 @@ impl<P: Pool> Engine<P> {
     }
 }
 
-/// Cuts Ethernet padding off, if there is any.
+/// Removes Ethernet padding, if there is any.
 #[inline(always)]
 fn cut_padding<A: Family>(frame: &mut impl PacketBuf, plain: &Plain<A>) -> Option<()> {
     if frame.bytes().len() != plain.frame_bytes() {

@@ -1,5 +1,5 @@
-//! Which worker a packet belongs on when it has no session here, and how it gets there.
-//! What chooses a flow's owner is in the snapshot; the rings are `message.rs`'s.
+//! Which worker a packet is handed over to if its session is not on this one.
+//! The rule for a flow's owner comes from the snapshot; messages and rings are in `message.rs` and `inbox.rs`.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -25,16 +25,16 @@ use crate::steering::{self, Steering};
 use crate::time::Time;
 use crate::verdict::DropReason;
 
-/// New sessions of which one is looked at to see whether ports put packets where they say.
+/// One new session in so many is sampled, to check that ports put packets into the queues that `Steering` computes.
 const SAMPLE: u8 = 8;
 
-/// Workers to be visited, each once, in this order.
+/// The workers that a packet visits in search of its session: each once, in this order.
 #[derive(Debug, Default)]
 struct Visits(ArrayVec<usize, 16>);
 
 impl Visits {
-    /// With more than there is room for the last are not visited: nobody masks clients' networks in so
-    /// many ways.
+    /// If there is no room for more, the last ones are not visited. A configuration would need more than a dozen
+    /// different netmasks of persistence for that.
     fn add(&mut self, worker: Option<usize>) {
         if let Some(worker) = worker
             && !self.0.contains(&worker)
@@ -43,13 +43,14 @@ impl Visits {
         }
     }
 
-    /// Where a packet goes on to, if it is on `here` and was passed on `hops` times.
+    /// The next worker for a packet that is on `here` and was handed over `hops` times.
     fn next(&self, here: usize, hops: u8) -> Option<usize> {
         let mut left = self.0.iter().copied();
         if hops > 0 {
             let place = left.by_ref().position(|worker| worker == here)?;
-            // It comes to each with as many hops as the place says, one less if it began on the first. With others it has
-            // been everywhere and was sent here to begin its session.
+            // The worker at `place` is reached after `place` hops, or one more if the packet was received by a worker
+            // that is not the first of the list. With any other number it has visited all of them, and is here to begin
+            // its session.
             if ![place, place + 1].contains(&hops.into()) {
                 return None;
             }
@@ -58,19 +59,19 @@ impl Visits {
     }
 }
 
-/// What chooses the worker of each flow, and what one worker may spend on looking for sessions elsewhere.
+/// Computes the owners of flows, and limits how many packets of one worker search other workers for their session.
 #[derive(Debug)]
 pub(crate) struct Owners {
     start: Start,
     stats: Arc<WorkerStats>,
     hasher: RandomState,
-    /// How ports spread flows, where they can be told.
+    /// How the ports' NICs spread flows over queues, if that is known.
     steering: Option<Arc<Steering>>,
-    /// Counts first packets of sessions, to look at a part of them.
+    /// Counts first packets of sessions, to sample one in [`SAMPLE`].
     begun: u8,
-    /// Over the packets that look for their session on other workers, errors apart.
+    /// Limits packets that search other workers for their session, except ICMP errors.
     search: ErrorLimit,
-    /// Over the errors that do, by the flow that they quote.
+    /// Limits ICMP errors that search other workers, for each flow that they quote.
     searched: FlowLimit,
     begun_elsewhere: BegunElsewhere,
     reply_cache: ReplyCache,
@@ -96,8 +97,9 @@ impl Owners {
         }
     }
 
-    /// A client's packet of no session here, to a service: where it goes, or `None` if it is here
-    /// that it begins one, or is refused. `moves` says that it may begin one whatever it is.
+    /// For a client's packet to a service, without a session here: where it is handed over to; `None` if this worker
+    /// begins its session or refuses it. With `moves`, any packet may begin a session, not just one that opens a
+    /// connection.
     #[expect(clippy::too_many_arguments, reason = "the packet's facts")]
     #[inline]
     pub(in crate::pipeline) fn go_to_owner<A: Address>(
@@ -119,18 +121,17 @@ impl Owners {
         if begins {
             self.sample_place(snapshot, key, packet, origin);
         }
-        // A segment that begins no session may have come by another queue than those before it: `net_af_packet` does
-        // that when a queue is full, a bond when a member fails, and some NICs with headers that they do not look
-        // behind.
+        // A segment that begins no session may have arrived on another queue than those before it: `net_af_packet` does
+        // that when a queue is full, a bond when a member fails, and some NICs with headers that they cannot parse.
         let received = !begins && service.owner == Owner::Receiver;
         let misplaced =
             service.may_have_misplaced || !begins && snapshot.may_have_misplaced_sessions();
-        // One in fragments always does: a NIC sees no ports in them.
+        // A datagram in fragments always may: a NIC does not hash the ports of fragments.
         let is_cut = !begins && misplaced && origin.cut.is_some();
         if (received || is_cut) && !self.is_steered(snapshot) {
             return self.search_all(origin, now);
         }
-        // Where its session may be with an owner by another rule, those look first.
+        // Its session may be on an owner by another rule: those workers are visited first.
         if received || misplaced {
             return self.go_round(snapshot, key, owner, begins, origin, now);
         }
@@ -138,7 +139,7 @@ impl Owners {
         to.map(|to| self.hand_to(to, origin))
     }
 
-    /// A segment whose session may be on any worker goes to the next one, within the budget.
+    /// A segment whose session may be on any worker is handed over to the next one, within the rate limit.
     #[cold]
     fn search_all(&mut self, origin: Origin, now: Time) -> Option<Action> {
         self.has_next(origin).then(|| {
@@ -150,7 +151,7 @@ impl Owners {
         })
     }
 
-    /// The rest of [`Self::go_to_owner`] where sessions may be misplaced.
+    /// The rest of [`Self::go_to_owner`] where sessions may be misplaced: visits every worker that may own the session.
     #[cold]
     fn go_round<A: Address>(
         &mut self,
@@ -167,7 +168,7 @@ impl Owners {
             visits.add(owner);
         }
         for worker in self.owners_by_any_rule(snapshot, key).0 {
-            // It is asked last, since it is there that the session begins.
+            // The owner comes last, since the session begins there if no other worker has it.
             if !begins || Some(worker) != owner {
                 visits.add(Some(worker));
             }
@@ -189,7 +190,7 @@ impl Owners {
         if !begins {
             return Some(Action::Drop(DropReason::SearchLimited));
         }
-        // As if nobody had it.
+        // Over the limit: the session begins as if no other worker had it.
         let to = owner.filter(|owner| *owner != here)?;
         Some(Action::HandOver {
             to,
@@ -197,10 +198,11 @@ impl Owners {
         })
     }
 
-    /// A packet without a session and without a service: where services may share packets, its session may still be
-    /// with an owner that no service names any more. It goes on as if nobody had it where the budget is used up: no
-    /// service is its own. What is for the machine itself, or for all hosts on the link, does not look at all, so that no
-    /// crowd of packets that do takes routing protocols and logins from it.
+    /// For a packet without a session here and without a service: where services can take the same packets, its session
+    /// may be on the owner by the rule of a service that was changed or removed since. Over the rate limit it is
+    /// treated as a packet without a session, not dropped, since it may not be for any service at all. Packets to the
+    /// machine itself, or to all hosts on the link, do not search, so that a flood of searches cannot delay routing
+    /// protocols and logins.
     #[inline]
     pub(in crate::pipeline) fn search_misplaced<A: Address>(
         &mut self,
@@ -224,8 +226,8 @@ impl Owners {
         action.flatten().filter(|action| *action != limited)
     }
 
-    /// The owners of a flow by every rule by which some service that could take its packets has, or had, its
-    /// sessions; whoever receives them first.
+    /// The owners of a flow by each rule that a service which could take its packets has or had. The worker that the
+    /// NIC chooses comes first.
     fn owners_by_any_rule<A: Address>(&self, snapshot: &Snapshot, key: &FlowKey<A>) -> Visits {
         let mut visits = Visits::default();
         if self.is_steered(snapshot) {
@@ -235,8 +237,8 @@ impl Owners {
         visits
     }
 
-    /// What may be a reply to a client, of no session here: where it goes to look on, or `None` if
-    /// there is nowhere else. Each worker that may own its session is visited once.
+    /// For a packet that may be a reply and has no session here: the next worker that may own its session; `None` if
+    /// all were visited.
     pub(in crate::pipeline) fn go_to_replys_owner<A: Tabled>(
         &self,
         snapshot: &Snapshot,
@@ -253,8 +255,8 @@ impl Owners {
         })
     }
 
-    /// The worker to which an answer has to be handed over that came here in one go from the NIC; `None` if that
-    /// takes more than a look at its sender to tell.
+    /// The owner of a reply that came directly from the NIC, if that is another worker and the reply's sender alone
+    /// tells it; else `None`.
     #[inline]
     pub(in crate::pipeline) fn owner_of_misplaced<A: Tabled>(
         &mut self,
@@ -283,7 +285,7 @@ impl Owners {
         reply: &ReplyKey<A>,
     ) -> Visits {
         let mut visits = Visits::default();
-        // Of a flow's owner only the client is missing in what the socket tells.
+        // The real server's socket identifies the virtual socket; the client is in the reply.
         let key = |(virtual_address, virtual_port)| FlowKey {
             client: reply.client,
             virtual_address,
@@ -310,8 +312,8 @@ impl Owners {
         visits
     }
 
-    /// An ICMP error quotes a packet of this flow, whose session is not here: where it goes to look on.
-    /// `reply` is the flow if it is a packet to a NAT real server that is quoted.
+    /// For an ICMP error that quotes a packet of this flow, whose session is not here: the next worker to search.
+    /// `reply` is the key of the quoted packet's replies, if it is a packet to a NAT real server.
     pub(in crate::pipeline) fn search_quoted<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
@@ -333,7 +335,8 @@ impl Owners {
             let misplaced = service.may_have_misplaced || snapshot.may_have_misplaced_sessions();
             visits.add(self.owner(service.owner, key));
             if service.owner == Owner::Receiver || misplaced {
-                // Or whoever received its packets, which ports that are not steered do not say.
+                // The session may be on the worker that received its packets, which is unknown for ports that are not
+                // steered.
                 anywhere = !self.is_steered(snapshot);
                 let others = self.owners_by_any_rule(snapshot, key).0;
                 others
@@ -356,8 +359,8 @@ impl Owners {
         })
     }
 
-    /// A datagram put together from fragments, of no session here, to a service whose sessions are where the
-    /// NIC puts their packets: where that is, or `None` if it begins a session here.
+    /// For a reassembled datagram without a session here, to a service with the rule [`Owner::Receiver`]: the worker to
+    /// hand it over to; `None` if its session begins here.
     #[cold]
     pub(in crate::pipeline) fn go_to_receiver<A: Address>(
         &mut self,
@@ -374,8 +377,9 @@ impl Owners {
                 lane: Lane::Owner,
             });
         }
-        // Whole datagrams of the flow may have begun its session on the worker that the NIC chose. If nobody has it, as far
-        // as could be asked, it begins where its fragments meet, and those that follow find it there.
+        // Unfragmented datagrams of the flow may have begun its session on the worker that the NIC chose. If no worker
+        // that was searched has it, it begins on the worker that collects the flow's fragments, where later ones find
+        // it.
         let home = self.collector(key.client, key.virtual_address);
         let is_back = home == self.start.worker && origin.hops > 0;
         if !is_back && self.has_next(origin) && self.search.allow(now) {
@@ -387,8 +391,8 @@ impl Owners {
         })
     }
 
-    /// Whether whole datagrams of such a flow, of a service whose sessions are where the NIC puts their packets, may come
-    /// to another worker than its datagrams in fragments, and nobody can say to which.
+    /// For a service with the rule [`Owner::Receiver`]: whether unfragmented datagrams of a flow may arrive on another
+    /// worker than reassembled ones, without a way to compute which.
     pub(in crate::pipeline) fn may_be_elsewhere(
         &self,
         snapshot: &Snapshot,
@@ -397,8 +401,8 @@ impl Owners {
         self.start.workers > 1 && protocol == Protocol::Udp && !self.is_steered(snapshot)
     }
 
-    /// The hash by which all workers know a flow that begins here with a datagram in fragments, if the others may be
-    /// told of it. Anybody can send fragments: it has the budget of what anybody can bring about.
+    /// The hash of a flow that begins here with a reassembled datagram, to be broadcast to the other workers; `None`
+    /// over the rate limit. Anybody can send fragments, so this shares the limit of searches.
     #[cold]
     pub(in crate::pipeline) fn hash_to_broadcast<A: Address>(
         &mut self,
@@ -408,12 +412,12 @@ impl Owners {
         self.search.allow(now).then(|| self.hasher.hash_one(key))
     }
 
-    /// Another worker has told of a flow that began there.
+    /// Handles the message that a flow has begun on another worker with a reassembled datagram.
     pub(crate) fn note_begun_elsewhere(&mut self, flow: u64, real: RealId, until: Time) {
         self.begun_elsewhere.note(flow, real, until);
     }
 
-    /// The real server that another worker has chosen for a flow which began there with a datagram in fragments.
+    /// The real server that another worker chose for a flow that began there with a reassembled datagram.
     pub(in crate::pipeline) fn begun_elsewhere<'s, A: Address>(
         &self,
         snapshot: &'s Snapshot,
@@ -428,13 +432,13 @@ impl Owners {
         self.begun_elsewhere.real_of(snapshot, service, name, now)
     }
 
-    /// Whether all network ports are known to spread flows as `steering` says. A flow may move from one to another, and
-    /// errors about it come by any.
+    /// Whether all network ports are known to spread flows as `steering` computes. All of them, since a flow may move
+    /// to another port, and ICMP errors about it may arrive on any.
     fn is_steered(&self, snapshot: &Snapshot) -> bool {
         self.steering.is_some() && snapshot.is_steered()
     }
 
-    /// Looks at where the port put the first packet of a session, once in a while.
+    /// Counts, for one new session in [`SAMPLE`], whether the port put its first packet into the computed queue.
     #[inline]
     fn sample_place<A: Address>(
         &mut self,
@@ -485,7 +489,7 @@ impl Owners {
             .filter(|owner| *owner != self.start.worker)
     }
 
-    /// The worker that owns a flow; `None` is whoever receives it.
+    /// The worker that owns a flow by this rule; `None` for the worker that receives it.
     #[inline]
     fn owner<A: Address>(&self, rule: Owner, key: &FlowKey<A>) -> Option<usize> {
         let (client, port) = (key.client, key.client_port);
@@ -497,8 +501,8 @@ impl Owners {
         }
     }
 
-    /// The worker that collects the fragments that one address sends to another: the one that receives
-    /// them, where that is known.
+    /// The worker that reassembles the fragments from one address to another: the one that receives them, if that is
+    /// known.
     pub(in crate::pipeline) fn collector<A: Address>(&self, source: A, destination: A) -> usize {
         match &self.steering {
             Some(steering) => steering.worker_of_pair(source, destination),
@@ -506,12 +510,12 @@ impl Owners {
         }
     }
 
-    /// Whether a packet that must look for its session has not been to every worker.
+    /// Whether a packet that is handed over from worker to worker has not visited all of them yet.
     pub(in crate::pipeline) fn has_next(&self, origin: Origin) -> bool {
         usize::from(origin.hops) + 1 < self.start.workers
     }
 
-    /// The packet looks for its session on the next worker.
+    /// Hands the packet over to the next worker, to search there for its session.
     pub(in crate::pipeline) fn pass_on(&self) -> Action {
         Action::HandOver {
             to: (self.start.worker + 1) % self.start.workers.max(1),
@@ -519,7 +523,7 @@ impl Owners {
         }
     }
 
-    /// A worker for `key`, the same one on every worker.
+    /// Chooses a worker by a hash of `key`. The result is the same on every worker.
     #[inline]
     fn choose_worker(&self, key: impl std::hash::Hash) -> usize {
         let hash = self.hasher.hash_one(key);
@@ -527,12 +531,12 @@ impl Owners {
     }
 }
 
-/// Whether many hosts have the address.
+/// Whether the address is multicast or broadcast.
 fn is_group(address: IpAddr) -> bool {
     address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
-/// The worker that a client's packets are received by.
+/// The worker that receives a client's packets, computed as the NIC does.
 fn flow_worker<A: Address>(steering: &steering::Steering, key: &FlowKey<A>) -> usize {
     let client = (key.client, key.client_port);
     steering.worker_of_flow(

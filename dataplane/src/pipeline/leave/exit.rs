@@ -1,5 +1,5 @@
-//! The last step: a neighbour's MAC, an Ethernet header, a transmit queue, or another worker.
-//! What is sent, and whether, was decided before.
+//! The last step of a packet: the next hop's MAC, the Ethernet header and the transmit queue; or the hand-over to
+//! another worker. It does not decide what is sent, or whether.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,8 +24,8 @@ use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::{self, HEADER_BYTES as ETHERNET};
 use crate::wire::{Mac, arp, ndp};
 
-/// All that leaves one worker: transmit queues, neighbours and the packets that wait for them, buffers for what is made
-/// here, and frames for other workers.
+/// The output of one worker: transmit queues, the neighbour table with the packets that wait for it, buffers for frames
+/// that the worker originates, and frames for other workers.
 #[derive(Debug)]
 pub(crate) struct Exit<P: Pool> {
     start: Start,
@@ -36,9 +36,9 @@ pub(crate) struct Exit<P: Pool> {
     out: Vec<Outgoing<P::Buf>>,
     /// Every worker's inbox, this one's included.
     inboxes: Inboxes<P::Buf>,
-    /// Frames for other workers, until the burst is through.
+    /// Frames for other workers, collected until the end of the burst.
     leaving: Leaving<P::Buf>,
-    /// The identification of the last datagram made here.
+    /// The IP identification of the last datagram that was originated here.
     last_id: u16,
 }
 
@@ -79,30 +79,30 @@ impl<P: Pool> Exit<P> {
         self.out.iter().any(|out| !out.frames.is_empty())
     }
 
-    /// When a neighbour has next to be asked.
+    /// When the next neighbour is due: see [`Self::due`].
     pub(in crate::pipeline) fn next_due(&self) -> Time {
         self.neighbours.next_due()
     }
 
-    /// How often what is known of neighbours has changed.
+    /// The number of changes of the neighbour table so far.
     pub(in crate::pipeline) fn changes(&self) -> u64 {
         self.neighbours.changes()
     }
 
-    /// A buffer for a frame that is made here.
+    /// A buffer for a frame that is originated here.
     pub(in crate::pipeline) fn allocate(&mut self) -> Option<P::Buf> {
         self.pool.allocate()
     }
 
-    /// An identification for a datagram made here. Workers take turns: the pieces of two of them
-    /// must not be taken for one datagram by a receiver that knows only our address.
+    /// A new IP identification for a datagram originated here. Each worker has its own numbers: fragments of two
+    /// workers' datagrams have the same source address, and must not be reassembled into one.
     pub(in crate::pipeline) fn take_id(&mut self) -> u16 {
         let step = u16::try_from(self.start.workers).unwrap_or(1);
         self.last_id = self.last_id.wrapping_add(step);
         self.last_id
     }
 
-    /// The next hop's MAC, if it may be used.
+    /// The next hop's MAC, if it is known and the port's link is up.
     #[inline]
     pub(in crate::pipeline) fn mac_of(
         &mut self,
@@ -117,7 +117,8 @@ impl<P: Pool> Exit<P> {
         fixed.or_else(|| self.neighbours.lookup(egress.port, egress.next_hop, now))
     }
 
-    /// Puts the frame into the port's queue as it is. Frames made here have no verdict.
+    /// Puts the frame into the port's queue as it is. Frames originated here have no `fate`, so no verdict is counted
+    /// for them.
     #[inline]
     pub(in crate::pipeline) fn emit(&mut self, frame: P::Buf, port: PortId, fate: Option<Fate>) {
         let Some(queue) = self.out.get_mut(usize::from(port.0)) else {
@@ -133,8 +134,8 @@ impl<P: Pool> Exit<P> {
         }
     }
 
-    /// A port's link goes down or comes up: what waits for it to send is of no use any more, and what comes is
-    /// dropped at once. Whatever the driver did with it, nobody would get it.
+    /// Sets whether a port's link is up. While it is down, frames for it are dropped at once, whatever the driver would
+    /// do with them. Frames that wait for its transmit queue or its neighbours are dropped when it goes down.
     pub(crate) fn set_link(&mut self, port: PortId, up: bool) {
         let queue = self.out.get_mut(usize::from(port.0));
         let Some(queue) = queue.filter(|queue| queue.is_down() == up) else {
@@ -151,7 +152,7 @@ impl<P: Pool> Exit<P> {
         }
     }
 
-    /// Whether a port's link is down, so that its neighbours are neither asked for nor waited for.
+    /// Whether a port's link is down. Its neighbours are not resolved then.
     #[inline]
     pub(in crate::pipeline) fn is_down(&self, port: PortId) -> bool {
         let queue = self.out.get(usize::from(port.0));
@@ -167,8 +168,8 @@ impl<P: Pool> Exit<P> {
         }
     }
 
-    /// Sends the datagram behind the frame's Ethernet header to `next_hop`, or lets it wait until
-    /// the MAC is known.
+    /// Sends the frame's datagram to `next_hop`, or queues it until the next hop's MAC is known. Writes the Ethernet
+    /// header.
     #[inline]
     pub(in crate::pipeline) fn send(
         &mut self,
@@ -199,9 +200,12 @@ impl<P: Pool> Exit<P> {
         }
     }
 
-    /// Cuts the datagram behind the Ethernet header of `frame` into pieces and sends them.
+    /// Fragments the datagram in `frame` and sends the fragments.
     #[cold]
-    #[expect(clippy::too_many_arguments, reason = "the frame, its way and its fate")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the frame, its route and its fate"
+    )]
     pub(in crate::pipeline) fn send_cut(
         &mut self,
         snapshot: &Snapshot,
@@ -229,14 +233,14 @@ impl<P: Pool> Exit<P> {
         } else {
             split_v4(datagram, cut.size, &mut emit)
         };
-        // A datagram without one of its pieces is useless to its receiver, so none is sent.
+        // If one fragment is missing, the others are useless to the receiver, so none is sent.
         if done.is_none() {
             return self.drop_frame(Some(fate), DropReason::MtuExceeded);
         }
         if !complete {
             return self.drop_frame(Some(fate), DropReason::NoBuffer);
         }
-        // The last piece stands for the whole.
+        // The last fragment carries the verdict of the whole datagram.
         let Some(last) = pieces.pop() else { return };
         for piece in pieces {
             self.stats.originated.add(1);
@@ -249,8 +253,8 @@ impl<P: Pool> Exit<P> {
         self.send(snapshot, last, port, next_hop, now);
     }
 
-    /// Gives a frame that this worker does not own to another one, once the burst is through or a batch is
-    /// full.
+    /// Adds a frame to the batch for another worker. The batch is handed over when it is full, or at the end of the
+    /// burst.
     pub(in crate::pipeline) fn hand_over_frame(
         &mut self,
         (to, lane): (usize, Lane),
@@ -267,7 +271,7 @@ impl<P: Pool> Exit<P> {
         }
     }
 
-    /// Gives the other workers what there is for them.
+    /// Hands the collected batches over to the other workers.
     #[inline]
     pub(in crate::pipeline) fn hand_over_all(&mut self) {
         if self.leaving.is_empty() {
@@ -282,7 +286,7 @@ impl<P: Pool> Exit<P> {
         }
     }
 
-    /// Gives another worker what this one does not own.
+    /// Pushes a message with frames into another worker's inbox, and counts their verdict.
     pub(in crate::pipeline) fn hand_over(
         &mut self,
         (to, lane): (usize, Lane),
@@ -299,9 +303,8 @@ impl<P: Pool> Exit<P> {
         self.stats.count(verdict, frames);
     }
 
-    /// Sends the datagram that `write` puts behind the Ethernet header of a new frame of at most
-    /// `room` bytes; `write` returns its length. Returns that length, or 0 if nothing is sent for want of
-    /// a buffer or a way.
+    /// Originates a datagram of at most `room` bytes. `write` fills it in and returns its length; the Ethernet header
+    /// is added. Returns the length, or 0 if nothing is sent because there is no buffer or no route.
     pub(in crate::pipeline) fn originate(
         &mut self,
         snapshot: &Snapshot,
@@ -330,7 +333,7 @@ impl<P: Pool> Exit<P> {
         length
     }
 
-    /// Sends the whole frame that `write` makes.
+    /// Originates a frame that `write` fills in, with its Ethernet header.
     pub(in crate::pipeline) fn originate_frame(
         &mut self,
         port: PortId,
@@ -352,8 +355,8 @@ impl<P: Pool> Exit<P> {
         }
     }
 
-    /// Takes note of what is said about a neighbour's MAC, sends what waited for it, and tells the
-    /// other workers if they have to know.
+    /// Updates a neighbour's MAC from an ARP or NDP message, sends the frames that waited for it, and informs the other
+    /// workers if they need it.
     pub(in crate::pipeline) fn learn(
         &mut self,
         snapshot: &Snapshot,
@@ -372,7 +375,7 @@ impl<P: Pool> Exit<P> {
         }
     }
 
-    /// The same without telling anybody; returns what there is to tell.
+    /// The same without informing the other workers. Returns what they have to be sent.
     fn learn_locally(
         &mut self,
         snapshot: &Snapshot,
@@ -398,7 +401,7 @@ impl<P: Pool> Exit<P> {
         learned.tell
     }
 
-    /// Another worker has learnt a neighbour. If its link has gone since, so has the neighbour.
+    /// Handles the message that another worker has learnt a neighbour. It is ignored if the port's link is down.
     pub(crate) fn note_neighbour(
         &mut self,
         snapshot: &Snapshot,
@@ -412,15 +415,17 @@ impl<P: Pool> Exit<P> {
         }
     }
 
-    /// Another worker asks for a neighbour; a NIC may bring the answer here.
+    /// Handles the message that another worker has sent a request for a neighbour. The NIC may deliver the reply to
+    /// this worker.
     pub(crate) fn expect_neighbour(&mut self, port: PortId, address: IpAddr, now: Time) {
         self.neighbours.expect(port, address, now);
     }
 
+    /// Pushes a message into the inbox of every other worker.
     pub(in crate::pipeline) fn broadcast(&self, lane: Lane, message: impl Fn() -> Message<P::Buf>) {
         let me = self.start.worker;
         for (_, inbox) in self.inboxes.iter().enumerate().filter(|(to, _)| *to != me) {
-            // A full inbox only makes that worker find out for itself.
+            // Losing a message to a full inbox is harmless: that worker then finds out by itself.
             let _ = inbox.push(lane, message());
         }
     }
@@ -432,14 +437,14 @@ impl<P: Pool> Exit<P> {
         }
     }
 
-    /// The neighbours that are to be asked for, or given up, now.
+    /// The neighbours that are to be requested now, or whose resolution has failed.
     pub(in crate::pipeline) fn due(&mut self, now: Time) -> Vec<Request<Waiting<P::Buf>>> {
         let mut requests = Vec::new();
         self.neighbours.tick(now, |request| requests.push(request));
         requests
     }
 
-    /// Asks for a neighbour's MAC.
+    /// Sends an ARP request or a neighbour solicitation. `known` is the present MAC if that is to be confirmed.
     pub(in crate::pipeline) fn ask(
         &mut self,
         snapshot: &Snapshot,
@@ -447,12 +452,12 @@ impl<P: Pool> Exit<P> {
         address: IpAddr,
         known: Option<Mac>,
     ) {
-        // Before the question leaves: no answer overtakes it.
+        // Before the request is sent, so that the reply cannot arrive before this message.
         self.broadcast(Lane::Owner, || Message::Asked { port, address });
         self.solicit(snapshot, port, address, known);
     }
 
-    /// Drops packets whose neighbour does not answer.
+    /// Drops packets whose next hop could not be resolved.
     pub(in crate::pipeline) fn give_up(&self, packets: Vec<Waiting<P::Buf>>) {
         for Waiting { fate, .. } in packets {
             self.no_longer_waits(fate);
@@ -464,7 +469,7 @@ impl<P: Pool> Exit<P> {
         let Some(own) = snapshot.ports.get(usize::from(port.0)) else {
             return;
         };
-        // No route leads to a link-local gateway: its port is known.
+        // A link-local gateway has no route; its port is given.
         let source = match snapshot.routes.egress(address) {
             Some(egress) => egress.source,
             None => own.source_for(address),
@@ -489,7 +494,7 @@ impl<P: Pool> Exit<P> {
 }
 
 impl<B> Waiting<B> {
-    /// A frame that stands for none that was received.
+    /// A frame that was originated here: no received frame gets a verdict by it.
     pub(in crate::pipeline) const fn made_here(frame: B) -> Self {
         Self {
             frame,
@@ -512,7 +517,7 @@ fn piece<P: Pool>(pool: &mut P, header: &PieceHeader, payload: &[u8]) -> Option<
     Some(frame)
 }
 
-/// Writes the Ethernet header for the datagram behind it.
+/// Writes the Ethernet header of a frame from `port` to the MAC `to`.
 #[inline]
 fn write_ethernet_from<F: PacketBuf>(snapshot: &Snapshot, frame: &mut F, port: PortId, to: Mac) {
     if let Some(own) = snapshot.ports.get(usize::from(port.0)) {
@@ -520,7 +525,7 @@ fn write_ethernet_from<F: PacketBuf>(snapshot: &Snapshot, frame: &mut F, port: P
     }
 }
 
-/// The same with the receiver's and the sender's MAC as they stand in a header.
+/// The same with given MACs: the destination's six bytes, then the source's.
 #[inline]
 pub(in crate::pipeline) fn write_ethernet<F: PacketBuf>(frame: &mut F, macs: &[u8; 12]) {
     let bytes = frame.bytes_mut();

@@ -1,5 +1,6 @@
-//! Where the order of services decides: rules, and which of several one-packet services answers for a
-//! socket that their real servers share. Everywhere else services have no order.
+//! The precedence of services, in the two cases where it matters: which service's match rules are tried first, and
+//! which of several one-packet services translates replies from a real server's socket that they share.
+//! It does not touch services of any other kind: those have no order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,20 +17,20 @@ use crate::snapshot::rules::Rules;
 use crate::spec::service::{RealSpec, ServiceSpec};
 use crate::spec::target::Target;
 
-/// The order of services, where it matters, and who would answer for which socket.
+/// The precedence of services, and the users of sockets that one-packet services may share.
 #[derive(Debug)]
 pub(super) struct Answers {
-    /// Who comes first has the lower number.
+    /// The rank of each service whose order matters. The lowest takes precedence.
     ranks: HashMap<ServiceId, u64, RandomState>,
     next_rank: u64,
-    /// Configured services by rules.
+    /// Configured services with match rules.
     by_rules: HashSet<ServiceId, RandomState>,
     rules_changed: bool,
-    /// Of one-packet services, the sockets that they would answer for, with their real servers there.
+    /// For each one-packet service, the sockets of its real servers whose replies it could translate.
     sockets: HashMap<ServiceId, Vec<(SocketKey, RealId)>, RandomState>,
-    /// The real servers on such a socket by the ranks of their services.
+    /// For each such socket, its real servers by the ranks of their services.
     by_rank: HashMap<SocketKey, BTreeMap<u64, RealId>, RandomState>,
-    /// Sockets whose real servers have changed since the last snapshot.
+    /// Sockets whose entries in `by_rank` have changed since the last snapshot.
     changed: HashSet<SocketKey, RandomState>,
 }
 
@@ -50,7 +51,7 @@ impl Answers {
         self.ranks.get(&id).copied().unwrap_or(u64::MAX)
     }
 
-    /// To be called while the service still has the rank with which it came.
+    /// Removes the service's sockets. To be called before its rank changes.
     fn leave_sockets(&mut self, id: ServiceId) {
         let rank = self.rank(id);
         for (socket, _) in self.sockets.remove(&id).into_iter().flatten() {
@@ -73,8 +74,8 @@ impl Answers {
         self.sockets.insert(id, sockets);
     }
 
-    /// Takes note of what a service with this slot and these real servers has to do with order.
-    /// To be called before its slot is filled.
+    /// Adds or updates a service with this slot and these real servers. To be called before the slot is filled: the old
+    /// contents tell whether its rules have changed.
     pub(super) fn note(
         &mut self,
         next: &Snapshot,
@@ -115,7 +116,7 @@ impl Answers {
         }
     }
 
-    /// The service is no longer configured.
+    /// Removes a service that is no longer configured.
     pub(super) fn forget(&mut self, id: ServiceId) {
         if self.ranks.is_empty() {
             return;
@@ -125,7 +126,8 @@ impl Answers {
         self.rules_changed |= self.by_rules.remove(&id);
     }
 
-    /// Puts into the snapshot what follows from the order of services: `order`, if it is new.
+    /// Writes what depends on the precedence into the snapshot. `order` is the new order of services, if it has
+    /// changed.
     pub(super) fn arrange(&mut self, next: &mut Snapshot, order: Option<&[ServiceId]>) {
         if let Some(order) = order {
             self.reorder(order);
@@ -158,7 +160,7 @@ impl Answers {
         }
     }
 
-    /// The services come in this order from now on, and any others behind them.
+    /// Sets the order of services. Those that `order` lacks follow behind, in their present order.
     fn reorder(&mut self, order: &[ServiceId]) {
         let mut others: Vec<ServiceId> = self.ranks.keys().copied().collect();
         others.sort_unstable_by_key(|id| self.rank(*id));
