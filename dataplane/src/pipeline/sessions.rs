@@ -5,8 +5,7 @@ use crate::flow::{FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::parse::Packet;
 use crate::rewrite::change::Change;
 use crate::rewrite::nat::Socket;
-use crate::session::{Flags, Session, SessionTable};
-use crate::spec::forward::ForwardMethod;
+use crate::session::{Session, SessionTable};
 use crate::wire::family::Family;
 use crate::wire::{sctp, tcp};
 
@@ -47,32 +46,10 @@ impl Tabled for V6 {
     }
 }
 
-/// The method that the session began with: an edit of the real server does not change it.
-#[inline(always)]
-fn method_of(flags: Flags) -> ForwardMethod {
-    if flags.contains(Flags::NAT) {
-        ForwardMethod::Nat
-    } else if flags.contains(Flags::TUNNEL) {
-        ForwardMethod::Tunnel
-    } else {
-        ForwardMethod::Direct
-    }
-}
-
-/// The flags by which sessions by `method` begin.
-#[inline]
-pub(super) const fn flags_of(method: ForwardMethod) -> Flags {
-    match method {
-        ForwardMethod::Direct => Flags::ONE_WAY,
-        ForwardMethod::Nat => Flags::NAT,
-        ForwardMethod::Tunnel => Flags::ONE_WAY.with(Flags::TUNNEL),
-    }
-}
-
 /// What a session changes in its client's packets.
 #[inline(always)]
 pub(super) fn change_of<A: Family>(session: &Session<A>) -> Change<A> {
-    Change::of_request(method_of(session.flags()), || {
+    Change::of_request(session.flags().method(), || {
         let (address, port) = session.real_address()?;
         Some(Socket { address, port })
     })

@@ -6,6 +6,7 @@ use std::ops::BitOr;
 use super::state::State;
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
 use crate::id::RealId;
+use crate::spec::forward::ForwardMethod;
 use crate::time::Time;
 
 /// A link to no entry.
@@ -65,6 +66,30 @@ impl Flags {
         .with(Self::STEP_MASK)
         .with(Self::STEP_ENDED)
         .with(Self::UNACKNOWLEDGED);
+
+    /// Those by which a session by `method` begins.
+    #[must_use]
+    #[inline]
+    pub const fn of(method: ForwardMethod) -> Self {
+        match method {
+            ForwardMethod::Direct => Self::ONE_WAY,
+            ForwardMethod::Nat => Self::NAT,
+            ForwardMethod::Tunnel => Self::ONE_WAY.with(Self::TUNNEL),
+        }
+    }
+
+    /// The method that a session with these flags began with: an edit of its real server does not change it.
+    #[must_use]
+    #[inline(always)]
+    pub const fn method(self) -> ForwardMethod {
+        if self.contains(Self::NAT) {
+            ForwardMethod::Nat
+        } else if self.contains(Self::TUNNEL) {
+            ForwardMethod::Tunnel
+        } else {
+            ForwardMethod::Direct
+        }
+    }
 
     /// These flags for a session that begins in `state`: a TCP session by NAT waits for the client's first
     /// acknowledgement.

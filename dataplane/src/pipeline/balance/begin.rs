@@ -16,11 +16,11 @@ use crate::pipeline::balance::sequence_numbers::note_numbers;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::handover::inbox::Lane;
 use crate::pipeline::handover::message::Message;
-use crate::pipeline::sessions::{Tabled, flags_of, opens};
+use crate::pipeline::sessions::{Tabled, opens};
 use crate::rewrite::change::Change;
 use crate::rewrite::nat::{self, Socket};
 use crate::schedule;
-use crate::session::{Direction, KeyHash, NewSession, SessionIndex, State, TableFull};
+use crate::session::{Direction, Flags, KeyHash, NewSession, SessionIndex, State, TableFull};
 use crate::snapshot::Snapshot;
 use crate::snapshot::model::{RealServer, VirtualService};
 use crate::snapshot::owner::Owner;
@@ -270,7 +270,7 @@ impl<P: Pool> Engine<P> {
             key: *key,
             real: real.id,
             real_address: socket.map(|socket| (socket.address, socket.port)),
-            flags: flags_of(real.spec.forward),
+            flags: Flags::of(real.spec.forward),
             state,
             deadline,
             template: template.map(|template| template.index),
