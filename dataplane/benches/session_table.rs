@@ -64,8 +64,10 @@ impl Table for SessionTable<V4> {
     }
 
     fn touch(&mut self, burst: &[Key], deadline: Time, now: Time) -> usize {
-        let hashes: ArrayVec<KeyHash, BURST> =
-            burst.iter().map(|key| self.approach(key, false)).collect();
+        let hashes: ArrayVec<KeyHash, BURST> = burst
+            .iter()
+            .map(|key| self.hash_and_prefetch(key, false))
+            .collect();
         let hints: ArrayVec<Hint, BURST> = hashes
             .iter()
             .map(|hash| self.prefetch_entry(*hash))
@@ -82,8 +84,10 @@ impl Table for SessionTable<V4> {
     }
 
     fn enter(&mut self, burst: &[Key], deadline: Time, now: Time) {
-        let hashes: ArrayVec<KeyHash, BURST> =
-            burst.iter().map(|key| self.approach(key, true)).collect();
+        let hashes: ArrayVec<KeyHash, BURST> = burst
+            .iter()
+            .map(|key| self.hash_and_prefetch(key, true))
+            .collect();
         for hash in hashes {
             let _ = self.prefetch_entry(hash);
         }

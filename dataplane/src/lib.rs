@@ -34,7 +34,7 @@
 //! use plimsoll_dataplane::testing::PacketBuilder;
 //! use plimsoll_dataplane::time::Time;
 //! use plimsoll_dataplane::wire::{Mac, tcp};
-//! use plimsoll_dataplane::worker::{Parts, Worker, commands};
+//! use plimsoll_dataplane::worker::{Resources, Worker, commands};
 //!
 //! let (gateway_mac, our_mac, real_mac) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]), Mac([2, 0, 0, 0, 0, 3]));
 //! let client = Ipv4Addr::new(198, 51, 100, 7);
@@ -66,7 +66,7 @@
 //!
 //! let (port, wire) = memory_port();
 //! let config = Config { start: Start { worker: 0, workers: 1 }, sessions: 1024, keys: [1, 2, 3, 4], steering: None };
-//! let mut worker = Worker::new(&config, Parts {
+//! let mut worker = Worker::new(&config, Resources {
 //!     ports: vec![port],
 //!     pool: MemoryPool::new(64),
 //!     reader: publisher.subscribe(),

@@ -125,9 +125,9 @@ pub struct Worker<Rx: RxQueue, Tx, P: Pool<Buf = Rx::Buf>> {
     sending: bool,
 }
 
-/// What a worker is made of.
+/// What a worker needs: queues, buffers, and its ends of the channels to the control thread and to other workers.
 #[derive(Debug)]
-pub struct Parts<Rx: RxQueue, Tx, P> {
+pub struct Resources<Rx: RxQueue, Tx, P> {
     /// Its queue pair on every port, in the configuration's order.
     pub ports: Vec<PortQueues<Rx, Tx>>,
     /// Where buffers for its own frames come from.
@@ -148,13 +148,13 @@ where
 {
     /// A worker with empty tables.
     #[must_use]
-    pub fn new(config: &Config, parts: Parts<Rx, Tx, P>) -> Self {
-        let stats = Arc::new(WorkerStats::new(parts.ports.len()));
+    pub fn new(config: &Config, resources: Resources<Rx, Tx, P>) -> Self {
+        let stats = Arc::new(WorkerStats::new(resources.ports.len()));
         Self {
-            engine: Engine::new(config, parts.pool, stats, parts.inboxes),
-            ports: parts.ports,
-            reader: parts.reader,
-            commands: parts.commands,
+            engine: Engine::new(config, resources.pool, stats, resources.inboxes),
+            ports: resources.ports,
+            reader: resources.reader,
+            commands: resources.commands,
             frames: Vec::with_capacity(BURST),
             listings: Vec::new(),
             announcements: Vec::new(),

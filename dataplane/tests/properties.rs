@@ -7,12 +7,12 @@
     reason = "all of this crate is tests, where a panic is a verdict"
 )]
 
+#[path = "properties/fast_path.rs"]
+mod fast_path;
 #[path = "properties/faults.rs"]
 mod faults;
 #[path = "forwarding/net.rs"]
 mod net;
-#[path = "properties/short_way.rs"]
-mod short_way;
 #[path = "properties/workers.rs"]
 mod workers;
 

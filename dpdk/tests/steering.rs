@@ -24,7 +24,7 @@ use plimsoll_dataplane::steering::Steering;
 use plimsoll_dataplane::testing::PacketBuilder;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::Mac;
-use plimsoll_dataplane::worker::{Parts, Worker, commands};
+use plimsoll_dataplane::worker::{Resources, Worker, commands};
 
 mod support;
 use support::{filled, open, send, start};
@@ -92,14 +92,14 @@ fn workers_on_rings_get_their_flows_and_hand_over_at_most_their_answers() {
                 keys: [5, 6, 7, 8],
                 steering: Some(Arc::clone(&steering)),
             };
-            let parts = Parts {
+            let resources = Resources {
                 ports: vec![PortQueues { rx, tx }],
                 pool: pool.handle(),
                 reader: publisher.subscribe(),
                 commands: commands(),
                 inboxes: Arc::clone(&boxes),
             };
-            Worker::new(&config, parts)
+            Worker::new(&config, resources)
         })
         .collect();
 

@@ -15,7 +15,7 @@ use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::steering::Steering;
-use plimsoll_dataplane::worker::{Commands, Parts, Worker, commands};
+use plimsoll_dataplane::worker::{Commands, Resources, Worker, commands};
 use plimsoll_dpdk::{Interrupts, Mbuf, Mempool, PoolHandle, RxQueue, TxQueue, register_thread};
 use rustix::thread::{Timespec, nanosleep, set_current_timer_slack};
 use tokio::sync::watch;
@@ -144,7 +144,7 @@ impl Workers {
                     keys: plan.keys,
                     steering: plan.steering.clone(),
                 },
-                parts: Parts {
+                resources: Resources {
                     ports,
                     pool: plan.pool.handle(),
                     reader: plan.publisher.subscribe(),
@@ -245,7 +245,7 @@ impl Drop for End {
 struct Job {
     cpu: usize,
     config: Config,
-    parts: Parts<RxQueue, TxQueue, PoolHandle>,
+    resources: Resources<RxQueue, TxQueue, PoolHandle>,
     time_zero: Instant,
     cycles_per_second: u64,
     idle: valid::Idle,
@@ -270,7 +270,7 @@ impl Job {
             }
         };
         // Made here, so that its tables are in memory near this CPU.
-        let mut worker = Worker::new(&self.config, self.parts);
+        let mut worker = Worker::new(&self.config, self.resources);
         let stats = Arc::clone(worker.stats());
         let _ = ready.send(Ok(Arc::clone(&stats)));
         let mut clock = Clock::new(self.time_zero, self.cycles_per_second);

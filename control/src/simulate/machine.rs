@@ -20,7 +20,9 @@ use plimsoll_dataplane::spec::network::PortSpec;
 use plimsoll_dataplane::steering::Steering;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::Mac;
-use plimsoll_dataplane::worker::{self, Command, Commands, Listing, Parts, SessionRecord, Worker};
+use plimsoll_dataplane::worker::{
+    self, Command, Commands, Listing, Resources, SessionRecord, Worker,
+};
 
 use super::faults::Outages;
 use super::output::Output;
@@ -110,7 +112,7 @@ impl Machine {
                 }
                 let commands = worker::commands();
                 let start = Start { worker, workers };
-                let parts = Parts {
+                let resources = Resources {
                     ports: queues,
                     // Headroom, Ethernet, a VLAN tag, and a cache line to spare.
                     pool: MemoryPool::with_capacity(1 << 20, mtu + 256),
@@ -126,7 +128,7 @@ impl Machine {
                         keys: KEYS,
                         steering: Some(Arc::clone(&steering)),
                     },
-                    parts,
+                    resources,
                 );
                 Place {
                     worker,
@@ -309,8 +311,8 @@ impl Machine {
         links.map(|link| !link.contains(self.now_ms))
     }
 
-    /// Takes links down and brings them back as the time has come, and tells the workers when the daemon's control thread
-    /// would see it.
+    /// Takes links down and brings them back as the time has come, and tells the workers when the daemon's control
+    /// thread would see it.
     fn set_links(&mut self) {
         for place in &self.places {
             for (wire, up) in place.wires.iter().zip(self.links_up()) {

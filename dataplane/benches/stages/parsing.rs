@@ -1,4 +1,4 @@
-//! Finding a frame's headers: the short way for plain ones, and the way for all.
+//! Finding a frame's headers: the fast path of plain ones, and the parser for all.
 //! What follows from the headers is not here.
 
 use std::hint::black_box;

@@ -19,7 +19,7 @@ use plimsoll_dataplane::testing::{
 };
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::tcp;
-use plimsoll_dataplane::worker::{Parts, Worker, commands};
+use plimsoll_dataplane::worker::{Resources, Worker, commands};
 
 use crate::setup::{self, Ip, OWN_MAC, REALS, VIRTUAL_PORT, client_port, clients};
 
@@ -64,7 +64,7 @@ impl Bench {
             keys: [5, 6, 7, 8],
             steering: None,
         };
-        let parts = Parts {
+        let resources = Resources {
             ports,
             pool: SlotPool,
             reader: publisher.subscribe(),
@@ -72,7 +72,7 @@ impl Bench {
             inboxes: inboxes(1),
         };
         Self {
-            worker: Worker::new(&config, parts),
+            worker: Worker::new(&config, resources),
             wire,
             _publisher: publisher,
         }

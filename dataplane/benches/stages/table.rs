@@ -115,7 +115,7 @@ fn due() -> Box<Table> {
 fn lookup(table: Box<Table>) -> Box<Table> {
     let mut hashes = ArrayVec::<KeyHash, BURST>::new();
     for key in table.keys.iter().take(BURST) {
-        hashes.push(table.table.approach(key, false));
+        hashes.push(table.table.hash_and_prefetch(key, false));
     }
     let mut hints = ArrayVec::<Hint, BURST>::new();
     for hash in &hashes {
@@ -133,7 +133,7 @@ fn lookup(table: Box<Table>) -> Box<Table> {
 fn reply_lookup(table: Box<Table>) -> Box<Table> {
     let mut hashes = ArrayVec::<ReplyHash, BURST>::new();
     for key in table.replies.iter().take(BURST) {
-        hashes.push(table.table.approach_reply(key));
+        hashes.push(table.table.hash_and_prefetch_reply(key));
     }
     let mut hints = ArrayVec::<Hint, BURST>::new();
     for (hash, key) in hashes.iter().zip(&table.replies) {

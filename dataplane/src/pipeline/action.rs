@@ -1,4 +1,4 @@
-//! What is decided of a packet, and what is told of it on its way.
+//! What is decided for a packet, and the facts that accompany it through the pipeline.
 //! Nothing is decided or done here.
 
 use std::net::IpAddr;
@@ -55,7 +55,7 @@ pub(super) struct Fate {
     pub(super) frames: u32,
 }
 
-/// A frame on its way; those made here have no fate.
+/// A frame that is to be sent. Frames originated here have no fate.
 #[derive(Debug)]
 pub(crate) struct Waiting<B> {
     pub(super) frame: B,

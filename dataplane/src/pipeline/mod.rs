@@ -34,7 +34,7 @@ pub use handover::message::{Batch, Inboxes, MOST_OWNED, MOST_SEARCHES, Message, 
 
 pub use leave::outgoing::BACKLOG;
 
-use fast::established::{Glances, Kind, lookahead};
+use fast::established::{Inspected, Kind, lookahead};
 use handover::message::Cut;
 
 impl<P: Pool> Engine<P> {
@@ -97,15 +97,15 @@ impl<P: Pool> Engine<P> {
             return bytes;
         };
         let nat = snapshot.has_nat();
-        let mut glances = Glances::default();
+        let mut inspected = Inspected::default();
         for frame in frames.iter().take(BURST) {
-            self.glance(snapshot, nat, spec, frame.bytes(), &mut glances);
+            self.inspect(snapshot, nat, spec, frame.bytes(), &mut inspected);
         }
         let mut arriving = frames.drain(..);
-        let (mut v4, mut v6) = (&mut glances.v4[..], &mut glances.v6[..]);
-        self.step_nearer(v4, 0, lookahead::<V4>());
-        self.step_nearer(v6, 0, lookahead::<V6>());
-        for run in glances.kinds.chunk_by(PartialEq::eq) {
+        let (mut v4, mut v6) = (&mut inspected.v4[..], &mut inspected.v6[..]);
+        self.prefetch_sessions(v4, 0, lookahead::<V4>());
+        self.prefetch_sessions(v6, 0, lookahead::<V6>());
+        for run in inspected.kinds.chunk_by(PartialEq::eq) {
             let count = run.len();
             match run.first() {
                 Some(Kind::V4) => {
@@ -128,7 +128,7 @@ impl<P: Pool> Engine<P> {
         bytes
     }
 
-    /// The long way: decision, rewriting and delivery of one frame, whatever it is.
+    /// The general path: decision, rewriting and delivery of one frame, whatever it is.
     #[inline(never)]
     fn one(
         &mut self,

@@ -1,4 +1,4 @@
-//! What a session does to the packets of one direction, as one value: the short way and the long way of a packet
+//! What a session does to the packets of one direction, as one value: the fast path and the general path
 //! apply the same, so that a new forwarding method is a new way to make one.
 //! Whether a packet fits, and where it leaves, is not asked here.
 
@@ -67,7 +67,8 @@ pub enum Change<A> {
 }
 
 impl<A: Family> Change<A> {
-    /// That of a client's packets by `method`; `real` tells the real server's socket, which is asked if the method translates.
+    /// That of a client's packets by `method`; `real` tells the real server's socket, which is asked if the method
+    /// translates.
     #[inline(always)]
     #[must_use]
     pub fn of_request(method: ForwardMethod, real: impl FnOnce() -> Option<Socket<A>>) -> Self {

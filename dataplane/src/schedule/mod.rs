@@ -120,9 +120,9 @@ impl Scheduler {
         }
     }
 
-    /// Whether [`notice`] must be told of sessions that come, go and turn.
+    /// Whether [`update_ranking`] must be called when sessions are added or removed, or become active or inactive.
     #[must_use]
-    pub fn takes_notice(&self) -> bool {
+    pub fn keeps_ranking(&self) -> bool {
         matches!(self, Self::Least(ranking) if ranking.is_kept())
     }
 }
@@ -242,12 +242,11 @@ pub fn choose(
     }
 }
 
-/// Has the service's scheduler take notice that sessions have come, gone or turned active or
-/// inactive on `worker`, of the real server at `place` in the list. For schedulers of which
-/// [`Scheduler::takes_notice`].
-pub fn notice(service: &Scheduling, worker: usize, place: usize, loads: &impl Loads) {
+/// Updates the scheduler's ranking after sessions on `worker`, of the real server at `place` in the list, were added or
+/// removed, or became active or inactive. Does nothing unless [`Scheduler::keeps_ranking`].
+pub fn update_ranking(service: &Scheduling, worker: usize, place: usize, loads: &impl Loads) {
     if let Scheduler::Least(ranking) = &service.scheduler {
-        ranking.notice(worker, place, &service.candidates, loads, service.ramp);
+        ranking.update(worker, place, &service.candidates, loads, service.ramp);
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! A tournament per worker: each real server is a leaf with its rank, and each node names the better
 //! one of the two below it, the earlier one in the list if neither is. A session that comes, goes or
-//! turns active concerns one leaf and its way to the root.
+//! turns active concerns one leaf and its path to the root.
 //!
 //! A worker's own sessions are in its tournament at once. Those of other workers arrive as it
 //! walks along the list, so that each leaf is looked at every [`STALE_MS`]; whoever wins is looked
@@ -50,7 +50,7 @@ struct Table {
     next: AtomicU32,
 }
 
-/// Who wins at a node. The rank is here too, so that a way to the root visits no leaf but one.
+/// Who wins at a node. The rank is here too, so that a path to the root visits only one leaf.
 #[derive(Debug)]
 struct Node {
     cost: AtomicU64,
@@ -102,8 +102,8 @@ impl Ranking {
         chosen
     }
 
-    /// Takes notice that sessions of the candidate at `place` have come, gone or turned.
-    pub(super) fn notice(
+    /// Updates the rank of the candidate at `place`, whose sessions have changed.
+    pub(super) fn update(
         &self,
         worker: usize,
         place: usize,

@@ -1,15 +1,15 @@
 //! Making room in a full table: which session is evicted for a new one, within bounded work.
 //! What a session is worth is said in `worth.rs`, whose it is by the table's user; nothing here knows a configuration.
 //!
-//! The client's home is looked at first. If all that it has is young, open or proven, the new session's other two buckets
-//! and a few more follow, which the table goes through in turn: a small or crowded home must not decide who is
+//! The client's home is looked at first. If all that it has is young, open or proven, the new session's other two
+//! buckets and a few more follow, which the table goes through in turn: a small or crowded home must not decide who is
 //! served, and under a flood that fills the table within a second the oldest of several hundred is a better victim
 //! than the oldest of a few.
 //!
 //! Of what is looked at and may leave, what is worth more stays as long as what is worth less has a part of the places
 //! of both, so a flood evicts itself: one of handshakes no connection that is not yet proven, one of either no proven,
-//! idle session. Where these have less, the others leave for them: in a table that is full of idle sessions each new client would otherwise evict the
-//! one before it, and none would be served.
+//! idle session. Where these have less, the others leave for them: in a table that is full of idle sessions each new
+//! client would otherwise evict the one before it, and none would be served.
 
 #![expect(
     clippy::indexing_slicing,
@@ -214,7 +214,7 @@ impl<A: Address> SessionTable<A> {
                     Worth::Open => entry.flags.steps(),
                     _ => 0,
                 };
-                let silent = entry.silent_ms(timeout_ms, now) >> (BITS_PER_STEP * steps);
+                let silent = entry.idle_ms(timeout_ms, now) >> (BITS_PER_STEP * steps);
                 found.offer(Victim {
                     worth,
                     may_evict,

@@ -6,7 +6,7 @@
 //! fingerprints of a bucket share a cache line and are compared first, so a lookup reads one line of fingerprints
 //! and the session's own line. A reply of a NAT session does not contain the virtual address, but it contains the
 //! client's, so it is looked up in the home bucket too. NAT sessions outside their home are in a separate index
-//! of replies. A burst is looked up in three steps that prefetch what the next one reads: `approach` for
+//! of replies. A burst is looked up in three steps that prefetch what the next one reads: `hash_and_prefetch` for
 //! every packet, then `prefetch_entry` for every packet, then `at`.
 //!
 //! All memory is written when the table is created: a page fault, or the kernel's zeroing of a huge page, would
@@ -135,7 +135,7 @@ impl<A: Address> SessionTable<A> {
     /// that there is probably no such session yet.
     #[inline(always)]
     #[must_use]
-    pub fn approach(&self, key: &FlowKey<A>, is_new: bool) -> KeyHash {
+    pub fn hash_and_prefetch(&self, key: &FlowKey<A>, is_new: bool) -> KeyHash {
         let hash = self.hash(key);
         let home = hash.0.home();
         self.tags.prefetch(home);
@@ -162,7 +162,7 @@ impl<A: Address> SessionTable<A> {
     /// First stage of the lookup of a reply.
     #[inline(always)]
     #[must_use]
-    pub fn approach_reply(&self, key: &ReplyKey<A>) -> ReplyHash {
+    pub fn hash_and_prefetch_reply(&self, key: &ReplyKey<A>) -> ReplyHash {
         let hash = self.reply_hash(key);
         self.tags.prefetch(hash.0);
         hash

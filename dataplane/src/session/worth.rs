@@ -90,10 +90,10 @@ impl Cause {
 }
 
 impl<A> Session<A> {
-    /// Milliseconds since its last packet. That time is not stored: it is the deadline less `timeout_ms`, the timeout of
-    /// its state. After a reload with longer timeouts the result is too large until the session's next packet, with
+    /// Milliseconds since its last packet. That time is not stored: it is the deadline less `timeout_ms`, the timeout
+    /// of its state. After a reload with longer timeouts the result is too large until the session's next packet, with
     /// shorter ones too small.
-    pub(super) const fn silent_ms(&self, timeout_ms: u64, now: Time) -> u64 {
+    pub(super) const fn idle_ms(&self, timeout_ms: u64, now: Time) -> u64 {
         let last = self.deadline.as_ms().saturating_sub(timeout_ms);
         now.as_ms().saturating_sub(last)
     }
@@ -111,15 +111,15 @@ impl<A> Session<A> {
         if self.flags.contains(Flags::TEMPLATE) {
             return if proven { Worth::Idle } else { Worth::HalfOpen };
         }
-        let silent = self.silent_ms(timeout_ms, now);
+        let idle = self.idle_ms(timeout_ms, now);
         match self.state.phase() {
             Phase::Closed => Worth::Finished,
-            Phase::Closing if silent >= CLOSING_MS => Worth::Finished,
-            Phase::Opening if silent >= HANDSHAKE_MS => Worth::HalfOpen,
-            Phase::Open | Phase::Closing if proven && silent < IDLE_MS => Worth::Active,
+            Phase::Closing if idle >= CLOSING_MS => Worth::Finished,
+            Phase::Opening if idle >= HANDSHAKE_MS => Worth::HalfOpen,
+            Phase::Open | Phase::Closing if proven && idle < IDLE_MS => Worth::Active,
             Phase::Open if proven => Worth::Idle,
-            Phase::Opening | Phase::Closing if silent < HANDSHAKE_MS => Worth::Young,
-            Phase::Open if silent < UNPROVEN_MS => Worth::Open,
+            Phase::Opening | Phase::Closing if idle < HANDSHAKE_MS => Worth::Young,
+            Phase::Open if idle < UNPROVEN_MS => Worth::Open,
             _ => Worth::Unproven,
         }
     }
@@ -134,11 +134,11 @@ mod tests {
     const NOW: Time = Time::from_ms(10_000_000);
     const TIMEOUT_MS: u64 = 900_000;
 
-    fn worth(state: State, flags: Flags, silent: u64) -> Worth {
+    fn worth(state: State, flags: Flags, idle: u64) -> Worth {
         let mut session = Session::<V4>::vacant();
         session.state = state;
         session.flags = flags;
-        session.deadline = Time::from_ms(NOW.as_ms() - silent + TIMEOUT_MS);
+        session.deadline = Time::from_ms(NOW.as_ms() - idle + TIMEOUT_MS);
         session.worth(TIMEOUT_MS, NOW)
     }
 

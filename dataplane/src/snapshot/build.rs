@@ -23,13 +23,13 @@ use crate::spec::service::ServiceSpec;
 use crate::spec::target::{Identity, Mark};
 use crate::spec::timeouts::Timeouts;
 use crate::time::Time;
-use answers::Answers;
 use leaving::Leaving;
+use precedence::Precedence;
 
-mod answers;
 mod leaving;
 mod order;
 mod owners;
+mod precedence;
 mod reals;
 mod reclaim;
 mod services;
@@ -43,7 +43,7 @@ pub struct Builder {
     timeouts: Timeouts,
     /// Services by rules; those by virtual addresses are found as packets find them.
     marks: HashMap<Mark, ServiceId, RandomState>,
-    answers: Answers,
+    precedence: Precedence,
     /// Slots that nothing refers to.
     free_services: Vec<ServiceId>,
     free_reals: Vec<RealId>,
@@ -88,7 +88,7 @@ impl Builder {
             routes: Vec::new(),
             timeouts: Timeouts::DEFAULT,
             marks: HashMap::with_hasher(hasher.clone()),
-            answers: Answers::new(hasher),
+            precedence: Precedence::new(hasher),
             free_services: Vec::new(),
             free_reals: Vec::new(),
             removed_services: Leaving::new(hasher),
@@ -176,7 +176,7 @@ impl Builder {
             let slots = order.iter().filter_map(|one| self.slot_of(&next, one));
             slots.collect::<Vec<_>>()
         });
-        self.answers.arrange(&mut next, order.as_deref());
+        self.precedence.arrange(&mut next, order.as_deref());
         self.last = Arc::new(next);
         Arc::clone(&self.last)
     }

@@ -482,10 +482,10 @@ impl Snapshot {
         {
             overload.update(real.spec.limits, self.load(real.id));
         }
-        if let Some(place) = real.noticed
+        if let Some(place) = real.ranking_place
             && let Some(service) = self.service(real.service)
         {
-            schedule::notice(&service.scheduling, worker, place as usize, self);
+            schedule::update_ranking(&service.scheduling, worker, place as usize, self);
         }
     }
 

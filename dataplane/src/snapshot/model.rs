@@ -64,8 +64,8 @@ pub struct RealServer {
     pub last_weight: u32,
     /// When it came, or came back from weight 0, while its service was there.
     pub since: Option<Time>,
-    /// Its place in the list, if the service's scheduler takes notice of its sessions.
-    pub noticed: Option<u32>,
+    /// Its place in the list of real servers, if the service's scheduler keeps a ranking of them by load.
+    pub ranking_place: Option<u32>,
     /// The tunnel about whose packets errors come back, if there is one.
     pub errors_come_back: Option<TunnelKind>,
     /// Its service's, also after it was removed.

@@ -28,7 +28,8 @@ pub struct Policy {
     /// Any SCTP packet but an ABORT may begin a session (IPVS: `sloppy_sctp`).
     pub sloppy_sctp: bool,
     /// When TCP sessions follow IPVS's table for defence, by which a client alone establishes nothing where the real
-    /// server's answers are seen (IPVS: `secure_tcp`); `auto` while half-open sessions hold too much of the session table.
+    /// server's answers are seen (IPVS: `secure_tcp`); `auto` while half-open sessions hold too much of the session
+    /// table.
     pub secure_tcp: Defence,
     /// A TCP session that is established and falls silent is reset at both ends when its time is over.
     pub idle_reset: bool,
@@ -135,12 +136,12 @@ impl Policy {
         }
     }
 
-    /// Whether a TCP session follows the table for defence. `pressed` says that half-open sessions
+    /// Whether a TCP session follows the table for defence. `half_open_pressure` says that half-open sessions
     /// hold too much of the session table.
     #[inline]
     #[must_use]
-    pub const fn is_secure(&self, pressed: bool) -> bool {
-        self.secure_tcp.is_up(pressed)
+    pub const fn is_secure(&self, half_open_pressure: bool) -> bool {
+        self.secure_tcp.is_up(half_open_pressure)
     }
 
     /// What IPVS does with all its sysctls as they are after boot.

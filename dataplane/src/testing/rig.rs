@@ -21,7 +21,7 @@ use crate::stats::WorkerStats;
 use crate::steering::Steering;
 use crate::time::Time;
 use crate::verdict::DropReason;
-use crate::worker::{Command, Commands, Listing, Parts, SessionRecord, Worker, commands};
+use crate::worker::{Command, Commands, Listing, Resources, SessionRecord, Worker, commands};
 
 /// Buffers in the pool that all workers share.
 const POOL: usize = 8192;
@@ -101,7 +101,7 @@ impl Rig {
                     keys: [5, 6, 7, 8],
                     steering: steering.clone(),
                 };
-                let parts = Parts {
+                let resources = Resources {
                     ports,
                     pool: pool.clone(),
                     reader: publisher.subscribe(),
@@ -109,7 +109,7 @@ impl Rig {
                     inboxes: Arc::clone(&boxes),
                 };
                 Member {
-                    worker: Worker::new(&config, parts),
+                    worker: Worker::new(&config, resources),
                     wires,
                     commands: queue,
                     is_stalled: false,

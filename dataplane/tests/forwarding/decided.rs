@@ -148,7 +148,7 @@ fn a_link_local_gateway_with_a_fixed_mac_is_asked_for_on_no_port_but_others() {
         let (port, frame) = sent.remove(0);
         (port, Mac(frame[..6].try_into().unwrap()))
     };
-    // The long way and the short one.
+    // The general path and the fast one.
     for _ in 0..2 {
         assert_eq!(answers(&mut rig, CLIENT6), (WAN, GATEWAY_MAC));
         assert_eq!(answers(&mut rig, "2001:db8:77::7"), (LAN, other_mac));

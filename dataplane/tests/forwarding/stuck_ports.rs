@@ -82,7 +82,7 @@ fn what_would_leave_by_a_port_without_a_link_is_dropped_at_once_and_counted() {
     assert_eq!(rig.held(), 0);
     assert_eq!(rig.stats().next().unwrap().lost.value(), 10);
     rig.wire(0, LAN).unwrap().set_tx_limit(usize::MAX);
-    // The short way, the long way, and what is begun.
+    // The fast path, the general path, and new sessions.
     let begun = from_wan(CLIENT, VIP).tcp(4001, 80).flags(SYN).build();
     for frame in [ask, ask6, &begun] {
         assert_eq!(rig.pass(WAN, frame), []);

@@ -406,7 +406,7 @@ fn the_outer_header_has_the_inner_ones_hops_or_those_that_were_asked_for() {
                         real.tunnel_ttl = ttl;
                     }
                     let mut rig = Rig::new(1, &spec);
-                    // The first takes the long way, the others the short one.
+                    // The first takes the general path, the others the fast one.
                     for flags in [SYN, ACK, ACK] {
                         let ask = from_wan(client, vip).ttl(10).tcp(4000, 80).flags(flags);
                         let sent = rig.pass(WAN, &ask.build());

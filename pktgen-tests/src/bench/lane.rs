@@ -18,7 +18,7 @@ use plimsoll_dataplane::steering::Steering;
 use plimsoll_dataplane::testing::{SlotBuf, SlotPool, SlotRx, SlotTx, SlotWire, slot_port};
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::verdict::DropReason;
-use plimsoll_dataplane::worker::{Parts, Worker, commands};
+use plimsoll_dataplane::worker::{Resources, Worker, commands};
 
 use super::case::{Case, FULL_TABLE, Load, Spread};
 use super::traffic::{Back, Traffic};
@@ -165,7 +165,7 @@ impl<'s> Lane<'s> {
             keys: KEYS,
             steering: Some(Arc::clone(&steering)),
         };
-        let parts = Parts {
+        let resources = Resources {
             ports: vec![queues],
             pool: SlotPool,
             reader,
@@ -175,7 +175,7 @@ impl<'s> Lane<'s> {
         Ok(Self {
             number,
             case: *case,
-            worker: Worker::new(&config, parts),
+            worker: Worker::new(&config, resources),
             wire,
             traffic: Traffic::new(case, Returns::Balanced, number.into())?,
             shared,

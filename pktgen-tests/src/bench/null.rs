@@ -14,7 +14,7 @@ use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::ethernet;
-use plimsoll_dataplane::worker::{Parts, Worker, commands};
+use plimsoll_dataplane::worker::{Resources, Worker, commands};
 use plimsoll_dpdk::{
     Eal, EalConfig, Mbuf, Memory, Mempool, PoolHandle, Port, PortConfig, RxQueue, TxQueue, cycles,
     device,
@@ -231,7 +231,7 @@ impl Bench {
                 keys: [5, 6, 7, 8],
                 steering: None,
             };
-            let parts = Parts {
+            let resources = Resources {
                 ports: vec![queues],
                 pool: pool.handle(),
                 reader: publisher.subscribe(),
@@ -239,7 +239,7 @@ impl Bench {
                 inboxes: inboxes(1),
             };
             Subject::Plimsoll {
-                worker: Box::new(Worker::new(&config, parts)),
+                worker: Box::new(Worker::new(&config, resources)),
                 _publisher: publisher,
             }
         };

@@ -109,7 +109,8 @@ impl<P: Pool> Engine<P> {
                 return self.refuse_reply(snapshot, frame.bytes(), packet, now);
             }
         }
-        if !local && let Some(action) = self.end_former(snapshot, key, packet, origin, now) {
+        if !local && let Some(action) = self.end_closing_session(snapshot, key, packet, origin, now)
+        {
             return action;
         }
         let action = self.classify_rest(snapshot, frame, packet, origin, now);
@@ -180,7 +181,7 @@ impl<P: Pool> Engine<P> {
     /// server's replies would be translated to the VIP's address. Returns where the packet is handed over to for
     /// this, if the session may be on another worker.
     #[inline]
-    fn end_former<A: Tabled>(
+    fn end_closing_session<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
         key: &FlowKey<A>,

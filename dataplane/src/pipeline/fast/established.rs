@@ -55,15 +55,15 @@ const _: () = assert!(lookahead::<V4>() == 20 && lookahead::<V6>() == 10);
 pub(in crate::pipeline) enum Kind {
     /// Not a plain packet, or not to this port's MAC.
     Other,
-    /// A plain IPv4 packet: the next one of [`Glances::v4`].
+    /// A plain IPv4 packet: the next one of [`Inspected::v4`].
     V4,
-    /// A plain IPv6 packet: the next one of [`Glances::v6`].
+    /// A plain IPv6 packet: the next one of [`Inspected::v6`].
     V6,
 }
 
 /// What the first stage found in a burst, in the order of the frames.
 #[derive(Debug, Default)]
-pub(in crate::pipeline) struct Glances {
+pub(in crate::pipeline) struct Inspected {
     pub(in crate::pipeline) kinds: ArrayVec<Kind, BURST>,
     pub(in crate::pipeline) v4: ArrayVec<Known<V4>, BURST>,
     pub(in crate::pipeline) v6: ArrayVec<Known<V6>, BURST>,
@@ -125,13 +125,13 @@ impl<P: Pool> Engine<P> {
     /// First stage: parses a frame received on `port`, computes the hash and prefetches the fingerprints of the session
     /// table. `nat` says whether any service uses NAT, so that the frame may be a reply.
     #[inline(always)]
-    pub(in crate::pipeline) fn glance(
+    pub(in crate::pipeline) fn inspect(
         &self,
         snapshot: &Snapshot,
         nat: bool,
         port: &PortSpec,
         frame: &[u8],
-        glances: &mut Glances,
+        inspected: &mut Inspected,
     ) {
         let kind = ethernet::Header::new(frame)
             .filter(|header| header.destination() == port.mac)
@@ -140,28 +140,33 @@ impl<P: Pool> Engine<P> {
                 match header.ether_type() {
                     ethernet::IPV4 => {
                         let plain = plain_v4(datagram).filter(|plain| plain.length <= port.mtu)?;
-                        glances.v4.push(self.approach(snapshot, nat, plain));
+                        inspected.v4.push(self.prefetch_home(snapshot, nat, plain));
                         Some(Kind::V4)
                     }
                     ethernet::IPV6 => {
                         let plain = plain_v6(datagram).filter(|plain| plain.length <= port.mtu)?;
-                        glances.v6.push(self.approach(snapshot, nat, plain));
+                        inspected.v6.push(self.prefetch_home(snapshot, nat, plain));
                         Some(Kind::V6)
                     }
                     _ => None,
                 }
             });
-        glances.kinds.push(kind.unwrap_or(Kind::Other));
+        inspected.kinds.push(kind.unwrap_or(Kind::Other));
     }
 
     #[inline(always)]
-    fn approach<A: Tabled>(&self, snapshot: &Snapshot, nat: bool, plain: Plain<A>) -> Known<A> {
+    fn prefetch_home<A: Tabled>(
+        &self,
+        snapshot: &Snapshot,
+        nat: bool,
+        plain: Plain<A>,
+    ) -> Known<A> {
         let table = A::table_of(&self.sessions);
         let sender = if nat && snapshot.may_be_nat_real(plain.source) {
-            Sender::NatReal(table.approach_reply(&plain.reply_key()))
+            Sender::NatReal(table.hash_and_prefetch_reply(&plain.reply_key()))
         } else {
             let is_new = plain.tcp_flags & tcp::SYN != 0;
-            Sender::Client(table.approach(&plain.key(), is_new))
+            Sender::Client(table.hash_and_prefetch(&plain.key(), is_new))
         };
         Known {
             plain,
@@ -174,7 +179,7 @@ impl<P: Pool> Engine<P> {
     /// Second stage, for `count` packets from `first` on: prefetches the session, or the slot that a new one would
     /// take.
     #[inline(always)]
-    pub(in crate::pipeline) fn step_nearer<A: Tabled>(
+    pub(in crate::pipeline) fn prefetch_sessions<A: Tabled>(
         &self,
         all: &mut [Known<A>],
         first: usize,
@@ -206,7 +211,7 @@ impl<P: Pool> Engine<P> {
     ) {
         let mut forwarded = 0;
         for index in 0..count {
-            self.step_nearer(all, index + lookahead::<A>(), 1);
+            self.prefetch_sessions(all, index + lookahead::<A>(), 1);
             let (Some(mut frame), Some(known)) = (frames.next(), all.get(index)) else {
                 break;
             };

@@ -1,4 +1,4 @@
-//! The short way of most packets: plain packets of known sessions, over a whole burst at once.
+//! The fast path: plain packets of established sessions, over a whole burst at once.
 //! It refuses nothing and answers nothing: whatever is unusual is left to the other rooms.
 
 pub(in crate::pipeline) mod established;

@@ -1,5 +1,5 @@
-//! What workers hand to each other, and how it is gathered. The rings that it travels on are `inbox.rs`'s.
-//! Who hands what to whom is decided elsewhere.
+//! Messages between workers, and batches of frames to be handed over. The rings are in `inbox.rs`.
+//! It does not decide which worker gets what.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::neighbour::Claim;
 use crate::pipeline::handover::inbox::{Frames, Inbox, Lane};
 use crate::time::Time;
 
-/// Frames that travel in one message at most: a ring is touched once for so many.
+/// The most frames in one message, so that a ring is accessed once for all of them.
 const BATCH: usize = 16;
 
-/// Frames that this worker cannot handle alone, as they were received.
+/// Frames that the sending worker does not own, as they were received.
 #[derive(Debug)]
 pub struct Batch<B> {
     pub(crate) frames: ArrayVec<B, BATCH>,
@@ -25,12 +25,12 @@ pub struct Batch<B> {
     pub(crate) hops: u8,
 }
 
-/// What travels from one worker to another.
+/// A message from one worker to another.
 #[derive(Debug)]
 pub enum Message<B> {
-    /// Frames that another worker cannot handle alone.
+    /// Frames that the sender does not own.
     Frames(Batch<B>),
-    /// A datagram put together from fragments.
+    /// A reassembled datagram.
     Datagram {
         /// The whole datagram.
         whole: Whole,
@@ -39,7 +39,7 @@ pub enum Message<B> {
         /// How many workers passed it on.
         hops: u8,
     },
-    /// Somebody's MAC.
+    /// A neighbour's MAC, learnt by the sender.
     Neighbour {
         /// On which port.
         port: PortId,
@@ -48,23 +48,24 @@ pub enum Message<B> {
         /// Which.
         claim: Claim,
     },
-    /// What fits the way to a real server behind a tunnel.
+    /// The path MTU to a real server behind a tunnel.
     PathMtu {
         /// The real server's address.
         real: IpAddr,
         /// The largest IP packet, in bytes.
         mtu: u16,
     },
-    /// A worker began a flow with a datagram in fragments, whose whole datagrams may come to any worker.
+    /// The sender has begun a flow with a reassembled datagram. Unfragmented datagrams of the flow may arrive on any
+    /// worker.
     Begun {
-        /// The hash of the flow's key, by which all workers know it.
+        /// The hash of the flow's key.
         flow: u64,
-        /// Where its packets go.
+        /// The real server that gets its packets.
         real: RealId,
-        /// When the session ends, if no further packet comes.
+        /// When the session expires, if no further packet comes.
         until: Time,
     },
-    /// A worker asked for somebody's MAC, and is to be told the answer.
+    /// The sender has requested a neighbour's MAC. Whoever receives the reply must broadcast it.
     Asked {
         /// On which port.
         port: PortId,
@@ -90,9 +91,9 @@ impl<B> Frames for Message<B> {
 /// Every worker's inbox, by worker.
 pub type Inboxes<B> = Arc<[Inbox<Message<B>>]>;
 
-/// Messages, and frames in them, that the ring of what a worker owns holds at most.
+/// The most messages, and frames in them, in the ring of flows that the worker owns.
 pub const MOST_OWNED: u32 = 2048;
-/// The same of the ring of searches.
+/// The same for the ring of searches.
 pub const MOST_SEARCHES: u32 = 512;
 
 /// Empty inboxes for `workers` workers.
@@ -103,7 +104,7 @@ pub fn inboxes<B>(workers: usize) -> Inboxes<B> {
         .collect()
 }
 
-/// Frames on their way to other workers, gathered while a burst is handled.
+/// Frames for other workers, collected until the end of the burst.
 #[derive(Debug)]
 pub(in crate::pipeline) struct Leaving<B> {
     /// By worker, and for each by lane.

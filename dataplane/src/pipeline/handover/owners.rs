@@ -133,7 +133,7 @@ impl Owners {
         }
         // Its session may be on an owner by another rule: those workers are visited first.
         if received || misplaced {
-            return self.go_round(snapshot, key, owner, begins, origin, now);
+            return self.visit_owners(snapshot, key, owner, begins, origin, now);
         }
         let to = owner.filter(|owner| *owner != self.start.worker);
         to.map(|to| self.hand_to(to, origin))
@@ -153,7 +153,7 @@ impl Owners {
 
     /// The rest of [`Self::go_to_owner`] where sessions may be misplaced: visits every worker that may own the session.
     #[cold]
-    fn go_round<A: Address>(
+    fn visit_owners<A: Address>(
         &mut self,
         snapshot: &Snapshot,
         key: &FlowKey<A>,
@@ -216,12 +216,12 @@ impl Owners {
         }
         let (from, to) = (key.client.into(), key.virtual_address.into());
         let is_left_alone = snapshot.locals.contains_key(&to)
-            || is_group(to)
+            || is_multicast_or_broadcast(to)
             || snapshot.is_broadcast(to)
             || snapshot.is_nat_real(from)
             || snapshot.is_nat_real(to);
         let action =
-            (!is_left_alone).then(|| self.go_round(snapshot, key, None, false, origin, now));
+            (!is_left_alone).then(|| self.visit_owners(snapshot, key, None, false, origin, now));
         let limited = Action::Drop(DropReason::SearchLimited);
         action.flatten().filter(|action| *action != limited)
     }
@@ -532,7 +532,7 @@ impl Owners {
 }
 
 /// Whether the address is multicast or broadcast.
-fn is_group(address: IpAddr) -> bool {
+fn is_multicast_or_broadcast(address: IpAddr) -> bool {
     address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 

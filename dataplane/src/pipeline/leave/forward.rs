@@ -1,5 +1,5 @@
-//! A session's packet on its way out: to its real server by DR, NAT or tunnel, and a reply to its client.
-//! Which session, and what it becomes, is `balance/lookup.rs`'s.
+//! Sends a session's packet: to its real server by DR, NAT or tunnel, and a reply to its client.
+//! The session was found and updated by `balance/lookup.rs`.
 
 use crate::flow::Addresses;
 use crate::io::{PacketBuf, Pool};
@@ -52,14 +52,14 @@ impl<P: Pool> Engine<P> {
             self.host_unreachable(snapshot, frame.bytes(), packet, now);
             return Action::Drop(DropReason::NoRoute);
         };
-        // Whatever stops the packet is found before it is changed, since its sender is told of the packet
-        // that it sent (RFC 1812 section 4.3.2.3).
-        let (way, fits) = if change.encapsulates() {
-            let way = self.inner_mtu(real, now);
-            (way, fit_tunnel(packet, real, way, origin.cut))
+        // Errors are detected before the packet is changed, since an ICMP error quotes the packet as its sender sent it
+        // (RFC 1812 section 4.3.2.3).
+        let (path_mtu, fits) = if change.encapsulates() {
+            let path_mtu = self.inner_mtu(real, now);
+            (path_mtu, fit_tunnel(packet, real, path_mtu, origin.cut))
         } else {
-            let way = usize::from(egress.mtu);
-            (way, fit(packet, egress.mtu, origin.cut))
+            let path_mtu = usize::from(egress.mtu);
+            (path_mtu, fit(packet, egress.mtu, origin.cut))
         };
         let cut = match fits {
             Ok(cut) => cut,
@@ -81,17 +81,24 @@ impl<P: Pool> Engine<P> {
         };
         if packet.tcp_flags & tcp::SYN != 0 {
             let translates = change.translates();
-            self.clamp_mss(snapshot, frame.bytes_mut(), packet, real, translates, way);
+            self.clamp_mss(
+                snapshot,
+                frame.bytes_mut(),
+                packet,
+                real,
+                translates,
+                path_mtu,
+            );
         }
         apply(frame, packet, change);
         if change.encapsulates() {
-            return self.forward_by_tunnel(frame, packet, real, egress, (way, cut), macs);
+            return self.forward_by_tunnel(frame, packet, real, egress, (path_mtu, cut), macs);
         }
         leave(frame, egress, cut, macs)
     }
 
-    /// Remembers a client's packet that will have to wait for a neighbour, perhaps in vain. LVS tells
-    /// nobody of one that it has translated or wrapped.
+    /// Keeps a copy of a client's packet that will wait for a neighbour, for an ICMP error if the neighbour does not
+    /// reply. LVS sends none for a packet that it has translated or encapsulated.
     #[cold]
     fn keep_received(
         &mut self,
@@ -146,8 +153,15 @@ impl<P: Pool> Engine<P> {
         if packet.tcp_flags & tcp::SYN != 0
             && let Some(real) = snapshot.real(translation.id)
         {
-            let way = real.egress.map_or(egress.mtu, |egress| egress.mtu);
-            self.clamp_mss(snapshot, frame.bytes_mut(), packet, real, true, way.into());
+            let path_mtu = real.egress.map_or(egress.mtu, |egress| egress.mtu);
+            self.clamp_mss(
+                snapshot,
+                frame.bytes_mut(),
+                packet,
+                real,
+                true,
+                path_mtu.into(),
+            );
         }
         apply(frame, packet, Change::Source(translation.virtual_));
         let own = snapshot.ports.get(usize::from(egress.port.0));
@@ -189,9 +203,8 @@ impl<P: Pool> Engine<P> {
         leave(frame, egress, cut.or(as_it_came), macs)
     }
 
-    /// Has a SYN, of the client or in answer to it, offer no larger segments than the service allows.
-    /// `way` is what fits between here and the real server, in bytes. Under NAT both ends send through
-    /// here, so what fits the way to the client counts too.
+    /// Clamps the MSS of a SYN or SYN|ACK to what the service allows. `path_mtu` is the path MTU to the real server, in
+    /// bytes. With NAT, both ends send through this machine, so the MTU towards the client limits it too.
     #[cold]
     fn clamp_mss(
         &self,
@@ -200,7 +213,7 @@ impl<P: Pool> Engine<P> {
         packet: &Packet,
         real: &RealServer,
         translates: bool,
-        way: usize,
+        path_mtu: usize,
     ) {
         let service = snapshot.service(real.service);
         let most = match service.and_then(|service| service.mss_clamp) {
@@ -219,15 +232,17 @@ impl<P: Pool> Engine<P> {
                         Addresses::V4 { .. } => ipv4::HEADER_BYTES,
                         Addresses::V6 { .. } => ipv6::HEADER_BYTES,
                     };
-                let fits = through_here.fold(way, usize::min).saturating_sub(headers);
+                let fits = through_here
+                    .fold(path_mtu, usize::min)
+                    .saturating_sub(headers);
                 u16::try_from(fits).unwrap_or(u16::MAX)
             }
         };
         tcp::clamp_mss(packet.upper_mut(frame), most);
     }
 
-    /// Brings the frame into the form that rewriting expects: a plain Ethernet header, no padding,
-    /// one hop less. Returns the packet's new offsets.
+    /// Prepares the frame for rewriting: removes a priority tag and padding, and decrements the TTL. Returns the
+    /// packet's new offsets.
     #[inline]
     pub(in crate::pipeline) fn prepare<A: Tabled, F: PacketBuf>(
         &mut self,
@@ -256,9 +271,9 @@ pub(in crate::pipeline) fn strip<F: PacketBuf>(frame: &mut F, packet: &Packet) -
     Some(packet)
 }
 
-/// Whether a packet fits the way: `Ok(None)` if it does, `Ok(Some(_))` if it is to be cut,
-/// `Err(mtu)` if it must not be. What came in fragments leaves in fragments of the same size, or
-/// smaller ones where its sender allows routers to cut.
+/// Whether a packet fits the path MTU: `Ok(None)` if it does, `Ok(Some(_))` if it is to be fragmented, `Err(mtu)` if it
+/// must not be. A datagram that came in fragments is sent in fragments of the same size, or in smaller ones if its
+/// sender allows routers to fragment.
 pub(in crate::pipeline) fn fit(
     packet: &Packet,
     mtu: u16,
@@ -313,7 +328,7 @@ pub(in crate::pipeline) const fn is_told_what_fits(is_v6: bool, real: &RealServe
     real.policy.path_mtu || is_v6
 }
 
-/// What a packet of this flow is put into on its way to `real`.
+/// The outer header for a packet of this flow to `real`.
 #[inline]
 pub(in crate::pipeline) fn outer(
     real: &RealServer,
@@ -347,7 +362,7 @@ fn apply<A: Family, F: PacketBuf>(frame: &mut F, packet: &Packet, change: Change
     }
 }
 
-/// The packet goes this way.
+/// The action that sends a packet by `egress`.
 #[inline]
 pub(in crate::pipeline) fn route(egress: Egress, cut: Option<Cut>, verdict: Verdict) -> Action {
     Action::Route {
@@ -358,7 +373,7 @@ pub(in crate::pipeline) fn route(egress: Egress, cut: Option<Cut>, verdict: Verd
     }
 }
 
-/// The packet of a session goes this way, with these MACs if they are known.
+/// The same for a packet of a session, with these MACs if they are known.
 #[inline]
 fn leave<F: PacketBuf>(
     frame: &mut F,

@@ -117,8 +117,14 @@ impl<P: Pool> Engine<P> {
         });
         for (from, to, first) in told {
             if self.limits.made.exceeded.allow(now) {
-                let way = (to.into(), from.into());
-                self.send_error(snapshot, &first, way, Error::ReassemblyTimeExceeded, now);
+                let addresses = (to.into(), from.into());
+                self.send_error(
+                    snapshot,
+                    &first,
+                    addresses,
+                    Error::ReassemblyTimeExceeded,
+                    now,
+                );
             }
         }
         if frames > 0 {

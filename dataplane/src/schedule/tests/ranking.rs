@@ -224,7 +224,7 @@ fn a_long_list_has_a_ranking_and_a_short_one_is_searched() {
         let list: Vec<(u32, u32)> = (0..).map(|real| (real, 1)).take(count).collect();
         for (kind, _) in KINDS {
             let scheduler = Bench::new(kind, &list).service.scheduler;
-            assert_eq!(scheduler.takes_notice(), expected);
+            assert_eq!(scheduler.keeps_ranking(), expected);
         }
     }
 }

@@ -263,7 +263,7 @@ fn syns_prove_nothing_however_many() {
 }
 
 proptest::proptest! {
-    /// `sees` compares the short way with one that looks at every packet.
+    /// `sees` compares the shortcut with one that looks at every packet.
     #[test]
     fn no_packet_that_proves_something_is_passed_over(
         protocol in proptest::sample::select(vec![Protocol::Tcp, Protocol::Udp, Protocol::Sctp]),

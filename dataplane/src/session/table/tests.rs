@@ -183,11 +183,11 @@ fn one_client_port_may_have_any_number_of_sessions() {
     for (number, index) in numbers.zip(&indices) {
         let key = new(number).key;
         assert_eq!(table.find(table.hash(&key), &key, at(0)), Some(*index));
-        let hint = table.prefetch_entry(table.approach(&key, false));
+        let hint = table.prefetch_entry(table.hash_and_prefetch(&key, false));
         hinted.0 += u32::from(table.at(hint, &key, at(0)) == Some(*index));
         assert_eq!(find_reply(&table, 1, number.into(), 0), Some(*index));
         let key = reply_key(1, number.into());
-        let hint = table.prefetch_reply_entry(table.approach_reply(&key), &key);
+        let hint = table.prefetch_reply_entry(table.hash_and_prefetch_reply(&key), &key);
         hinted.1 += u32::from(table.reply_at(hint, &key, at(0)) == Some(*index));
     }
     // One at home looks like most of the others, so their hints are wrong; to replies all look alike.

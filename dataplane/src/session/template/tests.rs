@@ -105,7 +105,7 @@ fn a_template_and_a_session_from_port_0_are_two_things() {
     assert_eq!(left, []);
     assert_eq!(table.find(table.hash(&key), &key, at(0)), session.ok());
     assert_eq!(find(&table, 1, 0), Some(template));
-    let hint = table.prefetch_entry(table.approach(&key, false));
+    let hint = table.prefetch_entry(table.hash_and_prefetch(&key, false));
     let hinted = table.at(hint, &key, at(0));
     assert!(
         hinted.is_none() || hinted == session.ok(),

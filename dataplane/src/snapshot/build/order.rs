@@ -30,12 +30,12 @@ pub(super) fn scheduler(
 /// Has the real servers know their places in the list, or none if nobody asks for them.
 pub(super) fn note_places(next: &mut Snapshot, candidates: &[Candidate], asked: bool) {
     for (place, candidate) in (0..).zip(candidates) {
-        let noticed = asked.then_some(place);
-        let differs = |real: &RealServer| real.noticed != noticed;
+        let ranking_place = asked.then_some(place);
+        let differs = |real: &RealServer| real.ranking_place != ranking_place;
         if next.real(candidate.real).is_some_and(differs)
             && let Some(real) = next.reals.get_mut(candidate.real.0)
         {
-            real.noticed = noticed;
+            real.ranking_place = ranking_place;
         }
     }
 }

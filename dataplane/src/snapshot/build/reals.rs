@@ -179,7 +179,7 @@ impl Builder {
     pub(super) fn remove_real(&mut self, next: &mut Snapshot, id: RealId) {
         if let Some(real) = next.reals.get_mut(id.0) {
             real.configured = false;
-            real.noticed = None;
+            real.ranking_place = None;
             if real.policy.on_down == OnDown::Reset {
                 next.flush = next.generation;
             }
@@ -199,7 +199,7 @@ fn vacant() -> RealServer {
         },
         last_weight: 0,
         since: None,
-        noticed: None,
+        ranking_place: None,
         errors_come_back: None,
         policy: Policy::default(),
         timeouts: Timeouts::DEFAULT,

@@ -1,5 +1,5 @@
 //! A service's slot: given out, filled, changed and left. Its real servers' slots are in `reals.rs`.
-//! Which service comes before which is decided in `answers.rs`.
+//! Which service comes before which is decided in `precedence.rs`.
 
 use std::sync::Arc;
 
@@ -77,7 +77,7 @@ impl Builder {
                 real.timeouts = timeouts;
             }
         }
-        self.answers.note(next, id, spec, &candidates);
+        self.precedence.note(next, id, spec, &candidates);
         let ramp = Ramp::new(spec.slow_start_ms, &candidates);
         let Some(old) = next.service(id) else {
             return id;
@@ -119,7 +119,7 @@ impl Builder {
             self.remove_real(next, one.real);
         }
         if let Some(scheduler) = &scheduler {
-            note_places(next, &candidates, scheduler.takes_notice());
+            note_places(next, &candidates, scheduler.keeps_ranking());
         }
         let revision = reschedules.then(|| self.take_revision());
         if let Some(service) = next.services.get_mut(id.0) {
@@ -220,7 +220,7 @@ impl Builder {
             service.scheduling.revision = revision;
         }
         next.lookup.leave(&target);
-        self.answers.forget(id);
+        self.precedence.forget(id);
         self.removed_services.insert(id);
     }
 }

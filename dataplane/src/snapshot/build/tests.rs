@@ -327,7 +327,7 @@ fn a_nat_socket_in_two_services_is_known_until_the_last_one_goes() {
 }
 
 #[test]
-fn new_routes_are_new_ways_to_the_same_real_servers() {
+fn new_routes_reach_the_same_real_servers() {
     let mut builder = builder();
     let mut far = service(80, &[real(1, 1, DIRECT)]);
     far.reals[0].address = [203, 0, 113, 9].into();

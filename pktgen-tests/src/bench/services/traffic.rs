@@ -18,7 +18,7 @@ use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::testing::PacketBuilder;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::{Mac, tcp};
-use plimsoll_dataplane::worker::{Commands, Parts, Worker, commands};
+use plimsoll_dataplane::worker::{Commands, Resources, Worker, commands};
 use serde::Serialize;
 
 use super::plan::{NEIGHBOUR_MAC, NEIGHBOURS, PORT, PlannedService};
@@ -96,14 +96,14 @@ impl Traffic {
             keys: [5, 6, 7, 8],
             steering: None,
         };
-        let parts = Parts {
+        let resources = Resources {
             ports: queues,
             pool: MemoryPool::new(8192),
             reader: publisher.subscribe(),
             commands: Arc::clone(&commands),
             inboxes: inboxes(1),
         };
-        let mut worker = Worker::new(&config, parts);
+        let mut worker = Worker::new(&config, resources);
         let stats = Arc::clone(worker.stats());
         let told = Arc::new(Told::default());
         let (teller, begun) = (Arc::clone(&told), Instant::now());

@@ -7,7 +7,7 @@ fn a_deadline_is_exact_to_the_millisecond_for_lookups() {
     let mut table = SessionTable::new(16, KEYS);
     let new = nat_session(1, 7, ESTABLISHED, 1000);
     let index = insert(&mut table, &new, 0).0.ok();
-    let hint = table.prefetch_entry(table.approach(&new.key, false));
+    let hint = table.prefetch_entry(table.hash_and_prefetch(&new.key, false));
     assert_eq!(find(&table, 1, 999), index);
     assert_eq!(find_reply(&table, 1, 7, 999), index);
     assert_eq!(table.at(hint, &new.key, at(999)), index);

@@ -252,7 +252,7 @@ impl Model {
                 let key = reply_key(number / self.group, real);
                 let hash = table.reply_hash(&key);
                 assert_eq!(table.find_reply(hash, &key, now), expected);
-                let fresh = table.prefetch_reply_entry(table.approach_reply(&key), &key);
+                let fresh = table.prefetch_reply_entry(table.hash_and_prefetch_reply(&key), &key);
                 for hint in [hint, fresh] {
                     let found = table.reply_at(hint, &key, now);
                     assert!(found.is_none() || found == expected);
@@ -281,7 +281,7 @@ fn check(capacity: u32, numbers: u32, group: u32, ops: &[Op]) {
     for op in ops {
         // Hints from before the operation: they may be stale, and must not mislead.
         let hints: Vec<Hint> = (0..numbers)
-            .map(|number| table.prefetch_entry(table.approach(&model.key(number), false)))
+            .map(|number| table.prefetch_entry(table.hash_and_prefetch(&model.key(number), false)))
             .collect();
         model.apply(&mut table, op);
         model.agrees(&table, numbers, &hints);

@@ -1,9 +1,9 @@
-//! The short way of plain packets against the long way, which takes whatever has a priority tag.
+//! The fast path of plain packets against the general path, which takes whatever has a priority tag.
 //! What frames there are is told by `properties.rs`.
 
 use super::*;
 
-/// The frame behind a priority tag, which says nothing about a packet. A tagged packet takes the long way
+/// The frame behind a priority tag, which says nothing about a packet. A tagged packet takes the general path
 /// through the pipeline.
 fn tagged(frame: &[u8]) -> Vec<u8> {
     match frame.split_at_checked(12) {
@@ -43,7 +43,7 @@ fn outcome(arrivals: &[Arrival], each: usize) -> impl PartialEq + std::fmt::Debu
 
 proptest! {
     #[test]
-    fn the_short_way_and_the_long_way_come_to_the_same(
+    fn the_fast_path_and_the_general_path_give_the_same_result(
         frames in prop::collection::vec(sound_frames(), 1..60),
         each in 1..9_usize,
     ) {

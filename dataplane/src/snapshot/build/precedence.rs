@@ -19,7 +19,7 @@ use crate::spec::target::Target;
 
 /// The precedence of services, and the users of sockets that one-packet services may share.
 #[derive(Debug)]
-pub(super) struct Answers {
+pub(super) struct Precedence {
     /// The rank of each service whose order matters. The lowest takes precedence.
     ranks: HashMap<ServiceId, u64, RandomState>,
     next_rank: u64,
@@ -34,7 +34,7 @@ pub(super) struct Answers {
     changed: HashSet<SocketKey, RandomState>,
 }
 
-impl Answers {
+impl Precedence {
     pub(super) fn new(hasher: &RandomState) -> Self {
         Self {
             ranks: HashMap::with_hasher(hasher.clone()),
