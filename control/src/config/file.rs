@@ -256,7 +256,8 @@ mapping! {
         idle_reset: bool = false,
         /// Overrides the file's `compat`.
         compat: Option<Compat> = None,
-        /// What becomes of the sessions of a real server that is gone; `keep` if omitted.
+        /// What becomes of the sessions of a real server that is gone; `keep` if omitted, `reset` with
+        /// `expire_nodest_conn`, `drop` with `compat: lvs`.
         on_down: Option<OnDown> = None,
     }
 }

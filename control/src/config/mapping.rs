@@ -263,15 +263,16 @@ fn unknown_keys(keys: &[Key], entries: &mut [Entry<'_>], reader: &mut Reader<'_>
         .map(|key| key.name)
         .filter(|name| !entries.iter().any(|entry| entry.key == *name))
         .collect();
+    let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
     for entry in entries.iter_mut().filter(|entry| !entry.value.bad) {
         if keys.iter().any(|key| key.name == entry.key) {
             continue;
         }
         let shown = shorten(&entry.key);
         let meant = suggest::nearest(&entry.key, &free);
-        let later = suggest::later(&entry.key);
+        let later = suggest::later(&entry.key, &names);
         let problem = match (meant, later) {
-            (None, Some(what)) => {
+            (None, Some((what, _))) => {
                 let message = format!("{what} is not supported by this version");
                 Problem::new(entry.place, message).help("remove the key")
             }

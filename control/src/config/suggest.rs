@@ -46,18 +46,22 @@ const WORDS: &[(&str, &str)] = &[
     ("false", "off"),
 ];
 
-/// Keys and names that other balancers have and this version has not, and what they stand for.
-const LATER: &[(&str, &str)] = &[
-    ("health", "health checking"),
-    ("health_check", "health checking"),
-    ("healthcheck", "health checking"),
-    ("fullnat", "the forwarding method `fullnat`"),
+/// Keys and names that other balancers have and this version has not, each with one that stands beside it, and what
+/// they stand for.
+const LATER: &[(&str, &str, &str)] = &[
+    ("health", "reals", "health checking"),
+    ("health_check", "reals", "health checking"),
+    ("healthcheck", "reals", "health checking"),
+    ("fullnat", "nat", "the forwarding method `fullnat`"),
 ];
 
-/// What a key or name stands for that this version has not.
-pub(super) fn later(text: &str) -> Option<&'static str> {
-    let found = LATER.iter().find(|(name, _)| *name == text);
-    found.map(|(_, what)| *what)
+/// What a key or name stands for that this version has not, where `names` can stand: what it is, and the name whose
+/// meaning is nearest to it.
+pub(super) fn later<'n>(text: &str, names: &[&'n str]) -> Option<(&'static str, &'n str)> {
+    LATER.iter().find_map(|(later, beside, what)| {
+        let beside = names.iter().find(|name| *name == beside)?;
+        nearest(text, &[later]).map(|_| (*what, *beside))
+    })
 }
 
 /// The one of `names` that `text` most likely means.

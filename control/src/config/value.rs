@@ -340,23 +340,23 @@ pub(super) fn named<T: Value + Listed>(
         return Some(value);
     }
     let names: Vec<&str> = T::LIST.iter().map(|one| one.name()).collect();
-    if let Some(what) = suggest::later(text) {
+    let meant = suggest::nearest(text, &names);
+    if let (None, Some((what, nearest))) = (meant, suggest::later(text, &names)) {
         let message = format!("{what} is not supported by this version");
         let help = format!("this version supports {}", names.join(", "));
         reader.wrong(Problem::new(place, message).help(help));
-        return None;
+        return T::by_name(nearest);
     }
-    let meant = suggest::nearest(text, &names);
     let help = meant.map(|name| format!("did you mean `{name}`?"));
     reader.unexpected::<T>(node, place, help);
     meant.and_then(T::by_name)
 }
 
-/// What types with names have in common.
+/// What types with names have in common. `decides` says whether no name is a safe default.
 macro_rules! names {
-    ($($type:ty),+ $(,)?) => {$(
+    ($($type:ty: decides $decides:literal),+ $(,)?) => {$(
         impl $crate::config::value::Value for $type {
-            const DECIDES: bool = true;
+            const DECIDES: bool = $decides;
 
             fn expected() -> String {
                 let names: Vec<&str> = <Self as Listed>::LIST.iter().map(|one| one.name()).collect();

@@ -29,7 +29,8 @@ impl Base {
     /// # Errors
     /// When it is not one mapping, which a valid configuration always is.
     pub fn of(loaded: &Loaded) -> Result<Self, serde_yaml::Error> {
-        let mut sections: Mapping = serde_yaml::from_str(&loaded.text)?;
+        let mut sections: Mapping =
+            serde_yaml::from_str(loaded.text.trim_start_matches('\u{feff}'))?;
         sections.remove("services");
         Ok(Self(sections))
     }

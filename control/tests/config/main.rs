@@ -15,6 +15,7 @@ use plimsoll_control::config::{self, ValidConfig, valid};
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::id::PortId;
 use plimsoll_dataplane::spec::forward::{ForwardMethod, MssClamp, TunnelKind};
+use plimsoll_dataplane::spec::policy::OnDown;
 use plimsoll_dataplane::spec::scheduler::SchedulerKind;
 use plimsoll_dataplane::spec::service::RealSpec;
 use plimsoll_dataplane::spec::target::{Target, Vip};
@@ -518,4 +519,61 @@ fn the_fingerprint_is_that_of_the_text() {
     let print = |text: &str| config::parse("test", text).unwrap().fingerprint;
     assert_eq!(print(SMALL), print(SMALL));
     assert_ne!(print(SMALL), print(&format!("{SMALL}\n")));
+}
+
+#[test]
+fn sessions_of_a_real_server_that_is_gone_end_as_is_said() {
+    for (written, expected) in [
+        ("", OnDown::Keep),
+        ("    on_down: reset\n", OnDown::Reset),
+        ("    on_down: reschedule\n", OnDown::Reschedule),
+        ("    on_down: drop\n", OnDown::Drop),
+        ("    compat: lvs\n", OnDown::Drop),
+    ] {
+        let text = SMALL.replace("    reals:", &format!("{written}    reals:"));
+        let policy = valid(&text).reload().services[0].policy;
+        assert_eq!(policy.on_down, expected, "{written}");
+    }
+}
+
+#[test]
+fn a_wrong_name_hides_no_other_mistake() {
+    let twice = SMALL.split("services:").nth(1).unwrap();
+    let text = |wrong: &str| format!("{wrong}{SMALL}{}", twice.trim_start_matches('\n'));
+    let messages = |text: String| -> Vec<String> {
+        let errors = config::parse("test", text).unwrap_err();
+        errors
+            .items()
+            .iter()
+            .map(|item| item.message.clone())
+            .collect()
+    };
+    let alone = messages(text(""));
+    assert_eq!(alone.len(), 2);
+    for (wrong, message) in [
+        (
+            "compat: lsvv_x",
+            "expected one of plimsoll, lvs, found `lsvv_x`",
+        ),
+        (
+            "ipvs: { secure_tcp: x }",
+            "expected one of off, auto, always, found `x`",
+        ),
+    ] {
+        let found = messages(text(wrong));
+        assert_eq!(found[0], message);
+        assert_eq!(found[1..], alone);
+    }
+    let found = messages(text("").replacen("reals:", "forward: fullnat\n    reals:", 1));
+    assert_eq!(found.len(), 3, "{found:?}");
+    // What other balancers have elsewhere is no word of theirs here.
+    for (line, message) in [
+        ("scheduler: health", "expected one of rr, wrr"),
+        ("protocol: fullnat", "expected one of tcp, udp, sctp"),
+    ] {
+        let found = messages(SMALL.replace("reals:", &format!("{line}\n    reals:")));
+        assert!(found[0].starts_with(message), "{found:?}");
+    }
+    let found = messages(SMALL.replace("reals:", "helth: {}\n    reals:"));
+    assert_eq!(found, ["health checking is not supported by this version"]);
 }

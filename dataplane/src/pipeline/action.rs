@@ -13,16 +13,16 @@ use crate::verdict::{DropReason, Verdict};
 
 /// How a packet came here.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Origin {
-    pub(super) port: PortId,
-    pub(super) hops: u8,
+pub(crate) struct Origin {
+    pub(crate) port: PortId,
+    pub(crate) hops: u8,
     /// Set for a datagram that was put together here.
-    pub(super) cut: Option<Cut>,
+    pub(crate) cut: Option<Cut>,
 }
 
 /// What is to be done with a packet, once its bytes are as they shall be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
+pub(crate) enum Action {
     Drop(DropReason),
     /// Send the datagram behind the Ethernet header to `next_hop`, cut into fragments if `cut`.
     Route {
@@ -49,31 +49,31 @@ pub(super) enum Action {
 
 /// The verdict that received frames get once the frame that stands for them has left.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fate {
-    pub(super) verdict: Verdict,
+pub(crate) struct Fate {
+    pub(crate) verdict: Verdict,
     /// How many were received for it: a datagram's fragments, else 1.
-    pub(super) frames: u32,
+    pub(crate) frames: u32,
 }
 
 /// A frame that is to be sent. Frames originated here have no fate.
 #[derive(Debug)]
 pub(crate) struct Waiting<B> {
-    pub(super) frame: B,
-    pub(super) fate: Option<Fate>,
+    pub(crate) frame: B,
+    pub(crate) fate: Option<Fate>,
     /// What its sender is told about if the neighbour does not answer.
-    pub(super) received: Option<Received>,
+    pub(crate) received: Option<Received>,
 }
 
 /// The beginning of a client's packet, as it came: an error about it quotes what its sender sent
 /// (RFC 1812 section 4.3.2.3), and by then it is rewritten.
 #[derive(Debug)]
-pub(super) struct Received {
-    pub(super) packet: Packet,
-    pub(super) datagram: Box<[u8]>,
+pub(crate) struct Received {
+    pub(crate) packet: Packet,
+    pub(crate) datagram: Box<[u8]>,
 }
 
 /// The frame goes to the kernel's port that belongs to `port`, if there is one.
-pub(super) fn punt(snapshot: &Snapshot, port: PortId) -> Option<Action> {
+pub(crate) fn punt(snapshot: &Snapshot, port: PortId) -> Option<Action> {
     match snapshot.ports.get(usize::from(port.0))?.role {
         PortRole::Network { kernel } => kernel.map(|port| Action::Emit {
             port,

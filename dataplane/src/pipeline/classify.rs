@@ -16,7 +16,7 @@ use crate::wire::{ethernet, icmpv6, ipv4, ipv6};
 impl<P: Pool> Engine<P> {
     /// Decides what happens to the frame, and rewrites it accordingly.
     #[inline]
-    pub(super) fn classify<F: PacketBuf>(
+    pub(crate) fn classify<F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
         frame: &mut F,
@@ -128,7 +128,7 @@ impl<P: Pool> Engine<P> {
     }
 
     /// A packet that is no session's, no service's and no error: the kernel's, if it is for us.
-    pub(super) fn classify_local(
+    pub(crate) fn classify_local(
         &self,
         snapshot: &Snapshot,
         packet: &Packet,

@@ -48,7 +48,7 @@ impl Tabled for V6 {
 
 /// What a session changes in its client's packets.
 #[inline(always)]
-pub(super) fn change_of<A: Family>(session: &Session<A>) -> Change<A> {
+pub(crate) fn change_of<A: Family>(session: &Session<A>) -> Change<A> {
     Change::of_request(session.flags().method(), || {
         let (address, port) = session.real_address()?;
         Some(Socket { address, port })
@@ -57,7 +57,7 @@ pub(super) fn change_of<A: Family>(session: &Session<A>) -> Change<A> {
 
 /// The packet as one of a client to a virtual address.
 #[inline]
-pub(super) fn flow_key<A>(
+pub(crate) fn flow_key<A>(
     packet: &Packet,
     protocol: Protocol,
     source: A,
@@ -74,7 +74,7 @@ pub(super) fn flow_key<A>(
 
 /// The packet as one of a NAT real server to a client.
 #[inline]
-pub(super) fn reply_key<A>(
+pub(crate) fn reply_key<A>(
     packet: &Packet,
     protocol: Protocol,
     source: A,
@@ -91,7 +91,7 @@ pub(super) fn reply_key<A>(
 
 /// Whether a packet begins a session; with `any`, whatever it is but a reset or ABORT.
 #[inline]
-pub(super) fn opens(protocol: Protocol, packet: &Packet, any: bool) -> bool {
+pub(crate) fn opens(protocol: Protocol, packet: &Packet, any: bool) -> bool {
     match protocol {
         Protocol::Tcp => {
             let taken = if any { 0 } else { tcp::SYN };

@@ -384,6 +384,13 @@ mod tests {
     use crate::flow::V4;
 
     #[test]
+    fn a_session_keeps_the_method_that_it_began_with() {
+        for method in ForwardMethod::ALL {
+            assert_eq!(Flags::of(method).method(), method);
+        }
+    }
+
+    #[test]
     fn numbers_grow_wrap_around_and_begin_again() {
         let mut session = Session::<V4>::vacant();
         assert_eq!(session.numbers(), None);

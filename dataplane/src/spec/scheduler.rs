@@ -116,6 +116,25 @@ kinds! {
 }
 
 impl SchedulerKind {
+    /// Why a new real server's share cannot grow slowly, if so: what the scheduler does instead of giving shares.
+    #[must_use]
+    pub const fn ignores_slow_start(self) -> Option<&'static str> {
+        match self {
+            Self::Sh(_) | Self::Mh(..) | Self::Dh => Some("places its clients by a hash"),
+            Self::Fo | Self::Ovf => Some("gives all sessions to one real server"),
+            Self::Rr
+            | Self::Wrr
+            | Self::Swrr
+            | Self::Lc
+            | Self::Wlc
+            | Self::P2c
+            | Self::Sed
+            | Self::Nq
+            | Self::Lblc
+            | Self::Lblcr => None,
+        }
+    }
+
     /// The settings by the names that `ipvsadm -b` takes, in its order.
     #[must_use]
     pub fn flags(self) -> Vec<&'static str> {

@@ -75,15 +75,15 @@ listed! {
 }
 
 names! {
-    Compat,
-    Defence,
-    ForwardMethod,
-    Hugepages,
-    Idle,
-    OnDown,
-    Protocol,
-    SchedulerFlag,
-    SchedulerKind,
-    TunnelChecksum,
-    TunnelKind,
+    Compat: decides false,
+    Defence: decides false,
+    ForwardMethod: decides true,
+    Hugepages: decides false,
+    Idle: decides false,
+    OnDown: decides false,
+    Protocol: decides true,
+    SchedulerFlag: decides true,
+    SchedulerKind: decides true,
+    TunnelChecksum: decides true,
+    TunnelKind: decides true,
 }

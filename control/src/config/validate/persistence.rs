@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::spec::forward::ForwardMethod;
 use plimsoll_dataplane::spec::service::{Persistence, RealSpec, ServiceSpec};
 use plimsoll_dataplane::spec::target::{Target, is_one_address};
 
@@ -61,9 +60,7 @@ pub(super) fn one_packet(
             "one-packet scheduling is for UDP only",
         ));
     }
-    let mut nat = reals
-        .iter()
-        .filter(|real| real.forward == ForwardMethod::Nat);
+    let mut nat = reals.iter().filter(|real| real.forward.translates());
     if nat.any(|real| !tells_vip(target, real.port)) {
         findings.add(
             Finding::error(
@@ -88,7 +85,7 @@ pub(super) fn shared_sockets(services: &[(usize, ServiceSpec)], findings: &mut F
     let mut first_users: HashMap<(IpAddr, u16), (usize, usize)> = HashMap::new();
     for (at, service) in services.iter().filter(|(_, service)| service.one_packet) {
         let reals = service.reals.iter().enumerate();
-        for (nth, real) in reals.filter(|(_, real)| real.forward == ForwardMethod::Nat) {
+        for (nth, real) in reals.filter(|(_, real)| real.forward.translates()) {
             let (first, first_nth) = *first_users
                 .entry((real.address, real.port))
                 .or_insert((*at, nth));

@@ -119,12 +119,8 @@ pub(super) fn slow_start(at: usize, written: &Written, findings: &mut Findings<'
     };
     let here = || steps!["services", at, "slow_start"];
     let time = times::at_most(time, here(), findings);
-    let why = match written.scheduler {
-        SchedulerKind::Sh(_) | SchedulerKind::Mh(..) | SchedulerKind::Dh => {
-            "places its clients by a hash"
-        }
-        SchedulerKind::Fo | SchedulerKind::Ovf => "gives all sessions to one real server",
-        _ => return time,
+    let Some(why) = written.scheduler.ignores_slow_start() else {
+        return time;
     };
     let name = written.scheduler.name();
     findings.add(

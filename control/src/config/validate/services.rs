@@ -187,7 +187,7 @@ fn own_tunnel(
     let here = steps!["services", at, "tunnel"];
     let own = written.reals.iter().filter_map(|real| real.forward);
     let mut methods = own.chain([written.forward]);
-    if methods.all(|method| method != ForwardMethod::Tunnel) {
+    if methods.all(|method| !method.encapsulates()) {
         let what = "nothing of this service is forwarded by a tunnel";
         findings.add(Finding::warning(here.clone(), what));
     }
@@ -206,7 +206,7 @@ fn real_of(
     let tunnel = match &written.tunnel {
         Some(own) => {
             let place = with(place, "tunnel");
-            if forward != ForwardMethod::Tunnel {
+            if !forward.encapsulates() {
                 let what = "this real server is not reached by a tunnel";
                 findings.add(Finding::warning(place.clone(), what));
             }

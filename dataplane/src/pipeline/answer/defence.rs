@@ -24,14 +24,14 @@ struct Defended {
 
 /// What one worker has defended service_cache.
 #[derive(Debug)]
-pub(in crate::pipeline) struct Defences {
+pub(crate) struct Defences {
     places: Box<[Option<Defended>]>,
     all: ErrorLimit,
     hasher: RandomState,
 }
 
 impl Defences {
-    pub(in crate::pipeline) fn new(hasher: RandomState) -> Self {
+    pub(crate) fn new(hasher: RandomState) -> Self {
         Self {
             places: vec![None; PLACES].into(),
             all: ErrorLimit::default(),
@@ -41,7 +41,7 @@ impl Defences {
 
     /// Whether `address` is to be defended now, which is then remembered: not in every turn of a quarrel (RFC 5227
     /// section 2.4 (b)).
-    pub(in crate::pipeline) fn is_due(&mut self, port: PortId, address: IpAddr, now: Time) -> bool {
+    pub(crate) fn is_due(&mut self, port: PortId, address: IpAddr, now: Time) -> bool {
         let hash = self.hasher.hash_one((port, address));
         let place = usize::try_from(hash % PLACES as u64).unwrap_or(0);
         let Some(place) = self.places.get_mut(place) else {

@@ -26,7 +26,7 @@ use crate::wire::{icmpv4, icmpv6, ipv4, ipv6};
 
 impl<P: Pool> Engine<P> {
     /// An ICMP message: an echo for us, an error about a session's packet, or not ours.
-    pub(in crate::pipeline) fn classify_icmp<A: Tabled, F: PacketBuf>(
+    pub(crate) fn classify_icmp<A: Tabled, F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
         frame: &mut F,
@@ -354,13 +354,7 @@ impl<P: Pool> Engine<P> {
 
     /// No real server takes the packet: IPVS tells the client that the port is unreachable.
     #[cold]
-    pub(in crate::pipeline) fn refuse(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &[u8],
-        packet: &Packet,
-        now: Time,
-    ) {
+    pub(crate) fn refuse(&mut self, snapshot: &Snapshot, frame: &[u8], packet: &Packet, now: Time) {
         let vip = packet.addresses.destination();
         self.report(
             snapshot,
@@ -375,7 +369,7 @@ impl<P: Pool> Engine<P> {
     /// Tells the sender that its packet's hops ran out. `from` is the VIP, or `None` for our own
     /// address on the sender's side.
     #[cold]
-    pub(in crate::pipeline) fn time_exceeded(
+    pub(crate) fn time_exceeded(
         &mut self,
         snapshot: &Snapshot,
         frame: &[u8],
@@ -395,7 +389,7 @@ impl<P: Pool> Engine<P> {
 
     /// Tells the sender what would fit.
     #[cold]
-    pub(in crate::pipeline) fn too_big(
+    pub(crate) fn too_big(
         &mut self,
         snapshot: &Snapshot,
         frame: &[u8],
@@ -413,7 +407,7 @@ impl<P: Pool> Engine<P> {
         self.report(snapshot, &datagram, packet, from, error, now);
     }
 
-    pub(in crate::pipeline) fn report(
+    pub(crate) fn report(
         &mut self,
         snapshot: &Snapshot,
         datagram: &[u8],
@@ -450,7 +444,7 @@ impl<P: Pool> Engine<P> {
 
     /// Sends an error about `datagram`, which need not be whole. Returns the length of what is sent, 0
     /// for nothing.
-    pub(in crate::pipeline) fn send_error(
+    pub(crate) fn send_error(
         &mut self,
         snapshot: &Snapshot,
         datagram: &[u8],

@@ -7,7 +7,7 @@ use crate::wire::{icmpv4, icmpv6};
 
 /// The errors that a forwarder makes, in both families' words.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::pipeline) enum Error {
+pub(crate) enum Error {
     PortUnreachable,
     /// `link` is where an IPv6 datagram names the protocol above.
     ProtocolUnreachable {
@@ -27,7 +27,7 @@ pub(in crate::pipeline) enum Error {
 }
 
 /// Whether the message's checksum is right.
-pub(in crate::pipeline) fn is_icmp_checksum_valid(frame: &[u8], packet: &Packet) -> bool {
+pub(crate) fn is_icmp_checksum_valid(frame: &[u8], packet: &Packet) -> bool {
     let upper = packet.upper(frame);
     match packet.addresses {
         Addresses::V4 { .. } => icmpv4::checksum_is_valid(upper),

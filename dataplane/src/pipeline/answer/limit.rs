@@ -12,11 +12,11 @@ const PER_SECOND: u64 = 1000;
 
 /// Packets per second, other than ICMP errors, that one worker searches for on others, and at once: each costs a few of
 /// them less than a microsecond. Errors are limited by [`FlowLimit`] alone.
-pub(in crate::pipeline) const SEARCHES_PER_SECOND: u64 = 16_000;
+pub(crate) const SEARCHES_PER_SECOND: u64 = 16_000;
 
 /// A token bucket over all messages of a kind (RFC 1812 section 4.3.2.8).
 #[derive(Debug)]
-pub(in crate::pipeline) struct ErrorLimit {
+pub(crate) struct ErrorLimit {
     per_second: u64,
     tokens: u64,
     filled_at: Time,
@@ -30,7 +30,7 @@ impl Default for ErrorLimit {
 
 impl ErrorLimit {
     /// So many per second, and at once: a multiple of 1000.
-    pub(in crate::pipeline) fn new(per_second: u64) -> Self {
+    pub(crate) fn new(per_second: u64) -> Self {
         Self {
             per_second,
             tokens: per_second,
@@ -38,7 +38,7 @@ impl ErrorLimit {
         }
     }
 
-    pub(in crate::pipeline) fn allow(&mut self, now: Time) -> bool {
+    pub(crate) fn allow(&mut self, now: Time) -> bool {
         // A token or more each millisecond.
         let earned = now.ms_since(self.filled_at) * self.per_second / 1000;
         self.tokens = (self.tokens + earned).min(self.per_second);
@@ -51,15 +51,15 @@ impl ErrorLimit {
 
 /// All limits on what one worker says about sessions and packets.
 #[derive(Debug)]
-pub(in crate::pipeline) struct Limits {
+pub(crate) struct Limits {
     /// Over the errors and resets made here.
-    pub(in crate::pipeline) made: MadeHere,
+    pub(crate) made: MadeHere,
     /// Over the errors about sessions that are passed on, by session.
-    pub(in crate::pipeline) relayed: FlowLimit,
+    pub(crate) relayed: FlowLimit,
 }
 
 impl Limits {
-    pub(in crate::pipeline) fn new(hasher: RandomState) -> Self {
+    pub(crate) fn new(hasher: RandomState) -> Self {
         Self {
             made: MadeHere::default(),
             relayed: FlowLimit::new(hasher),
@@ -74,15 +74,15 @@ impl Limits {
 /// exempts both (`icmpv4_mask_allow`; the default of `net.ipv6.icmp.ratemask`). They are no amplification:
 /// each answers one packet that was larger than it.
 #[derive(Debug, Default)]
-pub(in crate::pipeline) struct MadeHere {
+pub(crate) struct MadeHere {
     /// TCP resets.
-    pub(in crate::pipeline) resets: ErrorLimit,
+    pub(crate) resets: ErrorLimit,
     /// Ports, protocols and hosts that are unreachable.
-    pub(in crate::pipeline) unreachable: ErrorLimit,
+    pub(crate) unreachable: ErrorLimit,
     /// Hops or time for reassembly that ran out.
-    pub(in crate::pipeline) exceeded: ErrorLimit,
+    pub(crate) exceeded: ErrorLimit,
     /// Sessions begun by an error about one (IPVS: `schedule_icmp`).
-    pub(in crate::pipeline) begun: ErrorLimit,
+    pub(crate) begun: ErrorLimit,
 }
 
 /// Messages per flow and second, and at once.
@@ -95,7 +95,7 @@ const BUCKETS: usize = 4096;
 /// Each flow may use either of its two, which a keyed hash chooses. A flooded flow empties both of its
 /// own; another is only held up if both of its buckets are among the emptied ones.
 #[derive(Debug)]
-pub(in crate::pipeline) struct FlowLimit {
+pub(crate) struct FlowLimit {
     per_bucket: u16,
     buckets: Box<[Bucket]>,
     hasher: RandomState,
@@ -111,12 +111,12 @@ struct Bucket {
 }
 
 impl FlowLimit {
-    pub(in crate::pipeline) fn new(hasher: RandomState) -> Self {
+    pub(crate) fn new(hasher: RandomState) -> Self {
         Self::of(PER_FLOW, hasher)
     }
 
     /// A limit for whatever `allow` is given, of twice so many per second.
-    pub(in crate::pipeline) fn of(per_bucket: u16, hasher: RandomState) -> Self {
+    pub(crate) fn of(per_bucket: u16, hasher: RandomState) -> Self {
         Self {
             per_bucket,
             buckets: vec![Bucket::default(); BUCKETS].into(),
@@ -125,7 +125,7 @@ impl FlowLimit {
     }
 
     /// Whether one more message about `flow` is within its limit.
-    pub(in crate::pipeline) fn allow(&mut self, flow: impl Hash, now: Time) -> bool {
+    pub(crate) fn allow(&mut self, flow: impl Hash, now: Time) -> bool {
         let hash = self.hasher.hash_one(flow);
         [hash, hash >> 32].into_iter().any(|hash| {
             let place = usize::try_from(hash % BUCKETS as u64).unwrap_or(0);

@@ -19,7 +19,7 @@ use crate::wire::{Mac, arp, ethernet, ndp};
 
 impl<P: Pool> Engine<P> {
     /// Answers for our addresses and listens to answers (RFC 826).
-    pub(in crate::pipeline) fn classify_arp<F: PacketBuf>(
+    pub(crate) fn classify_arp<F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
         frame: &mut F,
@@ -70,7 +70,7 @@ impl<P: Pool> Engine<P> {
 
     /// Answers for our addresses and listens to answers (RFC 4861 section 7.2); everything else,
     /// such as router advertisements, is the kernel's.
-    pub(in crate::pipeline) fn classify_ndp<F: PacketBuf>(
+    pub(crate) fn classify_ndp<F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
         frame: &mut F,

@@ -30,13 +30,13 @@ struct Learnt {
 
 /// One worker's path MTUs, by the real server's address.
 #[derive(Debug)]
-pub(in crate::pipeline) struct PathMtus {
+pub(crate) struct PathMtus {
     learnt: HashMap<IpAddr, Learnt, RandomState>,
     changes: u64,
 }
 
 impl PathMtus {
-    pub(in crate::pipeline) fn new(hasher: RandomState) -> Self {
+    pub(crate) fn new(hasher: RandomState) -> Self {
         Self {
             learnt: HashMap::with_hasher(hasher),
             changes: 0,
@@ -45,13 +45,13 @@ impl PathMtus {
 
     /// Counts up whenever a path becomes narrower.
     #[inline]
-    pub(in crate::pipeline) fn changes(&self) -> u64 {
+    pub(crate) fn changes(&self) -> u64 {
         self.changes
     }
 
     /// Largest IP packet on the way to `real`, whose first link carries `link` bytes.
     #[inline]
-    pub(in crate::pipeline) fn limit(&mut self, real: IpAddr, link: u16, now: Time) -> u16 {
+    pub(crate) fn limit(&mut self, real: IpAddr, link: u16, now: Time) -> u16 {
         if self.learnt.is_empty() {
             return link;
         }
@@ -69,13 +69,7 @@ impl PathMtus {
 
     /// Takes note of what a router told about the way to `real`, whose first link carries `link`
     /// bytes. Returns the new limit; `None` if nothing becomes smaller by it.
-    pub(in crate::pipeline) fn learn(
-        &mut self,
-        real: IpAddr,
-        told: u32,
-        link: u16,
-        now: Time,
-    ) -> Option<u16> {
+    pub(crate) fn learn(&mut self, real: IpAddr, told: u32, link: u16, now: Time) -> Option<u16> {
         let mtu = believable(real, told)?;
         if mtu >= self.limit(real, link, now) {
             return None;
@@ -85,7 +79,7 @@ impl PathMtus {
     }
 
     /// The same from another worker, who has judged it.
-    pub(in crate::pipeline) fn note(&mut self, real: IpAddr, mtu: u16, now: Time) {
+    pub(crate) fn note(&mut self, real: IpAddr, mtu: u16, now: Time) {
         if self.learnt.len() >= CAPACITY {
             self.learnt.retain(|_, learnt| learnt.until > now);
         }
@@ -107,7 +101,7 @@ fn believable(real: IpAddr, told: u32) -> Option<u16> {
 }
 
 /// What to try when a router found a datagram of `length` bytes too large without saying what fits.
-pub(in crate::pipeline) fn plateau_below(length: u16) -> u16 {
+pub(crate) fn plateau_below(length: u16) -> u16 {
     let lower = PLATEAUS.into_iter().find(|mtu| *mtu < length);
     lower.unwrap_or(MIN_V4)
 }

@@ -64,7 +64,7 @@ impl OfSources {
 /// Anybody can send to a port of BGP. So what no router has passed on (TTL 255, as RFC 5082 and RFC 5881 section 5
 /// ask for; groups) is apart from what a neighbour's address has sent, and that from all others.
 #[derive(Debug)]
-pub(in crate::pipeline) struct Policer {
+pub(crate) struct Policer {
     pings: OfSources,
     neighbours: ErrorLimit,
     routing_of_link: ErrorLimit,
@@ -74,7 +74,7 @@ pub(in crate::pipeline) struct Policer {
 }
 
 impl Policer {
-    pub(in crate::pipeline) fn new(hasher: &RandomState) -> Self {
+    pub(crate) fn new(hasher: &RandomState) -> Self {
         Self {
             pings: OfSources::new(PINGS, PINGS_OF_SOURCE, hasher),
             neighbours: ErrorLimit::new(NEIGHBOURS),
@@ -86,7 +86,7 @@ impl Policer {
     }
 
     /// Whether the ping is answered, which came by `port`.
-    pub(in crate::pipeline) fn may_answer(
+    pub(crate) fn may_answer(
         &mut self,
         snapshot: &Snapshot,
         port: PortId,
@@ -98,7 +98,7 @@ impl Policer {
 
     /// Whether the kernel gets the frame, which came by `port`.
     #[cold]
-    pub(in crate::pipeline) fn may_punt(
+    pub(crate) fn may_punt(
         &mut self,
         snapshot: &Snapshot,
         port: PortId,

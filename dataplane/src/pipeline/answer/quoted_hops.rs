@@ -10,7 +10,7 @@ use crate::wire::{ipv4, ipv6};
 
 /// The client's packet as an error about it quotes it: as it came (RFC 1812 section 4.3.2.3), or as LVS
 /// does, which has taken a hop off before it finds that the packet cannot go on.
-pub(in crate::pipeline) fn as_quoted<'d>(snapshot: &Snapshot, datagram: &'d [u8]) -> Cow<'d, [u8]> {
+pub(crate) fn as_quoted<'d>(snapshot: &Snapshot, datagram: &'d [u8]) -> Cow<'d, [u8]> {
     if !snapshot.answers_as_lvs {
         return Cow::Borrowed(datagram);
     }
@@ -24,10 +24,7 @@ pub(in crate::pipeline) fn as_quoted<'d>(snapshot: &Snapshot, datagram: &'d [u8]
 }
 
 /// The same of a packet from which a hop was taken here before it went into a tunnel.
-pub(in crate::pipeline) fn as_received<'d>(
-    snapshot: &Snapshot,
-    datagram: &'d [u8],
-) -> Cow<'d, [u8]> {
+pub(crate) fn as_received<'d>(snapshot: &Snapshot, datagram: &'d [u8]) -> Cow<'d, [u8]> {
     if snapshot.answers_as_lvs {
         return Cow::Borrowed(datagram);
     }

@@ -22,7 +22,7 @@ impl<P: Pool> Engine<P> {
     /// No service is where the packet wants to go, or it belongs to no session: our address answers as
     /// a host does on whose port nobody listens. LVS leaves that to the kernel under it.
     #[cold]
-    pub(in crate::pipeline) fn refuse_as_host(
+    pub(crate) fn refuse_as_host(
         &mut self,
         snapshot: &Snapshot,
         frame: &[u8],
@@ -73,7 +73,7 @@ impl<P: Pool> Engine<P> {
     /// The real server is this machine: its kernel gets the packet as it came, if there is a way to it.
     /// Else nobody listens here, and the session sees the answer to that, as IPVS sees its host's.
     #[cold]
-    pub(in crate::pipeline) fn deliver_here<A: Tabled>(
+    pub(crate) fn deliver_here<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
         frame: &[u8],
@@ -150,7 +150,7 @@ impl<P: Pool> Engine<P> {
 
     /// A NAT real server's packet belongs to no session.
     #[cold]
-    pub(in crate::pipeline) fn refuse_reply(
+    pub(crate) fn refuse_reply(
         &mut self,
         snapshot: &Snapshot,
         frame: &[u8],
@@ -165,7 +165,7 @@ impl<P: Pool> Engine<P> {
 
     /// No way leads to the real server.
     #[cold]
-    pub(in crate::pipeline) fn host_unreachable(
+    pub(crate) fn host_unreachable(
         &mut self,
         snapshot: &Snapshot,
         frame: &[u8],
@@ -185,7 +185,7 @@ impl<P: Pool> Engine<P> {
 
     /// The neighbour for which a client's packet waited does not answer.
     #[cold]
-    pub(in crate::pipeline) fn neighbour_unreachable(
+    pub(crate) fn neighbour_unreachable(
         &mut self,
         snapshot: &Snapshot,
         received: &Received,
@@ -199,12 +199,12 @@ impl<P: Pool> Engine<P> {
 }
 
 /// What of a reset depends on the segment that it answers, or the session that it ends.
-pub(in crate::pipeline) struct Reset {
-    pub(in crate::pipeline) source_port: u16,
-    pub(in crate::pipeline) destination_port: u16,
-    pub(in crate::pipeline) sequence: u32,
-    pub(in crate::pipeline) acknowledgement: u32,
-    pub(in crate::pipeline) flags: u8,
+pub(crate) struct Reset {
+    pub(crate) source_port: u16,
+    pub(crate) destination_port: u16,
+    pub(crate) sequence: u32,
+    pub(crate) acknowledgement: u32,
+    pub(crate) flags: u8,
 }
 
 /// The reset that answers a segment; `None` if none does: to a reset, or a segment that its receiver
@@ -239,11 +239,7 @@ fn reset_of(packet: &Packet, upper: &[u8]) -> Option<Reset> {
 }
 
 /// Writes a reset back along `addresses`; the datagram's length.
-pub(in crate::pipeline) fn write_reset(
-    out: &mut [u8],
-    addresses: Addresses,
-    reset: &Reset,
-) -> Option<usize> {
+pub(crate) fn write_reset(out: &mut [u8], addresses: Addresses, reset: &Reset) -> Option<usize> {
     let (back, header_bytes) = match addresses {
         Addresses::V4 {
             source,

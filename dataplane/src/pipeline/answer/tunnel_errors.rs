@@ -36,7 +36,7 @@ enum Complaint {
 }
 
 /// The tunnel of ours that the quoted packet was in. Whoever makes an error up has to know both ends.
-pub(in crate::pipeline) fn tunnel_of(snapshot: &Snapshot, quoted: &Quoted) -> Option<TunnelKind> {
+pub(crate) fn tunnel_of(snapshot: &Snapshot, quoted: &Quoted) -> Option<TunnelKind> {
     let kind = match quoted.protocol {
         ipv4::IPIP | ipv6::IPV6_IN_IP => TunnelKind::Ipip,
         gre::PROTOCOL => TunnelKind::Gre { checksum: false },
@@ -57,7 +57,7 @@ const MIN_UNPROVEN: u32 = 1280;
 impl<P: Pool> Engine<P> {
     /// An error about a packet in a tunnel. As in IPVS the client gets one of our own about its packet,
     /// and one about the size still says what was known before.
-    pub(in crate::pipeline) fn tunnel_error(
+    pub(crate) fn tunnel_error(
         &mut self,
         snapshot: &Snapshot,
         frame: &[u8],
@@ -196,7 +196,7 @@ impl<P: Pool> Engine<P> {
     }
 
     /// Largest packet that fits into the tunnel to `real`; 0 if there is no way.
-    pub(in crate::pipeline) fn inner_mtu(&mut self, real: &RealServer, now: Time) -> usize {
+    pub(crate) fn inner_mtu(&mut self, real: &RealServer, now: Time) -> usize {
         let link = real.egress.map_or(0, |egress| egress.mtu);
         let outer = self.path_mtus.limit(real.spec.address, link, now);
         usize::from(outer).saturating_sub(tunnel::overhead(real.spec.tunnel, real.spec.address))

@@ -17,16 +17,16 @@ const RESERVE: usize = 16;
 
 /// A new session of a service on one worker, before a session table.
 #[derive(Debug)]
-pub(in crate::pipeline) struct Admission<'a> {
-    pub(in crate::pipeline) snapshot: &'a Snapshot,
-    pub(in crate::pipeline) stats: &'a WorkerStats,
-    pub(in crate::pipeline) worker: usize,
-    pub(in crate::pipeline) service: ServiceId,
+pub(crate) struct Admission<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) stats: &'a WorkerStats,
+    pub(crate) worker: usize,
+    pub(crate) service: ServiceId,
     /// What the worker counts of that service.
-    pub(in crate::pipeline) counters: &'a ServiceCounters,
-    pub(in crate::pipeline) capacity: usize,
+    pub(crate) counters: &'a ServiceCounters,
+    pub(crate) capacity: usize,
     /// Whether the service has as many sessions as it may, so that one of those has to leave for another.
-    pub(in crate::pipeline) at_limit: bool,
+    pub(crate) at_limit: bool,
 }
 
 impl Admission<'_> {
@@ -124,19 +124,15 @@ impl Turn {
 
 /// What one worker counts of a session: with its service and with its real server.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::pipeline) struct Counters<'a> {
-    pub(in crate::pipeline) service: &'a ServiceCounters,
-    pub(in crate::pipeline) real: &'a RealCounters,
+pub(crate) struct Counters<'a> {
+    pub(crate) service: &'a ServiceCounters,
+    pub(crate) real: &'a RealCounters,
 }
 
 impl<'a> Counters<'a> {
     /// Those of a session with this real server.
     #[inline]
-    pub(in crate::pipeline) fn of(
-        snapshot: &'a Snapshot,
-        worker: usize,
-        real: &RealServer,
-    ) -> Option<Self> {
+    pub(crate) fn of(snapshot: &'a Snapshot, worker: usize, real: &RealServer) -> Option<Self> {
         let own = snapshot.workers.get(worker)?;
         Some(Self {
             service: own.services.get(real.service.0)?,
@@ -146,7 +142,7 @@ impl<'a> Counters<'a> {
 
     /// Counts a session that has been entered.
     #[inline]
-    pub(in crate::pipeline) fn enter<A: Address>(
+    pub(crate) fn enter<A: Address>(
         self,
         snapshot: &Snapshot,
         worker: usize,
@@ -173,11 +169,7 @@ impl<'a> Counters<'a> {
     }
 }
 /// Counts a session that has left the table.
-pub(in crate::pipeline) fn uncount<A: Address>(
-    snapshot: &Snapshot,
-    worker: usize,
-    session: &Session<A>,
-) {
+pub(crate) fn uncount<A: Address>(snapshot: &Snapshot, worker: usize, session: &Session<A>) {
     if let Some(real) = snapshot.real(session.real())
         && let Some(counters) = Counters::of(snapshot, worker, real)
     {
@@ -201,7 +193,7 @@ fn refresh_load<A: Address>(
 
 /// Counts a session of the real server `id` that has been moved on.
 #[inline]
-pub(in crate::pipeline) fn recount(
+pub(crate) fn recount(
     snapshot: &Snapshot,
     worker: usize,
     counters: &RealCounters,

@@ -41,7 +41,7 @@ impl<P: Pool> Engine<P> {
         clippy::too_many_arguments,
         reason = "the packet's facts, in registers"
     )]
-    pub(in crate::pipeline) fn begin_session<A: Tabled, F: PacketBuf>(
+    pub(crate) fn begin_session<A: Tabled, F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
         frame: &mut F,
@@ -144,7 +144,7 @@ impl<P: Pool> Engine<P> {
     /// An ICMP error about an unknown session begins that session (IPVS: `schedule_icmp`). With a scheduler that
     /// depends on the client alone, the error then reaches the real server that another director chose. `None` if the
     /// error begins no session.
-    pub(in crate::pipeline) fn begin_by_error<A: Tabled>(
+    pub(crate) fn begin_by_error<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
         frame: &[u8],
@@ -233,7 +233,7 @@ impl<P: Pool> Engine<P> {
     }
 
     /// The real server that the scheduler chooses.
-    pub(in crate::pipeline) fn choose<A: Tabled>(
+    pub(crate) fn choose<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
         service: &VirtualService,
@@ -346,7 +346,7 @@ const fn direction_of(method: ForwardMethod) -> Direction {
 
 /// Whether an address is valid on its own link only, so that packets from it must not be forwarded (RFC 4291 section
 /// 2.5.6). 169.254.0.0/16 is forwarded, as by LVS: links and health checkers in clouds have such addresses.
-pub(in crate::pipeline) const fn is_link_local(address: IpAddr) -> bool {
+pub(crate) const fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(_) => false,
         IpAddr::V6(address) => address.is_unicast_link_local(),

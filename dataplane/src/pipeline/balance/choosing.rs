@@ -19,7 +19,7 @@ pub(crate) struct Choosing {
 
 impl Choosing {
     /// `seed` is another one on each worker.
-    pub(in crate::pipeline) fn new(hasher: RandomState, seed: u64) -> Self {
+    pub(crate) fn new(hasher: RandomState, seed: u64) -> Self {
         Self {
             destinations: Destinations::new(hasher),
             random: Random::new(seed),
@@ -29,7 +29,7 @@ impl Choosing {
 
     /// What moves while a scheduler chooses, which stands at `cursor`.
     #[inline]
-    pub(in crate::pipeline) fn moving<'m>(&'m mut self, cursor: &'m Cursor) -> Moving<'m> {
+    pub(crate) fn moving<'m>(&'m mut self, cursor: &'m Cursor) -> Moving<'m> {
         Moving {
             cursor,
             destinations: &mut self.destinations,
@@ -39,12 +39,7 @@ impl Choosing {
 
     /// Whether a new session is shed; see [`Shedder::sheds`].
     #[inline]
-    pub(in crate::pipeline) fn sheds(
-        &mut self,
-        policy: &Policy,
-        free: usize,
-        capacity: usize,
-    ) -> bool {
+    pub(crate) fn sheds(&mut self, policy: &Policy, free: usize, capacity: usize) -> bool {
         self.shedder.sheds(policy, free, capacity)
     }
 }

@@ -15,7 +15,7 @@ const STEP: usize = 64;
 
 /// How far the tables have been looked through.
 #[derive(Debug, Default)]
-pub(in crate::pipeline) struct Flush {
+pub(crate) struct Flush {
     /// The snapshot for whose sake they are.
     generation: u64,
     v4: Option<u32>,
@@ -24,19 +24,14 @@ pub(in crate::pipeline) struct Flush {
 
 impl Flush {
     #[inline]
-    pub(in crate::pipeline) fn is_under_way(&self) -> bool {
+    pub(crate) fn is_under_way(&self) -> bool {
         self.v4.is_some() || self.v6.is_some()
     }
 
     /// Ends a few more sessions of `worker`, if there are such at all (IPVS: `expire_nodest_conn` flushes when a
     /// destination is deleted).
     #[inline]
-    pub(in crate::pipeline) fn step(
-        &mut self,
-        snapshot: &Snapshot,
-        worker: usize,
-        sessions: &mut Sessions,
-    ) {
+    pub(crate) fn step(&mut self, snapshot: &Snapshot, worker: usize, sessions: &mut Sessions) {
         if self.generation != snapshot.flush {
             self.generation = snapshot.flush;
             (self.v4, self.v6) = (Some(0), Some(0));

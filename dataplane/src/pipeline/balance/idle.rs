@@ -34,11 +34,7 @@ fn is_told<A: Address>(snapshot: &Snapshot, session: &Session<A>) -> bool {
 
 impl<P: Pool> Engine<P> {
     /// Takes sessions whose time is over out of the table.
-    pub(in crate::pipeline) fn expire_sessions<A: Tabled>(
-        &mut self,
-        snapshot: &Snapshot,
-        now: Time,
-    ) {
+    pub(crate) fn expire_sessions<A: Tabled>(&mut self, snapshot: &Snapshot, now: Time) {
         /// Sessions that one tick looks at, and so the pairs of resets that it sends at most.
         const BUDGET: usize = 64;
         let worker = self.start.worker;

@@ -29,7 +29,7 @@ impl<P: Pool> Engine<P> {
     /// A TCP, UDP or SCTP packet: of a session, a reply, the first of a session, or none of these. `key` is its key if
     /// it is a client's packet.
     #[inline(never)]
-    pub(in crate::pipeline) fn balance<A: Tabled, F: PacketBuf>(
+    pub(crate) fn balance<A: Tabled, F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
         frame: &mut F,
@@ -280,7 +280,7 @@ impl<P: Pool> Engine<P> {
     /// Counts a packet of a session by its direction, and the session's change of state. `bytes` is `None` if the real
     /// server is no longer configured: then the packet is not counted.
     #[inline(always)]
-    pub(in crate::pipeline) fn count(
+    pub(crate) fn count(
         &self,
         snapshot: &Snapshot,
         counters: &RealCounters,

@@ -16,19 +16,19 @@ use crate::verdict::DropReason;
 
 /// Both sides of an address translation.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::pipeline) struct Translation<A> {
+pub(crate) struct Translation<A> {
     /// Whose it is.
-    pub(in crate::pipeline) id: RealId,
+    pub(crate) id: RealId,
     /// What the real server uses.
-    pub(in crate::pipeline) real: Socket<A>,
+    pub(crate) real: Socket<A>,
     /// What the client knows.
-    pub(in crate::pipeline) virtual_: Socket<A>,
+    pub(crate) virtual_: Socket<A>,
     /// Who asked.
-    pub(in crate::pipeline) client: A,
+    pub(crate) client: A,
 }
 
 /// What a one-packet service does to what `real` sends to `client`.
-pub(in crate::pipeline) fn translation<A: Tabled>(
+pub(crate) fn translation<A: Tabled>(
     snapshot: &Snapshot,
     protocol: Protocol,
     real: Socket<A>,
@@ -47,7 +47,7 @@ pub(in crate::pipeline) fn translation<A: Tabled>(
 impl<P: Pool> Engine<P> {
     /// A datagram of a one-packet service's real server. LVS sends it on with the real server's
     /// address, which no client expects.
-    pub(in crate::pipeline) fn answer_one_packet<A: Tabled, F: PacketBuf>(
+    pub(crate) fn answer_one_packet<A: Tabled, F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
         frame: &mut F,

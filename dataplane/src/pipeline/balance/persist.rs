@@ -16,17 +16,17 @@ use crate::time::Time;
 
 /// The template that a session is entered with.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::pipeline) struct Template {
-    pub(in crate::pipeline) index: SessionIndex,
+pub(crate) struct Template {
+    pub(crate) index: SessionIndex,
     /// Whether it was made for this session.
-    pub(in crate::pipeline) is_new: bool,
+    pub(crate) is_new: bool,
 }
 
 impl<P: Pool> Engine<P> {
     /// The real server of a client's new session, with the template that says so: one that was there
     /// already, whatever the weight and the load of its real server, or a new one for the scheduler's
     /// choice. `None` if the scheduler has none.
-    pub(in crate::pipeline) fn real_by_template<A: Tabled>(
+    pub(crate) fn real_by_template<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
         service: &VirtualService,

@@ -12,7 +12,7 @@ use crate::wire::tcp;
 /// The client's last acknowledgement is what it expects, since before its time is over a session has
 /// been silent for longer than any acknowledgement is held back.
 #[inline]
-pub(in crate::pipeline) fn note_numbers<A: Address>(
+pub(crate) fn note_numbers<A: Address>(
     session: &mut Session<A>,
     before: State,
     packet: &Packet,
@@ -40,10 +40,7 @@ pub(in crate::pipeline) fn note_numbers<A: Address>(
     clippy::cast_possible_truncation,
     reason = "no packet has 2^32 bytes of data"
 )]
-pub(in crate::pipeline) fn next_sequence(
-    header: &tcp::Header<&[u8; tcp::HEADER_BYTES]>,
-    data: usize,
-) -> u32 {
+pub(crate) fn next_sequence(header: &tcp::Header<&[u8; tcp::HEADER_BYTES]>, data: usize) -> u32 {
     let opens = u32::from(header.flags() & tcp::SYN != 0);
     let closes = u32::from(header.flags() & tcp::FIN != 0);
     let length = data as u32 + opens + closes;

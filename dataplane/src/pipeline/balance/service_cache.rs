@@ -25,12 +25,12 @@ struct Found {
 
 /// The last findings of one worker.
 #[derive(Debug)]
-pub(in crate::pipeline) struct ServiceCache {
+pub(crate) struct ServiceCache {
     places: Box<[Found; PLACES]>,
 }
 
 impl ServiceCache {
-    pub(in crate::pipeline) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let nothing = Found {
             address: [0; 2],
             rest: 0,
@@ -44,7 +44,7 @@ impl ServiceCache {
 
     /// [`Snapshot::service_for`], which is asked only if it is not remembered.
     #[inline]
-    pub(in crate::pipeline) fn service_for<'s, A: Address>(
+    pub(crate) fn service_for<'s, A: Address>(
         &mut self,
         snapshot: &'s Snapshot,
         key: &FlowKey<A>,

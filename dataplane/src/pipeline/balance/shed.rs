@@ -5,7 +5,7 @@ use crate::spec::policy::{Defence, Policy};
 
 /// Decides which new sessions are shed. One per worker.
 #[derive(Debug, Default)]
-pub(in crate::pipeline) struct Shedder {
+pub(crate) struct Shedder {
     /// New sessions until the next one is shed.
     left: u32,
 }
@@ -16,12 +16,7 @@ impl Shedder {
     ///
     /// As in IPVS the first is shed and then every `shed_rate`th; with [`Defence::Auto`] the more, the
     /// fewer places are free, beginning when less than an eighth is.
-    pub(in crate::pipeline) fn sheds(
-        &mut self,
-        policy: &Policy,
-        free: usize,
-        capacity: usize,
-    ) -> bool {
+    pub(crate) fn sheds(&mut self, policy: &Policy, free: usize, capacity: usize) -> bool {
         let rate = match policy.shed {
             Defence::Off => return false,
             Defence::Always => policy.shed_rate.get(),

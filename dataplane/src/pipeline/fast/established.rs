@@ -42,7 +42,7 @@ use crate::wire::{Mac, tcp};
 const LINES_AHEAD: usize = 20;
 
 /// By how many packets the second stage is ahead of the third. An IPv4 session is one cache line, an IPv6 session two.
-pub(in crate::pipeline) const fn lookahead<A>() -> usize {
+pub(crate) const fn lookahead<A>() -> usize {
     LINES_AHEAD / (size_of::<Session<A>>() / LINE)
 }
 
@@ -52,7 +52,7 @@ const _: () = assert!(lookahead::<V4>() == 20 && lookahead::<V6>() == 10);
 
 /// What the first stage found a frame to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::pipeline) enum Kind {
+pub(crate) enum Kind {
     /// Not a plain packet, or not to this port's MAC.
     Other,
     /// A plain IPv4 packet: the next one of [`Inspected::v4`].
@@ -63,15 +63,15 @@ pub(in crate::pipeline) enum Kind {
 
 /// What the first stage found in a burst, in the order of the frames.
 #[derive(Debug, Default)]
-pub(in crate::pipeline) struct Inspected {
-    pub(in crate::pipeline) kinds: ArrayVec<Kind, BURST>,
-    pub(in crate::pipeline) v4: ArrayVec<Known<V4>, BURST>,
-    pub(in crate::pipeline) v6: ArrayVec<Known<V6>, BURST>,
+pub(crate) struct Inspected {
+    pub(crate) kinds: ArrayVec<Kind, BURST>,
+    pub(crate) v4: ArrayVec<Known<V4>, BURST>,
+    pub(crate) v6: ArrayVec<Known<V6>, BURST>,
 }
 
 /// A plain packet, and the slot in which its session probably is.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::pipeline) struct Known<A> {
+pub(crate) struct Known<A> {
     plain: Plain<A>,
     sender: Sender,
     hint: Hint,
@@ -90,7 +90,7 @@ enum Sender {
 
 /// The result for a frame that took the fast path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::pipeline) enum Passed {
+pub(crate) enum Passed {
     /// It is to be sent by this port.
     To(PortId),
     /// It is to be dropped.
@@ -125,7 +125,7 @@ impl<P: Pool> Engine<P> {
     /// First stage: parses a frame received on `port`, computes the hash and prefetches the fingerprints of the session
     /// table. `nat` says whether any service uses NAT, so that the frame may be a reply.
     #[inline(always)]
-    pub(in crate::pipeline) fn inspect(
+    pub(crate) fn inspect(
         &self,
         snapshot: &Snapshot,
         nat: bool,
@@ -179,7 +179,7 @@ impl<P: Pool> Engine<P> {
     /// Second stage, for `count` packets from `first` on: prefetches the session, or the slot that a new one would
     /// take.
     #[inline(always)]
-    pub(in crate::pipeline) fn prefetch_sessions<A: Tabled>(
+    pub(crate) fn prefetch_sessions<A: Tabled>(
         &self,
         all: &mut [Known<A>],
         first: usize,
@@ -199,7 +199,7 @@ impl<P: Pool> Engine<P> {
     /// that the compiler allocates registers for each family by itself.
     #[inline(never)]
     #[expect(clippy::too_many_arguments, reason = "the burst's facts, in registers")]
-    pub(in crate::pipeline) fn pass_run<A: Tabled>(
+    pub(crate) fn pass_run<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
         reals: &Chunked<RealCounters>,
@@ -431,12 +431,7 @@ impl<P: Pool> Engine<P> {
 
     /// The path to a real server, from the cache or computed now. `None` if its packets cannot take the fast path.
     #[inline(always)]
-    pub(in crate::pipeline) fn path(
-        &mut self,
-        snapshot: &Snapshot,
-        id: RealId,
-        now: Time,
-    ) -> Option<&Path> {
+    pub(crate) fn path(&mut self, snapshot: &Snapshot, id: RealId, now: Time) -> Option<&Path> {
         if self.path_cache.get(id).is_none() {
             return self.fill_path(snapshot, id, now);
         }
@@ -446,7 +441,7 @@ impl<P: Pool> Engine<P> {
     /// The MACs of a frame to a real server by `egress`, the destination's first; `None` if the next hop's MAC is not
     /// known.
     #[inline(always)]
-    pub(in crate::pipeline) fn macs_to(
+    pub(crate) fn macs_to(
         &mut self,
         snapshot: &Snapshot,
         real: RealId,
@@ -493,7 +488,7 @@ impl<P: Pool> Engine<P> {
     /// The next hop's MAC, if it is known and the port's link is up. The last one is cached: most clients are behind
     /// the same router.
     #[inline(always)]
-    pub(in crate::pipeline) fn mac_towards(
+    pub(crate) fn mac_towards(
         &mut self,
         snapshot: &Snapshot,
         egress: &Egress,
@@ -510,7 +505,7 @@ impl<P: Pool> Engine<P> {
 
     /// Invalidates cached paths if something that they were computed from has changed.
     #[inline]
-    pub(in crate::pipeline) fn renew_paths(&mut self, snapshot: &Snapshot, now: Time) {
+    pub(crate) fn renew_paths(&mut self, snapshot: &Snapshot, now: Time) {
         let sources = Sources {
             generation: snapshot.generation,
             neighbours: self.exit.changes(),

@@ -1,5 +1,5 @@
 //! The fast path: plain packets of established sessions, over a whole burst at once.
 //! It refuses nothing and answers nothing: whatever is unusual is left to the other rooms.
 
-pub(in crate::pipeline) mod established;
-pub(in crate::pipeline) mod path_cache;
+pub(crate) mod established;
+pub(crate) mod path_cache;

@@ -24,21 +24,21 @@ const TRUSTED_MS: u64 = 1000;
 
 /// Where frames to a real server leave, and what else each packet asks about it.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::pipeline) struct Path {
+pub(crate) struct Path {
     /// How long sessions of its service live.
-    pub(in crate::pipeline) timeouts: Timeouts,
+    pub(crate) timeouts: Timeouts,
     /// Destination and source of its frames.
-    pub(in crate::pipeline) macs: [u8; 12],
+    pub(crate) macs: [u8; 12],
     /// Where they leave.
-    pub(in crate::pipeline) port: PortId,
+    pub(crate) port: PortId,
     /// Largest packet that fits, in bytes.
-    pub(in crate::pipeline) mtu: u16,
+    pub(crate) mtu: u16,
     /// Largest packet that fits into its tunnel.
-    pub(in crate::pipeline) inner_mtu: u16,
+    pub(crate) inner_mtu: u16,
     /// When its service's TCP sessions are watched more closely.
-    pub(in crate::pipeline) secure: Defence,
+    pub(crate) secure: Defence,
     /// The tunnel to it, if it is the most usual kind.
-    pub(in crate::pipeline) ipip: Option<Ipip>,
+    pub(crate) ipip: Option<Ipip>,
 }
 
 /// Where paths are kept.
@@ -55,18 +55,18 @@ const _: () = assert!(size_of::<Place>() == 64);
 
 /// What paths are made from: if any of it changes, all paths are forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(in crate::pipeline) struct Sources {
+pub(crate) struct Sources {
     /// The snapshot's generation.
-    pub(in crate::pipeline) generation: u64,
+    pub(crate) generation: u64,
     /// See [`crate::neighbour::Neighbours::changes`].
-    pub(in crate::pipeline) neighbours: u64,
+    pub(crate) neighbours: u64,
     /// See [`crate::pipeline::answer::path_mtu::PathMtus::changes`].
-    pub(in crate::pipeline) path_mtus: u64,
+    pub(crate) path_mtus: u64,
 }
 
 /// The paths of one worker.
 #[derive(Debug)]
-pub(in crate::pipeline) struct PathCache {
+pub(crate) struct PathCache {
     places: Box<[Place; PLACES]>,
     stamp: u32,
     sources: Sources,
@@ -84,7 +84,7 @@ struct Hop {
 }
 
 impl PathCache {
-    pub(in crate::pipeline) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             places: Box::new([Place::VACANT; PLACES]),
             stamp: 1,
@@ -96,7 +96,7 @@ impl PathCache {
 
     /// Forgets all paths if anything that they are made from has changed, or when their time is over.
     #[inline]
-    pub(in crate::pipeline) fn renew(&mut self, sources: Sources, now: Time) {
+    pub(crate) fn renew(&mut self, sources: Sources, now: Time) {
         if sources != self.sources || self.until <= now {
             self.sources = sources;
             self.until = now.plus_ms(TRUSTED_MS);
@@ -111,26 +111,26 @@ impl PathCache {
 
     /// The path to `real`, if it is cached.
     #[inline(always)]
-    pub(in crate::pipeline) fn get(&self, real: RealId) -> Option<&Path> {
+    pub(crate) fn get(&self, real: RealId) -> Option<&Path> {
         let place = &self.places[(real.0 & MASK) as usize];
         (place.real == real && place.stamp == self.stamp).then_some(&place.path)
     }
 
     /// The MAC of the neighbour that was remembered last, if it is this one.
     #[inline(always)]
-    pub(in crate::pipeline) fn last_hop(&self, port: PortId, address: IpAddr) -> Option<Mac> {
+    pub(crate) fn last_hop(&self, port: PortId, address: IpAddr) -> Option<Mac> {
         let hop = self.last_hop?;
         (hop.address == address && hop.port == port).then_some(hop.mac)
     }
 
     /// Remembers a neighbour.
     #[inline]
-    pub(in crate::pipeline) fn set_last_hop(&mut self, port: PortId, address: IpAddr, mac: Mac) {
+    pub(crate) fn set_last_hop(&mut self, port: PortId, address: IpAddr, mac: Mac) {
         self.last_hop = Some(Hop { port, address, mac });
     }
 
     /// Caches the path to `real`.
-    pub(in crate::pipeline) fn set(&mut self, real: RealId, path: Path) -> &Path {
+    pub(crate) fn set(&mut self, real: RealId, path: Path) -> &Path {
         let place = &mut self.places[(real.0 & MASK) as usize];
         *place = Place {
             real,

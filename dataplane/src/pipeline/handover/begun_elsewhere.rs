@@ -22,14 +22,14 @@ struct Flow {
 
 /// What one worker was told.
 #[derive(Debug)]
-pub(in crate::pipeline) struct BegunElsewhere {
+pub(crate) struct BegunElsewhere {
     flows: Box<[Flow]>,
     /// When the last of them ends.
     last: Time,
 }
 
 impl BegunElsewhere {
-    pub(in crate::pipeline) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let nothing = Flow {
             hash: 0,
             real: RealId(0),
@@ -41,7 +41,7 @@ impl BegunElsewhere {
         }
     }
 
-    pub(in crate::pipeline) fn note(&mut self, hash: u64, real: RealId, until: Time) {
+    pub(crate) fn note(&mut self, hash: u64, real: RealId, until: Time) {
         if let Some(flow) = self.flows.get_mut(place(hash)) {
             *flow = Flow { hash, real, until };
             self.last = self.last.max(until);
@@ -49,12 +49,12 @@ impl BegunElsewhere {
     }
 
     /// Whether any flow may be remembered.
-    pub(in crate::pipeline) fn is_empty(&self, now: Time) -> bool {
+    pub(crate) fn is_empty(&self, now: Time) -> bool {
         self.last <= now
     }
 
     /// The real server that the flow is at, if it takes new sessions of this service.
-    pub(in crate::pipeline) fn real_of<'s>(
+    pub(crate) fn real_of<'s>(
         &self,
         snapshot: &'s Snapshot,
         service: &VirtualService,

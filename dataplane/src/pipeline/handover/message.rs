@@ -106,7 +106,7 @@ pub fn inboxes<B>(workers: usize) -> Inboxes<B> {
 
 /// Frames for other workers, collected until the end of the burst.
 #[derive(Debug)]
-pub(in crate::pipeline) struct Leaving<B> {
+pub(crate) struct Leaving<B> {
     /// By worker, and for each by lane.
     batches: Vec<[Batch<B>; 2]>,
     /// Frames in all of them.
@@ -114,7 +114,7 @@ pub(in crate::pipeline) struct Leaving<B> {
 }
 
 impl<B> Leaving<B> {
-    pub(in crate::pipeline) fn new(workers: usize) -> Self {
+    pub(crate) fn new(workers: usize) -> Self {
         let batch = || Batch {
             frames: ArrayVec::new(),
             port: PortId(0),
@@ -128,7 +128,7 @@ impl<B> Leaving<B> {
 
     /// Adds a frame. Returns a batch that has to leave first, and with `Err` the frame if there is no such
     /// worker.
-    pub(in crate::pipeline) fn add(
+    pub(crate) fn add(
         &mut self,
         (to, lane): (usize, Lane),
         frame: B,
@@ -157,12 +157,12 @@ impl<B> Leaving<B> {
     }
 
     #[inline]
-    pub(in crate::pipeline) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.count == 0
     }
 
     /// Takes out what there is for a worker, if anything.
-    pub(in crate::pipeline) fn take(&mut self, to: usize, lane: Lane) -> Option<Batch<B>> {
+    pub(crate) fn take(&mut self, to: usize, lane: Lane) -> Option<Batch<B>> {
         let batch = self.batch(to, lane)?;
         let taken = (!batch.frames.is_empty()).then(|| batch.take())?;
         self.count -= taken.frames.len();
@@ -183,10 +183,10 @@ impl<B> Batch<B> {
 #[derive(Debug)]
 pub struct Whole {
     /// Ethernet header and datagram.
-    pub(in crate::pipeline) frame: HeapBuf,
-    pub(in crate::pipeline) cut: Cut,
+    pub(crate) frame: HeapBuf,
+    pub(crate) cut: Cut,
     /// How many frames it came in.
-    pub(in crate::pipeline) frames: u32,
+    pub(crate) frames: u32,
 }
 
 impl Whole {
@@ -198,11 +198,11 @@ impl Whole {
 
 /// How a datagram was fragmented, and will be again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::pipeline) struct Cut {
+pub(crate) struct Cut {
     /// The largest fragment's IP length.
-    pub(in crate::pipeline) size: usize,
+    pub(crate) size: usize,
     /// The part that every IPv6 fragment repeats, in bytes.
-    pub(in crate::pipeline) header_bytes: usize,
+    pub(crate) header_bytes: usize,
     /// IPv6's identification.
-    pub(in crate::pipeline) id: u32,
+    pub(crate) id: u32,
 }

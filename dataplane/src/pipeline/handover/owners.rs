@@ -78,7 +78,7 @@ pub(crate) struct Owners {
 }
 
 impl Owners {
-    pub(in crate::pipeline) fn new(
+    pub(crate) fn new(
         start: Start,
         hasher: RandomState,
         steering: Option<Arc<Steering>>,
@@ -102,7 +102,7 @@ impl Owners {
     /// connection.
     #[expect(clippy::too_many_arguments, reason = "the packet's facts")]
     #[inline]
-    pub(in crate::pipeline) fn go_to_owner<A: Address>(
+    pub(crate) fn go_to_owner<A: Address>(
         &mut self,
         snapshot: &Snapshot,
         service: &VirtualService,
@@ -204,7 +204,7 @@ impl Owners {
     /// machine itself, or to all hosts on the link, do not search, so that a flood of searches cannot delay routing
     /// protocols and logins.
     #[inline]
-    pub(in crate::pipeline) fn search_misplaced<A: Address>(
+    pub(crate) fn search_misplaced<A: Address>(
         &mut self,
         snapshot: &Snapshot,
         key: &FlowKey<A>,
@@ -239,7 +239,7 @@ impl Owners {
 
     /// For a packet that may be a reply and has no session here: the next worker that may own its session; `None` if
     /// all were visited.
-    pub(in crate::pipeline) fn go_to_replys_owner<A: Tabled>(
+    pub(crate) fn go_to_replys_owner<A: Tabled>(
         &self,
         snapshot: &Snapshot,
         socket: NatSocket<'_>,
@@ -258,7 +258,7 @@ impl Owners {
     /// The owner of a reply that came directly from the NIC, if that is another worker and the reply's sender alone
     /// tells it; else `None`.
     #[inline]
-    pub(in crate::pipeline) fn owner_of_misplaced<A: Tabled>(
+    pub(crate) fn owner_of_misplaced<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
         reply: &ReplyKey<A>,
@@ -314,7 +314,7 @@ impl Owners {
 
     /// For an ICMP error that quotes a packet of this flow, whose session is not here: the next worker to search.
     /// `reply` is the key of the quoted packet's replies, if it is a packet to a NAT real server.
-    pub(in crate::pipeline) fn search_quoted<A: Tabled>(
+    pub(crate) fn search_quoted<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
         key: &FlowKey<A>,
@@ -362,7 +362,7 @@ impl Owners {
     /// For a reassembled datagram without a session here, to a service with the rule [`Owner::Receiver`]: the worker to
     /// hand it over to; `None` if its session begins here.
     #[cold]
-    pub(in crate::pipeline) fn go_to_receiver<A: Address>(
+    pub(crate) fn go_to_receiver<A: Address>(
         &mut self,
         snapshot: &Snapshot,
         key: &FlowKey<A>,
@@ -393,18 +393,14 @@ impl Owners {
 
     /// For a service with the rule [`Owner::Receiver`]: whether unfragmented datagrams of a flow may arrive on another
     /// worker than reassembled ones, without a way to compute which.
-    pub(in crate::pipeline) fn may_be_elsewhere(
-        &self,
-        snapshot: &Snapshot,
-        protocol: Protocol,
-    ) -> bool {
+    pub(crate) fn may_be_elsewhere(&self, snapshot: &Snapshot, protocol: Protocol) -> bool {
         self.start.workers > 1 && protocol == Protocol::Udp && !self.is_steered(snapshot)
     }
 
     /// The hash of a flow that begins here with a reassembled datagram, to be broadcast to the other workers; `None`
     /// over the rate limit. Anybody can send fragments, so this shares the limit of searches.
     #[cold]
-    pub(in crate::pipeline) fn hash_to_broadcast<A: Address>(
+    pub(crate) fn hash_to_broadcast<A: Address>(
         &mut self,
         key: &FlowKey<A>,
         now: Time,
@@ -418,7 +414,7 @@ impl Owners {
     }
 
     /// The real server that another worker chose for a flow that began there with a reassembled datagram.
-    pub(in crate::pipeline) fn begun_elsewhere<'s, A: Address>(
+    pub(crate) fn begun_elsewhere<'s, A: Address>(
         &self,
         snapshot: &'s Snapshot,
         service: &VirtualService,
@@ -480,7 +476,7 @@ impl Owners {
     }
 
     /// The other worker that owns a flow of the service; `None` if it is this one.
-    pub(in crate::pipeline) fn owner_of<A: Address>(
+    pub(crate) fn owner_of<A: Address>(
         &self,
         service: &VirtualService,
         key: &FlowKey<A>,
@@ -503,7 +499,7 @@ impl Owners {
 
     /// The worker that reassembles the fragments from one address to another: the one that receives them, if that is
     /// known.
-    pub(in crate::pipeline) fn collector<A: Address>(&self, source: A, destination: A) -> usize {
+    pub(crate) fn collector<A: Address>(&self, source: A, destination: A) -> usize {
         match &self.steering {
             Some(steering) => steering.worker_of_pair(source, destination),
             None => self.choose_worker((source.words(), destination.words())),
@@ -511,12 +507,12 @@ impl Owners {
     }
 
     /// Whether a packet that is handed over from worker to worker has not visited all of them yet.
-    pub(in crate::pipeline) fn has_next(&self, origin: Origin) -> bool {
+    pub(crate) fn has_next(&self, origin: Origin) -> bool {
         usize::from(origin.hops) + 1 < self.start.workers
     }
 
     /// Hands the packet over to the next worker, to search there for its session.
-    pub(in crate::pipeline) fn pass_on(&self) -> Action {
+    pub(crate) fn pass_on(&self) -> Action {
         Action::HandOver {
             to: (self.start.worker + 1) % self.start.workers.max(1),
             lane: Lane::Search,

@@ -16,7 +16,7 @@ const PLACES: usize = 1 << PLACES_BITS;
 
 /// What chooses the owners of all sessions that a socket answers for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::pipeline) enum Rule {
+pub(crate) enum Rule {
     /// The client's socket.
     Socket,
     /// The flow: this is what the virtual socket adds to the hash.
@@ -37,10 +37,10 @@ struct Entry {
 
 /// What one worker remembers.
 #[derive(Debug)]
-pub(in crate::pipeline) struct ReplyCache(Box<[Entry; PLACES]>);
+pub(crate) struct ReplyCache(Box<[Entry; PLACES]>);
 
 impl ReplyCache {
-    pub(in crate::pipeline) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Box::new(
             [Entry {
                 address: [0; 2],
@@ -53,7 +53,7 @@ impl ReplyCache {
 
     /// What chooses the owners of the sessions that the sender of `reply` answers for.
     #[inline]
-    pub(in crate::pipeline) fn rule_of<A: Tabled>(
+    pub(crate) fn rule_of<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
         steering: Option<&Steering>,

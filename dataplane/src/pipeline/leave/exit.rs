@@ -43,7 +43,7 @@ pub(crate) struct Exit<P: Pool> {
 }
 
 impl<P: Pool> Exit<P> {
-    pub(in crate::pipeline) fn new(
+    pub(crate) fn new(
         start: Start,
         hasher: RandomState,
         pool: P,
@@ -80,23 +80,23 @@ impl<P: Pool> Exit<P> {
     }
 
     /// When the next neighbour is due: see [`Self::due`].
-    pub(in crate::pipeline) fn next_due(&self) -> Time {
+    pub(crate) fn next_due(&self) -> Time {
         self.neighbours.next_due()
     }
 
     /// The number of changes of the neighbour table so far.
-    pub(in crate::pipeline) fn changes(&self) -> u64 {
+    pub(crate) fn changes(&self) -> u64 {
         self.neighbours.changes()
     }
 
     /// A buffer for a frame that is originated here.
-    pub(in crate::pipeline) fn allocate(&mut self) -> Option<P::Buf> {
+    pub(crate) fn allocate(&mut self) -> Option<P::Buf> {
         self.pool.allocate()
     }
 
     /// A new IP identification for a datagram originated here. Each worker has its own numbers: fragments of two
     /// workers' datagrams have the same source address, and must not be reassembled into one.
-    pub(in crate::pipeline) fn take_id(&mut self) -> u16 {
+    pub(crate) fn take_id(&mut self) -> u16 {
         let step = u16::try_from(self.start.workers).unwrap_or(1);
         self.last_id = self.last_id.wrapping_add(step);
         self.last_id
@@ -104,7 +104,7 @@ impl<P: Pool> Exit<P> {
 
     /// The next hop's MAC, if it is known and the port's link is up.
     #[inline]
-    pub(in crate::pipeline) fn mac_of(
+    pub(crate) fn mac_of(
         &mut self,
         snapshot: &Snapshot,
         egress: &Egress,
@@ -120,7 +120,7 @@ impl<P: Pool> Exit<P> {
     /// Puts the frame into the port's queue as it is. Frames originated here have no `fate`, so no verdict is counted
     /// for them.
     #[inline]
-    pub(in crate::pipeline) fn emit(&mut self, frame: P::Buf, port: PortId, fate: Option<Fate>) {
+    pub(crate) fn emit(&mut self, frame: P::Buf, port: PortId, fate: Option<Fate>) {
         let Some(queue) = self.out.get_mut(usize::from(port.0)) else {
             self.drop_frame(fate, DropReason::NoRoute);
             return;
@@ -154,7 +154,7 @@ impl<P: Pool> Exit<P> {
 
     /// Whether a port's link is down. Its neighbours are not resolved then.
     #[inline]
-    pub(in crate::pipeline) fn is_down(&self, port: PortId) -> bool {
+    pub(crate) fn is_down(&self, port: PortId) -> bool {
         let queue = self.out.get(usize::from(port.0));
         queue.is_some_and(Outgoing::is_down)
     }
@@ -171,7 +171,7 @@ impl<P: Pool> Exit<P> {
     /// Sends the frame's datagram to `next_hop`, or queues it until the next hop's MAC is known. Writes the Ethernet
     /// header.
     #[inline]
-    pub(in crate::pipeline) fn send(
+    pub(crate) fn send(
         &mut self,
         snapshot: &Snapshot,
         waiting: Waiting<P::Buf>,
@@ -206,7 +206,7 @@ impl<P: Pool> Exit<P> {
         clippy::too_many_arguments,
         reason = "the frame, its route and its fate"
     )]
-    pub(in crate::pipeline) fn send_cut(
+    pub(crate) fn send_cut(
         &mut self,
         snapshot: &Snapshot,
         frame: &[u8],
@@ -255,7 +255,7 @@ impl<P: Pool> Exit<P> {
 
     /// Adds a frame to the batch for another worker. The batch is handed over when it is full, or at the end of the
     /// burst.
-    pub(in crate::pipeline) fn hand_over_frame(
+    pub(crate) fn hand_over_frame(
         &mut self,
         (to, lane): (usize, Lane),
         frame: P::Buf,
@@ -273,7 +273,7 @@ impl<P: Pool> Exit<P> {
 
     /// Hands the collected batches over to the other workers.
     #[inline]
-    pub(in crate::pipeline) fn hand_over_all(&mut self) {
+    pub(crate) fn hand_over_all(&mut self) {
         if self.leaving.is_empty() {
             return;
         }
@@ -287,11 +287,7 @@ impl<P: Pool> Exit<P> {
     }
 
     /// Pushes a message with frames into another worker's inbox, and counts their verdict.
-    pub(in crate::pipeline) fn hand_over(
-        &mut self,
-        (to, lane): (usize, Lane),
-        message: Message<P::Buf>,
-    ) {
+    pub(crate) fn hand_over(&mut self, (to, lane): (usize, Lane), message: Message<P::Buf>) {
         let frames = message.frames() as u64;
         let inbox = self.inboxes.get(to);
         let pushed = inbox.is_some_and(|inbox| inbox.push(lane, message).is_ok());
@@ -305,7 +301,7 @@ impl<P: Pool> Exit<P> {
 
     /// Originates a datagram of at most `room` bytes. `write` fills it in and returns its length; the Ethernet header
     /// is added. Returns the length, or 0 if nothing is sent because there is no buffer or no route.
-    pub(in crate::pipeline) fn originate(
+    pub(crate) fn originate(
         &mut self,
         snapshot: &Snapshot,
         to: IpAddr,
@@ -334,7 +330,7 @@ impl<P: Pool> Exit<P> {
     }
 
     /// Originates a frame that `write` fills in, with its Ethernet header.
-    pub(in crate::pipeline) fn originate_frame(
+    pub(crate) fn originate_frame(
         &mut self,
         port: PortId,
         room: usize,
@@ -357,7 +353,7 @@ impl<P: Pool> Exit<P> {
 
     /// Updates a neighbour's MAC from an ARP or NDP message, sends the frames that waited for it, and informs the other
     /// workers if they need it.
-    pub(in crate::pipeline) fn learn(
+    pub(crate) fn learn(
         &mut self,
         snapshot: &Snapshot,
         port: PortId,
@@ -422,7 +418,7 @@ impl<P: Pool> Exit<P> {
     }
 
     /// Pushes a message into the inbox of every other worker.
-    pub(in crate::pipeline) fn broadcast(&self, lane: Lane, message: impl Fn() -> Message<P::Buf>) {
+    pub(crate) fn broadcast(&self, lane: Lane, message: impl Fn() -> Message<P::Buf>) {
         let me = self.start.worker;
         for (_, inbox) in self.inboxes.iter().enumerate().filter(|(to, _)| *to != me) {
             // Losing a message to a full inbox is harmless: that worker then finds out by itself.
@@ -438,14 +434,14 @@ impl<P: Pool> Exit<P> {
     }
 
     /// The neighbours that are to be requested now, or whose resolution has failed.
-    pub(in crate::pipeline) fn due(&mut self, now: Time) -> Vec<Request<Waiting<P::Buf>>> {
+    pub(crate) fn due(&mut self, now: Time) -> Vec<Request<Waiting<P::Buf>>> {
         let mut requests = Vec::new();
         self.neighbours.tick(now, |request| requests.push(request));
         requests
     }
 
     /// Sends an ARP request or a neighbour solicitation. `known` is the present MAC if that is to be confirmed.
-    pub(in crate::pipeline) fn ask(
+    pub(crate) fn ask(
         &mut self,
         snapshot: &Snapshot,
         port: PortId,
@@ -458,7 +454,7 @@ impl<P: Pool> Exit<P> {
     }
 
     /// Drops packets whose next hop could not be resolved.
-    pub(in crate::pipeline) fn give_up(&self, packets: Vec<Waiting<P::Buf>>) {
+    pub(crate) fn give_up(&self, packets: Vec<Waiting<P::Buf>>) {
         for Waiting { fate, .. } in packets {
             self.no_longer_waits(fate);
             self.drop_frame(fate, DropReason::NeighbourUnreachable);
@@ -495,7 +491,7 @@ impl<P: Pool> Exit<P> {
 
 impl<B> Waiting<B> {
     /// A frame that was originated here: no received frame gets a verdict by it.
-    pub(in crate::pipeline) const fn made_here(frame: B) -> Self {
+    pub(crate) const fn made_here(frame: B) -> Self {
         Self {
             frame,
             fate: None,
@@ -527,7 +523,7 @@ fn write_ethernet_from<F: PacketBuf>(snapshot: &Snapshot, frame: &mut F, port: P
 
 /// The same with given MACs: the destination's six bytes, then the source's.
 #[inline]
-pub(in crate::pipeline) fn write_ethernet<F: PacketBuf>(frame: &mut F, macs: &[u8; 12]) {
+pub(crate) fn write_ethernet<F: PacketBuf>(frame: &mut F, macs: &[u8; 12]) {
     let bytes = frame.bytes_mut();
     let ether_type = match bytes.get(ETHERNET) {
         Some(first) if first >> 4 == 6 => ethernet::IPV6,

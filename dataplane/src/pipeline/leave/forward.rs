@@ -30,7 +30,7 @@ impl<P: Pool> Engine<P> {
         clippy::too_many_arguments,
         reason = "the packet's facts, in registers"
     )]
-    pub(in crate::pipeline) fn forward<A: Tabled, F: PacketBuf>(
+    pub(crate) fn forward<A: Tabled, F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
         frame: &mut F,
@@ -121,7 +121,7 @@ impl<P: Pool> Engine<P> {
 
     /// Sends a NAT real server's packet to its client, in the name of the VIP.
     #[inline]
-    pub(in crate::pipeline) fn forward_reply<A: Tabled, F: PacketBuf>(
+    pub(crate) fn forward_reply<A: Tabled, F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
         frame: &mut F,
@@ -133,6 +133,9 @@ impl<P: Pool> Engine<P> {
         if packet.ttl <= 1 {
             self.time_exceeded(snapshot, frame.bytes(), packet, None, now);
             return Action::Drop(DropReason::TtlExceeded);
+        }
+        if packet.balanced_protocol().is_none() {
+            return Action::Drop(DropReason::NoSession);
         }
         let Some(egress) = snapshot.routes.egress(translation.client.into()) else {
             return Action::Drop(DropReason::NoRoute);
@@ -244,7 +247,7 @@ impl<P: Pool> Engine<P> {
     /// Prepares the frame for rewriting: removes a priority tag and padding, and decrements the TTL. Returns the
     /// packet's new offsets.
     #[inline]
-    pub(in crate::pipeline) fn prepare<A: Tabled, F: PacketBuf>(
+    pub(crate) fn prepare<A: Tabled, F: PacketBuf>(
         &mut self,
         frame: &mut F,
         packet: &Packet,
@@ -257,7 +260,7 @@ impl<P: Pool> Engine<P> {
 
 /// Removes a priority tag and padding; returns the packet's new offsets.
 #[inline(always)]
-pub(in crate::pipeline) fn strip<F: PacketBuf>(frame: &mut F, packet: &Packet) -> Option<Packet> {
+pub(crate) fn strip<F: PacketBuf>(frame: &mut F, packet: &Packet) -> Option<Packet> {
     let mut packet = *packet;
     let tag = usize::from(packet.l3).checked_sub(ETHERNET)?;
     frame.set_len(packet.end as usize).ok()?;
@@ -274,11 +277,7 @@ pub(in crate::pipeline) fn strip<F: PacketBuf>(frame: &mut F, packet: &Packet) -
 /// Whether a packet fits the path MTU: `Ok(None)` if it does, `Ok(Some(_))` if it is to be fragmented, `Err(mtu)` if it
 /// must not be. A datagram that came in fragments is sent in fragments of the same size, or in smaller ones if its
 /// sender allows routers to fragment.
-pub(in crate::pipeline) fn fit(
-    packet: &Packet,
-    mtu: u16,
-    came_cut: Option<Cut>,
-) -> Result<Option<Cut>, usize> {
+pub(crate) fn fit(packet: &Packet, mtu: u16, came_cut: Option<Cut>) -> Result<Option<Cut>, usize> {
     let mtu = usize::from(mtu);
     if let Some(cut) = came_cut {
         if packet.dont_fragment && cut.size > mtu {
@@ -324,13 +323,13 @@ fn fit_tunnel(
 }
 
 /// Whether the sender of a packet that does not fit into the tunnel to its real server is told so.
-pub(in crate::pipeline) const fn is_told_what_fits(is_v6: bool, real: &RealServer) -> bool {
+pub(crate) const fn is_told_what_fits(is_v6: bool, real: &RealServer) -> bool {
     real.policy.path_mtu || is_v6
 }
 
 /// The outer header for a packet of this flow to `real`.
 #[inline]
-pub(in crate::pipeline) fn outer(
+pub(crate) fn outer(
     real: &RealServer,
     flow: impl FnOnce() -> u64,
     id: u16,
@@ -364,7 +363,7 @@ fn apply<A: Family, F: PacketBuf>(frame: &mut F, packet: &Packet, change: Change
 
 /// The action that sends a packet by `egress`.
 #[inline]
-pub(in crate::pipeline) fn route(egress: Egress, cut: Option<Cut>, verdict: Verdict) -> Action {
+pub(crate) fn route(egress: Egress, cut: Option<Cut>, verdict: Verdict) -> Action {
     Action::Route {
         port: egress.port,
         next_hop: egress.next_hop,

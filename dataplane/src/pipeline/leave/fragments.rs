@@ -21,7 +21,7 @@ use crate::wire::{ipv4, ipv6};
 impl<P: Pool> Engine<P> {
     /// A fragment is collected by the worker that its two addresses choose, since later ones do
     /// not say to which flow they belong, and NICs therefore put all of them where the first one goes.
-    pub(in crate::pipeline) fn classify_fragment<F: PacketBuf>(
+    pub(crate) fn classify_fragment<F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
         frame: &mut F,
@@ -62,7 +62,7 @@ impl<P: Pool> Engine<P> {
 
     /// Adds the fragment in `frame`; a datagram that it completes goes through all stages.
     #[cold]
-    pub(in crate::pipeline) fn reassemble(
+    pub(crate) fn reassemble(
         &mut self,
         snapshot: &Snapshot,
         frame: &[u8],
@@ -105,7 +105,7 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    pub(in crate::pipeline) fn expire_fragments(&mut self, snapshot: &Snapshot, now: Time) {
+    pub(crate) fn expire_fragments(&mut self, snapshot: &Snapshot, now: Time) {
         let mut told = Vec::new();
         let frames = self.reassembly.expire(now, |key, header, payload| {
             if let DatagramKey::V4(from, to, _, protocol) = key

@@ -18,7 +18,7 @@ pub(crate) struct Outgoing<B> {
 }
 
 impl<B: PacketBuf> Outgoing<B> {
-    pub(in crate::pipeline) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             frames: Vec::with_capacity(BACKLOG as usize),
             bytes: 0,
@@ -27,7 +27,7 @@ impl<B: PacketBuf> Outgoing<B> {
 
     /// Adds a frame, or says why there is no room for it.
     #[inline(always)]
-    pub(in crate::pipeline) fn push(&mut self, frame: B) -> Result<(), DropReason> {
+    pub(crate) fn push(&mut self, frame: B) -> Result<(), DropReason> {
         if self.frames.len() == self.frames.capacity() {
             return Err(self.why_full());
         }
@@ -45,12 +45,12 @@ impl<B: PacketBuf> Outgoing<B> {
         }
     }
 
-    pub(in crate::pipeline) fn is_down(&self) -> bool {
+    pub(crate) fn is_down(&self) -> bool {
         self.frames.capacity() == 0
     }
 
     /// The port's link goes down or comes up. Returns how many frames were given up.
-    pub(in crate::pipeline) fn set_link(&mut self, up: bool) -> usize {
+    pub(crate) fn set_link(&mut self, up: bool) -> usize {
         let capacity = if up { BACKLOG as usize } else { 0 };
         self.bytes = 0;
         std::mem::replace(&mut self.frames, Vec::with_capacity(capacity)).len()

@@ -16,7 +16,7 @@ impl<P: Pool> Engine<P> {
     /// A packet that is no session's, no service's and no error about one: it is routed if it comes
     /// from or goes to a NAT real server (as an LVS director does), else it is the kernel's or
     /// nobody's.
-    pub(in crate::pipeline) fn classify_rest<F: PacketBuf>(
+    pub(crate) fn classify_rest<F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
         frame: &mut F,

@@ -87,15 +87,29 @@ impl Builder {
             || old.scheduling.scheduler.kind() != spec.scheduler
             || old.scheduling.ramp != ramp
             || *old.scheduling.candidates != *candidates;
+        // Without `..`, so that a new field is not forgotten here.
+        let ServiceSpec {
+            name,
+            target,
+            scheduler: _,
+            slow_start_ms: _,
+            mss_clamp,
+            persistence,
+            one_packet,
+            limits,
+            policy,
+            timeouts: _,
+            reals: _,
+        } = spec;
         if !reschedules
-            && old.name == spec.name
-            && old.target == spec.target
+            && old.name == *name
+            && old.target == *target
             && old.owner == owner
-            && old.mss_clamp == spec.mss_clamp
-            && old.persistence == spec.persistence
-            && old.one_packet == spec.one_packet
-            && old.limits == spec.limits
-            && old.policy == spec.policy
+            && old.mss_clamp == *mss_clamp
+            && old.persistence == *persistence
+            && old.one_packet == *one_packet
+            && old.limits == *limits
+            && old.policy == *policy
         {
             return id;
         }

@@ -58,7 +58,7 @@ impl Context<'_> {
                 .help("Plimsoll answers for it and forwards nothing to itself"),
             );
         }
-        if forward != ForwardMethod::Tunnel && ip.is_ipv6() != target.is_v6() {
+        if !forward.encapsulates() && ip.is_ipv6() != target.is_v6() {
             findings.add(
                 Finding::error(
                     here,
@@ -75,7 +75,7 @@ impl Context<'_> {
             );
             return;
         }
-        if forward != ForwardMethod::Nat && real.port != target.port() {
+        if !forward.translates() && real.port != target.port() {
             findings.add(unchanged_port(here.clone(), real.port, target, forward));
         }
         match *self.reached.entry(ip).or_insert_with(|| self.net.reach(ip)) {
@@ -87,10 +87,10 @@ impl Context<'_> {
                     ),
                 ),
             ),
-            Reach::Routed(via, _) if forward == ForwardMethod::Direct => {
+            Reach::Routed(via, _) if !forward.translates() && !forward.encapsulates() => {
                 findings.add(behind_router(here, ip, via))
             }
-            Reach::OnLink(port) | Reach::Routed(_, port) if forward == ForwardMethod::Tunnel => {
+            Reach::OnLink(port) | Reach::Routed(_, port) if forward.encapsulates() => {
                 if let Some(source) = real.tunnel_source
                     && source.is_ipv4() != ip.is_ipv4()
                 {
@@ -121,7 +121,7 @@ impl Context<'_> {
             "{ip} is Plimsoll's own address on port `{}`",
             port.name.escape_debug()
         );
-        if forward == ForwardMethod::Nat {
+        if forward.translates() {
             findings.add(Finding::error(here, what).help(
                 "packets for this machine itself are not translated; use `forward: dr`, and give its Linux the virtual address",
             ));
