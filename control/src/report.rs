@@ -322,7 +322,7 @@ impl From<spec::timeouts::Timeouts> for Timeouts {
 
 /// A neighbour that packets wait for in vain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnreachableNeighbor {
+pub struct UnreachableNeighbour {
     /// The port that it is asked for on.
     pub port: String,
     /// Its address: a real server's, a gateway's, or a client's.
@@ -335,9 +335,9 @@ pub struct UnreachableNeighbor {
 
 /// `/api/v1/neighbors`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Neighbors {
+pub struct Neighbours {
     /// Those that packets wait for in vain.
-    pub unreachable: Vec<UnreachableNeighbor>,
+    pub unreachable: Vec<UnreachableNeighbour>,
 }
 
 /// `plimsoll drops`.
@@ -439,14 +439,14 @@ pub(crate) fn reals(
     service: &VirtualService,
     places: Range<usize>,
 ) -> Vec<Real> {
-    let shown = |real: &RealServer, weight: Option<u32>| {
+    let shown = |real: &RealServer| {
         let load = snapshot.load(real.id);
         let totals = snapshot.real_totals(real.id);
         Real {
             address: SocketAddr::new(real.spec.address, real.spec.port),
             forward: real.spec.forward,
-            weight: weight.unwrap_or_default(),
-            removed: weight.is_none(),
+            weight: if real.configured { real.spec.weight } else { 0 },
+            removed: !real.configured,
             upper: real.spec.limits.upper,
             lower: real.spec.limits.lower,
             active: load.active,
@@ -456,18 +456,13 @@ pub(crate) fn reals(
             rate: rates.map(|rates| rates.of_real(service, real)),
         }
     };
-    let count = service.scheduling.candidates.len();
-    let (first, last) = (places.start, places.end);
-    let configured = service.scheduling.candidates.iter().take(last).skip(first);
-    let former = service.former.iter().take(last.saturating_sub(count));
-    let former = former.skip(first.saturating_sub(count));
-    let configured = configured.filter_map(|candidate| {
-        let real = snapshot.real(candidate.real)?;
-        Some(shown(real, Some(candidate.weight)))
-    });
-    let removed = former.filter(|id| snapshot.live_sessions(**id) > 0);
-    let removed = removed.filter_map(|id| Some(shown(snapshot.real(*id)?, None)));
-    configured.chain(removed).collect()
+    let candidates = service.scheduling.candidates.iter();
+    let ids = candidates.map(|candidate| candidate.real);
+    let ids = ids.chain(service.former.iter().copied());
+    let reals = ids.take(places.end).skip(places.start);
+    let reals = reals.filter_map(|id| snapshot.real(id));
+    let is_shown = |real: &&RealServer| real.configured || snapshot.live_sessions(real.id) > 0;
+    reals.filter(is_shown).map(shown).collect()
 }
 
 /// One service, without its real servers.

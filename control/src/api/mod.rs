@@ -1,4 +1,4 @@
-//! The daemon's HTTP: metrics and read-only questions for everybody, changes on the control socket only.
+//! The daemon's HTTP: metrics and read-only requests for everybody, changes on the control socket only.
 //! Routes and JSON; what is told is in `report.rs`, what is done in `running.rs`.
 
 pub mod server;
@@ -19,25 +19,25 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 
-use crate::report::{Drops, Neighbors, ReloadResult, Timeouts, UnreachableNeighbor};
+use crate::report::{Drops, Neighbours, ReloadResult, Timeouts, UnreachableNeighbour};
 use crate::running::{self, lock};
 pub use state::Api;
 
 impl Api {
     /// What anybody who reaches the HTTP address may ask.
     pub fn read_only(self) -> Router {
-        questions()
+        common()
             .route(SESSIONS, get(sessions::refuse))
-            .route(NEIGHBORS, get(sessions::refuse))
+            .route(NEIGHBOURS, get(sessions::refuse))
             .route(RELOAD, post(refuse_change))
             .with_state(self)
     }
 
     /// What may be asked and changed on the control socket.
     pub fn control(self) -> Router {
-        questions()
+        common()
             .route(SESSIONS, get(sessions::list))
-            .route(NEIGHBORS, get(neighbors))
+            .route(NEIGHBOURS, get(neighbours))
             .route(RELOAD, post(reload))
             .with_state(self)
     }
@@ -45,9 +45,9 @@ impl Api {
 
 const RELOAD: &str = "/api/v1/reload";
 const SESSIONS: &str = "/api/v1/sessions";
-const NEIGHBORS: &str = "/api/v1/neighbors";
+const NEIGHBOURS: &str = "/api/v1/neighbors";
 
-fn questions() -> Router<Api> {
+fn common() -> Router<Api> {
     Router::new()
         .route("/", get(index))
         .route("/metrics", get(metrics))
@@ -130,7 +130,7 @@ async fn status(State(api): State<Api>) -> Json<serde_json::Value> {
 /// Real servers that are named for one neighbour; an address may have a hundred thousand services.
 const MOST_REALS: usize = 10;
 
-async fn neighbors(State(api): State<Api>) -> Json<Neighbors> {
+async fn neighbours(State(api): State<Api>) -> Json<Neighbours> {
     let (snapshot, now, unreachable) = {
         let running = lock(&api.running);
         let unreachable = running.unreachable().map(|(port, address, known)| {
@@ -144,7 +144,7 @@ async fn neighbors(State(api): State<Api>) -> Json<Neighbors> {
         .iter()
         .map(|(address, _)| (*address, Vec::new()))
         .collect();
-    // One look at all of them, however many neighbours there are; in turn with other questions.
+    // One look at all of them, however many neighbours there are; in turn with other requests.
     for (count, real) in snapshot.reals.iter().enumerate() {
         if count % YIELD == YIELD - 1 {
             tokio::task::yield_now().await;
@@ -160,14 +160,14 @@ async fn neighbors(State(api): State<Api>) -> Json<Neighbors> {
     }
     let unreachable = unreachable.into_iter().map(|(address, (port, since))| {
         let since_s = now.ms_since(since) / 1000;
-        UnreachableNeighbor {
+        UnreachableNeighbour {
             port,
             address,
             since_s,
             reals: reals.get(&address).cloned().unwrap_or_default(),
         }
     });
-    Json(Neighbors {
+    Json(Neighbours {
         unreachable: unreachable.collect(),
     })
 }
@@ -201,7 +201,7 @@ struct ReloadQuery {
 
 async fn reload(State(api): State<Api>, Query(query): Query<ReloadQuery>) -> Response {
     let outcome = running::reload(&api.running, query.colour).await;
-    // Without a listener nobody logs; the answer is given all the same.
+    // Without a listener nobody logs; the response is sent all the same.
     let _ = api.reloads.send(outcome.clone());
     let status = match outcome.result {
         ReloadResult::Applied | ReloadResult::Unchanged => StatusCode::OK,

@@ -1,5 +1,5 @@
 //! Connections to the API: how many there may be, and how slow their clients may be.
-//! It knows no question; what is answered is the router's.
+//! It knows no route; what is answered is the router's.
 
 use std::cmp::Reverse;
 use std::convert::Infallible;
@@ -31,15 +31,15 @@ use tracing::warn;
 /// What clients may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at once. One more takes the place of the one that has been without a question for the longest, or
-    /// whose client has read nothing of its answer for the longest.
+    /// Connections at once. One more takes the place of the one that has been without a request for the longest, or
+    /// whose client has read nothing of its response for the longest.
     pub connections: usize,
-    /// How long a question may take to arrive, and how long a connection may be without one.
-    pub question: Duration,
-    /// How long a client may read nothing of an answer.
+    /// How long a request may take to arrive, and how long a connection may be without one.
+    pub request: Duration,
+    /// How long a client may read nothing of a response.
     pub stall: Duration,
-    /// How long an answer may take while other clients wait for a place.
-    pub answer: Duration,
+    /// How long a response may take while other clients wait for a place.
+    pub response: Duration,
 }
 
 /// Connections to each address if there are descriptors enough.
@@ -53,9 +53,9 @@ impl Limits {
         let quarter = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
         Self {
             connections: quarter.clamp(1, CONNECTIONS),
-            question: Duration::from_secs(10),
+            request: Duration::from_secs(10),
             stall: Duration::from_secs(10),
-            answer: Duration::from_secs(30),
+            response: Duration::from_secs(30),
         }
     }
 }
@@ -87,11 +87,11 @@ impl Listener for UnixListener {
 
 /// How often the log tells of too many connections or descriptors.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
-/// How long a client has read nothing of an answer when its connection is closed for another one.
+/// How long a client has read nothing of a response when its connection is closed for another one.
 const STALLED: Duration = Duration::from_secs(1);
-/// How long a client may take to ask its first question before its connection is closed for another one: what has come
+/// How long a client may take for its first request before its connection is closed for another one: what has come
 /// already is not read until the connection's task has run.
-const FIRST_QUESTION: Duration = Duration::from_millis(100);
+const FIRST_REQUEST: Duration = Duration::from_millis(100);
 /// How long nothing is accepted after the system refused.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
@@ -129,7 +129,7 @@ pub async fn serve<L: Listener>(
                 warn!(
                     address,
                     connections,
-                    "too many connections: those that have been without a question for the longest are closed"
+                    "too many connections: those that have been without a request for the longest are closed"
                 );
             }
             open.make_room(limits).await;
@@ -158,35 +158,35 @@ struct Connections {
 
 struct Connection {
     task: AbortHandle,
-    answers: Arc<Answers>,
+    responses: Arc<Responses>,
 }
 
-/// The answers of one connection, which are made one after the other.
-struct Answers {
+/// The responses on one connection, which are made one after the other.
+struct Responses {
     since: Instant,
     /// Milliseconds after that at which it became idle or, if it is not, at which it last ceased to be: a client that
-    /// asks before it has read all answers makes it no younger.
+    /// sends requests before it has read all responses makes it no younger.
     changed_ms: AtomicU64,
     /// Milliseconds after that since which the client reads nothing, plus one; 0 if it reads.
     stalled_ms: AtomicU64,
     progress: AtomicU8,
     /// Everything that came from the client is read.
     starved: AtomicBool,
-    /// No question has come since everything was answered and written.
+    /// No request has come since all responses were written.
     idle: AtomicBool,
-    /// A question has come.
+    /// A request has come.
     asked: AtomicBool,
     room: Arc<Notify>,
 }
 
-/// Everything that was asked is answered and written.
+/// All requests have their responses, which are written.
 const WRITTEN: u8 = 0;
-/// The last answer is being made.
+/// The last response is being made.
 const MADE: u8 = 1;
-/// The last answer is made, and perhaps waits in the connection's buffer for its client.
+/// The last response is made, and perhaps waits in the connection's buffer for its client.
 const UNWRITTEN: u8 = 2;
 
-impl Answers {
+impl Responses {
     fn new(room: &Arc<Notify>) -> Self {
         Self {
             since: Instant::now(),
@@ -249,7 +249,7 @@ impl Answers {
 
     /// Whether its client has had the time to ask.
     fn could_ask(&self) -> bool {
-        self.asked.load(Ordering::Relaxed) || self.since.elapsed() >= FIRST_QUESTION
+        self.asked.load(Ordering::Relaxed) || self.since.elapsed() >= FIRST_REQUEST
     }
 
     /// How long it has been idle or busy.
@@ -268,8 +268,8 @@ impl Answers {
     }
 }
 
-/// Held until the last piece of an answer is made.
-struct Making(Arc<Answers>);
+/// Held until the last piece of a response is made.
+struct Making(Arc<Responses>);
 
 impl Drop for Making {
     fn drop(&mut self) {
@@ -280,7 +280,7 @@ impl Drop for Making {
 /// A connection that says when there is nothing to read and when all that was given to it is written: hyper flushes it then, and not before.
 struct Written<S> {
     stream: S,
-    answers: Arc<Answers>,
+    responses: Arc<Responses>,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Written<S> {
@@ -290,7 +290,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Written<S> {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(context, into);
-        self.answers.received(read.is_pending());
+        self.responses.received(read.is_pending());
         read
     }
 }
@@ -302,7 +302,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Written<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.answers.sent(written.is_pending());
+        self.responses.sent(written.is_pending());
         written
     }
 
@@ -312,7 +312,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Written<S> {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
-        self.answers.sent(written.is_pending());
+        self.responses.sent(written.is_pending());
         written
     }
 
@@ -323,7 +323,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Written<S> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
         if let Poll::Ready(Ok(())) = flushed {
-            self.answers.written();
+            self.responses.written();
         }
         flushed
     }
@@ -340,19 +340,20 @@ impl Connections {
     }
 
     /// Closes the connection that has been idle for the longest; without one that whose client has read nothing for the
-    /// longest, or whose answers take too long. Waits until there is one, or one ends.
+    /// longest, or whose responses take too long. Waits until there is one, or one ends.
     async fn make_room(&mut self, limits: Limits) {
         while self.is_full(limits) {
-            let longest = |age: fn(&Answers) -> Duration, least: Duration, idle: bool| {
+            let longest = |age: fn(&Responses) -> Duration, least: Duration, idle: bool| {
                 let all = self.open.iter().enumerate();
-                let fit =
-                    all.filter(|(_, one)| one.answers.is_idle() == idle && one.answers.could_ask());
-                let ages = fit.map(|(place, one)| (age(&one.answers), Reverse(place)));
+                let fit = all.filter(|(_, one)| {
+                    one.responses.is_idle() == idle && one.responses.could_ask()
+                });
+                let ages = fit.map(|(place, one)| (age(&one.responses), Reverse(place)));
                 ages.filter(|(age, _)| *age >= least).max()
             };
-            let place = longest(Answers::age, Duration::ZERO, true)
-                .or_else(|| longest(Answers::stalled, STALLED, false))
-                .or_else(|| longest(Answers::age, limits.answer, false));
+            let place = longest(Responses::age, Duration::ZERO, true)
+                .or_else(|| longest(Responses::stalled, STALLED, false))
+                .or_else(|| longest(Responses::age, limits.response, false));
             if let Some((_, Reverse(place))) = place {
                 self.open.remove(place).task.abort();
                 return;
@@ -365,8 +366,8 @@ impl Connections {
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
-        let answers = Arc::new(Answers::new(&self.room));
-        let connection = answer(stream, router, limits, Arc::clone(&answers));
+        let responses = Arc::new(Responses::new(&self.room));
+        let connection = serve_one(stream, router, limits, Arc::clone(&responses));
         let room = Arc::clone(&self.room);
         let task = tokio::spawn(async move {
             connection.await;
@@ -374,13 +375,13 @@ impl Connections {
         });
         self.open.push(Connection {
             task: task.abort_handle(),
-            answers,
+            responses,
         });
     }
 }
 
-/// Answers the questions of one connection.
-async fn answer<S>(stream: S, router: Router, limits: Limits, answers: Arc<Answers>)
+/// Answers the requests of one connection.
+async fn serve_one<S>(stream: S, router: Router, limits: Limits, responses: Arc<Responses>)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
@@ -388,15 +389,15 @@ where
     stream.set_timeout(Some(limits.stall));
     let stream = Written {
         stream: Box::pin(stream),
-        answers: Arc::clone(&answers),
+        responses: Arc::clone(&responses),
     };
     let router = TowerToHyperService::new(router);
     let service = service_fn(|request: Request<Incoming>| {
-        let making = answers.begin();
-        let answer = router.call(request);
+        let making = responses.begin();
+        let response = router.call(request);
         async move {
-            let answer = answer.await?;
-            Ok::<Response<Body>, Infallible>(answer.map(|body| {
+            let response = response.await?;
+            Ok::<Response<Body>, Infallible>(response.map(|body| {
                 Body::new(body.map_frame(move |frame| {
                     // Until the last frame.
                     let _ = &making;
@@ -407,7 +408,7 @@ where
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.question)
+        .header_read_timeout(limits.request)
         .max_buf_size(MOST_HEADERS_BYTES)
         .serve_connection(TokioIo::new(stream), service)
         .await;
@@ -415,7 +416,7 @@ where
     drop(served);
 }
 
-/// Far more than questions have.
+/// Far more than requests have.
 const MOST_HEADERS_BYTES: usize = 16 << 10;
 
 #[cfg(test)]

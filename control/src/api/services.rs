@@ -1,4 +1,4 @@
-//! The list of services on its way to an answer, a few at a time, of one snapshot.
+//! The list of services on its way to a response, a few at a time, of one snapshot.
 //! What is told of each is in `report.rs`.
 
 use std::ops::Range;

@@ -1,5 +1,5 @@
-//! Sessions on their way from the workers' tables to an answer, a few at a time, for one asker at a time.
-//! Never waits for a worker: one that does not answer in time makes the answer incomplete.
+//! Sessions on their way from the workers' tables to a response, a few at a time, for one client at a time.
+//! Never waits for a worker: one that does not answer in time makes the response incomplete.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::stream::{Gone, Pieces, streamed};
 use crate::report;
 use crate::running::lock;
 
-/// Most sessions in one answer; about 150 bytes each.
+/// Most sessions in one response; about 150 bytes each.
 const MOST: usize = 1_000_000;
 /// Sessions that are sent at once.
 const PIECE: usize = 512;
@@ -24,7 +24,7 @@ const PIECE: usize = 512;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// After so long without a session a blank shows whoever waits that the workers go on.
 const SIGN: Duration = Duration::from_secs(1);
-/// How long a question waits for the one before it.
+/// How long a request waits for the one before it.
 const TURN: Duration = Duration::from_secs(2);
 /// Workers refill their part in this time even if they share a CPU with this thread.
 const PAUSE: Duration = Duration::from_micros(500);

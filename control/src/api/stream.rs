@@ -1,5 +1,5 @@
-//! Answers that are made while they are sent: a few kilobytes at a time, no faster than the client reads.
-//! It knows no answer.
+//! Responses that are made while they are sent: a few kilobytes at a time, no faster than the client reads.
+//! It knows no route.
 
 use std::future::Future;
 use std::io;
@@ -17,7 +17,7 @@ const AHEAD: usize = 1;
 #[derive(Debug)]
 pub(super) struct Gone;
 
-/// Where the maker of an answer puts its pieces.
+/// Where the maker of a response puts its pieces.
 #[derive(Debug)]
 pub(super) struct Pieces(mpsc::Sender<io::Result<Bytes>>);
 
@@ -29,7 +29,7 @@ impl Pieces {
         Ok(())
     }
 
-    /// Breaks the connection off, so that the client does not take the answer for a whole one.
+    /// Breaks the connection off, so that the client does not take the response for a whole one.
     pub(super) async fn fail(&self, error: io::Error) -> Result<(), Gone> {
         self.0.send(Err(error)).await.map_err(|_| Gone)
     }
@@ -40,7 +40,7 @@ impl Pieces {
     }
 }
 
-/// An answer that `make` makes.
+/// A response that `make` makes.
 pub(super) fn streamed<F, W>(make: F) -> Body
 where
     F: FnOnce(Pieces) -> W,

@@ -1,4 +1,4 @@
-//! Who may ask what. What the answers say is tested where it is made.
+//! Who may ask what. What the responses say is tested where it is made.
 
 use std::sync::{Arc, Mutex};
 
@@ -65,7 +65,7 @@ async fn sessions_name_clients_and_are_shown_on_the_control_socket_only() {
     let (running, _file) = running();
     let shared = Arc::new(Mutex::new(running));
     let api = api(&shared);
-    for path in [SESSIONS, NEIGHBORS] {
+    for path in [SESSIONS, NEIGHBOURS] {
         let (status, said) = ask(api.clone().read_only(), "GET", path).await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
         assert!(said.contains("plimsoll list --sessions"), "{said}");
@@ -83,9 +83,9 @@ async fn one_listing_of_sessions_at_a_time_and_none_waits_for_ever() {
     let (running, _file) = running();
     let shared = Arc::new(Mutex::new(running));
     let control = api(&shared).control();
-    let question = || Request::get(SESSIONS).body(Body::empty()).unwrap();
+    let request = || Request::get(SESSIONS).body(Body::empty()).unwrap();
     // The worker of this test never answers.
-    let first = control.clone().oneshot(question()).await.unwrap();
+    let first = control.clone().oneshot(request()).await.unwrap();
     assert_eq!(first.status(), StatusCode::OK);
     let (status, said) = ask(control.clone(), "GET", SESSIONS).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{said}");
@@ -95,7 +95,7 @@ async fn one_listing_of_sessions_at_a_time_and_none_waits_for_ever() {
         br#"{"sessions":[    ],"truncated":false,"incomplete":true}"#
     );
     // A client that has gone makes room.
-    drop(control.clone().oneshot(question()).await.unwrap());
+    drop(control.clone().oneshot(request()).await.unwrap());
     let (status, _) = ask(control, "GET", SESSIONS).await;
     assert_eq!(status, StatusCode::OK);
 }
@@ -119,10 +119,10 @@ async fn a_listing_is_waited_for_as_long_as_its_worker_goes_on() {
             }
         }
     });
-    let question = Request::get(SESSIONS).body(Body::empty()).unwrap();
-    let answer = control.oneshot(question).await.unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
-    let (mut body, mut text) = (answer.into_body(), String::new());
+    let request = Request::get(SESSIONS).body(Body::empty()).unwrap();
+    let response = control.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let (mut body, mut text) = (response.into_body(), String::new());
     // Meanwhile there is a sign for whoever waits.
     let patience = std::time::Duration::from_secs(2);
     while let Some(frame) = tokio::time::timeout(patience, body.frame()).await.unwrap() {
@@ -150,12 +150,8 @@ async fn the_real_servers_of_one_service_are_listed_in_order_in_pieces_that_are_
     assert_eq!(reloaded.result, ReloadResult::Applied, "{reloaded:?}");
     let expected = crate::report::services(running.snapshot(), Some(running.rates()));
     let control = api(&Arc::new(Mutex::new(running))).control();
-    let question = Request::get("/api/v1/services").body(Body::empty());
-    let mut body = control
-        .oneshot(question.unwrap())
-        .await
-        .unwrap()
-        .into_body();
+    let request = Request::get("/api/v1/services").body(Body::empty());
+    let mut body = control.oneshot(request.unwrap()).await.unwrap().into_body();
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
         let piece = frame.unwrap().into_data().unwrap();
@@ -183,12 +179,8 @@ async fn many_services_are_listed_in_order_in_pieces_that_are_small() {
     assert_eq!(running.reload(false).result, ReloadResult::Applied);
     let shared = Arc::new(Mutex::new(running));
     let control = api(&shared).control();
-    let question = Request::get("/api/v1/services").body(Body::empty());
-    let mut body = control
-        .oneshot(question.unwrap())
-        .await
-        .unwrap()
-        .into_body();
+    let request = Request::get("/api/v1/services").body(Body::empty());
+    let mut body = control.oneshot(request.unwrap()).await.unwrap().into_body();
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
         let piece = frame.unwrap().into_data().unwrap();
@@ -282,8 +274,8 @@ async fn neighbours_that_do_not_answer_are_listed_with_their_real_servers() {
     assert_eq!(running.look_at_incidents().len(), 1);
     let shared = Arc::new(Mutex::new(running));
     let api = api(&shared);
-    let list = ask(api.clone().control(), "GET", NEIGHBORS).await.1;
-    let list: Neighbors = serde_json::from_str(&list).unwrap();
+    let list = ask(api.clone().control(), "GET", NEIGHBOURS).await.1;
+    let list: Neighbours = serde_json::from_str(&list).unwrap();
     let [one] = &list.unreachable[..] else {
         panic!("{list:?}")
     };

@@ -112,7 +112,7 @@ mapping! {
         /// Routes; the longest prefix wins.
         routes: Vec<Route> = Vec::new(),
         /// Fixed MAC addresses; all others are learnt by ARP or NDP.
-        neighbors: Vec<Neighbor> = Vec::new(),
+        neighbors: Vec<Neighbour> = Vec::new(),
         /// Whether packets that are for nobody here are routed, as Linux does with `ip_forward`; false if
         /// omitted, with `compat: lvs` true.
         forwarding: Option<bool> = None,
@@ -133,7 +133,7 @@ mapping! {
 
 mapping! {
     /// One item of `network.neighbors`.
-    pub struct Neighbor {
+    pub struct Neighbour {
         /// Its IP address, on a port's own network or link-local.
         address: IpAddr,
         /// Its Ethernet address.

@@ -199,7 +199,7 @@ impl OfServices {
             place.real += 1;
             *left -= 1;
             if let Some(real) = snapshot.real(candidate.real) {
-                self.add_real(snapshot, service, real, candidate.weight, family);
+                self.add_real(snapshot, service, real, family);
             }
         }
         if place.real < service.scheduling.candidates.len() {
@@ -219,7 +219,6 @@ impl OfServices {
         snapshot: &Snapshot,
         service: &VirtualService,
         real: &RealServer,
-        weight: u32,
         family: &mut Family,
     ) {
         let address = SocketAddr::new(real.spec.address, real.spec.port).to_string();
@@ -231,7 +230,7 @@ impl OfServices {
             Samples::Persistent => {
                 family.add(&labels, snapshot.real_totals(real.id).persistent);
             }
-            Samples::Weight => family.add(&labels, u64::from(weight)),
+            Samples::Weight => family.add(&labels, u64::from(real.spec.weight)),
             Samples::Sessions => add_sessions(snapshot, service, real, false, family),
             Samples::Service(_) => {}
         }

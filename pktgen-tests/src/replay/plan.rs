@@ -195,7 +195,7 @@ struct Machine {
     compat_lvs: bool,
     mtu: BTreeMap<String, String>,
     /// Addresses on its networks with their MAC addresses.
-    neighbors: BTreeMap<IpAddr, String>,
+    neighbours: BTreeMap<IpAddr, String>,
 }
 
 /// Prefixes with the gateways that lead there.
@@ -229,9 +229,9 @@ impl Machine {
             mtu: mtus
                 .map(|(port, mtu)| (port.to_owned(), mtu.to_owned()))
                 .collect(),
-            neighbors: BTreeMap::new(),
+            neighbours: BTreeMap::new(),
         };
-        machine.neighbors = hosts
+        machine.neighbours = hosts
             .filter(|host| !asked.contains(host) && machine.is_on_link(*host))
             .filter_map(|host| Some((host, mac(host)?)))
             .collect();
@@ -279,7 +279,7 @@ impl Machine {
             let _ = writeln!(text, "    - {{ to: \"{to}\", via: \"{via}\" }}");
         }
         text.push_str("  neighbors:\n");
-        for (address, mac) in &self.neighbors {
+        for (address, mac) in &self.neighbours {
             let _ = writeln!(text, "    - {{ address: \"{address}\", mac: \"{mac}\" }}");
         }
         if self.compat_lvs {

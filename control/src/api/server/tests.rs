@@ -9,15 +9,15 @@ use crate::api::stream::streamed;
 
 const LIMITS: Limits = Limits {
     connections: 3,
-    question: Duration::from_secs(10),
+    request: Duration::from_secs(10),
     stall: Duration::from_secs(10),
-    answer: Duration::from_secs(30),
+    response: Duration::from_secs(30),
 };
-const QUESTION: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 /// More than the socket's buffers.
 const LONG: usize = 64 << 20;
 
-/// A long answer in pieces, as lists are.
+/// A long response in pieces, as lists are.
 fn pieces() -> Body {
     streamed(async |pieces| {
         for _ in 0..LONG >> 16 {
@@ -27,7 +27,7 @@ fn pieces() -> Body {
     })
 }
 
-/// A server with a short answer and two long ones.
+/// A server with a short response and two long ones.
 fn start() -> (tempfile::TempDir, impl Fn() -> UnixStream) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
@@ -45,15 +45,15 @@ fn start() -> (tempfile::TempDir, impl Fn() -> UnixStream) {
     (folder, connect)
 }
 
-/// Asks the question, and says whether it was answered.
+/// Sends the request, and says whether it was answered.
 async fn ask(stream: &mut UnixStream) -> bool {
-    if stream.write_all(QUESTION).await.is_err() {
+    if stream.write_all(REQUEST).await.is_err() {
         return false;
     }
-    let (mut answer, mut byte) = (Vec::new(), [0]);
-    while !answer.ends_with(b"pong") {
+    let (mut response, mut byte) = (Vec::new(), [0]);
+    while !response.ends_with(b"pong") {
         match stream.read(&mut byte).await {
-            Ok(1) => answer.push(byte[0]),
+            Ok(1) => response.push(byte[0]),
             _ => return false,
         }
     }
@@ -62,12 +62,12 @@ async fn ask(stream: &mut UnixStream) -> bool {
 
 async fn is_closed(stream: &mut UnixStream) -> bool {
     let mut rest = Vec::new();
-    // Also with an answer like "408".
+    // Also with a response like "408".
     stream.read_to_end(&mut rest).await.is_ok()
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_asks_nothing_is_closed_before_and_after_the_first_question() {
+async fn who_asks_nothing_is_closed_before_and_after_the_first_request() {
     let (_folder, connect) = start();
     let mut silent = connect();
     assert!(is_closed(&mut silent).await);
@@ -78,7 +78,7 @@ async fn who_asks_nothing_is_closed_before_and_after_the_first_question() {
     let begin = Instant::now();
     assert!(ask(&mut once).await && ask(&mut once).await);
     assert!(is_closed(&mut once).await);
-    assert!(begin.elapsed() >= LIMITS.question);
+    assert!(begin.elapsed() >= LIMITS.request);
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,7 +97,7 @@ async fn one_more_takes_the_place_of_the_oldest_that_asks_nothing() {
         held.push(one);
         assert!(is_closed(&mut held.remove(0)).await);
     }
-    assert!(begin.elapsed() < LIMITS.question);
+    assert!(begin.elapsed() < LIMITS.request);
     for one in &mut held {
         assert!(ask(one).await);
     }
@@ -115,9 +115,9 @@ async fn newcomers_do_not_take_each_others_places_before_they_could_ask() {
         one.read_u8().await.unwrap();
         busy.push(one);
     }
-    // Both are waiting to be accepted, one with its question.
+    // Both are waiting to be accepted, one with its request.
     let mut honest = connect();
-    honest.write_all(QUESTION).await.unwrap();
+    honest.write_all(REQUEST).await.unwrap();
     let _bare = connect();
     assert!(ask(&mut honest).await);
 }
@@ -129,7 +129,7 @@ async fn the_longest_idle_gives_up_its_place_first() {
     // The first that was accepted asks last.
     for one in held.iter_mut().rev() {
         assert!(ask(one).await);
-        tokio::time::sleep(LIMITS.question / 10).await;
+        tokio::time::sleep(LIMITS.request / 10).await;
     }
     assert!(ask(&mut connect()).await);
     assert!(is_closed(&mut held.pop().unwrap()).await);
@@ -146,8 +146,8 @@ async fn who_asks_on_and_reads_little_keeps_nobody_out() {
         for _ in 0..LIMITS.connections {
             let (mut read, mut write) = connect().into_split();
             clients.spawn(async move {
-                let questions = QUESTION.repeat(1000);
-                while write.write_all(&questions).await.is_ok() {}
+                let requests = REQUEST.repeat(1000);
+                while write.write_all(&requests).await.is_ok() {}
             });
             clients.spawn(async move {
                 let mut some = vec![0; bytes];
@@ -156,8 +156,8 @@ async fn who_asks_on_and_reads_little_keeps_nobody_out() {
                 }
             });
         }
-        tokio::time::sleep(LIMITS.question / 2).await;
-        let answered = tokio::time::timeout(LIMITS.answer + LIMITS.question, async {
+        tokio::time::sleep(LIMITS.request / 2).await;
+        let answered = tokio::time::timeout(LIMITS.response + LIMITS.request, async {
             ask(&mut connect()).await
         });
         assert_eq!(answered.await, Ok(true), "{bytes} bytes every {every} ms");
@@ -205,27 +205,27 @@ async fn who_does_not_read_is_closed_and_keeps_nobody_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_has_its_time_however_old_its_connection_is() {
-    const LONG_QUESTION: &[u8] = b"GET /pieces HTTP/1.1\r\nHost: x\r\n\r\n";
+async fn a_response_has_its_time_however_old_its_connection_is() {
+    const LONG_REQUEST: &[u8] = b"GET /pieces HTTP/1.1\r\nHost: x\r\n\r\n";
     let (_folder, connect) = start();
     let mut scraper = connect();
     let begin = Instant::now();
-    while begin.elapsed() <= LIMITS.answer {
+    while begin.elapsed() <= LIMITS.response {
         assert!(ask(&mut scraper).await);
-        tokio::time::sleep(LIMITS.question / 2).await;
+        tokio::time::sleep(LIMITS.request / 2).await;
     }
-    // All connections have an answer under way, the oldest one's has just begun.
+    // All connections have a response under way, the oldest one's has just begun.
     let mut all = Vec::new();
     for _ in 1..LIMITS.connections {
         let mut one = connect();
-        one.write_all(LONG_QUESTION).await.unwrap();
+        one.write_all(LONG_REQUEST).await.unwrap();
         one.read_u8().await.unwrap();
         all.push(one);
     }
-    scraper.write_all(LONG_QUESTION).await.unwrap();
+    scraper.write_all(LONG_REQUEST).await.unwrap();
     scraper.read_u8().await.unwrap();
     let mut more = connect();
-    more.write_all(QUESTION).await.unwrap();
+    more.write_all(REQUEST).await.unwrap();
     let (mut seen, mut some) = (0, vec![0; 1 << 16]);
     while seen < LONG {
         let count = scraper.read(&mut some).await.unwrap();
@@ -236,25 +236,25 @@ async fn an_answer_has_its_time_however_old_its_connection_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_has_begun_is_not_cut_for_a_newcomer() {
+async fn a_response_that_has_begun_is_not_cut_for_a_newcomer() {
     for path in ["/long", "/pieces"] {
         let (_folder, connect) = start();
         let mut readers = Vec::new();
         for _ in 0..LIMITS.connections {
             let mut one = connect();
-            let question = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-            one.write_all(question.as_bytes()).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            one.write_all(request.as_bytes()).await.unwrap();
             one.read_u8().await.unwrap();
             readers.push(one);
         }
         let mut newcomer = connect();
-        newcomer.write_all(QUESTION).await.unwrap();
+        newcomer.write_all(REQUEST).await.unwrap();
         // The newcomer is accepted, and the server looks for a place.
         tokio::time::sleep(AFTER_FAILURE * 2).await;
         for reader in &mut readers {
-            let mut answer = Vec::new();
-            let _ = reader.read_to_end(&mut answer).await;
-            assert!(answer.len() >= LONG, "{path}: {} bytes", answer.len());
+            let mut response = Vec::new();
+            let _ = reader.read_to_end(&mut response).await;
+            assert!(response.len() >= LONG, "{path}: {} bytes", response.len());
         }
         assert!(ask(&mut newcomer).await, "{path}");
     }

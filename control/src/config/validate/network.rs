@@ -121,7 +121,7 @@ pub(super) fn check(config: &Config, gaps: Gaps, findings: &mut Findings<'_, '_>
     check_routes(config, &mut net, findings);
     // A route with a mistake is reported itself; what it would lead to is not missing as well.
     net.gaps.routes |= net.routes.len() < config.network.routes.len();
-    check_neighbors(config, &mut net, findings);
+    check_neighbours(config, &mut net, findings);
     net
 }
 
@@ -313,12 +313,12 @@ fn check_port_name(
     }
 }
 
-fn check_neighbors(config: &Config, net: &mut Net, findings: &mut Findings<'_, '_>) {
+fn check_neighbours(config: &Config, net: &mut Net, findings: &mut Findings<'_, '_>) {
     let mut seen = HashMap::new();
-    for (at, neighbor) in config.network.neighbors.iter().enumerate() {
-        let (address, mac) = (neighbor.address, neighbor.mac);
+    for (at, neighbour) in config.network.neighbors.iter().enumerate() {
+        let (address, mac) = (neighbour.address, neighbour.mac);
         let here = |key| steps!["network", "neighbors", at, key];
-        let port = neighbor.port.as_deref();
+        let port = neighbour.port.as_deref();
         let of_link = port.filter(|_| is_link_local(address));
         if let Some(first) = seen.insert((address, of_link), at) {
             findings.add(
