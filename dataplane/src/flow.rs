@@ -10,9 +10,8 @@ crate::listed! {
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
     #[repr(u8)]
     pub enum Protocol {
-        #[default]
         /// TCP, RFC 9293.
-        Tcp = 6 => "tcp",
+        Tcp = 6 => "tcp" default,
         /// UDP, RFC 768.
         Udp = 17 => "udp",
         /// SCTP, RFC 9260.

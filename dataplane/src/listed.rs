@@ -9,6 +9,12 @@ pub trait Listed: Copy + 'static {
     /// Its name.
     fn name(self) -> &'static str;
 
+    /// What it means, as its declaration says; empty if that says nothing.
+    #[must_use]
+    fn about(self) -> &'static str {
+        ""
+    }
+
     /// The value of a name.
     #[must_use]
     fn by_name(name: &str) -> Option<Self> {
@@ -17,34 +23,40 @@ pub trait Listed: Copy + 'static {
 }
 
 /// Declares an enumeration without fields together with `COUNT`, `ALL` (every variant, in the order of their
-/// declaration) and `name`. A list that is written beside the enumeration misses the next variant without a
+/// declaration), `name`, and what each means. `default` behind a name stands for `#[default]`. A list that is written beside the enumeration misses the next variant without a
 /// word; this one cannot.
 ///
 /// ```
 /// plimsoll_dataplane::listed! {
 ///     /// The primary colours.
-///     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 ///     pub enum Colour {
 ///         /// Red.
-///         Red => "red",
+///         Red => "red" default,
 ///         /// Green, with a number of its own.
 ///         Green = 7 => "green",
 ///     }
 /// }
 /// assert_eq!(Colour::ALL, [Colour::Red, Colour::Green]);
 /// assert_eq!(Colour::ALL.map(Colour::name), ["red", "green"]);
+/// assert_eq!(Colour::default(), Colour::Red);
+/// # use plimsoll_dataplane::listed::Listed as _;
+/// assert_eq!(Colour::Red.about(), "Red.");
 /// ```
 #[macro_export]
 macro_rules! listed {
     (
         $(#[$meta:meta])*
         $visibility:vis enum $enum:ident {
-            $($(#[$variant_meta:meta])* $variant:ident $(= $number:literal)? => $name:literal,)+
+            $(
+                $(#[doc = $about:literal])*
+                $variant:ident $(= $number:literal)? => $name:literal $($default:ident)?,
+            )+
         }
     ) => {
         $(#[$meta])*
         $visibility enum $enum {
-            $($(#[$variant_meta])* $variant $(= $number)?,)+
+            $($(#[doc = $about])* $(#[$default])? $variant $(= $number)?,)+
         }
 
         impl $enum {
@@ -66,6 +78,10 @@ macro_rules! listed {
 
             fn name(self) -> &'static str {
                 Self::name(self)
+            }
+
+            fn about(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($about),*).trim_ascii(),)+ }
             }
         }
     };

@@ -68,6 +68,13 @@ macro_rules! mapping {
                 ),)+])
             }
 
+            fn json(&self) -> serde_json::Value {
+                $crate::config::mapping::json([$((
+                    stringify!($field),
+                    $crate::config::value::Value::json(&self.$field),
+                ),)+])
+            }
+
             fn fallback() -> Option<Self> {
                 use $crate::config::mapping::{default, or_fallback};
                 Some(Self { $($field: or_fallback::<$type>(default!($type, $($default)?))?,)+ })
@@ -134,6 +141,14 @@ impl Key {
         let name = field.strip_prefix("r#").unwrap_or(field);
         Self { name, required }
     }
+}
+
+/// A mapping in JSON, of its fields; what is `null` has no place there.
+pub(super) fn json<const N: usize>(fields: [(&'static str, Json); N]) -> Json {
+    let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
+    fields
+        .map(|(field, value)| (Key::new(field, false).name.to_owned(), value))
+        .collect()
 }
 
 /// A mapping's JSON Schema, of the keys' meanings, schemas and defaults.

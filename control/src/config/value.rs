@@ -326,6 +326,27 @@ impl<T: Value> Value for Vec<T> {
     }
 }
 
+fn names_of<T: Listed>() -> Vec<&'static str> {
+    T::LIST.iter().map(|one| one.name()).collect()
+}
+
+/// What is expected of a value with a name.
+pub(super) fn expected_name<T: Listed>() -> String {
+    match names_of::<T>().as_slice() {
+        [only] => format!("`{only}`"),
+        names => format!("one of {}", names.join(", ")),
+    }
+}
+
+/// The JSON Schema of a value with a name: each with what it means, if its declaration says so.
+pub(super) fn name_schema<T: Listed>() -> Json {
+    let choices = T::LIST.iter().map(|one| match one.about() {
+        "" => json!({ "const": one.name() }),
+        about => json!({ "const": one.name(), "description": about }),
+    });
+    json!({ "oneOf": choices.collect::<Json>() })
+}
+
 /// Reads a name, and takes one that is none for the one that was probably meant.
 pub(super) fn named<T: Value + Listed>(
     node: &mut Node<'_>,
@@ -339,7 +360,7 @@ pub(super) fn named<T: Value + Listed>(
     if let Some(value) = T::by_name(text) {
         return Some(value);
     }
-    let names: Vec<&str> = T::LIST.iter().map(|one| one.name()).collect();
+    let names = names_of::<T>();
     let meant = suggest::nearest(text, &names);
     if let (None, Some((what, nearest))) = (meant, suggest::later(text, &names)) {
         let message = format!("{what} is not supported by this version");
@@ -359,16 +380,11 @@ macro_rules! names {
             const DECIDES: bool = $decides;
 
             fn expected() -> String {
-                let names: Vec<&str> = <Self as Listed>::LIST.iter().map(|one| one.name()).collect();
-                match names.as_slice() {
-                    [only] => format!("`{only}`"),
-                    names => format!("one of {}", names.join(", ")),
-                }
+                $crate::config::value::expected_name::<Self>()
             }
 
             fn schema() -> serde_json::Value {
-                let names: Vec<&str> = <Self as Listed>::LIST.iter().map(|one| one.name()).collect();
-                serde_json::json!({ "type": "string", "enum": names })
+                $crate::config::value::name_schema::<Self>()
             }
 
             fn json(&self) -> serde_json::Value {

@@ -343,20 +343,23 @@ fn services_take_the_place_of_the_bases() {
                 dataplane: { ports: [{ name: lan, device: net_null0, addresses: [10.1.0.1/24] }] }\n\
                 timeouts: { tcp: 10m, udp: 1m }\n\
                 services: [{ name: old, vip: 10.9.9.9:80 }]\n";
-    let loaded = config::parse("base", base).unwrap();
-    let base = Base::of(&loaded).unwrap();
     let rules = "-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.1.0.11\n--set 0 0 30";
-    let imported = import("rules", rules, Some(&base));
-    assert!(imported.diagnostics.items().is_empty());
-    let loaded = config::parse("result", imported.yaml).unwrap();
-    let reload = loaded.valid.reload();
-    assert_eq!(reload.services.len(), 1);
-    assert_eq!(
-        reload.services[0].target.identity().to_string(),
-        "tcp 10.0.0.1:80"
-    );
-    assert_eq!(reload.network.timeouts.tcp, Millis(600_000));
-    assert_eq!(reload.network.timeouts.udp, Millis(30_000));
+    // Some editors begin a file with a byte order mark.
+    for mark in ["", "\u{feff}"] {
+        let loaded = config::parse("base", format!("{mark}{base}")).unwrap();
+        let base = Base::of(&loaded).unwrap();
+        let imported = import("rules", rules, Some(&base));
+        assert!(imported.diagnostics.items().is_empty());
+        let loaded = config::parse("result", imported.yaml).unwrap();
+        let reload = loaded.valid.reload();
+        assert_eq!(reload.services.len(), 1);
+        assert_eq!(
+            reload.services[0].target.identity().to_string(),
+            "tcp 10.0.0.1:80"
+        );
+        assert_eq!(reload.network.timeouts.tcp, Millis(600_000));
+        assert_eq!(reload.network.timeouts.udp, Millis(30_000));
+    }
 }
 
 #[test]
@@ -419,6 +422,22 @@ fn a_tunnels_type_is_the_services_and_another_is_its_real_servers() {
             gue
         ]
     );
+}
+
+#[test]
+fn a_prefix_of_one_address_is_exported_as_the_address() {
+    let text = "
+services:
+  - { name: four, vip: '192.0.2.1/32:80' }
+  - { name: six, vip: '[2001:db8::1/128]:80' }
+";
+    let mut problems = Problems::default();
+    let table = yaml::table_of(text, &mut problems);
+    assert_eq!(
+        lines::write(&table),
+        "-A -t 192.0.2.1:80 -s rr\n-A -t [2001:db8::1]:80 -s rr\n"
+    );
+    assert!(problems.kept().is_empty());
 }
 
 #[test]

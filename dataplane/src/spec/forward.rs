@@ -9,9 +9,8 @@ crate::listed! {
     /// How a packet gets to its real server.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
     pub enum ForwardMethod {
-        #[default]
         /// Only the MAC changes; the real server answers the client itself (IPVS: Route).
-        Direct => "dr",
+        Direct => "dr" default,
         /// Address and port are rewritten, in both directions (IPVS: Masq).
         Nat => "nat",
         /// The packet travels inside another IP packet, as [`TunnelKind`] says (IPVS: Tunnel).

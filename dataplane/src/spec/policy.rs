@@ -79,8 +79,7 @@ crate::listed! {
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
     pub enum Defence {
         /// Never (IPVS: 0).
-        #[default]
-        Off => "off",
+        Off => "off" default,
         /// While there is need (1 and 2, for which IPVS asks how much memory is free).
         Auto => "auto",
         /// Always (3).

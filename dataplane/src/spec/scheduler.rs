@@ -57,11 +57,11 @@ impl Default for Maglev {
 
 /// Declares [`SchedulerKind`] once: variant, settings and name.
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident $(($($settings:ty),+))? => $name:literal,)+) => {
+    ($($(#[doc = $about:literal])* $kind:ident $(($($settings:ty),+))? => $name:literal,)+) => {
         /// The schedulers by the names that `ipvsadm -s` takes, and two that LVS has not.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum SchedulerKind {
-            $($(#[$doc])* $kind $(($($settings),+))?,)+
+            $($(#[doc = $about])* $kind $(($($settings),+))?,)+
         }
 
         impl SchedulerKind {
@@ -77,6 +77,10 @@ macro_rules! kinds {
 
             fn name(self) -> &'static str {
                 Self::name(&self)
+            }
+
+            fn about(self) -> &'static str {
+                match self { $(Self::$kind { .. } => concat!($($about),*).trim_ascii(),)+ }
             }
         }
     };

@@ -15,12 +15,7 @@ const ERRORS: usize = 40;
 /// Begins sessions of each protocol and sends errors about them from either side.
 pub fn icmp(data: &[u8]) {
     let mut script = Script::new(data);
-    let methods = [
-        ForwardMethod::Direct,
-        ForwardMethod::Nat,
-        ForwardMethod::Tunnel,
-    ];
-    let forward = methods[script.below(3)];
+    let forward = ForwardMethod::ALL[script.below(ForwardMethod::COUNT)];
     let mut machine = Machine::new(forward, 1 + script.below(3));
     for (client, vip) in CLIENTS.iter().zip(VIPS) {
         let from_client = packet(client, vip).mac(GATEWAY_MAC, MACS[0]);

@@ -15,8 +15,7 @@ listed! {
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
     pub enum Hugepages {
         /// Where they exist.
-        #[default]
-        Auto => "auto",
+        Auto => "auto" default,
         /// Always; the daemon does not start without.
         On => "on",
         /// Never.
@@ -29,8 +28,7 @@ listed! {
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
     pub enum Idle {
         /// It goes on polling: the least latency, at the price of the whole CPU.
-        #[default]
-        Poll => "poll",
+        Poll => "poll" default,
         /// It gives the CPU back until something comes in.
         Sleep => "sleep",
     }
@@ -41,8 +39,7 @@ listed! {
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
     pub enum Compat {
         /// What is better for the users.
-        #[default]
-        Plimsoll => "plimsoll",
+        Plimsoll => "plimsoll" default,
         /// What LVS does.
         Lvs => "lvs",
     }
@@ -65,8 +62,7 @@ listed! {
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
     pub enum TunnelChecksum {
         /// None.
-        #[default]
-        None => "none",
+        None => "none" default,
         /// GRE's checksum, or UDP's for GUE.
         Csum => "csum",
         /// Remote checksum offload, for GUE.

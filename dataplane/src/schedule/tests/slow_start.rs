@@ -88,7 +88,7 @@ fn by_load_as_many_sessions_as_the_share_are_enough() {
 
 #[test]
 fn when_all_are_new_or_nobody_else_is_left_nobody_is_refused() {
-    for kind in ALL {
+    for kind in all() {
         let mut bench = Bench::new(kind, &[]);
         bench.slow_start_ms = MINUTE_MS;
         let mut list = unlimited(&[(1, 2), (2, 2), (3, 0)]);
@@ -105,7 +105,7 @@ fn when_all_are_new_or_nobody_else_is_left_nobody_is_refused() {
 
 #[test]
 fn without_slow_start_it_does_not_matter_when_a_real_server_came() {
-    for kind in ALL {
+    for kind in all() {
         let old = Bench::new(kind, &[(1, 2), (2, 3), (9, 1)]);
         let mut new = Bench::new(kind, &[]);
         let mut list = unlimited(&[(1, 2), (2, 3), (9, 1)]);
