@@ -305,8 +305,9 @@ fn other_changes(old: &ReloadConfig, new: &ReloadConfig) -> Vec<String> {
     let other = &new.network;
     let mut what = Vec::new();
     // Which port's an address is, if it does not say so itself.
-    let on =
-        |port: Option<PortId>| port.map_or_else(String::new, |port| format!(" on port {}", port.0));
+    let on = |port: Option<PortId>| {
+        port.map_or_else(String::new, |port| format!(" on port {}", port.place()))
+    };
     lists(&mut what, "route", routes, &other.routes, |route| {
         format!("{} via {}{}", route.to, route.via, on(route.port))
     });

@@ -1,10 +1,10 @@
 //! From a checked configuration to what the data plane's builder is told.
 //! Nothing is validated again here, and no slot is given out.
 
-use plimsoll_dataplane::id::PortId;
+use plimsoll_dataplane::id::{DeviceId, PortId};
 use plimsoll_dataplane::snapshot::delta::Delta;
 use plimsoll_dataplane::spec::Spec;
-use plimsoll_dataplane::spec::network::{PortRole, PortSpec};
+use plimsoll_dataplane::spec::network::{DeviceSpec, PortRole, PortSpec};
 use plimsoll_dataplane::spec::service::ServiceSpec;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::Mac;
@@ -12,50 +12,48 @@ use plimsoll_dataplane::wire::Mac;
 use crate::changes::Difference;
 use crate::config::valid::{ReloadConfig, StartConfig};
 
-/// The ports of the data plane: first the configured ones, then a kernel port for each that has an
-/// exception path, in the same order. `macs` are the configured ports' MACs.
+/// The devices and ports of the data plane: first the configured ones, then a port to the kernel for each that has an
+/// exception path, in the same order. Each port is on a device of its own. `macs` are those of the configured ports'
+/// devices.
 #[must_use]
-pub fn ports(start: &StartConfig, macs: &[Mac]) -> Vec<PortSpec> {
-    let mut kernel_ports = (0_u16..).skip(start.ports.len());
-    let networks: Vec<PortSpec> = start
-        .ports
-        .iter()
-        .zip(macs)
-        .map(|(port, mac)| PortSpec {
+pub fn ports(start: &StartConfig, macs: &[Mac]) -> (Vec<DeviceSpec>, Vec<PortSpec>) {
+    let numbers = || (0..).map(|number| (DeviceId::new(number), PortId::new(number)));
+    let mut kernel_numbers = numbers().skip(start.ports.len());
+    let (mut devices, mut ports) = (Vec::new(), Vec::new());
+    let (mut kernel_devices, mut kernel_ports) = (Vec::new(), Vec::new());
+    for ((port, mac), (device, id)) in start.ports.iter().zip(macs).zip(numbers()) {
+        let kernel = port.kernel.then(|| kernel_numbers.next()).flatten();
+        let spec = PortSpec {
             name: port.name.as_str().into(),
-            mac: *mac,
+            device,
             mtu: port.mtu_bytes,
             addresses: port.addresses.clone(),
             role: PortRole::Network {
-                kernel: port
-                    .kernel
-                    .then(|| kernel_ports.next())
-                    .flatten()
-                    .map(PortId),
+                kernel: kernel.map(|(_, kernel)| kernel),
             },
-            steered: false,
-        })
-        .collect();
-    let kernels = (0_u16..)
-        .zip(&networks)
-        .filter(|(_, port)| matches!(port.role, PortRole::Network { kernel: Some(_) }));
-    let kernels: Vec<PortSpec> = kernels
-        .map(|(network, port)| PortSpec {
-            addresses: Vec::new(),
-            role: PortRole::Kernel {
-                network: PortId(network),
-            },
-            steered: false,
-            ..port.clone()
-        })
-        .collect();
-    networks.into_iter().chain(kernels).collect()
+        };
+        if let Some((device, kernel)) = kernel {
+            kernel_devices.push(DeviceSpec::new(*mac, kernel));
+            kernel_ports.push(PortSpec {
+                device,
+                addresses: Vec::new(),
+                role: PortRole::Kernel { network: id },
+                ..spec.clone()
+            });
+        }
+        devices.push(DeviceSpec::new(*mac, id));
+        ports.push(spec);
+    }
+    devices.append(&mut kernel_devices);
+    ports.append(&mut kernel_ports);
+    (devices, ports)
 }
 
 /// The whole desired state.
 #[must_use]
-pub fn spec(ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
+pub fn spec(devices: &[DeviceSpec], ports: &[PortSpec], reload: &ReloadConfig) -> Spec {
     Spec {
+        devices: devices.to_vec(),
         ports: ports.to_vec(),
         network: reload.network.clone(),
         services: reload.services.clone(),
@@ -71,7 +69,7 @@ pub fn delta(difference: &Difference<'_>, now: Time) -> Delta {
     let changed = difference.changed.iter().map(|(_, new)| *new);
     let ordered = || reload.services.iter().filter(|one| one.is_ordered());
     Delta {
-        ports: None,
+        devices: None,
         network: difference.network.then(|| reload.network.clone()),
         services: if difference.reaches_all_services() {
             reload.services.clone()

@@ -168,7 +168,7 @@ impl Watch {
 mod tests {
     use super::*;
 
-    const PORT: PortId = PortId(1);
+    const PORT: PortId = PortId::new(1);
 
     fn address(last: u32) -> IpAddr {
         IpAddr::from((0x0a00_0000 + last).to_be_bytes())

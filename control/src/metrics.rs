@@ -12,7 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use plimsoll_dataplane::session::Cause;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::spec::network::{PortRole, PortSpec};
-use plimsoll_dataplane::stats::{Counter, PortCounters, WorkerStats};
+use plimsoll_dataplane::stats::{Counter, QueueCounters, WorkerStats};
 use prometheus::{Registry, TextEncoder};
 
 use crate::report;
@@ -312,7 +312,7 @@ fn workers(running: &Running) -> Vec<Family> {
 }
 
 /// One counter of the workers' halves of a port.
-type OfPort = (&'static str, &'static str, fn(&PortCounters) -> &Counter);
+type OfPort = (&'static str, &'static str, fn(&QueueCounters) -> &Counter);
 
 const OF_PORTS: [OfPort; 5] = [
     ("rx_packets_total", "Frames received.", |port| {
@@ -387,21 +387,25 @@ fn ports(running: &Running) -> Vec<Family> {
         "port_present",
         "Whether the port's device is there: 0 from when its interface is deleted until it is opened again.",
     );
-    for (place, (port, device)) in running.ports().enumerate() {
-        let side = if is_kernel(port) { "kernel" } else { "network" };
-        let labels = [("port", &*port.name), ("side", side)];
+    for port in running.ports() {
+        let side = if is_kernel(port.spec) {
+            "kernel"
+        } else {
+            "network"
+        };
+        let labels = [("port", &*port.spec.name), ("side", side)];
         for (family, (_, _, value)) in traffic.iter_mut().zip(OF_PORTS) {
-            let halves = running.stats().filter_map(|stats| stats.ports.get(place));
+            let halves = running.stats();
+            let halves = halves.filter_map(|stats| stats.queues(port.spec.device));
             family.add(&labels, halves.map(|half| value(half).value()).sum());
         }
-        let counts = device.counts();
+        let counts = port.device.counts();
         for (family, (_, _, value)) in devices.iter_mut().zip(OF_DEVICES) {
             family.add(&labels, value(&counts));
         }
-        let link = running.links().get(place).copied().unwrap_or_default();
-        up.add(&labels, u64::from(link));
-        present.add(&labels, u64::from(device.is_present()));
-        steered.add(&labels, u64::from(port.steered));
+        up.add(&labels, u64::from(port.is_up));
+        present.add(&labels, u64::from(port.device.is_present()));
+        steered.add(&labels, u64::from(port.device_spec.steered));
     }
     traffic.append(&mut devices);
     traffic.extend([up, present, steered]);

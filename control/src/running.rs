@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use ipnet::IpNet;
-use plimsoll_dataplane::id::PortId;
+use plimsoll_dataplane::id::{DeviceId, PortId};
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::delta::Delta;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
-use plimsoll_dataplane::spec::network::{PortRole, PortSpec};
+use plimsoll_dataplane::spec::network::{DeviceSpec, PortRole, PortSpec};
 use plimsoll_dataplane::spec::target::{Target, is_one_address};
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::time::Time;
@@ -69,6 +69,19 @@ pub trait Device: Send + std::fmt::Debug {
     fn counts(&self) -> DeviceCounts;
 }
 
+/// A port with its device.
+#[derive(Debug, Clone, Copy)]
+pub struct Port<'r> {
+    /// What the data plane knows of it.
+    pub spec: &'r PortSpec,
+    /// What the data plane knows of its device.
+    pub device_spec: &'r DeviceSpec,
+    /// The NIC that its device is.
+    pub device: &'r dyn Device,
+    /// Whether its device had a link when [`Running::look_at_links`] last knew.
+    pub is_up: bool,
+}
+
 /// What a running load balancer is made of.
 #[derive(Debug)]
 pub struct Parts {
@@ -78,7 +91,9 @@ pub struct Parts {
     pub loaded: Loaded,
     /// The data plane's ports.
     pub ports: Vec<PortSpec>,
-    /// Their devices, in the same order.
+    /// The data plane's devices.
+    pub device_specs: Vec<DeviceSpec>,
+    /// The NICs that they are, in the same order.
     pub devices: Vec<Box<dyn Device>>,
     /// Has built what the publisher begins with.
     pub builder: Builder,
@@ -114,7 +129,7 @@ pub struct Running {
     rates: Rates,
     started: SystemTime,
     reloads: [u64; ReloadResult::ALL.len()],
-    /// By port: packets seen on the right queue and on others when the port was last judged.
+    /// By device: packets seen on the right queue and on others when it was last judged.
     placements: Vec<(u64, u64)>,
     reload_turns: Arc<tokio::sync::Mutex<()>>,
 }
@@ -196,20 +211,29 @@ impl Running {
     }
 
     /// The ports with their devices.
-    pub fn ports(&self) -> impl Iterator<Item = (&PortSpec, &dyn Device)> {
-        let devices = self.parts.devices.iter().map(|device| &**device);
-        self.parts.ports.iter().zip(devices)
+    pub fn ports(&self) -> impl Iterator<Item = Port<'_>> {
+        let ports = self.parts.ports.iter();
+        ports.filter_map(|spec| {
+            let (device_spec, device) = self.device(spec.device)?;
+            Some(Port {
+                spec,
+                device_spec,
+                device,
+                is_up: self.links.is_up(spec.device),
+            })
+        })
     }
 
-    /// Whether each port had a link when [`Self::look_at_links`] last knew, in the order of the ports.
+    /// What is known of a device, and the NIC that it is.
     #[must_use]
-    pub fn links(&self) -> &[bool] {
-        self.links.up()
+    pub fn device(&self, id: DeviceId) -> Option<(&DeviceSpec, &dyn Device)> {
+        let spec = self.parts.device_specs.get(id.place())?;
+        Some((spec, &**self.parts.devices.get(id.place())?))
     }
 
-    /// Asks the ports for their links, and tells the workers what they do not know; to be called once a second or so.
-    /// Returns those that changed, by their places. A port that cannot tell at present stays as it was.
-    pub fn look_at_links(&mut self) -> Vec<usize> {
+    /// Asks the devices for their links, and tells the workers what they do not know; to be called once a second or so.
+    /// Returns those that changed. A device that cannot tell at present stays as it was.
+    pub fn look_at_links(&mut self) -> Vec<DeviceId> {
         let devices = self.parts.devices.iter();
         let workers = self.parts.workers.iter();
         self.links.look(
@@ -218,21 +242,21 @@ impl Running {
         )
     }
 
-    /// Puts another device in the place of a port's, which is returned. `steered` says whether it puts flows on the
-    /// queues that it was told; if it does not, the port is relied on no longer.
+    /// Puts another NIC in the place of a device's, which is returned. `steered` says whether it puts flows on the
+    /// queues that it was told; if it does not, the device is relied on no longer.
     pub fn replace_device(
         &mut self,
-        place: usize,
+        id: DeviceId,
         device: Box<dyn Device>,
         steered: bool,
     ) -> Option<Box<dyn Device>> {
-        let former = std::mem::replace(self.parts.devices.get_mut(place)?, device);
-        if let Some(port) = self.parts.ports.get_mut(place)
-            && port.steered
+        let former = std::mem::replace(self.parts.devices.get_mut(id.place())?, device);
+        if let Some(spec) = self.parts.device_specs.get_mut(id.place())
+            && spec.steered
             && !steered
         {
-            port.steered = false;
-            self.change_ports();
+            spec.steered = false;
+            self.change_devices();
         }
         Some(former)
     }
@@ -254,7 +278,7 @@ impl Running {
     /// The name of a port.
     #[must_use]
     pub fn port_name(&self, port: PortId) -> &str {
-        let port = self.parts.ports.get(usize::from(port.0));
+        let port = self.parts.ports.get(port.place());
         port.map_or("", |port| &*port.name)
     }
 
@@ -399,25 +423,24 @@ impl Running {
         self.announce(self.on_own_networks(new.iter()));
     }
 
-    /// Ceases to rely on ports that put packets on other queues than their drivers said, and returns their
-    /// names; to be called once a second or so. Sessions stay with their owners, which are computed and do
+    /// Ceases to rely on devices that put packets on other queues than their drivers said, and returns the names of
+    /// their ports; to be called once a second or so. Sessions stay with their owners, which are computed and do
     /// not depend on where packets come in.
     pub fn check_steering(&mut self) -> Vec<Arc<str>> {
-        let steered = (0..)
-            .zip(&self.parts.ports)
-            .filter(|(_, port)| port.steered);
-        let steered: Vec<usize> = steered.map(|(place, _)| place).collect();
-        self.placements.resize(self.parts.ports.len(), (0, 0));
+        let steered = DeviceId::each(&self.parts.device_specs).filter(|(_, device)| device.steered);
+        let steered: Vec<DeviceId> = steered.map(|(id, _)| id).collect();
+        self.placements
+            .resize(self.parts.device_specs.len(), (0, 0));
         let mut lost = Vec::new();
-        for place in steered {
-            let counters = self.stats().filter_map(|stats| stats.ports.get(place));
-            let (placed, misplaced) = counters.fold((0, 0), |(placed, misplaced), port| {
+        for id in steered {
+            let counters = self.stats().filter_map(|stats| stats.queues(id));
+            let (placed, misplaced) = counters.fold((0, 0), |(placed, misplaced), queues| {
                 (
-                    placed + port.placed.value(),
-                    misplaced + port.misplaced.value(),
+                    placed + queues.placed.value(),
+                    misplaced + queues.misplaced.value(),
                 )
             });
-            let Some(before) = self.placements.get_mut(place) else {
+            let Some(before) = self.placements.get_mut(id.place()) else {
                 continue;
             };
             let (right, wrong) = (placed - before.0, misplaced - before.1);
@@ -426,22 +449,23 @@ impl Running {
             }
             *before = (placed, misplaced);
             if wrong > right / MOST_MISPLACED
-                && let Some(port) = self.parts.ports.get_mut(place)
+                && let Some(device) = self.parts.device_specs.get_mut(id.place())
             {
-                port.steered = false;
-                lost.push(Arc::clone(&port.name));
+                device.steered = false;
+                let ports = self.parts.ports.iter().filter(|port| port.device == id);
+                lost.extend(ports.map(|port| Arc::clone(&port.name)));
             }
         }
         if !lost.is_empty() {
-            self.change_ports();
+            self.change_devices();
         }
         lost
     }
 
-    /// Puts in force what is known of the ports.
-    fn change_ports(&mut self) {
+    /// Puts in force what is known of the devices.
+    fn change_devices(&mut self) {
         self.change(&Delta {
-            ports: Some(self.parts.ports.clone()),
+            devices: Some(self.parts.device_specs.clone()),
             now: self.now(),
             ..Delta::default()
         });
@@ -461,7 +485,7 @@ impl Running {
 
     /// Those of some VIPs that are on a port's own network, where neighbours ask for them.
     fn on_own_networks<'n>(&self, vips: impl Iterator<Item = &'n IpNet>) -> Vec<(PortId, IpAddr)> {
-        let ports = (0_u16..).zip(self.snapshot().ports.iter());
+        let ports = PortId::each(&*self.snapshot().ports);
         let networks: Vec<_> = ports
             .filter(|(_, port)| matches!(port.role, PortRole::Network { .. }))
             .collect();
@@ -472,7 +496,7 @@ impl Running {
         // The addresses of a prefix are answered for, but nobody lists them all.
         vips.filter(|net| is_one_address(net))
             .map(IpNet::addr)
-            .filter_map(|address| port_of(&address).map(|(id, _)| (PortId(*id), address)))
+            .filter_map(|address| port_of(&address).map(|(id, _)| (*id, address)))
             .collect()
     }
 

@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn a_claimed_address_is_told_although_many_neighbours_do_not_answer() {
         let incidents = Incidents::default();
-        let (port, address) = (PortId(1), IpAddr::from([10, 0, 0, 1]));
+        let (port, address) = (PortId::new(1), IpAddr::from([10, 0, 0, 1]));
         for _ in 0..1000 {
             incidents.put(Incident::NeighbourUnreachable { port, address });
         }

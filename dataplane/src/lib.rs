@@ -19,6 +19,7 @@
 //!
 //! use ahash::RandomState;
 //! use plimsoll_dataplane::flow::Protocol;
+//! use plimsoll_dataplane::id::{DeviceId, PortId};
 //! use plimsoll_dataplane::io::heap::MemoryPool;
 //! use plimsoll_dataplane::io::memory::memory_port;
 //! use plimsoll_dataplane::pipeline::{Config, inboxes};
@@ -27,7 +28,7 @@
 //! use plimsoll_dataplane::snapshot::rcu::Publisher;
 //! use plimsoll_dataplane::spec::Spec;
 //! use plimsoll_dataplane::spec::forward::ForwardMethod;
-//! use plimsoll_dataplane::spec::network::{Network, PortRole, PortSpec};
+//! use plimsoll_dataplane::spec::network::{DeviceSpec, Network, PortRole, PortSpec};
 //! use plimsoll_dataplane::spec::scheduler::SchedulerKind;
 //! use plimsoll_dataplane::spec::service::{RealSpec, ServiceSpec};
 //! use plimsoll_dataplane::spec::target::Target;
@@ -41,15 +42,15 @@
 //! let vip = Ipv4Addr::new(192, 0, 2, 100);
 //! let real = Ipv4Addr::new(192, 0, 2, 11);
 //!
-//! // One port, one service, one real server whose MAC is known.
+//! // One port on a device of its own, one service, one real server whose MAC is known.
 //! let spec = Spec {
+//!     devices: vec![DeviceSpec::new(our_mac, PortId::new(0))],
 //!     ports: vec![PortSpec {
 //!         name: "net".into(),
-//!         mac: our_mac,
+//!         device: DeviceId::new(0),
 //!         mtu: 1500,
 //!         addresses: vec!["192.0.2.1/24".parse()?],
 //!         role: PortRole::Network { kernel: None },
-//!         steered: false,
 //!     }],
 //!     network: Network { neighbours: vec![(real.into(), real_mac)], ..Network::default() },
 //!     services: vec![ServiceSpec::new(
@@ -64,10 +65,10 @@
 //! let mut builder = Builder::new(1, &RandomState::with_seeds(1, 2, 3, 4));
 //! let mut publisher = Publisher::new(builder.build(&spec, true));
 //!
-//! let (port, wire) = memory_port();
+//! let (queues, wire) = memory_port();
 //! let config = Config { start: Start { worker: 0, workers: 1 }, sessions: 1024, keys: [1, 2, 3, 4], steering: None };
 //! let mut worker = Worker::new(&config, Resources {
-//!     ports: vec![port],
+//!     queues: vec![queues],
 //!     pool: MemoryPool::new(64),
 //!     reader: publisher.subscribe(),
 //!     commands: commands(),

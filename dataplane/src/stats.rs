@@ -4,6 +4,7 @@
 use std::ops::Add;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::id::DeviceId;
 use crate::incident::{Incident, Incidents};
 use crate::session::Cause;
 use crate::verdict::{DropReason, Verdict};
@@ -142,9 +143,9 @@ pub struct ServiceCounters {
     pub limited: Gauge,
 }
 
-/// One worker's counters of one port.
+/// One worker's counters of its queues on one device.
 #[derive(Debug, Default)]
-pub struct PortCounters {
+pub struct QueueCounters {
     /// Frames received from the queue.
     pub rx_packets: Counter,
     /// Bytes of those frames, Ethernet header included.
@@ -153,7 +154,7 @@ pub struct PortCounters {
     pub tx_packets: Counter,
     /// Bytes of those frames.
     pub tx_bytes: Counter,
-    /// Of a port that is known to spread flows over queues: first packets of sessions that were looked at and
+    /// Of a device that is known to spread flows over queues: first packets of sessions that were looked at and
     /// had come by the right queue. One in eight is looked at.
     pub placed: Counter,
     /// Those that had come by another queue.
@@ -166,8 +167,7 @@ pub struct PortCounters {
 /// counts the frames received from the ports and from other workers.
 #[derive(Debug)]
 pub struct WorkerStats {
-    /// By port, in the configuration's order.
-    pub ports: Vec<PortCounters>,
+    queues: Vec<QueueCounters>,
     /// Frames taken over from other workers.
     pub taken_over: Counter,
     /// Verdicts `Forwarded`.
@@ -214,11 +214,11 @@ pub struct WorkerStats {
 }
 
 impl WorkerStats {
-    /// All zero, for a machine with `ports` ports.
+    /// All zero, for a machine with `devices` devices.
     #[must_use]
-    pub fn new(ports: usize) -> Self {
+    pub fn new(devices: usize) -> Self {
         Self {
-            ports: (0..ports).map(|_| PortCounters::default()).collect(),
+            queues: (0..devices).map(|_| QueueCounters::default()).collect(),
             taken_over: Counter::default(),
             forwarded: Counter::default(),
             replied: Counter::default(),
@@ -242,6 +242,18 @@ impl WorkerStats {
             drops: DropReason::ALL.iter().map(|_| Counter::default()).collect(),
             evicted: Default::default(),
         }
+    }
+
+    /// How many devices there are.
+    pub(crate) fn devices(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// Those of its queues on a device.
+    #[inline]
+    #[must_use]
+    pub fn queues(&self, device: DeviceId) -> Option<&QueueCounters> {
+        self.queues.get(device.place())
     }
 
     /// Counts an incident, and has people told of it. Only the owning worker may call this.
@@ -301,7 +313,11 @@ impl WorkerStats {
     #[must_use]
     pub fn verdicts(&self) -> Verdicts {
         Verdicts {
-            received: self.ports.iter().map(|port| port.rx_packets.value()).sum(),
+            received: self
+                .queues
+                .iter()
+                .map(|queues| queues.rx_packets.value())
+                .sum(),
             taken_over: self.taken_over.value(),
             forwarded: self.forwarded.value(),
             replied: self.replied.value(),

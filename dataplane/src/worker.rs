@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crossbeam::queue::ArrayQueue;
 
 use crate::flow::{Address, Protocol};
-use crate::id::{PortId, RealId};
-use crate::io::{BURST, PacketBuf as _, Pool, PortQueues, RxQueue, TxQueue};
+use crate::id::{DeviceId, PortId, RealId};
+use crate::io::{BURST, PacketBuf as _, Pool, QueuePair, RxQueue, TxQueue};
 use crate::listing;
 use crate::pipeline::{Config, Engine, Frames as _, Inbox, Inboxes, Message};
 use crate::session::{Flags, Session, State};
@@ -24,10 +24,10 @@ pub enum Command {
     Announce(Vec<(PortId, IpAddr)>),
     /// Show all sessions, a few slots each poll.
     List(Arc<Listing>),
-    /// A port's link has come up or gone down. All are taken to be up at the start.
+    /// A device's link has come up or gone down. All are taken to be up at the start.
     Link {
-        /// Which port.
-        port: PortId,
+        /// Which device.
+        device: DeviceId,
         /// Whether there is a link.
         up: bool,
     },
@@ -115,7 +115,8 @@ enum Place {
 #[derive(Debug)]
 pub struct Worker<Rx: RxQueue, Tx, P: Pool<Buf = Rx::Buf>> {
     engine: Engine<P>,
-    ports: Vec<PortQueues<Rx, Tx>>,
+    /// By [`DeviceId`].
+    queues: Vec<QueuePair<Rx, Tx>>,
     reader: Reader<Snapshot>,
     commands: Commands,
     frames: Vec<Rx::Buf>,
@@ -128,8 +129,8 @@ pub struct Worker<Rx: RxQueue, Tx, P: Pool<Buf = Rx::Buf>> {
 /// What a worker needs: queues, buffers, and its ends of the channels to the control thread and to other workers.
 #[derive(Debug)]
 pub struct Resources<Rx: RxQueue, Tx, P> {
-    /// Its queue pair on every port, in the configuration's order.
-    pub ports: Vec<PortQueues<Rx, Tx>>,
+    /// Its queues on every device, by [`DeviceId`].
+    pub queues: Vec<QueuePair<Rx, Tx>>,
     /// Where buffers for its own frames come from.
     pub pool: P,
     /// Where snapshots come from.
@@ -149,10 +150,10 @@ where
     /// A worker with empty tables.
     #[must_use]
     pub fn new(config: &Config, resources: Resources<Rx, Tx, P>) -> Self {
-        let stats = Arc::new(WorkerStats::new(resources.ports.len()));
+        let stats = Arc::new(WorkerStats::new(resources.queues.len()));
         Self {
             engine: Engine::new(config, resources.pool, stats, resources.inboxes),
-            ports: resources.ports,
+            queues: resources.queues,
             reader: resources.reader,
             commands: resources.commands,
             frames: Vec::with_capacity(BURST),
@@ -168,7 +169,7 @@ where
         &self.engine.stats
     }
 
-    /// One round: a burst from every port, messages, housekeeping, transmission. Returns how many
+    /// One round: a burst from every device, messages, housekeeping, transmission. Returns how many
     /// frames and messages came in; never waits.
     pub fn poll(&mut self, now: Time) -> usize {
         self.reader.refresh();
@@ -210,19 +211,19 @@ where
             || self.engine.is_behind(now)
     }
 
-    /// Its receive queues, in the order of the ports: for who waits for frames between polls.
+    /// Its receive queues, in the order of the devices: for who waits for frames between polls.
     pub fn receive_queues(&mut self) -> impl Iterator<Item = &mut Rx> {
-        self.ports.iter_mut().map(|port| &mut port.rx)
+        self.queues.iter_mut().map(|pair| &mut pair.rx)
     }
 
-    /// Puts another queue pair in the place of a port's, which is returned: its device is gone. Frames that wait to be
+    /// Puts other queues in the place of a device's, which are returned: it has been opened anew. Frames that wait to be
     /// sent are sent by the new one.
     pub fn replace_queues(
         &mut self,
-        port: PortId,
-        queues: PortQueues<Rx, Tx>,
-    ) -> Option<PortQueues<Rx, Tx>> {
-        let place = self.ports.get_mut(usize::from(port.0))?;
+        device: DeviceId,
+        queues: QueuePair<Rx, Tx>,
+    ) -> Option<QueuePair<Rx, Tx>> {
+        let place = self.queues.get_mut(device.place())?;
         Some(std::mem::replace(place, queues))
     }
 
@@ -240,7 +241,7 @@ where
 
     fn receive(&mut self, now: Time) -> usize {
         let mut total = 0;
-        for (index, queues) in (0_u16..).zip(&mut self.ports) {
+        for (device, queues) in DeviceId::each(&mut self.queues) {
             let count = queues.rx.receive(&mut self.frames, BURST);
             if count == 0 {
                 continue;
@@ -248,10 +249,10 @@ where
             total += count;
             let snapshot = self.reader.current();
             let frames = &mut self.frames;
-            let bytes = self.engine.burst(snapshot, PortId(index), 0, frames, now);
-            if let Some(port) = self.engine.stats.ports.get(usize::from(index)) {
-                port.rx_packets.add(count as u64);
-                port.rx_bytes.add(bytes);
+            let bytes = self.engine.receive(snapshot, device, frames, now);
+            if let Some(counters) = self.engine.stats.queues(device) {
+                counters.rx_packets.add(count as u64);
+                counters.rx_bytes.add(bytes);
             }
         }
         total
@@ -259,10 +260,10 @@ where
 
     /// Frames that other workers handed over, in bursts of the same origin, and news.
     fn take_messages(&mut self, now: Time) -> usize {
-        let mut from = (PortId(0), 0);
+        let mut from = (PortId::new(0), 0);
         let mut total = 0;
-        // As many as this worker can be handed while it takes a burst from each port.
-        let budget = BURST * (self.ports.len() + 1);
+        // As many as this worker can be handed while it takes a burst from each device.
+        let budget = BURST * (self.queues.len() + 1);
         while total < budget {
             let Some(message) = self.engine.exit.inbox().and_then(Inbox::pop) else {
                 break;
@@ -329,18 +330,18 @@ where
 
     fn transmit(&mut self) {
         self.sending = false;
-        for (index, queues) in self.ports.iter_mut().enumerate() {
-            let out = self.engine.exit.queue(index);
+        for (device, queues) in DeviceId::each(&mut self.queues) {
+            let out = self.engine.exit.queue(device);
             let Some(out) = out.filter(|out| !out.frames.is_empty()) else {
                 continue;
             };
             let sent = queues.tx.transmit(&mut out.frames);
             self.sending |= sent > 0 && !out.frames.is_empty();
-            // What is left is looked through for its bytes, which a port that takes nothing does not need.
-            let port = self.engine.stats.ports.get(index).filter(|_| sent > 0);
-            if let Some(port) = port {
-                port.tx_packets.add(sent as u64);
-                port.tx_bytes.add(out.bytes_taken());
+            // What is left is looked through for its bytes, which a device that takes nothing does not need.
+            let counters = self.engine.stats.queues(device).filter(|_| sent > 0);
+            if let Some(counters) = counters {
+                counters.tx_packets.add(sent as u64);
+                counters.tx_bytes.add(out.bytes_taken());
             }
         }
     }
@@ -350,7 +351,10 @@ where
             match command {
                 Command::Announce(addresses) => self.announcements.extend(addresses),
                 Command::List(listing) => self.listings.push((listing, Place::V4(0))),
-                Command::Link { port, up } => self.engine.exit.set_link(port, up),
+                Command::Link { device, up } => {
+                    let snapshot = self.reader.current();
+                    self.engine.exit.set_link(snapshot, device, up);
+                }
             }
         }
         for _ in 0..ANNOUNCE_STEP {

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use plimsoll_dataplane::io::PortQueues;
+use plimsoll_dataplane::io::QueuePair;
 use plimsoll_dataplane::steering::{KEY_BYTES, Steering};
 
 use crate::device;
@@ -86,7 +86,7 @@ impl Port {
         _eal: &Eal,
         config: &PortConfig,
         pool: &Mempool,
-    ) -> Result<(Self, Vec<PortQueues<RxQueue, TxQueue>>), PortError> {
+    ) -> Result<(Self, Vec<QueuePair<RxQueue, TxQueue>>), PortError> {
         if config.queues == 0 {
             return Err(PortError::NoQueues {
                 port: config.name.clone(),
@@ -134,7 +134,7 @@ impl Port {
             .zip(of_queue)
             .cycle()
             .take(usize::from(config.queues))
-            .map(|(queue, (interrupt, sharing))| PortQueues {
+            .map(|(queue, (interrupt, sharing))| QueuePair {
                 rx: RxQueue::new(Arc::clone(&device), queue, sharing.rx, interrupt),
                 tx: TxQueue::new(Arc::clone(&device), queue, sharing.tx, mtu.bytes),
             })

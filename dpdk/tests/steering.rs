@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use plimsoll_dataplane::flow::{Addresses, Protocol};
-use plimsoll_dataplane::io::{PacketBuf as _, PortQueues, RxQueue as _};
+use plimsoll_dataplane::id::{DeviceId, PortId};
+use plimsoll_dataplane::io::{PacketBuf as _, QueuePair, RxQueue as _};
 use plimsoll_dataplane::parse::{Parse, parse};
 use plimsoll_dataplane::pipeline::{Config, inboxes};
 use plimsoll_dataplane::schedule::Start;
@@ -16,7 +17,7 @@ use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
 use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::spec::forward::ForwardMethod;
-use plimsoll_dataplane::spec::network::{Network, PortRole, PortSpec};
+use plimsoll_dataplane::spec::network::{DeviceSpec, Network, PortRole, PortSpec};
 use plimsoll_dataplane::spec::scheduler::SchedulerKind;
 use plimsoll_dataplane::spec::service::{RealSpec, ServiceSpec};
 use plimsoll_dataplane::spec::target::Target;
@@ -39,13 +40,16 @@ fn spec(forward: ForwardMethod) -> Spec {
     let real = RealSpec::new(REAL.into(), 53, forward);
     let clients = (1..=254).map(|last| (Ipv4Addr::new(192, 0, 2, last).into(), OTHER));
     Spec {
+        devices: vec![DeviceSpec {
+            steered: true,
+            ..DeviceSpec::new(OWN, PortId::new(0))
+        }],
         ports: vec![PortSpec {
             name: "ring".into(),
-            mac: OWN,
+            device: DeviceId::new(0),
             mtu: 1500,
             addresses: vec!["192.0.2.1/24".parse().unwrap()],
             role: PortRole::Network { kernel: None },
-            steered: true,
         }],
         network: Network {
             neighbours: clients.collect(),
@@ -93,7 +97,7 @@ fn workers_on_rings_get_their_flows_and_hand_over_at_most_their_answers() {
                 steering: Some(Arc::clone(&steering)),
             };
             let resources = Resources {
-                ports: vec![PortQueues { rx, tx }],
+                queues: vec![QueuePair { rx, tx }],
                 pool: pool.handle(),
                 reader: publisher.subscribe(),
                 commands: commands(),

@@ -104,15 +104,14 @@ async fn status(State(api): State<Api>) -> Json<serde_json::Value> {
         .collect();
     let ports: Vec<_> = running
         .ports()
-        .zip(running.links())
-        .map(|((port, device), link_up)| {
+        .map(|port| {
             serde_json::json!({
-                "name": &*port.name,
-                "kernel": crate::metrics::is_kernel(port),
-                "driver": device.driver(),
-                "mac": port.mac.to_string(),
-                "mtu": port.mtu,
-                "link_up": link_up,
+                "name": &*port.spec.name,
+                "kernel": crate::metrics::is_kernel(port.spec),
+                "driver": port.device.driver(),
+                "mac": port.device_spec.mac.to_string(),
+                "mtu": port.spec.mtu,
+                "link_up": port.is_up,
             })
         })
         .collect();

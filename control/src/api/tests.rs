@@ -268,7 +268,7 @@ async fn sessions_of_one_real_server_under_several_former_addresses_are_series_o
 #[tokio::test]
 async fn neighbours_that_do_not_answer_are_listed_with_their_real_servers() {
     let (mut running, _file) = running();
-    let (port, address) = (PortId(0), IpAddr::from([192, 0, 2, 21]));
+    let (port, address) = (PortId::new(0), IpAddr::from([192, 0, 2, 21]));
     let lost = Incident::NeighbourUnreachable { port, address };
     running.workers()[0].stats.tell(lost);
     assert_eq!(running.look_at_incidents().len(), 1);

@@ -3,15 +3,13 @@
 
 use std::sync::Arc;
 
-use plimsoll_dataplane::io::PortQueues;
+use super::worker::QueuePair;
 use plimsoll_dataplane::neighbour::MOST_WAITING;
 use plimsoll_dataplane::pipeline::{BACKLOG, MOST_OWNED, MOST_SEARCHES};
-use plimsoll_dataplane::spec::network::{PortRole, PortSpec};
+use plimsoll_dataplane::spec::network::{DeviceSpec, PortRole, PortSpec};
 use plimsoll_dataplane::steering::{HashedPorts, KEY_BYTES, Steering};
 use plimsoll_dataplane::wire::Mac;
-use plimsoll_dpdk::{
-    Eal, EalConfig, Memory, MemoryKind, Mempool, Port, PortConfig, RxQueue, TxQueue, device,
-};
+use plimsoll_dpdk::{Eal, EalConfig, Memory, MemoryKind, Mempool, Port, PortConfig, device};
 use tracing::{info, warn};
 
 use super::crash;
@@ -20,8 +18,8 @@ use crate::compile;
 use crate::config::valid::{Hugepages, Idle, Port as ValidPort, StartConfig};
 use crate::running::{Device, DeviceCounts};
 
-/// A worker's queue pairs, in the order of the ports.
-pub(super) type Queues = Vec<PortQueues<RxQueue, TxQueue>>;
+/// A worker's queues, in the order of the devices.
+pub(super) type Queues = Vec<QueuePair>;
 
 /// Everything that DPDK gives.
 pub(super) struct Hardware {
@@ -29,7 +27,9 @@ pub(super) struct Hardware {
     pub(super) pool: Mempool,
     /// All ports, those to the kernel last.
     pub(super) specs: Vec<PortSpec>,
-    /// Their devices, in the same order.
+    /// The devices that they are on.
+    pub(super) device_specs: Vec<DeviceSpec>,
+    /// The NICs that these are, in the same order.
     pub(super) devices: Vec<Box<dyn Device>>,
     /// How to open them again, in the same order.
     pub(super) configs: Vec<PortConfig>,
@@ -113,18 +113,22 @@ impl Hardware {
             opened.push((port, queues));
         }
         let macs: Vec<Mac> = opened.iter().map(|(port, _)| Mac(port.mac())).collect();
-        let mut specs = compile::ports(start, &macs);
+        let (mut device_specs, mut specs) = compile::ports(start, &macs);
         // What the devices have, and not what they were to have.
-        for (spec, (port, _)) in specs.iter_mut().zip(&opened) {
-            spec.mtu = port.mtu();
+        for spec in &mut specs {
+            if let Some((port, _)) = opened.get(spec.device.place()) {
+                spec.mtu = port.mtu();
+            }
         }
         start.ports.iter().for_each(tell_rule);
-        let steering = steer(&mut opened, &mut specs, hash_key, workers);
+        let steering = steer(&mut opened, &mut device_specs, hash_key, workers);
         for config in &mut configs {
             config.steering.clone_from(&steering);
         }
         for spec in &mut specs {
-            if matches!(spec.role, PortRole::Kernel { .. }) {
+            if let PortRole::Kernel { .. } = spec.role
+                && let Some(DeviceSpec { mac, .. }) = device_specs.get(spec.device.place())
+            {
                 let config = PortConfig {
                     queues: workers,
                     // A TAP has few queues (see `plimsoll_dpdk::device`).
@@ -133,7 +137,7 @@ impl Hardware {
                     tx_descriptors: KERNEL_DESCRIPTORS,
                     mtu: spec.mtu.min(TAP_MTU),
                     interrupts: start.idle == Idle::Sleep,
-                    ..PortConfig::new(&spec.name, &device::tap(&spec.name, spec.mac.0))
+                    ..PortConfig::new(&spec.name, &device::tap(&spec.name, mac.0))
                 };
                 let (port, queues) = open(&eal, &config, &pool, true)?;
                 spec.mtu = port.mtu();
@@ -156,6 +160,7 @@ impl Hardware {
             eal,
             pool,
             specs,
+            device_specs,
             devices,
             configs,
             queues,
@@ -184,10 +189,10 @@ fn tell_rule(port: &ValidPort) {
     }
 }
 
-/// Has the ports that can be told spread flows over the workers in one way, and notes which do.
+/// Has the devices that can be told spread flows over the workers in one way, and notes which do.
 fn steer(
     opened: &mut [(Port, Queues)],
-    specs: &mut [PortSpec],
+    specs: &mut [DeviceSpec],
     key: [u8; KEY_BYTES],
     workers: u16,
 ) -> Option<Arc<Steering>> {

@@ -153,6 +153,7 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
         eal,
         pool,
         specs,
+        device_specs,
         devices,
         configs,
         queues,
@@ -175,6 +176,7 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
         file,
         loaded,
         ports: specs,
+        device_specs,
         devices,
         builder,
         publisher,
@@ -234,7 +236,11 @@ fn compiled(
 ) -> Result<(Builder, Publisher<plimsoll_dataplane::snapshot::Snapshot>), DaemonError> {
     let [a, b, c, d] = random_words()?;
     let mut builder = Builder::new(workers, &RandomState::with_seeds(a, b, c, d));
-    let spec = compile::spec(&hardware.specs, loaded.valid.reload());
+    let spec = compile::spec(
+        &hardware.device_specs,
+        &hardware.specs,
+        loaded.valid.reload(),
+    );
     let first = builder.build(&spec, true);
     Ok((builder, Publisher::new(first)))
 }

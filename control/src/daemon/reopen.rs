@@ -1,7 +1,7 @@
 //! Ports whose interface was deleted: noticed, told, and opened again when an interface of that name is there.
 //! It touches no packet: the workers swap their queues themselves.
 
-use plimsoll_dataplane::id::PortId;
+use plimsoll_dataplane::id::DeviceId;
 use plimsoll_dpdk::{Eal, Mempool, Port, PortConfig, PortError, device};
 use tracing::{info, warn};
 
@@ -13,7 +13,7 @@ use crate::running::{Device, Running};
 pub(super) struct Reopening<'a> {
     eal: &'a Eal,
     pool: &'a Mempool,
-    /// How each was opened, in the order of the ports.
+    /// How each device was opened, by [`DeviceId`].
     configs: Vec<PortConfig>,
     /// Of the workers, in the order of their numbers.
     mailboxes: Vec<Mailbox>,
@@ -23,7 +23,7 @@ pub(super) struct Reopening<'a> {
 /// Failures of one outage that are told at most.
 const MOST_TOLD: usize = 16;
 
-/// What becomes of one port.
+/// What becomes of one device.
 #[derive(Debug, Default)]
 struct State {
     /// How often it was tried to open it again: each attempt has a device of its own in DPDK.
@@ -67,10 +67,9 @@ impl<'a> Reopening<'a> {
             mailboxes,
             state,
         } = self;
-        for ((place, config), state) in (0_u16..).zip(configs).zip(state) {
-            let port = PortId(place);
-            state.collect(port, mailboxes);
-            let device = running.ports().nth(usize::from(place));
+        for ((id, config), state) in DeviceId::each(configs).zip(state) {
+            state.collect(id, mailboxes);
+            let device = running.device(id);
             let present = device.is_none_or(|(_, device)| device.is_present());
             if present || state.former.is_some() {
                 continue;
@@ -101,18 +100,17 @@ impl<'a> Reopening<'a> {
                          rules) has to be put on it again"
                     );
                     for (mailbox, queues) in mailboxes.iter().zip(queues) {
-                        mailbox.put(port, queues);
+                        mailbox.put(id, queues);
                     }
-                    crash::number_port(usize::from(place), opened.id());
+                    crash::number_port(id.place(), opened.id());
                     let steered = opened.is_steered();
-                    if device.is_some_and(|(port, _)| port.steered) && !steered {
+                    if device.is_some_and(|(spec, _)| spec.steered) && !steered {
                         warn!(
                             port = config.name,
                             "the port no longer spreads flows as it is told: flows are spread as if nothing were known of it"
                         );
                     }
-                    let device =
-                        running.replace_device(usize::from(place), Box::new(opened), steered);
+                    let device = running.replace_device(id, Box::new(opened), steered);
                     state.put_in_force(device);
                 }
                 Err(error) => {
@@ -130,11 +128,9 @@ impl<'a> Reopening<'a> {
 
 impl State {
     /// Frees the former device once every worker has given its queues back.
-    fn collect(&mut self, port: PortId, mailboxes: &[Mailbox]) {
+    fn collect(&mut self, id: DeviceId, mailboxes: &[Mailbox]) {
         if let Some(former) = &mut self.former {
-            let given_back = mailboxes
-                .iter()
-                .flat_map(|mailbox| mailbox.take_former(port));
+            let given_back = mailboxes.iter().flat_map(|mailbox| mailbox.take_former(id));
             former.queues.extend(given_back);
             if former.queues.len() >= mailboxes.len() {
                 self.former = None;

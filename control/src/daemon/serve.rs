@@ -26,7 +26,7 @@ use crate::incidents::News;
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
 use crate::report::{Reload, ReloadResult};
-use crate::running::{self, Running, Shared, lock};
+use crate::running::{self, Port, Running, Shared, lock};
 
 /// How often the control thread looks after things.
 const ROUND: Duration = Duration::from_secs(1);
@@ -245,12 +245,13 @@ impl Care {
             );
         }
         let mut came_up = false;
-        for place in running.look_at_links() {
-            let Some((port, is_up)) = running.ports().zip(running.links()).nth(place) else {
-                continue;
-            };
-            let (port, kernel) = (&*port.0.name, crate::metrics::is_kernel(port.0));
-            if *is_up {
+        let changed = running.look_at_links();
+        let changed = running
+            .ports()
+            .filter(|port| changed.contains(&port.spec.device));
+        for Port { spec, is_up, .. } in changed {
+            let (port, kernel) = (&*spec.name, crate::metrics::is_kernel(spec));
+            if is_up {
                 info!(port, kernel, "link is up");
             } else {
                 warn!(
@@ -258,7 +259,7 @@ impl Care {
                     kernel, "link is down: what would leave by it is dropped"
                 );
             }
-            came_up |= *is_up && !kernel;
+            came_up |= is_up && !kernel;
         }
         for news in running.look_at_incidents() {
             log_news(&running, &news);

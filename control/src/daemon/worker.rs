@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use plimsoll_dataplane::id::PortId;
-use plimsoll_dataplane::io::PortQueues;
+use plimsoll_dataplane::id::DeviceId;
+use plimsoll_dataplane::io;
 use plimsoll_dataplane::pipeline::{Config, Inboxes, inboxes};
 use plimsoll_dataplane::schedule::Start;
 use plimsoll_dataplane::snapshot::Snapshot;
@@ -46,8 +46,8 @@ pub(super) struct Plan<'a> {
     pub(super) time_zero: Instant,
 }
 
-/// One worker's queue pair on one port.
-pub(super) type QueuePair = PortQueues<RxQueue, TxQueue>;
+/// One worker's queues on one device.
+pub(super) type QueuePair = io::QueuePair<RxQueue, TxQueue>;
 
 /// What a worker's thread is asked to do, besides what its worker is: it looks at one byte between two polls.
 #[derive(Debug, Clone, Default)]
@@ -56,10 +56,10 @@ pub(super) struct Mailbox(Arc<Letters>);
 #[derive(Debug, Default)]
 struct Letters {
     asked: AtomicU8,
-    /// Queue pairs to put in the place of those that ports have.
-    new: Mutex<Vec<(PortId, QueuePair)>>,
+    /// Queues to put in the place of those that devices have.
+    new: Mutex<Vec<(DeviceId, QueuePair)>>,
     /// Those whose place they took.
-    former: Mutex<Vec<(PortId, QueuePair)>>,
+    former: Mutex<Vec<(DeviceId, QueuePair)>>,
 }
 
 /// Nothing is asked.
@@ -74,16 +74,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Mailbox {
-    /// Has the worker use another queue pair on a port.
-    pub(super) fn put(&self, port: PortId, queues: QueuePair) {
-        lock(&self.0.new).push((port, queues));
+    /// Has the worker use other queues for a device.
+    pub(super) fn put(&self, device: DeviceId, queues: QueuePair) {
+        lock(&self.0.new).push((device, queues));
         self.0.asked.fetch_or(SWAP, Ordering::Release);
     }
 
-    /// The queue pairs of a port that the worker has given up, which nobody uses any more.
-    pub(super) fn take_former(&self, port: PortId) -> Vec<QueuePair> {
+    /// The queues of a device that the worker has given up, which nobody uses any more.
+    pub(super) fn take_former(&self, device: DeviceId) -> Vec<QueuePair> {
         let mut former = lock(&self.0.former);
-        let taken = former.extract_if(.., |(of, _)| *of == port);
+        let taken = former.extract_if(.., |(of, _)| *of == device);
         taken.map(|(_, queues)| queues).collect()
     }
 
@@ -99,9 +99,9 @@ impl Mailbox {
     /// Gives the worker the new queues, and keeps the former ones for who frees their device.
     fn swap(&self, worker: &mut Worker<RxQueue, TxQueue, PoolHandle>) {
         self.0.asked.fetch_and(!SWAP, Ordering::Acquire);
-        for (port, queues) in lock(&self.0.new).drain(..) {
-            if let Some(former) = worker.replace_queues(port, queues) {
-                lock(&self.0.former).push((port, former));
+        for (device, queues) in lock(&self.0.new).drain(..) {
+            if let Some(former) = worker.replace_queues(device, queues) {
+                lock(&self.0.former).push((device, former));
             }
         }
     }
@@ -130,7 +130,7 @@ impl Workers {
         let mut waiting = Vec::new();
         let mailboxes = workers.mailboxes.clone();
         let places = plan.cpus.iter().copied().enumerate();
-        for (((number, cpu), ports), mailbox) in places.zip(plan.queues).zip(mailboxes) {
+        for (((number, cpu), queues), mailbox) in places.zip(plan.queues).zip(mailboxes) {
             let commands = commands();
             let (ready, is_ready) = mpsc::sync_channel(1);
             let job = Job {
@@ -145,7 +145,7 @@ impl Workers {
                     steering: plan.steering.clone(),
                 },
                 resources: Resources {
-                    ports,
+                    queues,
                     pool: plan.pool.handle(),
                     reader: plan.publisher.subscribe(),
                     commands: Arc::clone(&commands),

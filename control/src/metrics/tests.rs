@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use plimsoll_dataplane::id::DeviceId;
 use plimsoll_dataplane::verdict::{DropReason, Verdict};
 
 use super::*;
@@ -69,7 +70,8 @@ fn what_workers_count_is_summed_when_it_is_asked_for() {
         let running = lock(&shared);
         let stats = &running.workers()[0].stats;
         stats.count(Verdict::Dropped(DropReason::NoSession), 3);
-        stats.ports[0].rx_bytes.add(1_000_000_007);
+        let queues = stats.queues(DeviceId::new(0)).unwrap();
+        queues.rx_bytes.add(1_000_000_007);
         stats.busy_ns.add(1_250_000_000);
     }
     let text = metrics.text().unwrap();

@@ -165,13 +165,16 @@ fn many(count: u16) -> Arc<Snapshot> {
                 addresses: [192.0.2.2/24] }] }\nservices:\n";
     let text: String = std::iter::once(head.to_owned()).chain(services).collect();
     let loaded = crate::config::parse("many", text).unwrap();
-    let ports = crate::compile::ports(
+    let (devices, ports) = crate::compile::ports(
         loaded.valid.start(),
         &[plimsoll_dataplane::wire::Mac([2, 0, 0, 0, 0, 1])],
     );
     let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
     let mut builder = plimsoll_dataplane::snapshot::build::Builder::new(1, &hasher);
-    builder.build(&crate::compile::spec(&ports, loaded.valid.reload()), true)
+    builder.build(
+        &crate::compile::spec(&devices, &ports, loaded.valid.reload()),
+        true,
+    )
 }
 
 #[test]

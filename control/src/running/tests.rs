@@ -56,10 +56,12 @@ pub(crate) fn running() -> (Running, tempfile::NamedTempFile) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), BASE).unwrap();
     let loaded = config::load(file.path()).unwrap_or_else(|e| panic!("{}", e.report(false)));
-    let ports = compile::ports(loaded.valid.start(), &[Mac([2, 0, 0, 0, 0, 1])]);
+    let (device_specs, ports) = compile::ports(loaded.valid.start(), &[Mac([2, 0, 0, 0, 0, 1])]);
     let mut builder = Builder::new(1, &RandomState::with_seeds(1, 2, 3, 4));
-    let publisher =
-        Publisher::new(builder.build(&compile::spec(&ports, loaded.valid.reload()), true));
+    let publisher = Publisher::new(builder.build(
+        &compile::spec(&device_specs, &ports, loaded.valid.reload()),
+        true,
+    ));
     let running = Running::new(Parts {
         file: file.path().to_owned(),
         loaded,
@@ -68,10 +70,11 @@ pub(crate) fn running() -> (Running, tempfile::NamedTempFile) {
         publisher,
         workers: vec![WorkerHandle {
             cpu: 0,
-            stats: Arc::new(WorkerStats::new(ports.len())),
+            stats: Arc::new(WorkerStats::new(device_specs.len())),
             commands: commands(),
         }],
         ports,
+        device_specs,
         start: Instant::now(),
         lost_log_lines: Arc::default(),
     });
@@ -97,7 +100,7 @@ fn a_good_file_is_put_in_force_and_its_new_vips_are_announced() {
     running.announce_all();
     assert_eq!(
         announced(&running),
-        [(PortId(0), "192.0.2.10".parse().unwrap())]
+        [(PortId::new(0), "192.0.2.10".parse().unwrap())]
     );
 
     // One VIP is on the port's network, the other is routed here.
@@ -117,7 +120,7 @@ fn a_good_file_is_put_in_force_and_its_new_vips_are_announced() {
     assert_eq!(running.snapshot().configured_services().count(), 3);
     assert_eq!(
         announced(&running),
-        [(PortId(0), "192.0.2.11".parse().unwrap())]
+        [(PortId::new(0), "192.0.2.11".parse().unwrap())]
     );
 
     let again = running.reload(false);
@@ -214,7 +217,7 @@ fn many_vips_are_announced_in_portions() {
     running.change(&delta);
     // Two hundred addresses, however many services are on each, without the one that was there.
     assert_eq!(announced(&running).len(), 199);
-    running.announcements = vec![(PortId(0), "192.0.2.10".parse().unwrap()); 20 * BATCH];
+    running.announcements = vec![(PortId::new(0), "192.0.2.10".parse().unwrap()); 20 * BATCH];
     running.announce_more();
     let batches = std::iter::from_fn(|| running.parts.workers[0].commands.pop()).count();
     assert_eq!(batches, MOST_BATCHES);
@@ -229,7 +232,13 @@ fn a_link_that_cannot_be_asked_for_stays_as_it_was() {
     running.parts.devices[1] = Box::new(NoDevice(Arc::clone(&link)));
     let mut look = |now| {
         link.store(now, Ordering::Relaxed);
-        (running.look_at_links(), running.links().to_vec())
+        let changed: Vec<usize> = running
+            .look_at_links()
+            .into_iter()
+            .map(DeviceId::place)
+            .collect();
+        let up: Vec<bool> = running.ports().map(|port| port.is_up).collect();
+        (changed, up)
     };
     assert_eq!(look(UNKNOWN), (vec![], vec![true, true]));
     assert_eq!(look(DOWN), (vec![1], vec![true, false]));
@@ -246,7 +255,7 @@ fn workers_are_told_of_links_until_they_know() {
         let commands = &running.workers()[0].commands;
         std::iter::from_fn(|| commands.pop())
             .map(|command| match command {
-                Command::Link { port, up } => (port, up),
+                Command::Link { device, up } => (device, up),
                 other => panic!("{other:?}"),
             })
             .collect::<Vec<_>>()
@@ -257,7 +266,7 @@ fn workers_are_told_of_links_until_they_know() {
     link.store(DOWN, Ordering::Relaxed);
     running.look_at_links();
     running.look_at_links();
-    assert_eq!(told(&running), [(PortId(1), false)]);
+    assert_eq!(told(&running), [(DeviceId::new(1), false)]);
     // A queue that is full now is not for ever.
     let commands = Arc::clone(&running.workers()[0].commands);
     while commands.push(Command::Announce(Vec::new())).is_ok() {}
@@ -265,7 +274,7 @@ fn workers_are_told_of_links_until_they_know() {
     running.look_at_links();
     while commands.pop().is_some() {}
     running.look_at_links();
-    assert_eq!(told(&running), [(PortId(1), true)]);
+    assert_eq!(told(&running), [(DeviceId::new(1), true)]);
 }
 
 #[test]
@@ -296,14 +305,21 @@ fn a_worker_that_was_told_alone_is_told_when_the_link_is_back() {
 #[test]
 fn a_port_that_comes_back_unsteered_is_no_longer_relied_on() {
     let (mut running, _file) = running();
-    running.parts.ports[0].steered = true;
-    running.change_ports();
+    running.parts.device_specs[0].steered = true;
+    running.change_devices();
     let generation = running.snapshot().generation;
-    let mut replace = |place, steered| {
+    let mut replace = |number, steered| {
         let device = Box::new(NoDevice(Arc::default()));
-        assert!(running.replace_device(place, device, steered).is_some());
+        assert!(
+            running
+                .replace_device(DeviceId::new(number), device, steered)
+                .is_some()
+        );
         let snapshot = running.snapshot();
-        (snapshot.ports[0].steered, snapshot.generation - generation)
+        (
+            snapshot.devices[0].steered,
+            snapshot.generation - generation,
+        )
     };
     assert_eq!(replace(0, true), (true, 0));
     assert_eq!(replace(1, false), (true, 0), "it never was");
@@ -315,18 +331,19 @@ fn a_port_that_comes_back_unsteered_is_no_longer_relied_on() {
 #[test]
 fn a_port_that_puts_packets_elsewhere_than_it_said_is_no_longer_relied_on() {
     let (mut running, _file) = running();
-    running.parts.ports[0].steered = true;
-    running.change_ports();
+    running.parts.device_specs[0].steered = true;
+    running.change_devices();
     let stats = Arc::clone(&running.parts.workers[0].stats);
-    let steered = |running: &Running| running.snapshot().ports[0].steered;
-    stats.ports[0].placed.add(1000);
-    stats.ports[0].misplaced.add(20);
+    let steered = |running: &Running| running.snapshot().devices[0].steered;
+    let queues = stats.queues(DeviceId::new(0)).unwrap();
+    queues.placed.add(1000);
+    queues.misplaced.add(20);
     assert!(running.check_steering().is_empty());
-    stats.ports[0].misplaced.add(63);
+    queues.misplaced.add(63);
     assert!(running.check_steering().is_empty(), "too few to tell");
     assert!(steered(&running));
     let generation = running.snapshot().generation;
-    stats.ports[0].misplaced.add(1);
+    queues.misplaced.add(1);
     let lost: Vec<String> = running
         .check_steering()
         .iter()
@@ -335,7 +352,7 @@ fn a_port_that_puts_packets_elsewhere_than_it_said_is_no_longer_relied_on() {
     assert_eq!(lost, ["wan"]);
     assert!(!steered(&running));
     assert_eq!(running.snapshot().generation, generation + 1);
-    stats.ports[0].misplaced.add(1000);
+    queues.misplaced.add(1000);
     assert!(running.check_steering().is_empty(), "it is said once");
     // A reload does not bring it back.
     running.reload(false);

@@ -13,6 +13,7 @@ use pcap_file::pcapng::blocks::interface_description::{
 };
 use pcap_file::pcapng::{Block, PcapNgReader};
 use pcap_file::{DataLink, PcapError, TsResolution};
+use plimsoll_dataplane::id::DeviceId;
 
 use super::SimulateError;
 
@@ -22,7 +23,7 @@ pub(super) struct Capture {
     /// Since the epoch.
     pub(super) at: Duration,
     /// Where it arrives.
-    pub(super) port: u16,
+    pub(super) device: DeviceId,
     /// The bytes that were captured.
     pub(super) frame: Vec<u8>,
 }
@@ -37,7 +38,7 @@ enum Reader {
 
 /// One capture to be read.
 pub(super) struct Input {
-    port: u16,
+    device: DeviceId,
     path: PathBuf,
     reader: Reader,
     /// The time of the frame before.
@@ -54,7 +55,7 @@ const LAST: Duration = Duration::from_secs(u32::MAX as u64);
 
 impl Input {
     /// Opens a capture in either format.
-    pub(super) fn open(port: u16, path: &Path) -> Result<Self, SimulateError> {
+    pub(super) fn open(device: DeviceId, path: &Path) -> Result<Self, SimulateError> {
         let error = |why: String| SimulateError::Read {
             path: path.to_owned(),
             why,
@@ -84,7 +85,7 @@ impl Input {
             Reader::Classic(reader)
         };
         Ok(Self {
-            port,
+            device,
             path: path.to_owned(),
             reader,
             last: Duration::ZERO,
@@ -116,7 +117,7 @@ impl Input {
             self.last = self.last.max(at);
             Ok(Capture {
                 at: self.last,
-                port: self.port,
+                device: self.device,
                 frame,
             })
         });

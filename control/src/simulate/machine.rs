@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::RandomState;
+use plimsoll_dataplane::id::DeviceId;
 use plimsoll_dataplane::io::heap::MemoryPool;
 use plimsoll_dataplane::io::memory::{MemoryRx, MemoryTx, MemoryWire, memory_port};
 use plimsoll_dataplane::parse::parse;
@@ -16,7 +17,7 @@ use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
 use plimsoll_dataplane::spec::Spec;
-use plimsoll_dataplane::spec::network::PortSpec;
+use plimsoll_dataplane::spec::network::{DeviceSpec, PortSpec};
 use plimsoll_dataplane::steering::Steering;
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::Mac;
@@ -44,7 +45,7 @@ const KEYS: [u64; 4] = [0x706c_696d, 0x736f_6c6c, 0x7369_6d75, 0x6c61_7465];
 
 type SimulatedWorker = Worker<MemoryRx, MemoryTx, MemoryPool>;
 
-/// One worker with its ends of the ports.
+/// One worker with its ends of the devices' queues.
 struct Place {
     worker: SimulatedWorker,
     commands: Commands,
@@ -57,17 +58,18 @@ struct Place {
 pub(super) struct Machine {
     builder: Builder,
     publisher: Publisher<Snapshot>,
+    devices: Vec<DeviceSpec>,
     ports: Vec<PortSpec>,
-    /// How many of the ports are configured; those to the kernel follow.
+    /// How many of the devices are configured; those to the kernel follow.
     networks: usize,
     places: Vec<Place>,
     steering: Arc<Steering>,
     now_ms: u64,
-    /// When the link of each configured port is down.
+    /// When the link of each configured device is down.
     links: Vec<Outages>,
     /// What the workers have been told of that.
     known_links: Links,
-    /// If the ports take time to send: the millisecond whose frames are sent last.
+    /// If the devices take time to send: the millisecond whose frames are sent last.
     sent_ms: Option<u64>,
 }
 
@@ -88,13 +90,13 @@ impl Machine {
         let [a, b, c, d] = KEYS;
         let hasher = RandomState::with_seeds(a, b, c, d);
         let macs: Vec<Mac> = (0_u8..).zip(&config.start().ports).map(mac).collect();
-        let mut ports = compile::ports(config.start(), &macs);
+        let (mut devices, ports) = compile::ports(config.start(), &macs);
         let steering = Arc::new(Steering::usual(workers));
-        for port in ports.iter_mut().take(macs.len()) {
-            port.steered = true;
+        for device in devices.iter_mut().take(macs.len()) {
+            device.steered = true;
         }
         let mut builder = Builder::new(workers, &hasher);
-        let snapshot = builder.build(&compile::spec(&ports, config.reload()), true);
+        let snapshot = builder.build(&compile::spec(&devices, &ports, config.reload()), true);
         let mut publisher = Publisher::new(snapshot);
         let inboxes = pipeline::inboxes(workers);
         let mtu = ports
@@ -105,7 +107,7 @@ impl Machine {
         let places = (0..workers)
             .map(|worker| {
                 let (queues, wires): (_, Vec<MemoryWire>) =
-                    ports.iter().map(|_| memory_port()).unzip();
+                    devices.iter().map(|_| memory_port()).unzip();
                 for wire in &wires {
                     wire.set_rx_limit(faults.rx_frames());
                     wire.set_tx_limit(faults.tx_frames());
@@ -113,7 +115,7 @@ impl Machine {
                 let commands = worker::commands();
                 let start = Start { worker, workers };
                 let resources = Resources {
-                    ports: queues,
+                    queues,
                     // Headroom, Ethernet, a VLAN tag, and a cache line to spare.
                     pool: MemoryPool::with_capacity(1 << 20, mtu + 256),
                     reader: publisher.subscribe(),
@@ -142,6 +144,7 @@ impl Machine {
         let mut machine = Self {
             builder,
             publisher,
+            devices,
             ports,
             networks: macs.len(),
             places,
@@ -167,19 +170,19 @@ impl Machine {
         let quiescent = self.publisher.is_quiescent();
         let spec = Spec {
             now: Time::from_ms(self.now_ms),
-            ..compile::spec(&self.ports, config.reload())
+            ..compile::spec(&self.devices, &self.ports, config.reload())
         };
         self.publisher.publish(self.builder.build(&spec, quiescent));
     }
 
     /// Lets a frame arrive at the worker that a NIC's RSS would choose: by the Toeplitz hash of addresses and
     /// ports, of fragments and what has no ports by that of the addresses.
-    pub(super) fn inject(&mut self, port: u16, frame: &[u8]) {
+    pub(super) fn inject(&mut self, device: DeviceId, frame: &[u8]) {
         let worker = self.steering.queue_of(&parse(frame));
         let wire = self
             .places
             .get(worker)
-            .and_then(|place| place.wires.get(usize::from(port)));
+            .and_then(|place| place.wires.get(device.place()));
         if let Some(wire) = wire {
             wire.send(frame);
         }
@@ -305,7 +308,7 @@ impl Machine {
         self.sent_ms.is_some() && wires.any(|wire| wire.queued() > 0 && !wire.is_down())
     }
 
-    /// Whether each configured port has a link now.
+    /// Whether each configured device has a link now.
     fn links_up(&self) -> impl Iterator<Item = bool> {
         let links = self.links.iter();
         links.map(|link| !link.contains(self.now_ms))
@@ -398,7 +401,7 @@ fn uncount(snapshot: &Snapshot, services: &mut Vec<report::Service>, ended: &[Se
 
 impl Place {
     /// Writes what the worker sent, and returns how many frames left through the first `networks`
-    /// ports. What goes to the kernel's ports stays in this machine.
+    /// devices. What goes to the kernel's stays in this machine.
     fn collect(
         &self,
         at: Duration,
@@ -406,10 +409,10 @@ impl Place {
         outputs: &mut [Output],
     ) -> Result<u64, SimulateError> {
         let mut left = 0;
-        for ((index, port), wire) in (0..).zip(0_u16..).zip(&self.wires) {
+        for (device, wire) in DeviceId::each(&self.wires) {
             for frame in wire.drain() {
-                left += u64::from(index < networks);
-                for output in outputs.iter_mut().filter(|output| output.port == port) {
+                left += u64::from(device.place() < networks);
+                for output in outputs.iter_mut().filter(|output| output.device == device) {
                     output.write(at, &frame)?;
                 }
             }

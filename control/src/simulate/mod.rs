@@ -11,6 +11,7 @@ mod output;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use plimsoll_dataplane::id::DeviceId;
 use serde::Serialize;
 
 use crate::config::valid::Hugepages;
@@ -96,7 +97,7 @@ pub fn run_and_report(plan: &Plan, report: Option<&Path>) -> Result<Report, Simu
     reloads.sort_by_key(|(at, _)| *at);
     let mut inputs = Vec::new();
     for (name, path) in &plan.inputs {
-        inputs.push(Input::open(port(&start, name)?, path)?);
+        inputs.push(Input::open(device(&start, name)?, path)?);
     }
     check_faults(&start, plan)?;
     let capacity = start.start().sessions_per_worker;
@@ -150,8 +151,8 @@ pub fn run_and_report(plan: &Plan, report: Option<&Path>) -> Result<Report, Simu
             let last = burst.last().map_or(begin, |last| last.at);
             let at = last.saturating_sub(first);
             frames_out += machine.advance(at, first, &mut outputs)?;
-            for Capture { port, frame, .. } in burst {
-                machine.inject(port, &frame);
+            for Capture { device, frame, .. } in burst {
+                machine.inject(device, &frame);
                 frames_in += 1;
             }
             at
@@ -195,7 +196,7 @@ fn check_faults(config: &ValidConfig, plan: &Plan) -> Result<(), SimulateError> 
         });
     }
     let mut ports = plan.faults.links_down.iter();
-    ports.try_for_each(|(name, _)| port(config, name).map(|_| ()))
+    ports.try_for_each(|(name, _)| device(config, name).map(|_| ()))
 }
 
 /// What is to be written.
@@ -224,12 +225,12 @@ fn create(
         Ok(())
     };
     for (name, path) in &plan.outputs {
-        let port = port(config, name)?;
-        if outputs.iter().any(|output| output.port == port) {
+        let device = device(config, name)?;
+        if outputs.iter().any(|output| output.device == device) {
             return Err(SimulateError::TwoOutputs(name.clone()));
         }
         claim(path)?;
-        outputs.push(Output::create(port, path)?);
+        outputs.push(Output::create(device, path)?);
     }
     let report = report.map(|path| -> Result<_, SimulateError> {
         claim(path)?;
@@ -263,11 +264,11 @@ fn restart_section(old: &ValidConfig, new: &ValidConfig) -> Option<&'static str>
     (old.start().ports != new.start().ports).then_some("dataplane.ports")
 }
 
-fn port(config: &ValidConfig, name: &str) -> Result<u16, SimulateError> {
+/// The device of the configured port with this name.
+fn device(config: &ValidConfig, name: &str) -> Result<DeviceId, SimulateError> {
     let ports = &config.start().ports;
-    let place = (0_u16..).zip(ports).find(|(_, port)| port.name == name);
-    place
-        .map(|(index, _)| index)
+    let port = DeviceId::each(ports).find(|(_, port)| port.name == name);
+    port.map(|(device, _)| device)
         .ok_or_else(|| SimulateError::NoPort {
             name: name.to_owned(),
             known: ports

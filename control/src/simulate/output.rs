@@ -1,4 +1,4 @@
-//! Captures to be written, one per port: classic pcap with times in microseconds.
+//! Captures to be written, one per device: classic pcap with times in microseconds.
 //! Formats are the `pcap-file` crate's business.
 
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use pcap_file::DataLink;
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
+use plimsoll_dataplane::id::DeviceId;
 
 use super::SimulateError;
 use crate::output_file::OutputFile;
@@ -15,15 +16,15 @@ const SNAPLEN: u32 = 262_144;
 
 /// One capture to be written.
 pub(super) struct Output {
-    /// The port that it shows.
-    pub(super) port: u16,
+    /// The device that it shows.
+    pub(super) device: DeviceId,
     path: PathBuf,
     writer: PcapWriter<OutputFile>,
 }
 
 impl Output {
     /// Begins a capture.
-    pub(super) fn create(port: u16, path: &Path) -> Result<Self, SimulateError> {
+    pub(super) fn create(device: DeviceId, path: &Path) -> Result<Self, SimulateError> {
         let error = |why: String| SimulateError::Write {
             path: path.to_owned(),
             why,
@@ -37,7 +38,7 @@ impl Output {
         let writer = PcapWriter::with_header(file, header);
         let writer = writer.map_err(|why| error(why.to_string()))?;
         Ok(Self {
-            port,
+            device,
             path: path.to_owned(),
             writer,
         })

@@ -335,8 +335,8 @@ hash: { key: 00112233445566778899001122334455 }
     assert_eq!(network.neighbours, [(known, mac(11))]);
     let of_link: IpAddr = "fe80::1".parse().unwrap();
     let of_links = [
-        ((PortId(0), of_link), mac(12)),
-        ((PortId(1), of_link), mac(13)),
+        ((PortId::new(0), of_link), mac(12)),
+        ((PortId::new(1), of_link), mac(13)),
     ];
     assert_eq!(network.link_neighbours, of_links);
     assert_eq!(config.start().ports[0].device, "0000:3b:00.0");

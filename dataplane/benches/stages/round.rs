@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use gungraun::prelude::*;
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::io::{BURST, PacketBuf, PortQueues};
+use plimsoll_dataplane::io::{BURST, PacketBuf, QueuePair};
 use plimsoll_dataplane::parse::{Parse, parse};
 use plimsoll_dataplane::pipeline::{Config, inboxes};
 use plimsoll_dataplane::schedule::Start;
@@ -52,8 +52,8 @@ impl Bench {
         Self::with(&setup::spec(vec![service]), vec![port], wire)
     }
 
-    /// `wire` is that of the port that frames are received by.
-    fn with(spec: &Spec, ports: Vec<PortQueues<SlotRx, SlotTx>>, wire: SlotWire) -> Self {
+    /// `wire` is that of the device that frames are received by.
+    fn with(spec: &Spec, queues: Vec<QueuePair<SlotRx, SlotTx>>, wire: SlotWire) -> Self {
         let mut publisher = Publisher::new(setup::snapshot(spec));
         let config = Config {
             start: Start {
@@ -65,7 +65,7 @@ impl Bench {
             steering: None,
         };
         let resources = Resources {
-            ports,
+            queues,
             pool: SlotPool,
             reader: publisher.subscribe(),
             commands: commands(),

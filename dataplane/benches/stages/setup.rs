@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use plimsoll_dataplane::flow::{FlowKey, Protocol, V4};
+use plimsoll_dataplane::id::{DeviceId, PortId};
 use plimsoll_dataplane::io::BURST;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::spec::forward::ForwardMethod;
-use plimsoll_dataplane::spec::network::{Network, PortRole, PortSpec, RouteSpec};
+use plimsoll_dataplane::spec::network::{DeviceSpec, Network, PortRole, PortSpec, RouteSpec};
 use plimsoll_dataplane::spec::scheduler::SchedulerKind;
 use plimsoll_dataplane::spec::service::{RealSpec, ServiceSpec};
 use plimsoll_dataplane::spec::target::Target;
@@ -136,9 +137,10 @@ pub(crate) fn spec(services: Vec<ServiceSpec>) -> Spec {
     let reals = (0..REALS)
         .flat_map(|number| [Ip::V4, Ip::V6].map(|ip| (ip.real(number), real_mac(number))));
     Spec {
+        devices: vec![DeviceSpec::new(OWN_MAC, PortId::new(0))],
         ports: vec![PortSpec {
             name: "wan".into(),
-            mac: OWN_MAC,
+            device: DeviceId::new(0),
             mtu: 1500,
             addresses: vec![
                 network([10, 0, 255, 254].into(), 16),
@@ -147,7 +149,6 @@ pub(crate) fn spec(services: Vec<ServiceSpec>) -> Spec {
                 network(Ipv6Addr::new(0x2001, 0xdb8, 3, 0, 0, 0, 0, 2).into(), 64),
             ],
             role: PortRole::Network { kernel: None },
-            steered: false,
         }],
         network: Network {
             routes: anywhere
@@ -178,13 +179,13 @@ pub(crate) fn with_second_port(spec: Spec, mut service: ServiceSpec) -> Spec {
         real.address = address;
     }
     let mut spec = spec;
+    spec.devices.push(DeviceSpec::new(OWN_MAC, PortId::new(1)));
     spec.ports.push(PortSpec {
         name: "lan".into(),
-        mac: OWN_MAC,
+        device: DeviceId::new(1),
         mtu: 1500,
         addresses: vec![network],
         role: PortRole::Network { kernel: None },
-        steered: false,
     });
     spec.network.neighbours.push((address, ROUTER_MAC));
     spec.services.push(service);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crossbeam::queue::SegQueue;
 
 use super::heap::HeapBuf;
-use super::{PortQueues, RxQueue, TxQueue};
+use super::{QueuePair, RxQueue, TxQueue};
 
 /// The receive queue of a port in memory.
 #[derive(Debug)]
@@ -152,7 +152,7 @@ impl MemoryWire {
 /// A port in memory and the other end of its wire. Its link is up, and its queues take everything, until
 /// the wire's setters say otherwise.
 #[must_use]
-pub fn memory_port() -> (PortQueues<MemoryRx, MemoryTx>, MemoryWire) {
+pub fn memory_port() -> (QueuePair<MemoryRx, MemoryTx>, MemoryWire) {
     let wire = MemoryWire {
         to_port: Arc::default(),
         from_port: Arc::default(),
@@ -164,7 +164,7 @@ pub fn memory_port() -> (PortQueues<MemoryRx, MemoryTx>, MemoryWire) {
             lost: AtomicU64::new(0),
         }),
     };
-    let queues = PortQueues {
+    let queues = QueuePair {
         rx: MemoryRx {
             frames: Arc::clone(&wire.to_port),
         },

@@ -48,7 +48,7 @@ pub trait PacketBuf: fmt::Debug {
     }
 }
 
-/// One receive queue of one port, polled by one worker.
+/// One receive queue of one device, polled by one worker.
 pub trait RxQueue {
     /// What it yields.
     type Buf: PacketBuf;
@@ -56,7 +56,7 @@ pub trait RxQueue {
     fn receive(&mut self, burst: &mut Vec<Self::Buf>, max: usize) -> usize;
 }
 
-/// One transmit queue of one port, fed by one worker.
+/// One transmit queue of one device, fed by one worker.
 pub trait TxQueue {
     /// What it takes.
     type Buf: PacketBuf;
@@ -83,9 +83,9 @@ pub trait Pool {
     }
 }
 
-/// A worker's queue pair on one port.
+/// A worker's queues on one device.
 #[derive(Debug)]
-pub struct PortQueues<Rx, Tx> {
+pub struct QueuePair<Rx, Tx> {
     /// Where frames come from.
     pub rx: Rx,
     /// Where frames go to.

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const PORT: PortId = PortId(0);
+const PORT: PortId = PortId::new(0);
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
 
 fn table() -> Neighbours<u32> {
@@ -74,7 +74,7 @@ fn packets_wait_for_the_answer_and_go_out_in_order() {
 
 #[test]
 fn a_port_that_is_forgotten_takes_its_own_neighbours_and_packets_alone() {
-    const OTHER: PortId = PortId(1);
+    const OTHER: PortId = PortId::new(1);
     let now = Time::from_ms(0);
     let mut table = table();
     for (port, last, packet) in [

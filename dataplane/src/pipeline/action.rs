@@ -74,7 +74,7 @@ pub(crate) struct Received {
 
 /// The frame goes to the kernel's port that belongs to `port`, if there is one.
 pub(crate) fn punt(snapshot: &Snapshot, port: PortId) -> Option<Action> {
-    match snapshot.ports.get(usize::from(port.0))?.role {
+    match snapshot.port(port)?.role {
         PortRole::Network { kernel } => kernel.map(|port| Action::Emit {
             port,
             verdict: Verdict::Punted,

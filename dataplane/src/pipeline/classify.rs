@@ -24,14 +24,15 @@ impl<P: Pool> Engine<P> {
         origin: Origin,
         now: Time,
     ) -> Action {
-        let Some(port) = snapshot.ports.get(usize::from(origin.port.0)) else {
+        let (Some(port), Some(mac)) = (snapshot.port(origin.port), snapshot.mac_of(origin.port))
+        else {
             return Action::Drop(DropReason::NotLocal);
         };
         let Some(header) = ethernet::Header::new(frame.bytes()) else {
             return Action::Drop(DropReason::Truncated);
         };
         let to = header.destination();
-        if to != port.mac && !to.is_group() {
+        if to != mac && !to.is_group() {
             return Action::Drop(DropReason::OtherMac);
         }
         match parse {

@@ -12,7 +12,7 @@ mod leave;
 mod sessions;
 
 use crate::flow::{Address, V4, V6};
-use crate::id::PortId;
+use crate::id::{DeviceId, PortId};
 use crate::incident::Incident;
 use crate::io::{BURST, PacketBuf, Pool};
 use crate::neighbour::Request;
@@ -38,7 +38,33 @@ use fast::established::{Inspected, Kind, lookahead};
 use handover::message::Cut;
 
 impl<P: Pool> Engine<P> {
-    /// Takes all of `frames`, at most [`BURST`], through all stages. `hops` counts the workers that
+    /// Takes frames that were received from `device`, at most [`BURST`], through all stages. Returns how many bytes they
+    /// had. Only here is it decided which port's they are.
+    pub(crate) fn receive(
+        &mut self,
+        snapshot: &Snapshot,
+        device: DeviceId,
+        frames: &mut Vec<P::Buf>,
+        now: Time,
+    ) -> u64 {
+        let Some(device) = snapshot.device(device) else {
+            return self.drop_all(frames);
+        };
+        self.burst(snapshot, device.untagged, 0, frames, now)
+    }
+
+    /// Drops frames that no port is there for.
+    #[cold]
+    fn drop_all(&self, frames: &mut Vec<P::Buf>) -> u64 {
+        let verdict = Verdict::Dropped(DropReason::NotLocal);
+        self.stats.count(verdict, frames.len() as u64);
+        let bytes = frames.iter().map(|frame| frame.bytes().len() as u64);
+        let bytes = bytes.sum();
+        frames.clear();
+        bytes
+    }
+
+    /// Takes all of `frames`, at most [`BURST`], which came by `port`, through all stages. `hops` counts the workers that
     /// passed them on. Returns how many bytes they had.
     pub(crate) fn burst(
         &mut self,
@@ -68,17 +94,14 @@ impl<P: Pool> Engine<P> {
             prefetch(frame, 0);
             bytes += frame.len() as u64;
         }
-        let Some(spec) = snapshot.ports.get(usize::from(port.0)) else {
-            self.stats
-                .count(Verdict::Dropped(DropReason::NotLocal), frames.len() as u64);
-            frames.clear();
-            return bytes;
+        let (Some(spec), Some(mac)) = (snapshot.port(port), snapshot.mac_of(port)) else {
+            return self.drop_all(frames);
         };
         if let PortRole::Kernel { network } = spec.role {
             for frame in frames.drain(..) {
                 let verdict = Verdict::Forwarded;
-                self.exit
-                    .emit(frame, network, Some(Fate { verdict, frames: 1 }));
+                let fate = Some(Fate { verdict, frames: 1 });
+                self.exit.emit(snapshot, frame, network, fate);
             }
             return bytes;
         }
@@ -99,7 +122,13 @@ impl<P: Pool> Engine<P> {
         let nat = snapshot.has_nat();
         let mut inspected = Inspected::default();
         for frame in frames.iter().take(BURST) {
-            self.inspect(snapshot, nat, spec, frame.bytes(), &mut inspected);
+            self.inspect(
+                snapshot,
+                nat,
+                (mac, spec.mtu),
+                frame.bytes(),
+                &mut inspected,
+            );
         }
         let mut arriving = frames.drain(..);
         let (mut v4, mut v6) = (&mut inspected.v4[..], &mut inspected.v6[..]);
@@ -190,8 +219,8 @@ impl<P: Pool> Engine<P> {
                 self.stats.count(verdict, 1);
             }
             Action::Emit { port, verdict } => {
-                self.exit
-                    .emit(frame, port, Some(Fate { verdict, frames: 1 }));
+                let fate = Some(Fate { verdict, frames: 1 });
+                self.exit.emit(snapshot, frame, port, fate);
             }
             Action::HandOver { to, lane } => self.exit.hand_over_frame((to, lane), frame, origin),
             Action::Reassemble(packet) => {

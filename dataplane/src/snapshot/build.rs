@@ -18,7 +18,7 @@ use super::route::Routes;
 use crate::id::{PortId, RealId, ServiceId};
 use crate::snapshot::route::Egress;
 use crate::spec::Spec;
-use crate::spec::network::{Network, PortSpec, RouteSpec};
+use crate::spec::network::{DeviceSpec, Network, PortSpec, RouteSpec};
 use crate::spec::service::ServiceSpec;
 use crate::spec::target::{Identity, Mark};
 use crate::spec::timeouts::Timeouts;
@@ -61,7 +61,8 @@ impl Builder {
         let map = || HashMap::with_hasher(hasher.clone());
         let empty = Snapshot {
             generation: 0,
-            ports: Arc::from([]),
+            devices: Arc::default(),
+            ports: Arc::default(),
             routes: Arc::new(Routes::default()),
             locals: Arc::new(map()),
             broadcasts: Arc::new(HashSet::with_hasher(hasher.clone())),
@@ -110,6 +111,7 @@ impl Builder {
         let order = spec.services.iter().filter(|service| service.is_ordered());
         let order: Vec<Identity> = order.map(|service| service.target.identity()).collect();
         let change = Change {
+            devices: Some(&spec.devices),
             ports: Some(&spec.ports),
             network: Some(&spec.network),
             services: &spec.services,
@@ -125,7 +127,8 @@ impl Builder {
     /// [`Self::build`].
     pub fn apply(&mut self, delta: &Delta, quiescent: bool) -> Arc<Snapshot> {
         let change = Change {
-            ports: delta.ports.as_deref(),
+            devices: delta.devices.as_deref(),
+            ports: None,
             network: delta.network.as_ref(),
             services: &delta.services,
             removed: Removed::These(&delta.removed),
@@ -144,6 +147,9 @@ impl Builder {
         if let Some(network) = change.network {
             self.timeouts = network.timeouts;
             set_network(&mut next, network);
+        }
+        if let Some(devices) = change.devices {
+            next.devices = devices.into();
         }
         let routes = change.network.map(|network| &*network.routes);
         if self.rebuild_routes(&mut next, change.ports, routes) {
@@ -209,8 +215,8 @@ impl Builder {
         }
         next.routes = Arc::new(Routes::new(&next.ports, &self.routes));
         let mut locals = HashMap::with_hasher(next.locals.hasher().clone());
-        for (index, port) in (0_u16..).zip(&*next.ports) {
-            locals.extend(port.addresses.iter().map(|net| (net.addr(), PortId(index))));
+        for (id, port) in PortId::each(&*next.ports) {
+            locals.extend(port.addresses.iter().map(|net| (net.addr(), id)));
         }
         let mut broadcasts = HashSet::with_hasher(next.locals.hasher().clone());
         for port in &*next.ports {
@@ -293,6 +299,7 @@ fn broadcasts_of(network: &IpNet) -> impl Iterator<Item = IpAddr> {
 #[derive(Debug)]
 struct Change<'a> {
     /// `None` leaves them as they are.
+    devices: Option<&'a [DeviceSpec]>,
     ports: Option<&'a [PortSpec]>,
     network: Option<&'a Network>,
     services: &'a [ServiceSpec],

@@ -1,7 +1,7 @@
 //! What differs between the desired state in force and the next one: what the builder is told of a change.
 //! It names services by their identity; which slots they have is the builder's.
 
-use crate::spec::network::{Network, PortSpec};
+use crate::spec::network::{DeviceSpec, Network};
 use crate::spec::service::ServiceSpec;
 use crate::spec::target::Identity;
 use crate::time::Time;
@@ -9,8 +9,8 @@ use crate::time::Time;
 /// A change of the desired state. What it does not mention stays as it is.
 #[derive(Debug, Clone, Default)]
 pub struct Delta {
-    /// All ports, if what is known of one differs.
-    pub ports: Option<Vec<PortSpec>>,
+    /// All devices, if what is known of one differs.
+    pub devices: Option<Vec<DeviceSpec>>,
     /// All that belongs to no service and no port, if anything of it differs.
     pub network: Option<Network>,
     /// Services that are new or differ, in the configuration's order.

@@ -23,11 +23,11 @@ use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
 
 use crate::flow::{Address, FlowKey, Protocol};
-use crate::id::{PortId, RealId, ServiceId};
+use crate::id::{DeviceId, PortId, RealId, ServiceId};
 use crate::schedule::threshold::Overload;
 use crate::schedule::{self, Candidate, Load, Loads};
 use crate::spec::forward::TunnelKind;
-use crate::spec::network::{PortRole, PortSpec};
+use crate::spec::network::{DeviceSpec, PortRole, PortSpec};
 use crate::spec::target::Target;
 use crate::wire::Mac;
 use chunked::{Chunked, Sharded};
@@ -41,6 +41,8 @@ use route::Routes;
 pub struct Snapshot {
     /// Counts up by one with every change.
     pub generation: u64,
+    /// By [`DeviceId`].
+    pub devices: Arc<[DeviceSpec]>,
     /// By [`PortId`].
     pub ports: Arc<[PortSpec]>,
     /// Routes by longest prefix.
@@ -88,6 +90,41 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The port with this number.
+    #[inline]
+    #[must_use]
+    pub fn port(&self, id: PortId) -> Option<&PortSpec> {
+        self.ports.get(id.place())
+    }
+
+    /// The device with this number.
+    #[inline]
+    #[must_use]
+    pub fn device(&self, id: DeviceId) -> Option<&DeviceSpec> {
+        self.devices.get(id.place())
+    }
+
+    /// The device that a port is on, by which its frames leave.
+    #[inline]
+    #[must_use]
+    pub fn device_of(&self, port: PortId) -> Option<(DeviceId, &DeviceSpec)> {
+        let id = self.port(port)?.device;
+        Some((id, self.device(id)?))
+    }
+
+    /// The MAC of a port, which is its device's.
+    #[inline]
+    #[must_use]
+    pub fn mac_of(&self, port: PortId) -> Option<Mac> {
+        self.device_of(port).map(|(_, device)| device.mac)
+    }
+
+    /// The ports on a device.
+    pub fn ports_on(&self, device: DeviceId) -> impl Iterator<Item = PortId> {
+        let ports = PortId::each(&*self.ports);
+        ports.filter_map(move |(id, port)| (port.device == device).then_some(id))
+    }
+
     /// The MAC of a neighbour that needs no ARP or NDP.
     #[inline]
     #[must_use]
@@ -206,7 +243,10 @@ impl Snapshot {
             .ports
             .iter()
             .filter(|port| matches!(port.role, PortRole::Network { .. }));
-        networks.all(|port| port.steered)
+        networks.all(|port| {
+            self.device(port.device)
+                .is_some_and(|device| device.steered)
+        })
     }
 
     /// The lengths of clients' networks that own the sessions of some service, or did.

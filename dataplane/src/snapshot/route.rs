@@ -49,13 +49,13 @@ impl Routes {
     #[must_use]
     pub fn new(ports: &[PortSpec], routes: &[RouteSpec]) -> Self {
         let mut links: Vec<(IpNet, Hop)> = Vec::new();
-        for (index, port) in (0_u16..).zip(ports) {
+        for (id, port) in PortId::each(ports) {
             if matches!(port.role, PortRole::Kernel { .. }) {
                 continue;
             }
             for address in &port.addresses {
                 let hop = Hop {
-                    port: PortId(index),
+                    port: id,
                     gateway: None,
                     source: Some(address.addr()),
                     mtu: port.mtu,
@@ -130,7 +130,7 @@ impl Routes {
 
 /// The link of a port, on which a neighbour of this family is.
 fn link_of(ports: &[PortSpec], id: PortId, neighbour: IpAddr) -> Option<Hop> {
-    let port = ports.get(usize::from(id.0))?;
+    let port = ports.get(id.place())?;
     Some(Hop {
         port: id,
         gateway: None,
@@ -208,16 +208,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::Mac;
+    use crate::id::DeviceId;
 
     fn port(addresses: &[&str]) -> PortSpec {
         PortSpec {
             name: "p".into(),
-            mac: Mac([2, 0, 0, 0, 0, 1]),
+            device: DeviceId::new(0),
             mtu: 1500,
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
             role: PortRole::Network { kernel: None },
-            steered: false,
         }
     }
 
@@ -242,8 +241,9 @@ mod tests {
             ],
         );
         let egress = |text: &str| routes.egress(text.parse().unwrap());
-        let hop =
-            |text: &str| egress(text).map(|egress| (egress.port.0, egress.next_hop.to_string()));
+        let hop = |text: &str| {
+            egress(text).map(|egress| (egress.port.place(), egress.next_hop.to_string()))
+        };
         assert_eq!(hop("10.0.0.9"), Some((0, "10.0.0.9".into())));
         assert_eq!(hop("10.1.0.9"), Some((1, "10.1.0.9".into())));
         assert_eq!(hop("172.16.3.4"), Some((1, "10.1.0.254".into())));
@@ -271,7 +271,7 @@ mod tests {
             // Close together, so that they contain each other.
             let near = |bits: u32| bits & 0xc000_00ff;
             let hop = |number: usize| Hop {
-                port: PortId(u16::try_from(number).unwrap()),
+                port: PortId::new(u16::try_from(number).unwrap()),
                 gateway: None,
                 source: None,
                 mtu: 1500,

@@ -11,12 +11,14 @@ pub mod target;
 pub mod timeouts;
 
 use crate::time::Time;
-use network::{Network, PortSpec};
+use network::{DeviceSpec, Network, PortSpec};
 use service::ServiceSpec;
 
 /// The whole desired state. Lists keep the configuration's order.
 #[derive(Debug, Clone, Default)]
 pub struct Spec {
+    /// The devices; a `DeviceId` is a place in this list.
+    pub devices: Vec<DeviceSpec>,
     /// The ports; a `PortId` is a place in this list.
     pub ports: Vec<PortSpec>,
     /// What else belongs to no service.

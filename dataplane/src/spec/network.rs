@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::timeouts::Timeouts;
-use crate::id::PortId;
+use crate::id::{DeviceId, PortId};
 use crate::wire::Mac;
 
 /// What belongs to no service and to no port.
@@ -31,21 +31,42 @@ pub struct Network {
     pub answers_as_lvs: bool,
 }
 
+/// One Ethernet device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceSpec {
+    /// Its MAC, which all ports on it have.
+    pub mac: Mac,
+    /// The port that frames without a VLAN tag belong to.
+    pub untagged: PortId,
+    /// Whether it is known to spread flows over its queues as [`crate::steering::Steering`] says.
+    pub steered: bool,
+}
+
+impl DeviceSpec {
+    /// One with this MAC of which it is not known how it spreads flows.
+    #[must_use]
+    pub const fn new(mac: Mac, untagged: PortId) -> Self {
+        Self {
+            mac,
+            untagged,
+            steered: false,
+        }
+    }
+}
+
 /// One port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortSpec {
     /// Its name, for people.
     pub name: Arc<str>,
-    /// Its MAC.
-    pub mac: Mac,
+    /// The device that it is on.
+    pub device: DeviceId,
     /// Largest IP packet, in bytes.
     pub mtu: u16,
     /// Addresses with the length of their network.
     pub addresses: Vec<IpNet>,
     /// What stands at the other end.
     pub role: PortRole,
-    /// Whether it is known to spread flows over its queues as [`crate::steering::Steering`] says.
-    pub steered: bool,
 }
 
 impl PortSpec {

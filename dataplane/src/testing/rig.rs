@@ -32,14 +32,15 @@ const ROUNDS: usize = 100_000;
 /// Rounds without work after which nothing more is to be expected.
 const QUIET_ROUNDS: usize = 3;
 
-/// A frame that left, with the port that it left by.
+/// A frame that left, with the number of the device that it left by.
 pub type Sent = (u16, Vec<u8>);
 
-/// The same with ports that are known to spread flows.
+/// The same with devices that are known to spread flows.
 #[must_use]
 pub fn on_steered_ports(spec: &Spec) -> Spec {
     let mut spec = spec.clone();
-    spec.ports.iter_mut().for_each(|port| port.steered = true);
+    let devices = spec.devices.iter_mut();
+    devices.for_each(|device| device.steered = true);
     spec
 }
 
@@ -93,7 +94,7 @@ impl Rig {
         let boxes = inboxes(workers);
         let members = (0..workers)
             .map(|worker| {
-                let (ports, wires) = spec.ports.iter().map(|_| memory_port()).unzip();
+                let (queues, wires) = spec.devices.iter().map(|_| memory_port()).unzip();
                 let queue = commands();
                 let config = Config {
                     start: Start { worker, workers },
@@ -102,7 +103,7 @@ impl Rig {
                     steering: steering.clone(),
                 };
                 let resources = Resources {
-                    ports,
+                    queues,
                     pool: pool.clone(),
                     reader: publisher.subscribe(),
                     commands: Arc::clone(&queue),

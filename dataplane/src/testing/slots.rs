@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 
-use crate::io::{HEADROOM_BYTES, NoRoom, PacketBuf, Pool, PortQueues, RxQueue, TxQueue};
+use crate::io::{HEADROOM_BYTES, NoRoom, PacketBuf, Pool, QueuePair, RxQueue, TxQueue};
 
 /// Bytes behind the headroom, so that a frame and every tunnel's headers fit.
 const ROOM_BYTES: usize = 320;
@@ -167,13 +167,13 @@ pub struct SlotWire {
 
 /// A port for benchmarks and the other end of its wire, both for one thread.
 #[must_use]
-pub fn slot_port() -> (PortQueues<SlotRx, SlotTx>, SlotWire) {
+pub fn slot_port() -> (QueuePair<SlotRx, SlotTx>, SlotWire) {
     let wire = SlotWire {
         to_port: Rc::default(),
         from_port: Rc::default(),
         is_stuck: Rc::default(),
     };
-    let queues = PortQueues {
+    let queues = QueuePair {
         rx: SlotRx(Rc::clone(&wire.to_port)),
         tx: SlotTx {
             sent: Rc::clone(&wire.from_port),

@@ -97,7 +97,7 @@ fn a_link_local_gateway_is_asked_for_on_its_port_and_used() {
     spec.network.routes = vec![RouteSpec {
         to: "::/0".parse().unwrap(),
         via: ip(ROUTER),
-        port: Some(PortId(WAN)),
+        port: Some(PortId::new(WAN)),
     }];
     let mut rig = Rig::new(1, &spec);
     rig.pass(WAN, &from_wan(CLIENT6, VIP6).udp(4000, 53).build());
@@ -115,7 +115,7 @@ fn a_link_local_gateway_is_asked_for_on_its_port_and_used() {
     expect(&sent, &[(WAN, expected)]);
     // It is known on that port and not on the other.
     let mut other = spec.clone();
-    other.network.routes[0].port = Some(PortId(LAN));
+    other.network.routes[0].port = Some(PortId::new(LAN));
     rig.reload(&other);
     let asked = rig.pass(LAN, &answer);
     assert_eq!((asked.len(), asked[0].0), (1, LAN));
@@ -129,14 +129,14 @@ fn a_link_local_gateway_with_a_fixed_mac_is_asked_for_on_no_port_but_others() {
     let route = |to: &str, port| RouteSpec {
         to: to.parse().unwrap(),
         via: gateway,
-        port: Some(PortId(port)),
+        port: Some(PortId::new(port)),
     };
     let other_mac = mac_of("10.1.0.77");
     let mut spec = nat();
     spec.network.routes = vec![route("::/0", WAN), route("2001:db8:77::/48", LAN)];
     spec.network.link_neighbours = vec![
-        ((PortId(WAN), gateway), GATEWAY_MAC),
-        ((PortId(LAN), gateway), other_mac),
+        ((PortId::new(WAN), gateway), GATEWAY_MAC),
+        ((PortId::new(LAN), gateway), other_mac),
     ];
     let mut rig = Rig::new(1, &spec);
     let answers = |rig: &mut Rig, client: &str| {

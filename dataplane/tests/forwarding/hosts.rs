@@ -1,10 +1,10 @@
 //! The balancer as a host on its links: ARP, neighbour discovery, waiting for MACs, the kernel.
 
 use plimsoll_dataplane::flow::{Protocol, V4, V6};
-use plimsoll_dataplane::id::PortId;
+use plimsoll_dataplane::id::{DeviceId, PortId};
 use plimsoll_dataplane::incident::Incident;
 use plimsoll_dataplane::spec::Spec;
-use plimsoll_dataplane::spec::network::PortRole;
+use plimsoll_dataplane::spec::network::{DeviceSpec, PortRole};
 use plimsoll_dataplane::spec::target::{Target, Vip};
 use plimsoll_dataplane::testing::{PacketBuilder, Rig, arp_frame, neighbour_frame};
 use plimsoll_dataplane::verdict::DropReason;
@@ -341,7 +341,7 @@ fn neighbour_discovery_in_fragments_or_behind_other_headers_is_ignored() {
 #[test]
 fn addresses_are_announced_when_asked_to() {
     let mut rig = Rig::new(1, &direct());
-    let addresses = vec![(PortId(0), ip(VIP)), (PortId(0), ip(VIP6))];
+    let addresses = vec![(PortId::new(0), ip(VIP)), (PortId::new(0), ip(VIP6))];
     rig.command(0, Command::Announce(addresses));
     let expected = [
         (WAN, neighbour_frame(&ndp::announcement(WAN_MAC, v6(VIP6)))),
@@ -487,9 +487,14 @@ fn group_traffic_that_nobody_here_listens_to_is_no_drop() {
 #[test]
 fn the_kernel_may_talk_to_the_socket_of_a_nat_real_server() {
     let mut spec = nat();
-    let kernel = PortId(u16::try_from(spec.ports.len()).unwrap());
-    let network = PortId(LAN);
+    let number = u16::try_from(spec.ports.len()).unwrap();
+    let (kernel, network) = (PortId::new(number), PortId::new(LAN));
+    spec.devices.push(DeviceSpec {
+        untagged: kernel,
+        ..spec.devices[usize::from(LAN)]
+    });
     let mut tap = spec.ports[usize::from(LAN)].clone();
+    tap.device = DeviceId::new(number);
     tap.addresses.clear();
     tap.role = PortRole::Kernel { network };
     spec.ports[usize::from(LAN)].role = PortRole::Network {
@@ -501,7 +506,7 @@ fn the_kernel_may_talk_to_the_socket_of_a_nat_real_server() {
     for worker in 0..2 {
         expect(
             &rig.pass_on(worker, LAN, &answer),
-            &[(kernel.0, answer.clone())],
+            &[(number, answer.clone())],
         );
     }
     assert_eq!(rig.all_drops(), []);
@@ -521,7 +526,7 @@ fn a_neighbour_that_does_not_answer_and_one_that_claims_our_address_are_told() {
         rig.wait_ms(2_900);
         assert_eq!(incidents(&rig), []);
         rig.wait_ms(200);
-        let (port, address) = (PortId(LAN), ip(server));
+        let (port, address) = (PortId::new(LAN), ip(server));
         let unreachable = Incident::NeighbourUnreachable { port, address };
         assert_eq!(incidents(&rig), [unreachable]);
         // Until it is tried again, nothing more is told, whatever comes.
@@ -532,7 +537,7 @@ fn a_neighbour_that_does_not_answer_and_one_that_claims_our_address_are_told() {
     rig.pass(WAN, &syn(from_wan(CLIENT, VIP)));
     let answer = arp_reply(mac_of(REALS[0]), REALS[0], LAN_MAC, LAN_ADDRESS);
     rig.pass(LAN, &answer);
-    let (port, address) = (PortId(LAN), ip(REALS[0]));
+    let (port, address) = (PortId::new(LAN), ip(REALS[0]));
     let reachable = Incident::NeighbourReachable { port, address };
     assert_eq!(incidents(&rig), [reachable]);
 

@@ -9,10 +9,11 @@
 use std::net::IpAddr;
 
 use plimsoll_dataplane::flow::{Addresses, Protocol};
+use plimsoll_dataplane::id::{DeviceId, PortId};
 use plimsoll_dataplane::parse::{Parse, parse};
 use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
-use plimsoll_dataplane::spec::network::{Network, PortRole, PortSpec, RouteSpec};
+use plimsoll_dataplane::spec::network::{DeviceSpec, Network, PortRole, PortSpec, RouteSpec};
 use plimsoll_dataplane::spec::scheduler::SchedulerKind;
 use plimsoll_dataplane::spec::service::{RealSpec, ServiceSpec};
 use plimsoll_dataplane::spec::target::Target;
@@ -122,14 +123,17 @@ pub(crate) fn service(
     )
 }
 
-fn port(name: &str, mac: Mac, addresses: [&str; 2]) -> PortSpec {
+fn device(number: u16, mac: Mac) -> DeviceSpec {
+    DeviceSpec::new(mac, PortId::new(number))
+}
+
+fn port(name: &str, number: u16, addresses: [&str; 2]) -> PortSpec {
     PortSpec {
         name: name.into(),
-        mac,
+        device: DeviceId::new(number),
         mtu: 1500,
         addresses: addresses.map(|text| text.parse().unwrap()).to_vec(),
         role: PortRole::Network { kernel: None },
-        steered: false,
     }
 }
 
@@ -160,9 +164,10 @@ fn neighbours() -> Vec<(IpAddr, Mac)> {
 /// Two ports, all neighbours known.
 pub(crate) fn two_armed(services: Vec<ServiceSpec>) -> Spec {
     Spec {
+        devices: vec![device(WAN, WAN_MAC), device(LAN, LAN_MAC)],
         ports: vec![
-            port("wan", WAN_MAC, ["192.0.2.1/24", "2001:db8:1::1/64"]),
-            port("lan", LAN_MAC, ["10.1.0.1/24", "2001:db8:2::1/64"]),
+            port("wan", WAN, ["192.0.2.1/24", "2001:db8:1::1/64"]),
+            port("lan", LAN, ["10.1.0.1/24", "2001:db8:2::1/64"]),
         ],
         network: Network {
             routes: ways(),
@@ -178,24 +183,27 @@ pub(crate) fn two_armed(services: Vec<ServiceSpec>) -> Spec {
 pub(crate) fn one_armed(services: Vec<ServiceSpec>) -> Spec {
     let mut spec = two_armed(services);
     let lan = spec.ports.remove(1);
+    spec.devices.truncate(1);
     spec.ports[0].addresses.extend(lan.addresses);
     spec
 }
 
 /// As `two_armed`, and each port has a kernel's port: 2 for WAN, 3 for LAN.
 pub(crate) fn with_kernel(services: Vec<ServiceSpec>) -> Spec {
-    use plimsoll_dataplane::id::PortId;
     let mut spec = two_armed(services);
     for number in 0..2_u16 {
         let network = spec.ports[usize::from(number)].clone();
         spec.ports[usize::from(number)].role = PortRole::Network {
-            kernel: Some(PortId(number + 2)),
+            kernel: Some(PortId::new(number + 2)),
         };
+        let mac = spec.devices[usize::from(number)].mac;
+        spec.devices.push(device(number + 2, mac));
         spec.ports.push(PortSpec {
             name: format!("kernel {number}").into(),
+            device: DeviceId::new(number + 2),
             addresses: Vec::new(),
             role: PortRole::Kernel {
-                network: PortId(number),
+                network: PortId::new(number),
             },
             ..network
         });

@@ -110,7 +110,7 @@ fn a_flow_that_moves_to_a_port_that_spreads_flows_in_its_own_way_finds_its_sessi
     for other in [WAN, LAN] {
         for spec in [direct(), tunnel()] {
             let mut spec = plimsoll_dataplane::testing::on_steered_ports(&spec);
-            spec.ports[usize::from(other)].steered = false;
+            spec.devices[usize::from(other)].steered = false;
             let mut rig = Rig::steered(4, &spec);
             rig.reload(&spec);
             for client_port in 4000..4050 {

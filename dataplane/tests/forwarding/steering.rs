@@ -3,6 +3,7 @@
 
 use ipnet::IpNet;
 use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::id::DeviceId;
 use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::spec::forward::ForwardMethod;
 use plimsoll_dataplane::spec::target::{Mark, Rule, Target, Vip};
@@ -220,7 +221,9 @@ fn sessions_are_found_after_ports_have_ceased_to_be_relied_on() {
 
 /// First packets that the WAN port put where it said, and others.
 fn counts(rig: &Rig) -> (u64, u64) {
-    let ports = rig.stats().map(|stats| &stats.ports[usize::from(WAN)]);
+    let ports = rig
+        .stats()
+        .map(|stats| stats.queues(DeviceId::new(WAN)).unwrap());
     ports.fold((0, 0), |(placed, misplaced), port| {
         (
             placed + port.placed.value(),

@@ -1,6 +1,6 @@
 //! One port's trouble stays on that port: full transmit queues, and links that are down.
 
-use plimsoll_dataplane::id::PortId;
+use plimsoll_dataplane::id::DeviceId;
 use plimsoll_dataplane::testing::{Rig, Sent};
 use plimsoll_dataplane::verdict::DropReason;
 use plimsoll_dataplane::worker::Command;
@@ -29,8 +29,8 @@ fn talking(rig: &mut Rig) -> [(Vec<u8>, Vec<u8>); 2] {
 }
 
 fn link(rig: &mut Rig, port: u16, up: bool) {
-    let port = PortId(port);
-    rig.command(0, Command::Link { port, up });
+    let device = DeviceId::new(port);
+    rig.command(0, Command::Link { device, up });
     rig.poll(0);
 }
 
@@ -131,7 +131,7 @@ fn a_neighbour_that_another_worker_heard_of_goes_with_its_link_too() {
     rig.command(
         1,
         Command::Link {
-            port: PortId(LAN),
+            device: DeviceId::new(LAN),
             up: false,
         },
     );
@@ -140,7 +140,7 @@ fn a_neighbour_that_another_worker_heard_of_goes_with_its_link_too() {
         rig.command(
             worker,
             Command::Link {
-                port: PortId(LAN),
+                device: DeviceId::new(LAN),
                 up: true,
             },
         );

@@ -191,7 +191,7 @@ impl Both {
             plimsoll_dataplane::testing::on_steered_ports(&spec)
         };
         if self.spread == Spread::OnePort {
-            spec.ports[usize::from(WAN)].steered = false;
+            spec.devices[usize::from(WAN)].steered = false;
         }
         self.several.reload(&spec);
     }

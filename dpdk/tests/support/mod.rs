@@ -10,12 +10,12 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use plimsoll_dataplane::io::{PacketBuf, Pool, PortQueues, RxQueue as _, TxQueue as _};
+use plimsoll_dataplane::io::{PacketBuf, Pool, QueuePair, RxQueue as _, TxQueue as _};
 use plimsoll_dpdk::{
     Eal, EalConfig, Mbuf, Memory, Mempool, Port, PortConfig, RxQueue, TxQueue, device,
 };
 
-pub(crate) type Queues = PortQueues<RxQueue, TxQueue>;
+pub(crate) type Queues = QueuePair<RxQueue, TxQueue>;
 
 /// DPDK on ordinary memory, with a pool for frames of MTU 1500.
 pub(crate) fn start(devices: &[&str]) -> (Eal, Mempool) {

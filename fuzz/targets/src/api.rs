@@ -46,13 +46,16 @@ impl Server {
         let file = NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), CONFIG).expect("a configuration");
         let loaded = config::load(file.path()).expect("it is valid");
-        let ports = compile::ports(loaded.valid.start(), &[Mac([2, 0, 0, 0, 0, 1])]);
+        let (device_specs, ports) =
+            compile::ports(loaded.valid.start(), &[Mac([2, 0, 0, 0, 0, 1])]);
         let mut builder = Builder::new(1, &RandomState::with_seeds(1, 2, 3, 4));
-        let snapshot = builder.build(&compile::spec(&ports, loaded.valid.reload()), true);
+        let spec = compile::spec(&device_specs, &ports, loaded.valid.reload());
+        let snapshot = builder.build(&spec, true);
         let running = Running::new(Parts {
             file: file.path().to_owned(),
             loaded,
             ports,
+            device_specs,
             devices: Vec::new(),
             builder,
             publisher: Publisher::new(snapshot),

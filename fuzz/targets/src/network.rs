@@ -4,10 +4,10 @@
 use std::net::IpAddr;
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::id::PortId;
+use plimsoll_dataplane::id::{DeviceId, PortId};
 use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::spec::forward::{ForwardMethod, MssClamp, TunnelKind};
-use plimsoll_dataplane::spec::network::{Network, PortRole, PortSpec, RouteSpec};
+use plimsoll_dataplane::spec::network::{DeviceSpec, Network, PortRole, PortSpec, RouteSpec};
 use plimsoll_dataplane::spec::scheduler::SchedulerKind;
 use plimsoll_dataplane::spec::service::{Persistence, RealSpec, ServiceSpec};
 use plimsoll_dataplane::spec::target::Target;
@@ -29,16 +29,19 @@ pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn port(name: &str, mac: Mac, addresses: [&str; 2], kernel: Option<u16>) -> PortSpec {
+fn device(number: u16, mac: Mac) -> DeviceSpec {
+    DeviceSpec::new(mac, PortId::new(number))
+}
+
+fn port(name: &str, number: u16, addresses: [&str; 2], kernel: Option<u16>) -> PortSpec {
     PortSpec {
         name: name.into(),
-        mac,
+        device: DeviceId::new(number),
         mtu: 1500,
         addresses: addresses.map(|text| text.parse().unwrap()).to_vec(),
         role: PortRole::Network {
-            kernel: kernel.map(PortId),
+            kernel: kernel.map(PortId::new),
         },
-        steered: false,
     }
 }
 
@@ -113,16 +116,19 @@ pub(crate) fn spec(forward: ForwardMethod, parts: usize) -> Spec {
     let wan = ["10.0.0.1/24", "2001:db8::1/64"];
     let lan = ["10.1.0.1/24", "2001:db8:1::1/64"];
     Spec {
+        devices: vec![device(0, MACS[0]), device(1, MACS[1]), device(2, MACS[0])],
         ports: vec![
-            port("eth0", MACS[0], wan, Some(2)),
+            port("eth0", 0, wan, Some(2)),
             PortSpec {
                 mtu: 1400,
-                ..port("eth1", MACS[1], lan, None)
+                ..port("eth1", 1, lan, None)
             },
             PortSpec {
-                role: PortRole::Kernel { network: PortId(0) },
+                role: PortRole::Kernel {
+                    network: PortId::new(0),
+                },
                 addresses: Vec::new(),
-                ..port("eth0k", MACS[0], wan, None)
+                ..port("eth0k", 2, wan, None)
             },
         ],
         network: Network {

@@ -49,8 +49,8 @@ pub fn config(data: &[u8]) {
         .map(|(index, _)| Mac([2, 0, 0, 0, index, 1]))
         .collect();
     if macs.len() == valid.start().ports.len() {
-        let ports = compile::ports(valid.start(), &macs);
-        let spec = compile::spec(&ports, valid.reload());
+        let (devices, ports) = compile::ports(valid.start(), &macs);
+        let spec = compile::spec(&devices, &ports, valid.reload());
         if spec.services.len() <= MOST_BUILT {
             Builder::new(2, &RandomState::with_seeds(1, 2, 3, 4)).build(&spec, true);
         }

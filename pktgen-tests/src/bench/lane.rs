@@ -166,7 +166,7 @@ impl<'s> Lane<'s> {
             steering: Some(Arc::clone(&steering)),
         };
         let resources = Resources {
-            ports: vec![queues],
+            queues: vec![queues],
             pool: SlotPool,
             reader,
             commands: commands(),

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
-use plimsoll_dataplane::io::{self, BURST, PacketBuf as _, PortQueues};
+use plimsoll_dataplane::io::{self, BURST, PacketBuf as _, QueuePair};
 use plimsoll_dataplane::pipeline::{Config, inboxes};
 use plimsoll_dataplane::schedule::Start;
 use plimsoll_dataplane::snapshot::Snapshot;
@@ -178,7 +178,7 @@ enum Subject {
     },
     /// As testpmd's mode of this name: the driver's cost alone.
     MacSwap {
-        queues: PortQueues<FilledRx, JudgedTx>,
+        queues: QueuePair<FilledRx, JudgedTx>,
         frames: Vec<Mbuf>,
     },
 }
@@ -198,14 +198,14 @@ impl Bench {
     fn new(eal: &Eal, pool: &Mempool, number: usize, case: &Case, swap: bool) -> Result<Self> {
         let config = PortConfig::new(&format!("null{number}"), &format!("net_null{number}"));
         let (port, queues) = Port::open(eal, &config, pool)?;
-        let PortQueues { rx, tx } = queues.into_iter().next().context("a port without queues")?;
+        let QueuePair { rx, tx } = queues.into_iter().next().context("a port without queues")?;
         let returns = if swap {
             Returns::MacSwapped
         } else {
             Returns::Balanced
         };
         let world = Rc::new(RefCell::new(World::new(case, returns)?));
-        let queues = PortQueues {
+        let queues = QueuePair {
             rx: FilledRx {
                 queue: rx,
                 world: Rc::clone(&world),
@@ -232,7 +232,7 @@ impl Bench {
                 steering: None,
             };
             let resources = Resources {
-                ports: vec![queues],
+                queues: vec![queues],
                 pool: pool.handle(),
                 reader: publisher.subscribe(),
                 commands: commands(),
@@ -337,7 +337,7 @@ impl Bench {
     }
 }
 
-fn swap(queues: &mut PortQueues<FilledRx, JudgedTx>, frames: &mut Vec<Mbuf>) {
+fn swap(queues: &mut QueuePair<FilledRx, JudgedTx>, frames: &mut Vec<Mbuf>) {
     use io::{RxQueue as _, TxQueue as _};
     queues.rx.receive(frames, BURST);
     for frame in frames.iter_mut() {

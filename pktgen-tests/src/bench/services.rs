@@ -148,13 +148,14 @@ pub fn measure(services: u32, reloads: usize, directory: &Path) -> Result<Figure
     let loaded = loaded?;
     let real_servers = loaded.valid.reload().services.iter();
     let real_servers = real_servers.map(|service| service.reals.len()).sum();
-    let ports = compile::ports(loaded.valid.start(), &[MAC]);
-    let (compile_ms, spec) = timed(|| compile::spec(&ports, loaded.valid.reload()));
+    let (device_specs, ports) = compile::ports(loaded.valid.start(), &[MAC]);
+    let (compile_ms, spec) = timed(|| compile::spec(&device_specs, &ports, loaded.valid.reload()));
     let mut builder = Builder::new(1, &RandomState::with_seeds(1, 2, 3, 4));
     let (build_ms, first) = timed(|| builder.build(&spec, true));
     drop(spec);
     let mut publisher = Publisher::new(first);
-    let worker = Traffic::start(&mut publisher, ports.len(), MAC).map_err(system("a thread"))?;
+    let worker =
+        Traffic::start(&mut publisher, device_specs.len(), MAC).map_err(system("a thread"))?;
     let mut running = Running::new(Parts {
         file: path.clone(),
         loaded,
@@ -167,6 +168,7 @@ pub fn measure(services: u32, reloads: usize, directory: &Path) -> Result<Figure
             commands: Arc::clone(&worker.commands),
         }],
         ports,
+        device_specs,
         start: Instant::now(),
         lost_log_lines: Arc::default(),
     });
@@ -365,8 +367,8 @@ fn snapshot_bytes(services: u32) -> Result<f64, ServicesError> {
     for first in (0..services).step_by(BATCH as usize) {
         let numbers = first..services.min(first.saturating_add(BATCH));
         let loaded = parse(plan::text(numbers.map(PlannedService::new)))?;
-        let ports = compile::ports(loaded.valid.start(), &[MAC]);
-        let batch = compile::spec(&ports, loaded.valid.reload());
+        let (devices, ports) = compile::ports(loaded.valid.start(), &[MAC]);
+        let batch = compile::spec(&devices, &ports, loaded.valid.reload());
         let mut before = std::mem::replace(&mut spec, batch).services;
         before.append(&mut spec.services);
         spec.services = before;

@@ -155,8 +155,8 @@ impl Scenario {
         };
         let loaded = config::parse("scenario", self.yaml(&options))
             .map_err(|diagnostics| ScenarioError::Config(diagnostics.report(false)))?;
-        let ports = compile::ports(loaded.valid.start(), &[balancer]);
-        Ok(compile::spec(&ports, loaded.valid.reload()))
+        let (devices, ports) = compile::ports(loaded.valid.start(), &[balancer]);
+        Ok(compile::spec(&devices, &ports, loaded.valid.reload()))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Must not read a clock or know a driver: time is an argument, queues are traits.
 
 use hdrhistogram::Histogram;
-use plimsoll_dataplane::io::{BURST, PacketBuf, Pool, PortQueues, RxQueue, TxQueue};
+use plimsoll_dataplane::io::{BURST, PacketBuf, Pool, QueuePair, RxQueue, TxQueue};
 use plimsoll_dataplane::prefetch::prefetch;
 
 use super::affinity::Affinity;
@@ -90,7 +90,7 @@ pub struct Cast {
 /// The generator on one queue pair.
 #[derive(Debug)]
 pub struct Engine<Rx: RxQueue, Tx, P> {
-    queues: PortQueues<Rx, Tx>,
+    queues: QueuePair<Rx, Tx>,
     pool: P,
     cast: Cast,
     received: Vec<Rx::Buf>,
@@ -115,7 +115,7 @@ where
     P: Pool<Buf = Rx::Buf>,
 {
     /// A generator that has sent nothing.
-    pub fn new(queues: PortQueues<Rx, Tx>, pool: P, cast: Cast) -> Self {
+    pub fn new(queues: QueuePair<Rx, Tx>, pool: P, cast: Cast) -> Self {
         Self {
             queues,
             pool,

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use plimsoll_dataplane::io::{BURST, PacketBuf, Pool, PortQueues, RxQueue, TxQueue};
+use plimsoll_dataplane::io::{BURST, PacketBuf, Pool, QueuePair, RxQueue, TxQueue};
 use plimsoll_dataplane::wire::Mac;
 
 use super::affinity::Affinity;
@@ -81,7 +81,7 @@ where
     /// [`RunError`] if there is nobody, or the plan cannot be.
     pub fn new(
         plan: &'a Plan,
-        mut queues: PortQueues<Rx, Tx>,
+        mut queues: QueuePair<Rx, Tx>,
         mut pool: P,
         clock: Clock,
         stop: &'a AtomicBool,
@@ -384,7 +384,7 @@ impl Asking<'_> {
     fn balancer<Rx, Tx, P>(
         &self,
         plan: &Plan,
-        queues: &mut PortQueues<Rx, Tx>,
+        queues: &mut QueuePair<Rx, Tx>,
         pool: &mut P,
     ) -> Result<Mac, RunError>
     where

@@ -252,7 +252,7 @@ impl OfLink<'_> {
 
 /// The number of a port, of which there are far fewer than 65,536.
 fn port_id(at: usize) -> PortId {
-    PortId(u16::try_from(at).unwrap_or(u16::MAX))
+    PortId::new(u16::try_from(at).unwrap_or(u16::MAX))
 }
 
 /// The port of the link-local gateway of the route at `at`.

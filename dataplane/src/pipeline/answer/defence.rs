@@ -22,7 +22,7 @@ struct Defended {
     at: Time,
 }
 
-/// What one worker has defended service_cache.
+/// What one worker has defended within the last seconds.
 #[derive(Debug)]
 pub(crate) struct Defences {
     places: Box<[Option<Defended>]>,

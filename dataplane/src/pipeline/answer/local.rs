@@ -30,12 +30,12 @@ impl<P: Pool> Engine<P> {
         let Some(heard) = frame.bytes().get(offset..).and_then(arp::parse) else {
             return Action::Drop(DropReason::ArpInvalid);
         };
-        let Some(own) = snapshot.ports.get(usize::from(port.0)) else {
+        let Some(own_mac) = snapshot.mac_of(port) else {
             return Action::Drop(DropReason::ArpInvalid);
         };
         let (sender, target): (IpAddr, IpAddr) = (heard.sender.into(), heard.target.into());
         let asked = heard.operation == arp::Operation::Request && snapshot.is_ours(target);
-        if snapshot.is_ours(sender) && heard.sender_mac != own.mac {
+        if snapshot.is_ours(sender) && heard.sender_mac != own_mac {
             // Somebody claims one of our addresses; believing it would only help an attacker.
             self.defend(snapshot, port, sender, heard.sender_mac, now);
             return Action::Drop(DropReason::MartianSource);
@@ -43,7 +43,7 @@ impl<P: Pool> Engine<P> {
         if snapshot.is_on_link(port, sender) {
             // A reply to us; one to everybody or to somebody else proves as little as a question.
             let answers = heard.operation == arp::Operation::Reply
-                && heard.target_mac == own.mac
+                && heard.target_mac == own_mac
                 && snapshot.is_ours(target);
             let claim = if answers {
                 Claim::answer(heard.sender_mac)
@@ -55,7 +55,7 @@ impl<P: Pool> Engine<P> {
         if !asked {
             return punt(snapshot, port).unwrap_or(Action::Consume);
         }
-        let reply = arp::Packet::reply_to(&heard, own.mac);
+        let reply = arp::Packet::reply_to(&heard, own_mac);
         if frame.set_len(arp::FRAME_BYTES).is_err() {
             return Action::Drop(DropReason::ArpInvalid);
         }
@@ -78,9 +78,9 @@ impl<P: Pool> Engine<P> {
         port: PortId,
         now: Time,
     ) -> Action {
-        let (Some((source, destination)), Some(own), Some(header)) = (
+        let (Some((source, destination)), Some(own_mac), Some(header)) = (
             V6::pair(packet.addresses),
-            snapshot.ports.get(usize::from(port.0)),
+            snapshot.mac_of(port),
             ethernet::Header::new(frame.bytes()),
         ) else {
             return Action::Drop(DropReason::NdpInvalid);
@@ -99,7 +99,7 @@ impl<P: Pool> Engine<P> {
                 if !snapshot.is_ours(target.into()) {
                     return punt(snapshot, port).unwrap_or(Action::Consume);
                 }
-                if snapshot.is_ours(source.into()) && asker_mac != own.mac {
+                if snapshot.is_ours(source.into()) && asker_mac != own_mac {
                     self.defend(snapshot, port, source.into(), asker_mac, now);
                     return Action::Drop(DropReason::MartianSource);
                 }
@@ -110,7 +110,7 @@ impl<P: Pool> Engine<P> {
                     self.exit
                         .learn(snapshot, port, source.into(), claim, true, now);
                 }
-                let answer = ndp::reply(own.mac, target, source, source_mac.unwrap_or(asker_mac));
+                let answer = ndp::reply(own_mac, target, source, source_mac.unwrap_or(asker_mac));
                 if frame.set_len(ndp::MAX_FRAME_BYTES).is_err() {
                     return Action::Drop(DropReason::NdpInvalid);
                 }
@@ -130,7 +130,7 @@ impl<P: Pool> Engine<P> {
                 overrides,
                 ..
             } => {
-                if let Some(mac) = target_mac.filter(|mac| *mac != own.mac)
+                if let Some(mac) = target_mac.filter(|mac| *mac != own_mac)
                     && snapshot.is_ours(target.into())
                 {
                     self.defend(snapshot, port, target.into(), mac, now);
@@ -152,8 +152,8 @@ impl<P: Pool> Engine<P> {
 
     /// Somebody else, at `mac`, claims our `address`: the link is told where it is, but not too often.
     fn defend(&mut self, snapshot: &Snapshot, port: PortId, address: IpAddr, mac: Mac, now: Time) {
-        // Two of our ports on one link hear each other.
-        if snapshot.ports.iter().any(|own| own.mac == mac) {
+        // Two of our devices on one link hear each other.
+        if snapshot.devices.iter().any(|own| own.mac == mac) {
             return;
         }
         if self.defences.is_due(port, address, now) {
@@ -165,20 +165,23 @@ impl<P: Pool> Engine<P> {
 
     /// Tells the link that `address` is here, unasked (RFC 5227 section 3, RFC 4861 section 7.2.6).
     pub(crate) fn announce(&mut self, snapshot: &Snapshot, port: PortId, address: IpAddr) {
-        let Some(own) = snapshot.ports.get(usize::from(port.0)) else {
+        let Some(own_mac) = snapshot.mac_of(port) else {
             return;
         };
         match address {
             IpAddr::V4(address) => {
-                let packet = arp::Packet::announcement(own.mac, V4::from(address));
-                self.exit.originate_frame(port, arp::FRAME_BYTES, |out| {
-                    arp::write(out, Mac::BROADCAST, &packet)
-                });
+                let packet = arp::Packet::announcement(own_mac, V4::from(address));
+                self.exit
+                    .originate_frame(snapshot, port, arp::FRAME_BYTES, |out| {
+                        arp::write(out, Mac::BROADCAST, &packet)
+                    });
             }
             IpAddr::V6(address) => {
-                let message = ndp::announcement(own.mac, V6::from(address));
+                let message = ndp::announcement(own_mac, V6::from(address));
                 self.exit
-                    .originate_frame(port, ndp::MAX_FRAME_BYTES, |out| ndp::write(out, &message));
+                    .originate_frame(snapshot, port, ndp::MAX_FRAME_BYTES, |out| {
+                        ndp::write(out, &message)
+                    });
             }
         }
     }

@@ -100,7 +100,7 @@ impl<P: Pool> Engine<P> {
             return;
         };
         let origin = Origin {
-            port: PortId(0),
+            port: PortId::new(0),
             hops: 0,
             cut: None,
         };
@@ -110,7 +110,7 @@ impl<P: Pool> Engine<P> {
         match action {
             Action::Emit { port, .. } => {
                 self.stats.originated.add(1);
-                self.exit.emit(frame, port, None);
+                self.exit.emit(snapshot, frame, port, None);
             }
             Action::Route {
                 port,

@@ -11,14 +11,14 @@ use std::vec::Drain;
 use arrayvec::ArrayVec;
 
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
-use crate::id::{PortId, RealId};
+use crate::id::{DeviceId, RealId};
 use crate::io::{BURST, PacketBuf, Pool};
 use crate::parse::{Plain, plain_v4, plain_v6};
 use crate::pipeline::action::{Action, Origin};
 use crate::pipeline::engine::Engine;
 use crate::pipeline::fast::path_cache::{Path, Sources};
 use crate::pipeline::handover::inbox::Lane;
-use crate::pipeline::leave::exit::write_ethernet;
+use crate::pipeline::leave::adjacency::Adjacency;
 use crate::pipeline::leave::forward::{is_told_what_fits, outer};
 use crate::pipeline::sessions::{Tabled, change_of};
 use crate::rewrite::change::{Change, Ends};
@@ -29,7 +29,6 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::chunked::Chunked;
 use crate::snapshot::route::Egress;
 use crate::spec::forward::TunnelKind;
-use crate::spec::network::PortSpec;
 use crate::stats::RealCounters;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
@@ -91,8 +90,8 @@ enum Sender {
 /// The result for a frame that took the fast path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Passed {
-    /// It is to be sent by this port.
-    To(PortId),
+    /// It is to be sent by this device.
+    To(DeviceId),
     /// It is to be dropped.
     Drop(DropReason),
 }
@@ -122,29 +121,29 @@ impl<A: Address> Plain<A> {
 }
 
 impl<P: Pool> Engine<P> {
-    /// First stage: parses a frame received on `port`, computes the hash and prefetches the fingerprints of the session
-    /// table. `nat` says whether any service uses NAT, so that the frame may be a reply.
+    /// First stage: parses a frame received on a port with this MAC and MTU, computes the hash and prefetches the
+    /// fingerprints of the session table. `nat` says whether any service uses NAT, so that the frame may be a reply.
     #[inline(always)]
     pub(crate) fn inspect(
         &self,
         snapshot: &Snapshot,
         nat: bool,
-        port: &PortSpec,
+        (mac, mtu): (Mac, u16),
         frame: &[u8],
         inspected: &mut Inspected,
     ) {
         let kind = ethernet::Header::new(frame)
-            .filter(|header| header.destination() == port.mac)
+            .filter(|header| header.destination() == mac)
             .and_then(|header| {
                 let datagram = frame.get(ETHERNET..)?;
                 match header.ether_type() {
                     ethernet::IPV4 => {
-                        let plain = plain_v4(datagram).filter(|plain| plain.length <= port.mtu)?;
+                        let plain = plain_v4(datagram).filter(|plain| plain.length <= mtu)?;
                         inspected.v4.push(self.prefetch_home(snapshot, nat, plain));
                         Some(Kind::V4)
                     }
                     ethernet::IPV6 => {
-                        let plain = plain_v6(datagram).filter(|plain| plain.length <= port.mtu)?;
+                        let plain = plain_v6(datagram).filter(|plain| plain.length <= mtu)?;
                         inspected.v6.push(self.prefetch_home(snapshot, nat, plain));
                         Some(Kind::V6)
                     }
@@ -217,7 +216,7 @@ impl<P: Pool> Engine<P> {
             };
             match self.pass(snapshot, reals, &mut frame, known, now) {
                 Some(Passed::To(to)) => {
-                    let queue = self.exit.queue(usize::from(to.0));
+                    let queue = self.exit.queue(to);
                     match queue.map(|queue| queue.push(frame)) {
                         Some(Ok(())) => forwarded += 1,
                         Some(Err(reason)) => self.stats.count(Verdict::Dropped(reason), 1),
@@ -342,16 +341,16 @@ impl<P: Pool> Engine<P> {
         let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(ETHERNET)?;
         change.apply(ip, A::HEADER_BYTES, || Some(Ends::of_plain(plain)));
         if let Some(header) = ethernet.first_chunk_mut() {
-            ethernet::write_addresses(header, &path.macs);
+            ethernet::write_addresses(header, &path.adjacency.macs);
         }
-        let port = path.port;
+        let device = path.adjacency.device;
         if change.encapsulates() {
             return Some(match self.enter_tunnel(snapshot, frame, plain, id) {
-                Ok(()) => Passed::To(port),
+                Ok(()) => Passed::To(device),
                 Err(reason) => Passed::Drop(reason),
             });
         }
-        Some(Passed::To(port))
+        Some(Passed::To(device))
     }
 
     /// Encapsulates the packet, which fits the tunnel's MTU, for the real server `id`.
@@ -367,13 +366,13 @@ impl<P: Pool> Engine<P> {
         // Borrowed, not copied: the copy would have to wait for the whole entry to arrive from memory.
         let path = self.path_cache.get(id).ok_or(DropReason::RealGone)?;
         if let (Some(ipip), Some(plain)) = (&path.ipip, plain.as_v4()) {
-            return ipip.encapsulate(frame, &plain, number, &path.macs);
+            return ipip.encapsulate(frame, &plain, number, &path.adjacency.macs);
         }
         let real = snapshot.real(id).ok_or(DropReason::RealGone)?;
         let flow = || tunnel::flow_hash(&plain.packet());
         let is_told = is_told_what_fits(size_of::<A>() > size_of::<V4>(), real);
         tunnel::encapsulate(frame, &outer(real, flow, number, !is_told))?;
-        write_ethernet(frame, &path.macs);
+        path.adjacency.write_header(frame);
         Ok(())
     }
 
@@ -402,8 +401,7 @@ impl<P: Pool> Engine<P> {
         if plain.length > egress.mtu || checksum == 0 || may_be_unfinished {
             return None;
         }
-        let own = snapshot.ports.get(usize::from(egress.port.0))?;
-        let to = self.mac_towards(snapshot, &egress, now)?;
+        let adjacency = self.adjacency_towards(snapshot, &egress, now)?;
         cut_padding(frame, plain)?;
         let step = Step {
             direction: Direction::Output,
@@ -419,14 +417,14 @@ impl<P: Pool> Engine<P> {
         }
         let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(ETHERNET)?;
         if let Some(header) = ethernet.first_chunk_mut() {
-            ethernet::write_addresses(header, &ethernet::addresses(to, own.mac));
+            ethernet::write_addresses(header, &adjacency.macs);
         }
         let change = Change::Source(Socket {
             address: key.virtual_address,
             port: key.virtual_port,
         });
         change.apply(ip, A::HEADER_BYTES, || Some(Ends::of_plain(plain)));
-        Some(Passed::To(egress.port))
+        Some(Passed::To(adjacency.device))
     }
 
     /// The path to a real server, from the cache or computed now. `None` if its packets cannot take the fast path.
@@ -438,22 +436,20 @@ impl<P: Pool> Engine<P> {
         self.path_cache.get(id)
     }
 
-    /// The MACs of a frame to a real server by `egress`, the destination's first; `None` if the next hop's MAC is not
-    /// known.
+    /// How frames reach a real server by `egress`; `None` if the next hop's MAC is not known.
     #[inline(always)]
-    pub(crate) fn macs_to(
+    pub(crate) fn adjacency_to(
         &mut self,
         snapshot: &Snapshot,
         real: RealId,
         egress: &Egress,
         now: Time,
-    ) -> Option<[u8; 12]> {
+    ) -> Option<Adjacency> {
         if let Some(path) = self.path(snapshot, real, now) {
-            return Some(path.macs);
+            return Some(path.adjacency);
         }
-        let from = snapshot.ports.get(usize::from(egress.port.0))?.mac;
-        let to = self.exit.mac_of(snapshot, egress, now)?;
-        Some(ethernet::addresses(to, from))
+        self.exit
+            .adjacency(snapshot, egress.port, egress.next_hop, now)
     }
 
     /// Computes the path to a real server and caches it. `None` if its packets cannot take the fast path.
@@ -463,12 +459,10 @@ impl<P: Pool> Engine<P> {
             .real(id)
             .filter(|real| real.configured && !real.policy.idle_reset)?;
         let egress = real.egress?;
-        let from = snapshot.ports.get(usize::from(egress.port.0))?.mac;
-        let to = self.exit.mac_of(snapshot, &egress, now)?;
+        let exit = &mut self.exit;
         let path = Path {
             timeouts: real.timeouts,
-            macs: ethernet::addresses(to, from),
-            port: egress.port,
+            adjacency: exit.adjacency(snapshot, egress.port, egress.next_hop, now)?,
             mtu: egress.mtu,
             inner_mtu: u16::try_from(self.inner_mtu(real, now)).unwrap_or(u16::MAX),
             secure: real.policy.secure_tcp,
@@ -485,22 +479,22 @@ impl<P: Pool> Engine<P> {
         Some(self.path_cache.set(id, path))
     }
 
-    /// The next hop's MAC, if it is known and the port's link is up. The last one is cached: most clients are behind
-    /// the same router.
+    /// How frames reach the next hop, if its MAC is known and the link is up. The last one is cached: most clients are
+    /// behind the same router.
     #[inline(always)]
-    pub(crate) fn mac_towards(
+    pub(crate) fn adjacency_towards(
         &mut self,
         snapshot: &Snapshot,
         egress: &Egress,
         now: Time,
-    ) -> Option<Mac> {
-        if let Some(mac) = self.path_cache.last_hop(egress.port, egress.next_hop) {
-            return Some(mac);
+    ) -> Option<Adjacency> {
+        let (port, next_hop) = (egress.port, egress.next_hop);
+        if let Some(adjacency) = self.path_cache.last_hop(port, next_hop) {
+            return Some(adjacency);
         }
-        let mac = self.exit.mac_of(snapshot, egress, now)?;
-        self.path_cache
-            .set_last_hop(egress.port, egress.next_hop, mac);
-        Some(mac)
+        let adjacency = self.exit.adjacency(snapshot, port, next_hop, now)?;
+        self.path_cache.set_last_hop(port, next_hop, adjacency);
+        Some(adjacency)
     }
 
     /// Invalidates cached paths if something that they were computed from has changed.

@@ -6,12 +6,12 @@
 
 use std::net::IpAddr;
 
-use crate::id::{PortId, RealId};
+use crate::id::{DeviceId, PortId, RealId};
+use crate::pipeline::leave::adjacency::Adjacency;
 use crate::rewrite::tunnel::Ipip;
 use crate::spec::policy::Defence;
 use crate::spec::timeouts::Timeouts;
 use crate::time::Time;
-use crate::wire::Mac;
 
 /// Real servers whose paths are kept; of two with the same place only one is. 512 KiB.
 const PLACES: usize = 1 << PLACES_BITS;
@@ -27,10 +27,8 @@ const TRUSTED_MS: u64 = 1000;
 pub(crate) struct Path {
     /// How long sessions of its service live.
     pub(crate) timeouts: Timeouts,
-    /// Destination and source of its frames.
-    pub(crate) macs: [u8; 12],
-    /// Where they leave.
-    pub(crate) port: PortId,
+    /// How frames reach it, or its gateway.
+    pub(crate) adjacency: Adjacency,
     /// Largest packet that fits, in bytes.
     pub(crate) mtu: u16,
     /// Largest packet that fits into its tunnel.
@@ -80,7 +78,7 @@ pub(crate) struct PathCache {
 struct Hop {
     port: PortId,
     address: IpAddr,
-    mac: Mac,
+    adjacency: Adjacency,
 }
 
 impl PathCache {
@@ -116,17 +114,21 @@ impl PathCache {
         (place.real == real && place.stamp == self.stamp).then_some(&place.path)
     }
 
-    /// The MAC of the neighbour that was remembered last, if it is this one.
+    /// How frames reach the neighbour that was remembered last, if it is this one.
     #[inline(always)]
-    pub(crate) fn last_hop(&self, port: PortId, address: IpAddr) -> Option<Mac> {
-        let hop = self.last_hop?;
-        (hop.address == address && hop.port == port).then_some(hop.mac)
+    pub(crate) fn last_hop(&self, port: PortId, address: IpAddr) -> Option<Adjacency> {
+        let hop = self.last_hop.as_ref()?;
+        (hop.address == address && hop.port == port).then_some(hop.adjacency)
     }
 
-    /// Remembers a neighbour.
+    /// Remembers how frames reach a neighbour.
     #[inline]
-    pub(crate) fn set_last_hop(&mut self, port: PortId, address: IpAddr, mac: Mac) {
-        self.last_hop = Some(Hop { port, address, mac });
+    pub(crate) fn set_last_hop(&mut self, port: PortId, address: IpAddr, adjacency: Adjacency) {
+        self.last_hop = Some(Hop {
+            port,
+            address,
+            adjacency,
+        });
     }
 
     /// Caches the path to `real`.
@@ -147,8 +149,10 @@ impl Place {
         stamp: 0,
         path: Path {
             timeouts: Timeouts::DEFAULT,
-            macs: [0; 12],
-            port: PortId(0),
+            adjacency: Adjacency {
+                macs: [0; 12],
+                device: DeviceId::new(0),
+            },
             mtu: 0,
             inner_mtu: 0,
             secure: Defence::Off,
@@ -161,11 +165,17 @@ impl Place {
 mod tests {
     use super::*;
 
-    fn path(port: u16) -> Path {
+    fn path(device: u16) -> Path {
         Path {
-            macs: [2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1],
-            port: PortId(port),
+            adjacency: adjacency(device),
             ..Place::VACANT.path
+        }
+    }
+
+    fn adjacency(device: u16) -> Adjacency {
+        Adjacency {
+            macs: [2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1],
+            device: DeviceId::new(device),
         }
     }
 
@@ -175,38 +185,41 @@ mod tests {
         let (one, other) = (RealId(5), RealId(5 + MASK + 1));
         let same = Sources::default();
         let now = Time::from_ms(7);
-        let port = |paths: &PathCache, real| paths.get(real).map(|path| path.port.0);
+        let device = |paths: &PathCache, real| {
+            let path = paths.get(real);
+            path.map(|path| path.adjacency.device.place())
+        };
         paths.renew(same, now);
-        assert_eq!(port(&paths, one), None);
+        assert_eq!(device(&paths, one), None);
         paths.set(one, path(3));
-        assert_eq!(port(&paths, one), Some(3));
-        assert_eq!(port(&paths, other), None, "shares its place");
+        assert_eq!(device(&paths, one), Some(3));
+        assert_eq!(device(&paths, other), None, "shares its place");
         paths.set(other, path(4));
-        assert_eq!(port(&paths, one), None);
+        assert_eq!(device(&paths, one), None);
         paths.renew(same, now.plus_ms(TRUSTED_MS - 1));
-        assert_eq!(port(&paths, other), Some(4));
+        assert_eq!(device(&paths, other), Some(4));
         paths.renew(same, now.plus_ms(TRUSTED_MS));
-        assert_eq!(port(&paths, other), None);
+        assert_eq!(device(&paths, other), None);
         paths.set(other, path(4));
         let changed = Sources {
             neighbours: 1,
             ..same
         };
         paths.renew(changed, now.plus_ms(TRUSTED_MS));
-        assert_eq!(port(&paths, other), None);
+        assert_eq!(device(&paths, other), None);
     }
 
     #[test]
     fn a_neighbour_is_cached_as_long_as_a_path() {
         let mut paths = PathCache::new();
         let (same, now) = (Sources::default(), Time::from_ms(7));
-        let (router, mac) = ("10.0.0.1".parse().unwrap(), Mac([2, 0, 0, 0, 0, 9]));
+        let (router, known) = ("10.0.0.1".parse().unwrap(), adjacency(1));
         paths.renew(same, now);
-        paths.set_last_hop(PortId(1), router, mac);
-        assert_eq!(paths.last_hop(PortId(1), router), Some(mac));
-        assert_eq!(paths.last_hop(PortId(0), router), None);
+        paths.set_last_hop(PortId::new(1), router, known);
+        assert_eq!(paths.last_hop(PortId::new(1), router), Some(known));
+        assert_eq!(paths.last_hop(PortId::new(0), router), None);
         paths.renew(same, now.plus_ms(TRUSTED_MS));
-        assert_eq!(paths.last_hop(PortId(1), router), None);
+        assert_eq!(paths.last_hop(PortId::new(1), router), None);
     }
 
     #[test]

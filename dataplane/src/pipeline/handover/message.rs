@@ -117,7 +117,7 @@ impl<B> Leaving<B> {
     pub(crate) fn new(workers: usize) -> Self {
         let batch = || Batch {
             frames: ArrayVec::new(),
-            port: PortId(0),
+            port: PortId::new(0),
             hops: 0,
         };
         Self {

@@ -434,7 +434,7 @@ impl Owners {
         self.steering.is_some() && snapshot.is_steered()
     }
 
-    /// Counts, for one new session in [`SAMPLE`], whether the port put its first packet into the computed queue.
+    /// Counts, for one new session in [`SAMPLE`], whether the device put its first packet into the computed queue.
     #[inline]
     fn sample_place<A: Address>(
         &mut self,
@@ -453,13 +453,16 @@ impl Owners {
         };
         let came_here =
             origin.hops == 0 && origin.cut.is_none() && steering::is_certainly_plain(packet);
-        let place = usize::from(origin.port.0);
-        let Some(port) = self.stats.ports.get(place) else {
-            return;
-        };
-        if came_here && snapshot.ports.get(place).is_some_and(|port| port.steered) {
+        let device = snapshot
+            .device_of(origin.port)
+            .filter(|(_, device)| came_here && device.steered);
+        if let Some(counters) = device.and_then(|(id, _)| self.stats.queues(id)) {
             let right = flow_worker(steering, key) == self.start.worker;
-            let counter = if right { &port.placed } else { &port.misplaced };
+            let counter = if right {
+                &counters.placed
+            } else {
+                &counters.misplaced
+            };
             counter.add(1);
         }
     }

@@ -6,22 +6,22 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 
-use crate::id::PortId;
+use crate::id::{DeviceId, PortId};
 use crate::incident::Incident;
 use crate::io::{PacketBuf, Pool};
 use crate::neighbour::{Claim, Neighbours, Request};
 use crate::pipeline::action::{Fate, Origin, Waiting};
 use crate::pipeline::handover::inbox::{Frames as _, Inbox, Lane};
 use crate::pipeline::handover::message::{Cut, Inboxes, Leaving, Message};
+use crate::pipeline::leave::adjacency::Adjacency;
 use crate::pipeline::leave::outgoing::Outgoing;
 use crate::rewrite::fragment::{PieceHeader, split_v4, split_v6};
 use crate::schedule::Start;
 use crate::snapshot::Snapshot;
-use crate::snapshot::route::Egress;
 use crate::stats::WorkerStats;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::ethernet::{self, HEADER_BYTES as ETHERNET};
+use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
 use crate::wire::{Mac, arp, ndp};
 
 /// The output of one worker: transmit queues, the neighbour table with the packets that wait for it, buffers for frames
@@ -32,7 +32,7 @@ pub(crate) struct Exit<P: Pool> {
     stats: Arc<WorkerStats>,
     neighbours: Neighbours<Waiting<P::Buf>>,
     pool: P,
-    /// Frames to be sent, by port.
+    /// Frames to be sent, by [`DeviceId`].
     out: Vec<Outgoing<P::Buf>>,
     /// Every worker's inbox, this one's included.
     inboxes: Inboxes<P::Buf>,
@@ -50,13 +50,13 @@ impl<P: Pool> Exit<P> {
         stats: Arc<WorkerStats>,
         inboxes: Inboxes<P::Buf>,
     ) -> Self {
-        let ports = stats.ports.len();
+        let devices = stats.devices();
         Self {
             start,
             stats,
             neighbours: Neighbours::new(hasher),
             pool,
-            out: (0..ports).map(|_| Outgoing::new()).collect(),
+            out: (0..devices).map(|_| Outgoing::new()).collect(),
             inboxes,
             leaving: Leaving::new(start.workers),
             last_id: u16::try_from(start.worker).unwrap_or(0),
@@ -68,10 +68,10 @@ impl<P: Pool> Exit<P> {
         self.inboxes.get(self.start.worker)
     }
 
-    /// Frames to be sent by a port.
+    /// Frames to be sent by a device.
     #[inline(always)]
-    pub(crate) fn queue(&mut self, port: usize) -> Option<&mut Outgoing<P::Buf>> {
-        self.out.get_mut(port)
+    pub(crate) fn queue(&mut self, device: DeviceId) -> Option<&mut Outgoing<P::Buf>> {
+        self.out.get_mut(device.place())
     }
 
     /// Whether frames wait for room in a transmit queue.
@@ -102,26 +102,48 @@ impl<P: Pool> Exit<P> {
         self.last_id
     }
 
-    /// The next hop's MAC, if it is known and the port's link is up.
+    /// How frames reach a neighbour, if its MAC is known and the link is up.
     #[inline]
-    pub(crate) fn mac_of(
+    pub(crate) fn adjacency(
         &mut self,
         snapshot: &Snapshot,
-        egress: &Egress,
+        port: PortId,
+        next_hop: IpAddr,
         now: Time,
-    ) -> Option<Mac> {
-        if self.is_down(egress.port) {
+    ) -> Option<Adjacency> {
+        if self.is_down(snapshot, port) {
             return None;
         }
-        let fixed = snapshot.fixed_mac(egress.port, egress.next_hop);
-        fixed.or_else(|| self.neighbours.lookup(egress.port, egress.next_hop, now))
+        let fixed = snapshot.fixed_mac(port, next_hop);
+        let mac = fixed.or_else(|| self.neighbours.lookup(port, next_hop, now))?;
+        Adjacency::new(snapshot, port, mac)
     }
 
-    /// Puts the frame into the port's queue as it is. Frames originated here have no `fate`, so no verdict is counted
-    /// for them.
+    /// Puts the frame into the queue of the port's device as it is. Frames originated here have no `fate`, so no verdict
+    /// is counted for them.
     #[inline]
-    pub(crate) fn emit(&mut self, frame: P::Buf, port: PortId, fate: Option<Fate>) {
-        let Some(queue) = self.out.get_mut(usize::from(port.0)) else {
+    pub(crate) fn emit(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: P::Buf,
+        port: PortId,
+        fate: Option<Fate>,
+    ) {
+        let device = snapshot.device_of(port).map(|(device, _)| device);
+        self.enqueue(frame, device, fate);
+    }
+
+    /// Writes the frame's Ethernet header and puts it into the queue of the neighbour's device.
+    fn emit_to(&mut self, mut frame: P::Buf, to: Option<Adjacency>, fate: Option<Fate>) {
+        if let Some(adjacency) = &to {
+            adjacency.write_header(&mut frame);
+        }
+        self.enqueue(frame, to.map(|adjacency| adjacency.device), fate);
+    }
+
+    #[inline]
+    fn enqueue(&mut self, frame: P::Buf, device: Option<DeviceId>, fate: Option<Fate>) {
+        let Some(queue) = device.and_then(|device| self.queue(device)) else {
             self.drop_frame(fate, DropReason::NoRoute);
             return;
         };
@@ -134,10 +156,10 @@ impl<P: Pool> Exit<P> {
         }
     }
 
-    /// Sets whether a port's link is up. While it is down, frames for it are dropped at once, whatever the driver would
+    /// Sets whether a device's link is up. While it is down, frames for it are dropped at once, whatever the driver would
     /// do with them. Frames that wait for its transmit queue or its neighbours are dropped when it goes down.
-    pub(crate) fn set_link(&mut self, port: PortId, up: bool) {
-        let queue = self.out.get_mut(usize::from(port.0));
+    pub(crate) fn set_link(&mut self, snapshot: &Snapshot, device: DeviceId, up: bool) {
+        let queue = self.queue(device);
         let Some(queue) = queue.filter(|queue| queue.is_down() == up) else {
             return;
         };
@@ -146,16 +168,19 @@ impl<P: Pool> Exit<P> {
         if up {
             return;
         }
-        for Waiting { fate, .. } in self.neighbours.forget(port) {
-            self.no_longer_waits(fate);
-            self.drop_frame(fate, DropReason::LinkDown);
+        for port in snapshot.ports_on(device) {
+            for Waiting { fate, .. } in self.neighbours.forget(port) {
+                self.no_longer_waits(fate);
+                self.drop_frame(fate, DropReason::LinkDown);
+            }
         }
     }
 
-    /// Whether a port's link is down. Its neighbours are not resolved then.
+    /// Whether the link of a port's device is down. Its neighbours are not resolved then.
     #[inline]
-    pub(crate) fn is_down(&self, port: PortId) -> bool {
-        let queue = self.out.get(usize::from(port.0));
+    pub(crate) fn is_down(&self, snapshot: &Snapshot, port: PortId) -> bool {
+        let device = snapshot.device_of(port);
+        let queue = device.and_then(|(device, _)| self.out.get(device.place()));
         queue.is_some_and(Outgoing::is_down)
     }
 
@@ -179,17 +204,13 @@ impl<P: Pool> Exit<P> {
         next_hop: IpAddr,
         now: Time,
     ) {
-        if self.is_down(port) {
+        if self.is_down(snapshot, port) {
             self.drop_frame(waiting.fate, DropReason::LinkDown);
             return;
         }
-        let fixed = snapshot.fixed_mac(port, next_hop);
-        if let Some(mac) = fixed.or_else(|| self.neighbours.lookup(port, next_hop, now)) {
-            let Waiting {
-                mut frame, fate, ..
-            } = waiting;
-            write_ethernet_from(snapshot, &mut frame, port, mac);
-            self.emit(frame, port, fate);
+        let adjacency = self.adjacency(snapshot, port, next_hop, now);
+        if adjacency.is_some() {
+            self.emit_to(waiting.frame, adjacency, waiting.fate);
             return;
         }
         let fate = waiting.fate;
@@ -332,6 +353,7 @@ impl<P: Pool> Exit<P> {
     /// Originates a frame that `write` fills in, with its Ethernet header.
     pub(crate) fn originate_frame(
         &mut self,
+        snapshot: &Snapshot,
         port: PortId,
         room: usize,
         write: impl FnOnce(&mut [u8]) -> Option<usize>,
@@ -347,7 +369,7 @@ impl<P: Pool> Exit<P> {
         };
         if frame.set_len(length).is_ok() {
             self.stats.originated.add(1);
-            self.emit(frame, port, None);
+            self.emit(snapshot, frame, port, None);
         }
     }
 
@@ -385,13 +407,10 @@ impl<P: Pool> Exit<P> {
         if let Some((mac, released)) = learned.released {
             let incident = Incident::NeighbourReachable { port, address };
             self.stats.tell(incident);
-            for waiting in released {
-                let Waiting {
-                    mut frame, fate, ..
-                } = waiting;
+            let adjacency = Adjacency::new(snapshot, port, mac);
+            for Waiting { frame, fate, .. } in released {
                 self.no_longer_waits(fate);
-                write_ethernet_from(snapshot, &mut frame, port, mac);
-                self.emit(frame, port, fate);
+                self.emit_to(frame, adjacency, fate);
             }
         }
         learned.tell
@@ -406,7 +425,7 @@ impl<P: Pool> Exit<P> {
         claim: Claim,
         now: Time,
     ) {
-        if !self.is_down(port) {
+        if !self.is_down(snapshot, port) {
             self.learn_locally(snapshot, port, address, claim, true, now);
         }
     }
@@ -462,7 +481,7 @@ impl<P: Pool> Exit<P> {
     }
 
     fn solicit(&mut self, snapshot: &Snapshot, port: PortId, address: IpAddr, known: Option<Mac>) {
-        let Some(own) = snapshot.ports.get(usize::from(port.0)) else {
+        let (Some(own), Some(mac)) = (snapshot.port(port), snapshot.mac_of(port)) else {
             return;
         };
         // A link-local gateway has no route; its port is given.
@@ -472,17 +491,21 @@ impl<P: Pool> Exit<P> {
         };
         match (address, source) {
             (IpAddr::V4(target), Some(IpAddr::V4(source))) => {
-                let request = arp::Packet::request(own.mac, source.into(), target.into());
+                let request = arp::Packet::request(mac, source.into(), target.into());
                 let to = known.unwrap_or(Mac::BROADCAST);
-                self.originate_frame(port, arp::FRAME_BYTES, |out| arp::write(out, to, &request));
+                self.originate_frame(snapshot, port, arp::FRAME_BYTES, |out| {
+                    arp::write(out, to, &request)
+                });
             }
             (IpAddr::V6(target), Some(IpAddr::V6(source))) => {
                 let (source, target) = (source.into(), target.into());
                 let message = match known {
-                    None => ndp::solicitation(own.mac, source, target),
-                    Some(mac) => ndp::probe(own.mac, source, target, mac),
+                    None => ndp::solicitation(mac, source, target),
+                    Some(known) => ndp::probe(mac, source, target, known),
                 };
-                self.originate_frame(port, ndp::MAX_FRAME_BYTES, |out| ndp::write(out, &message));
+                self.originate_frame(snapshot, port, ndp::MAX_FRAME_BYTES, |out| {
+                    ndp::write(out, &message)
+                });
             }
             _ => {}
         }
@@ -511,25 +534,4 @@ fn piece<P: Pool>(pool: &mut P, header: &PieceHeader, payload: &[u8]) -> Option<
     front.copy_from_slice(header);
     back.copy_from_slice(payload);
     Some(frame)
-}
-
-/// Writes the Ethernet header of a frame from `port` to the MAC `to`.
-#[inline]
-fn write_ethernet_from<F: PacketBuf>(snapshot: &Snapshot, frame: &mut F, port: PortId, to: Mac) {
-    if let Some(own) = snapshot.ports.get(usize::from(port.0)) {
-        write_ethernet(frame, &ethernet::addresses(to, own.mac));
-    }
-}
-
-/// The same with given MACs: the destination's six bytes, then the source's.
-#[inline]
-pub(crate) fn write_ethernet<F: PacketBuf>(frame: &mut F, macs: &[u8; 12]) {
-    let bytes = frame.bytes_mut();
-    let ether_type = match bytes.get(ETHERNET) {
-        Some(first) if first >> 4 == 6 => ethernet::IPV6,
-        _ => ethernet::IPV4,
-    };
-    if let Some(header) = bytes.first_chunk_mut() {
-        ethernet::write_with_addresses(header, macs, ether_type);
-    }
 }

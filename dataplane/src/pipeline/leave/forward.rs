@@ -8,7 +8,7 @@ use crate::pipeline::action::{Action, Origin, Received};
 use crate::pipeline::balance::one_packet::Translation;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::handover::message::Cut;
-use crate::pipeline::leave::exit::write_ethernet;
+use crate::pipeline::leave::adjacency::Adjacency;
 use crate::pipeline::sessions::Tabled;
 use crate::rewrite::change::{Change, Ends};
 use crate::rewrite::nat;
@@ -21,7 +21,7 @@ use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
 use crate::wire::family::Family;
-use crate::wire::{ethernet, icmpv6, ipv4, ipv6, tcp};
+use crate::wire::{icmpv6, ipv4, ipv6, tcp};
 
 impl<P: Pool> Engine<P> {
     /// Sends a client's packet to its real server. Order as in IPVS: TTL, MTU, rewriting.
@@ -71,8 +71,8 @@ impl<P: Pool> Engine<P> {
         if change.translates() && !nat::is_translatable(frame.bytes(), packet) {
             return Action::Drop(DropReason::UdpHeader);
         }
-        let macs = self.macs_to(snapshot, real.id, &egress, now);
-        if macs.is_none() && !self.exit.is_down(egress.port) {
+        let adjacency = self.adjacency_to(snapshot, real.id, &egress, now);
+        if adjacency.is_none() && !self.exit.is_down(snapshot, egress.port) {
             let is_changed = change.translates() || change.encapsulates();
             self.keep_received(snapshot, frame.bytes(), packet, is_changed);
         }
@@ -92,9 +92,9 @@ impl<P: Pool> Engine<P> {
         }
         apply(frame, packet, change);
         if change.encapsulates() {
-            return self.forward_by_tunnel(frame, packet, real, egress, (path_mtu, cut), macs);
+            return self.forward_by_tunnel(frame, packet, real, egress, (path_mtu, cut), adjacency);
         }
-        leave(frame, egress, cut, macs)
+        leave(frame, egress, cut, adjacency)
     }
 
     /// Keeps a copy of a client's packet that will wait for a neighbour, for an ICMP error if the neighbour does not
@@ -167,12 +167,8 @@ impl<P: Pool> Engine<P> {
             );
         }
         apply(frame, packet, Change::Source(translation.virtual_));
-        let own = snapshot.ports.get(usize::from(egress.port.0));
-        let macs = own.and_then(|own| {
-            let to = self.mac_towards(snapshot, &egress, now)?;
-            Some(ethernet::addresses(to, own.mac))
-        });
-        leave(frame, egress, cut, macs)
+        let adjacency = self.adjacency_towards(snapshot, &egress, now);
+        leave(frame, egress, cut, adjacency)
     }
 
     /// Puts a packet that fits, or may be cut, into the tunnel to its real server.
@@ -183,7 +179,7 @@ impl<P: Pool> Engine<P> {
         real: &RealServer,
         egress: Egress,
         (inner_mtu, came_cut): (usize, Option<Cut>),
-        macs: Option<[u8; 12]>,
+        adjacency: Option<Adjacency>,
     ) -> Action {
         let is_told = is_told_what_fits(packet.addresses.is_v6(), real);
         let id = self.exit.take_id();
@@ -203,7 +199,7 @@ impl<P: Pool> Engine<P> {
             size: usize::MAX,
             ..cut
         });
-        leave(frame, egress, cut.or(as_it_came), macs)
+        leave(frame, egress, cut.or(as_it_came), adjacency)
     }
 
     /// Clamps the MSS of a SYN or SYN|ACK to what the service allows. `path_mtu` is the path MTU to the real server, in
@@ -372,18 +368,18 @@ pub(crate) fn route(egress: Egress, cut: Option<Cut>, verdict: Verdict) -> Actio
     }
 }
 
-/// The same for a packet of a session, with these MACs if they are known.
+/// The same for a packet of a session, to this neighbour if it is known.
 #[inline]
 fn leave<F: PacketBuf>(
     frame: &mut F,
     egress: Egress,
     cut: Option<Cut>,
-    macs: Option<[u8; 12]>,
+    adjacency: Option<Adjacency>,
 ) -> Action {
     let verdict = Verdict::Forwarded;
-    match macs {
-        Some(macs) if cut.is_none() => {
-            write_ethernet(frame, &macs);
+    match adjacency {
+        Some(adjacency) if cut.is_none() => {
+            adjacency.write_header(frame);
             let port = egress.port;
             Action::Emit { port, verdict }
         }

@@ -1,4 +1,4 @@
-//! Frames that one port is to send, as long as there is room.
+//! Frames that one device is to send, as long as there is room.
 //! What is sent is decided elsewhere; who sends it is the worker.
 
 use crate::io::PacketBuf;
@@ -7,7 +7,7 @@ use crate::verdict::DropReason;
 /// Frames that wait for room in one transmit queue at most.
 pub const BACKLOG: u32 = 1024;
 
-/// Frames to be sent by one port, oldest first. A port that cannot send fills its own and no other.
+/// Frames to be sent by one device, oldest first. A device that cannot send fills its own and no other.
 #[derive(Debug)]
 pub(crate) struct Outgoing<B> {
     /// Never more than there is capacity for from the start: none while the link is down. So the vector's own
@@ -49,7 +49,7 @@ impl<B: PacketBuf> Outgoing<B> {
         self.frames.capacity() == 0
     }
 
-    /// The port's link goes down or comes up. Returns how many frames were given up.
+    /// The device's link goes down or comes up. Returns how many frames were given up.
     pub(crate) fn set_link(&mut self, up: bool) -> usize {
         let capacity = if up { BACKLOG as usize } else { 0 };
         self.bytes = 0;

@@ -74,7 +74,7 @@ fn replies_identify_flows(next: &Snapshot, id: ServiceId, spec: &ServiceSpec) ->
     let is_already = next
         .service(id)
         .is_some_and(|service| service.owner == Owner::Flow);
-    (is_already || next.ports.iter().any(|port| port.steered))
+    (is_already || next.devices.iter().any(|device| device.steered))
         && vip.port != 0
         && is_one_address(&vip.addresses)
         && !vip.is_ftp()

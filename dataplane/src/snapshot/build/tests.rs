@@ -4,13 +4,14 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::flow::{Protocol, V4};
+use crate::id::DeviceId;
 use crate::schedule::{Candidate, Loads, Removal, Scheduler};
 use crate::snapshot::chunked::Chunked;
 use crate::snapshot::model::{Totals, VirtualService};
 use crate::snapshot::owner::Owner;
 use crate::spec::forward::{ForwardMethod, TunnelKind};
 use crate::spec::limits::Limits;
-use crate::spec::network::{PortRole, PortSpec};
+use crate::spec::network::{DeviceSpec, PortRole, PortSpec};
 use crate::spec::scheduler::{HashFlags, Maglev, SchedulerKind};
 use crate::spec::service::{Persistence, RealSpec};
 use crate::spec::target::Target;
@@ -42,13 +43,13 @@ fn service(port: u16, reals: &[RealSpec]) -> ServiceSpec {
 
 fn spec(services: &[ServiceSpec]) -> Spec {
     Spec {
+        devices: vec![DeviceSpec::new(Mac([2, 0, 0, 0, 0, 1]), PortId::new(0))],
         ports: vec![PortSpec {
             name: "lan".into(),
-            mac: Mac([2, 0, 0, 0, 0, 1]),
+            device: DeviceId::new(0),
             mtu: 1500,
             addresses: vec!["10.0.0.1/24".parse().unwrap()],
             role: PortRole::Network { kernel: None },
-            steered: false,
         }],
         services: services.to_vec(),
         ..Spec::default()
@@ -434,7 +435,7 @@ fn neighbours_and_addresses_of_ports_are_compiled() {
         snapshot.neighbours.get(&ip(9)),
         Some(&Mac([2, 0, 0, 0, 0, 9]))
     );
-    assert_eq!(snapshot.locals.get(&ip(1)), Some(&PortId(0)));
+    assert_eq!(snapshot.locals.get(&ip(1)), Some(&PortId::new(0)));
     spec.network.neighbours.clear();
     assert!(builder.build(&spec, true).neighbours.is_empty());
 }

@@ -81,10 +81,10 @@ impl Traffic {
     /// to each of the services whose real servers' MACs are configured.
     pub(super) fn start(
         publisher: &mut Publisher<Snapshot>,
-        ports: usize,
+        devices: usize,
         mac: Mac,
     ) -> std::io::Result<Self> {
-        let (queues, wires): (_, Vec<MemoryWire>) = (0..ports).map(|_| memory_port()).unzip();
+        let (queues, wires): (_, Vec<MemoryWire>) = (0..devices).map(|_| memory_port()).unzip();
         let commands = commands();
         let start = Start {
             worker: 0,
@@ -97,7 +97,7 @@ impl Traffic {
             steering: None,
         };
         let resources = Resources {
-            ports: queues,
+            queues,
             pool: MemoryPool::new(8192),
             reader: publisher.subscribe(),
             commands: Arc::clone(&commands),

@@ -91,7 +91,7 @@ fn plan(method: Method, family: Family, protocol: Protocol, mode: Mode) -> Plan 
 /// Runs a plan against whatever the far end does with a frame.
 fn run(plan: &Plan, far_end: impl FnMut(&[u8]) -> Vec<Vec<u8>>) -> Result<Report, RunError> {
     let inbox = Inbox::default();
-    let queues = PortQueues {
+    let queues = QueuePair {
         rx: Rx(Rc::clone(&inbox)),
         tx: Tx { inbox, far_end },
     };

@@ -155,10 +155,11 @@ fn changes_one_by_one_come_to_the_same_as_the_whole_at_once() {
             rng: Rng::new(seed),
         };
         let (mut by_changes, mut by_wholes) = (builder(), builder());
-        let Spec { ports, network, .. } = spec(&[]);
+        for builder in [&mut by_changes, &mut by_wholes] {
+            builder.build(&spec(&[]), true);
+        }
         let mut delta = Delta {
-            ports: Some(ports),
-            network: Some(network),
+            network: Some(spec(&[]).network),
             ..Delta::default()
         };
         for step in 0..40 {

@@ -110,7 +110,7 @@ fn flows_own_their_sessions_until_their_service_shares_a_socket() {
     let mut builder = builder();
     let mut build = |steered, services: &[ServiceSpec]| {
         let mut spec = spec(services);
-        spec.ports[0].steered = steered;
+        spec.devices[0].steered = steered;
         let snapshot = builder.build(&spec, true);
         let services = snapshot.configured_services();
         services
