@@ -84,7 +84,7 @@ fn service(scheduler: SchedulerKind) -> Box<Choice> {
         virtual_address: Ip::V4.virtual_address(0),
     };
     let mut choice = Choice {
-        snapshot: setup::snapshot(&setup::spec(vec![service])),
+        snapshot: setup::snapshot(&setup::spec(vec![service]), 1),
         destinations: Destinations::new(RandomState::with_seeds(1, 2, 3, 4)),
         random: Random::new(1),
         flows: clients().map(flow).collect(),

@@ -34,7 +34,7 @@ fn services(count: u16) -> Box<Asked> {
         setup::service(Ip::V4, number, tcp, rr, direct, 1)
     };
     let asked = Asked {
-        snapshot: setup::snapshot(&setup::spec((0..count).map(service).collect())),
+        snapshot: setup::snapshot(&setup::spec((0..count).map(service).collect()), 1),
         addresses: spread(count)
             .map(|number| Ip::V4.virtual_address(number))
             .collect(),
@@ -60,7 +60,7 @@ fn routes(count: u16) -> Box<Asked> {
         })
         .collect();
     let asked = Asked {
-        snapshot: setup::snapshot(&spec),
+        snapshot: setup::snapshot(&spec, 1),
         addresses: spread(count).map(|number| first(number).into()).collect(),
     };
     let way = |address: &IpAddr| asked.snapshot.routes.egress(*address);

@@ -2,20 +2,22 @@
 //! Each frame must leave again, so that no figure is that of a drop.
 
 use std::hint::black_box;
+use std::rc::Rc;
 
 use gungraun::prelude::*;
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::io::{BURST, PacketBuf, QueuePair};
 use plimsoll_dataplane::parse::{Parse, parse};
-use plimsoll_dataplane::pipeline::{Config, inboxes};
+use plimsoll_dataplane::pipeline::{Config, Inboxes, inboxes};
 use plimsoll_dataplane::schedule::Start;
 use plimsoll_dataplane::snapshot::Snapshot;
-use plimsoll_dataplane::snapshot::rcu::Publisher;
+use plimsoll_dataplane::snapshot::rcu::{Publisher, Reader};
 use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::spec::forward::ForwardMethod;
 use plimsoll_dataplane::spec::scheduler::SchedulerKind;
+use plimsoll_dataplane::steering::Steering;
 use plimsoll_dataplane::testing::{
-    PacketBuilder, SlotBuf, SlotPool, SlotRx, SlotTx, SlotWire, slot_port,
+    PacketBuilder, SlotBuf, SlotPool, SlotRx, SlotTx, SlotWire, on_steered_ports, slot_port,
 };
 use plimsoll_dataplane::time::Time;
 use plimsoll_dataplane::wire::tcp;
@@ -32,7 +34,13 @@ pub(crate) struct Bench {
     worker: Worker<SlotRx, SlotTx, SlotPool>,
     wire: SlotWire,
     /// Readers outlive no publisher in a daemon either.
-    _publisher: Publisher<Snapshot>,
+    _publisher: Rc<Publisher<Snapshot>>,
+}
+
+/// Two workers, each with a queue of a port that puts each client's packets on its owner's queue.
+pub(crate) struct Pair {
+    receiver: Bench,
+    owner: Bench,
 }
 
 fn packet(ip: Ip, protocol: Protocol, number: u16, flags: u8) -> Vec<u8> {
@@ -54,27 +62,15 @@ impl Bench {
 
     /// `wire` is that of the device that frames are received by.
     fn with(spec: &Spec, queues: Vec<QueuePair<SlotRx, SlotTx>>, wire: SlotWire) -> Self {
-        let mut publisher = Publisher::new(setup::snapshot(spec));
-        let config = Config {
-            start: Start {
-                worker: 0,
-                workers: 1,
-            },
-            sessions: 4096,
-            keys: [5, 6, 7, 8],
-            steering: None,
-        };
-        let resources = Resources {
-            queues,
-            pool: SlotPool,
-            reader: publisher.subscribe(),
-            commands: commands(),
-            inboxes: inboxes(1),
+        let mut publisher = Publisher::new(setup::snapshot(spec, 1));
+        let start = Start {
+            worker: 0,
+            workers: 1,
         };
         Self {
-            worker: Worker::new(&config, resources),
+            worker: worker(start, queues, publisher.subscribe(), inboxes(1)),
             wire,
-            _publisher: publisher,
+            _publisher: Rc::new(publisher),
         }
     }
 
@@ -96,6 +92,57 @@ impl Bench {
         assert_eq!(sent.len(), BURST, "{:?}", self.worker.stats());
         sent
     }
+}
+
+impl Pair {
+    fn new(spec: &Spec) -> Self {
+        let mut publisher = Publisher::new(setup::snapshot(spec, 2));
+        let readers = [publisher.subscribe(), publisher.subscribe()];
+        let (inboxes, publisher) = (inboxes(2), Rc::new(publisher));
+        let mut number = 0;
+        let [receiver, owner] = readers.map(|reader| {
+            let (port, wire) = slot_port();
+            let start = Start {
+                worker: number,
+                workers: 2,
+            };
+            number += 1;
+            Bench {
+                worker: worker(start, vec![port], reader, inboxes.clone()),
+                wire,
+                _publisher: Rc::clone(&publisher),
+            }
+        });
+        Self { receiver, owner }
+    }
+
+    /// A round of each worker.
+    fn poll(&mut self) {
+        black_box(self.receiver.worker.poll(NOW));
+        black_box(self.owner.worker.poll(NOW));
+    }
+}
+
+fn worker(
+    start: Start,
+    queues: Vec<QueuePair<SlotRx, SlotTx>>,
+    reader: Reader<Snapshot>,
+    inboxes: Inboxes<SlotBuf>,
+) -> Worker<SlotRx, SlotTx, SlotPool> {
+    let config = Config {
+        start,
+        sessions: 4096,
+        keys: [5, 6, 7, 8],
+        steering: (start.workers > 1).then(|| Steering::usual(start.workers).into()),
+    };
+    let resources = Resources {
+        queues,
+        pool: SlotPool,
+        reader,
+        commands: commands(),
+        inboxes,
+    };
+    Worker::new(&config, resources)
 }
 
 /// A real server's answer to the request in `frame`.
@@ -158,6 +205,31 @@ fn answers() -> Box<Bench> {
     Box::new(bench)
 }
 
+/// A burst of real servers' answers at the worker that has none of their sessions.
+fn answers_elsewhere() -> Box<Pair> {
+    let (ip, udp, nat) = (Ip::V4, Protocol::Udp, ForwardMethod::Nat);
+    let service = setup::service(ip, 0, udp, SchedulerKind::Rr, nat, REALS);
+    let mut pair = Pair::new(&on_steered_ports(&setup::spec(vec![service])));
+    let steering = Steering::usual(2);
+    let is_owned = |number: &u16| {
+        let flow = setup::flow(*number);
+        let client = (flow.client, flow.client_port);
+        let virtual_ = (flow.virtual_address, flow.virtual_port);
+        steering.worker_of_flow(flow.protocol, client, virtual_) == 1
+    };
+    let numbers = (0..).filter(is_owned).take(BURST);
+    let requests = numbers.map(|number| packet(ip, udp, number, 0));
+    let translated = pair.owner.forward(requests);
+    let answers = || translated.iter().filter_map(|request| answer(request));
+    // The first ones fill what is remembered of their senders.
+    pair.receiver.receive(answers());
+    pair.poll();
+    let sent = pair.owner.wire.from_port.take().len();
+    assert_eq!(sent, BURST, "{:?}", pair.owner.worker.stats());
+    pair.receiver.receive(answers());
+    Box::new(pair)
+}
+
 /// A burst of clients that have no sessions, while others have.
 fn without_sessions(forward: ForwardMethod) -> Box<Bench> {
     let (ip, tcp) = (Ip::V4, Protocol::Tcp);
@@ -206,6 +278,18 @@ fn nat_answer(mut bench: Box<Bench>) -> Box<Bench> {
     bench
 }
 
+fn have_left_the_owner(pair: Box<Pair>) {
+    have_left(Box::new(pair.owner));
+}
+
+// Both workers' rounds: one hands over, the other one forwards.
+#[library_benchmark(teardown = have_left_the_owner)]
+#[bench::udp_v4(setup = answers_elsewhere)]
+fn nat_answer_elsewhere(mut pair: Box<Pair>) -> Box<Pair> {
+    pair.poll();
+    pair
+}
+
 #[library_benchmark(setup = without_sessions, teardown = have_left)]
 #[bench::direct_tcp_v4(ForwardMethod::Direct)]
 #[bench::nat_tcp_v4(ForwardMethod::Nat)]
@@ -224,5 +308,12 @@ fn idle(mut bench: Box<Bench>) -> Box<Bench> {
 
 library_benchmark_group!(
     name = rounds,
-    benchmarks = [established, beside, nat_answer, new_session, idle]
+    benchmarks = [
+        established,
+        beside,
+        nat_answer,
+        nat_answer_elsewhere,
+        new_session,
+        idle
+    ]
 );

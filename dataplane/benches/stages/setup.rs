@@ -192,7 +192,7 @@ pub(crate) fn with_second_port(spec: Spec, mut service: ServiceSpec) -> Spec {
     spec
 }
 
-/// The snapshot of `spec` for one worker.
-pub(crate) fn snapshot(spec: &Spec) -> Arc<Snapshot> {
-    Builder::new(1, &RandomState::with_seeds(1, 2, 3, 4)).build(spec, true)
+/// The snapshot of `spec` for so many workers.
+pub(crate) fn snapshot(spec: &Spec, workers: usize) -> Arc<Snapshot> {
+    Builder::new(workers, &RandomState::with_seeds(1, 2, 3, 4)).build(spec, true)
 }
