@@ -109,7 +109,7 @@ impl<A: Address> Plain<A> {
     }
 
     #[inline(always)]
-    fn reply_key(&self) -> ReplyKey<A> {
+    pub(crate) fn reply_key(&self) -> ReplyKey<A> {
         ReplyKey {
             client: self.destination,
             real: self.source,
@@ -224,10 +224,7 @@ impl<P: Pool> Engine<P> {
                     }
                 }
                 Some(Passed::Drop(reason)) => self.stats.count(Verdict::Dropped(reason), 1),
-                None => {
-                    self.one_known(snapshot, frame, known, origin, now);
-                    self.renew_paths(snapshot, now);
-                }
+                None => self.one_known(snapshot, frame, known, origin, now),
             }
         }
         self.stats.count(Verdict::Forwarded, forwarded);
@@ -243,30 +240,27 @@ impl<P: Pool> Engine<P> {
         origin: Origin,
         now: Time,
     ) {
-        let (packet, key) = (known.plain.packet(), known.plain.key());
+        let plain = &known.plain;
+        if origin.hops == 0
+            && let Sender::NatReal(_) = known.sender
+            && let Some(to) = self.owners.owner_of_misplaced(snapshot, plain)
+        {
+            self.exit.hand_over_frame((to, Lane::Owner), frame, origin);
+            return;
+        }
+        let (packet, key) = (plain.packet(), plain.key());
         let action = match packet.addresses.martian() {
             Some(reason) => Action::Drop(reason),
             None => {
                 let hash = match known.sender {
                     Sender::Client(hash) => hash,
-                    Sender::NatReal(_) => {
-                        if self.start.workers > 1
-                            && origin.hops == 0
-                            && let Some(to) = self
-                                .owners
-                                .owner_of_misplaced(snapshot, &known.plain.reply_key())
-                        {
-                            let lane = Lane::Owner;
-                            self.act(snapshot, frame, Action::HandOver { to, lane }, origin, now);
-                            return;
-                        }
-                        A::table_of(&self.sessions).hash(&key)
-                    }
+                    Sender::NatReal(_) => A::table_of(&self.sessions).hash(&key),
                 };
                 self.balance(snapshot, &mut frame, &packet, (&key, hash), origin, now)
             }
         };
         self.act(snapshot, frame, action, origin, now);
+        self.renew_paths(snapshot, now);
     }
 
     /// Updates the session of one packet and rewrites the packet. `None` if it cannot take the fast path; it is

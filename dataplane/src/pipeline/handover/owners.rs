@@ -9,7 +9,7 @@ use arrayvec::ArrayVec;
 
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
 use crate::id::RealId;
-use crate::parse::Packet;
+use crate::parse::{Packet, Plain};
 use crate::pipeline::action::{Action, Origin};
 use crate::pipeline::answer::limit::{ErrorLimit, FlowLimit, SEARCHES_PER_SECOND};
 use crate::pipeline::handover::begun_elsewhere::BegunElsewhere;
@@ -256,14 +256,18 @@ impl Owners {
     }
 
     /// The owner of a reply that came directly from the NIC, if that is another worker and the reply's sender alone
-    /// tells it; else `None`.
+    /// tells it; else `None`. The reply has no session here.
     #[inline]
     pub(crate) fn owner_of_misplaced<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
-        reply: &ReplyKey<A>,
+        reply: &Plain<A>,
     ) -> Option<usize> {
-        if snapshot.may_be_a_services(reply.client) {
+        let is_martian = A::addresses(reply.source, reply.destination)
+            .martian()
+            .is_some();
+        let reply = &reply.reply_key();
+        if self.start.workers == 1 || is_martian || snapshot.may_be_a_services(reply.client) {
             return None;
         }
         let steering = self.steering.as_deref();
