@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
-use super::worker::QueuePair;
+use plimsoll_dataplane::io::QueuePair;
 use plimsoll_dataplane::neighbour::MOST_WAITING;
 use plimsoll_dataplane::pipeline::{BACKLOG, MOST_OWNED, MOST_SEARCHES};
 use plimsoll_dataplane::spec::network::{DeviceSpec, PortRole, PortSpec};
 use plimsoll_dataplane::steering::{HashedPorts, KEY_BYTES, Steering};
 use plimsoll_dataplane::wire::Mac;
-use plimsoll_dpdk::{Eal, EalConfig, Memory, MemoryKind, Mempool, Port, PortConfig, device};
+use plimsoll_dpdk::{
+    Eal, EalConfig, Memory, MemoryKind, Mempool, Port, PortConfig, RxQueue, TxQueue, device,
+};
 use tracing::{info, warn};
 
 use super::crash;
@@ -19,7 +21,7 @@ use crate::config::valid::{Hugepages, Idle, Port as ValidPort, StartConfig};
 use crate::running::{Device, DeviceCounts};
 
 /// A worker's queues, in the order of the devices.
-pub(super) type Queues = Vec<QueuePair>;
+pub(super) type Queues = Vec<QueuePair<RxQueue, TxQueue>>;
 
 /// Everything that DPDK gives.
 pub(super) struct Hardware {
