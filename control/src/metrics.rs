@@ -9,10 +9,10 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use plimsoll_dataplane::session::Cause;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::spec::network::{PortRole, PortSpec};
 use plimsoll_dataplane::stats::{Counter, QueueCounters, WorkerStats};
+use plimsoll_dataplane::verdict::EvictionCause;
 use prometheus::{Registry, TextEncoder};
 
 use crate::report;
@@ -300,7 +300,7 @@ fn workers(running: &Running) -> Vec<Family> {
         dropped.add(&labels, stats.all_drops());
         sessions.add(&labels, u64::from(stats.sessions.value()));
         let [worker, cpu] = labels;
-        for cause in Cause::ALL {
+        for cause in EvictionCause::ALL {
             let labels = [worker, cpu, ("cause", cause.label())];
             evicted.add(&labels, stats.evicted(cause));
         }

@@ -4,11 +4,10 @@
 use std::fmt;
 
 use plimsoll_dataplane::id::ServiceId;
-use plimsoll_dataplane::session::Cause;
 use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::time::Time;
-use plimsoll_dataplane::verdict::DropReason;
+use plimsoll_dataplane::verdict::{DropReason, EvictionCause};
 
 /// A worker's trouble of one kind is told at once, and then again after so long if it goes on.
 const PAUSE_MS: u64 = 60_000;
@@ -38,13 +37,17 @@ impl Kind {
     fn count(self, stats: &WorkerStats) -> u64 {
         match self {
             // That finished ones make room is what they are kept for.
-            Self::Evicted => [Cause::HalfOpen, Cause::Unproven, Cause::Idle]
-                .map(|cause| stats.evicted(cause))
-                .iter()
-                .sum(),
+            Self::Evicted => [
+                EvictionCause::HalfOpen,
+                EvictionCause::Unproven,
+                EvictionCause::Idle,
+            ]
+            .map(|cause| stats.evicted(cause))
+            .iter()
+            .sum(),
             Self::Refused => stats.drops(DropReason::SessionTableFull),
             Self::AtLimit => stats.drops(DropReason::ServiceSessions),
-            Self::EvictedAtLimit => stats.evicted(Cause::Limit),
+            Self::EvictedAtLimit => stats.evicted(EvictionCause::Limit),
         }
     }
 }
@@ -170,9 +173,9 @@ mod tests {
             let short = |one: Warning| (one.service.clone(), one.sessions, one.to_string());
             warnings.into_iter().map(short).collect::<Vec<_>>()
         };
-        stats.evict(Cause::Finished);
+        stats.evict(EvictionCause::Finished);
         assert_eq!(at(&stats, 0), [], "finished sessions make room");
-        stats.evict(Cause::Unproven);
+        stats.evict(EvictionCause::Unproven);
         stats.refused_service.set(web.id.0);
         stats.count(Verdict::Dropped(DropReason::SessionTableFull), 3);
         let first = at(&stats, 1);
@@ -193,7 +196,7 @@ mod tests {
         assert_eq!(at(&stats, 60), []);
         let third = at(&stats, 61);
         assert_eq!((third.len(), third[0].1), (1, 9));
-        stats.evict(Cause::Limit);
+        stats.evict(EvictionCause::Limit);
         let fourth = at(&stats, 100);
         assert_eq!((fourth.len(), fourth[0].1), (1, 1));
         assert!(fourth[0].2.contains("limits.sessions"), "{fourth:?}");
@@ -205,14 +208,14 @@ mod tests {
         let (running, _file) = running();
         let workers = [WorkerStats::new(0), WorkerStats::new(0)];
         let mut pressure = Pressure::default();
-        workers[1].evict(Cause::Idle);
+        workers[1].evict(EvictionCause::Idle);
         let mut look = |now| {
             let warnings = pressure.look(workers.iter(), running.snapshot(), Time::from_ms(now));
             warnings.iter().map(|one| one.worker).collect::<Vec<_>>()
         };
         assert_eq!(look(0), [1]);
-        workers[0].evict(Cause::Idle);
-        workers[1].evict(Cause::Idle);
+        workers[0].evict(EvictionCause::Idle);
+        workers[1].evict(EvictionCause::Idle);
         assert_eq!(look(1000), [0]);
     }
 }

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::id::DeviceId;
 use crate::incident::{Incident, Incidents};
-use crate::session::Cause;
-use crate::verdict::{DropReason, Verdict};
+use crate::verdict::{DropReason, EvictionCause, Verdict};
 
 /// A counter that only its worker writes. Others read it; a read may be a little old, never torn.
 #[derive(Debug, Default)]
@@ -210,7 +209,7 @@ pub struct WorkerStats {
     /// How often somebody else claimed an address of ours, counted every 10 seconds at most for each address.
     pub address_conflicts: Counter,
     drops: Vec<Counter>,
-    evicted: [Counter; Cause::ALL.len()],
+    evicted: [Counter; EvictionCause::ALL.len()],
 }
 
 impl WorkerStats {
@@ -291,7 +290,7 @@ impl WorkerStats {
 
     /// Counts a session that was evicted because the table was full.
     #[inline]
-    pub fn evict(&self, cause: Cause) {
+    pub fn evict(&self, cause: EvictionCause) {
         if let Some(counter) = self.evicted.get(cause as usize) {
             counter.add(1);
         }
@@ -299,7 +298,7 @@ impl WorkerStats {
 
     /// Sessions that were evicted for `cause`.
     #[must_use]
-    pub fn evicted(&self, cause: Cause) -> u64 {
+    pub fn evicted(&self, cause: EvictionCause) -> u64 {
         self.evicted.get(cause as usize).map_or(0, Counter::value)
     }
 

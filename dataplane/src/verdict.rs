@@ -1,4 +1,4 @@
-//! What becomes of a packet: one [`Verdict`] each, and for a drop one [`DropReason`].
+//! What becomes of a packet: one [`Verdict`] each, and for a drop one [`DropReason`]; and why a session was evicted.
 //! Counting is done in `stats.rs`.
 
 /// Declares [`DropReason`] once: variant, metric label and help text.
@@ -96,4 +96,59 @@ pub enum Verdict {
     Consumed,
     /// Dropped.
     Dropped(DropReason),
+}
+
+/// Why a session that had not expired was evicted. The labels are an interface: metrics use them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum EvictionCause {
+    /// It was finished.
+    Finished,
+    /// It was half-open.
+    HalfOpen,
+    /// It was not proven.
+    Unproven,
+    /// It was proven, and had been idle for long.
+    Idle,
+    /// Its service had reached its limit of sessions, and it was the one that had been idle longest of those examined.
+    Limit,
+}
+
+impl EvictionCause {
+    /// Every cause, in the order of the discriminants.
+    pub const ALL: [Self; 5] = [
+        Self::Finished,
+        Self::HalfOpen,
+        Self::Unproven,
+        Self::Idle,
+        Self::Limit,
+    ];
+
+    /// The value of the metric label `cause`.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::HalfOpen => "half_open",
+            Self::Unproven => "unproven",
+            Self::Idle => "idle",
+            Self::Limit => "limit",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_numbered_in_order_and_have_labels_of_their_own() {
+        for (number, cause) in EvictionCause::ALL.into_iter().enumerate() {
+            assert_eq!(cause as usize, number);
+            let others = EvictionCause::ALL
+                .iter()
+                .filter(|other| other.label() == cause.label());
+            assert_eq!(others.count(), 1);
+        }
+    }
 }

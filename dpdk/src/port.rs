@@ -12,20 +12,18 @@ use crate::device;
 use crate::eal::Eal;
 use crate::interrupt::Interrupt;
 use crate::kernel;
+use crate::lease::Device;
 use crate::mempool::Mempool;
+use crate::port_error::PortError;
 use crate::queue::{RxQueue, Sharing, TxQueue};
 
 mod capabilities;
 mod config;
-mod error;
-pub(crate) mod lease;
 mod opening;
 mod spreading;
 
 pub use capabilities::Capabilities;
 pub use config::PortConfig;
-pub use error::PortError;
-use lease::Device;
 use opening::{Mtu, Opening};
 pub use spreading::Hashed;
 use spreading::{Hashing, QueueTable};

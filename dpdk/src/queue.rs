@@ -12,8 +12,8 @@ use plimsoll_dataplane::io::{self, BURST, PacketBuf as _};
 use crate::device::frame_bytes;
 use crate::interrupt::Interrupt;
 use crate::last_burst::{self, BurstSource};
+use crate::lease::Device;
 use crate::mbuf::Mbuf;
-use crate::port::lease::Device;
 
 /// What the users of one queue of the device take turns by; nothing, where there is one user only.
 #[derive(Debug, Clone, Default)]

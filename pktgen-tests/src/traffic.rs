@@ -11,8 +11,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::endpoint::udp::Seen;
+use crate::error::{Error, Result};
 use crate::topology::{Process, Topology};
-use crate::{Error, Result};
 
 /// The answers to a number of HTTP requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -20,9 +20,10 @@ use super::failed::{Failed, OWNERS};
 use super::table::SessionTable;
 use super::tags::Place;
 use super::terms::{EvictionPolicy, EvictionTerms, Gone, MayEvict, TableFull};
-use super::worth::{Cause, Worth};
+use super::worth::Worth;
 use crate::flow::Address;
 use crate::time::Time;
+use crate::verdict::EvictionCause;
 
 /// Buckets of 32 slots that are looked at in turn, besides the new session's own three.
 pub(super) const FURTHER_BUCKETS: u32 = 4;
@@ -179,10 +180,10 @@ impl<A: Address> SessionTable<A> {
         };
         let why = match worth {
             Worth::Expired => Gone::Expired,
-            Worth::Finished => Gone::Evicted(Cause::Finished),
-            Worth::HalfOpen => Gone::Evicted(Cause::HalfOpen),
-            Worth::Unproven | Worth::Young | Worth::Open => Gone::Evicted(Cause::Unproven),
-            Worth::Idle => Gone::Evicted(Cause::Idle),
+            Worth::Finished => Gone::Evicted(EvictionCause::Finished),
+            Worth::HalfOpen => Gone::Evicted(EvictionCause::HalfOpen),
+            Worth::Unproven | Worth::Young | Worth::Open => Gone::Evicted(EvictionCause::Unproven),
+            Worth::Idle => Gone::Evicted(EvictionCause::Idle),
             Worth::Active => return None,
         };
         Some((slot, why))

@@ -33,4 +33,4 @@ pub use table::{Hint, SessionTable};
 pub use tcp::TcpState;
 pub use template::NewTemplate;
 pub use terms::{EvictionPolicy, EvictionTerms, Gone, MayEvict, TableFull};
-pub use worth::{Cause, Worth};
+pub use worth::Worth;

@@ -2,8 +2,8 @@
 //! Which session is chosen is in `evict.rs`.
 
 use super::entry::Session;
-use super::worth::Cause;
 use crate::spec::timeouts::Timeouts;
+use crate::verdict::EvictionCause;
 
 /// Whether a new session may evict another one. The order is that of preference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,7 +71,7 @@ pub enum Gone {
     /// A new session has the same key.
     Replaced,
     /// The table was full and it was worth the least.
-    Evicted(Cause),
+    Evicted(EvictionCause),
 }
 
 /// No room, and no session that may be evicted.

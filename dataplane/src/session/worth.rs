@@ -50,45 +50,6 @@ pub enum Worth {
     Active,
 }
 
-/// Why a session that had not expired was evicted. The labels are an interface: metrics use them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Cause {
-    /// [`Worth::Finished`].
-    Finished,
-    /// [`Worth::HalfOpen`].
-    HalfOpen,
-    /// [`Worth::Unproven`], [`Worth::Young`] or [`Worth::Open`].
-    Unproven,
-    /// [`Worth::Idle`].
-    Idle,
-    /// Its service had reached its limit of sessions, and it was the one that had been idle longest of those examined.
-    Limit,
-}
-
-impl Cause {
-    /// Every cause, in the order of the discriminants.
-    pub const ALL: [Self; 5] = [
-        Self::Finished,
-        Self::HalfOpen,
-        Self::Unproven,
-        Self::Idle,
-        Self::Limit,
-    ];
-
-    /// The value of the metric label `cause`.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Finished => "finished",
-            Self::HalfOpen => "half_open",
-            Self::Unproven => "unproven",
-            Self::Idle => "idle",
-            Self::Limit => "limit",
-        }
-    }
-}
-
 impl<A> Session<A> {
     /// Milliseconds since its last packet. That time is not stored: it is the deadline less `timeout_ms`, the timeout
     /// of its state. After a reload with longer timeouts the result is too large until the session's next packet, with
@@ -203,16 +164,5 @@ mod tests {
         assert_eq!(template(Flags::ASSURED, 0), Worth::HalfOpen);
         assert_eq!(template(Flags::PROVEN, 0), Worth::Idle);
         assert_eq!(template(Flags::EMPTY, 1), Worth::Active);
-    }
-
-    #[test]
-    fn causes_are_numbered_in_order_and_have_labels_of_their_own() {
-        for (number, cause) in Cause::ALL.into_iter().enumerate() {
-            assert_eq!(cause as usize, number);
-            let others = Cause::ALL
-                .iter()
-                .filter(|other| other.label() == cause.label());
-            assert_eq!(others.count(), 1);
-        }
     }
 }

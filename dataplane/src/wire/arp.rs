@@ -3,8 +3,8 @@
 
 use super::ethernet;
 use super::field::Field;
-use crate::flow::V4;
 use crate::wire::Mac;
+use crate::wire::address::V4;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The Internet checksum: RFC 1071 for whole headers, RFC 1624 for changes. All sums live here,
 //! SCTP's in `checksum/crc32c.rs`. No field offset of any protocol belongs here.
 
-use crate::flow::{V4, V6};
+use crate::wire::address::{V4, V6};
 
 mod crc32c;
 #[cfg(test)]

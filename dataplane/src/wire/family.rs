@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::checksum::Delta;
 use super::{ipv4, ipv6};
-use crate::flow::{Address, Addresses, V4, V6};
+use crate::wire::address::{Address, Addresses, V4, V6};
 
 /// An address family's rewrites.
 pub trait Family: Address {

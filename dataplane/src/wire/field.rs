@@ -1,8 +1,8 @@
 //! A field of a header: where it is and how long, checked against the header by the compiler.
 //! No protocol's knowledge belongs here.
 
-use crate::flow::{V4, V6};
 use crate::wire::Mac;
+use crate::wire::address::{V4, V6};
 
 /// The `LEN` bytes from offset `AT` on.
 #[derive(Clone, Copy)]

@@ -77,7 +77,7 @@ pub fn is_plain(headers: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::V4;
+    use crate::wire::address::V4;
 
     const FIELDS: Fields = Fields {
         source_port: 46_349,

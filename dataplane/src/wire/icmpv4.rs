@@ -6,7 +6,7 @@ use std::borrow::{Borrow, BorrowMut};
 use super::checksum::{Delta, Sum};
 use super::field::Field;
 use super::{ipv4, view};
-use crate::flow::V4;
+use crate::wire::address::V4;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::borrow::{Borrow, BorrowMut};
 use super::checksum::{Delta, Sum};
 use super::field::Field;
 use super::{ipv6, view};
-use crate::flow::V6;
+use crate::wire::address::V6;
 
 #[cfg(test)]
 mod tests;

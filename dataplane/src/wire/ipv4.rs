@@ -6,7 +6,7 @@ use std::borrow::{Borrow, BorrowMut};
 use super::checksum::{self, Delta, Sum};
 use super::field::Field;
 use super::view;
-use crate::flow::V4;
+use crate::wire::address::V4;
 
 #[cfg(test)]
 mod tests;

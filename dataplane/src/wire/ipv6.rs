@@ -5,8 +5,8 @@ use std::borrow::{Borrow, BorrowMut};
 
 use super::field::Field;
 use super::view;
-use crate::flow::V6;
 use crate::wire::Mac;
+use crate::wire::address::V6;
 
 /// Length of the header.
 pub const HEADER_BYTES: usize = 40;

@@ -4,6 +4,7 @@
 //! A view is a reference to an array of a header's fixed length: its length is checked once, when
 //! it is made, and its fields' offsets are checked by the compiler.
 
+pub mod address;
 pub mod arp;
 pub mod checksum;
 pub mod ethernet;

@@ -3,8 +3,8 @@
 
 use super::field::Field;
 use super::{ethernet, icmpv6, ipv6};
-use crate::flow::V6;
 use crate::wire::Mac;
+use crate::wire::address::V6;
 
 #[cfg(test)]
 mod tests;

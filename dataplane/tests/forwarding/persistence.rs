@@ -1,14 +1,14 @@
 //! Persistence: a client stays at its real server while its template lives, whatever the workers.
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::session::{Cause, Flags};
+use plimsoll_dataplane::session::Flags;
 use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::spec::forward::ForwardMethod;
 use plimsoll_dataplane::spec::policy::{OnDown, Policy};
 use plimsoll_dataplane::spec::service::{Persistence, ServiceSpec};
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::testing::{Rig, Sent};
-use plimsoll_dataplane::verdict::DropReason;
+use plimsoll_dataplane::verdict::{DropReason, EvictionCause};
 use plimsoll_dataplane::worker::SessionRecord;
 
 use crate::net::*;
@@ -419,7 +419,7 @@ fn a_flood_does_not_push_proven_clients_out() {
     }
     assert!(rig.sessions().len() <= 64);
     let evicted = |stats: &WorkerStats| {
-        Cause::ALL
+        EvictionCause::ALL
             .map(|cause| stats.evicted(cause))
             .iter()
             .sum::<u64>()

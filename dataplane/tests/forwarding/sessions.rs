@@ -1,12 +1,12 @@
 //! Sessions: states and their times, ports that are used again, and what a reload does to them.
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::session::{Cause, State, TcpState};
+use plimsoll_dataplane::session::{State, TcpState};
 use plimsoll_dataplane::spec::Spec;
 use plimsoll_dataplane::spec::forward::ForwardMethod;
 use plimsoll_dataplane::spec::timeouts::Timeouts;
 use plimsoll_dataplane::testing::{Rig, Sent};
-use plimsoll_dataplane::verdict::DropReason;
+use plimsoll_dataplane::verdict::{DropReason, EvictionCause};
 use std::time::Duration;
 
 use crate::net::*;
@@ -365,7 +365,7 @@ fn in_a_full_table_unproven_sessions_are_evicted_and_proven_ones_are_not() {
     }
     client(&mut rig, 9000, SYN);
     let stats = rig.stats().next().unwrap();
-    assert_eq!(stats.evicted(Cause::Unproven), 1);
+    assert_eq!(stats.evicted(EvictionCause::Unproven), 1);
     assert_eq!(rig.sessions().len(), 64);
     let mut rig = Rig::with_sessions(1, 64, &alone);
     for flags in [&[SYN][..], &[ACK; 10]].concat() {

@@ -6,13 +6,13 @@ use std::ptr;
 
 use super::capabilities::Capabilities;
 use super::config::PortConfig;
-use super::error::PortError;
-use super::lease::Device;
 use super::spreading::{self, Hashed, Hashing};
 use crate::device;
 use crate::interrupt::Interrupt;
 use crate::kernel;
+use crate::lease::Device;
 use crate::mempool::Mempool;
+use crate::port_error::PortError;
 
 /// Some drivers cannot do with receive interrupts what they can do without, and DPDK's error numbers do not say so.
 const CONFIGURE: [&str; 2] = [

@@ -6,7 +6,7 @@ use std::ptr;
 
 use plimsoll_dataplane::steering::{HashedPorts, KEY_BYTES};
 
-use super::lease::Device;
+use crate::lease::Device;
 
 /// What a port hashes, as its driver says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use super::plan::Plan;
-use crate::Result;
+use crate::error::Result;
 use crate::topology::{Pair, Process, WorkDirectory};
 
 /// How the two are connected.

@@ -11,8 +11,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::error::{Error, Result};
 use crate::topology::{Process, Topology};
-use crate::{Error, Result};
 
 /// How long the daemon may take to be reachable.
 const START_LIMIT: Duration = Duration::from_secs(20);

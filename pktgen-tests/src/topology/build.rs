@@ -9,8 +9,8 @@ use super::directory::WorkDirectory;
 use super::plan::{Family, Method, Network, Plan, SERVERS};
 use super::process::Process;
 use super::{guard, nginx};
+use crate::error::{Error, Result};
 use crate::topology::Namespace;
-use crate::{Error, Result};
 
 /// What a topology needs besides the machine's own programs.
 #[derive(Clone, Debug)]

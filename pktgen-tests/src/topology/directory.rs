@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use super::guard;
 use super::process::Process;
-use crate::Result;
+use crate::error::Result;
 
 /// A directory below the temporary one that goes with its owner.
 #[derive(Debug)]

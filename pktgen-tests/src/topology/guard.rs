@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Everything that is named by us begins so, followed by the owner's process id.
 const PREFIX: &str = "plim-";

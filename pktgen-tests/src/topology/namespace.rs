@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use super::guard;
 use super::process::Process;
-use crate::Result;
+use crate::error::Result;
 
 /// A network namespace, deleted together with what runs in it when dropped.
 #[derive(Debug)]

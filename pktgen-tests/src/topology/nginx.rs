@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// The size of the file at `/big`: many full-sized segments.
 pub(super) const BIG_BYTES: usize = 100_000;

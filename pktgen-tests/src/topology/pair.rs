@@ -4,7 +4,7 @@
 
 use super::Namespace;
 use super::guard;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Two namespaces, each with one end of a veth.
 #[derive(Debug)]

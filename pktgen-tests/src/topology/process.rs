@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::guard;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// A program that runs until it is told to stop or dropped; its output goes to a file.
 #[derive(Debug)]

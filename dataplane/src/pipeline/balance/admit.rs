@@ -3,10 +3,11 @@
 
 use crate::flow::Address;
 use crate::id::{RealId, ServiceId};
-use crate::session::{Cause, EvictionPolicy, EvictionTerms, Flags, Gone, MayEvict, Moved, Session};
+use crate::session::{EvictionPolicy, EvictionTerms, Flags, Gone, MayEvict, Moved, Session};
 use crate::snapshot::Snapshot;
 use crate::snapshot::model::RealServer;
 use crate::stats::{Gauge, RealCounters, ServiceCounters, WorkerStats};
+use crate::verdict::EvictionCause;
 
 /// A service with more than one in so many of a full table's places evicts its own sessions, or is refused.
 const SHARE: usize = 2;
@@ -93,8 +94,11 @@ impl<A: Address> EvictionPolicy<A> for Admission<'_> {
 
     fn left(&mut self, session: &Session<A>, why: Gone) {
         if let Gone::Evicted(cause) = why {
-            self.stats
-                .evict(if self.at_limit { Cause::Limit } else { cause });
+            self.stats.evict(if self.at_limit {
+                EvictionCause::Limit
+            } else {
+                cause
+            });
         }
         uncount(self.snapshot, self.worker, session);
         self.at_limit = self.at_limit && self.snapshot.is_at_limit(self.service);

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::flow::{Protocol, V4};
 use crate::session::proof::Seen;
-use crate::session::{Cause, Direction, Gone, TcpState};
+use crate::session::{Direction, Gone, TcpState};
+use crate::verdict::EvictionCause;
 
 const SYN_RECV: State = State::Tcp(TcpState::SynRecv);
 const ESTABLISHED: State = State::Tcp(TcpState::Established);
@@ -257,7 +258,10 @@ fn a_full_table_keeps_templates_that_control_sessions() {
     let only = enter(&mut table, (2, 9), ESTABLISHED, (0, 900), Some(used));
     let assured = enter_template(&mut table, 3, 0).0.unwrap();
     let session = enter(&mut table, (3, 9), ESTABLISHED, (0, 900), Some(assured));
-    assert_eq!(session.1, [(key(1, 0), Gone::Evicted(Cause::HalfOpen))]);
+    assert_eq!(
+        session.1,
+        [(key(1, 0), Gone::Evicted(EvictionCause::HalfOpen))]
+    );
     assert_eq!(find(&table, 1, 0), None);
     table.assure(*session.0.as_ref().unwrap());
     prove(&mut table, &only);
@@ -273,7 +277,7 @@ fn a_full_table_keeps_templates_that_control_sessions() {
     prove(&mut table, &last);
     let (entered, left) = enter_template(&mut table, 5, 0);
     assert!(entered.is_ok());
-    assert_eq!(left, [(key(3, 0), Gone::Evicted(Cause::HalfOpen))]);
+    assert_eq!(left, [(key(3, 0), Gone::Evicted(EvictionCause::HalfOpen))]);
 }
 
 #[test]
@@ -312,7 +316,10 @@ fn unused_templates_are_evicted_before_handshakes_although_they_last_longer() {
     let idle = enter_template(&mut table, 1, 0).0.unwrap();
     table.restart_template(idle, at(2_000));
     let other = enter(&mut table, (2, 9), SYN_RECV, (2_000, 62_000), None);
-    assert_eq!(other.1, [(key(1, 0), Gone::Evicted(Cause::HalfOpen))]);
+    assert_eq!(
+        other.1,
+        [(key(1, 0), Gone::Evicted(EvictionCause::HalfOpen))]
+    );
     assert!(
         handshake
             .0
@@ -334,7 +341,10 @@ fn a_template_is_not_evicted_for_the_session_that_it_is_to_control() {
         "nothing holds it any more"
     );
     let other = enter(&mut table, (2, 9), SYN_RECV, (0, 900), None);
-    assert_eq!(other.1, [(key(1, 0), Gone::Evicted(Cause::HalfOpen))]);
+    assert_eq!(
+        other.1,
+        [(key(1, 0), Gone::Evicted(EvictionCause::HalfOpen))]
+    );
 }
 
 #[derive(Debug, Clone)]

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::session::{Cause, Worth};
+use crate::session::Worth;
 use crate::spec::timeouts::Timeouts;
+use crate::verdict::EvictionCause;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -143,10 +144,10 @@ impl Model {
                 Gone::Replaced => assert!(was.deadline > self.now && leaving == number),
                 Gone::Evicted(cause) => {
                     let expected = match worth {
-                        Worth::Finished => Cause::Finished,
-                        Worth::HalfOpen => Cause::HalfOpen,
-                        Worth::Unproven | Worth::Young | Worth::Open => Cause::Unproven,
-                        Worth::Idle => Cause::Idle,
+                        Worth::Finished => EvictionCause::Finished,
+                        Worth::HalfOpen => EvictionCause::HalfOpen,
+                        Worth::Unproven | Worth::Young | Worth::Open => EvictionCause::Unproven,
+                        Worth::Idle => EvictionCause::Idle,
                         Worth::Expired | Worth::Active => panic!("{worth:?} is not evicted"),
                     };
                     assert_eq!(cause, expected);

@@ -7,8 +7,8 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::error::PortError;
 use crate::device;
+use crate::port_error::PortError;
 
 /// A device of DPDK from probing to removal; shared by the port and its queues, since DPDK must not
 /// stop it while one of them polls.
