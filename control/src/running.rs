@@ -375,11 +375,7 @@ impl Running {
     }
 
     fn apply(&mut self, loaded: Loaded, colour: bool) -> Reload {
-        let report = if loaded.warnings.items().is_empty() {
-            String::new()
-        } else {
-            loaded.warnings.report(colour)
-        };
+        let report = loaded.warnings.report(colour);
         let (old, new) = (&self.parts.loaded.valid, &loaded.valid);
         let restart = changes::restarts(old.start(), new.start());
         if !restart.is_empty() {

@@ -230,7 +230,7 @@ fn every_recordings_rules_become_a_valid_configuration() {
         let mut table = plimsoll_control::import::Table::default();
         table.marks = marks.clone();
         let imported =
-            plimsoll_control::import::import_onto(table, &name, &rules.join("\n"), Some(&base));
+            plimsoll_control::import::import(table, &name, &rules.join("\n"), Some(&base));
         assert!(
             imported.diagnostics.items().is_empty(),
             "{}",

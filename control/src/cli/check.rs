@@ -26,9 +26,7 @@ impl Args {
             }) => (warnings, Some(valid)),
             Err(errors) => (errors, None),
         };
-        if !diagnostics.items().is_empty() {
-            complain(&diagnostics, terminal);
-        }
+        complain(&diagnostics, terminal);
         match (self.output.unwrap_or_default(), &valid) {
             (Format::Json, _) => {
                 let mut json = diagnostics.to_json();
@@ -36,8 +34,7 @@ impl Args {
                     let need = serde_json::to_value(memory(valid).0)?;
                     json.insert("memory".to_owned(), need);
                 }
-                serde_json::to_writer_pretty(&mut *terminal.out, &json)?;
-                writeln!(terminal.out)?;
+                terminal.json(&json)?;
             }
             (Format::Text, Some(valid)) => writeln!(
                 terminal.out,
@@ -82,9 +79,8 @@ fn memory(valid: &ValidConfig) -> (Need, String) {
 
 /// Writes the report; nobody reading it does not change whether the file is valid.
 pub(super) fn complain(diagnostics: &Diagnostics, terminal: &mut Terminal<'_>) {
-    let _ = terminal
-        .err
-        .write_all(diagnostics.report(terminal.stderr_colour).as_bytes());
+    let report = diagnostics.report(terminal.stderr_colour);
+    let _ = terminal.err.write_all(report.as_bytes());
 }
 
 fn count(n: usize, what: &str) -> String {

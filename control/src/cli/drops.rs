@@ -27,10 +27,7 @@ impl Args {
             Err(error) => return error.tell(terminal),
         };
         match self.output.unwrap_or_default() {
-            Format::Json => {
-                serde_json::to_writer_pretty(&mut *terminal.out, &drops)?;
-                writeln!(terminal.out)?;
-            }
+            Format::Json => terminal.json(&drops)?,
             Format::Text => write!(terminal.out, "{}", text(&drops))?,
         }
         Ok(Exit::Ok)

@@ -37,9 +37,7 @@ impl Args {
             }
         };
         let exported = import::export(&file.display().to_string(), &loaded);
-        if !exported.diagnostics.items().is_empty() {
-            super::check::complain(&exported.diagnostics, terminal);
-        }
+        super::check::complain(&exported.diagnostics, terminal);
         terminal.err.write_all(exported.marks.as_bytes())?;
         terminal.out.write_all(exported.lines.as_bytes())?;
         Ok(if exported.diagnostics.errors() == 0 {

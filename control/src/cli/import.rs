@@ -5,7 +5,7 @@ mod inputs;
 mod keepalived;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{Exit, Terminal, check};
 use crate::import;
@@ -39,46 +39,48 @@ const CODES: &str = "Exit codes: 0 everything is carried over, or what is not ch
 
 impl Args {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-        let losses = match self.from {
-            From::Ipvsadm { file, beside } => ipvsadm(&file, &beside, terminal)?,
-            From::Keepalived(args) => args.run(terminal)?,
+        let (file, beside) = match &self.from {
+            From::Ipvsadm { file, beside } => (file, beside),
+            From::Keepalived(args) => (&args.file, &args.beside),
         };
-        match losses {
-            Ok(0) => Ok(Exit::Ok),
-            Ok(_) => {
-                writeln!(
-                    terminal.err,
-                    "plimsoll: what the errors above are about was left out; what was written is valid without it"
-                )?;
-                Ok(Exit::Failed)
+        let inputs = match Inputs::read(file, beside, terminal)? {
+            Ok(inputs) => inputs,
+            Err(exit) => return Ok(exit),
+        };
+        let mut errors = inputs.errors;
+        let (diagnostics, yaml, output) = match &self.from {
+            From::Ipvsadm { .. } => {
+                let (name, text) = (&inputs.name, &inputs.text);
+                let imported = import::import(inputs.table, name, text, inputs.base.as_ref());
+                (vec![imported.diagnostics], imported.yaml, None)
             }
-            Err(exit) => Ok(exit),
+            From::Keepalived(args) => {
+                let (imported, read) = args.import(inputs);
+                let output = args.output.as_deref().map(|path| (path, read));
+                (imported.diagnostics, imported.yaml, output)
+            }
+        };
+        for diagnostics in &diagnostics {
+            check::complain(diagnostics, terminal);
+            errors += diagnostics.errors();
         }
+        match output {
+            None => terminal.out.write_all(yaml.as_bytes())?,
+            Some((path, read)) => {
+                if let Err(error) = keepalived::write(path, &yaml, &read) {
+                    let path = path.display();
+                    writeln!(terminal.err, "plimsoll: {path} cannot be written: {error}")?;
+                    return Ok(Exit::Failed);
+                }
+            }
+        }
+        if errors == 0 {
+            return Ok(Exit::Ok);
+        }
+        writeln!(
+            terminal.err,
+            "plimsoll: what the errors above are about was left out; what was written is valid without it"
+        )?;
+        Ok(Exit::Failed)
     }
-}
-
-/// Imports ipvsadm's rules. Says how many losses it told of; or how the program ends without a result, which was told.
-fn ipvsadm(
-    file: &Path,
-    beside: &Beside,
-    terminal: &mut Terminal<'_>,
-) -> io::Result<Result<usize, Exit>> {
-    let inputs = match Inputs::read(file, beside, terminal)? {
-        Ok(inputs) => inputs,
-        Err(exit) => return Ok(Err(exit)),
-    };
-    let Inputs {
-        name,
-        text,
-        base,
-        table,
-        mut errors,
-    } = inputs;
-    let imported = import::import_onto(table, &name, &text, base.as_ref());
-    if !imported.diagnostics.items().is_empty() {
-        check::complain(&imported.diagnostics, terminal);
-    }
-    terminal.out.write_all(imported.yaml.as_bytes())?;
-    errors += imported.diagnostics.errors();
-    Ok(Ok(errors))
 }

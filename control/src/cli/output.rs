@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::process::{ExitCode, Termination};
 
 use clap::ValueEnum;
+use serde::Serialize;
 
 /// How the program ends. The numbers are a contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +78,14 @@ pub struct Terminal<'a> {
     pub err: &'a mut dyn Write,
     /// Whether diagnostics may have colour.
     pub stderr_colour: bool,
+}
+
+impl Terminal<'_> {
+    /// Writes a result for programs.
+    pub(super) fn json(&mut self, result: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer_pretty(&mut *self.out, result)?;
+        writeln!(self.out)
+    }
 }
 
 impl std::fmt::Debug for Terminal<'_> {

@@ -26,10 +26,7 @@ impl Args {
         // Nobody reading the report does not change what was done.
         let _ = terminal.err.write_all(reload.report.as_bytes());
         match self.output.unwrap_or_default() {
-            Format::Json => {
-                serde_json::to_writer_pretty(&mut *terminal.out, &reload)?;
-                writeln!(terminal.out)?;
-            }
+            Format::Json => terminal.json(&reload)?,
             Format::Text => show(&reload, terminal)?,
         }
         Ok(match reload.result {

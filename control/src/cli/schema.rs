@@ -12,8 +12,7 @@ pub(super) struct Args {}
 
 impl Args {
     pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-        serde_json::to_writer_pretty(&mut *terminal.out, &config::schema())?;
-        writeln!(terminal.out)?;
+        terminal.json(&config::schema())?;
         Ok(Exit::Ok)
     }
 }

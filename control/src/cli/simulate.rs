@@ -106,10 +106,7 @@ impl Args {
             Err(error) => return fail(&error, terminal),
         };
         match &self.report {
-            Some(path) if to_stdout(&path) => {
-                serde_json::to_writer_pretty(&mut *terminal.out, &report)?;
-                writeln!(terminal.out)?;
-            }
+            Some(path) if to_stdout(&path) => terminal.json(&report)?,
             Some(_) => {}
             None => writeln!(
                 terminal.out,

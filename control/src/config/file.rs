@@ -34,7 +34,7 @@ mapping! {
         /// Routes and fixed neighbours.
         network: Network = Network::default(),
         /// How long idle sessions live.
-        timeouts: Timeouts = Timeouts::default(),
+        timeouts: Timeouts = Times::DEFAULT.map(|_, time| time.into()),
         /// Whose habits services have where Plimsoll does otherwise than LVS.
         compat: Compat = Compat::default(),
         /// What IPVS has sysctls for, by their names.
@@ -143,9 +143,13 @@ mapping! {
     }
 }
 
+/// `timeouts`.
+pub type Timeouts = Times<Duration>;
+
 mapping! {
+    @value
     /// `timeouts`: how long an idle session lives, each with its unit.
-    pub struct Timeouts {
+    Timeouts {
         /// An established TCP session.
         tcp: Duration = Times::DEFAULT.tcp.into(),
         /// A TCP session after a FIN.
@@ -159,9 +163,13 @@ mapping! {
     }
 }
 
+/// `services[].timeouts`.
+pub type OwnTimeouts = Times<Option<Duration>>;
+
 mapping! {
+    @value
     /// `services[].timeouts`: those of one service; what is left out is as in the file's `timeouts`.
-    pub struct OwnTimeouts {
+    OwnTimeouts {
         /// An established TCP session.
         tcp: Option<Duration> = None,
         /// A TCP session after a FIN.

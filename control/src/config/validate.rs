@@ -32,7 +32,7 @@ pub(super) fn validate(
     let start = dataplane::check(config, gaps, &mut findings);
     let net = network::check(config, gaps, &mut findings);
     let services = services::check(config, &net, &mut findings);
-    let timeouts = times::common(&config.timeouts, &mut findings);
+    let timeouts = times::common(config.timeouts, &mut findings);
     let is_lvs = config.compat == Compat::Lvs;
     (findings.errors() == 0 && !gaps.file).then(|| {
         let network = Network {

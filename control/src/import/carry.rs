@@ -5,13 +5,14 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::scheduler::{RENAMED, is_lvs_scheduler, lvs_scheduler};
 use super::sysctl::Sysctls;
-use super::table::{Table, Timeouts};
+use super::table::Table;
 use super::yaml::{self, Output};
 use crate::config;
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use plimsoll_dataplane::listed::Listed as _;
 use plimsoll_dataplane::spec::scheduler::SchedulerKind;
 use plimsoll_dataplane::spec::target::{Identity, Mark};
+use plimsoll_dataplane::spec::timeouts::OwnTimeouts;
 
 /// Removals that may show further mistakes; each removes all that is known to be wrong.
 const ROUNDS: usize = 16;
@@ -155,7 +156,7 @@ fn schedulers(table: &mut Table, problems: &mut Problems) {
 fn about(table: &Table, path: &str) -> Option<About> {
     let index = |text: &str| -> Option<usize> { text.split(']').next()?.parse().ok() };
     if path.starts_with("timeouts") {
-        return table.timeouts.is_set().then_some(About::Timeout);
+        return (table.timeouts != OwnTimeouts::NONE).then_some(About::Timeout);
     }
     if path.starts_with("ipvs") {
         return (!table.sysctls.is_empty()).then_some(About::Sysctl);
@@ -256,7 +257,7 @@ fn remove(table: &mut Table, lost: &BTreeSet<About>) {
         !lost.contains(&About::Service(at - 1))
     });
     if lost.contains(&About::Timeout) {
-        table.timeouts = Timeouts::default();
+        table.timeouts = OwnTimeouts::NONE;
     }
     if lost.contains(&About::Sysctl) {
         table.sysctls = Sysctls::default();

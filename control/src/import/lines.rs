@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use super::marks;
-use super::table::{Real, Service, Table};
+use super::table::{Method, Real, Service, Table};
 use super::yaml;
 use crate::config::diagnostics::Problems;
 use crate::config::file::TunnelChecksum;
@@ -117,20 +117,20 @@ fn write_options(text: &mut String, service: &Service) {
 }
 
 fn write_real(text: &mut String, real: &Real) {
-    text.push_str(match real.forward {
+    text.push_str(match real.method.forward {
         ForwardMethod::Direct => " -g",
         ForwardMethod::Nat => " -m",
         ForwardMethod::Tunnel => " -i",
     });
     let _ = write!(text, " -w {}", real.weight);
     // Unlike `ipvsadm -S`, which forgets them.
-    for (option, value) in [("-x", real.upper), ("-y", real.lower)] {
+    for (option, value) in [("-x", real.limits.upper), ("-y", real.limits.lower)] {
         if value != 0 {
             let _ = write!(text, " {option} {value}");
         }
     }
-    let tunnel = real.tunnel;
-    if real.forward != ForwardMethod::Tunnel || tunnel == Default::default() {
+    let Method { forward, tunnel } = real.method;
+    if forward != ForwardMethod::Tunnel || tunnel == Default::default() {
         return;
     }
     let _ = write!(text, " --tun-type {}", tunnel.kind.name());

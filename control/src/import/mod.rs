@@ -24,7 +24,7 @@ use yaml::{Kind, Output};
 pub use lines::{Exported, export};
 pub use marks::Marks;
 pub use sysctl::{SysctlError, Sysctls};
-pub use table::{Encapsulation, Persistence, Real, Service, Table, Timeouts};
+pub use table::{Encapsulation, Method, Persistence, Real, Service, Table};
 pub use yaml::{Base, services, timeouts};
 
 /// What came of reading rules.
@@ -38,17 +38,10 @@ pub struct Imported {
     pub diagnostics: Diagnostics,
 }
 
-/// Makes a configuration of the rules in `text`; `name` is what diagnostics call them.
+/// Makes a configuration of the rules in `text`, on top of what `table` has already, such as sysctls and what marks
+/// mean; `name` is what diagnostics call them.
 #[must_use]
-pub fn import(name: &str, text: &str, sysctls: Sysctls, base: Option<&Base>) -> Imported {
-    let mut table = Table::default();
-    table.sysctls = sysctls;
-    import_onto(table, name, text, base)
-}
-
-/// The same on top of what `table` has already, such as sysctls and what marks mean.
-#[must_use]
-pub fn import_onto(mut table: Table, name: &str, text: &str, base: Option<&Base>) -> Imported {
+pub fn import(mut table: Table, name: &str, text: &str, base: Option<&Base>) -> Imported {
     let mut problems = Problems::default();
     if line::is_familiar(text) {
         read(&mut table, text, &mut problems);

@@ -3,14 +3,16 @@
 
 use super::line::{self, Command, Flag, Given, Line, Word};
 use super::scheduler;
-use super::table::{self, Encapsulation, Persistence, Real, Rule, Service, Timeouts, What};
+use super::table::{self, Encapsulation, Method, Persistence, Real, Rule, Service, What};
 use super::value;
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use crate::config::file::TunnelChecksum;
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::listed::Listed as _;
 use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::spec::limits::Limits;
 use plimsoll_dataplane::spec::target::{Identity, Mark, Vip};
+use plimsoll_dataplane::spec::timeouts::{Millis, OwnTimeouts};
 
 /// What a bare `ipvsadm -p` sets, observed with 1.31; its manual says 300.
 pub(super) const DEFAULT_PERSISTENCE_S: u32 = 360;
@@ -296,11 +298,9 @@ impl<'t> Reader<'t, '_> {
                 problem.help("expected an address of the service's family, or -i"),
             ));
         }
-        let (weight, upper, lower) = (
-            self.number(Flag::Weight, "a weight")?.unwrap_or(1),
-            self.number(Flag::Upper, "a threshold")?.unwrap_or(0),
-            self.number(Flag::Lower, "a threshold")?.unwrap_or(0),
-        );
+        let weight = self.number(Flag::Weight, "a weight")?.unwrap_or(1);
+        let upper = self.number(Flag::Upper, "a threshold")?.unwrap_or(0);
+        let lower = self.number(Flag::Lower, "a threshold")?.unwrap_or(0);
         if let Some(word) = self.value(Flag::Lower).filter(|_| lower > upper) {
             let message = format!("the lower threshold {lower} is above the upper one, {upper}");
             return Err(Box::new(
@@ -310,11 +310,12 @@ impl<'t> Reader<'t, '_> {
         }
         let real = Real {
             address,
-            forward,
+            method: Method {
+                forward,
+                tunnel: self.tunnel(forward)?,
+            },
             weight,
-            upper,
-            lower,
-            tunnel: self.tunnel(forward)?,
+            limits: Limits { upper, lower },
             place: word.place,
         };
         let what = if command == Command::AddServer {
@@ -408,20 +409,23 @@ impl<'t> Reader<'t, '_> {
         })
     }
 
-    fn timeouts(&self) -> Read<Timeouts> {
+    fn timeouts(&self) -> Read<OwnTimeouts> {
         let [tcp, tcp_fin, udp] = self.line.plain.as_slice() else {
             let problem = self.line.word.problem("`--set` takes three times");
             return Err(Box::new(
                 problem.help("expected seconds for TCP, TCP after a FIN, and UDP"),
             ));
         };
-        let seconds = |word: &Word<'_>| {
-            value::number(*word, 0..=MAX_TIMEOUT_S, "a number of seconds").map_err(Box::new)
+        // 0 leaves it as it was.
+        let time = |word: &Word<'_>| -> Read<Option<Millis>> {
+            let seconds = value::number(*word, 0..=MAX_TIMEOUT_S, "a number of seconds")?;
+            Ok((seconds != 0).then_some(Millis(seconds * 1000)))
         };
-        Ok(Timeouts {
-            tcp_s: seconds(tcp)?,
-            tcp_fin_s: seconds(tcp_fin)?,
-            udp_s: seconds(udp)?,
+        Ok(OwnTimeouts {
+            tcp: time(tcp)?,
+            tcp_fin: time(tcp_fin)?,
+            udp: time(udp)?,
+            ..OwnTimeouts::NONE
         })
     }
 }

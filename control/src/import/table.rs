@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::spec::limits::Limits;
 use plimsoll_dataplane::spec::target::{self, Identity, Mark};
+use plimsoll_dataplane::spec::timeouts::OwnTimeouts;
 
 use super::marks::Marks;
 use super::sysctl::Sysctls;
@@ -56,10 +58,11 @@ pub struct Encapsulation {
 
 /// How packets get to a real server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Method {
-    pub(super) forward: ForwardMethod,
+pub struct Method {
+    /// The forwarding method.
+    pub forward: ForwardMethod,
     /// Of any meaning for tunnels only.
-    pub(super) tunnel: Encapsulation,
+    pub tunnel: Encapsulation,
 }
 
 /// A real server.
@@ -68,27 +71,12 @@ pub struct Real {
     /// Its address and port.
     pub address: SocketAddr,
     /// How packets get to it.
-    pub forward: ForwardMethod,
+    pub method: Method,
     /// Its share of new sessions.
     pub weight: u32,
-    /// No new sessions from this many on; 0 is no limit.
-    pub upper: u32,
-    /// New sessions again below this many; 0 is IPVS's default.
-    pub lower: u32,
-    /// Of any meaning for tunnels only.
-    pub tunnel: Encapsulation,
+    /// How many sessions it shall have.
+    pub limits: Limits,
     pub(super) place: Place,
-}
-
-/// What `ipvsadm --set` sets, in seconds; 0 is as it was.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Timeouts {
-    /// An established TCP session.
-    pub tcp_s: u32,
-    /// A TCP session after a FIN.
-    pub tcp_fin_s: u32,
-    /// A UDP session.
-    pub udp_s: u32,
 }
 
 /// Services and real servers in the kernel's order.
@@ -96,8 +84,8 @@ pub struct Timeouts {
 pub struct Table {
     /// In the order of adding.
     pub(super) services: Vec<Service>,
-    /// All zero if nobody set them.
-    pub timeouts: Timeouts,
+    /// Those that somebody set.
+    pub timeouts: OwnTimeouts,
     /// What marks mean; a service of another mark is not carried.
     pub marks: Marks,
     /// IPVS's.
@@ -140,7 +128,7 @@ pub(super) enum What {
     AddServer(Identity, Real),
     EditServer(Identity, Real),
     DeleteServer(Identity, SocketAddr),
-    Timeouts(Timeouts),
+    Timeouts(OwnTimeouts),
     /// Nothing, if there is the service; of all, there always is.
     Zero(Option<Identity>),
     /// Nothing.
@@ -254,7 +242,7 @@ impl Table {
                 Ok(())
             }
             What::Timeouts(timeouts) => {
-                self.timeouts.set(timeouts);
+                self.timeouts = timeouts.or(self.timeouts);
                 Ok(())
             }
             What::Zero(Some(key)) if self.find(key).is_none() => Err(Refusal::NoService),
@@ -321,34 +309,6 @@ impl Table {
         let at = self.find(key).ok_or(Refusal::NoService)?;
         let service = self.services.get_mut(at).ok_or(Refusal::NoService)?;
         change(&mut service.reals)
-    }
-}
-
-impl Real {
-    pub(super) const fn method(&self) -> Method {
-        Method {
-            forward: self.forward,
-            tunnel: self.tunnel,
-        }
-    }
-}
-
-impl Timeouts {
-    /// Whether there is one.
-    pub(super) const fn is_set(self) -> bool {
-        self.tcp_s != 0 || self.tcp_fin_s != 0 || self.udp_s != 0
-    }
-
-    fn set(&mut self, new: Self) {
-        for (old, new) in [
-            (&mut self.tcp_s, new.tcp_s),
-            (&mut self.tcp_fin_s, new.tcp_fin_s),
-            (&mut self.udp_s, new.udp_s),
-        ] {
-            if new != 0 {
-                *old = new;
-            }
-        }
     }
 }
 

@@ -35,7 +35,7 @@ fn error(text: &str) -> (u32, u32, String) {
 
 /// Without sysctls.
 fn import(name: &str, text: &str, base: Option<&Base>) -> Imported {
-    super::import(name, text, Sysctls::default(), base)
+    super::import(Table::default(), name, text, base)
 }
 
 fn order(table: &Table) -> Vec<String> {
@@ -122,7 +122,7 @@ fn all_ways_to_write_an_option_mean_the_same() {
     let service = &defaults.services[0];
     assert_eq!(service.scheduler, "wlc");
     assert_eq!(service.persistence.as_ref().unwrap().timeout_s, 360);
-    assert_eq!(service.reals[0].forward, ForwardMethod::Direct);
+    assert_eq!(service.reals[0].method.forward, ForwardMethod::Direct);
 }
 
 #[test]

@@ -10,14 +10,16 @@ use std::time::Duration;
 use serde_yaml::{Mapping, Value};
 
 use super::scheduler::{NOT_IN_LVS, lvs_scheduler, own_scheduler};
-use super::table::{Carried, Encapsulation, Real, Service, Table, Timeouts};
+use super::table::{Carried, Encapsulation, Method, Real, Service, Table};
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use crate::config::file::{self, TunnelChecksum};
 use crate::config::leaf::{Leaf as _, print_duration};
 use crate::config::{self, Loaded};
 use plimsoll_dataplane::listed::Listed as _;
 use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::spec::limits::Limits;
 use plimsoll_dataplane::spec::target::{self, Identity, Mark, Vip, is_one_address};
+use plimsoll_dataplane::spec::timeouts::OwnTimeouts;
 
 /// A configuration whose services are to be replaced.
 #[derive(Debug, Clone)]
@@ -64,7 +66,7 @@ pub(super) fn whole(table: &Table, output: &Output<'_>) -> String {
     let (mut text, times) = match output.base {
         Some(Base(sections)) => {
             let mut sections = sections.clone();
-            for (key, value) in table.timeouts.given() {
+            for (key, value) in given(table.timeouts) {
                 set(&mut sections, "timeouts", key, value.into());
             }
             for (key, value) in table.sysctls.given() {
@@ -97,24 +99,16 @@ fn set(sections: &mut Mapping, section: &str, key: &str, value: Value) {
     }
 }
 
-impl Timeouts {
-    fn given(self) -> impl Iterator<Item = (&'static str, String)> {
-        [
-            ("tcp", self.tcp_s),
-            ("tcp_fin", self.tcp_fin_s),
-            ("udp", self.udp_s),
-        ]
-        .into_iter()
-        .filter(|(_, seconds)| *seconds != 0)
-        .map(|(key, seconds)| (key, self::seconds(seconds)))
-    }
+/// Those times that are set, as the configuration writes them.
+fn given(timeouts: OwnTimeouts) -> impl Iterator<Item = (&'static str, String)> {
+    let named = timeouts.named();
+    named.filter_map(|(key, time)| Some((key, print_duration(time?.into()))))
 }
 
 /// The section `timeouts:`, empty if none was set.
 #[must_use]
-pub fn timeouts(timeouts: Timeouts) -> String {
-    let given: Vec<String> = timeouts
-        .given()
+pub fn timeouts(timeouts: OwnTimeouts) -> String {
+    let given: Vec<String> = given(timeouts)
         .map(|(key, value)| format!("{key}: {value}"))
         .collect();
     if given.is_empty() {
@@ -223,7 +217,7 @@ fn write_service(text: &mut String, service: &Service) {
     if service.one_packet {
         text.push_str("    one_packet: true\n");
     }
-    let methods = service.reals.iter().map(Real::method);
+    let methods = service.reals.iter().map(|real| real.method);
     let methods = methods.chain(service.method.filter(|_| service.reals.is_empty()));
     let forward = methods.clone().next().map(|method| method.forward);
     if let Some(forward) = forward {
@@ -247,16 +241,16 @@ fn write_service(text: &mut String, service: &Service) {
         };
         let (address, weight) = (scalar(&address), real.weight);
         let _ = write!(text, "      - {{ address: {address}, weight: {weight}");
-        for (key, value) in [("upper", real.upper), ("lower", real.lower)] {
+        for (key, value) in [("upper", real.limits.upper), ("lower", real.limits.lower)] {
             if value != 0 {
                 let _ = write!(text, ", {key}: {value}");
             }
         }
-        if Some(real.forward) != forward {
-            let _ = write!(text, ", forward: {}", real.forward.name());
+        if Some(real.method.forward) != forward {
+            let _ = write!(text, ", forward: {}", real.method.forward.name());
         }
-        if real.forward == ForwardMethod::Tunnel && real.tunnel != tunnel {
-            let _ = write!(text, ", tunnel: {}", tunnel_keys(real.tunnel));
+        if real.method.forward == ForwardMethod::Tunnel && real.method.tunnel != tunnel {
+            let _ = write!(text, ", tunnel: {}", tunnel_keys(real.method.tunnel));
         }
         text.push_str(" }\n");
     }
@@ -388,11 +382,12 @@ fn service_of(written: &file::Service, lost: &mut impl FnMut(Severity, String)) 
                 real.address.port.unwrap_or(key.port()),
             )
                 .into(),
-            forward,
+            method: Method {
+                forward,
+                tunnel: tunnel.map_or_else(Encapsulation::default, encapsulation),
+            },
             weight: real.weight.0,
-            upper,
-            lower,
-            tunnel: tunnel.map_or_else(Encapsulation::default, encapsulation),
+            limits: Limits { upper, lower },
             place: NOWHERE,
         }
     });

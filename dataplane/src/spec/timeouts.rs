@@ -46,10 +46,18 @@ macro_rules! timeouts {
             pub const DEFAULT: Self = Self { $($time: Millis($ms),)+ };
         }
 
-        impl OwnTimeouts {
+        impl<T> Timeouts<Option<T>> {
             /// One that says nothing.
             pub const NONE: Self = Self { $($time: None,)+ };
 
+            /// Each of these, or that of `other` where these say nothing.
+            #[must_use]
+            pub fn or(self, other: Self) -> Self {
+                Self { $($time: self.$time.or(other.$time),)+ }
+            }
+        }
+
+        impl OwnTimeouts {
             /// Those in force, where those for all are `common`.
             #[must_use]
             pub fn over(self, common: Timeouts) -> Timeouts {
@@ -57,7 +65,13 @@ macro_rules! timeouts {
             }
         }
 
-        impl<T: Copy> Timeouts<T> {
+        impl<T> Timeouts<T> {
+            /// What `change` makes of each, whose name it is told.
+            #[must_use]
+            pub fn map<U>(self, mut change: impl FnMut(&'static str, T) -> U) -> Timeouts<U> {
+                Timeouts { $($time: change(stringify!($time), self.$time),)+ }
+            }
+
             /// All of them with their names, in the order of their declaration.
             pub fn named(self) -> impl Iterator<Item = (&'static str, T)> {
                 [$((stringify!($time), self.$time),)+].into_iter()
@@ -85,7 +99,7 @@ impl Default for Timeouts {
     }
 }
 
-impl Default for OwnTimeouts {
+impl<T> Default for Timeouts<Option<T>> {
     fn default() -> Self {
         Self::NONE
     }

@@ -57,7 +57,7 @@ pub fn config(data: &[u8]) {
     }
     let exported = import::export("fuzz.yaml", &loaded);
     show(&exported.diagnostics);
-    let again = import::import("exported", &exported.lines, Sysctls::default(), None);
+    let again = import::import(Table::default(), "exported", &exported.lines, None);
     if exported.marks.is_empty() {
         assert_eq!(again.diagnostics.errors(), 0, "{}", exported.lines);
     }
@@ -66,7 +66,7 @@ pub fn config(data: &[u8]) {
 /// Rules of `ipvsadm -Sn`.
 pub fn import_ipvsadm(data: &[u8]) {
     let Some(text) = utf8(data) else { return };
-    let imported = import::import("fuzz.rules", text, Sysctls::default(), Some(&base()));
+    let imported = import::import(Table::default(), "fuzz.rules", text, Some(&base()));
     show(&imported.diagnostics);
     again(&imported.yaml);
 }
@@ -99,11 +99,10 @@ pub fn import_keepalived(data: &[u8]) {
     let path = Path::new("/etc/keepalived/keepalived.conf");
     let files = Same(included);
     let imported = import::keepalived::import(
-        path,
-        text,
+        Table::default(),
+        (path, text),
         &files,
         Some("a"),
-        Sysctls::default(),
         Some(&base()),
     );
     imported.diagnostics.iter().for_each(show);
@@ -118,7 +117,7 @@ pub fn import_marks(data: &[u8]) {
     let mut table = Table::default();
     table.marks = marks;
     let rules = "-A -f 1 -s rr\n-a -f 1 -r 10.0.0.9:0 -g\n-A -f 2 -6 -s rr\n";
-    let imported = import::import_onto(table, "rules", rules, Some(&base()));
+    let imported = import::import(table, "rules", rules, Some(&base()));
     show(&imported.diagnostics);
     again(&imported.yaml);
 }
@@ -129,6 +128,8 @@ pub fn import_sysctl(data: &[u8]) {
     let (sysctls, diagnostics) = Sysctls::read("fuzz.sysctl", text);
     show(&diagnostics);
     let rules = "-A -t 10.0.0.100:80 -s rr\n";
-    let imported = import::import("rules", rules, sysctls, Some(&base()));
+    let mut table = Table::default();
+    table.sysctls = sysctls;
+    let imported = import::import(table, "rules", rules, Some(&base()));
     again(&imported.yaml);
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::check;
 use crate::cli::output::{Exit, Terminal};
-use crate::config::{self, Diagnostics};
+use crate::config;
 use crate::import::{Base, Marks, Sysctls, Table};
 
 /// More than the rules of some million services take.
@@ -65,27 +65,23 @@ impl Inputs {
             return Ok(Err(Exit::Failed));
         };
         let (mut errors, mut table) = (0, Table::default());
-        let mut complain = |diagnostics: &Diagnostics, terminal: &mut Terminal<'_>| {
-            if !diagnostics.items().is_empty() {
-                check::complain(diagnostics, terminal);
-            }
-            errors += diagnostics.errors();
-        };
         if let Some(path) = &beside.sysctl {
             let Some((name, text)) = read_or_tell(path, MAX_BESIDE_BYTES, terminal)? else {
                 return Ok(Err(Exit::Failed));
             };
-            let diagnostics;
-            (table.sysctls, diagnostics) = Sysctls::read(&name, &text);
-            complain(&diagnostics, terminal);
+            let (sysctls, diagnostics) = Sysctls::read(&name, &text);
+            check::complain(&diagnostics, terminal);
+            errors += diagnostics.errors();
+            table.sysctls = sysctls;
         }
         if let Some(path) = &beside.marks {
             let Some((name, text)) = read_or_tell(path, MAX_BESIDE_BYTES, terminal)? else {
                 return Ok(Err(Exit::Failed));
             };
-            let diagnostics;
-            (table.marks, diagnostics) = Marks::read(&name, &text);
-            complain(&diagnostics, terminal);
+            let (marks, diagnostics) = Marks::read(&name, &text);
+            check::complain(&diagnostics, terminal);
+            errors += diagnostics.errors();
+            table.marks = marks;
         }
         Ok(Ok(Self {
             name,

@@ -6,9 +6,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::inputs::{self, Beside, Inputs};
-use crate::cli::check;
-use crate::cli::output::{Exit, Terminal};
-use crate::import::keepalived::{self, Files};
+use crate::import::keepalived::{self, Files, Imported};
 use crate::output_file::{Identity, OutputFile};
 
 /// More files than one pattern has.
@@ -25,68 +23,47 @@ const MOST_PATTERNS: usize = 1000;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// keepalived.conf; `-` for stdin. Files that it includes are read too.
-    file: PathBuf,
+    pub(super) file: PathBuf,
     /// Where to write the YAML; stdout if omitted.
     #[arg(short, long, value_name = "OUT.yaml")]
-    output: Option<PathBuf>,
+    pub(super) output: Option<PathBuf>,
     #[command(flatten)]
-    beside: Beside,
+    pub(super) beside: Beside,
     /// As keepalived's: whose `@ID` lines to read. Without it none are, and those of `@^ID` are.
     #[arg(short = 'i', long, value_name = "ID")]
     config_id: Option<String>,
 }
 
 impl Args {
-    /// Says how many losses it told of; or how the program ends without a result, which was told.
-    pub(super) fn run(self, terminal: &mut Terminal<'_>) -> io::Result<Result<usize, Exit>> {
-        let inputs = match Inputs::read(&self.file, &self.beside, terminal)? {
-            Ok(inputs) => inputs,
-            Err(exit) => return Ok(Err(exit)),
-        };
-        let Inputs {
-            name,
-            text,
+    /// What the file and those that it includes say, and which files were read.
+    pub(super) fn import(&self, inputs: Inputs) -> (Imported, Vec<Identity>) {
+        let (id, path) = (self.config_id.as_deref(), Path::new(&inputs.name));
+        let (file, disk) = ((path, inputs.text.as_str()), Disk::default());
+        let imported = keepalived::import(inputs.table, file, &disk, id, inputs.base.as_ref());
+        let Beside {
             base,
-            table,
-            mut errors,
-        } = inputs;
-        let (id, path) = (self.config_id.as_deref(), Path::new(&name));
-        let disk = Disk::default();
-        let imported = keepalived::import_onto(table, (path, &text), &disk, id, base.as_ref());
-        for diagnostics in &imported.diagnostics {
-            check::complain(diagnostics, terminal);
-            errors += diagnostics.errors();
-        }
-        let mut read = disk.read.into_inner();
-        let (base, sysctl) = (&self.beside.base, &self.beside.sysctl);
+            sysctl,
+            marks,
+        } = &self.beside;
         let given = [
             Some(&self.file),
             base.as_ref(),
             sysctl.as_ref(),
-            self.beside.marks.as_ref(),
+            marks.as_ref(),
         ];
+        let mut read = disk.read.into_inner();
         read.extend(
             given
                 .into_iter()
                 .flatten()
                 .filter_map(|path| Identity::of(path)),
         );
-        match &self.output {
-            None => terminal.out.write_all(imported.yaml.as_bytes())?,
-            Some(path) => {
-                if let Err(error) = write(path, &imported.yaml, &read) {
-                    let path = path.display();
-                    writeln!(terminal.err, "plimsoll: {path} cannot be written: {error}")?;
-                    return Ok(Err(Exit::Failed));
-                }
-            }
-        }
-        Ok(Ok(errors))
+        (imported, read)
     }
 }
 
 /// Puts the text into a file, as a whole or not at all, unless it is one of those that were `read`.
-fn write(path: &Path, text: &str, read: &[Identity]) -> io::Result<()> {
+pub(super) fn write(path: &Path, text: &str, read: &[Identity]) -> io::Result<()> {
     if Identity::of(path).is_some_and(|file| read.contains(&file)) {
         let why = "it is one of the files that were read, and stays as it is";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));

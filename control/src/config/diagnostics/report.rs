@@ -11,9 +11,12 @@ use miette::{
 use super::{Diagnostic, Diagnostics, Excerpt, Related, Severity};
 
 impl Diagnostics {
-    /// A report for people: each mistake with its line and a caret, then a line that counts them.
+    /// A report for people: each mistake with its line and a caret, then a line that counts them; empty without any.
     #[must_use]
     pub fn report(&self, colour: bool) -> String {
+        if self.items.is_empty() {
+            return String::new();
+        }
         let theme = if colour {
             GraphicalTheme::unicode()
         } else {

@@ -169,7 +169,7 @@ fn service_of(
             sessions: max_sessions(written, at, findings),
         },
         policy: policy::of(context.config, written),
-        timeouts: times::own(&written.timeouts, at, findings),
+        timeouts: times::own(written.timeouts, at, findings),
         reals,
     })
 }

@@ -14,48 +14,20 @@ use crate::config::tree::Step;
 const MAX: Duration = Duration::from_secs(24 * 24 * 3600);
 
 /// Those of services that say nothing.
-pub(super) fn common(written: &file::Timeouts, findings: &mut Findings<'_, '_>) -> Timeouts {
-    let mut check = |key, time| at_least_one(time, steps!["timeouts", key], findings);
-    let file::Timeouts {
-        tcp,
-        tcp_fin,
-        tcp_time_wait,
-        udp,
-        sctp,
-    } = *written;
-    Timeouts {
-        tcp: check("tcp", tcp),
-        tcp_fin: check("tcp_fin", tcp_fin),
-        tcp_time_wait: check("tcp_time_wait", tcp_time_wait),
-        udp: check("udp", udp),
-        sctp: check("sctp", sctp),
-    }
+pub(super) fn common(written: file::Timeouts, findings: &mut Findings<'_, '_>) -> Timeouts {
+    written.map(|key, time| at_least_one(time, steps!["timeouts", key], findings))
 }
 
 /// Those of the service at `at`.
 pub(super) fn own(
-    written: &file::OwnTimeouts,
+    written: file::OwnTimeouts,
     at: usize,
     findings: &mut Findings<'_, '_>,
 ) -> OwnTimeouts {
-    let mut check = |key, time: Option<Duration>| {
+    written.map(|key, time| {
         let steps = steps!["services", at, "timeouts", key];
         time.map(|time| at_least_one(time, steps, findings))
-    };
-    let file::OwnTimeouts {
-        tcp,
-        tcp_fin,
-        tcp_time_wait,
-        udp,
-        sctp,
-    } = *written;
-    OwnTimeouts {
-        tcp: check("tcp", tcp),
-        tcp_fin: check("tcp_fin", tcp_fin),
-        tcp_time_wait: check("tcp_time_wait", tcp_time_wait),
-        udp: check("udp", udp),
-        sctp: check("sctp", sctp),
-    }
+    })
 }
 
 /// A time that is not zero and that timers can hold.

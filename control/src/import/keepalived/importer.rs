@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::super::rule;
 use super::super::scheduler;
-use super::super::table::{self, Method, Persistence, Real, Rule, Service, Table, Timeouts, What};
+use super::super::table::{self, Persistence, Real, Rule, Service, Table, What};
 use super::super::value;
 use super::keywords::{DPVS_GROUPS, LOST_OF_FILE};
 use super::server::{self, RealServer, VirtualServer, unknown};
@@ -17,6 +17,7 @@ use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::spec::forward::ForwardMethod;
 use plimsoll_dataplane::spec::target::{Identity, Mark, Vip};
+use plimsoll_dataplane::spec::timeouts::{Millis, OwnTimeouts};
 
 /// A virtual server's addresses and marks.
 #[derive(Debug, Default)]
@@ -312,10 +313,10 @@ impl Importer {
         let mut seen = HashSet::new();
         let mut notes: Vec<(String, Vec<String>)> = Vec::new();
         for real in &server.reals {
-            let Method { forward, tunnel } = real.method.unwrap_or(server.method());
-            let unchanged = forward != ForwardMethod::Nat;
+            let method = real.method.unwrap_or(server.method());
+            let unchanged = method.forward != ForwardMethod::Nat;
             let address = table::server(key, real.address, real.port, unchanged);
-            let Some(address) = self.placed(key, real, forward, address) else {
+            let Some(address) = self.placed(key, real, method.forward, address) else {
                 continue;
             };
             if !seen.insert(address) {
@@ -328,11 +329,9 @@ impl Importer {
             }
             let new = Real {
                 address,
-                forward,
+                method,
                 weight: real.weight,
-                upper: real.upper,
-                lower: real.lower,
-                tunnel,
+                limits: real.limits,
                 place: real.place,
             };
             self.apply(What::AddServer(key, new), real.place);
@@ -452,21 +451,22 @@ fn key(member: Member, server: &VirtualServer) -> Identity {
 }
 
 /// `lvs_timeouts [tcp S] [tcpfin S] [udp S]`.
-fn timeouts(words: &[Word]) -> Result<Timeouts, Problem> {
-    let mut timeouts = Timeouts::default();
+fn timeouts(words: &[Word]) -> Result<OwnTimeouts, Problem> {
+    let mut timeouts = OwnTimeouts::NONE;
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let field = match word.text.as_str() {
-            "tcp" => &mut timeouts.tcp_s,
-            "tcpfin" => &mut timeouts.tcp_fin_s,
-            "udp" => &mut timeouts.udp_s,
+            "tcp" => &mut timeouts.tcp,
+            "tcpfin" => &mut timeouts.tcp_fin,
+            "udp" => &mut timeouts.udp,
             _ => {
                 let message = format!("`{}` is not a timeout", word.shown());
                 return Err(word.problem(message).help("expected tcp, tcpfin or udp"));
             }
         };
         let value = words.next().ok_or_else(|| health::lacks_value(word))?;
-        *field = address::number(value, 1, rule::MAX_TIMEOUT_S, "a number of seconds")?;
+        let seconds = address::number(value, 1, rule::MAX_TIMEOUT_S, "a number of seconds")?;
+        *field = Some(Millis(seconds * 1000));
     }
     Ok(timeouts)
 }

@@ -18,7 +18,6 @@ mod words;
 use std::path::Path;
 
 use super::carry;
-use super::sysctl::Sysctls;
 use super::table::Table;
 use super::yaml::{Base, Kind, Output};
 use crate::config::Diagnostics;
@@ -37,26 +36,11 @@ pub struct Imported {
     pub diagnostics: Vec<Diagnostics>,
 }
 
-/// Makes a configuration of the file `path` with the text `text`, and of what it includes. `id` is
-/// keepalived's `--config-id`; without it lines for one machine only (`@id`) are left out, and lines for
-/// all but one (`@^id`) are read.
+/// Makes a configuration of the file `path` with the text `text`, and of what it includes, on top of what `table` has
+/// already, such as sysctls and what marks mean. `id` is keepalived's `--config-id`; without it lines for one machine
+/// only (`@id`) are left out, and lines for all but one (`@^id`) are read.
 #[must_use]
 pub fn import(
-    path: &Path,
-    text: &str,
-    files: &dyn Files,
-    id: Option<&str>,
-    sysctls: Sysctls,
-    base: Option<&Base>,
-) -> Imported {
-    let mut table = Table::default();
-    table.sysctls = sysctls;
-    import_onto(table, (path, text), files, id, base)
-}
-
-/// The same on top of what `table` has already, such as sysctls and what marks mean.
-#[must_use]
-pub fn import_onto(
     table: Table,
     (path, text): (&Path, &str),
     files: &dyn Files,

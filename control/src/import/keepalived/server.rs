@@ -17,6 +17,7 @@ use crate::config::file::TunnelChecksum;
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::listed::Listed as _;
 use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::spec::limits::Limits;
 
 /// A real server as it is written.
 #[derive(Debug)]
@@ -25,8 +26,7 @@ pub(super) struct RealServer {
     pub(super) port: Option<u16>,
     pub(super) place: Place,
     pub(super) weight: u32,
-    pub(super) upper: u32,
-    pub(super) lower: u32,
+    pub(super) limits: Limits,
     pub(super) method: Option<Method>,
     pub(super) checks: Vec<Check>,
     pub(super) timing: Timing,
@@ -225,8 +225,7 @@ impl<'p> Reader<'p> {
             },
             place: word.place,
             weight: 1,
-            upper: 0,
-            lower: 0,
+            limits: Limits::default(),
             method: None,
             checks: Vec::new(),
             timing: Timing::default(),
@@ -240,12 +239,12 @@ impl<'p> Reader<'p> {
                 self.problems.add(*problem);
             }
         }
-        if real.lower > real.upper {
-            let (lower, upper) = (real.lower, real.upper);
+        let Limits { upper, lower } = real.limits;
+        if lower > upper {
             let message = format!("the lower threshold {lower} is above the upper one, {upper}");
             let help = "expected `lthreshold` to be at most `uthreshold`; it is left out";
             self.problems.add(word.problem(message).help(help));
-            real.lower = 0;
+            real.limits.lower = 0;
         }
         Ok(real)
     }
@@ -264,8 +263,8 @@ impl<'p> Reader<'p> {
         }
         match name {
             "weight" => real.weight = number("a weight")?,
-            "uthreshold" => real.upper = number("a threshold")?,
-            "lthreshold" => real.lower = number("a threshold")?,
+            "uthreshold" => real.limits.upper = number("a threshold")?,
+            "lthreshold" => real.limits.lower = number("a threshold")?,
             "lvs_method" => real.method = Some(method(keyword, words)?),
             _ if LOST_OF_REAL.contains(&name) => self.lose("real_server", keyword),
             _ => match health::kind(name) {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 
-use super::super::table::{Real, Service};
+use super::super::table::{Method, Real, Service};
 use super::*;
 use crate::config;
 use crate::config::diagnostics::{Problems, Severity};
@@ -40,11 +40,10 @@ impl Files for Memory {
 
 fn read(text: &str) -> Imported {
     import(
-        Path::new("k.conf"),
-        text,
+        Table::default(),
+        (Path::new("k.conf"), text),
         &Memory::default(),
         None,
-        Sysctls::default(),
         None,
     )
 }
@@ -123,11 +122,10 @@ fn what_is_carried_is_a_valid_configuration_with_a_base() {
     let text = "virtual_server 10.0.0.1 80 {\n protocol TCP\n lvs_sched sh\n sh-port\n lvs_method DR\n alpha\n\
                 real_server 10.1.0.11 80 {\n TCP_CHECK {\n }\n }\n real_server 10.1.0.12 80 {\n weight 3\n }\n}\n";
     let imported = import(
-        Path::new("k"),
-        text,
+        Table::default(),
+        (Path::new("k"), text),
         &Memory::default(),
         None,
-        Sysctls::default(),
         Some(&base),
     );
     let loaded = config::parse("result", imported.yaml).unwrap();
@@ -153,12 +151,7 @@ fn table(text: &str) -> Vec<(String, Vec<String>)> {
     let service = |service: &Service| {
         let name = service.key.to_string();
         let real = |real: &Real| {
-            let Real {
-                address,
-                forward,
-                tunnel,
-                ..
-            } = real;
+            let (address, Method { forward, tunnel }) = (real.address, real.method);
             let (kind, port, sum) = (tunnel.kind, tunnel.port, tunnel.checksum);
             format!(
                 "{address} {} {} {port} {sum:?}",
@@ -306,11 +299,10 @@ fn lines_for_one_machine_are_read_for_it_only() {
     let text = "virtual_server 10.0.0.1 80 {\n protocol TCP\n lvs_method DR\n @one lvs_sched rr\n @^one lvs_sched lc\n}\n";
     for (id, scheduler) in [(Some("one"), "rr"), (Some("two"), "lc"), (None, "lc")] {
         let imported = import(
-            Path::new("k"),
-            text,
+            Table::default(),
+            (Path::new("k"), text),
             &Memory::default(),
             id,
-            Sysctls::default(),
             None,
         );
         assert!(services(&imported).contains(&format!("scheduler: {scheduler}\n")));
@@ -332,7 +324,7 @@ fn a_definition_of_several_lines_may_be_for_one_machine() {
         ("two", "scheduler: lc\n    forward: dr"),
     ] {
         let (path, files) = (Path::new("k"), Memory::default());
-        let imported = import(path, text, &files, Some(id), Sysctls::default(), None);
+        let imported = import(Table::default(), (path, text), &files, Some(id), None);
         assert!(
             services(&imported).contains(expected),
             "{}",
@@ -409,11 +401,10 @@ fn included_files_are_read_in_place_and_told_about_by_their_own_names() {
     let text = "virtual_server 10.0.0.1 80 {\n protocol TCP\n lvs_sched rr\n lvs_method DR\n real_server 10.1.0.11 80 {\n \
                 include conf.d/*\n }\n}\ninclude nothing*\ninclude nothing\nincludem nothing\n";
     let imported = import(
-        Path::new("/etc/k/k.conf"),
-        text,
+        Table::default(),
+        (Path::new("/etc/k/k.conf"), text),
         &files,
         None,
-        Sysctls::default(),
         None,
     );
     assert!(services(&imported).contains("{ address: 10.1.0.11:80, weight: 5, upper: 7 }"));
@@ -428,11 +419,10 @@ fn included_files_are_read_in_place_and_told_about_by_their_own_names() {
     );
     let endless = Memory(BTreeMap::from([("/k".into(), "include k\n")]));
     let imported = import(
-        Path::new("/k"),
-        "include k\n",
+        Table::default(),
+        (Path::new("/k"), "include k\n"),
         &endless,
         None,
-        Sysctls::default(),
         None,
     );
     let last = told(&imported).pop().unwrap();
@@ -446,11 +436,10 @@ fn a_file_that_is_no_keepalived_conf_is_neither_read_nor_shown() {
     let text = "virtual_server 10.0.0.1 80 {\n protocol TCP\n lvs_method DR\n lvs_sched rr\n include shadow\n}\n";
     let (id, base) = (None, None);
     let including = import(
-        Path::new("/k/k.conf"),
-        text,
+        Table::default(),
+        (Path::new("/k/k.conf"), text),
         &files,
         id,
-        Sysctls::default(),
         base,
     );
     assert_eq!(
@@ -486,11 +475,10 @@ fn a_part_of_a_block_that_is_not_carried_need_not_be_known() {
     )]));
     let text = "vrrp_instance V\n{\n virtual_ipaddress {\n include vips\n }\n}\ninclude more\n";
     let imported = import(
-        Path::new("/k/k.conf"),
-        text,
+        Table::default(),
+        (Path::new("/k/k.conf"), text),
         &files,
         None,
-        Sysctls::default(),
         None,
     );
     assert_eq!(
@@ -509,11 +497,10 @@ fn files_that_include_each_other_end() {
         ("/k/b".into(), "include *\ninclude *\n"),
     ]));
     let imported = import(
-        Path::new("/k/a"),
-        "include *\n",
+        Table::default(),
+        (Path::new("/k/a"), "include *\n"),
         &files,
         None,
-        Sysctls::default(),
         None,
     );
     let told = told(&imported);

@@ -9,6 +9,7 @@ use super::*;
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::listed::Listed as _;
 use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::spec::limits::Limits;
 use plimsoll_dataplane::spec::target::{Identity, Vip};
 
 fn address(v6: bool) -> BoxedStrategy<IpAddr> {
@@ -66,11 +67,12 @@ fn real(v6: bool, port: u16) -> impl Strategy<Value = Real> {
                 }
                 Real {
                     address: (host, own).into(),
-                    forward,
+                    method: Method { forward, tunnel },
                     weight,
-                    upper,
-                    lower: lower.min(upper),
-                    tunnel,
+                    limits: Limits {
+                        upper,
+                        lower: lower.min(upper),
+                    },
                     place: Place {
                         line: 0,
                         column: 0,
@@ -243,7 +245,7 @@ proptest! {
         let marks = "ip daddr 192.0.2.80 tcp dport 80 meta mark set 1\nip daddr 192.0.2.0/25 meta mark set 2\n\
                      ip6 daddr 2001:db8::/64 meta mark set 1\n";
         table.marks = Marks::read("marks", marks).0;
-        let imported = import_onto(table, "rules", &rules, Some(&base));
+        let imported = crate::import::import(table, "rules", &rules, Some(&base));
         let valid = config::parse("imported", imported.yaml.as_str());
         prop_assert!(valid.is_ok(), "{}\n{}\n{}", valid.unwrap_err().report(false), rules, imported.yaml);
         // And nothing is lost without a word.
@@ -286,7 +288,7 @@ fn shown(reader: &str, text: &str) -> String {
         }
         "keepalived" => {
             let path = std::path::Path::new("file");
-            let imported = keepalived::import(path, text, &NoFiles, None, Sysctls::default(), None);
+            let imported = keepalived::import(Table::default(), (path, text), &NoFiles, None, None);
             imported.diagnostics.iter().map(told).collect::<String>() + &imported.yaml
         }
         "marks" => told(&Marks::read("file", text).1),
