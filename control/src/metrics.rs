@@ -264,15 +264,17 @@ const TIMES_OF_WORKERS: [OfWorker; 3] = [
     ),
 ];
 
+/// A family for each counter of `table`, which has its name and its help first.
+fn counters<V>(of: &str, table: &[(&str, &str, V)]) -> Vec<Family> {
+    let families = table.iter();
+    families
+        .map(|(name, help, _)| counter(&format!("{of}_{name}"), help))
+        .collect()
+}
+
 fn workers(running: &Running) -> Vec<Family> {
-    let mut families: Vec<Family> = OF_WORKERS
-        .iter()
-        .map(|(name, help, _)| counter(&format!("worker_{name}"), help))
-        .collect();
-    let mut times: Vec<Family> = TIMES_OF_WORKERS
-        .iter()
-        .map(|(name, help, _)| counter(&format!("worker_{name}"), help))
-        .collect();
+    let mut families = counters("worker", &OF_WORKERS);
+    let mut times = counters("worker", &TIMES_OF_WORKERS);
     let mut dropped = counter(
         "worker_dropped_packets_total",
         "Packets dropped for any reason.",
@@ -366,15 +368,8 @@ const OF_DEVICES: [OfDevice; 5] = [
 ];
 
 fn ports(running: &Running) -> Vec<Family> {
-    let name = |name: &str| format!("port_{name}");
-    let mut traffic: Vec<Family> = OF_PORTS
-        .iter()
-        .map(|(of, help, _)| counter(&name(of), help))
-        .collect();
-    let mut devices: Vec<Family> = OF_DEVICES
-        .iter()
-        .map(|(of, help, _)| counter(&name(of), help))
-        .collect();
+    let mut traffic = counters("port", &OF_PORTS);
+    let mut devices = counters("port", &OF_DEVICES);
     let mut steered = gauge(
         "port_steered",
         "Whether the port is relied on to put each flow on the queue of its owner.",

@@ -1,5 +1,5 @@
-//! What the subcommands that need a running daemon share: one question to its socket, one answer.
-//! It knows no question, and tries nothing twice.
+//! What the subcommands that need a running daemon share: one request to its socket, one response.
+//! It knows no route, and tries nothing twice.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use super::{Exit, Terminal};
 use crate::config::leaf::print_duration;
 
-/// How long the daemon may leave a question without a sign, unless the user says otherwise.
+/// How long the daemon may leave a request without a sign, unless the user says otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The same for an order: a reload reads a file of a million services first.
 const PATIENCE_WITH_ORDERS: Duration = Duration::from_secs(60);
@@ -92,7 +92,7 @@ impl Client {
         }
     }
 
-    /// The answer to a question.
+    /// What the daemon tells.
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, NoAnswer> {
         let (status, body) = self.send(Method::GET, path, PATIENCE)?;
         if status != StatusCode::OK {

@@ -18,6 +18,10 @@ use crate::stats::{RealCounters, ServiceCounters};
 use crate::time::Time;
 
 /// One virtual service.
+///
+/// What [`ServiceSpec`](crate::spec::service::ServiceSpec) says of it lies flat beside what is computed, since the
+/// first packet of each session reads both. The builder takes the specification apart without `..`, so nothing of it
+/// is forgotten.
 #[derive(Debug, Clone)]
 pub struct VirtualService {
     /// Its slot.

@@ -137,22 +137,11 @@ impl Leaf for ByteSize {
                     .help(help),
             );
         };
-        number
-            .parse::<u64>()
-            .ok()
-            .and_then(|n| n.checked_mul(unit_bytes))
-            .map(Self)
-            .ok_or_else(|| LeafError::new(format!("`{text}` is too large")))
+        product(text, number, unit_bytes).map(Self)
     }
 
     fn print(&self) -> String {
-        BYTES
-            .iter()
-            .find(|(_, unit)| self.0 >= *unit && self.0.is_multiple_of(*unit))
-            .map_or_else(
-                || format!("{}B", self.0),
-                |(name, unit)| format!("{}{name}", self.0 / unit),
-            )
+        in_units(self.0, BYTES).unwrap_or_else(|| format!("{}B", self.0))
     }
 }
 
@@ -185,23 +174,27 @@ impl Leaf for Count {
             let message = format!("`{}` is not a multiple", unit.escape_debug());
             return Err(LeafError::new(message).help(units));
         };
-        number
-            .parse::<u64>()
-            .ok()
-            .and_then(|n| n.checked_mul(factor))
-            .map(Self)
-            .ok_or_else(|| LeafError::new(format!("`{text}` is too large")))
+        product(text, number, factor).map(Self)
     }
 
     fn print(&self) -> String {
-        COUNTS
-            .iter()
-            .find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor))
-            .map_or_else(
-                || self.0.to_string(),
-                |(name, factor)| format!("{}{name}", self.0 / factor),
-            )
+        in_units(self.0, COUNTS).unwrap_or_else(|| self.0.to_string())
     }
+}
+
+/// What `text` says: `number`, in digits, of units of `unit` each.
+fn product(text: &str, number: &str, unit: u64) -> Result<u64, LeafError> {
+    let number: Option<u64> = number.parse().ok();
+    let product = number.and_then(|number| number.checked_mul(unit));
+    product.ok_or_else(|| LeafError::new(format!("`{text}` is too large")))
+}
+
+/// The value in the largest of `units`, the largest first, of which it is a multiple.
+fn in_units(value: u64, units: &[(&str, u64)]) -> Option<String> {
+    let (name, unit) = units
+        .iter()
+        .find(|(_, unit)| value >= *unit && value.is_multiple_of(*unit))?;
+    Some(format!("{}{name}", value / unit))
 }
 
 /// Leading digits, what follows up to the next digit, and the rest.
