@@ -505,7 +505,7 @@ pub fn session(snapshot: &Snapshot, record: &SessionRecord, now: Time) -> Sessio
         invalid if record.flags.contains(Flags::INVALID) => invalid,
         0 => 0,
         _ if record.flags.contains(Flags::TEMPLATE) => real.spec.port,
-        port if record.flags.contains(Flags::ONE_WAY) => port,
+        port if record.flags.is_one_way() => port,
         port => real.port_for(port),
     };
     Session {

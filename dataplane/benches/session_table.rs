@@ -23,6 +23,7 @@ use hashbrown::{HashMap, HashTable};
 use plimsoll_dataplane::flow::{FlowKey, Protocol, V4};
 use plimsoll_dataplane::id::RealId;
 use plimsoll_dataplane::io::BURST;
+use plimsoll_dataplane::memory::Memory;
 use plimsoll_dataplane::prefetch::prefetch;
 use plimsoll_dataplane::session::{Flags, Hint, KeyHash, NewSession, SessionTable, State};
 use plimsoll_dataplane::testing::Rng;
@@ -60,7 +61,7 @@ impl Table for SessionTable<V4> {
     const NAME: &'static str = "SessionTable";
 
     fn new(capacity: u32) -> Self {
-        Self::new(capacity, [1, 2, 3, 4])
+        Self::new(capacity, [1, 2, 3, 4], Memory::HEAP)
     }
 
     fn touch(&mut self, burst: &[Key], deadline: Time, now: Time) -> usize {
@@ -108,7 +109,7 @@ impl Table for SessionTable<V4> {
     }
 
     fn expire(&mut self, now: Time) {
-        SessionTable::expire(self, now, BUDGET, |session| {
+        SessionTable::expire(self, now, BUDGET, |session, _| {
             black_box(session);
         });
     }

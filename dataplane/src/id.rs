@@ -1,13 +1,18 @@
 //! Stable slot numbers. A slot keeps its meaning for as long as a session refers to it.
 //! And the numbers of ports and devices, which are places in the configuration's lists.
 
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
 /// The slot of a `VirtualService` in the snapshot and in every per-worker array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceId(pub u32);
 
 /// The slot of a `RealServer` (one real server of one service) in the snapshot and in every
 /// per-worker array.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, FromBytes, Immutable, KnownLayout,
+)]
+#[repr(transparent)]
 pub struct RealId(pub u32);
 
 /// A place in a list, of a type of its own for each list, so that no place is taken for another list's.

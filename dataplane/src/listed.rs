@@ -71,6 +71,16 @@ macro_rules! listed {
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
             }
+
+            /// The variant with this discriminant; the first one if none has it.
+            #[must_use]
+            #[inline(always)]
+            pub const fn of_discriminant(number: u8) -> Self {
+                match number {
+                    $(number if number == Self::$variant as u8 => Self::$variant,)+
+                    _ => Self::ALL[0],
+                }
+            }
         }
 
         impl $crate::listed::Listed for $enum {

@@ -4,8 +4,24 @@
 use std::ops::Add;
 use std::time::Duration;
 
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
 /// Milliseconds since some start that only the caller knows. Monotonic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    FromBytes,
+    Immutable,
+    KnownLayout,
+)]
+#[repr(transparent)]
 pub struct Time(u64);
 
 impl Time {

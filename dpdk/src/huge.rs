@@ -6,7 +6,9 @@
 //! the data plane's tables do.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::ptr;
+use std::ptr::{self, NonNull};
+
+use allocator_api2::alloc::{AllocError, Allocator, Global};
 
 /// Bytes of a huge page on x86_64 and, with ordinary pages of 4 KiB, on aarch64.
 const HUGE_PAGE: usize = 2 << 20;
@@ -116,6 +118,26 @@ unsafe impl GlobalAlloc for HugePages {
     }
 }
 
+// SAFETY: what `alloc` gives is valid until it is given to `dealloc`, whichever copy of this does either, since it has no state.
+unsafe impl Allocator for HugePages {
+    fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        if layout.size() == 0 {
+            return Global.allocate(layout);
+        }
+        // SAFETY: the size is not 0.
+        let start = unsafe { self.alloc(layout) };
+        let start = NonNull::new(start).ok_or(AllocError)?;
+        Ok(NonNull::slice_from_raw_parts(start, layout.size()))
+    }
+
+    unsafe fn deallocate(&self, start: NonNull<u8>, layout: Layout) {
+        if layout.size() != 0 {
+            // SAFETY: the caller has it from `allocate` with this layout, and that from `alloc`.
+            unsafe { self.dealloc(start.as_ptr(), layout) }
+        }
+    }
+}
+
 /// How much of the memory that huge pages were asked for is in such pages. The kernel gives ordinary ones where it finds
 /// no free memory in pieces of that size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -179,6 +201,10 @@ impl Coverage {
 
 #[cfg(test)]
 mod tests {
+    use plimsoll_dataplane::flow::V4;
+    use plimsoll_dataplane::memory::Memory;
+    use plimsoll_dataplane::session::SessionTable;
+
     use super::*;
 
     #[test]
@@ -212,6 +238,26 @@ mod tests {
             assert!(now.huge <= now.resident);
             HugePages.dealloc(start, layout(4 * LARGE));
         }
+    }
+
+    #[test]
+    fn a_table_that_is_given_huge_pages_lies_in_them() {
+        const SESSIONS: u32 = 1 << 21;
+        let before = Coverage::here().unwrap();
+        let table = SessionTable::<V4>::new(SESSIONS, [1, 2, 3, 4], Memory::new(&HugePages));
+        let taken = Coverage::here().unwrap().since(&before).resident;
+        assert_eq!(table.capacity(), SESSIONS as usize);
+        // Other tests free some, but not as much as the free slots of this table.
+        assert!(taken >= u64::from(SESSIONS) * 64, "{taken}");
+    }
+
+    #[test]
+    fn nothing_can_be_allocated_and_freed() {
+        let none = HugePages.allocate(layout(0)).unwrap();
+        assert_eq!(none.len(), 0);
+        // SAFETY: freed with the layout that it was allocated with.
+        unsafe { HugePages.deallocate(none.cast(), layout(0)) };
+        assert!(HugePages.allocate(layout(isize::MAX as usize - 7)).is_err());
     }
 
     fn layout(size: usize) -> Layout {

@@ -10,6 +10,7 @@ use ahash::RandomState;
 use plimsoll_dataplane::flow::{Addresses, Protocol};
 use plimsoll_dataplane::id::{DeviceId, PortId};
 use plimsoll_dataplane::io::{PacketBuf as _, QueuePair, RxQueue as _};
+use plimsoll_dataplane::memory::Memory;
 use plimsoll_dataplane::parse::{Parse, parse};
 use plimsoll_dataplane::pipeline::{Config, inboxes};
 use plimsoll_dataplane::schedule::Start;
@@ -94,6 +95,7 @@ fn workers_on_rings_get_their_flows_and_hand_over_at_most_their_answers() {
                 },
                 sessions: 4096,
                 keys: [5, 6, 7, 8],
+                memory: Memory::HEAP,
                 steering: Some(Arc::clone(&steering)),
             };
             let resources = Resources {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use plimsoll_dataplane::id::DeviceId;
 use plimsoll_dataplane::io;
+use plimsoll_dataplane::memory::Memory;
 use plimsoll_dataplane::pipeline::{Config, Inboxes, inboxes};
 use plimsoll_dataplane::schedule::Start;
 use plimsoll_dataplane::snapshot::Snapshot;
@@ -16,7 +17,9 @@ use plimsoll_dataplane::snapshot::rcu::Publisher;
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::steering::Steering;
 use plimsoll_dataplane::worker::{Commands, Resources, Worker, commands};
-use plimsoll_dpdk::{Interrupts, Mbuf, Mempool, PoolHandle, RxQueue, TxQueue, register_thread};
+use plimsoll_dpdk::{
+    HugePages, Interrupts, Mbuf, Mempool, PoolHandle, RxQueue, TxQueue, register_thread,
+};
 use rustix::thread::{Timespec, nanosleep, set_current_timer_slack};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -142,6 +145,7 @@ impl Workers {
                     },
                     sessions: plan.sessions,
                     keys: plan.keys,
+                    memory: Memory::new(&HugePages),
                     steering: plan.steering.clone(),
                 },
                 resources: Resources {

@@ -9,6 +9,7 @@ use ahash::RandomState;
 use plimsoll_dataplane::id::DeviceId;
 use plimsoll_dataplane::io::heap::MemoryPool;
 use plimsoll_dataplane::io::memory::{MemoryRx, MemoryTx, MemoryWire, memory_port};
+use plimsoll_dataplane::memory::Memory;
 use plimsoll_dataplane::parse::parse;
 use plimsoll_dataplane::pipeline::{self, Config};
 use plimsoll_dataplane::schedule::Start;
@@ -128,6 +129,7 @@ impl Machine {
                         start,
                         sessions,
                         keys: KEYS,
+                        memory: Memory::HEAP,
                         steering: Some(Arc::clone(&steering)),
                     },
                     resources,

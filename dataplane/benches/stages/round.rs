@@ -7,6 +7,7 @@ use std::rc::Rc;
 use gungraun::prelude::*;
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::io::{BURST, PacketBuf, QueuePair};
+use plimsoll_dataplane::memory::Memory;
 use plimsoll_dataplane::parse::{Parse, parse};
 use plimsoll_dataplane::pipeline::{Config, Inboxes, inboxes};
 use plimsoll_dataplane::schedule::Start;
@@ -133,6 +134,7 @@ fn worker(
         start,
         sessions: 4096,
         keys: [5, 6, 7, 8],
+        memory: Memory::HEAP,
         steering: (start.workers > 1).then(|| Steering::usual(start.workers).into()),
     };
     let resources = Resources {

@@ -9,9 +9,11 @@ use gungraun::prelude::*;
 use plimsoll_dataplane::flow::{FlowKey, ReplyKey, V4};
 use plimsoll_dataplane::id::RealId;
 use plimsoll_dataplane::io::BURST;
+use plimsoll_dataplane::memory::Memory;
 use plimsoll_dataplane::session::{
     Flags, Hint, KeyHash, NewSession, ReplyHash, SessionIndex, SessionTable, State,
 };
+use plimsoll_dataplane::spec::forward::ForwardMethod;
 use plimsoll_dataplane::time::Time;
 
 use crate::setup::{REAL_PORT, clients, flow};
@@ -36,16 +38,16 @@ pub(crate) struct Table {
 }
 
 const fn begin(key: FlowKey<V4>, deadline: Time, is_nat: bool) -> NewSession<V4> {
-    let real_address = if is_nat {
-        Some((V4(0x0a00_0001), REAL_PORT))
+    let (method, real_address) = if is_nat {
+        (ForwardMethod::Nat, Some((V4(0x0a00_0001), REAL_PORT)))
     } else {
-        None
+        (ForwardMethod::Direct, None)
     };
     NewSession {
         key,
         real: RealId(1),
         real_address,
-        flags: Flags::EMPTY,
+        flags: Flags::of(method),
         state: State::UdpNew,
         deadline,
         template: None,
@@ -56,7 +58,7 @@ const fn begin(key: FlowKey<V4>, deadline: Time, is_nat: bool) -> NewSession<V4>
 impl Table {
     fn new(capacity: u32) -> Self {
         Self {
-            table: SessionTable::new(capacity, [1, 2, 3, 4]),
+            table: SessionTable::new(capacity, [1, 2, 3, 4], Memory::HEAP),
             keys: clients().map(flow).collect(),
             replies: Vec::new(),
             indices: Vec::new(),
@@ -105,7 +107,7 @@ fn nat() -> Box<Table> {
 
 fn due() -> Box<Table> {
     let mut table = Table::full(false);
-    assert_eq!(table.table.expire(END, BURST, |_| {}), 0);
+    assert_eq!(table.table.expire(END, BURST, |_, _| {}), 0);
     table
 }
 
@@ -224,7 +226,7 @@ fn has_others(table: Box<Table>) {
 #[bench::all(setup = due)]
 fn expire(mut table: Box<Table>) -> Box<Table> {
     let now = END.plus_ms(64);
-    black_box(table.table.expire(now, BURST, |session| {
+    black_box(table.table.expire(now, BURST, |session, _| {
         black_box(session);
     }));
     table

@@ -20,6 +20,7 @@ use super::leave::exit::Exit;
 use super::sessions::Sessions;
 use crate::id::RealId;
 use crate::io::Pool;
+use crate::memory::Memory;
 use crate::reassembly::Reassembly;
 use crate::schedule::Start;
 use crate::session::SessionTable;
@@ -36,6 +37,8 @@ pub struct Config {
     pub sessions: u32,
     /// Keys of the session tables and of the choice of a flow's owner. The same for all workers.
     pub keys: [u64; 4],
+    /// Where the session tables lie.
+    pub memory: Memory,
     /// How ports that can be told spread flows over the workers; `None` if there is no such port. The same
     /// for all workers.
     pub steering: Option<Arc<Steering>>,
@@ -78,8 +81,8 @@ impl<P: Pool> Engine<P> {
         Self {
             start,
             sessions: Sessions {
-                v4: SessionTable::new(config.sessions, config.keys),
-                v6: SessionTable::new(config.sessions, config.keys),
+                v4: SessionTable::new(config.sessions, config.keys, config.memory),
+                v6: SessionTable::new(config.sessions, config.keys, config.memory),
             },
             half_open_pressure: false,
             received: None,

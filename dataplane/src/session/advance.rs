@@ -57,7 +57,7 @@ impl<A> Session<A> {
     #[inline(always)]
     pub const fn counted(&self) -> Counted {
         Counted {
-            state: self.state,
+            state: self.state(),
             is_proven: self.flags.contains(Flags::PROVEN),
         }
     }
@@ -77,7 +77,9 @@ impl<A: Address> SessionTable<A> {
         has_data: impl FnOnce() -> bool,
     ) -> Option<Moved> {
         let session = self.get_mut(index);
-        let state = session.state.next(step.direction, step.signal, step.secure);
+        let state = session
+            .state()
+            .next(step.direction, step.signal, step.secure);
         let deadline = step.timeouts.deadline(state, now);
         if session.goes_on(state, deadline, step.direction, now) {
             session.deadline = deadline;
@@ -128,7 +130,7 @@ impl<A> Session<A> {
         let since_last = deadline.as_ms().wrapping_sub(self.deadline.as_ms());
         let is_in_step = since_last <= now.as_ms() % STEP_MS
             || self.flags.contains(Flags::PROVEN) && deadline >= self.deadline;
-        state == self.state
+        self.is_in(state)
             && is_in_step
             && !self.is_watched(direction)
             && (self.link == NONE

@@ -1,19 +1,22 @@
-//! One session: what a worker remembers about a flow, in one cache line for IPv4 and two for IPv6.
-//! It is found, inserted and removed by `table.rs`.
+//! One session: what a worker remembers about a flow, in one cache line for IPv4 and two for IPv6. What few sessions
+//! have is in a side line (`side.rs`). It is found, inserted and removed by `table.rs`.
+//!
+//! An entry consists of numbers only: no pointer, no enumeration and no other type that forbids a bit pattern. So memory
+//! with any contents can be read as entries, and whoever takes it over checks what is in it.
 
+use std::mem::offset_of;
 use std::ops::BitOr;
 
-use super::state::State;
-use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+use super::state::{State, StateCode};
+use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::id::RealId;
 use crate::spec::forward::ForwardMethod;
 use crate::time::Time;
 
 /// A link to no entry.
 pub(super) const NONE: u32 = u32::MAX;
-
-/// `reply_slot` of an entry in its home bucket, where replies find it without the index of replies.
-pub(super) const HOME: u32 = u32::MAX - 1;
 
 /// `timer_slot` of an entry that holds no session.
 pub(super) const VACANT: u16 = u16::MAX;
@@ -22,45 +25,49 @@ pub(super) const VACANT: u16 = u16::MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionIndex(pub u32);
 
-/// Boolean facts about a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Flags(u16);
+/// Facts about a session: its forwarding method in two bits, and others in one bit each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, FromBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct Flags(u32);
+
+/// The method's bits in [`Flags`]. The lower one is set if replies pass the balancer.
+const DIRECT: u32 = 0;
+const NAT: u32 = 1;
+const TUNNEL: u32 = 2;
 
 impl Flags {
-    /// None of them.
+    /// None of them, and forwarded directly.
     pub const EMPTY: Self = Self(0);
-    /// Forwarded by NAT: replies are found by their `ReplyKey`. The table sets it.
-    pub const NAT: Self = Self(1);
-    /// Replies do not pass through the balancer (IPVS's NOOUTPUT).
-    pub const ONE_WAY: Self = Self(1 << 1);
-    /// Counted among its real server's active connections; else among the inactive ones.
-    pub const ACTIVE: Self = Self(1 << 2);
+    /// The bits that say the method.
+    const METHOD: Self = Self(3);
+    /// Forwarded by a method with which replies pass the balancer. They are found by their `ReplyKey`.
+    const REPLIES: Self = Self(NAT);
     /// A persistence template: it names a real server for a client and is not a connection.
-    pub const TEMPLATE: Self = Self(1 << 3);
-    /// Forwarded through a tunnel; without this and `NAT`, directly.
-    pub const TUNNEL: Self = Self(1 << 4);
-    /// `numbers` holds the sequence numbers of its last segments, which a reset needs.
-    pub const NUMBERED: Self = Self(1 << 5);
+    pub const TEMPLATE: Self = Self(1 << 2);
+    /// It has a side line.
+    pub(super) const SIDE: Self = Self(1 << 3);
     /// Of a template: a session that it controls was established, or the real server has replied to it. Of a
     /// session: its template has got this flag.
-    pub const ASSURED: Self = Self(1 << 6);
+    pub const ASSURED: Self = Self(1 << 4);
     /// A template that no new session may use any more. It stays until it expires.
-    pub const INVALID: Self = Self(1 << 7);
+    pub const INVALID: Self = Self(1 << 5);
     /// A template for every protocol. The protocol in its key means nothing.
-    pub const ANY_PROTOCOL: Self = Self(1 << 8);
+    pub const ANY_PROTOCOL: Self = Self(1 << 6);
     /// Forwarded by NAT, but a newer session between the same client socket and the same socket of a real server
     /// receives the replies. The table sets it.
-    pub const SHADOWED: Self = Self(1 << 9);
+    pub const SHADOWED: Self = Self(1 << 7);
+    /// Replies find it by the index of replies. The table sets it.
+    pub(super) const INDEXED: Self = Self(1 << 8);
     /// Its packets show that the client's address is not spoofed (`proof.rs`). Of a template: a session that it
     /// controls, or controlled, was proven.
-    pub const PROVEN: Self = Self(1 << 10);
+    pub const PROVEN: Self = Self(1 << 9);
     /// A counter of steps towards a proof: in how many further intervals the observed side has sent a packet.
     pub(super) const STEP_MASK: Self = Self(3 << Self::STEP_SHIFT);
-    pub(super) const STEP_SHIFT: u16 = 11;
+    pub(super) const STEP_SHIFT: u32 = 10;
     /// The side that is not observed has sent a packet in a later interval than that of the last step.
-    pub(super) const STEP_ENDED: Self = Self(1 << 13);
+    pub(super) const STEP_ENDED: Self = Self(1 << 12);
     /// The client has sent no acknowledgement yet. Only of TCP sessions forwarded by NAT.
-    pub(super) const UNACKNOWLEDGED: Self = Self(1 << 14);
+    pub(super) const UNACKNOWLEDGED: Self = Self(1 << 13);
     /// All flags that belong to the proof.
     pub(super) const PROOF: Self = Self::PROVEN
         .with(Self::STEP_MASK)
@@ -71,31 +78,36 @@ impl Flags {
     #[must_use]
     #[inline]
     pub const fn of(method: ForwardMethod) -> Self {
-        match method {
-            ForwardMethod::Direct => Self::ONE_WAY,
-            ForwardMethod::Nat => Self::NAT,
-            ForwardMethod::Tunnel => Self::ONE_WAY.with(Self::TUNNEL),
-        }
+        Self(match method {
+            ForwardMethod::Direct => DIRECT,
+            ForwardMethod::Nat => NAT,
+            ForwardMethod::Tunnel => TUNNEL,
+        })
     }
 
     /// The method that a session with these flags began with: an edit of its real server does not change it.
     #[must_use]
     #[inline(always)]
     pub const fn method(self) -> ForwardMethod {
-        if self.contains(Self::NAT) {
-            ForwardMethod::Nat
-        } else if self.contains(Self::TUNNEL) {
-            ForwardMethod::Tunnel
-        } else {
-            ForwardMethod::Direct
+        match self.0 & Self::METHOD.0 {
+            NAT => ForwardMethod::Nat,
+            TUNNEL => ForwardMethod::Tunnel,
+            _ => ForwardMethod::Direct,
         }
+    }
+
+    /// Whether replies do not pass through the balancer (IPVS's NOOUTPUT).
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_one_way(self) -> bool {
+        !self.contains(Self::REPLIES)
     }
 
     /// These flags for a session that begins in `state`: a TCP session by NAT waits for the client's first
     /// acknowledgement.
     pub(super) const fn begun(self, state: State) -> Self {
         match state {
-            State::Tcp(_) if self.contains(Self::NAT) => self.with(Self::UNACKNOWLEDGED),
+            State::Tcp(_) if !self.is_one_way() => self.with(Self::UNACKNOWLEDGED),
             _ => self,
         }
     }
@@ -105,11 +117,11 @@ impl Flags {
         self.without(Self::PROOF).with(Self::PROVEN)
     }
 
-    pub(super) const fn from_bits(bits: u16) -> Self {
+    pub(super) const fn from_bits(bits: u32) -> Self {
         Self(bits)
     }
 
-    pub(super) const fn bits(self) -> u16 {
+    pub(super) const fn bits(self) -> u32 {
         self.0
     }
 
@@ -149,11 +161,8 @@ impl BitOr for Flags {
     }
 }
 
-/// Flags that only the table may set: the meaning of other fields depends on them.
-const TABLE_FLAGS: Flags = Flags::NAT.with(Flags::TEMPLATE).with(Flags::SHADOWED);
-
 /// Value and mask: a session receives replies if, of the flags in the mask, it has those of the value and no other.
-pub(super) const REPLY_MATCH: (Flags, Flags) = (Flags::NAT, Flags::NAT.with(Flags::SHADOWED));
+const REPLY_MATCH: (Flags, Flags) = (Flags::REPLIES, Flags::REPLIES.with(Flags::SHADOWED));
 
 /// The fields of a session that is to be inserted.
 #[derive(Debug, Clone, Copy)]
@@ -162,9 +171,9 @@ pub struct NewSession<A> {
     pub key: FlowKey<A>,
     /// The real server that was chosen.
     pub real: RealId,
-    /// For NAT, the real server's address and port, which are part of the replies' key; else `None`.
+    /// The real server's address and port, which are part of the replies' key, if the method translates; else `None`.
     pub real_address: Option<(A, u16)>,
-    /// Its flags at the start.
+    /// Its flags at the start, with the method.
     pub flags: Flags,
     /// The state after its first packet.
     pub state: State,
@@ -177,77 +186,133 @@ pub struct NewSession<A> {
     pub old: Option<SessionIndex>,
 }
 
-/// The next sequence numbers of a TCP connection, taken from its client's segments. The receiver of a reset compares
-/// the reset's sequence number with them (RFC 5961 section 3.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Numbers {
-    /// The sequence number of the client's next byte.
-    pub client_next: u32,
-    /// The sequence number of the real server's next byte.
-    pub server_next: u32,
-}
-
 /// A session.
-#[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
+#[derive(Debug, Clone, Copy, FromBytes, Immutable, KnownLayout)]
+#[repr(C, align(64))]
 pub struct Session<A> {
-    pub(super) key: FlowKey<A>,
+    /// The fields of its [`FlowKey`], in their order there.
+    client: A,
+    virtual_address: A,
+    client_port: u16,
+    virtual_port: u16,
+    protocol: u8,
+    spare: u8,
+    state: StateCode,
     pub(super) deadline: Time,
     pub(super) real_address: A,
     pub(super) real: RealId,
+    pub(super) flags: Flags,
     /// Links in the timer wheel's list. `previous` is meaningless at the head of the list.
     pub(super) next: u32,
     pub(super) previous: u32,
-    /// How replies find this session: its slot in the index of replies; `HOME` if it is in its home bucket; `NONE` if
-    /// they cannot find it.
-    pub(super) reply_slot: u32,
     /// The slot of the template that controls it, or `NONE`. A template is not removed while it controls sessions, so
     /// its slot identifies it. Of a template: how many sessions it controls.
     pub(super) link: u32,
-    /// Of a template, `client_next` is its timeout in milliseconds, counted from the beginning of the last session that
-    /// used it.
-    pub(super) numbers: Numbers,
+    /// The number of its side line, if it has one. Of a template: its timeout in milliseconds, counted from the
+    /// beginning of the last session that used it.
+    pub(super) side: u32,
     pub(super) real_port: u16,
     /// The slot of the timer wheel in which the session is, or `VACANT`.
     pub(super) timer_slot: u16,
-    pub(super) flags: Flags,
-    pub(super) state: State,
 }
 
-const _: () = assert!(size_of::<Session<crate::flow::V4>>() == 64);
-const _: () = assert!(size_of::<Session<crate::flow::V6>>() == 128);
+/// One cache line, with room for another socket: the local one of a session whose source is translated too.
+const _: () = assert!(size_of::<Session<V4>>() == 64 && room::<V4>() >= size_of::<(V4, u16)>());
+/// Two.
+const _: () = assert!(size_of::<Session<V6>>() == 128 && room::<V6>() >= size_of::<(V6, u16)>());
+
+/// Bytes behind the last field.
+const fn room<A>() -> usize {
+    size_of::<Session<A>>() - offset_of!(Session<A>, timer_slot) - size_of::<u16>()
+}
 
 impl<A: Address> Session<A> {
     /// An entry without a session, with which the table is filled at first.
     pub(super) fn vacant() -> Self {
         Self {
-            key: FlowKey {
-                client: A::default(),
-                virtual_address: A::default(),
-                client_port: 0,
-                virtual_port: 0,
-                protocol: Protocol::Udp,
-            },
+            client: A::default(),
+            virtual_address: A::default(),
+            client_port: 0,
+            virtual_port: 0,
+            protocol: 0,
+            spare: 0,
+            state: StateCode::of(State::Udp),
             deadline: Time::default(),
             real_address: A::default(),
             real: RealId(0),
+            flags: Flags::EMPTY,
             next: NONE,
             previous: NONE,
-            reply_slot: NONE,
             link: NONE,
-            numbers: Numbers::default(),
+            side: NONE,
             real_port: 0,
             timer_slot: VACANT,
-            flags: Flags::EMPTY,
-            state: State::Udp,
+        }
+    }
+
+    /// The entry of a new session, in no list and in no index of replies.
+    #[inline(always)]
+    pub(super) fn new(new: &NewSession<A>) -> Self {
+        let FlowKey {
+            client,
+            virtual_address,
+            client_port,
+            virtual_port,
+            protocol,
+        } = new.key;
+        debug_assert_eq!(
+            new.real_address.is_some(),
+            new.flags.method().translates(),
+            "the method of {:?}",
+            new.flags
+        );
+        let (real_address, real_port) = new.real_address.unwrap_or_default();
+        Self {
+            client,
+            virtual_address,
+            client_port,
+            virtual_port,
+            protocol: protocol.number(),
+            spare: 0,
+            state: StateCode::of(new.state),
+            deadline: new.deadline,
+            real_address,
+            real: new.real,
+            flags: new.flags.begun(new.state),
+            next: NONE,
+            previous: NONE,
+            link: match new.template {
+                _ if new.flags.contains(Flags::TEMPLATE) => 0,
+                Some(template) => template.0,
+                None => NONE,
+            },
+            side: NONE,
+            real_port,
+            timer_slot: VACANT,
         }
     }
 
     /// The key of the client's packets.
     #[must_use]
     #[inline]
-    pub const fn key(&self) -> &FlowKey<A> {
-        &self.key
+    pub fn key(&self) -> FlowKey<A> {
+        FlowKey {
+            client: self.client,
+            virtual_address: self.virtual_address,
+            client_port: self.client_port,
+            virtual_port: self.virtual_port,
+            protocol: Protocol::from_number(self.protocol).unwrap_or_default(),
+        }
+    }
+
+    /// Whether this is the key of the client's packets.
+    #[inline(always)]
+    pub(super) fn has_key(&self, key: &FlowKey<A>) -> bool {
+        self.client == key.client
+            && self.virtual_address == key.virtual_address
+            && self.client_port == key.client_port
+            && self.virtual_port == key.virtual_port
+            && self.protocol == key.protocol.number()
     }
 
     /// The real server that gets its packets.
@@ -262,7 +327,8 @@ impl<A: Address> Session<A> {
     #[inline]
     pub fn real_address(&self) -> Option<(A, u16)> {
         self.flags
-            .contains(Flags::NAT)
+            .method()
+            .translates()
             .then_some((self.real_address, self.real_port))
     }
 
@@ -271,11 +337,11 @@ impl<A: Address> Session<A> {
     #[inline]
     pub fn reply_key(&self) -> Option<ReplyKey<A>> {
         self.real_address().map(|(real, real_port)| ReplyKey {
-            client: self.key.client,
+            client: self.client,
             real,
-            client_port: self.key.client_port,
+            client_port: self.client_port,
             real_port,
-            protocol: self.key.protocol,
+            protocol: self.key().protocol,
         })
     }
 
@@ -283,10 +349,10 @@ impl<A: Address> Session<A> {
     #[inline(always)]
     pub(super) fn has_reply_key(&self, key: &ReplyKey<A>) -> bool {
         self.real_address == key.real
-            && self.key.client == key.client
+            && self.client == key.client
             && self.real_port == key.real_port
-            && self.key.client_port == key.client_port
-            && self.key.protocol == key.protocol
+            && self.client_port == key.client_port
+            && self.protocol == key.protocol.number()
     }
 
     /// Whether it receives replies with this key: it is forwarded by NAT, and no newer session has the same key.
@@ -305,7 +371,7 @@ impl<A: Address> Session<A> {
     /// Whether it is a session, not a template, with this key.
     #[inline(always)]
     pub(super) fn is_found_by(&self, key: &FlowKey<A>) -> bool {
-        self.key == *key && !self.flags.contains(Flags::TEMPLATE)
+        self.has_key(key) && !self.flags.contains(Flags::TEMPLATE)
     }
 
     /// Whether `new` would replace it: both have the same key, and both or neither are templates.
@@ -325,13 +391,10 @@ impl<A: Address> Session<A> {
         self.link != NONE && !self.flags.contains(Flags::TEMPLATE)
     }
 
-    /// Its state after its last packet. Meaningless for a template.
-    #[must_use]
-    #[inline]
-    pub const fn state(&self) -> State {
-        self.state
+    /// Another virtual port, under which a template is listed that nobody finds any more.
+    pub(super) const fn set_virtual_port(&mut self, port: u16) {
+        self.virtual_port = port;
     }
-
     /// When it expires if no further packet comes.
     #[must_use]
     #[inline]
@@ -345,43 +408,41 @@ impl<A: Address> Session<A> {
     pub const fn flags(&self) -> Flags {
         self.flags
     }
+}
 
-    /// Its next sequence numbers. `None` if they were not noted.
+impl<A> Session<A> {
+    /// Its state after its last packet. Meaningless for a template.
     #[must_use]
-    #[inline]
-    pub fn numbers(&self) -> Option<Numbers> {
-        self.flags.contains(Flags::NUMBERED).then_some(self.numbers)
+    #[inline(always)]
+    pub const fn state(&self) -> State {
+        self.state.state()
     }
 
-    /// Notes the numbers of a client's segment. They only grow, since keep-alive probes and delayed segments contain
-    /// older numbers. `afresh` overwrites them, for a new connection.
-    #[inline]
-    pub fn note_numbers(&mut self, seen: Numbers, afresh: bool) {
-        let known = self.numbers().filter(|_| !afresh);
-        self.numbers = known.map_or(seen, |known| Numbers {
-            client_next: later(known.client_next, seen.client_next),
-            server_next: later(known.server_next, seen.server_next),
-        });
-        self.set_flags(Flags::NUMBERED);
+    /// Whether this is its state.
+    #[inline(always)]
+    pub(super) fn is_in(&self, state: State) -> bool {
+        self.state == StateCode::of(state)
     }
 
-    /// Sets `flags`, except those that only the table may set: NAT, TEMPLATE and SHADOWED.
-    #[inline]
-    pub(super) const fn set_flags(&mut self, flags: Flags) {
-        self.flags = self.flags.with(flags.without(TABLE_FLAGS));
+    #[inline(always)]
+    pub(super) const fn set_state(&mut self, state: State) {
+        self.state = StateCode::of(state);
     }
 }
 
-/// The later of two sequence numbers, which wrap around (RFC 9293 section 3.4).
-#[inline]
-const fn later(a: u32, b: u32) -> u32 {
-    if b.wrapping_sub(a) >> 31 == 0 { b } else { a }
+#[cfg(test)]
+impl<A> Session<A> {
+    pub(super) const fn add_flags(&mut self, flags: Flags) {
+        self.flags = self.flags.with(flags);
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::flow::V4;
+    use crate::session::{Direction, TcpState};
 
     #[test]
     fn a_session_keeps_the_method_that_it_began_with() {
@@ -391,21 +452,26 @@ mod tests {
     }
 
     #[test]
-    fn numbers_grow_wrap_around_and_begin_again() {
-        let mut session = Session::<V4>::vacant();
-        assert_eq!(session.numbers(), None);
-        let numbers = |client_next, server_next| Numbers {
-            client_next,
-            server_next,
-        };
-        for (seen, afresh, expected) in [
-            ((u32::MAX, 5), false, (u32::MAX, 5)),
-            ((u32::MAX - 1, 9), false, (u32::MAX, 9)),
-            ((3, 8), false, (3, 9)),
-            ((3_000_000_000, 1), true, (3_000_000_000, 1)),
-        ] {
-            session.note_numbers(numbers(seen.0, seen.1), afresh);
-            assert_eq!(session.numbers(), Some(numbers(expected.0, expected.1)));
+    fn a_state_is_stored_as_it_is() {
+        let all = Protocol::ALL.into_iter().map(State::unseen);
+        let all = all.chain(TcpState::ALL.map(State::Tcp)).chain([State::Udp]);
+        for state in all {
+            let mut session = Session::<V4>::vacant();
+            session.set_state(state);
+            assert_eq!(session.state(), state);
+            assert!(session.is_in(state));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_an_entry(bytes in prop::array::uniform32(any::<[u8; 2]>()), now: u64) {
+            let session = Session::<V4>::read_from_bytes(bytes.as_flattened()).expect("64 bytes");
+            let (key, state) = (session.key(), session.state());
+            prop_assert!(session.has_key(&key) || session.protocol != key.protocol.number());
+            let _ = (session.real_address(), session.reply_key(), session.flags().method());
+            let _ = (session.counted(), session.worth(900_000, Time::from_ms(now)));
+            let _ = state.next(Direction::Input, 0x10, false);
         }
     }
 }

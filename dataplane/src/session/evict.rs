@@ -35,7 +35,7 @@ const KEPT_PART: usize = 4;
 /// Each step towards a proof counts for so many bits of the time that a session has been silent: a connection that has
 /// taken one may be silent for four times as long as one that has taken none. It outranks none that has just begun,
 /// since two packets of a flood can be in two steps.
-const BITS_PER_STEP: u16 = 2;
+const BITS_PER_STEP: u32 = 2;
 
 /// A session that may be evicted. The least is evicted first; of two that are worth the same, the one that has been
 /// silent for longer.

@@ -26,7 +26,7 @@ use crate::time::Time;
 use crate::wire::{sctp, tcp};
 
 /// How many times a packet must be in another step of time than the one before it.
-pub const STEPS: u16 = 4;
+pub const STEPS: u32 = 4;
 
 /// The length of a step of time in ms. A power of two, and all sessions have the same steps.
 pub const STEP_MS: u64 = 2_048;
@@ -48,11 +48,11 @@ pub(super) struct Seen {
 
 impl Flags {
     /// How many of the [`STEPS`] are done.
-    pub(super) const fn steps(self) -> u16 {
+    pub(super) const fn steps(self) -> u32 {
         self.bits() >> Self::STEP_SHIFT & (STEPS - 1)
     }
 
-    pub(super) const fn with_steps(self, steps: u16) -> Self {
+    pub(super) const fn with_steps(self, steps: u32) -> Self {
         let cleared = self.without(Self::STEP_MASK);
         cleared.with(Self::from_bits((steps & (STEPS - 1)) << Self::STEP_SHIFT))
     }
@@ -65,7 +65,7 @@ impl<A> Session<A> {
     #[must_use]
     pub(super) fn is_watched(&self, direction: Direction) -> bool {
         match direction {
-            Direction::Output => !self.flags.contains(Flags::PROVEN) && self.state != State::Udp,
+            Direction::Output => !self.flags.contains(Flags::PROVEN) && !self.is_in(State::Udp),
             Direction::Input | Direction::InputOnly => self
                 .flags
                 .contains_any(Flags::STEP_ENDED.with(Flags::UNACKNOWLEDGED)),

@@ -54,20 +54,19 @@ impl ReplyIndex {
         slot.map(|slot| self.session(slot))
     }
 
-    /// Shows `visit` every session that has this reply key, with its slot here, at most as many as three buckets
-    /// hold.
+    /// Shows `visit` every session that has this reply key, at most as many as three buckets hold.
     pub(super) fn each<A: Address>(
         &self,
         entries: &[Session<A>],
         place: Place,
         key: &ReplyKey<A>,
-        mut visit: impl FnMut(u32, u32),
+        mut visit: impl FnMut(u32),
     ) {
         // None is the one that is looked for, so all are looked at.
         let _ = self.tags.find(place, |slot| {
             let session = self.session(slot);
             if entries[session as usize].has_reply_key(key) {
-                visit(slot, session);
+                visit(session);
             }
             false
         });
@@ -80,23 +79,21 @@ impl ReplyIndex {
         slot.map_or(NONE, |slot| self.session(slot))
     }
 
-    /// Whether `insert` would succeed.
-    pub(super) fn has_room(&self, place: Place) -> bool {
-        self.tags.free(place).is_some()
-    }
-
-    /// Names `session` and returns the slot, or `NONE` if there is no room.
-    pub(super) fn insert(&mut self, place: Place, session: u32) -> u32 {
+    /// Names `session`. Says whether there was room.
+    pub(super) fn insert(&mut self, place: Place, session: u32) -> bool {
         let Some(slot) = self.tags.free(place) else {
-            return NONE;
+            return false;
         };
         self.tags.occupy(slot, place);
         self.sessions[slot as usize] = session;
-        slot
+        true
     }
 
-    /// Forgets what `slot` names, whose key has this place.
-    pub(super) fn remove(&mut self, slot: u32, place: Place) {
-        self.tags.vacate(slot, place.home());
+    /// Forgets `session`, whose key has this place.
+    pub(super) fn remove(&mut self, place: Place, session: u32) {
+        let slot = self.tags.find(place, |slot| self.session(slot) == session);
+        if let Some(slot) = slot {
+            self.tags.vacate(slot, place.home());
+        }
     }
 }

@@ -6,7 +6,7 @@
     reason = "slots come from `tags`, which is sized like the entries"
 )]
 
-use super::entry::{Flags, HOME, NONE};
+use super::entry::Flags;
 use super::table::SessionTable;
 use super::tags::Home;
 use super::terms::TableFull;
@@ -26,7 +26,8 @@ impl<A: Address> SessionTable<A> {
             .find(&self.entries, self.hasher.reply_place(key), key)
     }
 
-    /// Assigns replies with this key to the session that `slot` will hold. Returns that session's `reply_slot`.
+    /// Assigns replies with this key to the session that `slot` will hold. Says whether they find
+    /// it by the index of replies.
     ///
     /// Two sessions have the same reply key if one client uses one port for two virtual servers, and both choose the
     /// same real server: for that server they are one connection. The newer session receives the replies, as in
@@ -37,40 +38,36 @@ impl<A: Address> SessionTable<A> {
         slot: u32,
         home: Home,
         key: &ReplyKey<A>,
-    ) -> Result<u32, TableFull> {
+    ) -> Result<bool, TableFull> {
         let is_at_home = self.tags.is_at_home(slot, home);
         let older = self.slot_of_reply(home, key);
-        if is_at_home && older.is_none() {
-            return Ok(HOME);
+        if !is_at_home {
+            self.index_replies(slot, key)?;
         }
-        let reply_slot = if is_at_home {
-            HOME
-        } else {
-            self.index_replies(slot, key)?
-        };
         if let Some(older) = older {
             let entry = &mut self.entries[older as usize];
             entry.flags = entry.flags.with(Flags::SHADOWED);
             self.shadowed += 1;
         }
-        Ok(reply_slot)
+        Ok(!is_at_home)
     }
 
     /// Adds the session that `slot` will hold to the index of replies. If the index has no room, an older session
     /// with the same key is removed from it and receives no replies any more.
-    fn index_replies(&mut self, slot: u32, key: &ReplyKey<A>) -> Result<u32, TableFull> {
+    fn index_replies(&mut self, slot: u32, key: &ReplyKey<A>) -> Result<(), TableFull> {
         let place = self.hasher.reply_place(key);
-        if !self.replies.has_room(place) {
-            let mut older = None;
-            self.replies
-                .each(&self.entries, place, key, |index, session| {
-                    older = Some((index, session));
-                });
-            let (index, session) = older.ok_or(TableFull)?;
-            self.replies.remove(index, place);
-            self.entries[session as usize].reply_slot = NONE;
+        if self.replies.insert(place, slot) {
+            return Ok(());
         }
-        Ok(self.replies.insert(place, slot))
+        let mut older = None;
+        self.replies
+            .each(&self.entries, place, key, |session| older = Some(session));
+        let older = older.ok_or(TableFull)?;
+        self.replies.remove(place, older);
+        let entry = &mut self.entries[older as usize];
+        entry.flags = entry.flags.without(Flags::INDEXED);
+        self.replies.insert(place, slot);
+        Ok(())
     }
 
     /// The session in `leaving`, which received replies with this key, is removed. Of the shadowed sessions with the
@@ -87,8 +84,7 @@ impl<A: Address> SessionTable<A> {
         self.tags.at_home(home).for_each(&mut consider);
         if self.tags.has_overflow(home) {
             let place = self.hasher.reply_place(key);
-            self.replies
-                .each(&self.entries, place, key, |_, session| consider(session));
+            self.replies.each(&self.entries, place, key, consider);
         }
         if let Some((_, slot)) = successor {
             let entry = &mut self.entries[slot as usize];

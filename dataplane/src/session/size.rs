@@ -3,13 +3,15 @@
 
 use super::entry::Session;
 use super::reply::ReplyIndex;
+use super::side::Sides;
 use super::table::{MAX_CAPACITY, SessionTable};
 use super::tags::Tags;
 use super::wheel::Wheel;
 use crate::flow::{Address, V4, V6};
 
 /// Bytes that the session tables of one worker take, which has room for so many sessions of each address family.
-/// They are taken when the worker starts, and never more.
+/// They are taken when the worker starts. More is taken only if more than an eighth of the sessions have side lines at a
+/// time, 8 bytes for each.
 #[must_use]
 pub fn table_bytes(sessions: u32) -> u64 {
     one::<V4>(sessions) + one::<V6>(sessions)
@@ -22,6 +24,7 @@ fn one<A: Address>(sessions: u32) -> u64 {
     size_of::<SessionTable<A>>() as u64
         + Tags::bytes_for(capacity)
         + entries
+        + Sides::bytes_for(capacity)
         + ReplyIndex::bytes_for(capacity)
         + Wheel::new().bytes() as u64
 }
@@ -29,12 +32,13 @@ fn one<A: Address>(sessions: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::Memory;
 
     #[test]
     fn a_table_takes_what_was_said_before() {
         for sessions in [1, 7, 100, 1024, 99_999, 1 << 17] {
-            let v4 = SessionTable::<V4>::new(sessions, [1, 2, 3, 4]).bytes();
-            let v6 = SessionTable::<V6>::new(sessions, [1, 2, 3, 4]).bytes();
+            let v4 = SessionTable::<V4>::new(sessions, [1, 2, 3, 4], Memory::HEAP).bytes();
+            let v6 = SessionTable::<V6>::new(sessions, [1, 2, 3, 4], Memory::HEAP).bytes();
             assert_eq!(table_bytes(sessions), (v4 + v6) as u64, "{sessions}");
         }
         // Beyond the most that a table can be made for.

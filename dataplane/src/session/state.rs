@@ -5,6 +5,7 @@ use super::phase::{Direction, Phase};
 use super::sctp::SctpState;
 use super::tcp::TcpState;
 use crate::flow::Protocol;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 /// The state of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,6 +18,43 @@ pub enum State {
     Udp,
     /// An SCTP association.
     Sctp(SctpState),
+}
+
+/// A state as two numbers, which may be any: the kind, and the protocol's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(super) struct StateCode {
+    kind: u8,
+    of_protocol: u8,
+}
+
+impl StateCode {
+    const UDP: u8 = 0;
+    const UDP_NEW: u8 = 1;
+    const TCP: u8 = 2;
+    const SCTP: u8 = 3;
+
+    #[inline(always)]
+    pub(super) const fn of(state: State) -> Self {
+        let (kind, of_protocol) = match state {
+            State::Udp => (Self::UDP, 0),
+            State::UdpNew => (Self::UDP_NEW, 0),
+            State::Tcp(state) => (Self::TCP, state as u8),
+            State::Sctp(state) => (Self::SCTP, state as u8),
+        };
+        Self { kind, of_protocol }
+    }
+
+    /// The state. What is none is read as one.
+    #[inline(always)]
+    pub(super) const fn state(self) -> State {
+        match self.kind {
+            Self::TCP => State::Tcp(TcpState::of_discriminant(self.of_protocol)),
+            Self::SCTP => State::Sctp(SctpState::of_discriminant(self.of_protocol)),
+            Self::UDP_NEW => State::UdpNew,
+            _ => State::Udp,
+        }
+    }
 }
 
 impl State {

@@ -17,15 +17,17 @@
     reason = "slots come from `tags`, which is sized like the entries, and indices from slots"
 )]
 
-use super::entry::{Flags, HOME, NONE, NewSession, Numbers, Session, SessionIndex, VACANT};
+use super::entry::{Flags, NONE, NewSession, Session, SessionIndex, VACANT};
 use super::failed::{Failed, OWNERS};
 use super::hash::{Hasher, KeyHash, ReplyHash};
 use super::reply::ReplyIndex;
+use super::side::{Numbers, Sides};
 use super::state::State;
 use super::tags::{Place, Tags};
 use super::terms::{EvictionPolicy, Gone, TableFull};
 use super::wheel::{SLOTS, Wheel};
 use crate::flow::{Address, FlowKey, ReplyKey};
+use crate::memory::{Memory, Slots};
 use crate::prefetch::prefetch;
 use crate::time::Time;
 
@@ -47,7 +49,8 @@ pub struct SessionTable<A> {
     pub(super) hasher: Hasher,
     pub(super) tags: Tags,
     /// One for each slot of `tags`; meaningful if the slot is used.
-    pub(super) entries: Vec<Session<A>>,
+    pub(super) entries: Slots<Session<A>>,
+    pub(super) sides: Sides,
     pub(super) replies: ReplyIndex,
     pub(super) wheel: Wheel,
     capacity: u32,
@@ -63,14 +66,15 @@ pub struct SessionTable<A> {
 
 impl<A: Address> SessionTable<A> {
     /// A table for `capacity` sessions. The hash keys must be secret, so that clients cannot provoke collisions. The
-    /// same keys and calls give the same results.
+    /// same keys and calls give the same results. The sessions lie in `memory`.
     #[must_use]
-    pub fn new(capacity: u32, keys: [u64; 4]) -> Self {
+    pub fn new(capacity: u32, keys: [u64; 4], memory: Memory) -> Self {
         let capacity = capacity.min(MAX_CAPACITY);
         let tags = Tags::new(capacity);
         Self {
             hasher: Hasher::new(keys),
-            entries: vec![Session::vacant(); tags.slots()],
+            entries: memory.filled(tags.slots(), Session::vacant()),
+            sides: Sides::new(capacity, memory),
             tags,
             replies: ReplyIndex::new(capacity),
             wheel: Wheel::new(),
@@ -113,6 +117,7 @@ impl<A: Address> SessionTable<A> {
         size_of::<Self>()
             + self.tags.bytes()
             + self.entries.len() * size_of::<Session<A>>()
+            + self.sides.bytes()
             + self.replies.bytes()
             + self.wheel.bytes()
     }
@@ -244,12 +249,33 @@ impl<A: Address> SessionTable<A> {
         &self.entries[index.0 as usize]
     }
 
-    /// The same, to change its sequence numbers. Everything else is changed by `advance`.
-    #[must_use]
     #[inline]
-    pub fn get_mut(&mut self, index: SessionIndex) -> &mut Session<A> {
+    pub(super) fn get_mut(&mut self, index: SessionIndex) -> &mut Session<A> {
         debug_assert!(self.tags.is_used(index.0), "a session that has left");
         &mut self.entries[index.0 as usize]
+    }
+
+    /// The next sequence numbers of the session at `index`, which must be in the table. `None` if they were not noted.
+    #[must_use]
+    #[inline]
+    pub fn numbers(&self, index: SessionIndex) -> Option<Numbers> {
+        let entry = self.get(index);
+        entry
+            .flags
+            .contains(Flags::SIDE)
+            .then(|| self.sides.numbers(entry.side))
+    }
+
+    /// Notes the numbers of a segment of the client of the session at `index`, which must be in the table. They only
+    /// grow; `afresh` overwrites them, for a new connection.
+    pub fn note_numbers(&mut self, index: SessionIndex, seen: Numbers, afresh: bool) {
+        let entry = &mut self.entries[index.0 as usize];
+        if entry.flags.contains(Flags::SIDE) {
+            self.sides.note(entry.side, seen, afresh);
+        } else if let Some(line) = self.sides.take(seen) {
+            entry.side = line;
+            entry.flags = entry.flags.with(Flags::SIDE);
+        }
     }
 
     /// Sets the state and the deadline that the session at `index` has after a packet. The session must be in the
@@ -259,10 +285,10 @@ impl<A: Address> SessionTable<A> {
     pub fn touch(&mut self, index: SessionIndex, state: State, deadline: Time) {
         debug_assert!(self.tags.is_used(index.0), "a session that has left");
         let entry = &mut self.entries[index.0 as usize];
-        if entry.state != state {
+        if !entry.is_in(state) {
             self.half_open += u32::from(state.is_half_open());
-            self.half_open -= u32::from(entry.state.is_half_open());
-            entry.state = state;
+            self.half_open -= u32::from(entry.state().is_half_open());
+            entry.set_state(state);
             if state.is_half_open() {
                 // Another connection: nothing is proven of its client yet.
                 entry.flags = entry.flags.without(Flags::PROOF).begun(state);
@@ -342,32 +368,11 @@ impl<A: Address> SessionTable<A> {
             Some(slot) => slot,
             None => self.evict(place, policy, now)?,
         };
-        let (real_address, real_port) = new.real_address.unwrap_or_default();
-        let mut entry = Session {
-            key: new.key,
-            deadline: new.deadline,
-            real_address,
-            real: new.real,
-            next: NONE,
-            previous: NONE,
-            reply_slot: NONE,
-            link: match new.template {
-                _ if new.flags.contains(Flags::TEMPLATE) => 0,
-                Some(template) => template.0,
-                None => NONE,
-            },
-            numbers: Numbers::default(),
-            real_port,
-            timer_slot: VACANT,
-            flags: if new.real_address.is_some() {
-                new.flags.with(Flags::NAT).begun(new.state)
-            } else {
-                new.flags.without(Flags::NAT)
-            },
-            state: new.state,
-        };
-        if let Some(key) = entry.reply_key() {
-            entry.reply_slot = self.claim_replies(slot, place.home(), &key)?;
+        let mut entry = Session::new(new);
+        if let Some(key) = entry.reply_key()
+            && self.claim_replies(slot, place.home(), &key)?
+        {
+            entry.flags = entry.flags.with(Flags::INDEXED);
         }
         self.entries[slot as usize] = entry;
         self.tags.occupy(slot, place);
@@ -386,20 +391,22 @@ impl<A: Address> SessionTable<A> {
     pub(super) fn free(&mut self, slot: u32) {
         self.wheel.remove(&mut self.entries, slot);
         let entry = &self.entries[slot as usize];
-        if entry.reply_slot < HOME
+        if entry.flags.contains(Flags::INDEXED)
             && let Some(key) = entry.reply_key()
         {
-            self.replies
-                .remove(entry.reply_slot, self.hasher.reply_place(&key));
+            self.replies.remove(self.hasher.reply_place(&key), slot);
+        }
+        if entry.flags.contains(Flags::SIDE) {
+            self.sides.give_back(entry.side);
         }
         if entry.is_controlled() {
             let template = entry.link;
             self.release(template);
         }
         let entry = &self.entries[slot as usize];
-        let home = self.hasher.home(&entry.key);
+        let home = self.hasher.home(&entry.key());
         self.len -= 1;
-        self.half_open -= u32::from(entry.state.is_half_open());
+        self.half_open -= u32::from(entry.state().is_half_open());
         if self.shadowed > 0 {
             self.release_replies(slot, home);
         }
@@ -417,13 +424,19 @@ impl<A: Address> SessionTable<A> {
         Some(self.entries[index.0 as usize])
     }
 
-    /// Removes sessions whose deadline has passed, in the order of their ticks, and calls `gone` for each. Visits at
+    /// Removes sessions whose deadline has passed, in the order of their ticks, and calls `gone` for each, with its
+    /// sequence numbers if they were noted. Visits at
     /// most `budget` sessions and goes round the wheel at most once; the next call goes on where this one stopped.
     /// Returns how many sessions were removed.
     ///
     /// If it is called often enough, a session is removed within a tick (64 ms) of its deadline. `find` checks the
     /// deadline itself.
-    pub fn expire(&mut self, now: Time, budget: usize, mut gone: impl FnMut(&Session<A>)) -> usize {
+    pub fn expire(
+        &mut self,
+        now: Time,
+        budget: usize,
+        mut gone: impl FnMut(&Session<A>, Option<Numbers>),
+    ) -> usize {
         let mut reaped = 0;
         let mut steps = SLOTS;
         for _ in 0..budget {
@@ -445,8 +458,9 @@ impl<A: Address> SessionTable<A> {
             } else if entry.controls() > 0 {
                 self.rearm(slot);
             } else {
+                let numbers = self.numbers(SessionIndex(slot));
                 self.free(slot);
-                gone(&self.entries[slot as usize]);
+                gone(&self.entries[slot as usize], numbers);
                 reaped += 1;
             }
         }

@@ -58,14 +58,14 @@ impl<A> Session<A> {
 
     /// How many milliseconds a template outlives the beginning of the last session it controls.
     pub(super) fn timeout_ms(&self) -> Option<u64> {
-        let timeout_ms = u64::from(self.numbers.client_next);
+        let timeout_ms = u64::from(self.side);
         self.flags.contains(Flags::TEMPLATE).then_some(timeout_ms)
     }
 }
 
 impl<A: Address> Session<A> {
     pub(super) fn is_template_of(&self, key: &FlowKey<A>) -> bool {
-        self.key == *key
+        self.has_key(key)
             && self.flags.contains(Flags::TEMPLATE)
             && !self.flags.contains(Flags::INVALID)
     }
@@ -114,7 +114,7 @@ impl<A: Address> SessionTable<A> {
             old: self.template_slot(hash.0, &new.key).map(SessionIndex),
         };
         let index = self.enter(hash, &session, now, &mut policy)?;
-        self.entries[index.0 as usize].numbers.client_next = new.timeout_ms;
+        self.entries[index.0 as usize].side = new.timeout_ms;
         Ok(index)
     }
 
@@ -122,7 +122,7 @@ impl<A: Address> SessionTable<A> {
     pub fn restart_template(&mut self, index: SessionIndex, now: Time) {
         let entry = &mut self.entries[index.0 as usize];
         debug_assert!(entry.flags.contains(Flags::TEMPLATE), "a session");
-        entry.deadline = now.plus_ms(u64::from(entry.numbers.client_next));
+        entry.deadline = now.plus_ms(u64::from(entry.side));
         // After a re-arming the service's timeout may be the earlier one.
         if self.wheel.is_too_late(entry.timer_slot, entry.deadline) {
             self.reschedule(index.0);
@@ -135,7 +135,7 @@ impl<A: Address> SessionTable<A> {
         let entry = &mut self.entries[index.0 as usize];
         debug_assert!(entry.flags.contains(Flags::TEMPLATE), "a session");
         entry.flags = entry.flags.with(Flags::INVALID);
-        entry.key.virtual_port = INVALID_PORT;
+        entry.set_virtual_port(INVALID_PORT);
     }
 
     /// The session at `index` makes the template that controls it ASSURED.

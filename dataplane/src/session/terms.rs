@@ -53,7 +53,7 @@ pub trait EvictionPolicy<A> {
 impl<A, F: FnMut(&Session<A>, Gone)> EvictionPolicy<A> for F {
     fn terms(&self, session: &Session<A>) -> EvictionTerms {
         EvictionTerms {
-            timeout_ms: Timeouts::DEFAULT.ms(session.state),
+            timeout_ms: Timeouts::DEFAULT.ms(session.state()),
             may_evict: MayEvict::Yes,
         }
     }

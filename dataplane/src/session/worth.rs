@@ -73,7 +73,7 @@ impl<A> Session<A> {
             return if proven { Worth::Idle } else { Worth::HalfOpen };
         }
         let idle = self.idle_ms(timeout_ms, now);
-        match self.state.phase() {
+        match self.state().phase() {
             Phase::Closed => Worth::Finished,
             Phase::Closing if idle >= CLOSING_MS => Worth::Finished,
             Phase::Opening if idle >= HANDSHAKE_MS => Worth::HalfOpen,
@@ -97,7 +97,7 @@ mod tests {
 
     fn worth(state: State, flags: Flags, idle: u64) -> Worth {
         let mut session = Session::<V4>::vacant();
-        session.state = state;
+        session.set_state(state);
         session.flags = flags;
         session.deadline = Time::from_ms(NOW.as_ms() - idle + TIMEOUT_MS);
         session.worth(TIMEOUT_MS, NOW)

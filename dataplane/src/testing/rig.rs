@@ -9,6 +9,7 @@ use ahash::RandomState;
 use crate::io::heap::{HeapBuf, MemoryPool};
 use crate::io::memory::{MemoryRx, MemoryTx, MemoryWire, memory_port};
 use crate::io::{PacketBuf, Pool};
+use crate::memory::Memory;
 use crate::parse::parse;
 use crate::pipeline::{Config, inboxes};
 use crate::schedule::Start;
@@ -100,6 +101,7 @@ impl Rig {
                     start: Start { worker, workers },
                     sessions,
                     keys: [5, 6, 7, 8],
+                    memory: Memory::HEAP,
                     steering: steering.clone(),
                 };
                 let resources = Resources {

@@ -5,6 +5,8 @@ use std::fmt;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
 /// An IP address of one family, so that tables of IPv4 sessions do not pay for IPv6's width.
 pub trait Address: Copy + Eq + Hash + fmt::Debug + Into<IpAddr> + Default {
     /// The address as words for a keyed hash.
@@ -18,11 +20,39 @@ pub trait Address: Copy + Eq + Hash + fmt::Debug + Into<IpAddr> + Default {
 }
 
 /// An IPv4 address as a host-order number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    PartialOrd,
+    Ord,
+    FromBytes,
+    Immutable,
+    KnownLayout,
+)]
+#[repr(transparent)]
 pub struct V4(pub u32);
 
 /// An IPv6 address as two host-order halves, high half first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    PartialOrd,
+    Ord,
+    FromBytes,
+    Immutable,
+    KnownLayout,
+)]
+#[repr(transparent)]
 pub struct V6(pub [u64; 2]);
 
 impl Address for V4 {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use plimsoll_dataplane::io::{BURST, PacketBuf as _};
+use plimsoll_dataplane::memory::Memory;
 use plimsoll_dataplane::parse::parse;
 use plimsoll_dataplane::pipeline::{Config, Inboxes};
 use plimsoll_dataplane::schedule::Start;
@@ -163,6 +164,7 @@ impl<'s> Lane<'s> {
             },
             sessions: scenario.sessions,
             keys: KEYS,
+            memory: Memory::HEAP,
             steering: Some(Arc::clone(&steering)),
         };
         let resources = Resources {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
 use plimsoll_dataplane::io::{self, BURST, PacketBuf as _, QueuePair};
+use plimsoll_dataplane::memory;
 use plimsoll_dataplane::pipeline::{Config, inboxes};
 use plimsoll_dataplane::schedule::Start;
 use plimsoll_dataplane::snapshot::Snapshot;
@@ -229,6 +230,7 @@ impl Bench {
                 },
                 sessions: case.scenario().sessions,
                 keys: [5, 6, 7, 8],
+                memory: memory::Memory::HEAP,
                 steering: None,
             };
             let resources = Resources {

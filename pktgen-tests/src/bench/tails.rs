@@ -10,6 +10,7 @@ use ahash::RandomState;
 use anyhow::{Context as _, Result};
 use plimsoll_dataplane::flow::{Address, V4, V6};
 use plimsoll_dataplane::io::BURST;
+use plimsoll_dataplane::memory::Memory;
 use plimsoll_dataplane::pipeline::inboxes;
 use plimsoll_dataplane::session::SessionTable;
 use plimsoll_dataplane::snapshot::Snapshot;
@@ -56,7 +57,7 @@ pub fn run(plan: &Plan, results: &mut Results) -> Result<()> {
 
 /// What a session needs in a table made for many, with all that is beside the sessions.
 fn session_bytes<A: Address>(slug: &str, title: &str, results: &mut Results) {
-    let table = SessionTable::<A>::new(FULL_TABLE, [1, 2, 3, 4]);
+    let table = SessionTable::<A>::new(FULL_TABLE, [1, 2, 3, 4], Memory::HEAP);
     results.rows.push(Row {
         rounds: vec![table.bytes() as f64 / table.capacity() as f64],
         sessions: Some(FULL_TABLE.into()),

@@ -17,7 +17,7 @@ use crate::pipeline::engine::Engine;
 use crate::pipeline::leave::forward::{fit, route, strip};
 use crate::pipeline::sessions::{Tabled, change_of, flow_key};
 use crate::rewrite::nat::{self, Side, Socket};
-use crate::session::{Flags, SessionIndex};
+use crate::session::SessionIndex;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
@@ -492,7 +492,7 @@ impl<P: Pool> Engine<P> {
         let key = flow_key(packet, packet.balanced_protocol()?, source, destination);
         let index = table.find(table.hash(&key), &key, now)?;
         let session = table.get(index);
-        let one_way = session.flags().contains(Flags::ONE_WAY);
+        let one_way = session.flags().is_one_way();
         one_way.then(|| session.real())
     }
 }

@@ -16,7 +16,6 @@ use crate::pipeline::handover::inbox::Lane;
 use crate::pipeline::handover::message::Message;
 use crate::pipeline::sessions::Tabled;
 use crate::rewrite::tunnel;
-use crate::session::Flags;
 use crate::snapshot::Snapshot;
 use crate::snapshot::model::RealServer;
 use crate::spec::forward::TunnelKind;
@@ -172,7 +171,8 @@ impl<P: Pool> Engine<P> {
         let session = table.get(table.find(table.hash(&key), &key, now)?);
         session
             .flags()
-            .contains(Flags::TUNNEL)
+            .method()
+            .encapsulates()
             .then(|| session.real())
     }
 

@@ -122,7 +122,7 @@ impl<P: Pool> Engine<P> {
             };
             let table = A::table(&mut self.sessions);
             if real.policy.idle_reset {
-                note_numbers(table.get_mut(index), state, packet, frame.bytes());
+                note_numbers(table, index, state, packet, frame.bytes());
             }
             if template.is_some() && state.assures(direction) {
                 table.assure(index);

@@ -12,7 +12,7 @@ use crate::pipeline::answer::refuse::{Reset, write_reset};
 use crate::pipeline::balance::admit::uncount;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::sessions::{Tabled, change_of};
-use crate::session::{Session, State, TcpState};
+use crate::session::{Numbers, Session, State, TcpState};
 use crate::snapshot::Snapshot;
 use crate::time::Time;
 use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
@@ -26,7 +26,6 @@ const L3: u16 = ETHERNET as u16;
 /// Whether both ends of a session that has expired are told.
 fn is_told<A: Address>(snapshot: &Snapshot, session: &Session<A>) -> bool {
     session.state() == State::Tcp(TcpState::Established)
-        && session.numbers().is_some()
         && snapshot
             .real(session.real())
             .is_some_and(|real| real.policy.idle_reset)
@@ -38,26 +37,31 @@ impl<P: Pool> Engine<P> {
         /// Sessions that one tick looks at, and so the pairs of resets that it sends at most.
         const BUDGET: usize = 64;
         let worker = self.start.worker;
-        let mut told = ArrayVec::<Session<A>, BUDGET>::new();
-        A::table(&mut self.sessions).expire(now, BUDGET, |session| {
+        let mut told = ArrayVec::<(Session<A>, Numbers), BUDGET>::new();
+        A::table(&mut self.sessions).expire(now, BUDGET, |session, numbers| {
             uncount(snapshot, worker, session);
-            if is_told(snapshot, session) {
+            if let Some(numbers) = numbers
+                && is_told(snapshot, session)
+            {
                 // No more expire than there is room for.
-                let _ = told.try_push(*session);
+                let _ = told.try_push((*session, numbers));
             }
         });
-        for session in &told {
-            self.reset_both(snapshot, session, now);
+        for (session, numbers) in &told {
+            self.reset_both(snapshot, session, *numbers, now);
         }
     }
 
     /// Resets a session that has left the table: its client in the name of the virtual address, its
     /// real server in the client's.
     #[cold]
-    fn reset_both<A: Tabled>(&mut self, snapshot: &Snapshot, session: &Session<A>, now: Time) {
-        let Some(numbers) = session.numbers() else {
-            return;
-        };
+    fn reset_both<A: Tabled>(
+        &mut self,
+        snapshot: &Snapshot,
+        session: &Session<A>,
+        numbers: Numbers,
+        now: Time,
+    ) {
         let key = session.key();
         debug_assert_eq!(key.protocol, Protocol::Tcp);
         let to_client = Reset {

@@ -15,7 +15,7 @@ use crate::pipeline::engine::Engine;
 use crate::pipeline::sessions::{Tabled, change_of, opens, reply_key};
 use crate::rewrite::nat::{self, Socket};
 use crate::session::{
-    Direction, Flags, KeyHash, Moved, SctpState, Session, SessionIndex, State, Step, TcpState,
+    Direction, KeyHash, Moved, SctpState, Session, SessionIndex, State, Step, TcpState,
 };
 use crate::snapshot::Snapshot;
 use crate::snapshot::model::RealServer;
@@ -151,7 +151,7 @@ impl<P: Pool> Engine<P> {
                 return Continued::Done(Action::Drop(DropReason::RealGone));
             }
         }
-        let one_way = session.flags().contains(Flags::ONE_WAY);
+        let one_way = session.flags().is_one_way();
         let direction = if one_way {
             Direction::InputOnly
         } else {
@@ -166,7 +166,7 @@ impl<P: Pool> Engine<P> {
         let table = A::table(&mut self.sessions);
         let moved = table.advance(index, step, now, || false);
         if real.policy.idle_reset {
-            note_numbers(table.get_mut(index), session.state(), packet, frame.bytes());
+            note_numbers(table, index, session.state(), packet, frame.bytes());
         }
         let bytes = real.configured.then_some(packet.datagram_bytes());
         if let Some(counters) = self.counters(snapshot, real.id) {
@@ -232,7 +232,7 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) -> Action {
         let session = *A::table(&mut self.sessions).get(index);
-        let key = *session.key();
+        let key = session.key();
         let Some((real, real_port)) = session.real_address() else {
             return Action::Drop(DropReason::NoSession);
         };
@@ -357,7 +357,7 @@ fn is_reused<A: Address>(session: &Session<A>, real: &RealServer) -> bool {
     }
     match session.state() {
         State::Tcp(TcpState::TimeWait | TcpState::Close) => real.policy.reuse >= Reuse::Closed,
-        State::Tcp(TcpState::FinWait) if session.flags().contains(Flags::ONE_WAY) => {
+        State::Tcp(TcpState::FinWait) if session.flags().is_one_way() => {
             real.policy.reuse >= Reuse::Closing
         }
         State::Sctp(SctpState::Closed) => real.policy.reuse >= Reuse::Closed,

@@ -3,17 +3,18 @@
 
 use crate::flow::Address;
 use crate::parse::Packet;
-use crate::session::{Numbers, Session, State, TcpState};
+use crate::session::{Numbers, SessionIndex, SessionTable, State, TcpState};
 use crate::wire::tcp;
 
-/// Notes what a reset of the session will take, from a segment of its client that found it in state
+/// Notes what a reset of the session at `index` will take, from a segment of its client that found it in state
 /// `before`. Only the client's are looked at: with direct routing there are no others.
 ///
 /// The client's last acknowledgement is what it expects, since before its time is over a session has
 /// been silent for longer than any acknowledgement is held back.
 #[inline]
 pub(crate) fn note_numbers<A: Address>(
-    session: &mut Session<A>,
+    table: &mut SessionTable<A>,
+    index: SessionIndex,
     before: State,
     packet: &Packet,
     frame: &[u8],
@@ -31,7 +32,7 @@ pub(crate) fn note_numbers<A: Address>(
         client_next: next_sequence(&header, data),
         server_next: header.acknowledgement(),
     };
-    session.note_numbers(seen, before != TcpState::Established);
+    table.note_numbers(index, seen, before != TcpState::Established);
 }
 
 /// The number that follows a segment with `data` bytes: SYN and FIN have one each (RFC 9293 section

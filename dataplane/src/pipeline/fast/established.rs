@@ -384,7 +384,7 @@ impl<P: Pool> Engine<P> {
         let table = A::table(&mut self.sessions);
         let index = table.reply_at(hint, &plain.reply_key(), now)?;
         let session = table.get(index);
-        let (id, key) = (session.real(), *session.key());
+        let (id, key) = (session.real(), session.key());
         let known = snapshot.real(id).filter(|real| real.configured)?;
         let egress = snapshot.routes.egress(plain.destination.into())?;
         let checksum = plain.checksum(frame.bytes());

@@ -1,6 +1,7 @@
 use super::*;
 use crate::flow::{FlowKey, Protocol, V4};
 use crate::id::RealId;
+use crate::memory::Memory;
 use crate::session::entry::{Flags, Session};
 use crate::session::worth::{HANDSHAKE_MS, IDLE_MS, UNPROVEN_MS};
 use crate::session::{NewSession, NewTemplate, State, TcpState};
@@ -52,7 +53,7 @@ impl EvictionPolicy<V4> for &mut Terms {
     }
 
     fn left(&mut self, session: &Session<V4>, why: Gone) {
-        self.1.push((*session.key(), why));
+        self.1.push((session.key(), why));
     }
 }
 
@@ -72,7 +73,7 @@ fn enter(
 /// Enters the sessions, numbered by their places, into a table that they fill.
 fn full(sessions: &[NewSession<V4>]) -> SessionTable<V4> {
     let capacity = u32::try_from(sessions.len()).expect("few");
-    let mut table = SessionTable::new(capacity, [1, 2, 3, 4]);
+    let mut table = SessionTable::new(capacity, [1, 2, 3, 4], Memory::HEAP);
     for new in sessions {
         assert_eq!(enter(&mut table, new, |_| MayEvict::Yes), (true, vec![]));
     }
@@ -199,7 +200,7 @@ fn a_template_leaves_once_its_sessions_have_and_before_unproven_ones_if_none_was
         (Flags::EMPTY, false, [0, 9, 1]),
         (Flags::PROVEN, false, [9, 1, 0]),
     ] {
-        let mut table = SessionTable::new(3, [1, 2, 3, 4]);
+        let mut table = SessionTable::new(3, [1, 2, 3, 4], Memory::HEAP);
         let template = NewTemplate {
             key: key(0),
             any_protocol: false,
@@ -211,7 +212,7 @@ fn a_template_leaves_once_its_sessions_have_and_before_unproven_ones_if_none_was
         let index = table
             .insert_template(table.hash(&template.key), &template, now, left)
             .unwrap();
-        table.get_mut(index).set_flags(flags | Flags::ASSURED);
+        table.get_mut(index).add_flags(flags | Flags::ASSURED);
         let controlled = NewSession {
             template: controls.then_some(index),
             ..session(9, 0, TcpState::Established, UNPROVEN_MS + 20)
@@ -254,7 +255,7 @@ fn each_step_towards_a_proof_lets_an_open_session_be_silent_for_four_times_as_lo
             .find(table.hash(&key), &key, Time::from_ms(NOW))
             .unwrap();
         let flags = table.get(index).flags().with_steps(steps);
-        table.get_mut(index).set_flags(flags);
+        table.get_mut(index).add_flags(flags);
     }
     assert_eq!(order(&mut table, |_| MayEvict::Yes), [2, 1, 4, 0, 3]);
 }

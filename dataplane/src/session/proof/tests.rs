@@ -1,7 +1,9 @@
 use super::*;
 use crate::flow::{FlowKey, Protocol, V4};
 use crate::id::RealId;
+use crate::memory::Memory;
 use crate::session::{Direction, NewSession, Step};
+use crate::spec::forward::ForwardMethod;
 use crate::spec::timeouts::Timeouts;
 
 use Direction::{Input, InputOnly, Output};
@@ -28,13 +30,17 @@ impl Watched {
             key,
             real: RealId(1),
             real_address: (direction == Input).then_some((V4(7), 8080)),
-            flags: Flags::EMPTY,
+            flags: Flags::of(if direction == Input {
+                ForwardMethod::Nat
+            } else {
+                ForwardMethod::Direct
+            }),
             state,
             deadline: Timeouts::DEFAULT.deadline(state, now),
             template: None,
             old: None,
         };
-        let mut table = SessionTable::new(4, [1, 2, 3, 4]);
+        let mut table = SessionTable::new(4, [1, 2, 3, 4], Memory::HEAP);
         let index = table
             .insert(table.hash(&key), &new, now, |_: &_, _| {})
             .expect("room");

@@ -3,8 +3,10 @@ use std::cell::Cell;
 use super::*;
 use crate::flow::{Protocol, V4, V6};
 use crate::id::RealId;
+use crate::memory::Memory;
 use crate::session::tags::LANES;
 use crate::session::{EvictionTerms, MayEvict, TcpState};
+use crate::spec::forward::ForwardMethod;
 
 mod expiry;
 mod model;
@@ -44,6 +46,7 @@ fn session(number: u32, state: State, deadline: u64) -> NewSession<V4> {
 fn nat_session(number: u32, real: u32, state: State, deadline: u64) -> NewSession<V4> {
     NewSession {
         real_address: Some((V4(real), 8080)),
+        flags: Flags::of(ForwardMethod::Nat),
         ..session(number, state, deadline)
     }
 }
@@ -89,7 +92,7 @@ fn find_reply(table: &SessionTable<V4>, number: u32, real: u32, now: u64) -> Opt
 }
 
 fn full(capacity: u32, state: impl Fn(u32) -> State) -> SessionTable<V4> {
-    let mut table = SessionTable::new(capacity, KEYS);
+    let mut table = SessionTable::new(capacity, KEYS, Memory::HEAP);
     for number in 0..capacity {
         let new = session(number, state(number), 10_000 - u64::from(number));
         insert(&mut table, &new, 0).0.expect("room");
@@ -115,7 +118,7 @@ fn prove_all(table: &mut SessionTable<V4>) {
         .filter(|slot| table.tags.is_used(*slot))
         .collect::<Vec<_>>()
     {
-        table.get_mut(SessionIndex(slot)).set_flags(Flags::PROVEN);
+        table.get_mut(SessionIndex(slot)).add_flags(Flags::PROVEN);
     }
 }
 
@@ -132,14 +135,14 @@ fn a_table_full_of_proven_sessions_refuses_new_ones() {
 
 #[test]
 fn a_table_for_none_refuses_all() {
-    let mut table = SessionTable::new(0, KEYS);
+    let mut table = SessionTable::new(0, KEYS, Memory::HEAP);
     let (result, _) = insert(&mut table, &session(1, SYN_RECV, 9000), 0);
     assert_eq!(result, Err(TableFull));
 }
 
 #[test]
 fn a_session_with_the_same_key_is_replaced() {
-    let mut table = SessionTable::new(1, KEYS);
+    let mut table = SessionTable::new(1, KEYS, Memory::HEAP);
     insert(&mut table, &session(1, ESTABLISHED, 500), 0)
         .0
         .expect("room");
@@ -152,7 +155,7 @@ fn a_session_with_the_same_key_is_replaced() {
 
 #[test]
 fn the_newer_of_two_sessions_with_one_reply_key_gets_the_replies() {
-    let mut table = SessionTable::new(100, KEYS);
+    let mut table = SessionTable::new(100, KEYS, Memory::HEAP);
     let older = nat_session(1, 7, ESTABLISHED, 500);
     let mut newer = older;
     newer.key.virtual_port = 443;
@@ -168,7 +171,7 @@ fn the_newer_of_two_sessions_with_one_reply_key_gets_the_replies() {
 
 #[test]
 fn one_client_port_may_have_any_number_of_sessions() {
-    let mut table = SessionTable::new(2000, KEYS);
+    let mut table = SessionTable::new(2000, KEYS, Memory::HEAP);
     let new = |number: u16| {
         let mut new = nat_session(1, number.into(), ESTABLISHED, 500 + u64::from(number));
         new.key.virtual_port = number;
@@ -193,7 +196,7 @@ fn one_client_port_may_have_any_number_of_sessions() {
     // One at home looks like most of the others, so their hints are wrong; to replies all look alike.
     assert!(hinted.0 > 700 && hinted.1 > 0, "{hinted:?}");
     while table.is_behind(at(9000)) {
-        table.expire(at(9000), 64, |_| {});
+        table.expire(at(9000), 64, |_, _| {});
     }
     assert!(table.is_empty() && find_reply(&table, 1, 1799, 0).is_none());
     assert!(insert(&mut table, &new(0), 9000).0.is_ok());
@@ -201,17 +204,17 @@ fn one_client_port_may_have_any_number_of_sessions() {
 
 #[test]
 fn only_nat_sessions_have_a_reply_key() {
-    let mut table = SessionTable::new(16, KEYS);
-    let one_way = NewSession {
-        flags: Flags::NAT | Flags::ONE_WAY,
-        ..session(1, SYN_RECV, 500)
-    };
-    let index = insert(&mut table, &one_way, 0).0.expect("room");
-    assert_eq!(table.get(index).flags(), Flags::ONE_WAY);
-    assert_eq!(table.get(index).reply_key(), None);
-    assert_eq!(find_reply(&table, 1, 0, 0), None);
-    table.get_mut(index).set_flags(Flags::NAT | Flags::ACTIVE);
-    assert_eq!(table.get(index).flags(), Flags::ONE_WAY | Flags::ACTIVE);
+    let mut table = SessionTable::new(16, KEYS, Memory::HEAP);
+    for (number, method) in (0..).zip([ForwardMethod::Direct, ForwardMethod::Tunnel]) {
+        let one_way = NewSession {
+            flags: Flags::of(method),
+            ..session(number, SYN_RECV, 500)
+        };
+        let index = insert(&mut table, &one_way, 0).0.expect("room");
+        assert!(table.get(index).flags().is_one_way());
+        assert_eq!(table.get(index).reply_key(), None);
+        assert_eq!(find_reply(&table, number, 0, 0), None);
+    }
 
     let nat = nat_session(2, 9, SYN_RECV, 500);
     let index = insert(&mut table, &nat, 0).0.expect("room");
@@ -221,7 +224,7 @@ fn only_nat_sessions_have_a_reply_key() {
 
 #[test]
 fn removing_a_session_twice_removes_it_once() {
-    let mut table = SessionTable::new(16, KEYS);
+    let mut table = SessionTable::new(16, KEYS, Memory::HEAP);
     let index = insert(&mut table, &session(1, SYN_RECV, 500), 0)
         .0
         .expect("room");
@@ -233,7 +236,7 @@ fn removing_a_session_twice_removes_it_once() {
 
 #[test]
 fn a_million_sessions_fit_a_table_for_a_million() {
-    let mut table = SessionTable::new(1_000_000, KEYS);
+    let mut table = SessionTable::new(1_000_000, KEYS, Memory::HEAP);
     for number in 0..1_000_000 {
         let new = nat_session(number, number % 100, ESTABLISHED, 900_000);
         let hash = table.hash(&new.key);
@@ -251,7 +254,7 @@ fn a_million_sessions_fit_a_table_for_a_million() {
 #[test]
 fn an_ipv4_session_costs_at_most_96_bytes_in_all() {
     let capacity = 1 << 20;
-    let table = SessionTable::<V4>::new(capacity, KEYS);
+    let table = SessionTable::<V4>::new(capacity, KEYS, Memory::HEAP);
     assert!(table.bytes() <= 96 * capacity as usize, "{}", table.bytes());
     assert_eq!(size_of::<Session<V4>>(), 64);
     assert_eq!(size_of::<Session<V6>>(), 128);
@@ -259,7 +262,7 @@ fn an_ipv4_session_costs_at_most_96_bytes_in_all() {
 
 #[test]
 fn ipv6_sessions_are_found_both_ways() {
-    let mut table = SessionTable::<V6>::new(1000, KEYS);
+    let mut table = SessionTable::<V6>::new(1000, KEYS, Memory::HEAP);
     let address = |low| V6([0x2001_0db8_0000_0000, low]);
     for low in 0..1000 {
         let key = FlowKey {
@@ -273,7 +276,7 @@ fn ipv6_sessions_are_found_both_ways() {
             key,
             real: RealId(1),
             real_address: Some((address(6000), 5353)),
-            flags: Flags::EMPTY,
+            flags: Flags::of(ForwardMethod::Nat),
             state: State::UdpNew,
             deadline: at(300),
             template: None,
@@ -293,7 +296,7 @@ fn ipv6_sessions_are_found_both_ways() {
 #[test]
 fn the_same_keys_and_calls_give_the_same_places() {
     let places = |keys| {
-        let mut table = SessionTable::new(1000, keys);
+        let mut table = SessionTable::new(1000, keys, Memory::HEAP);
         (0..1000)
             .map(|number| insert(&mut table, &session(number, SYN_RECV, 500), 0).0)
             .collect::<Vec<_>>()
@@ -363,7 +366,7 @@ fn no_operation_visits_more_than_its_bound() {
     };
     while table.is_behind(at(20_000)) {
         let before = timer_slots(&table);
-        table.expire(at(20_000), 64, |_| {});
+        table.expire(at(20_000), 64, |_, _| {});
         let changed = before
             .iter()
             .zip(timer_slots(&table))
@@ -407,7 +410,7 @@ fn listing_passes_over_an_empty_bucket_as_over_one_slot() {
     assert_eq!(steps(&table), (slots / LANES - 1 + LANES, 1));
     assert!(table.remove(index).is_some());
     assert_eq!(steps(&table), (slots / LANES, 0));
-    let table = SessionTable::<V4>::new(10_000, [1, 2, 3, 4]);
+    let table = SessionTable::<V4>::new(10_000, [1, 2, 3, 4], Memory::HEAP);
     assert!(table.entries.len() >= 10_000);
     assert_eq!(steps(&table), (table.entries.len() / LANES, 0));
 }

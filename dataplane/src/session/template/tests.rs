@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::flow::{Protocol, V4};
+use crate::memory::Memory;
 use crate::session::proof::Seen;
 use crate::session::{Direction, Gone, TcpState};
 use crate::verdict::EvictionCause;
@@ -28,7 +29,7 @@ fn key(client: u32, port: u16) -> FlowKey<V4> {
 }
 
 fn table(capacity: u32) -> SessionTable<V4> {
-    SessionTable::new(capacity, [1, 2, 3, 4])
+    SessionTable::new(capacity, [1, 2, 3, 4], Memory::HEAP)
 }
 
 type Left = Vec<(FlowKey<V4>, Gone)>;
@@ -51,7 +52,7 @@ fn enter_template(
         &new,
         at(now),
         |session: &Session<_>, why| {
-            left.push((*session.key(), why));
+            left.push((session.key(), why));
         },
     );
     (entered, left)
@@ -69,7 +70,7 @@ fn enter(
         key,
         real: REAL,
         real_address: None,
-        flags: Flags::ONE_WAY,
+        flags: Flags::EMPTY,
         state,
         deadline: at(deadline),
         template,
@@ -81,7 +82,7 @@ fn enter(
         &new,
         at(now),
         |session: &Session<_>, why| {
-            left.push((*session.key(), why));
+            left.push((session.key(), why));
         },
     );
     (entered, left)
@@ -93,7 +94,7 @@ fn find(table: &SessionTable<V4>, client: u32, now: u64) -> Option<SessionIndex>
 }
 
 fn expire(table: &mut SessionTable<V4>, now: u64) -> usize {
-    table.expire(at(now), usize::MAX, |_| {})
+    table.expire(at(now), usize::MAX, |_, _| {})
 }
 
 #[test]
@@ -246,7 +247,7 @@ fn a_session_assures_its_template() {
 
 fn prove(table: &mut SessionTable<V4>, session: &(Result<SessionIndex, TableFull>, Left)) {
     let index = *session.0.as_ref().unwrap();
-    table.get_mut(index).set_flags(Flags::PROVEN);
+    table.get_mut(index).add_flags(Flags::PROVEN);
 }
 
 #[test]

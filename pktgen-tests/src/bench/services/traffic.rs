@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use plimsoll_dataplane::io::PacketBuf as _;
 use plimsoll_dataplane::io::heap::{HeapBuf, MemoryPool};
 use plimsoll_dataplane::io::memory::{MemoryWire, memory_port};
+use plimsoll_dataplane::memory::Memory;
 use plimsoll_dataplane::pipeline::{Config, inboxes};
 use plimsoll_dataplane::schedule::Start;
 use plimsoll_dataplane::snapshot::Snapshot;
@@ -94,6 +95,7 @@ impl Traffic {
             start,
             sessions: SESSIONS,
             keys: [5, 6, 7, 8],
+            memory: Memory::HEAP,
             steering: None,
         };
         let resources = Resources {

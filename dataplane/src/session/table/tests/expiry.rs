@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_deadline_is_exact_to_the_millisecond_for_lookups() {
-    let mut table = SessionTable::new(16, KEYS);
+    let mut table = SessionTable::new(16, KEYS, Memory::HEAP);
     let new = nat_session(1, 7, ESTABLISHED, 1000);
     let index = insert(&mut table, &new, 0).0.ok();
     let hint = table.prefetch_entry(table.hash_and_prefetch(&new.key, false));
@@ -19,10 +19,10 @@ fn a_deadline_is_exact_to_the_millisecond_for_lookups() {
 #[test]
 fn a_session_is_reaped_within_a_tick_after_its_deadline() {
     for deadline in [0, 1, 63, 64, 65, 1000, 4096] {
-        let mut table = SessionTable::new(16, KEYS);
+        let mut table = SessionTable::new(16, KEYS, Memory::HEAP);
         let new = session(1, ESTABLISHED, deadline);
         insert(&mut table, &new, 0).0.expect("room");
-        let left = (0..).find(|&now| table.expire(at(now), 1, |_| {}) == 1);
+        let left = (0..).find(|&now| table.expire(at(now), 1, |_, _| {}) == 1);
         let left = left.expect("some time");
         assert!((deadline..=deadline + 64).contains(&left), "{left}");
     }
@@ -57,28 +57,28 @@ fn a_deadline_that_moves_earlier_is_kept_as_well() {
     table.touch(index, ESTABLISHED, at(900_000));
     table.touch(index, State::Tcp(TcpState::Close), at(500));
     let mut left = Vec::new();
-    table.expire(at(564), 100, |session| left.push(session.real().0));
+    table.expire(at(564), 100, |session, _| left.push(session.real().0));
     assert_eq!(left, [50]);
 }
 
 #[test]
 fn a_session_may_last_longer_than_a_turn_of_the_wheel() {
     let day = 86_400_000;
-    let mut table = SessionTable::new(16, KEYS);
+    let mut table = SessionTable::new(16, KEYS, Memory::HEAP);
     insert(&mut table, &session(1, ESTABLISHED, day), 0)
         .0
         .expect("room");
     for now in (0..day).step_by(1000) {
-        assert_eq!(table.expire(at(now), 1, |_| {}), 0);
+        assert_eq!(table.expire(at(now), 1, |_, _| {}), 0);
     }
     assert!(find(&table, 1, day - 1).is_some());
-    assert_eq!(table.expire(at(day + 64), 1, |_| {}), 1);
+    assert_eq!(table.expire(at(day + 64), 1, |_, _| {}), 1);
 }
 
 #[test]
 fn a_jump_of_an_hour_reaps_what_is_due_in_the_order_of_deadlines() {
     let hour = 3_600_000;
-    let mut table = SessionTable::new(1000, KEYS);
+    let mut table = SessionTable::new(1000, KEYS, Memory::HEAP);
     for number in 0..1000 {
         // Deadlines all over the first 999 s, in no order; each tenth is put off beyond the jump.
         let deadline = u64::from(number * 7919 % 1000) * 999;
@@ -90,7 +90,7 @@ fn a_jump_of_an_hour_reaps_what_is_due_in_the_order_of_deadlines() {
     let mut ticks = Vec::new();
     let mut calls = 0;
     while table.is_behind(at(hour)) {
-        table.expire(at(hour), 100, |session| {
+        table.expire(at(hour), 100, |session, _| {
             ticks.push(session.deadline().as_ms() / 64);
         });
         calls += 1;
@@ -103,14 +103,14 @@ fn a_jump_of_an_hour_reaps_what_is_due_in_the_order_of_deadlines() {
 
 #[test]
 fn an_empty_table_follows_any_jump_at_once() {
-    let mut table = SessionTable::<V4>::new(16, KEYS);
+    let mut table = SessionTable::<V4>::new(16, KEYS, Memory::HEAP);
     let year = 31_536_000_000;
     assert!(!table.is_behind(at(year)));
     insert(&mut table, &session(1, ESTABLISHED, year + 100), year)
         .0
         .expect("room");
-    assert_eq!(table.expire(at(year + 99), 1, |_| {}), 0);
-    assert_eq!(table.expire(at(year + 164), 1, |_| {}), 1);
-    assert_eq!(table.expire(at(2 * year), 1, |_| {}), 0);
+    assert_eq!(table.expire(at(year + 99), 1, |_, _| {}), 0);
+    assert_eq!(table.expire(at(year + 164), 1, |_, _| {}), 1);
+    assert_eq!(table.expire(at(2 * year), 1, |_, _| {}), 0);
     assert!(!table.is_behind(at(2 * year)));
 }

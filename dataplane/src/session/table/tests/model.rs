@@ -119,7 +119,7 @@ impl Model {
         let [home, ..] = table.tags.buckets_of(new.0);
         let worth = |slot| {
             let entry = &table.entries[slot as usize];
-            entry.worth(Timeouts::DEFAULT.ms(entry.state), at(self.now))
+            entry.worth(Timeouts::DEFAULT.ms(entry.state()), at(self.now))
         };
         table.tags.used(home).map(worth).collect()
     }
@@ -190,6 +190,10 @@ impl Model {
                 let new = NewSession {
                     key: self.key(number),
                     real_address: real.map(|real| (V4(real), 8080)),
+                    flags: Flags::of(match real {
+                        Some(_) => ForwardMethod::Nat,
+                        None => ForwardMethod::Direct,
+                    }),
                     ..session(number, state, self.now + timeout)
                 };
                 self.insert(table, &new);
@@ -207,7 +211,7 @@ impl Model {
             }
             Op::Prove(number) => {
                 if let Some(known) = self.sessions.get(&number) {
-                    table.get_mut(known.index).set_flags(Flags::PROVEN);
+                    table.get_mut(known.index).add_flags(Flags::PROVEN);
                 }
             }
             Op::Remove(number) => {
@@ -218,7 +222,7 @@ impl Model {
                 }
             }
             Op::Expire(budget) => {
-                let reaped = table.expire(at(self.now), budget, |session| {
+                let reaped = table.expire(at(self.now), budget, |session, _| {
                     assert!(self.forget(session.real().0).deadline <= self.now);
                 });
                 assert!(reaped <= budget);
@@ -277,7 +281,7 @@ fn has_right_timer_slots(table: &SessionTable<V4>) {
 }
 
 fn check(capacity: u32, numbers: u32, group: u32, ops: &[Op]) {
-    let mut table = SessionTable::new(capacity, KEYS);
+    let mut table = SessionTable::new(capacity, KEYS, Memory::HEAP);
     let mut model = Model::new(group, table.tags.slots() == LANES);
     for op in ops {
         // Hints from before the operation: they may be stale, and must not mislead.
@@ -290,7 +294,7 @@ fn check(capacity: u32, numbers: u32, group: u32, ops: &[Op]) {
     }
     let now = model.now + 10_000_000;
     while table.is_behind(at(now)) {
-        table.expire(at(now), 3, |session| {
+        table.expire(at(now), 3, |session, _| {
             model.forget(session.real().0);
         });
     }
