@@ -18,7 +18,7 @@ pub use martian::{
     is_martian_destination_v4, is_martian_destination_v6, is_martian_source_v4,
     is_martian_source_v6,
 };
-pub use plain::{Plain, plain_v4, plain_v6};
+pub use plain::{L3 as PLAIN_L3, Plain, plain_v4, plain_v6};
 pub use quoted::{Quoted, parse_quoted};
 
 /// What a frame is.

@@ -50,6 +50,7 @@
 //!   by [`crate::Eal`]); ordinary memory is shared as well.
 //! - The link is down until the other side is there; frames sent until then are not taken.
 
+use plimsoll_dataplane::wire::{ethernet, vlan};
 use std::fmt::Write as _;
 
 use crate::kernel;
@@ -190,7 +191,7 @@ pub fn data_room(mtu: u16) -> usize {
 
 /// The longest frame that has this MTU: Ethernet header and two VLAN tags.
 pub(crate) fn frame_bytes(mtu: u16) -> usize {
-    usize::from(mtu) + 14 + 8
+    usize::from(mtu) + ethernet::HEADER_BYTES + 2 * vlan::TAG_BYTES
 }
 
 #[cfg(test)]

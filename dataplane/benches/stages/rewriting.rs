@@ -168,7 +168,7 @@ fn is_tunnelled(all: Box<Tunnelled>) {
 fn tunnel(mut all: Box<Tunnelled>) -> Box<Tunnelled> {
     let Tunnelled { outer, frames } = &mut *all;
     for frame in frames {
-        let _ = black_box(encapsulate(frame, outer));
+        let _ = black_box(encapsulate(frame, HEADER_BYTES, outer));
     }
     all
 }

@@ -34,8 +34,8 @@ pub struct Plain<A> {
 const IPV6_HEADER_BYTES: u16 = 40;
 const _: () = assert!(IPV6_HEADER_BYTES as usize == ipv6::HEADER_BYTES);
 
-/// Where the IP header of an untagged frame begins.
-const L3: usize = ethernet::HEADER_BYTES;
+/// Where the IP header of a plain packet begins: its frame has no tag.
+pub const L3: usize = ethernet::HEADER_BYTES;
 
 impl<A: Family> Plain<A> {
     /// The same, if it is IPv4's.

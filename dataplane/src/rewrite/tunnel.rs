@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use crate::flow::{Address as _, Addresses, V4};
 use crate::io::PacketBuf;
-use crate::parse::{Packet, Plain};
+use crate::parse::{PLAIN_L3, Packet, Plain};
 use crate::spec::forward::TunnelKind;
 use crate::verdict::DropReason;
 use crate::wire::checksum::Sum;
-use crate::wire::ethernet::{self, HEADER_BYTES as ETHERNET};
+use crate::wire::ethernet;
 use crate::wire::{gre, gue, ipv4, ipv6};
 
 /// The bytes that a tunnel of this kind to `real` adds.
@@ -80,7 +80,7 @@ impl Ipip {
         macs: &[u8; 12],
     ) -> Result<(), DropReason> {
         const OUTER: usize = ipv4::HEADER_BYTES;
-        let tos = ipv4::Header::at(frame.bytes(), ETHERNET).map_or(0, |header| header.tos());
+        let tos = ipv4::Header::at(frame.bytes(), PLAIN_L3).map_or(0, |header| header.tos());
         let total_length = u16::try_from(usize::from(plain.length) + OUTER)
             .map_err(|_| DropReason::MtuExceeded)?;
         frame.prepend(OUTER).map_err(|_| DropReason::NoHeadroom)?;
@@ -176,15 +176,19 @@ const fn outer_tos(tos: u8) -> u8 {
     }
 }
 
-/// Puts the datagram behind the Ethernet header of `frame` into a tunnel.
+/// Puts the datagram of `frame`, which begins at `l3`, into a tunnel.
 ///
 /// # Errors
 /// [`DropReason::NoHeadroom`] when the buffer has no room in front; [`DropReason::NoRoute`] when we
 /// have no address of the real server's family; [`DropReason::MtuExceeded`] when the outer datagram
 /// would be longer than IP allows.
 #[inline(always)]
-pub fn encapsulate<F: PacketBuf>(frame: &mut F, tunnel: &Outer) -> Result<(), DropReason> {
-    let datagram = frame.bytes().get(ETHERNET..).unwrap_or_default();
+pub fn encapsulate<F: PacketBuf>(
+    frame: &mut F,
+    l3: usize,
+    tunnel: &Outer,
+) -> Result<(), DropReason> {
+    let datagram = frame.bytes().get(l3..).unwrap_or_default();
     let mut inner = inner(datagram).ok_or(DropReason::Truncated)?;
     inner.dont_fragment &= !tunnel.may_be_cut;
     inner.ttl = tunnel.ttl.unwrap_or(inner.ttl);
@@ -192,7 +196,7 @@ pub fn encapsulate<F: PacketBuf>(frame: &mut F, tunnel: &Outer) -> Result<(), Dr
     frame
         .prepend(overhead)
         .map_err(|_| DropReason::NoHeadroom)?;
-    let outer = frame.bytes_mut().get_mut(ETHERNET..).unwrap_or_default();
+    let outer = frame.bytes_mut().get_mut(l3..).unwrap_or_default();
     let too_long = |_| DropReason::MtuExceeded;
     let payload_length = inner.length + between(tunnel.kind);
     let payload_length = u16::try_from(payload_length).map_err(too_long)?;

@@ -119,6 +119,13 @@ impl Snapshot {
         self.device_of(port).map(|(_, device)| device.mac)
     }
 
+    /// See [`PortSpec::header_bytes`].
+    #[inline]
+    #[must_use]
+    pub fn header_bytes(&self, port: PortId) -> Option<usize> {
+        self.port(port).map(PortSpec::header_bytes)
+    }
+
     /// The ports on a device.
     pub fn ports_on(&self, device: DeviceId) -> impl Iterator<Item = PortId> {
         let ports = PortId::each(&*self.ports);

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::timeouts::Timeouts;
 use crate::id::{DeviceId, PortId};
-use crate::wire::Mac;
+use crate::wire::{Mac, ethernet};
 
 /// What belongs to no service and to no port.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,6 +70,13 @@ pub struct PortSpec {
 }
 
 impl PortSpec {
+    /// The bytes of the Ethernet header before every datagram that leaves by the port. What is sent is laid out by this
+    /// number alone; where the header of a received frame ends is `parse.rs`'s to find.
+    #[must_use]
+    pub const fn header_bytes(&self) -> usize {
+        ethernet::HEADER_BYTES
+    }
+
     /// The address from which the port speaks to `neighbour`: its first one of the same family.
     #[must_use]
     pub fn source_for(&self, neighbour: IpAddr) -> Option<IpAddr> {

@@ -21,7 +21,6 @@ use crate::session::SessionIndex;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
 use crate::wire::{icmpv4, icmpv6, ipv4, ipv6};
 
 impl<P: Pool> Engine<P> {
@@ -86,9 +85,6 @@ impl<P: Pool> Engine<P> {
         if !self.policer.may_answer(snapshot, origin.port, packet, now) {
             return Action::Drop(DropReason::EchoLimited);
         }
-        let Some(packet) = &strip(frame, packet) else {
-            return Action::Drop(DropReason::Truncated);
-        };
         let upper = packet.upper_mut(frame.bytes_mut());
         let made = match packet.addresses {
             Addresses::V4 { .. } => icmpv4::make_echo_reply(upper),
@@ -98,7 +94,7 @@ impl<P: Pool> Engine<P> {
             return Action::Drop(DropReason::IcmpInvalid);
         }
         let id = origin.cut.is_none().then(|| self.exit.take_id());
-        let Some(ip) = frame.bytes_mut().get_mut(ETHERNET..) else {
+        let Some(ip) = frame.bytes_mut().get_mut(packet.l3.into()..) else {
             return Action::Drop(DropReason::Truncated);
         };
         match packet.addresses {
@@ -135,6 +131,9 @@ impl<P: Pool> Engine<P> {
         }
         let Some(egress) = snapshot.routes.egress(packet.addresses.source()) else {
             return Action::Drop(DropReason::NoRoute);
+        };
+        let Some(packet) = &strip(snapshot, frame, packet, egress.port) else {
+            return Action::Drop(DropReason::Truncated);
         };
         match fit(packet, egress.mtu, origin.cut) {
             Ok(cut) => route(egress, cut, Verdict::Replied),
@@ -288,7 +287,7 @@ impl<P: Pool> Engine<P> {
         let Some(egress) = real.egress else {
             return Action::Drop(DropReason::NoRoute);
         };
-        let Some(packet) = &self.prepare::<A, F>(frame, packet) else {
+        let Some(packet) = &self.prepare::<A, F>(snapshot, frame, packet, egress.port) else {
             return Action::Drop(DropReason::Truncated);
         };
         let vip = session.key().virtual_address;
@@ -335,7 +334,7 @@ impl<P: Pool> Engine<P> {
         let Some(egress) = snapshot.routes.egress(translation.client.into()) else {
             return Action::Drop(DropReason::NoRoute);
         };
-        let Some(packet) = &self.prepare::<A, F>(frame, packet) else {
+        let Some(packet) = &self.prepare::<A, F>(snapshot, frame, packet, egress.port) else {
             return Action::Drop(DropReason::Truncated);
         };
         nat::readdress_error(

@@ -15,13 +15,10 @@ use crate::pipeline::sessions::{Tabled, change_of};
 use crate::session::{Numbers, Session, State, TcpState};
 use crate::snapshot::Snapshot;
 use crate::time::Time;
-use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
 use crate::wire::{ipv6, tcp};
 
 /// An IPv6 header and a TCP header: no reset is longer.
 const ROOM: usize = ipv6::HEADER_BYTES + tcp::HEADER_BYTES;
-#[expect(clippy::cast_possible_truncation, reason = "it is 14")]
-const L3: u16 = ETHERNET as u16;
 
 /// Whether both ends of a session that has expired are told.
 fn is_told<A: Address>(snapshot: &Snapshot, session: &Session<A>) -> bool {
@@ -93,14 +90,17 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) {
         let key = session.key();
-        let Some(real) = snapshot
-            .real(session.real())
-            .filter(|real| real.egress.is_some())
-        else {
+        let Some(real) = snapshot.real(session.real()) else {
+            return;
+        };
+        let header_bytes = real
+            .egress
+            .and_then(|egress| snapshot.header_bytes(egress.port));
+        let Some(header_bytes) = header_bytes else {
             return;
         };
         let answer = A::addresses(key.virtual_address, key.client);
-        let Some((mut frame, packet)) = self.frame_of(answer, reset) else {
+        let Some((mut frame, packet)) = self.frame_of(header_bytes, answer, reset) else {
             return;
         };
         let origin = Origin {
@@ -132,14 +132,19 @@ impl<P: Pool> Engine<P> {
         self.received = None;
     }
 
-    /// A frame with a reset that goes back along `addresses`.
-    fn frame_of(&mut self, addresses: Addresses, reset: &Reset) -> Option<(P::Buf, Packet)> {
+    /// A frame with a reset that goes back along `addresses`, behind an Ethernet header of `header_bytes`.
+    fn frame_of(
+        &mut self,
+        header_bytes: usize,
+        addresses: Addresses,
+        reset: &Reset,
+    ) -> Option<(P::Buf, Packet)> {
         let mut frame = self.exit.allocate()?;
-        frame.set_len(ETHERNET + ROOM).ok()?;
-        let out = frame.bytes_mut().get_mut(ETHERNET..)?;
+        frame.set_len(header_bytes + ROOM).ok()?;
+        let out = frame.bytes_mut().get_mut(header_bytes..)?;
         let length = write_reset(out, addresses, reset)?;
-        frame.set_len(ETHERNET + length).ok()?;
-        let packet = parse_ip(frame.bytes(), L3).ok()?;
+        frame.set_len(header_bytes + length).ok()?;
+        let packet = parse_ip(frame.bytes(), u16::try_from(header_bytes).ok()?).ok()?;
         Some((frame, packet))
     }
 }

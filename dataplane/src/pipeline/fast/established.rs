@@ -13,7 +13,7 @@ use arrayvec::ArrayVec;
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::id::{DeviceId, RealId};
 use crate::io::{BURST, PacketBuf, Pool};
-use crate::parse::{Plain, plain_v4, plain_v6};
+use crate::parse::{PLAIN_L3, Plain, plain_v4, plain_v6};
 use crate::pipeline::action::{Action, Origin};
 use crate::pipeline::engine::Engine;
 use crate::pipeline::fast::path_cache::{Path, Sources};
@@ -32,7 +32,7 @@ use crate::spec::forward::TunnelKind;
 use crate::stats::RealCounters;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::ethernet::{self, HEADER_BYTES as ETHERNET};
+use crate::wire::ethernet;
 use crate::wire::family::Family;
 use crate::wire::{Mac, tcp};
 
@@ -135,7 +135,7 @@ impl<P: Pool> Engine<P> {
         let kind = ethernet::Header::new(frame)
             .filter(|header| header.destination() == mac)
             .and_then(|header| {
-                let datagram = frame.get(ETHERNET..)?;
+                let datagram = frame.get(PLAIN_L3..)?;
                 match header.ether_type() {
                     ethernet::IPV4 => {
                         let plain = plain_v4(datagram).filter(|plain| plain.length <= mtu)?;
@@ -332,7 +332,7 @@ impl<P: Pool> Engine<P> {
             let bytes = Some(u32::from(plain.length));
             self.count(snapshot, counters, id, direction, bytes, moved);
         }
-        let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(ETHERNET)?;
+        let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(PLAIN_L3)?;
         change.apply(ip, A::HEADER_BYTES, || Some(Ends::of_plain(plain)));
         if let Some(header) = ethernet.first_chunk_mut() {
             ethernet::write_addresses(header, &path.adjacency.macs);
@@ -365,7 +365,7 @@ impl<P: Pool> Engine<P> {
         let real = snapshot.real(id).ok_or(DropReason::RealGone)?;
         let flow = || tunnel::flow_hash(&plain.packet());
         let is_told = is_told_what_fits(size_of::<A>() > size_of::<V4>(), real);
-        tunnel::encapsulate(frame, &outer(real, flow, number, !is_told))?;
+        tunnel::encapsulate(frame, PLAIN_L3, &outer(real, flow, number, !is_told))?;
         path.adjacency.write_header(frame);
         Ok(())
     }
@@ -409,7 +409,7 @@ impl<P: Pool> Engine<P> {
             let bytes = Some(u32::from(plain.length));
             self.count(snapshot, counters, id, Direction::Output, bytes, moved);
         }
-        let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(ETHERNET)?;
+        let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(PLAIN_L3)?;
         if let Some(header) = ethernet.first_chunk_mut() {
             ethernet::write_addresses(header, &adjacency.macs);
         }

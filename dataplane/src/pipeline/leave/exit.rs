@@ -21,7 +21,6 @@ use crate::snapshot::Snapshot;
 use crate::stats::WorkerStats;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
 use crate::wire::{Mac, arp, ndp};
 
 /// The output of one worker: transmit queues, the neighbour table with the packets that wait for it, buffers for frames
@@ -237,14 +236,19 @@ impl<P: Pool> Exit<P> {
         fate: Fate,
         now: Time,
     ) {
-        let datagram = frame.get(ETHERNET..).unwrap_or_default();
+        let Some(header_bytes) = snapshot.header_bytes(port) else {
+            return self.drop_frame(Some(fate), DropReason::NoRoute);
+        };
+        let datagram = frame.get(header_bytes..).unwrap_or_default();
         let mut pieces = Vec::new();
         let pool = &mut self.pool;
         let mut complete = true;
-        let mut emit = |header: &PieceHeader, payload: &[u8]| match piece(pool, header, payload) {
-            Some(piece) => pieces.push(piece),
-            None => complete = false,
-        };
+        let mut emit =
+            |header: &PieceHeader, payload: &[u8]| match piece(pool, header_bytes, header, payload)
+            {
+                Some(piece) => pieces.push(piece),
+                None => complete = false,
+            };
         let is_v6 = datagram.first().is_some_and(|first| first >> 4 == 6);
         let done = if datagram.len() <= cut.size && (!is_v6 || cut.size == usize::MAX) {
             emit(&PieceHeader::default(), datagram);
@@ -333,15 +337,18 @@ impl<P: Pool> Exit<P> {
         let Some(egress) = snapshot.routes.egress(to) else {
             return 0;
         };
+        let Some(header_bytes) = snapshot.header_bytes(egress.port) else {
+            return 0;
+        };
         let Some(mut frame) = self.pool.allocate() else {
             return 0;
         };
-        if frame.set_len(ETHERNET + room).is_err() {
+        if frame.set_len(header_bytes + room).is_err() {
             return 0;
         }
-        let length = frame.bytes_mut().get_mut(ETHERNET..).and_then(write);
+        let length = frame.bytes_mut().get_mut(header_bytes..).and_then(write);
         let Some(length) = length else { return 0 };
-        if frame.set_len(ETHERNET + length).is_err() {
+        if frame.set_len(header_bytes + length).is_err() {
             return 0;
         }
         self.stats.originated.add(1);
@@ -523,13 +530,19 @@ impl<B> Waiting<B> {
     }
 }
 
-fn piece<P: Pool>(pool: &mut P, header: &PieceHeader, payload: &[u8]) -> Option<P::Buf> {
+/// A frame for a fragment, which begins behind an Ethernet header of `header_bytes`.
+fn piece<P: Pool>(
+    pool: &mut P,
+    header_bytes: usize,
+    header: &PieceHeader,
+    payload: &[u8],
+) -> Option<P::Buf> {
     let mut frame = pool.allocate()?;
     let header = header.bytes();
     frame
-        .set_len(ETHERNET + header.len() + payload.len())
+        .set_len(header_bytes + header.len() + payload.len())
         .ok()?;
-    let datagram = frame.bytes_mut().get_mut(ETHERNET..)?;
+    let datagram = frame.bytes_mut().get_mut(header_bytes..)?;
     let (front, back) = datagram.split_at_mut_checked(header.len())?;
     front.copy_from_slice(header);
     back.copy_from_slice(payload);

@@ -2,6 +2,7 @@
 //! The session was found and updated by `balance/lookup.rs`.
 
 use crate::flow::Addresses;
+use crate::id::PortId;
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::pipeline::action::{Action, Origin, Received};
@@ -19,7 +20,6 @@ use crate::snapshot::route::Egress;
 use crate::spec::forward::{MssClamp, TunnelKind};
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
 use crate::wire::family::Family;
 use crate::wire::{icmpv6, ipv4, ipv6, tcp};
 
@@ -76,7 +76,7 @@ impl<P: Pool> Engine<P> {
             let is_changed = change.translates() || change.encapsulates();
             self.keep_received(snapshot, frame.bytes(), packet, is_changed);
         }
-        let Some(packet) = &strip(frame, packet) else {
+        let Some(packet) = &strip(snapshot, frame, packet, egress.port) else {
             return Action::Drop(DropReason::Truncated);
         };
         if packet.tcp_flags & tcp::SYN != 0 {
@@ -150,7 +150,7 @@ impl<P: Pool> Engine<P> {
         if !nat::is_translatable(frame.bytes(), packet) {
             return Action::Drop(DropReason::UdpHeader);
         }
-        let Some(packet) = &strip(frame, packet) else {
+        let Some(packet) = &strip(snapshot, frame, packet, egress.port) else {
             return Action::Drop(DropReason::Truncated);
         };
         if packet.tcp_flags & tcp::SYN != 0
@@ -186,7 +186,7 @@ impl<P: Pool> Engine<P> {
         let will_be_cut = packet.datagram_bytes() as usize > inner_mtu;
         let flow = || tunnel::flow_hash(packet);
         let outer = outer(real, flow, id, will_be_cut || !is_told);
-        if let Err(reason) = tunnel::encapsulate(frame, &outer) {
+        if let Err(reason) = tunnel::encapsulate(frame, packet.l3.into(), &outer) {
             return Action::Drop(reason);
         }
         // What may be fragmented is fragmented outside: the tunnel is invisible to both ends.
@@ -240,25 +240,32 @@ impl<P: Pool> Engine<P> {
         tcp::clamp_mss(packet.upper_mut(frame), most);
     }
 
-    /// Prepares the frame for rewriting: removes a priority tag and padding, and decrements the TTL. Returns the
-    /// packet's new offsets.
+    /// Prepares the frame for rewriting: see [`strip`]; decrements the TTL as well. Returns the packet's new offsets.
     #[inline]
     pub(crate) fn prepare<A: Tabled, F: PacketBuf>(
         &mut self,
+        snapshot: &Snapshot,
         frame: &mut F,
         packet: &Packet,
+        port: PortId,
     ) -> Option<Packet> {
-        let packet = strip(frame, packet)?;
-        A::decrement_ttl(frame.bytes_mut().get_mut(ETHERNET..)?);
+        let packet = strip(snapshot, frame, packet, port)?;
+        A::decrement_ttl(frame.bytes_mut().get_mut(packet.l3.into()..)?);
         Some(packet)
     }
 }
 
-/// Removes a priority tag and padding; returns the packet's new offsets.
+/// Leaves as much room before the datagram as `port` has header bytes, which removes a priority tag, and removes padding.
+/// Returns the packet's new offsets.
 #[inline(always)]
-pub(crate) fn strip<F: PacketBuf>(frame: &mut F, packet: &Packet) -> Option<Packet> {
+pub(crate) fn strip<F: PacketBuf>(
+    snapshot: &Snapshot,
+    frame: &mut F,
+    packet: &Packet,
+    port: PortId,
+) -> Option<Packet> {
     let mut packet = *packet;
-    let tag = usize::from(packet.l3).checked_sub(ETHERNET)?;
+    let tag = usize::from(packet.l3).checked_sub(snapshot.header_bytes(port)?)?;
     frame.set_len(packet.end as usize).ok()?;
     if tag > 0 {
         frame.trim_front(tag);
@@ -345,10 +352,10 @@ pub(crate) fn outer(
     }
 }
 
-/// Changes a packet behind a plain Ethernet header, without padding.
+/// Changes a packet without padding.
 #[inline(always)]
 fn apply<A: Family, F: PacketBuf>(frame: &mut F, packet: &Packet, change: Change<A>) {
-    let Some(ip) = frame.bytes_mut().get_mut(ETHERNET..) else {
+    let Some(ip) = frame.bytes_mut().get_mut(packet.l3.into()..) else {
         return;
     };
     let l4 = usize::from(packet.l4 - packet.l3);

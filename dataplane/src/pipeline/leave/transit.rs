@@ -70,8 +70,8 @@ impl<P: Pool> Engine<P> {
             }
         };
         let prepared = match packet.addresses {
-            Addresses::V4 { .. } => self.prepare::<V4, F>(frame, packet),
-            Addresses::V6 { .. } => self.prepare::<V6, F>(frame, packet),
+            Addresses::V4 { .. } => self.prepare::<V4, F>(snapshot, frame, packet, egress.port),
+            Addresses::V6 { .. } => self.prepare::<V6, F>(snapshot, frame, packet, egress.port),
         };
         match prepared {
             Some(_) => route(egress, cut, Verdict::Forwarded),

@@ -29,6 +29,7 @@ fn packet() -> PacketBuilder {
 fn wrap(frame: &mut HeapBuf, may_be_cut: bool) -> Result<(), DropReason> {
     encapsulate(
         frame,
+        PLAIN_L3,
         &Outer {
             may_be_cut,
             ..OUTER
@@ -47,7 +48,7 @@ fn whoever_must_not_be_fragmented_needs_no_identification() {
         let builder = if df { packet().df() } else { packet() };
         let mut frame = HeapBuf::from_frame(&builder.build());
         wrap(&mut frame, may_be_cut).unwrap();
-        let outer = ipv4::Header::at(frame.bytes(), ETHERNET).unwrap();
+        let outer = ipv4::Header::at(frame.bytes(), PLAIN_L3).unwrap();
         assert_eq!(
             (outer.flags(), outer.id()),
             (flags, id),
@@ -71,6 +72,7 @@ fn a_tunnel_without_room_source_or_length_is_refused() {
     let mut frame = HeapBuf::from_frame(&packet().build());
     let other_family = encapsulate(
         &mut frame,
+        PLAIN_L3,
         &Outer {
             real: REAL6,
             ..OUTER
@@ -82,7 +84,10 @@ fn a_tunnel_without_room_source_or_length_is_refused() {
         source: None,
         ..OUTER
     };
-    assert_eq!(encapsulate(&mut frame, &nobody), Err(DropReason::NoRoute));
+    assert_eq!(
+        encapsulate(&mut frame, PLAIN_L3, &nobody),
+        Err(DropReason::NoRoute)
+    );
     let mut frame = HeapBuf::from_frame(&packet().build());
     for _ in 0..crate::io::HEADROOM_BYTES / overhead(TunnelKind::Ipip, REAL) {
         wrap(&mut frame, false).unwrap();
@@ -91,7 +96,7 @@ fn a_tunnel_without_room_source_or_length_is_refused() {
     let long = packet().payload(&vec![0; 65_500]);
     let mut frame = HeapBuf::from_frame(&long.build());
     assert_eq!(wrap(&mut frame, true), Err(DropReason::MtuExceeded));
-    let mut frame = HeapBuf::from_frame(&[0; ETHERNET]);
+    let mut frame = HeapBuf::from_frame(&[0; PLAIN_L3]);
     assert_eq!(wrap(&mut frame, false), Err(DropReason::Truncated));
 }
 
@@ -111,8 +116,8 @@ fn each_kind_adds_as_much_as_it_says() {
     ] {
         assert_eq!((overhead(kind, REAL), overhead(kind, REAL6)), (v4, v6));
         let mut frame = HeapBuf::from_frame(&packet().build());
-        encapsulate(&mut frame, &Outer { kind, ..OUTER }).unwrap();
-        assert_eq!(frame.bytes()[ETHERNET + v4..], packet().build_datagram());
+        encapsulate(&mut frame, PLAIN_L3, &Outer { kind, ..OUTER }).unwrap();
+        assert_eq!(frame.bytes()[PLAIN_L3 + v4..], packet().build_datagram());
     }
     let longest = packet().payload(&[0; 65_535 - 24 - 28]);
     let gre = Outer {
@@ -120,7 +125,10 @@ fn each_kind_adds_as_much_as_it_says() {
         ..OUTER
     };
     let mut frame = HeapBuf::from_frame(&longest.build());
-    assert_eq!(encapsulate(&mut frame, &gre), Ok(()));
+    assert_eq!(encapsulate(&mut frame, PLAIN_L3, &gre), Ok(()));
     let mut frame = HeapBuf::from_frame(&longest.payload(&[0; 65_535 - 24 - 27]).build());
-    assert_eq!(encapsulate(&mut frame, &gre), Err(DropReason::MtuExceeded));
+    assert_eq!(
+        encapsulate(&mut frame, PLAIN_L3, &gre),
+        Err(DropReason::MtuExceeded)
+    );
 }
