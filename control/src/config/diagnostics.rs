@@ -138,6 +138,12 @@ impl Problem {
         self
     }
 
+    /// Not an error.
+    pub(crate) fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
     /// Another place that has to do with it.
     pub(crate) fn also(mut self, place: Place, what: impl Into<String>) -> Self {
         self.also.push((place, what.into()));

@@ -116,10 +116,6 @@ fn unmarked(table: &mut Table, problems: &mut Problems) {
 
 /// Sees to the schedulers' names and flags.
 fn schedulers(table: &mut Table, problems: &mut Problems) {
-    let warn = |mut problem: Problem, problems: &mut Problems| {
-        problem.severity = Severity::Warning;
-        problems.add(problem);
-    };
     for service in table.services_mut() {
         let name = config::diagnostics::quoted(&service.scheduler);
         if let Some((lvs, here)) = RENAMED.iter().find(|(lvs, _)| *lvs == service.scheduler) {
@@ -127,10 +123,8 @@ fn schedulers(table: &mut Table, problems: &mut Problems) {
                 service.place,
                 format!("the scheduler `{lvs}` becomes `{here}`"),
             );
-            warn(
-                problem.help("both draw two real servers by weight and take the one with fewer sessions for its weight"),
-                problems,
-            );
+            let help = "both draw two real servers by weight and take the one with fewer sessions for its weight";
+            problems.add(problem.help(help).warning());
         } else if !is_lvs_scheduler(&service.scheduler) {
             let message = format!("`{name}` is no scheduler of LVS: the service is left out");
             let known = SchedulerKind::LIST
@@ -146,7 +140,7 @@ fn schedulers(table: &mut Table, problems: &mut Problems) {
         if service.flags.len() < before {
             let message =
                 format!("the scheduler `{name}` takes no notice of its flags, which are left out");
-            warn(Problem::new(service.place, message), problems);
+            problems.add(Problem::new(service.place, message).warning());
         }
     }
     table.retain(|service| is_lvs_scheduler(&service.scheduler));
@@ -213,9 +207,9 @@ fn lose(
     if !told.insert((place, message.clone())) {
         return;
     }
-    let problem = match place {
-        Some(place) => Problem::new(place, message),
-        None => Problem::unplaced(message),
+    let problem = Problem {
+        place,
+        ..Problem::unplaced(message)
     };
     let help = loopback.map(str::to_owned).or_else(|| found.help.clone());
     problems.add(problem.path(&found.path).maybe_help(help));
@@ -234,12 +228,13 @@ fn note(
     if !whole && place.is_none() || !told.insert((place, found.message.clone())) {
         return;
     }
-    let mut problem = match place {
-        Some(place) => Problem::new(place, found.message.clone()),
-        None => Problem::unplaced(found.message.clone()),
-    };
-    problem.severity = Severity::Warning;
-    problems.add(problem.path(&found.path).maybe_help(found.help.clone()));
+    // Its other places are those of the configuration that was written, not of the rules.
+    problems.add(Problem {
+        severity: Severity::Warning,
+        place,
+        also: Vec::new(),
+        ..found.clone()
+    });
 }
 
 /// Removes what cannot be carried; numbers are those from before.

@@ -19,7 +19,7 @@ use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::spec::target;
 
 use crate::config::Diagnostics;
-use crate::config::diagnostics::{Problem, Problems, Severity};
+use crate::config::diagnostics::{Problem, Problems};
 use crate::config::leaf::Leaf;
 use firewall::{Firewall, Piece, Step, Unknown, Verdict};
 use order::{Candidate, Ordered};
@@ -58,10 +58,8 @@ impl Marks {
         open.dedup_by_key(|candidate| candidate.place);
         for candidate in open {
             let message = "this line says not where to: its rule takes such packets to any address";
-            let mut problem = Problem::new(candidate.place, message)
-                .help("LVS balances packets to its own addresses only: add `to:` to the rule");
-            problem.severity = Severity::Warning;
-            problems.add(problem);
+            let help = "LVS balances packets to its own addresses only: add `to:` to the rule";
+            problems.add(Problem::new(candidate.place, message).help(help).warning());
         }
         (marks, problems.finish(name, text))
     }
@@ -162,13 +160,8 @@ fn lost(firewall: &Firewall, problems: &mut Problems) {
     if let Some(first) = dropping.next() {
         let count = 1 + dropping.count();
         let message = format!("rules that drop packets are not carried over ({count})");
-        let mut problem = Problem::new(first.place, message);
-        problem.severity = Severity::Warning;
-        problems.add(
-            problem.help(
-                "there is no packet filter here: filter in front of it, or at the real servers",
-            ),
-        );
+        let help = "there is no packet filter here: filter in front of it, or at the real servers";
+        problems.add(Problem::new(first.place, message).help(help).warning());
     }
 }
 

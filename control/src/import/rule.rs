@@ -5,7 +5,7 @@ use super::line::{self, Command, Flag, Given, Line, Word};
 use super::scheduler;
 use super::table::{self, Encapsulation, Method, Persistence, Real, Rule, Service, What};
 use super::value;
-use crate::config::diagnostics::{Place, Problem, Problems, Severity};
+use crate::config::diagnostics::{Place, Problem, Problems};
 use crate::config::file::TunnelChecksum;
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::listed::Listed as _;
@@ -73,9 +73,8 @@ impl<'t> Reader<'t, '_> {
         self.given(flag)?.value
     }
 
-    fn warn(&mut self, mut problem: Problem) {
-        problem.severity = Severity::Warning;
-        self.problems.add(problem);
+    fn warn(&mut self, problem: Problem) {
+        self.problems.add(problem.warning());
     }
 
     fn rule(mut self) -> Read<Rule> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::Diagnostics;
-use crate::config::diagnostics::{Place, Problem, Problems, Severity, quoted};
+use crate::config::diagnostics::{Place, Problem, Problems, quoted};
 
 /// What was set, as keys and values of the section `ipvs`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -146,11 +146,11 @@ impl Sysctls {
                 let mut problem = Problem::new(place, error.to_string());
                 match error {
                     SysctlError::Value(..) => {}
-                    SysctlError::NotCarried(..) => problem.severity = Severity::Warning,
+                    SysctlError::NotCarried(..) => problem = problem.warning(),
                     // Every kernel has some more, with values that it started with.
                     SysctlError::Unknown(_) => {
-                        problem.severity = Severity::Warning;
-                        problem = problem.help("one of a newer kernel? it is passed over");
+                        let help = "one of a newer kernel? it is passed over";
+                        problem = problem.help(help).warning();
                     }
                 }
                 problems.add(problem);
@@ -200,6 +200,7 @@ impl Shape {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Severity;
 
     #[test]
     fn a_file_of_sysctls_becomes_a_section() {

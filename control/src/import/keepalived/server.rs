@@ -12,7 +12,7 @@ use super::health::{self, Check, Kind, Timing, lacks_value};
 use super::keywords::{FLAGS, LOST_OF_REAL, LOST_OF_SERVER, OF_DPVS};
 use super::tree::Statement;
 use super::words::Word;
-use crate::config::diagnostics::{Place, Problem, Problems, Severity};
+use crate::config::diagnostics::{Place, Problem, Problems};
 use crate::config::file::TunnelChecksum;
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::listed::Listed as _;
@@ -99,10 +99,6 @@ impl<'p> Reader<'p> {
     }
 
     fn tell(self) {
-        let warn = |mut problem: Problem| {
-            problem.severity = Severity::Warning;
-            problem
-        };
         for ((block, _), (word, count)) in self.lost {
             let name = word.shown();
             let message = match (block, count) {
@@ -115,13 +111,13 @@ impl<'p> Reader<'p> {
                     "`{name}` of {block} is not carried over, {count} times in this virtual server"
                 ),
             };
-            self.problems.add(warn(word.problem(message)));
+            self.problems.add(word.problem(message).warning());
         }
         if let Some(word) = self.checker {
             let problem =
                 word.problem("health checks are not carried over: all real servers count as up");
             let help = "what `health:` would say is in a comment beside the service";
-            self.problems.add(warn(problem.help(help)));
+            self.problems.add(problem.help(help).warning());
         }
     }
 
@@ -137,9 +133,8 @@ impl<'p> Reader<'p> {
             let (word_shown, keyword) = (word.shown(), statement.keyword.shown());
             let message = format!("`{word_shown}` is ignored, as keepalived does");
             let help = format!("expected a new line after `{keyword}` and its value");
-            let mut problem = word.problem(message).help(help);
-            problem.severity = Severity::Warning;
-            self.problems.add(problem);
+            self.problems
+                .add(word.problem(message).help(help).warning());
         }
     }
 

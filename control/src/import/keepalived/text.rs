@@ -9,7 +9,7 @@ use super::keywords::{DPVS_GROUPS, INCLUDES, LOST_OF_FILE};
 use super::sequence;
 use super::sources::{Files, Sources};
 use super::words::{Line, Token, definition, is_name, narrow, split, without_comment, words};
-use crate::config::diagnostics::{Place, Problem, Problems, Severity, quoted};
+use crate::config::diagnostics::{Place, Problem, Problems, quoted};
 
 /// Files within files.
 const DEEPEST_FILE: usize = 32;
@@ -55,9 +55,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn warn(&mut self, mut problem: Problem) {
-        problem.severity = Severity::Warning;
-        self.problems.add(problem);
+    fn warn(&mut self, problem: Problem) {
+        self.problems.add(problem.warning());
     }
 
     /// Reads a file and all that it includes. False if there is too much of it.

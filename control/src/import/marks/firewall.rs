@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use plimsoll_dataplane::flow::Protocol;
 
 use super::packets::{Field, Packets, Range, Space, merged};
+use super::token::Token;
 use crate::config::diagnostics::{Place, Problem};
 
 /// Chains that call chains, as deep as iptables lets them.
@@ -122,6 +123,14 @@ pub(super) struct Rule {
     pub(super) lost: Vec<Problem>,
 }
 
+impl Step {
+    /// What lets no packet on.
+    const NEVER: Self = Self::If {
+        test: Test::Always,
+        negated: true,
+    };
+}
+
 impl Rule {
     pub(super) fn sets_mark(&self) -> bool {
         let sets = |step: &Step| {
@@ -133,17 +142,25 @@ impl Rule {
         self.steps.iter().any(sets)
     }
 
+    /// Leaves out conditions that are not known. What marks is rather read too wide than lost; what ends the way of a
+    /// packet is rather not.
+    pub(super) fn without(mut self, conditions: &[Token<'_>]) -> Self {
+        let assumed = self.sets_mark() || self.calls().next().is_some();
+        let lost = conditions.iter().map(|word| word.not_carried(assumed));
+        self.lost.extend(lost);
+        if !assumed && !conditions.is_empty() {
+            self.steps.insert(0, Step::NEVER);
+        }
+        self
+    }
+
     /// A rule that never matches, for one that cannot be read: of a packet it does nothing, and what is lost with it is told
     /// where a packet can reach it.
     pub(super) fn unread(place: Place, problem: Problem, verdicts: Vec<Verdict>) -> Self {
-        let never = Step::If {
-            test: Test::Always,
-            negated: true,
-        };
         let verdicts = verdicts.into_iter().map(Step::Verdict);
         Self {
             place,
-            steps: std::iter::once(never).chain(verdicts).collect(),
+            steps: std::iter::once(Step::NEVER).chain(verdicts).collect(),
             lost: vec![Problem {
                 message: format!("{}: the rule is taken not to match", problem.message),
                 ..problem

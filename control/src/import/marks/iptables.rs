@@ -372,22 +372,12 @@ impl<'t> Line<'_, 't> {
         if let Some(target) = self.target.filter(translating) {
             translates(reader, target);
         }
-        let mut rule = Rule {
+        let rule = Rule {
             place: first.place,
             steps: std::mem::take(&mut self.steps),
             lost: std::mem::take(&mut self.lost),
         };
-        // What marks is rather read too wide than lost; what ends the way of a packet is rather not.
-        let assumed = rule.sets_mark() || rule.calls().next().is_some();
-        let lost = self.conditions.iter().map(|word| word.not_carried(assumed));
-        rule.lost.extend(lost);
-        if !assumed && !self.conditions.is_empty() {
-            let never = Step::If {
-                test: Test::Always,
-                negated: true,
-            };
-            rule.steps.insert(0, never);
-        }
+        let rule = rule.without(&self.conditions);
         reader.firewall.chain(name, self.v6).insert(rule, at);
         Ok(())
     }

@@ -3,10 +3,10 @@
 
 mod line;
 
-use super::firewall::{Firewall, Hook, Rule, Step, Test, Verdict};
+use super::firewall::{Firewall, Hook, Rule, Verdict};
 use super::reader::{Block, Reader};
 use super::token::{Read, Token};
-use crate::config::diagnostics::{Problem, quoted};
+use crate::config::diagnostics::quoted;
 use line::{Line, TRANSLATES};
 
 /// Chains of tables for both families have none of their own.
@@ -347,26 +347,12 @@ fn rule(
         }
         return Ok(());
     }
-    let mut rule = Rule {
+    let rule = Rule {
         place: first.place,
         steps: line.steps,
         lost: Vec::new(),
     };
-    // What marks is rather read too wide than lost; what ends the way of a packet is rather not.
-    let assumed = rule.sets_mark() || rule.calls().next().is_some();
-    let lost: Vec<Problem> = line
-        .conditions
-        .iter()
-        .map(|word| word.not_carried(assumed))
-        .collect();
-    if !assumed && !lost.is_empty() {
-        let never = Step::If {
-            test: Test::Always,
-            negated: true,
-        };
-        rule.steps.insert(0, never);
-    }
-    rule.lost = lost;
+    let rule = rule.without(&line.conditions);
     let chain = reader
         .firewall
         .chain(name(family, table, chain), v6(family));

@@ -448,7 +448,7 @@ proptest! {
         for text in [as_iptables(&chains), as_nft(&chains)] {
             let (marks, told) = Marks::read("test", &text);
             let unexpected = told.items().iter().filter(|item| {
-                item.severity == Severity::Error && !item.message.contains("no rule here jumps to the chain")
+                item.severity == crate::config::Severity::Error && !item.message.contains("no rule here jumps to the chain")
             });
             prop_assert_eq!(unexpected.count(), 0, "{}\n{}", told.report(false), text);
             let ordered = marks.resolve(&services);
