@@ -1,6 +1,6 @@
-//! Power of two choices: two real servers are drawn by weight, and the one with fewer sessions for
-//! its weight takes the session (as Linux's `twos`, which Debian does not build).
-//! Nobody else's load is looked at, so it costs the same in a list of any length.
+//! Power of two choices: two real servers are drawn at random by weight, and the one with fewer sessions for its weight
+//! gets the session (as in Linux's `twos`, which Debian does not build).
+//! The loads of the others are not read, so the cost does not depend on the length of the list.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use super::random::Random;
 use super::rank::Measure;
 use crate::id::RealId;
 
-/// Draws for each of the two before the list is searched.
+/// How often each of the two is drawn before the list is searched instead.
 const DRAWS: usize = 8;
 
-/// An alias table (Walker 1977, Vose 1991): a draw by weight in constant time.
+/// An alias table (Walker 1977, Vose 1991): draws by weight in constant time.
 #[derive(Debug, Clone)]
 pub struct AliasTable {
     columns: Arc<[Column]>,
@@ -22,7 +22,7 @@ pub struct AliasTable {
     height: u64,
 }
 
-/// A column is filled with its own real server up to a level, and with another one above.
+/// A column belongs to its own real server up to `level`, and to another one above.
 #[derive(Debug, Clone, Copy)]
 struct Column {
     level: u64,
@@ -31,8 +31,8 @@ struct Column {
 }
 
 impl AliasTable {
-    /// Fills the columns. Whole numbers only: every weight counts for the number of columns, and
-    /// every column holds the sum of all weights.
+    /// Fills the columns. To use whole numbers only, each weight is multiplied by the number of columns; then each
+    /// column holds the sum of all weights.
     pub(super) fn new(servers: &[Server]) -> Self {
         let open: Vec<(u16, u64)> = (0..usize::from(u16::MAX))
             .zip(servers)
@@ -79,8 +79,8 @@ impl AliasTable {
     }
 }
 
-/// The better of two that were drawn, the first if they are equal. If none of several draws meets
-/// one that takes sessions: nobody here, and the list must be searched.
+/// The less loaded of two drawn real servers, the first if they are equal. `None` if no draw finds one that is
+/// available; then the list must be searched.
 pub(super) fn choose(
     table: &AliasTable,
     candidates: &[Candidate],
@@ -100,7 +100,7 @@ pub(super) fn choose(
 
 #[cfg(test)]
 impl AliasTable {
-    /// What each column holds of whom.
+    /// How much of each column belongs to which real server.
     pub(super) fn shares(&self) -> Vec<(u16, u64)> {
         self.columns
             .iter()

@@ -1,26 +1,26 @@
-//! Slow start: the share of a real server that has just come grows until it is its weight.
-//! When it came is the builder's to say, and what time it is the worker's; no clock is read here.
+//! Slow start: the share of a new real server grows until it equals its weight.
+//! The builder says when a real server was added, and the worker what time it is; no clock is read here.
 
 use super::candidate::{Candidate, Load, Loads};
 use super::random::{Random, mix};
 use crate::id::RealId;
 use crate::time::Time;
 
-/// A share is counted in this many parts of the weight, so that a weight of 1 can grow too. The
-/// first share is one part.
+/// A share is counted in so many parts of the weight, so that the share of a weight of 1 can grow too. It begins with
+/// one part.
 const WHOLE: u64 = 256;
 
 /// How shares grow in one service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ramp {
-    /// 0 is at once.
+    /// 0 is without slow start.
     duration_ms: u32,
-    /// When the last of its present real servers has its whole share.
+    /// When the last of its present real servers has its full share.
     until: Time,
 }
 
 impl Ramp {
-    /// Each of `candidates` has its whole share `duration_ms` after it came.
+    /// Each of `candidates` has its full share `duration_ms` after it was added.
     #[must_use]
     pub fn new(duration_ms: u32, candidates: &[Candidate]) -> Self {
         let came = candidates.iter().filter_map(|one| one.since).max();
@@ -32,7 +32,7 @@ impl Ramp {
         }
     }
 
-    /// The shares at `now`, which move in steps: one each time that a share can have grown a part.
+    /// The shares at `now`. They grow in steps of one part.
     pub(super) fn at(self, now: Time) -> Shares {
         let moment = if self.until == Time::default() {
             now
@@ -44,7 +44,7 @@ impl Ramp {
     }
 }
 
-/// The shares at one moment.
+/// The shares at one time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shares {
     ramp: Ramp,
@@ -52,22 +52,22 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// The moment.
+    /// The time.
     pub(super) fn moment(self) -> Time {
         self.moment
     }
 
-    /// The shares at another moment.
+    /// The shares at another time.
     pub(super) fn of(self, moment: Time) -> Self {
         Self { moment, ..self }
     }
 
-    /// Whether any share is still to grow.
+    /// Whether any share still grows.
     pub(super) fn grow(self) -> bool {
         self.moment < self.ramp.until
     }
 
-    /// How many of 256 parts of its weight a real server has.
+    /// A real server's share of its weight, in parts of 256.
     pub(super) fn parts(self, candidate: &Candidate) -> u64 {
         let duration = u64::from(self.ramp.duration_ms);
         match candidate.since.map(|came| self.moment.ms_since(came)) {
@@ -76,17 +76,18 @@ impl Shares {
         }
     }
 
-    /// Its weight, in those parts.
+    /// Its weight times that share.
     pub(super) fn weight(self, candidate: &Candidate) -> u64 {
         u64::from(candidate.weight) * self.parts(candidate)
     }
 }
 
-/// Real servers as a scheduler sees them that gives turns: one whose share grows is passed over as
-/// many times as its share lacks parts, by chance, but always or never within one choice.
+/// The loads that a turn-based scheduler is given during slow start. A real server with a partial share appears
+/// unavailable with the probability of the missing part. The result for one real server is the same throughout one
+/// choice.
 pub(super) struct Gate<'l, L> {
     loads: &'l L,
-    /// The shares, and a random number; `None` lets everybody pass.
+    /// The shares, and a random number; `None` hides no real server.
     shares: Option<(Shares, u64)>,
 }
 
@@ -109,8 +110,7 @@ impl<L: Loads> Loads for Gate<'_, L> {
     }
 }
 
-/// What `choose` says when it sees those real servers only whose turn may be taken at present, or
-/// all of them if it finds nobody.
+/// The result of `choose` among the real servers that are not hidden, or among all of them if it finds none.
 pub(super) fn in_turn<L: Loads>(
     loads: &L,
     shares: Shares,

@@ -1,5 +1,5 @@
-//! How often our addresses are defended against others who claim them.
-//! What a claim is, and how an address is defended, is `local.rs`'s.
+//! Limits how often an address of ours is defended against another host that claims it.
+//! What a claim is, and how an address is defended, is in `local.rs`.
 
 use std::net::IpAddr;
 
@@ -9,10 +9,10 @@ use crate::id::PortId;
 use crate::pipeline::answer::limit::ErrorLimit;
 use crate::time::Time;
 
-/// Between two defences of an address (RFC 5227 section 1.1: `DEFEND_INTERVAL`).
+/// The least time between two defences of an address (RFC 5227 section 1.1: `DEFEND_INTERVAL`).
 const INTERVAL_MS: u64 = 10_000;
-/// Addresses that are remembered; of those with the same place only the last is. Whoever claims thousands of a prefix
-/// has some defended sooner again, within the limit on all, and none forgotten.
+/// Entries of the table of defended addresses. Of addresses with the same entry, only the last is stored: if thousands
+/// of addresses are claimed, some are defended again earlier, within the limit on all defences.
 const PLACES: usize = 4096;
 
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +22,7 @@ struct Defended {
     at: Time,
 }
 
-/// What one worker has defended within the last seconds.
+/// The addresses that one worker has defended in the last seconds.
 #[derive(Debug)]
 pub(crate) struct Defences {
     places: Box<[Option<Defended>]>,
@@ -39,8 +39,8 @@ impl Defences {
         }
     }
 
-    /// Whether `address` is to be defended now, which is then remembered: not in every turn of a quarrel (RFC 5227
-    /// section 2.4 (b)).
+    /// Whether `address` is to be defended now. If so, the defence is recorded, so that two hosts do not announce the
+    /// address in an endless loop (RFC 5227 section 2.4 (b)).
     pub(crate) fn is_due(&mut self, port: PortId, address: IpAddr, now: Time) -> bool {
         let hash = self.hasher.hash_one((port, address));
         let place = usize::try_from(hash % PLACES as u64).unwrap_or(0);

@@ -1,15 +1,15 @@
-//! The ICMP errors that are made here, in both families' words.
-//! Who gets one, and how often, is not decided here.
+//! The ICMP errors that are sent from here, for both address families.
+//! To whom they are sent, and how often, is decided elsewhere.
 
 use crate::flow::Addresses;
 use crate::parse::Packet;
 use crate::wire::{icmpv4, icmpv6};
 
-/// The errors that a forwarder makes, in both families' words.
+/// The ICMP errors that a router sends, for both address families.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Error {
     PortUnreachable,
-    /// `link` is where an IPv6 datagram names the protocol above.
+    /// `link` is the offset of the next header field that names the protocol, in an IPv6 datagram.
     ProtocolUnreachable {
         link: u16,
     },
@@ -19,7 +19,7 @@ pub(crate) enum Error {
     TooBig {
         mtu: usize,
     },
-    /// One that somebody else made, in the words of the receiver's family.
+    /// The type and code of an error that another router sent, for the receiver's address family.
     Relayed {
         kind: u8,
         code: u8,

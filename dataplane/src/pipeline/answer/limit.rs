@@ -1,5 +1,6 @@
-//! How many messages of a kind one worker sends, passes on or searches for: token buckets.
-//! What is done with the others is decided where a bucket is asked.
+//! Rate limits of one worker, as token buckets: on ICMP errors and resets that are sent, on ICMP errors that are
+//! relayed, and on searches.
+//! What happens to a packet over the limit is decided by the caller.
 
 use std::hash::Hash;
 
@@ -7,11 +8,11 @@ use ahash::RandomState;
 
 use crate::time::Time;
 
-/// Messages of one kind per second at most, and at once (Linux `icmp_msgs_per_sec`, 1000).
+/// The most messages of one kind per second, and in a burst (Linux `icmp_msgs_per_sec`, 1000).
 const PER_SECOND: u64 = 1000;
 
-/// Packets per second, other than ICMP errors, that one worker searches for on others, and at once: each costs a few of
-/// them less than a microsecond. Errors are limited by [`FlowLimit`] alone.
+/// The most packets per second, and in a burst, for whose sessions one worker searches other workers; each costs those
+/// workers less than a microsecond. ICMP errors are limited by [`FlowLimit`] instead.
 pub(crate) const SEARCHES_PER_SECOND: u64 = 16_000;
 
 /// A token bucket over all messages of a kind (RFC 1812 section 4.3.2.8).
@@ -29,7 +30,7 @@ impl Default for ErrorLimit {
 }
 
 impl ErrorLimit {
-    /// So many per second, and at once: a multiple of 1000.
+    /// A limit of so many per second, and in a burst: a multiple of 1000.
     pub(crate) fn new(per_second: u64) -> Self {
         Self {
             per_second,
@@ -39,7 +40,7 @@ impl ErrorLimit {
     }
 
     pub(crate) fn allow(&mut self, now: Time) -> bool {
-        // A token or more each millisecond.
+        // At least one token is earned each millisecond.
         let earned = now.ms_since(self.filled_at) * self.per_second / 1000;
         self.tokens = (self.tokens + earned).min(self.per_second);
         self.filled_at = self.filled_at.max(now);
@@ -49,12 +50,12 @@ impl ErrorLimit {
     }
 }
 
-/// All limits on what one worker says about sessions and packets.
+/// All limits of one worker on ICMP errors and resets.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    /// Over the errors and resets made here.
+    /// On errors and resets that are sent from here.
     pub(crate) made: MadeHere,
-    /// Over the errors about sessions that are passed on, by session.
+    /// On errors about sessions that are relayed, by session.
     pub(crate) relayed: FlowLimit,
 }
 
@@ -67,33 +68,31 @@ impl Limits {
     }
 }
 
-/// The limits on the errors and resets that one worker makes, a bucket for each kind, so that a flood
-/// that causes one kind does not switch off another.
-///
-/// "Fragmentation needed" and "packet too big" have none: path MTU discovery stops without them. Linux
-/// exempts both (`icmpv4_mask_allow`; the default of `net.ipv6.icmp.ratemask`). They are no amplification:
-/// each answers one packet that was larger than it.
+/// The limits on errors and resets that one worker sends. Each kind has its own bucket, so that a flood that causes one
+/// kind does not starve another.
+/// "Fragmentation needed" and "packet too big" have no limit, since path MTU discovery fails without them. Linux
+/// exempts both (`icmpv4_mask_allow`; the default of `net.ipv6.icmp.ratemask`). They do not amplify: each answers one
+/// packet that was larger.
 #[derive(Debug, Default)]
 pub(crate) struct MadeHere {
     /// TCP resets.
     pub(crate) resets: ErrorLimit,
-    /// Ports, protocols and hosts that are unreachable.
+    /// Port, protocol and host unreachable.
     pub(crate) unreachable: ErrorLimit,
-    /// Hops or time for reassembly that ran out.
+    /// Time exceeded: of the TTL, or of reassembly.
     pub(crate) exceeded: ErrorLimit,
     /// Sessions begun by an error about one (IPVS: `schedule_icmp`).
     pub(crate) begun: ErrorLimit,
 }
 
-/// Messages per flow and second, and at once.
+/// Half of the messages per second, and in a burst, about one flow.
 const PER_FLOW: u16 = 16;
-/// A power of two. Many more than flows that are flooded with errors at one time.
+/// A power of two, and much larger than the number of flows about which many errors arrive at one time.
 const BUCKETS: usize = 4096;
 
-/// A limit for each flow: a fixed array of token buckets, two per flow.
-///
-/// Each flow may use either of its two, which a keyed hash chooses. A flooded flow empties both of its
-/// own; another is only held up if both of its buckets are among the emptied ones.
+/// A rate limit for each flow: a fixed array of token buckets, two per flow.
+/// A keyed hash of the flow selects its two buckets, and the flow may take tokens from either. A flow with too many
+/// messages empties both of its buckets; another flow is only affected if both of its buckets are empty.
 #[derive(Debug)]
 pub(crate) struct FlowLimit {
     per_bucket: u16,
@@ -101,12 +100,12 @@ pub(crate) struct FlowLimit {
     hasher: RandomState,
 }
 
-/// Room for as many tokens as are earned in a second.
+/// One token bucket; its capacity is what is earned in a second.
 #[derive(Debug, Clone, Copy, Default)]
 struct Bucket {
-    /// Tokens taken and not yet earned back.
+    /// Tokens that were taken and not yet earned again.
     used: u16,
-    /// When they were last counted, in ms, modulo 2^32.
+    /// When `used` was last updated, in ms, modulo 2^32.
     counted_at: u32,
 }
 
@@ -115,7 +114,7 @@ impl FlowLimit {
         Self::of(PER_FLOW, hasher)
     }
 
-    /// A limit for whatever `allow` is given, of twice so many per second.
+    /// A limit of twice `per_bucket` per second for each key.
     pub(crate) fn of(per_bucket: u16, hasher: RandomState) -> Self {
         Self {
             per_bucket,

@@ -1,5 +1,5 @@
-//! Path MTUs of tunnels: what the routers on the way to real servers said would fit.
-//! Which of them is believed at all is decided in `tunnel_errors.rs`.
+//! Path MTUs of tunnels, learnt from ICMP errors that routers on the path to real servers have sent.
+//! Which errors are trusted is decided in `tunnel_errors.rs`.
 
 use std::net::IpAddr;
 
@@ -9,17 +9,16 @@ use hashbrown::HashMap;
 use crate::time::Time;
 use crate::wire::ipv6;
 
-/// How long a value holds before a larger one is tried again (RFC 1191 section 6.3; Linux's
-/// `mtu_expires`).
+/// How long a path MTU is used before larger packets are tried again (RFC 1191 section 6.3; Linux's `mtu_expires`).
 const LIFETIME_MS: u64 = 600_000;
-/// Real servers whose path is remembered at most.
+/// The most real servers whose path MTU is stored.
 const CAPACITY: usize = 4096;
-/// No path of IPv4 is taken to be narrower: every host takes datagrams of this size (RFC 1122 section
-/// 3.3.3), and whoever makes errors up gains little by it.
+/// The smallest path MTU of IPv4 that is used. Every host accepts datagrams of this size (RFC 1122 section 3.3.3), and
+/// a forged error can do little harm with it.
 const MIN_V4: u16 = 576;
-/// No link of IPv4 is narrower (RFC 791).
+/// The smallest MTU of an IPv4 link (RFC 791).
 const MIN_V4_LINK: u32 = 68;
-/// Common MTUs, for routers that do not say theirs (RFC 1191 section 7.1).
+/// Common MTUs, for errors that do not state one (RFC 1191 section 7.1).
 const PLATEAUS: [u16; 7] = [32_000, 17_914, 8166, 4352, 2002, 1492, 1006];
 
 #[derive(Debug, Clone, Copy)]
@@ -43,13 +42,13 @@ impl PathMtus {
         }
     }
 
-    /// Counts up whenever a path becomes narrower.
+    /// The number of reductions of a path MTU so far.
     #[inline]
     pub(crate) fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// Largest IP packet on the way to `real`, whose first link carries `link` bytes.
+    /// The path MTU to `real`. `link` is the MTU of the first link.
     #[inline]
     pub(crate) fn limit(&mut self, real: IpAddr, link: u16, now: Time) -> u16 {
         if self.learnt.is_empty() {
@@ -67,8 +66,8 @@ impl PathMtus {
         Some(learnt.mtu)
     }
 
-    /// Takes note of what a router told about the way to `real`, whose first link carries `link`
-    /// bytes. Returns the new limit; `None` if nothing becomes smaller by it.
+    /// Handles a router's statement about the path MTU to `real`. `link` is the MTU of the first link. Returns the new
+    /// path MTU; `None` if it is not smaller than before.
     pub(crate) fn learn(&mut self, real: IpAddr, told: u32, link: u16, now: Time) -> Option<u16> {
         let mtu = believable(real, told)?;
         if mtu >= self.limit(real, link, now) {
@@ -78,7 +77,7 @@ impl PathMtus {
         Some(mtu)
     }
 
-    /// The same from another worker, who has judged it.
+    /// Stores a path MTU that this worker or another one has accepted.
     pub(crate) fn note(&mut self, real: IpAddr, mtu: u16, now: Time) {
         if self.learnt.len() >= CAPACITY {
             self.learnt.retain(|_, learnt| learnt.until > now);
@@ -91,7 +90,8 @@ impl PathMtus {
     }
 }
 
-/// What is made of a router's word. RFC 8201 section 4 discards what IPv6 does not allow.
+/// The path MTU that is used for a router's statement; `None` if it is ignored. IPv6 does not allow less than 1280 (RFC
+/// 8201 section 4).
 fn believable(real: IpAddr, told: u32) -> Option<u16> {
     let mtu = u16::try_from(told).unwrap_or(u16::MAX);
     match real {
@@ -100,7 +100,7 @@ fn believable(real: IpAddr, told: u32) -> Option<u16> {
     }
 }
 
-/// What to try when a router found a datagram of `length` bytes too large without saying what fits.
+/// The path MTU to try when an error about a datagram of `length` bytes does not state one.
 pub(crate) fn plateau_below(length: u16) -> u16 {
     let lower = PLATEAUS.into_iter().find(|mtu| *mtu < length);
     lower.unwrap_or(MIN_V4)

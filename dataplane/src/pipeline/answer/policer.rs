@@ -1,5 +1,6 @@
-//! How much of what is for this machine itself one worker answers or gives to the kernel: pings and punted frames.
-//! Which frames those are was decided before; traffic of sessions is never counted here.
+//! Rate limits of one worker on packets to this machine itself: echo requests that are answered, and frames that are
+//! punted to the kernel.
+//! Packets of sessions are not limited here.
 
 use std::net::IpAddr;
 
@@ -14,20 +15,20 @@ use crate::time::Time;
 use crate::wire::ipv4;
 use crate::wire::ipv6::is_multicast;
 
-/// Pings answered per second, as many as errors are made of one kind.
+/// Echo requests answered per second: the same as for each kind of ICMP error.
 const PINGS: u64 = 1000;
-/// Half of the pings per second that one source is answered.
+/// Half of the echo requests per second of one source that are answered.
 const PINGS_OF_SOURCE: u16 = 16;
-/// ARP, neighbour discovery and what is no IP at all, per second.
+/// ARP, neighbour discovery and other protocols than IP, per second.
 const NEIGHBOURS: u64 = 2000;
-/// Packets of routing protocols per second, of each nearness: several full tables by BGP at once, and BFD beside
-/// them.
+/// Packets of routing protocols per second, for each of the three kinds of sources: enough for several full BGP tables
+/// at once, with BFD.
 const ROUTING: u64 = 10_000;
-/// Half of those that one source may send, unless no router has passed them on.
+/// Half of the packets per second that one source may send; not for packets that no router has forwarded.
 const ROUTING_OF_SOURCE: u16 = 2500;
 /// Other packets for the kernel per second: 120 Mbit/s of full-size ones.
 const OTHERS: u64 = 10_000;
-/// Half of those that one source may send.
+/// Half of the packets per second that one source may send.
 const OTHERS_OF_SOURCE: u16 = 1000;
 
 /// IANA protocol numbers: IGMP, OSPF, PIM, VRRP.
@@ -52,17 +53,17 @@ impl OfSources {
         }
     }
 
-    /// Who has had its share takes nothing from that of all.
+    /// A source over its own limit takes no tokens of the limit on all.
     fn allow(&mut self, source: IpAddr, now: Time) -> bool {
         self.each.allow(source, now) && self.all.allow(now)
     }
 }
 
-/// One worker's limits. Each kind has a bucket of its own, so that a flood of one does not take routing
-/// protocols or neighbours from the kernel.
-///
-/// Anybody can send to a port of BGP. So what no router has passed on (TTL 255, as RFC 5082 and RFC 5881 section 5
-/// ask for; groups) is apart from what a neighbour's address has sent, and that from all others.
+/// One worker's limits. Each kind of packet has its own bucket, so that a flood of one kind does not starve routing
+/// protocols or neighbour resolution.
+/// Anybody can send to BGP's port. So there are three buckets for routing protocols: packets that no router has
+/// forwarded (TTL 255, as RFC 5082 and RFC 5881 section 5 require, or to a multicast address of the link), other
+/// packets from an address on the link, and all others.
 #[derive(Debug)]
 pub(crate) struct Policer {
     pings: OfSources,
@@ -85,7 +86,7 @@ impl Policer {
         }
     }
 
-    /// Whether the ping is answered, which came by `port`.
+    /// Whether an echo request received on `port` is answered.
     pub(crate) fn may_answer(
         &mut self,
         snapshot: &Snapshot,
@@ -96,7 +97,7 @@ impl Policer {
         self.pings.allow(source_of(snapshot, port, ping), now)
     }
 
-    /// Whether the kernel gets the frame, which came by `port`.
+    /// Whether a frame received on `port` is punted to the kernel.
     #[cold]
     pub(crate) fn may_punt(
         &mut self,
@@ -126,8 +127,8 @@ impl Policer {
     }
 }
 
-/// Whom the limit of one source is for: beyond the link everybody in a /64, since one host there may use all of its
-/// addresses (RFC 4291 section 2.5.4).
+/// What counts as one source. An IPv6 source that is not on the link is its /64, since one host may use all addresses
+/// in it (RFC 4291 section 2.5.4).
 fn source_of(snapshot: &Snapshot, port: PortId, packet: &Packet) -> IpAddr {
     let source = packet.addresses.source();
     match packet.addresses {
@@ -138,7 +139,7 @@ fn source_of(snapshot: &Snapshot, port: PortId, packet: &Packet) -> IpAddr {
     }
 }
 
-/// Whether the packet is a routing protocol's.
+/// Whether the packet belongs to a routing protocol.
 fn is_of_routing(packet: &Packet) -> bool {
     let ports = [packet.source_port, packet.destination_port];
     match packet.protocol {
@@ -148,8 +149,8 @@ fn is_of_routing(packet: &Packet) -> bool {
     }
 }
 
-/// Whether the packet is for a group of hosts on the link, as router and neighbour discovery and MLD are, or
-/// is about neighbours.
+/// Whether the packet is to a multicast address of the link, as those of router discovery and MLD are, or belongs to
+/// neighbour discovery.
 fn is_of_link(packet: &Packet) -> bool {
     match packet.addresses {
         Addresses::V4 { destination, .. } => destination.0 >> 8 == 0x00e0_0000,

@@ -1,5 +1,5 @@
-//! The hop count of a datagram that an error quotes: as its sender's packet came, or as it was to be sent on.
-//! Changes a copy, never a packet on its way.
+//! The TTL of a datagram that an ICMP error quotes: as received, or already decremented.
+//! Only copies are changed.
 
 use std::borrow::Cow;
 
@@ -8,8 +8,8 @@ use crate::snapshot::Snapshot;
 use crate::wire::family::Family;
 use crate::wire::{ipv4, ipv6};
 
-/// The client's packet as an error about it quotes it: as it came (RFC 1812 section 4.3.2.3), or as LVS
-/// does, which has taken a hop off before it finds that the packet cannot go on.
+/// The client's packet as an ICMP error quotes it: as received (RFC 1812 section 4.3.2.3), or with the TTL decremented,
+/// as in LVS, which decrements it before it finds that the packet cannot be forwarded.
 pub(crate) fn as_quoted<'d>(snapshot: &Snapshot, datagram: &'d [u8]) -> Cow<'d, [u8]> {
     if !snapshot.answers_as_lvs {
         return Cow::Borrowed(datagram);
@@ -23,7 +23,7 @@ pub(crate) fn as_quoted<'d>(snapshot: &Snapshot, datagram: &'d [u8]) -> Cow<'d, 
     Cow::Owned(older)
 }
 
-/// The same of a packet from which a hop was taken here before it went into a tunnel.
+/// The same for a packet whose TTL was decremented here before it was encapsulated.
 pub(crate) fn as_received<'d>(snapshot: &Snapshot, datagram: &'d [u8]) -> Cow<'d, [u8]> {
     if snapshot.answers_as_lvs {
         return Cow::Borrowed(datagram);

@@ -1,5 +1,5 @@
-//! What a client is told when its packet goes nowhere: resets, and ICMP where there is no connection.
-//! Which packets those are was decided before; resets and errors are limited apart from each other.
+//! Refuses packets: a TCP reset, or an ICMP error for other protocols. Resets and errors have separate rate limits.
+//! Which packets are refused is decided by the callers.
 
 use crate::flow::{Addresses, Protocol};
 use crate::io::Pool;
@@ -19,8 +19,8 @@ use crate::wire::{ipv4, ipv6, sctp, tcp, udp};
 const TTL: u8 = 64;
 
 impl<P: Pool> Engine<P> {
-    /// No service is where the packet wants to go, or it belongs to no session: our address answers as
-    /// a host does on whose port nobody listens. LVS leaves that to the kernel under it.
+    /// Refuses a packet to an address of ours that no service and no session takes, as a host refuses a packet to a
+    /// closed port. In LVS, the director's kernel does that.
     #[cold]
     pub(crate) fn refuse_as_host(
         &mut self,
@@ -29,8 +29,8 @@ impl<P: Pool> Engine<P> {
         packet: &Packet,
         now: Time,
     ) {
-        // A segment in the name of one of our addresses would have us answer ourselves, one in that of a
-        // broadcast address everybody on the link.
+        // The answer would go to this machine if the source is an address of ours, and to all hosts on the link if it
+        // is a broadcast address.
         if snapshot.is_martian_source(packet.addresses.source()) {
             return;
         }
@@ -41,9 +41,8 @@ impl<P: Pool> Engine<P> {
             Some(Protocol::Udp) if is_udp_sound(packet, packet.upper(frame)) => {
                 self.refuse(snapshot, frame, packet, now);
             }
-            // The answer would end an association that is open over another path, or that another node
-            // balances: RFC 9260 section 10 has its receiver take it for an ABORT. Only who asks for a new
-            // one is told.
+            // Only an INIT is answered. The receiver treats this error as an ABORT (RFC 9260 section 10), which would
+            // end an association that uses another path or another balancer.
             Some(Protocol::Sctp) if packet.sctp_chunk == sctp::INIT || snapshot.answers_as_lvs => {
                 self.protocol_unreachable(snapshot, frame, packet, now);
             }
@@ -54,7 +53,8 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// A host without SCTP, which is what LVS runs on, does not look behind the IP header.
+    /// Sends "protocol unreachable", as a host without SCTP does, such as an LVS director. Such a host does not examine
+    /// the SCTP header.
     fn protocol_unreachable(
         &mut self,
         snapshot: &Snapshot,
@@ -70,8 +70,8 @@ impl<P: Pool> Engine<P> {
         self.report(snapshot, datagram, packet, Some(vip), error, now);
     }
 
-    /// The real server is this machine: its kernel gets the packet as it came, if there is a way to it.
-    /// Else nobody listens here, and the session sees the answer to that, as IPVS sees its host's.
+    /// Handles a packet whose real server is this machine. The kernel gets it unchanged if the port has a kernel port.
+    /// Otherwise it is refused, and the session is advanced by the reset, as in IPVS.
     #[cold]
     pub(crate) fn deliver_here<A: Tabled>(
         &mut self,
@@ -95,7 +95,7 @@ impl<P: Pool> Engine<P> {
         Action::Drop(DropReason::LocalUnhandled)
     }
 
-    /// Takes note of a reset of `length` bytes in the name of the session's real server.
+    /// Advances the packet's session by a reset of `length` bytes from its real server.
     fn session_was_reset<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
@@ -129,8 +129,8 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// The reset of RFC 9293 section 3.5.2, group 1, and section 3.10.7.1. Returns its length, 0 for
-    /// none.
+    /// Sends the reset of RFC 9293 section 3.5.2, group 1, and section 3.10.7.1. Returns its length, or 0 if none is
+    /// sent.
     fn reset(&mut self, snapshot: &Snapshot, frame: &[u8], packet: &Packet, now: Time) -> usize {
         let upper = packet.upper(frame);
         let Some(reset) = reset_of(packet, upper).filter(|_| self.limits.made.resets.allow(now))
@@ -148,7 +148,7 @@ impl<P: Pool> Engine<P> {
         )
     }
 
-    /// A NAT real server's packet belongs to no session.
+    /// Refuses a NAT real server's packet that has no session.
     #[cold]
     pub(crate) fn refuse_reply(
         &mut self,
@@ -163,7 +163,7 @@ impl<P: Pool> Engine<P> {
         Action::Drop(DropReason::NoSession)
     }
 
-    /// No way leads to the real server.
+    /// Sends "host unreachable" because there is no route.
     #[cold]
     pub(crate) fn host_unreachable(
         &mut self,
@@ -183,7 +183,7 @@ impl<P: Pool> Engine<P> {
         );
     }
 
-    /// The neighbour for which a client's packet waited does not answer.
+    /// Sends "host unreachable" for a client's packet because the next hop's MAC could not be resolved.
     #[cold]
     pub(crate) fn neighbour_unreachable(
         &mut self,
@@ -198,7 +198,7 @@ impl<P: Pool> Engine<P> {
     }
 }
 
-/// What of a reset depends on the segment that it answers, or the session that it ends.
+/// The fields of a reset that depend on the segment that it answers, or on the session that it ends.
 pub(crate) struct Reset {
     pub(crate) source_port: u16,
     pub(crate) destination_port: u16,
@@ -207,8 +207,7 @@ pub(crate) struct Reset {
     pub(crate) flags: u8,
 }
 
-/// The reset that answers a segment; `None` if none does: to a reset, or a segment that its receiver
-/// would not look at.
+/// The reset in reply to a segment; `None` for a segment that is itself a reset, or invalid.
 fn reset_of(packet: &Packet, upper: &[u8]) -> Option<Reset> {
     let header = tcp::Header::new(upper)?;
     let flags = header.flags();
@@ -238,7 +237,7 @@ fn reset_of(packet: &Packet, upper: &[u8]) -> Option<Reset> {
     })
 }
 
-/// Writes a reset back along `addresses`; the datagram's length.
+/// Writes a reset in reply to a packet with these addresses. Returns the datagram's length.
 pub(crate) fn write_reset(out: &mut [u8], addresses: Addresses, reset: &Reset) -> Option<usize> {
     let (back, header_bytes) = match addresses {
         Addresses::V4 {
@@ -251,7 +250,7 @@ pub(crate) fn write_reset(out: &mut [u8], addresses: Addresses, reset: &Reset) -
                 protocol: ipv4::TCP,
                 ttl: TTL,
                 tos: 0,
-                // As Linux does: what is never fragmented needs no number (RFC 6864).
+                // As in Linux: a datagram that must not be fragmented needs no identification (RFC 6864).
                 id: 0,
                 dont_fragment: true,
                 total_length: u16::try_from(ipv4::HEADER_BYTES + tcp::HEADER_BYTES).ok()?,
@@ -302,7 +301,7 @@ pub(crate) fn write_reset(out: &mut [u8], addresses: Addresses, reset: &Reset) -
     Some(length)
 }
 
-/// Whether a host would take the datagram: it is as long as it states, with the right checksum.
+/// Whether a host would accept the datagram: its length and checksum are right.
 fn is_udp_sound(packet: &Packet, upper: &[u8]) -> bool {
     let Some(header) = udp::Header::new(upper) else {
         return false;

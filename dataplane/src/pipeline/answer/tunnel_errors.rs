@@ -1,5 +1,6 @@
-//! ICMP errors about the outer packets of tunnels: the path's MTU is learnt, and the client is told.
-//! Errors about packets that no tunnel holds are in `icmp.rs`.
+//! ICMP errors about the outer packets of tunnels: the path MTU is learnt, and the client gets an error about its own
+//! packet.
+//! Errors about other packets are handled in `icmp.rs`.
 
 use std::net::IpAddr;
 
@@ -23,18 +24,18 @@ use crate::time::Time;
 use crate::verdict::DropReason;
 use crate::wire::{gre, gue, icmpv4, icmpv6, ipv4, ipv6};
 
-/// What a router, or the real server, says about an outer packet.
+/// What an error says about an outer packet.
 #[derive(Debug, Clone, Copy)]
 enum Complaint {
-    /// It does not fit; this would.
+    /// The packet is too big; the MTU is this.
     TooBig(u32),
-    /// It did not arrive, for a reason that is told in the same way to a sender of the same family.
+    /// The packet was not delivered. The client gets the same type and code if it has the same address family.
     Lost { kind: u8, code: u8 },
-    /// Of no use to the client.
+    /// The client gets no error.
     Other,
 }
 
-/// The tunnel of ours that the quoted packet was in. Whoever makes an error up has to know both ends.
+/// The kind of tunnel of the quoted packet, if both of its addresses are ends of one of our tunnels.
 pub(crate) fn tunnel_of(snapshot: &Snapshot, quoted: &Quoted) -> Option<TunnelKind> {
     let kind = match quoted.protocol {
         ipv4::IPIP | ipv6::IPV6_IN_IP => TunnelKind::Ipip,
@@ -49,13 +50,13 @@ pub(crate) fn tunnel_of(snapshot: &Snapshot, quoted: &Quoted) -> Option<TunnelKi
     (snapshot.locals.contains_key(&ours) && snapshot.is_tunnel_end(real, kind)).then_some(kind)
 }
 
-/// What an error is believed to that quotes too little to show a packet of ours: who makes one up
-/// needs to know no session, so it gains no more than paths that are narrower than any in use.
+/// The smallest path MTU that is accepted from an error that quotes too little to be matched with a session. Such an
+/// error can be forged without knowledge of a session, so it must not do more harm than this.
 const MIN_UNPROVEN: u32 = 1280;
 
 impl<P: Pool> Engine<P> {
-    /// An error about a packet in a tunnel. As in IPVS the client gets one of our own about its packet,
-    /// and one about the size still says what was known before.
+    /// Handles an error about a tunnel's outer packet. As in IPVS, the client gets a new error about its own packet,
+    /// and one about the size states the path MTU that was known before this error.
     pub(crate) fn tunnel_error(
         &mut self,
         snapshot: &Snapshot,
@@ -96,7 +97,7 @@ impl<P: Pool> Engine<P> {
             .and_then(|real| snapshot.real(real))
             .filter(|real| real.spec.address == real_address);
         let (Some((datagram, inner)), Some(real)) = (inner, real) else {
-            // Perhaps the session is another worker's; perhaps the router quotes too little to tell.
+            // The session may be on another worker, or the error quotes too little to find it.
             let elsewhere = inner.and_then(|(_, inner)| match inner.addresses {
                 Addresses::V4 { .. } => self.search_tunnelled::<V4>(snapshot, &inner, origin, now),
                 Addresses::V6 { .. } => self.search_tunnelled::<V6>(snapshot, &inner, origin, now),
@@ -120,7 +121,7 @@ impl<P: Pool> Engine<P> {
             Complaint::TooBig(told) => {
                 let mtu = self.inner_mtu(real, now);
                 self.learn_mtu(snapshot, real_address, told, now);
-                // RFC 8200 section 5: nobody is told to send less than this; the tunnel is cut instead.
+                // RFC 8200 section 5: no sender is told less than this; the outer packets are fragmented instead.
                 let least = if inner.addresses.is_v6() {
                     ipv6::MIN_MTU_BYTES
                 } else {
@@ -134,7 +135,7 @@ impl<P: Pool> Engine<P> {
             {
                 Some(Error::Relayed { kind, code })
             }
-            // RFC 2473 section 8.3: to the other family, the tunnel is a link that failed.
+            // RFC 2473 section 8.3: for the other address family, the tunnel is a link that has failed.
             Complaint::Lost { .. } => Some(Error::HostUnreachable),
             Complaint::Other => None,
         };
@@ -152,7 +153,7 @@ impl<P: Pool> Engine<P> {
         Action::Consume
     }
 
-    /// The worker that may have the session by tunnel that the client's packet belongs to.
+    /// Where the error is handed over to, if another worker may have the session of the client's packet.
     fn search_tunnelled<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
@@ -164,7 +165,7 @@ impl<P: Pool> Engine<P> {
         self.owners.search_quoted(snapshot, &key, None, origin, now)
     }
 
-    /// The real server of the session by tunnel that the client's packet belongs to.
+    /// The real server of the client's packet, if its session uses a tunnel.
     fn tunnelled<A: Tabled>(&mut self, inner: &Quoted, now: Time) -> Option<RealId> {
         let key = key_of::<A>(inner)?;
         let table = A::table(&mut self.sessions);
@@ -176,8 +177,7 @@ impl<P: Pool> Engine<P> {
             .then(|| session.real())
     }
 
-    /// What a router told about the way to a real server is known to all workers. Says whether it was
-    /// news.
+    /// Stores a path MTU and broadcasts it to the other workers. Returns whether it is smaller than before.
     fn learn_mtu(&mut self, snapshot: &Snapshot, real: IpAddr, told: u32, now: Time) -> bool {
         let Some(egress) = snapshot.routes.egress(real) else {
             return false;
@@ -190,12 +190,12 @@ impl<P: Pool> Engine<P> {
         learnt.is_some()
     }
 
-    /// Another worker has learnt the path MTU of a real server.
+    /// Handles the message that another worker has learnt the path MTU to a real server.
     pub(crate) fn note_path_mtu(&mut self, real: IpAddr, mtu: u16, now: Time) {
         self.path_mtus.note(real, mtu, now);
     }
 
-    /// Largest packet that fits into the tunnel to `real`; 0 if there is no way.
+    /// The largest packet that fits into the tunnel to `real`; 0 if there is no route.
     pub(crate) fn inner_mtu(&mut self, real: &RealServer, now: Time) -> usize {
         let link = real.egress.map_or(0, |egress| egress.mtu);
         let outer = self.path_mtus.limit(real.spec.address, link, now);
@@ -215,7 +215,7 @@ fn key_of<A: Tabled>(inner: &Quoted) -> Option<FlowKey<A>> {
     })
 }
 
-/// What the error says, by the family that it came in.
+/// What the error says, by its address family.
 fn complaint(upper: &[u8], quote: &[u8], addresses: Addresses) -> Complaint {
     let Some(header) = icmpv4::Header::new(upper) else {
         return Complaint::Other;
@@ -239,7 +239,7 @@ fn complaint(upper: &[u8], quote: &[u8], addresses: Addresses) -> Complaint {
     }
 }
 
-/// The client's packet, of which at least the ports are there, in what stands behind the outer header.
+/// The client's packet in the quoted payload of the outer header; `None` if not even its ports are quoted.
 fn unwrap(kind: TunnelKind, behind: &[u8]) -> Option<(&[u8], Quoted)> {
     let header_bytes = match kind {
         TunnelKind::Ipip => 0,
@@ -251,7 +251,7 @@ fn unwrap(kind: TunnelKind, behind: &[u8]) -> Option<(&[u8], Quoted)> {
     Some((datagram, parse_quoted(datagram)?))
 }
 
-/// Whether routers must not cut the packet, so that its sender wants to know what fits.
+/// Whether routers must not fragment the packet, so that its sender needs to know the MTU.
 fn is_never_cut(datagram: &[u8]) -> bool {
     ipv4::Header::new(datagram).is_none_or(|header| header.version() != 4 || header.dont_fragment())
 }

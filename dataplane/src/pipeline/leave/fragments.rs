@@ -1,5 +1,5 @@
-//! Fragments: who collects them, and the datagram they make.
-//! How they are put together is in `reassembly.rs`.
+//! Fragments: which worker reassembles them, and what happens to the datagram.
+//! Reassembly itself is in `reassembly.rs`.
 
 use crate::flow::Addresses;
 use crate::id::PortId;
@@ -19,8 +19,8 @@ use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
 use crate::wire::{ipv4, ipv6};
 
 impl<P: Pool> Engine<P> {
-    /// A fragment is collected by the worker that its two addresses choose, since later ones do
-    /// not say to which flow they belong, and NICs therefore put all of them where the first one goes.
+    /// A fragment is reassembled on the worker that is computed from its two addresses. Only the first fragment has
+    /// ports, so NICs also choose the queue of all fragments by the addresses.
     pub(crate) fn classify_fragment<F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
@@ -30,7 +30,7 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) -> Action {
         let destination = packet.addresses.destination();
-        // What passes by is nobody's here, and must not take the place of what does concern us.
+        // Fragments that are only routed must not use up the room for those to be reassembled.
         if !snapshot.is_ours(destination)
             && !snapshot.is_virtual(destination)
             && !snapshot.is_nat_real(packet.addresses.source())
@@ -60,7 +60,7 @@ impl<P: Pool> Engine<P> {
         Action::Reassemble(*packet)
     }
 
-    /// Adds the fragment in `frame`; a datagram that it completes goes through all stages.
+    /// Adds the fragment in `frame`. If it completes the datagram, the datagram passes all stages.
     #[cold]
     pub(crate) fn reassemble(
         &mut self,
@@ -143,7 +143,8 @@ impl<P: Pool> Engine<P> {
     }
 }
 
-/// What names the protocol behind an IPv6 fragment header: where the byte is, and its value.
+/// The next header field before an IPv6 fragment header: its offset, and the value that it has without the fragment
+/// header.
 type Link = Option<(usize, u8)>;
 
 fn piece_of<'a>(frame: &'a [u8], packet: &Packet) -> Option<(DatagramKey, Piece<'a>, Link)> {
@@ -191,7 +192,7 @@ fn piece_of<'a>(frame: &'a [u8], packet: &Packet) -> Option<(DatagramKey, Piece<
     }
 }
 
-/// The datagram as if it had never been fragmented, behind the Ethernet header of `frame`.
+/// The reassembled datagram with the Ethernet header of `frame`, as if it had never been fragmented.
 fn whole(frame: &[u8], datagram: &Datagram, key: DatagramKey, link: Link) -> Option<Whole> {
     let ethernet = frame.get(..12)?;
     let length = datagram.header.len() + datagram.payload.len();

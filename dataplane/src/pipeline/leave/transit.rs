@@ -1,5 +1,6 @@
-//! Plain routing for NAT's real servers, whose gateway this machine is: what they send besides the
-//! replies of sessions, and what comes back for it. Others' packets are routed only where that is wanted.
+//! Plain routing for NAT's real servers, whose gateway this machine is: packets that they send besides replies of
+//! sessions, and packets to them.
+//! Other packets are routed only if the configuration asks for it.
 
 use crate::flow::{Addresses, V4, V6};
 use crate::io::{PacketBuf, Pool};
@@ -13,9 +14,8 @@ use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 
 impl<P: Pool> Engine<P> {
-    /// A packet that is no session's, no service's and no error about one: it is routed if it comes
-    /// from or goes to a NAT real server (as an LVS director does), else it is the kernel's or
-    /// nobody's.
+    /// A packet that belongs to no session or service, and is no ICMP error about one. It is routed if it is from or to
+    /// a NAT real server, as by an LVS director; otherwise it is punted or dropped.
     pub(crate) fn classify_rest<F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
@@ -37,7 +37,7 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// One hop, as a router makes it (RFC 1812 section 5.2).
+    /// Forwards a packet as a router does (RFC 1812 section 5.2).
     fn route_on<F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
@@ -51,7 +51,7 @@ impl<P: Pool> Engine<P> {
             return Action::Drop(DropReason::MartianSource);
         }
         if snapshot.is_broadcast(packet.addresses.destination()) {
-            // RFC 2644: a router does not make one packet everybody's on a link.
+            // RFC 2644: a router does not forward directed broadcasts.
             return Action::Drop(DropReason::MartianDestination);
         }
         if packet.ttl <= 1 {

@@ -1,5 +1,6 @@
-//! A service's real servers as a list: its scheduler, who stands where, and whom the pointers of round
-//! robin go to when some are removed, over several changes. It gives out no slots.
+//! A service's list of real servers: its scheduler, each real server's place, and where round robin continues after
+//! removals, over several changes.
+//! Slots are assigned elsewhere.
 
 use crate::id::RealId;
 use crate::schedule::{Candidate, Removal, Scheduler, Server};
@@ -27,7 +28,7 @@ pub(super) fn scheduler(
     Scheduler::new(spec.scheduler, &servers, next.workers.len())
 }
 
-/// Has the real servers know their places in the list, or none if nobody asks for them.
+/// Stores each real server's place in the list, or `None` if the scheduler does not need it.
 pub(super) fn note_places(next: &mut Snapshot, candidates: &[Candidate], asked: bool) {
     for (place, candidate) in (0..).zip(candidates) {
         let ranking_place = asked.then_some(place);
@@ -40,7 +41,7 @@ pub(super) fn note_places(next: &mut Snapshot, candidates: &[Candidate], asked: 
     }
 }
 
-/// The candidates of `old` that `new` lacks, each with the nearest one before it that stays.
+/// The candidates of `old` that are not in `new`, each with the nearest one before it that is.
 pub(super) fn dropped_candidates(
     old: &[Candidate],
     new: &[Candidate],
@@ -63,7 +64,7 @@ pub(super) fn dropped_candidates(
     dropped
 }
 
-/// Who is no candidate any more but may have sessions: the `old` ones that have not come back, and the
+/// Real servers that are no longer candidates but may have sessions: those of `old` that were not added again, and the
 /// `dropped` ones.
 pub(super) fn former_reals(
     old: &[RealId],
@@ -79,9 +80,9 @@ pub(super) fn former_reals(
     former.filter(|real| !back.has(*real)).collect()
 }
 
-/// The removals of earlier changes, which a worker may not have seen yet: where the real server
-/// that stood in for one is now dropped too, its own stand-in takes over. Whoever is neither in the
-/// list nor among the `former` has lost its slot.
+/// The removals of earlier changes, which a worker may not have applied yet. If the stand-in of a removed real server
+/// is now dropped too, its own stand-in replaces it. A removal is forgotten if its real server is neither a candidate
+/// nor among `former`, since its slot was freed.
 pub(super) fn carried_removals(
     earlier: &[Removal],
     dropped: &[Removal],

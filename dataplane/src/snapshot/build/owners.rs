@@ -1,5 +1,5 @@
-//! What the builder derives for several workers and for replies: who owns a service's sessions, and which
-//! sockets tell whose they are. It gives out no slots.
+//! The rule for the owners of a service's sessions, and the sockets from which replies are attributed to services.
+//! Slots are assigned elsewhere.
 
 use crate::flow::Protocol;
 use crate::id::{RealId, ServiceId};
@@ -8,9 +8,8 @@ use crate::snapshot::owner::Owner;
 use crate::spec::service::{RealSpec, ServiceSpec};
 use crate::spec::target::{Target, Vip, is_one_address};
 
-/// What chooses the owners of a service's sessions from now on, and whether some may be elsewhere.
-/// Sticks while the slot means this service: sessions may live on that began under NAT, or whose
-/// clients were persistent.
+/// The rule for the owners of a service's sessions from now on, and whether existing sessions may be misplaced. Depends
+/// on the rule before, since sessions that began with NAT or persistence may still exist.
 pub(super) fn own(next: &mut Snapshot, id: ServiceId, spec: &ServiceSpec) -> (Owner, bool) {
     let wanted = match spec.persistence {
         Some(persistence) => Owner::Network(persistence.mask),
@@ -58,19 +57,20 @@ pub(super) fn own(next: &mut Snapshot, id: ServiceId, spec: &ServiceSpec) -> (Ow
     (owner, misplaced)
 }
 
-/// Whether the socket that a real server answers from says which virtual address and port were asked.
+/// Whether the socket from which a real server replies identifies the virtual address and port.
 pub(super) fn identifies_vip(vip: &Vip, real: &RealSpec) -> bool {
     is_one_address(&vip.addresses) && (vip.port != 0 || real.port == 0)
 }
 
-/// Whether the owner of a flow may be the worker that its requests are put to: ports do so, and the socket of an
-/// answer tells the only virtual socket that was asked.
+/// Whether the rule may be [`Owner::Flow`]: devices steer requests to computed queues, and the socket of a reply
+/// identifies the virtual socket.
 fn replies_identify_flows(next: &Snapshot, id: ServiceId, spec: &ServiceSpec) -> bool {
     let Target::Vip(vip) = &spec.target else {
         return false;
     };
     let mut reals = spec.reals.iter().filter(|real| is_nat(real));
-    // A flow's owner is computed, and right whether or not ports still put packets there.
+    // The rule stays once it is used: the owner is computed, so it is right even if devices no longer steer packets
+    // there.
     let is_already = next
         .service(id)
         .is_some_and(|service| service.owner == Owner::Flow);
@@ -81,7 +81,7 @@ fn replies_identify_flows(next: &Snapshot, id: ServiceId, spec: &ServiceSpec) ->
         && reals.all(|real| {
             let socket = next.nat_sockets.find(vip.protocol, real.address, real.port);
             let is_shared = socket.is_some_and(|socket| {
-                // Beside others the first that had it goes on.
+                // Of several services with the socket, the first keeps the rule.
                 let is_first = is_already && socket.flows().all(|one| one == id);
                 !is_first && !socket.is_only_flows_of(id)
             });
@@ -89,7 +89,7 @@ fn replies_identify_flows(next: &Snapshot, id: ServiceId, spec: &ServiceSpec) ->
         })
 }
 
-/// Whether any packet of the service begins a session, which needs an owner under NAT.
+/// Whether any packet of the service begins a session, which needs an owner with NAT.
 fn has_sessions(spec: &ServiceSpec) -> bool {
     !spec.one_packet || spec.target.protocols() != [Protocol::Udp]
 }

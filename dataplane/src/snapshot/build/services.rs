@@ -1,5 +1,5 @@
-//! A service's slot: given out, filled, changed and left. Its real servers' slots are in `reals.rs`.
-//! Which service comes before which is decided in `precedence.rs`.
+//! A service's slot: assigned, filled, changed and vacated. Its real servers' slots are in `reals.rs`.
+//! Which service has precedence is decided in `precedence.rs`.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ impl Builder {
         let revived = self.removed_services.remove(id);
         if revived {
             next.lookup.occupy(&spec.target);
-            // Its scheduler begins anew, as IPVS's does.
+            // The scheduler's state is reset, as in IPVS.
             let first_revision = self.next_revision;
             if let Some(service) = next.services.get_mut(id.0) {
                 service.scheduling.first_revision = first_revision;
@@ -47,7 +47,7 @@ impl Builder {
             service: spec,
             timeouts,
             owner,
-            // Those that a service begins with share what there is from the start.
+            // A new service's first real servers get their full share at once.
             since: next.service(id).filter(|one| one.configured).map(|_| now),
         };
         let present = Present::of(next, id);
@@ -68,7 +68,7 @@ impl Builder {
             .collect();
         let former = next.service(id).map(|old| Arc::clone(&old.former));
         for real in former.iter().flat_map(|former| former.iter()) {
-            // Sessions live on there.
+            // The slot stays: its sessions still exist.
             if next
                 .real(*real)
                 .is_some_and(|real| real.timeouts != timeouts)
@@ -82,7 +82,7 @@ impl Builder {
         let Some(old) = next.service(id) else {
             return id;
         };
-        // A new name, owner, rule or policy leaves the schedulers of the workers where they are.
+        // A new name, owner, rule or policy does not reset the workers' scheduler state.
         let reschedules = !old.configured
             || old.scheduling.scheduler.kind() != spec.scheduler
             || old.scheduling.ramp != ramp
@@ -113,7 +113,7 @@ impl Builder {
         {
             return id;
         }
-        // A scheduler's tables take time, so they are filled for what has changed only.
+        // Computing a scheduler's tables takes long, so it is done only after a change.
         let scheduler = reschedules.then(|| scheduler(next, spec, &candidates));
         let revision = self.next_revision;
         let dropped = dropped_candidates(&old.scheduling.candidates, &candidates, revision);
@@ -162,8 +162,8 @@ impl Builder {
         id
     }
 
-    /// Makes room at once for the slots that `services` may need if they are the first, since room
-    /// that grows by and by is copied more than once.
+    /// If there are no services yet, reserves memory for the slots of `services`, so that it is not reallocated and copied
+    /// several times.
     pub(super) fn make_room(&self, next: &mut Snapshot, services: &[ServiceSpec]) {
         if !next.services.is_empty() {
             return;
@@ -239,7 +239,7 @@ impl Builder {
     }
 }
 
-/// What is in a slot that was never used.
+/// The content of a slot that was never used.
 fn vacant() -> VirtualService {
     VirtualService {
         id: ServiceId(u32::MAX),
