@@ -361,7 +361,9 @@ where
             let Some((port, address)) = self.announcements.pop() else {
                 break;
             };
-            self.engine.announce(self.reader.current(), port, address);
+            self.engine
+                .exit
+                .announce(self.reader.current(), port, address);
         }
     }
 

@@ -9,7 +9,15 @@ use crate::pipeline::handover::inbox::Lane;
 use crate::pipeline::handover::message::Cut;
 use crate::snapshot::Snapshot;
 use crate::spec::network::PortRole;
+use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
+
+/// What a stage is told besides the packet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Context<'s> {
+    pub(crate) snapshot: &'s Snapshot,
+    pub(crate) now: Time,
+}
 
 /// How a packet came here.
 #[derive(Debug, Clone, Copy)]

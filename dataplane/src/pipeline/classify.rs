@@ -5,7 +5,7 @@ use crate::flow::{Addresses, V4, V6};
 use crate::id::PortId;
 use crate::io::{PacketBuf, Pool};
 use crate::parse::{Packet, Parse};
-use crate::pipeline::action::{Action, Origin, punt};
+use crate::pipeline::action::{Action, Context, Origin, punt};
 use crate::pipeline::engine::Engine;
 use crate::pipeline::sessions::flow_key;
 use crate::snapshot::Snapshot;
@@ -47,7 +47,9 @@ impl<P: Pool> Engine<P> {
                 self.classify_ip(snapshot, frame, packet, origin, now)
             }
             Parse::Arp { offset } => {
-                self.classify_arp(snapshot, frame, usize::from(*offset), origin.port, now)
+                let (context, offset) = (Context { snapshot, now }, usize::from(*offset));
+                self.host
+                    .arp(&mut self.exit, context, frame, offset, origin.port)
             }
             // Bridges and switches talk to each other all the time (STP, LLDP).
             Parse::Other { .. } if to.is_group() => {
@@ -78,7 +80,10 @@ impl<P: Pool> Engine<P> {
             if origin.cut.is_some() || usize::from(packet.l4 - packet.l3) != ipv6::HEADER_BYTES {
                 return Action::Drop(DropReason::NdpInvalid);
             }
-            return self.classify_ndp(snapshot, frame, packet, origin.port, now);
+            let context = Context { snapshot, now };
+            return self
+                .host
+                .ndp(&mut self.exit, context, frame, packet, origin.port);
         }
         if let Some(reason) = packet.addresses.martian() {
             return Action::Drop(reason);

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use ahash::RandomState;
 
 use super::action::Received;
-use super::answer::defence::Defences;
 use super::answer::limit::Limits;
+use super::answer::local::Host;
 use super::answer::path_mtu::PathMtus;
-use super::answer::policer::Policer;
 use super::balance::choosing::Choosing;
 use super::balance::flush::Flush;
 use super::balance::service_cache::ServiceCache;
@@ -61,8 +60,7 @@ pub(crate) struct Engine<P: Pool> {
     pub(crate) owners: Owners,
     pub(super) reassembly: Reassembly,
     pub(super) limits: Limits,
-    pub(super) policer: Policer,
-    pub(super) defences: Defences,
+    pub(super) host: Host,
     pub(super) path_mtus: PathMtus,
     pub(crate) exit: Exit<P>,
 }
@@ -93,8 +91,7 @@ impl<P: Pool> Engine<P> {
             owners: Owners::new(start, hasher.clone(), steering, Arc::clone(&stats)),
             reassembly: Reassembly::new(hasher.clone()),
             limits: Limits::new(hasher.clone()),
-            policer: Policer::new(&hasher),
-            defences: Defences::new(hasher.clone()),
+            host: Host::new(hasher.clone(), Arc::clone(&stats)),
             path_mtus: PathMtus::new(hasher.clone()),
             exit: Exit::new(start, hasher, pool, Arc::clone(&stats), inboxes),
             stats,

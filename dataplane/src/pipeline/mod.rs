@@ -187,20 +187,6 @@ impl<P: Pool> Engine<P> {
             Action::Route {
                 port,
                 next_hop,
-                cut: None,
-                verdict,
-            } => {
-                let fate = Some(Fate { verdict, frames: 1 });
-                let waiting = Waiting {
-                    frame,
-                    fate,
-                    received,
-                };
-                self.exit.send(snapshot, waiting, port, next_hop, now);
-            }
-            Action::Route {
-                port,
-                next_hop,
                 cut: Some(cut),
                 verdict,
             } => {
@@ -212,15 +198,21 @@ impl<P: Pool> Engine<P> {
                 verdict: Verdict::Punted,
                 ..
             } if !self
+                .host
                 .policer
                 .may_punt(snapshot, origin.port, frame.bytes(), now) =>
             {
                 let verdict = Verdict::Dropped(DropReason::PuntLimited);
                 self.stats.count(verdict, 1);
             }
-            Action::Emit { port, verdict } => {
+            Action::Route { verdict, .. } | Action::Emit { verdict, .. } => {
                 let fate = Some(Fate { verdict, frames: 1 });
-                self.exit.emit(snapshot, frame, port, fate);
+                let waiting = Waiting {
+                    frame,
+                    fate,
+                    received,
+                };
+                self.exit.leave(snapshot, &action, waiting, now);
             }
             Action::HandOver { to, lane } => self.exit.hand_over_frame((to, lane), frame, origin),
             Action::Reassemble(packet) => {

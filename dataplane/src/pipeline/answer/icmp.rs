@@ -1,30 +1,32 @@
-//! ICMP: errors about packets of sessions, errors that we make, and echo.
+//! ICMP errors: those about packets of sessions are relayed, others are made here.
 //! Message formats are in `wire/`; the NAT of a quoted packet is in `rewrite/nat.rs`.
 
 use std::borrow::Cow;
+use std::hash::Hash;
 use std::net::IpAddr;
 
 use crate::flow::{Addresses, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::id::RealId;
 use crate::io::{PacketBuf, Pool};
 use crate::parse::{Packet, Quoted, parse_quoted};
-use crate::pipeline::action::{Action, Origin};
+use crate::pipeline::action::{Action, Context, Origin};
 use crate::pipeline::answer::icmp_error::{Error, is_icmp_checksum_valid};
 use crate::pipeline::answer::quoted_hops;
 use crate::pipeline::answer::tunnel_errors::tunnel_of;
 use crate::pipeline::balance::one_packet::{Translation, translation};
 use crate::pipeline::engine::Engine;
-use crate::pipeline::leave::forward::{fit, route, strip};
+use crate::pipeline::leave::forward::{fit, route};
 use crate::pipeline::sessions::{Tabled, change_of, flow_key};
 use crate::rewrite::nat::{self, Side, Socket};
-use crate::session::SessionIndex;
+use crate::session::{Direction, SessionIndex};
 use crate::snapshot::Snapshot;
+use crate::snapshot::route::Egress;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::{icmpv4, icmpv6, ipv4, ipv6};
+use crate::wire::{icmpv4, icmpv6};
 
 impl<P: Pool> Engine<P> {
-    /// An ICMP message: an echo for us, an error about a session's packet, or not ours.
+    /// An ICMP message: an echo request to this machine, an error, or another one, which is treated as other packets are.
     pub(crate) fn classify_icmp<A: Tabled, F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
@@ -46,7 +48,10 @@ impl<P: Pool> Engine<P> {
         }
         let ours = snapshot.is_ours(packet.addresses.destination());
         if is_echo && ours {
-            return self.answer_echo(snapshot, frame, packet, origin, now);
+            let context = Context { snapshot, now };
+            return self
+                .host
+                .echo(&mut self.exit, context, frame, packet, origin);
         }
         if is_error {
             return self.relay_error::<A, F>(snapshot, frame, packet, origin, now);
@@ -54,7 +59,7 @@ impl<P: Pool> Engine<P> {
         self.leave_alone(snapshot, frame, packet, origin, now)
     }
 
-    /// A message that is none of the balancer's.
+    /// A message that the balancer does not handle.
     fn leave_alone<F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
@@ -71,77 +76,7 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    fn answer_echo<F: PacketBuf>(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &mut F,
-        packet: &Packet,
-        origin: Origin,
-        now: Time,
-    ) -> Action {
-        if !is_icmp_checksum_valid(frame.bytes(), packet) {
-            return Action::Drop(DropReason::IcmpInvalid);
-        }
-        if !self.policer.may_answer(snapshot, origin.port, packet, now) {
-            return Action::Drop(DropReason::EchoLimited);
-        }
-        let upper = packet.upper_mut(frame.bytes_mut());
-        let made = match packet.addresses {
-            Addresses::V4 { .. } => icmpv4::make_echo_reply(upper),
-            Addresses::V6 { .. } => icmpv6::make_echo_reply(upper),
-        };
-        if !made {
-            return Action::Drop(DropReason::IcmpInvalid);
-        }
-        let id = origin.cut.is_none().then(|| self.exit.take_id());
-        let Some(ip) = frame.bytes_mut().get_mut(packet.l3.into()..) else {
-            return Action::Drop(DropReason::Truncated);
-        };
-        match packet.addresses {
-            Addresses::V4 {
-                source,
-                destination,
-            } => {
-                if let Some(mut header) = ipv4::Header::new_mut(ip) {
-                    header.set_source(destination);
-                    header.set_destination(source);
-                    header.set_ttl(64);
-                    if let Some(id) = id {
-                        // An answer is a datagram of its own, as Linux sends it.
-                        header.set_id(id);
-                        header.set_flags(0);
-                    }
-                }
-                let header_bytes = usize::from(packet.l4 - packet.l3);
-                let checksum = ip.get(..header_bytes).map_or(0, ipv4::header_checksum);
-                if let Some(mut header) = ipv4::Header::new_mut(ip) {
-                    header.set_checksum(checksum);
-                }
-            }
-            Addresses::V6 {
-                source,
-                destination,
-            } => {
-                if let Some(mut header) = ipv6::Header::new_mut(ip) {
-                    header.set_source(destination);
-                    header.set_destination(source);
-                    header.set_hop_limit(64);
-                }
-            }
-        }
-        let Some(egress) = snapshot.routes.egress(packet.addresses.source()) else {
-            return Action::Drop(DropReason::NoRoute);
-        };
-        let Some(packet) = &strip(snapshot, frame, packet, egress.port) else {
-            return Action::Drop(DropReason::Truncated);
-        };
-        match fit(packet, egress.mtu, origin.cut) {
-            Ok(cut) => route(egress, cut, Verdict::Replied),
-            Err(_) => Action::Drop(DropReason::MtuExceeded),
-        }
-    }
-
-    /// An error about a packet of a session: it goes where that packet came from.
+    /// An error about a packet of a session: it is relayed to that packet's sender.
     fn relay_error<A: Tabled, F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
@@ -151,7 +86,6 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) -> Action {
         let upper = packet.upper(frame.bytes());
-        let kind = upper.first().copied();
         let quote = upper.get(icmpv4::HEADER_BYTES..);
         let Some(quoted) = quote.and_then(parse_quoted) else {
             return Action::Drop(DropReason::IcmpInvalid);
@@ -166,7 +100,7 @@ impl<P: Pool> Engine<P> {
             return self.classify_rest(snapshot, frame, packet, origin, now);
         };
         if packet.addresses.destination() != from.into() {
-            // An error goes to the sender of what it is about; this one is made up.
+            // An error is sent to the sender of the quoted packet; this one is forged.
             return Action::Drop(DropReason::IcmpInvalid);
         }
         let table = A::table(&mut self.sessions);
@@ -179,11 +113,10 @@ impl<P: Pool> Engine<P> {
         };
         let hash = table.hash(&key);
         if let Some(index) = table.find(hash, &key, now) {
-            if is_left_alone(snapshot, table.get(index).real(), packet, kind.as_ref()) {
-                return self.leave_alone(snapshot, frame, packet, origin, now);
-            }
-            if !self.limits.relayed.allow(key, now) {
-                return Action::Drop(DropReason::IcmpLimited);
+            let real = table.get(index).real();
+            if let Some(action) = self.hold_back(snapshot, frame, packet, (real, key), origin, now)
+            {
+                return action;
             }
             return self
                 .relay_to_real::<A, F>(snapshot, frame, packet, &quoted, index, origin, now);
@@ -197,28 +130,16 @@ impl<P: Pool> Engine<P> {
         };
         let hash = table.reply_hash(&reply);
         if let Some(index) = table.find_reply(hash, &reply, now) {
-            if is_left_alone(snapshot, table.get(index).real(), packet, kind.as_ref()) {
-                return self.leave_alone(snapshot, frame, packet, origin, now);
-            }
-            if !self.limits.relayed.allow(reply, now) {
-                return Action::Drop(DropReason::IcmpLimited);
-            }
-            let session = table.get(index);
-            let Some((address, port)) = session.real_address() else {
+            let Some(translation) = Translation::of(table.get(index)) else {
                 return Action::Drop(DropReason::IcmpNoSession);
             };
-            let translation = Translation {
-                id: session.real(),
-                real: Socket { address, port },
-                virtual_: Socket {
-                    address: session.key().virtual_address,
-                    port: session.key().virtual_port,
-                },
-                client: session.key().client,
+            let about = (translation.id, reply);
+            return match self.hold_back(snapshot, frame, packet, about, origin, now) {
+                Some(action) => action,
+                None => self.relay_to_client(snapshot, frame, packet, &translation, origin),
             };
-            return self.relay_to_client(snapshot, frame, packet, &translation, origin);
         }
-        // The session may be another worker's: the quote says whose.
+        // The session may be on another worker, which the quoted packet identifies.
         if let Some(action) = self
             .owners
             .search_quoted(snapshot, &key, Some(&reply), origin, now)
@@ -229,14 +150,12 @@ impl<P: Pool> Engine<P> {
             address: to,
             port: quoted.destination_port,
         };
-        if let Some(answer) = translation(snapshot, protocol, real, from) {
-            if is_left_alone(snapshot, answer.id, packet, kind.as_ref()) {
-                return self.leave_alone(snapshot, frame, packet, origin, now);
-            }
-            if !self.limits.relayed.allow(reply, now) {
-                return Action::Drop(DropReason::IcmpLimited);
-            }
-            return self.relay_to_client(snapshot, frame, packet, &answer, origin);
+        if let Some(translation) = translation(snapshot, protocol, real, from) {
+            let about = (translation.id, reply);
+            return match self.hold_back(snapshot, frame, packet, about, origin, now) {
+                Some(action) => action,
+                None => self.relay_to_client(snapshot, frame, packet, &translation, origin),
+            };
         }
         match self.begin_by_error(snapshot, frame.bytes(), packet, &key, origin, now) {
             Some(Ok(index)) => {
@@ -254,7 +173,26 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// The client's side complains about a reply. DR and tunnel pass the message on as it is.
+    /// What becomes of an error about a session with the real server `real` that is not relayed: its kind is none of the
+    /// balancer's, or `flow` has had its share. `None` if it is relayed.
+    fn hold_back<F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        (real, flow): (RealId, impl Hash),
+        origin: Origin,
+        now: Time,
+    ) -> Option<Action> {
+        if is_left_alone(snapshot, real, packet, frame.bytes()) {
+            return Some(self.leave_alone(snapshot, frame, packet, origin, now));
+        }
+        let is_allowed = self.limits.relayed.allow(flow, now);
+        (!is_allowed).then_some(Action::Drop(DropReason::IcmpLimited))
+    }
+
+    /// Relays an error about a reply, which comes from the client's side, to the real server. With DR and tunnels it is
+    /// forwarded as the client's packets are.
     #[expect(clippy::too_many_arguments, reason = "the packet's facts")]
     fn relay_to_real<A: Tabled, F: PacketBuf>(
         &mut self,
@@ -270,46 +208,35 @@ impl<P: Pool> Engine<P> {
         let Some(real) = snapshot.real(session.real()) else {
             return Action::Drop(DropReason::RealGone);
         };
-        if !is_icmp_checksum_valid(frame.bytes(), packet) {
-            return Action::Drop(DropReason::IcmpInvalid);
-        }
-        if packet.ttl <= 1 {
-            return Action::Drop(DropReason::TtlExceeded);
-        }
-        if let Some(counters) = self.counters(snapshot, real.id) {
-            counters.in_packets.add(1);
-            counters.in_bytes.add(u64::from(packet.datagram_bytes()));
+        if let Err(reason) =
+            self.count_relayed(snapshot, frame.bytes(), packet, real.id, Direction::Input)
+        {
+            return Action::Drop(reason);
         }
         let Some((address, port)) = session.real_address() else {
             let change = change_of(&session);
             return self.forward::<A, F>(snapshot, frame, packet, real, change, origin, now);
         };
-        let Some(egress) = real.egress else {
-            return Action::Drop(DropReason::NoRoute);
-        };
-        let Some(packet) = &self.prepare::<A, F>(snapshot, frame, packet, egress.port) else {
-            return Action::Drop(DropReason::Truncated);
-        };
         let vip = session.key().virtual_address;
-        nat::readdress_error(
-            frame.bytes_mut(),
+        let old = Socket {
+            address: vip,
+            port: quoted.source_port,
+        };
+        let new = Socket { address, port };
+        self.readdress_and_route::<A, F>(
+            snapshot,
+            frame,
             packet,
-            Side::Destination,
-            (vip, address),
-            Socket {
-                address: vip,
-                port: quoted.source_port,
+            origin,
+            real.egress,
+            |frame, packet| {
+                nat::readdress_error(frame, packet, Side::Destination, (vip, address), old, new);
             },
-            Socket { address, port },
-        );
-        match fit(packet, egress.mtu, origin.cut) {
-            Ok(cut) => route(egress, cut, Verdict::Forwarded),
-            Err(_) => Action::Drop(DropReason::MtuExceeded),
-        }
+        )
     }
 
-    /// The real server, or a router before it, complains about a request: to the client it is the
-    /// VIP that complains.
+    /// Relays an error about a request, which the real server or a router before it has sent, to the client, in the name
+    /// of the virtual address.
     fn relay_to_client<A: Tabled, F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
@@ -321,37 +248,72 @@ impl<P: Pool> Engine<P> {
         let Some((source, _)) = A::pair(packet.addresses) else {
             return Action::Drop(DropReason::IcmpNoSession);
         };
-        if !is_icmp_checksum_valid(frame.bytes(), packet) {
-            return Action::Drop(DropReason::IcmpInvalid);
+        let id = translation.id;
+        if let Err(reason) =
+            self.count_relayed(snapshot, frame.bytes(), packet, id, Direction::Output)
+        {
+            return Action::Drop(reason);
+        }
+        let egress = snapshot.routes.egress(translation.client.into());
+        let (old, new) = (translation.real, translation.virtual_);
+        self.readdress_and_route::<A, F>(
+            snapshot,
+            frame,
+            packet,
+            origin,
+            egress,
+            |frame, packet| {
+                nat::readdress_error(frame, packet, Side::Source, (source, new.address), old, new);
+            },
+        )
+    }
+
+    /// Checks an error that is to be relayed, and counts it as a packet of the real server.
+    fn count_relayed(
+        &self,
+        snapshot: &Snapshot,
+        frame: &[u8],
+        packet: &Packet,
+        real: RealId,
+        direction: Direction,
+    ) -> Result<(), DropReason> {
+        if !is_icmp_checksum_valid(frame, packet) {
+            return Err(DropReason::IcmpInvalid);
         }
         if packet.ttl <= 1 {
-            return Action::Drop(DropReason::TtlExceeded);
+            return Err(DropReason::TtlExceeded);
         }
-        if let Some(counters) = self.counters(snapshot, translation.id) {
-            counters.out_packets.add(1);
-            counters.out_bytes.add(u64::from(packet.datagram_bytes()));
+        if let Some(counters) = self.counters(snapshot, real) {
+            let bytes = Some(packet.datagram_bytes());
+            self.count(snapshot, counters, real, direction, bytes, None);
         }
-        let Some(egress) = snapshot.routes.egress(translation.client.into()) else {
+        Ok(())
+    }
+
+    /// Translates an error's addresses, and those of the packet that it quotes, by `readdress`, and sends it by `egress`.
+    fn readdress_and_route<A: Tabled, F: PacketBuf>(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &mut F,
+        packet: &Packet,
+        origin: Origin,
+        egress: Option<Egress>,
+        readdress: impl FnOnce(&mut [u8], &Packet),
+    ) -> Action {
+        let Some(egress) = egress else {
             return Action::Drop(DropReason::NoRoute);
         };
         let Some(packet) = &self.prepare::<A, F>(snapshot, frame, packet, egress.port) else {
             return Action::Drop(DropReason::Truncated);
         };
-        nat::readdress_error(
-            frame.bytes_mut(),
-            packet,
-            Side::Source,
-            (source, translation.virtual_.address),
-            translation.real,
-            translation.virtual_,
-        );
+        readdress(frame.bytes_mut(), packet);
         match fit(packet, egress.mtu, origin.cut) {
             Ok(cut) => route(egress, cut, Verdict::Forwarded),
             Err(_) => Action::Drop(DropReason::MtuExceeded),
         }
     }
 
-    /// No real server takes the packet: IPVS tells the client that the port is unreachable.
+    /// Sends "port unreachable" for a packet that no real server takes, as IPVS does.
     #[cold]
     pub(crate) fn refuse(&mut self, snapshot: &Snapshot, frame: &[u8], packet: &Packet, now: Time) {
         let vip = packet.addresses.destination();
@@ -365,8 +327,8 @@ impl<P: Pool> Engine<P> {
         );
     }
 
-    /// Tells the sender that its packet's hops ran out. `from` is the VIP, or `None` for our own
-    /// address on the sender's side.
+    /// Sends "time exceeded" for a packet whose TTL is used up. `from` is the VIP, or `None` for our address on the sender's
+    /// side.
     #[cold]
     pub(crate) fn time_exceeded(
         &mut self,
@@ -386,7 +348,7 @@ impl<P: Pool> Engine<P> {
         );
     }
 
-    /// Tells the sender what would fit.
+    /// Sends "fragmentation needed" or "packet too big".
     #[cold]
     pub(crate) fn too_big(
         &mut self,
@@ -399,7 +361,7 @@ impl<P: Pool> Engine<P> {
     ) {
         let mut datagram = Cow::Borrowed(packet.datagram(frame));
         if from.is_some() {
-            // Of replies, and what is routed, LVS finds the size before it takes a hop off.
+            // LVS decrements the TTL of a client's packet before it checks the size; of replies and routed packets after.
             datagram = quoted_hops::as_quoted(snapshot, packet.datagram(frame));
         }
         let error = Error::TooBig { mtu };
@@ -428,7 +390,7 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// Whether one more error of this kind may be made here.
+    /// Whether one more error of this kind is within its limit.
     fn may_send(&mut self, error: Error, now: Time) -> bool {
         match error {
             Error::PortUnreachable | Error::ProtocolUnreachable { .. } | Error::HostUnreachable => {
@@ -441,8 +403,7 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// Sends an error about `datagram`, which need not be whole. Returns the length of what is sent, 0
-    /// for nothing.
+    /// Sends an error about `datagram`, which may be truncated. Returns the error's length, or 0 if none is sent.
     pub(crate) fn send_error(
         &mut self,
         snapshot: &Snapshot,
@@ -471,8 +432,7 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// An error about a packet of a one-way session counts as its real server's, as in IPVS, which
-    /// takes it for a reply that the director forwards.
+    /// Counts an error about a packet of a one-way session as a reply of its real server, as IPVS does.
     fn count_error(&mut self, snapshot: &Snapshot, packet: &Packet, length: usize, now: Time) {
         let real = match packet.addresses {
             Addresses::V4 { .. } => self.real_of::<V4>(packet, now),
@@ -522,7 +482,7 @@ impl Error {
             Self::PortUnreachable => icmpv6::ErrorMessage::DestinationUnreachable {
                 code: icmpv6::PORT_UNREACHABLE,
             },
-            // RFC 4443 section 3.4: IPv6 has no such code, since it calls every header the next one.
+            // RFC 4443 section 3.4: an unknown protocol is an unknown next header in IPv6.
             Self::ProtocolUnreachable { link } => icmpv6::ErrorMessage::ParameterProblem {
                 code: icmpv6::UNKNOWN_NEXT_HEADER,
                 pointer: u32::from(link),
@@ -540,7 +500,7 @@ impl Error {
     }
 }
 
-/// The errors that are passed on. A redirect is about the link that it came by.
+/// The errors that are relayed. A redirect concerns only the link on which it was received.
 const fn is_relayed_v4(kind: u8) -> bool {
     matches!(
         kind,
@@ -551,9 +511,9 @@ const fn is_relayed_v4(kind: u8) -> bool {
     )
 }
 
-/// Whether errors of this kind about sessions with the real server are none of the balancer's.
-fn is_left_alone(snapshot: &Snapshot, real: RealId, packet: &Packet, kind: Option<&u8>) -> bool {
-    kind == Some(&icmpv4::PARAMETER_PROBLEM)
+/// Whether errors of this kind about sessions with the real server are not relayed.
+fn is_left_alone(snapshot: &Snapshot, real: RealId, packet: &Packet, frame: &[u8]) -> bool {
+    packet.upper(frame).first() == Some(&icmpv4::PARAMETER_PROBLEM)
         && !packet.addresses.is_v6()
         && snapshot
             .real(real)

@@ -1,7 +1,10 @@
-//! What is for this machine as a host on its links: ARP and neighbour discovery.
-//! Who has which MAC is remembered in `neighbour.rs`.
+//! This machine as a host on its links: it replies to ARP requests and neighbour solicitations for its addresses, and
+//! defends these addresses. Neighbours' MACs are kept in `neighbour.rs`; echo replies are made in `echo.rs`.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+
+use ahash::RandomState;
 
 use crate::flow::{V4, V6};
 use crate::id::PortId;
@@ -9,24 +12,44 @@ use crate::incident::Incident;
 use crate::io::{PacketBuf, Pool};
 use crate::neighbour::Claim;
 use crate::parse::Packet;
-use crate::pipeline::action::{Action, punt};
-use crate::pipeline::engine::Engine;
+use crate::pipeline::action::{Action, Context, punt};
+use crate::pipeline::answer::defence::Defences;
+use crate::pipeline::answer::policer::Policer;
+use crate::pipeline::leave::exit::Exit;
 use crate::snapshot::Snapshot;
-use crate::time::Time;
+use crate::stats::WorkerStats;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::family::Family;
 use crate::wire::{Mac, arp, ethernet, ndp};
 
-impl<P: Pool> Engine<P> {
-    /// Answers for our addresses and listens to answers (RFC 826).
-    pub(crate) fn classify_arp<F: PacketBuf>(
+/// What one worker remembers as a host on its links.
+#[derive(Debug)]
+pub(crate) struct Host {
+    stats: Arc<WorkerStats>,
+    defences: Defences,
+    pub(crate) policer: Policer,
+}
+
+impl Host {
+    pub(crate) fn new(hasher: RandomState, stats: Arc<WorkerStats>) -> Self {
+        Self {
+            stats,
+            policer: Policer::new(&hasher),
+            defences: Defences::new(hasher),
+        }
+    }
+
+    /// Handles an ARP packet, which begins at `offset`: replies to a request for an address of ours, and learns the
+    /// sender's MAC (RFC 826).
+    pub(crate) fn arp<P: Pool, F: PacketBuf>(
         &mut self,
-        snapshot: &Snapshot,
+        exit: &mut Exit<P>,
+        context: Context<'_>,
         frame: &mut F,
         offset: usize,
         port: PortId,
-        now: Time,
     ) -> Action {
+        let Context { snapshot, now } = context;
         let Some(heard) = frame.bytes().get(offset..).and_then(arp::parse) else {
             return Action::Drop(DropReason::ArpInvalid);
         };
@@ -36,12 +59,13 @@ impl<P: Pool> Engine<P> {
         let (sender, target): (IpAddr, IpAddr) = (heard.sender.into(), heard.target.into());
         let asked = heard.operation == arp::Operation::Request && snapshot.is_ours(target);
         if snapshot.is_ours(sender) && heard.sender_mac != own_mac {
-            // Somebody claims one of our addresses; believing it would only help an attacker.
-            self.defend(snapshot, port, sender, heard.sender_mac, now);
+            // Another host claims one of our addresses. Its MAC must not be learnt for it.
+            self.defend(exit, context, port, sender, heard.sender_mac);
             return Action::Drop(DropReason::MartianSource);
         }
         if snapshot.is_on_link(port, sender) {
-            // A reply to us; one to everybody or to somebody else proves as little as a question.
+            // Only a reply to our MAC and address is an answer. A reply to other hosts, or a broadcast one, is worth no
+            // more than a request.
             let answers = heard.operation == arp::Operation::Reply
                 && heard.target_mac == own_mac
                 && snapshot.is_ours(target);
@@ -50,7 +74,7 @@ impl<P: Pool> Engine<P> {
             } else {
                 Claim::unasked(heard.sender_mac)
             };
-            self.exit.learn(snapshot, port, sender, claim, asked, now);
+            exit.learn(snapshot, port, sender, claim, asked, now);
         }
         if !asked {
             return punt(snapshot, port).unwrap_or(Action::Consume);
@@ -68,16 +92,17 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// Answers for our addresses and listens to answers (RFC 4861 section 7.2); everything else,
-    /// such as router advertisements, is the kernel's.
-    pub(crate) fn classify_ndp<F: PacketBuf>(
+    /// Handles a neighbour discovery message: replies to a solicitation for an address of ours, and learns MACs (RFC 4861
+    /// section 7.2). Other messages, such as router advertisements, go to the kernel.
+    pub(crate) fn ndp<P: Pool, F: PacketBuf>(
         &mut self,
-        snapshot: &Snapshot,
+        exit: &mut Exit<P>,
+        context: Context<'_>,
         frame: &mut F,
         packet: &Packet,
         port: PortId,
-        now: Time,
     ) -> Action {
+        let Context { snapshot, now } = context;
         let (Some((source, destination)), Some(own_mac), Some(header)) = (
             V6::pair(packet.addresses),
             snapshot.mac_of(port),
@@ -100,15 +125,14 @@ impl<P: Pool> Engine<P> {
                     return punt(snapshot, port).unwrap_or(Action::Consume);
                 }
                 if snapshot.is_ours(source.into()) && asker_mac != own_mac {
-                    self.defend(snapshot, port, source.into(), asker_mac, now);
+                    self.defend(exit, context, port, source.into(), asker_mac);
                     return Action::Drop(DropReason::MartianSource);
                 }
                 if let Some(mac) = source_mac
                     && snapshot.is_on_link(port, source.into())
                 {
                     let claim = Claim::unasked(mac);
-                    self.exit
-                        .learn(snapshot, port, source.into(), claim, true, now);
+                    exit.learn(snapshot, port, source.into(), claim, true, now);
                 }
                 let answer = ndp::reply(own_mac, target, source, source_mac.unwrap_or(asker_mac));
                 if frame.set_len(ndp::MAX_FRAME_BYTES).is_err() {
@@ -133,7 +157,7 @@ impl<P: Pool> Engine<P> {
                 if let Some(mac) = target_mac.filter(|mac| *mac != own_mac)
                     && snapshot.is_ours(target.into())
                 {
-                    self.defend(snapshot, port, target.into(), mac, now);
+                    self.defend(exit, context, port, target.into(), mac);
                     return Action::Drop(DropReason::MartianSource);
                 }
                 if snapshot.is_on_link(port, target.into()) {
@@ -142,28 +166,36 @@ impl<P: Pool> Engine<P> {
                         solicited,
                         overrides,
                     };
-                    self.exit
-                        .learn(snapshot, port, target.into(), claim, false, now);
+                    exit.learn(snapshot, port, target.into(), claim, false, now);
                 }
                 punt(snapshot, port).unwrap_or(Action::Consume)
             }
         }
     }
 
-    /// Somebody else, at `mac`, claims our `address`: the link is told where it is, but not too often.
-    fn defend(&mut self, snapshot: &Snapshot, port: PortId, address: IpAddr, mac: Mac, now: Time) {
-        // Two of our devices on one link hear each other.
+    /// Another host, with the MAC `mac`, claims our `address`: announces the address, at a limited rate.
+    fn defend<P: Pool>(
+        &mut self,
+        exit: &mut Exit<P>,
+        Context { snapshot, now }: Context<'_>,
+        port: PortId,
+        address: IpAddr,
+        mac: Mac,
+    ) {
+        // Two of our devices on one link receive each other's messages.
         if snapshot.devices.iter().any(|own| own.mac == mac) {
             return;
         }
         if self.defences.is_due(port, address, now) {
             let incident = Incident::AddressConflict { port, address, mac };
             self.stats.tell(incident);
-            self.announce(snapshot, port, address);
+            exit.announce(snapshot, port, address);
         }
     }
+}
 
-    /// Tells the link that `address` is here, unasked (RFC 5227 section 3, RFC 4861 section 7.2.6).
+impl<P: Pool> Exit<P> {
+    /// Announces on the link that `address` is ours (RFC 5227 section 3, RFC 4861 section 7.2.6).
     pub(crate) fn announce(&mut self, snapshot: &Snapshot, port: PortId, address: IpAddr) {
         let Some(own_mac) = snapshot.mac_of(port) else {
             return;
@@ -171,18 +203,19 @@ impl<P: Pool> Engine<P> {
         match address {
             IpAddr::V4(address) => {
                 let packet = arp::Packet::announcement(own_mac, V4::from(address));
-                self.exit
-                    .originate_frame(snapshot, port, arp::FRAME_BYTES, |out| {
-                        arp::write(out, Mac::BROADCAST, &packet)
-                    });
+                self.originate_frame(snapshot, port, arp::FRAME_BYTES, |out| {
+                    arp::write(out, Mac::BROADCAST, &packet)
+                });
             }
             IpAddr::V6(address) => {
                 let message = ndp::announcement(own_mac, V6::from(address));
-                self.exit
-                    .originate_frame(snapshot, port, ndp::MAX_FRAME_BYTES, |out| {
-                        ndp::write(out, &message)
-                    });
+                self.originate_frame(snapshot, port, ndp::MAX_FRAME_BYTES, |out| {
+                    ndp::write(out, &message)
+                });
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

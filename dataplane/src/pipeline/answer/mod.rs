@@ -2,6 +2,7 @@
 //! No packet is forwarded here but the errors about sessions.
 
 pub(crate) mod defence;
+pub(crate) mod echo;
 pub(crate) mod icmp;
 pub(crate) mod icmp_error;
 pub(crate) mod limit;

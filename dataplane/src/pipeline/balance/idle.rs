@@ -1,5 +1,5 @@
-//! Idle TCP sessions whose time is over: both ends get a reset, where the service wants it.
-//! When that time is over is the session table's business, and how a frame gets there `leave/forward.rs`'s.
+//! Removes expired sessions. For an expired TCP session, client and real server get a reset if the service has
+//! `idle_reset`. The session table decides when a session expires; `leave/forward.rs` sends the packets.
 
 use arrayvec::ArrayVec;
 
@@ -17,10 +17,10 @@ use crate::snapshot::Snapshot;
 use crate::time::Time;
 use crate::wire::{ipv6, tcp};
 
-/// An IPv6 header and a TCP header: no reset is longer.
+/// The length of the longest reset: an IPv6 header and a TCP header.
 const ROOM: usize = ipv6::HEADER_BYTES + tcp::HEADER_BYTES;
 
-/// Whether both ends of a session that has expired are told.
+/// Whether both ends of an expired session get a reset.
 fn is_told<A: Address>(snapshot: &Snapshot, session: &Session<A>) -> bool {
     session.state() == State::Tcp(TcpState::Established)
         && snapshot
@@ -29,9 +29,9 @@ fn is_told<A: Address>(snapshot: &Snapshot, session: &Session<A>) -> bool {
 }
 
 impl<P: Pool> Engine<P> {
-    /// Takes sessions whose time is over out of the table.
+    /// Removes expired sessions from the table.
     pub(crate) fn expire_sessions<A: Tabled>(&mut self, snapshot: &Snapshot, now: Time) {
-        /// Sessions that one tick looks at, and so the pairs of resets that it sends at most.
+        /// The most sessions that one tick examines, and so the most pairs of resets that it sends.
         const BUDGET: usize = 64;
         let worker = self.start.worker;
         let mut told = ArrayVec::<(Session<A>, Numbers), BUDGET>::new();
@@ -40,7 +40,7 @@ impl<P: Pool> Engine<P> {
             if let Some(numbers) = numbers
                 && is_told(snapshot, session)
             {
-                // No more expire than there is room for.
+                // There is room: no more than `BUDGET` expire.
                 let _ = told.try_push((*session, numbers));
             }
         });
@@ -49,8 +49,8 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// Resets a session that has left the table: its client in the name of the virtual address, its
-    /// real server in the client's.
+    /// Sends the resets of an expired session: one to the client from the virtual address, one to the real server from the
+    /// client's address.
     #[cold]
     fn reset_both<A: Tabled>(
         &mut self,
@@ -81,7 +81,7 @@ impl<P: Pool> Engine<P> {
         self.reset_real(snapshot, session, &to_real, now);
     }
 
-    /// Sends `reset` the way that the session's packets took.
+    /// Sends `reset` to the real server as a packet of the session: by DR, NAT or tunnel.
     fn reset_real<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
@@ -111,28 +111,16 @@ impl<P: Pool> Engine<P> {
         let change = change_of(session);
         let action =
             self.forward::<A, P::Buf>(snapshot, &mut frame, &packet, real, change, origin, now);
-        match action {
-            Action::Emit { port, .. } => {
-                self.stats.originated.add(1);
-                self.exit.emit(snapshot, frame, port, None);
-            }
-            Action::Route {
-                port,
-                next_hop,
-                cut: None,
-                ..
-            } => {
-                self.stats.originated.add(1);
-                self.exit
-                    .send(snapshot, Waiting::made_here(frame), port, next_hop, now);
-            }
-            _ => {}
+        if let Action::Emit { .. } | Action::Route { cut: None, .. } = action {
+            self.stats.originated.add(1);
+            let waiting = Waiting::made_here(frame);
+            self.exit.leave(snapshot, &action, waiting, now);
         }
-        // Nobody sent it, so nobody is told what becomes of it.
+        // It was originated here, so no ICMP error is sent about it.
         self.received = None;
     }
 
-    /// A frame with a reset that goes back along `addresses`, behind an Ethernet header of `header_bytes`.
+    /// A frame with a reset in reply to a packet with these addresses, behind an Ethernet header of `header_bytes`.
     fn frame_of(
         &mut self,
         header_bytes: usize,

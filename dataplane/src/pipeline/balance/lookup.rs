@@ -232,16 +232,16 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) -> Action {
         let session = *A::table(&mut self.sessions).get(index);
-        let key = session.key();
-        let Some((real, real_port)) = session.real_address() else {
+        let Some(translation) = Translation::of(&session) else {
             return Action::Drop(DropReason::NoSession);
         };
-        let opens = match key.protocol {
+        let protocol = session.key().protocol;
+        let opens = match protocol {
             Protocol::Tcp => packet.tcp_flags & tcp::SYN != 0,
             Protocol::Udp => true,
             Protocol::Sctp => matches!(packet.sctp_chunk, sctp::INIT | sctp::INIT_ACK),
         };
-        if opens && nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
+        if opens && nat::is_checksum_unfinished(frame.bytes(), packet, protocol) {
             return Action::Drop(DropReason::UnfinishedChecksum);
         }
         let Some(known) = snapshot.real(session.real()) else {
@@ -260,18 +260,6 @@ impl<P: Pool> Engine<P> {
             let direction = Direction::Output;
             self.count(snapshot, counters, known.id, direction, bytes, moved);
         }
-        let translation = Translation {
-            id: session.real(),
-            real: Socket {
-                address: real,
-                port: real_port,
-            },
-            virtual_: Socket {
-                address: key.virtual_address,
-                port: key.virtual_port,
-            },
-            client: key.client,
-        };
         self.forward_reply::<A, F>(snapshot, frame, packet, &translation, origin, now)
     }
 }

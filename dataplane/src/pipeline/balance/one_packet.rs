@@ -10,9 +10,11 @@ use crate::pipeline::action::{Action, Origin};
 use crate::pipeline::engine::Engine;
 use crate::pipeline::sessions::Tabled;
 use crate::rewrite::nat::{self, Socket};
+use crate::session::Session;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
 use crate::verdict::DropReason;
+use crate::wire::family::Family;
 
 /// Both sides of an address translation.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +27,24 @@ pub(crate) struct Translation<A> {
     pub(crate) virtual_: Socket<A>,
     /// Who asked.
     pub(crate) client: A,
+}
+
+impl<A: Family> Translation<A> {
+    /// That of a NAT session.
+    #[inline]
+    pub(crate) fn of(session: &Session<A>) -> Option<Self> {
+        let (address, port) = session.real_address()?;
+        let key = session.key();
+        Some(Self {
+            id: session.real(),
+            real: Socket { address, port },
+            virtual_: Socket {
+                address: key.virtual_address,
+                port: key.virtual_port,
+            },
+            client: key.client,
+        })
+    }
 }
 
 /// What a one-packet service does to what `real` sends to `client`.

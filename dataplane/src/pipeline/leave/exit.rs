@@ -10,7 +10,7 @@ use crate::id::{DeviceId, PortId};
 use crate::incident::Incident;
 use crate::io::{PacketBuf, Pool};
 use crate::neighbour::{Claim, Neighbours, Request};
-use crate::pipeline::action::{Fate, Origin, Waiting};
+use crate::pipeline::action::{Action, Fate, Origin, Waiting};
 use crate::pipeline::handover::inbox::{Frames as _, Inbox, Lane};
 use crate::pipeline::handover::message::{Cut, Inboxes, Leaving, Message};
 use crate::pipeline::leave::adjacency::Adjacency;
@@ -217,6 +217,24 @@ impl<P: Pool> Exit<P> {
         match self.neighbours.wait(port, next_hop, waiting, now) {
             Ok(()) => self.stats.waiting.set(self.stats.waiting.value() + waits),
             Err((_, reason)) => self.drop_frame(fate, reason),
+        }
+    }
+
+    /// Sends a whole frame as [`Action::Emit`] or [`Action::Route`] says. No other action is given.
+    #[inline(always)]
+    pub(crate) fn leave(
+        &mut self,
+        snapshot: &Snapshot,
+        action: &Action,
+        waiting: Waiting<P::Buf>,
+        now: Time,
+    ) {
+        match *action {
+            Action::Route { port, next_hop, .. } => {
+                self.send(snapshot, waiting, port, next_hop, now);
+            }
+            Action::Emit { port, .. } => self.emit(snapshot, waiting.frame, port, waiting.fate),
+            _ => self.drop_frame(waiting.fate, DropReason::NoRoute),
         }
     }
 
