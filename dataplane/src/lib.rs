@@ -3,10 +3,10 @@
 //!
 //! # Main types, in order of use
 //!
-//! 1. [`spec::Spec`]: what an operator wants, as plain types: ports, routes, services, real servers.
+//! 1. [`spec::Spec`]: what an operator wants, as plain types: devices, ports, routes, services, real servers.
 //! 2. [`snapshot::build::Builder`] compiles a `Spec` into an immutable [`snapshot::Snapshot`], again after each change.
 //! 3. [`snapshot::rcu::Publisher`] gives workers the newest snapshot; each worker has a reader of it.
-//! 4. [`worker::Worker`] polls its queues of all ports and forwards packets. There is one for each CPU.
+//! 4. [`worker::Worker`] polls its queues on all devices and forwards packets. There is one for each CPU.
 //! 5. [`io`] has the traits of a driver ([`io::RxQueue`], [`io::TxQueue`], [`io::Pool`]) and ports in memory.
 //! 6. [`verdict::Verdict`] and [`verdict::DropReason`] say what became of a frame; [`stats::WorkerStats`] counts them.
 //!

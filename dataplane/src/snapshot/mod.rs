@@ -107,16 +107,15 @@ impl Snapshot {
     /// The device that a port is on, by which its frames leave.
     #[inline]
     #[must_use]
-    pub fn device_of(&self, port: PortId) -> Option<(DeviceId, &DeviceSpec)> {
-        let id = self.port(port)?.device;
-        Some((id, self.device(id)?))
+    pub fn device_of(&self, port: PortId) -> Option<DeviceId> {
+        self.port(port).map(|port| port.device)
     }
 
     /// The MAC of a port, which is its device's.
     #[inline]
     #[must_use]
     pub fn mac_of(&self, port: PortId) -> Option<Mac> {
-        self.device_of(port).map(|(_, device)| device.mac)
+        self.device(self.device_of(port)?).map(|device| device.mac)
     }
 
     /// See [`PortSpec::header_bytes`].

@@ -457,10 +457,11 @@ impl Owners {
         };
         let came_here =
             origin.hops == 0 && origin.cut.is_none() && steering::is_certainly_plain(packet);
-        let device = snapshot
-            .device_of(origin.port)
-            .filter(|(_, device)| came_here && device.steered);
-        if let Some(counters) = device.and_then(|(id, _)| self.stats.queues(id)) {
+        let Some(id) = snapshot.device_of(origin.port).filter(|_| came_here) else {
+            return;
+        };
+        let is_steered = snapshot.device(id).is_some_and(|device| device.steered);
+        if let Some(counters) = self.stats.queues(id).filter(|_| is_steered) {
             let right = flow_worker(steering, key) == self.start.worker;
             let counter = if right {
                 &counters.placed

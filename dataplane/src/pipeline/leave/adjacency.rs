@@ -20,9 +20,9 @@ impl Adjacency {
     /// Of the neighbour on `port` that has this MAC; `None` if there is no such port.
     #[inline]
     pub(crate) fn new(snapshot: &Snapshot, port: PortId, neighbour: Mac) -> Option<Self> {
-        let (device, own) = snapshot.device_of(port)?;
+        let device = snapshot.device_of(port)?;
         Some(Self {
-            macs: ethernet::addresses(neighbour, own.mac),
+            macs: ethernet::addresses(neighbour, snapshot.device(device)?.mac),
             device,
         })
     }

@@ -128,8 +128,7 @@ impl<P: Pool> Exit<P> {
         port: PortId,
         fate: Option<Fate>,
     ) {
-        let device = snapshot.device_of(port).map(|(device, _)| device);
-        self.enqueue(frame, device, fate);
+        self.enqueue(frame, snapshot.device_of(port), fate);
     }
 
     /// Writes the frame's Ethernet header and puts it into the queue of the neighbour's device.
@@ -179,7 +178,7 @@ impl<P: Pool> Exit<P> {
     #[inline]
     pub(crate) fn is_down(&self, snapshot: &Snapshot, port: PortId) -> bool {
         let device = snapshot.device_of(port);
-        let queue = device.and_then(|(device, _)| self.out.get(device.place()));
+        let queue = device.and_then(|device| self.out.get(device.place()));
         queue.is_some_and(Outgoing::is_down)
     }
 
