@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use plimsoll_dataplane::session::table_bytes;
 use serde::Serialize;
 
-use crate::config::valid::{Hugepages, StartConfig};
+use crate::config::ValidConfig;
+use crate::config::valid::Hugepages;
 
 /// What a configuration takes, in bytes. Beside it a process takes some ten megabytes, and some kilobytes for
 /// each service and real server.
@@ -23,15 +24,24 @@ pub struct Need {
     pub buffers_bytes: u64,
     /// All of it.
     pub total_bytes: u64,
+    /// Whether the tables have side lines.
+    #[serde(skip)]
+    side_lines: bool,
 }
 
 impl Need {
-    /// What so many workers take that have room for so many sessions each, and packet buffers of so many bytes.
+    /// What so many workers take that have room for so many sessions each, with side lines or without, and packet buffers
+    /// of so many bytes.
     #[must_use]
-    pub fn new(workers: usize, sessions_per_worker: u64, buffers_bytes: u64) -> Self {
+    pub fn new(
+        workers: usize,
+        sessions_per_worker: u64,
+        side_lines: bool,
+        buffers_bytes: u64,
+    ) -> Self {
         let workers = u64::try_from(workers).unwrap_or(u64::MAX);
         let sessions = u32::try_from(sessions_per_worker).unwrap_or(u32::MAX);
-        let tables_per_worker_bytes = table_bytes(sessions);
+        let tables_per_worker_bytes = table_bytes(sessions, side_lines);
         let tables_bytes = tables_per_worker_bytes.saturating_mul(workers);
         Self {
             workers,
@@ -39,13 +49,21 @@ impl Need {
             tables_bytes,
             buffers_bytes,
             total_bytes: tables_bytes.saturating_add(buffers_bytes),
+            side_lines,
         }
     }
 
     /// What the daemon takes with this configuration on `workers` workers.
     #[must_use]
-    pub fn of(start: &StartConfig, workers: usize) -> Self {
-        Self::new(workers, start.sessions_per_worker, start.memory_bytes)
+    pub fn of(valid: &ValidConfig, workers: usize) -> Self {
+        let start = valid.start();
+        let side_lines = valid.has_side_lines();
+        Self::new(
+            workers,
+            start.sessions_per_worker,
+            side_lines,
+            start.memory_bytes,
+        )
     }
 
     /// For people.
@@ -155,7 +173,7 @@ impl Shortage {
         let (mut fit, mut too_many) = (0, u32::MAX);
         while too_many - fit > 1 {
             let middle = fit + (too_many - fit) / 2;
-            if table_bytes(middle).saturating_mul(self.need.workers) <= left {
+            if table_bytes(middle, self.need.side_lines).saturating_mul(self.need.workers) <= left {
                 fit = middle;
             } else {
                 too_many = middle;
@@ -252,13 +270,13 @@ mod tests {
 
     #[test]
     fn too_many_sessions_are_told_with_a_number_that_fits() {
-        let need = Need::new(2, 1 << 20, 512 << 20);
+        let need = Need::new(2, 1 << 20, false, 512 << 20);
         assert_eq!(
             need.fits_into(Some(need.total_bytes), 512 << 20, "x"),
             Ok(())
         );
         let gib = 1 << 30;
-        let error = Need::new(4, 100_000_000, 512 << 20)
+        let error = Need::new(4, 100_000_000, true, 512 << 20)
             .fits_into(Some(2 * gib), 512 << 20, "dataplane.sessions")
             .unwrap_err();
         let text = error.to_string();
@@ -269,7 +287,7 @@ mod tests {
         let (_, fit) = text.split_once("lower dataplane.sessions to ").unwrap();
         let fit: u64 = fit.split(',').next().unwrap().parse().unwrap();
         assert_eq!(
-            Need::new(4, fit, 0).fits_into(Some(2 * gib - (512 << 20)), 0, "x"),
+            Need::new(4, fit, true, 0).fits_into(Some(2 * gib - (512 << 20)), 0, "x"),
             Ok(())
         );
         assert!(fit > 100_000, "{fit}");
@@ -277,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_limit_of_the_process_is_told_without_a_number_that_would_not_help() {
-        let need = Need::new(1 << 10, 1 << 31, 0);
+        let need = Need::new(1 << 10, 1 << 31, false, 0);
         let refused = need.fits_into(Some(u64::MAX), 0, "dataplane.sessions");
         let told = refused.unwrap_err().to_string();
         assert!(told.contains("ulimit -v"), "{told}");
@@ -287,7 +305,7 @@ mod tests {
 
     #[test]
     fn what_no_machine_has_is_refused_whatever_is_known() {
-        let need = Need::new(1 << 20, u64::MAX, 0);
+        let need = Need::new(1 << 20, u64::MAX, false, 0);
         assert!(need.fits_into(None, 0, "x").is_err());
         assert!(
             need.fits_into(Some(0), 0, "x")

@@ -67,7 +67,7 @@
 //! let mut publisher = Publisher::new(builder.build(&spec, true));
 //!
 //! let (queues, wire) = memory_port();
-//! let config = Config { start: Start { worker: 0, workers: 1 }, sessions: 1024, keys: [1, 2, 3, 4], memory: Memory::HEAP, steering: None };
+//! let config = Config { start: Start { worker: 0, workers: 1 }, sessions: 1024, keys: [1, 2, 3, 4], memory: Memory::HEAP, side_lines: false, steering: None };
 //! let mut worker = Worker::new(&config, Resources {
 //!     queues: vec![queues],
 //!     pool: MemoryPool::new(64),

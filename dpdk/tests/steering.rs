@@ -96,6 +96,7 @@ fn workers_on_rings_get_their_flows_and_hand_over_at_most_their_answers() {
                 sessions: 4096,
                 keys: [5, 6, 7, 8],
                 memory: Memory::HEAP,
+                side_lines: false,
                 steering: Some(Arc::clone(&steering)),
             };
             let resources = Resources {

@@ -69,7 +69,7 @@ fn memory(valid: &ValidConfig) -> (Need, String) {
     let here = || std::thread::available_parallelism().map_or(1, usize::from);
     // Without `cpus` it is every CPU but the first.
     let workers = configured.unwrap_or_else(|| here().saturating_sub(1).max(1));
-    let need = Need::of(valid.start(), workers);
+    let need = Need::of(valid, workers);
     let text = match configured {
         Some(_) => need.text(),
         None => format!("{} (workers as on this machine)", need.text()),

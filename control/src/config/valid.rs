@@ -33,6 +33,13 @@ impl ValidConfig {
     pub const fn reload(&self) -> &ReloadConfig {
         &self.reload
     }
+
+    /// Whether sessions of some service have side lines: it resets those that expire.
+    #[must_use]
+    pub fn has_side_lines(&self) -> bool {
+        let services = &self.reload.services;
+        services.iter().any(|service| service.policy.idle_reset)
+    }
 }
 
 /// `dataplane` and `control`: what needs a restart.

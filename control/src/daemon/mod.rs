@@ -126,7 +126,7 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
     let start = loaded.valid.start().clone();
     let descriptors = raise_descriptors();
     let placement = cpus::place(start.cpus.as_deref(), &cpus::usable())?;
-    Need::of(&start, placement.workers.len()).fits(start.hugepages, "dataplane.sessions")?;
+    Need::of(&loaded.valid, placement.workers.len()).fits(start.hugepages, "dataplane.sessions")?;
     let sockets = socket::Sockets::bind(&start.socket, start.http)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -163,6 +163,7 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
         cpus: &placement.workers,
         sessions: u32::try_from(start.sessions_per_worker).unwrap_or(u32::MAX),
         keys: random_words()?,
+        side_lines: loaded.valid.has_side_lines(),
         cycles_per_second: eal.cycles_per_second(),
         idle: start.idle,
         steering,

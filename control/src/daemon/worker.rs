@@ -39,6 +39,7 @@ pub(super) struct Plan<'a> {
     pub(super) sessions: u32,
     pub(super) idle: valid::Idle,
     pub(super) keys: [u64; 4],
+    pub(super) side_lines: bool,
     /// Ticks of the time stamp counter.
     pub(super) cycles_per_second: u64,
     pub(super) steering: Option<Arc<Steering>>,
@@ -146,6 +147,7 @@ impl Workers {
                     sessions: plan.sessions,
                     keys: plan.keys,
                     memory: Memory::new(&HugePages),
+                    side_lines: plan.side_lines,
                     steering: plan.steering.clone(),
                 },
                 resources: Resources {

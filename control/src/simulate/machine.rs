@@ -130,6 +130,7 @@ impl Machine {
                         sessions,
                         keys: KEYS,
                         memory: Memory::HEAP,
+                        side_lines: false,
                         steering: Some(Arc::clone(&steering)),
                     },
                     resources,

@@ -107,7 +107,7 @@ pub fn run_and_report(plan: &Plan, report: Option<&Path>) -> Result<Report, Simu
         Some(_) => "--sessions-per-worker",
         None => "dataplane.sessions",
     };
-    Need::new(plan.workers.max(1), sessions.into(), 0).fits(Hugepages::Off, setting)?;
+    Need::new(plan.workers.max(1), sessions.into(), false, 0).fits(Hugepages::Off, setting)?;
     let Files {
         mut outputs,
         report: report_file,

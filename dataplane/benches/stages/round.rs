@@ -135,6 +135,7 @@ fn worker(
         sessions: 4096,
         keys: [5, 6, 7, 8],
         memory: Memory::HEAP,
+        side_lines: false,
         steering: (start.workers > 1).then(|| Steering::usual(start.workers).into()),
     };
     let resources = Resources {

@@ -9,6 +9,7 @@ use super::action::Received;
 use super::answer::limit::Limits;
 use super::answer::local::Host;
 use super::answer::path_mtu::PathMtus;
+use super::balance::advance::Counting;
 use super::balance::choosing::Choosing;
 use super::balance::flush::Flush;
 use super::balance::service_cache::ServiceCache;
@@ -17,14 +18,13 @@ use super::handover::message::Inboxes;
 use super::handover::owners::Owners;
 use super::leave::exit::Exit;
 use super::sessions::Sessions;
-use crate::id::RealId;
 use crate::io::Pool;
 use crate::memory::Memory;
 use crate::reassembly::Reassembly;
 use crate::schedule::Start;
 use crate::session::SessionTable;
 use crate::snapshot::Snapshot;
-use crate::stats::{RealCounters, WorkerStats};
+use crate::stats::WorkerStats;
 use crate::steering::Steering;
 
 /// What one worker is told at its start.
@@ -38,6 +38,8 @@ pub struct Config {
     pub keys: [u64; 4],
     /// Where the session tables lie.
     pub memory: Memory,
+    /// Whether the memory for sessions' side lines is taken at the start: some service has `idle_reset`.
+    pub side_lines: bool,
     /// How ports that can be told spread flows over the workers; `None` if there is no such port. The same
     /// for all workers.
     pub steering: Option<Arc<Steering>>,
@@ -76,12 +78,18 @@ impl<P: Pool> Engine<P> {
         let hasher = RandomState::with_seeds(a, b, c, d);
         let start = config.start;
         let steering = config.steering.clone();
+        let mut sessions = Sessions {
+            worker: start.worker,
+            v4: SessionTable::new(config.sessions, config.keys, config.memory),
+            v6: SessionTable::new(config.sessions, config.keys, config.memory),
+        };
+        if config.side_lines {
+            sessions.v4.write_side_lines();
+            sessions.v6.write_side_lines();
+        }
         Self {
             start,
-            sessions: Sessions {
-                v4: SessionTable::new(config.sessions, config.keys, config.memory),
-                v6: SessionTable::new(config.sessions, config.keys, config.memory),
-            },
+            sessions,
             half_open_pressure: false,
             received: None,
             path_cache: PathCache::new(),
@@ -98,13 +106,9 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// This worker's counters of a real server.
+    /// What this worker counts packets by.
     #[inline]
-    pub(super) fn counters<'a>(
-        &self,
-        snapshot: &'a Snapshot,
-        real: RealId,
-    ) -> Option<&'a RealCounters> {
-        snapshot.workers.get(self.start.worker)?.reals.get(real.0)
+    pub(super) fn counting<'a>(&self, snapshot: &'a Snapshot) -> Option<Counting<'a>> {
+        Counting::new(snapshot, self.start.worker)
     }
 }

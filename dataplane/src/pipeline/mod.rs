@@ -289,7 +289,7 @@ impl<P: Pool> Engine<P> {
         self.expire_sessions::<V6>(snapshot, now);
         self.flush
             .step(snapshot, self.start.worker, &mut self.sessions);
-        let Sessions { v4, v6 } = &self.sessions;
+        let Sessions { v4, v6, .. } = &self.sessions;
         self.half_open_pressure = is_pressed(v4) || is_pressed(v6);
         let live = self.sessions.v4.len() + self.sessions.v6.len();
         self.stats
@@ -332,13 +332,13 @@ impl<P: Pool> Engine<P> {
 
     /// Whether `tick` has sessions left to end at `now`.
     pub(crate) fn is_behind(&self, now: Time) -> bool {
-        let Sessions { v4, v6 } = &self.sessions;
+        let Sessions { v4, v6, .. } = &self.sessions;
         v4.is_behind(now) || v6.is_behind(now) || self.flush.is_under_way()
     }
 
     /// When `tick` next has something to do, if that is by `until`.
     pub(crate) fn next_due(&self, until: Time) -> Option<Time> {
-        let Sessions { v4, v6 } = &self.sessions;
+        let Sessions { v4, v6, .. } = &self.sessions;
         let others = [Some(self.exit.next_due()), self.reassembly.next_due()];
         [v4.next_due(until), v6.next_due(until)]
             .into_iter()

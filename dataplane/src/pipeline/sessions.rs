@@ -12,6 +12,8 @@ use crate::wire::{sctp, tcp};
 /// The session tables of both families.
 #[derive(Debug)]
 pub(crate) struct Sessions {
+    /// Whose they are.
+    pub(crate) worker: usize,
     pub(crate) v4: SessionTable<V4>,
     pub(crate) v6: SessionTable<V6>,
 }

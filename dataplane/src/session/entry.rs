@@ -92,6 +92,7 @@ impl Flags {
         match self.0 & Self::METHOD.0 {
             NAT => ForwardMethod::Nat,
             TUNNEL => ForwardMethod::Tunnel,
+            // Of the other number, which no session has, as well.
             _ => ForwardMethod::Direct,
         }
     }
@@ -395,6 +396,7 @@ impl<A: Address> Session<A> {
     pub(super) const fn set_virtual_port(&mut self, port: u16) {
         self.virtual_port = port;
     }
+
     /// When it expires if no further packet comes.
     #[must_use]
     #[inline]
@@ -442,7 +444,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::session::{Direction, TcpState};
+    use crate::session::{Direction, SctpState, TcpState};
 
     #[test]
     fn a_session_keeps_the_method_that_it_began_with() {
@@ -453,8 +455,9 @@ mod tests {
 
     #[test]
     fn a_state_is_stored_as_it_is() {
-        let all = Protocol::ALL.into_iter().map(State::unseen);
-        let all = all.chain(TcpState::ALL.map(State::Tcp)).chain([State::Udp]);
+        let all = TcpState::ALL.map(State::Tcp).into_iter();
+        let all = all.chain(SctpState::ALL.map(State::Sctp));
+        let all = all.chain([State::UdpNew, State::Udp]);
         for state in all {
             let mut session = Session::<V4>::vacant();
             session.set_state(state);

@@ -44,14 +44,10 @@ struct Side {
     numbers: Numbers,
 }
 
-/// Of so many sessions one has a line that is in memory from the start. If more need one at a time, the kernel gives
-/// the memory then, once.
-const PER_LINE_WRITTEN: u32 = 8;
-
 /// A line for each session that a table has room for.
 #[derive(Debug)]
 pub(super) struct Sides {
-    /// Those that have been used, or were written at the start.
+    /// Those that were written. The others take no memory yet.
     lines: Slots<Side>,
     /// The first free line of these, or `NONE`. A free line's `client_next` is the number of the next one.
     free: u32,
@@ -59,27 +55,25 @@ pub(super) struct Sides {
 
 impl Sides {
     pub(super) fn new(capacity: u32, memory: Memory) -> Self {
-        let mut sides = Self {
+        Self {
             lines: memory.reserved(capacity as usize),
             free: NONE,
-        };
-        let written = capacity / PER_LINE_WRITTEN;
-        for _ in 0..written {
-            sides.lines.push(Side {
-                numbers: Numbers::default(),
-            });
         }
-        for line in (0..written).rev() {
-            sides.give_back(line);
-        }
-        sides
     }
 
-    /// The bytes that will be in use at first in a table for `capacity` sessions.
+    /// Writes all lines, so that no session is the first to touch one.
+    pub(super) fn write(&mut self) {
+        while let Some(line) = self.push(Numbers::default()) {
+            self.give_back(line);
+        }
+    }
+
+    /// The bytes of all lines in a table for `capacity` sessions.
     pub(super) fn bytes_for(capacity: u32) -> u64 {
-        u64::from(capacity / PER_LINE_WRITTEN) * size_of::<Side>() as u64
+        u64::from(capacity) * size_of::<Side>() as u64
     }
 
+    /// The bytes of those that were written.
     pub(super) fn bytes(&self) -> usize {
         self.lines.len() * size_of::<Side>()
     }
@@ -93,6 +87,11 @@ impl Sides {
             *taken = numbers;
             return Some(line);
         }
+        self.push(numbers)
+    }
+
+    /// The next line that was never written; `None` if all were.
+    fn push(&mut self, numbers: Numbers) -> Option<u32> {
         if self.lines.len() == self.lines.capacity() {
             return None;
         }
@@ -127,11 +126,25 @@ mod tests {
     use crate::session::{Flags, NewSession, SessionIndex, SessionTable, State, TcpState};
     use crate::time::Time;
 
+    /// The lines that no session has.
+    fn free(sides: &Sides) -> usize {
+        let next = |line: &u32| {
+            let next = sides.lines[*line as usize].numbers.client_next;
+            (next != NONE).then_some(next)
+        };
+        let first = (sides.free != NONE).then_some(sides.free);
+        std::iter::successors(first, next).count()
+    }
+
     fn table(capacity: u32) -> SessionTable<V4> {
         SessionTable::new(capacity, [1, 2, 3, 4], Memory::HEAP)
     }
 
     fn begin(table: &mut SessionTable<V4>, client: u32) -> SessionIndex {
+        begin_at(table, client, 0)
+    }
+
+    fn begin_at(table: &mut SessionTable<V4>, client: u32, now: u64) -> SessionIndex {
         let key = FlowKey {
             client: V4(client),
             virtual_address: V4(1),
@@ -145,13 +158,13 @@ mod tests {
             real_address: None,
             flags: Flags::EMPTY,
             state: State::Tcp(TcpState::Established),
-            deadline: Time::from_ms(1000),
+            deadline: Time::from_ms(now + 1000),
             template: None,
-            old: None,
+            old: table.find_any(table.hash(&key), &key),
         };
         let hash = table.hash(&key);
         table
-            .insert(hash, &new, Time::from_ms(0), |_: &_, _| {})
+            .insert(hash, &new, Time::from_ms(now), |_: &_, _| {})
             .expect("there is room")
     }
 
@@ -182,8 +195,7 @@ mod tests {
     fn every_session_of_a_full_table_can_have_a_line_and_gives_it_back() {
         const SESSIONS: u32 = 100;
         let mut table = table(SESSIONS);
-        let written = table.sides.bytes();
-        assert_eq!(written as u64, Sides::bytes_for(SESSIONS));
+        assert_eq!(table.sides.bytes(), 0);
         for round in 0..3 {
             let indices: Vec<SessionIndex> = (0..SESSIONS)
                 .map(|client| {
@@ -201,6 +213,33 @@ mod tests {
                 .count();
             assert!(table.is_empty());
         }
-        assert_eq!(table.sides.lines.len(), SESSIONS as usize);
+        assert_eq!(table.sides.bytes() as u64, Sides::bytes_for(SESSIONS));
+    }
+
+    #[test]
+    fn all_lines_can_be_written_before_they_are_used() {
+        let mut table = table(100);
+        table.write_side_lines();
+        assert_eq!(table.sides.bytes() as u64, Sides::bytes_for(100));
+        assert_eq!(free(&table.sides), 100);
+        let index = begin(&mut table, 1);
+        table.note_numbers(index, numbers((7, 8)), false);
+        assert_eq!(table.numbers(index), Some(numbers((7, 8))));
+        assert_eq!(free(&table.sides), 99);
+    }
+
+    #[test]
+    fn a_session_gives_its_line_back_however_it_leaves() {
+        let mut table = table(2);
+        for client in 0..1000 {
+            // Every third replaces one, and others evict one or expire.
+            let index = begin_at(&mut table, client / 3, u64::from(client) * 400);
+            table.note_numbers(index, numbers((client, 1)), false);
+            if client % 7 == 0 {
+                table.expire(Time::from_ms(u64::from(client) * 400 + 500), 9, |_, _| {});
+            }
+            let lines = table.sides.lines.len();
+            assert_eq!(free(&table.sides) + table.len(), lines, "{client}");
+        }
     }
 }

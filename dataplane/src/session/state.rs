@@ -45,7 +45,7 @@ impl StateCode {
         Self { kind, of_protocol }
     }
 
-    /// The state. What is none is read as one.
+    /// The state. Numbers that stand for no state are read as some state.
     #[inline(always)]
     pub(super) const fn state(self) -> State {
         match self.kind {
@@ -165,8 +165,8 @@ mod tests {
     const ACK: u8 = 0x10;
 
     #[test]
-    fn a_state_is_two_bytes() {
-        assert_eq!(size_of::<State>(), 2);
+    fn a_stored_state_is_two_bytes() {
+        assert_eq!(size_of::<StateCode>(), 2);
     }
 
     #[test]

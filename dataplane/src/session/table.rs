@@ -9,7 +9,8 @@
 //! of replies. A burst is looked up in three steps that prefetch what the next one reads: `hash_and_prefetch` for
 //! every packet, then `prefetch_entry` for every packet, then `at`.
 //!
-//! All memory is written when the table is created: a page fault, or the kernel's zeroing of a huge page, would
+//! All memory but that of side lines is written when the table is created, and that before packets are forwarded to
+//! services whose sessions need it, unless a reload brings the first: a page fault, or the kernel's zeroing of a huge page, would
 //! stall a worker for longer than a burst lasts.
 
 #![expect(
@@ -253,6 +254,11 @@ impl<A: Address> SessionTable<A> {
     pub(super) fn get_mut(&mut self, index: SessionIndex) -> &mut Session<A> {
         debug_assert!(self.tags.is_used(index.0), "a session that has left");
         &mut self.entries[index.0 as usize]
+    }
+
+    /// Writes the memory of all side lines, of which every session then may have one without a page fault.
+    pub fn write_side_lines(&mut self) {
+        self.sides.write();
     }
 
     /// The next sequence numbers of the session at `index`, which must be in the table. `None` if they were not noted.

@@ -102,6 +102,7 @@ impl Rig {
                     sessions,
                     keys: [5, 6, 7, 8],
                     memory: Memory::HEAP,
+                    side_lines: false,
                     steering: steering.clone(),
                 };
                 let resources = Resources {

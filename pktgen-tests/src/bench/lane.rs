@@ -165,6 +165,7 @@ impl<'s> Lane<'s> {
             sessions: scenario.sessions,
             keys: KEYS,
             memory: Memory::HEAP,
+            side_lines: false,
             steering: Some(Arc::clone(&steering)),
         };
         let resources = Resources {

@@ -231,6 +231,7 @@ impl Bench {
                 sessions: case.scenario().sessions,
                 keys: [5, 6, 7, 8],
                 memory: memory::Memory::HEAP,
+                side_lines: false,
                 steering: None,
             };
             let resources = Resources {

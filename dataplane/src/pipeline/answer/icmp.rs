@@ -283,9 +283,8 @@ impl<P: Pool> Engine<P> {
         if packet.ttl <= 1 {
             return Err(DropReason::TtlExceeded);
         }
-        if let Some(counters) = self.counters(snapshot, real) {
-            let bytes = Some(packet.datagram_bytes());
-            self.count(snapshot, counters, real, direction, bytes, None);
+        if let Some(counting) = self.counting(snapshot) {
+            counting.packet(real, direction, packet.datagram_bytes().into());
         }
         Ok(())
     }
@@ -438,9 +437,8 @@ impl<P: Pool> Engine<P> {
             Addresses::V4 { .. } => self.real_of::<V4>(packet, now),
             Addresses::V6 { .. } => self.real_of::<V6>(packet, now),
         };
-        if let Some(counters) = real.and_then(|real| self.counters(snapshot, real)) {
-            counters.out_packets.add(1);
-            counters.out_bytes.add(length as u64);
+        if let (Some(real), Some(counting)) = (real, self.counting(snapshot)) {
+            counting.packet(real, Direction::Output, length as u64);
         }
     }
 

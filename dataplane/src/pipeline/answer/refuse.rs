@@ -107,26 +107,23 @@ impl<P: Pool> Engine<P> {
             return;
         };
         let key = flow_key(packet, Protocol::Tcp, source, destination);
-        let table = A::table(&mut self.sessions);
+        let table = A::table_of(&self.sessions);
         let Some(index) = table.find(table.hash(&key), &key, now) else {
             return;
         };
         let real = table.get(index).real();
-        let Some(known) = snapshot.real(real) else {
+        let (Some(known), Some(counting)) = (snapshot.real(real), self.counting(snapshot)) else {
             return;
         };
-        let direction = Direction::Output;
         let step = Step {
-            direction,
+            direction: Direction::Output,
             signal: tcp::RST,
             secure: known.policy.is_secure(self.half_open_pressure),
             timeouts: &known.timeouts,
         };
-        let moved = table.advance(index, step, now, || false);
-        if let Some(counters) = self.counters(snapshot, real) {
-            let bytes = u32::try_from(length).ok();
-            self.count(snapshot, counters, real, direction, bytes, moved);
-        }
+        let bytes = u32::try_from(length).ok();
+        self.sessions
+            .advance::<A>(counting, (index, real), step, bytes, now, || false);
     }
 
     /// Sends the reset of RFC 9293 section 3.5.2, group 1, and section 3.10.7.1. Returns its length, or 0 if none is

@@ -17,6 +17,7 @@ use crate::pipeline::handover::inbox::Lane;
 use crate::pipeline::handover::message::Message;
 use crate::pipeline::sessions::Tabled;
 use crate::rewrite::tunnel;
+use crate::session::Direction;
 use crate::snapshot::Snapshot;
 use crate::snapshot::model::RealServer;
 use crate::spec::forward::TunnelKind;
@@ -144,10 +145,9 @@ impl<P: Pool> Engine<P> {
             let datagram = quoted_hops::as_received(snapshot, datagram);
             let length = self.send_error(snapshot, &datagram, (vip, client), error, now);
             if length > 0
-                && let Some(counters) = self.counters(snapshot, real.id)
+                && let Some(counting) = self.counting(snapshot)
             {
-                counters.out_packets.add(1);
-                counters.out_bytes.add(length as u64);
+                counting.packet(real.id, Direction::Output, length as u64);
             }
         }
         Action::Consume

@@ -4,23 +4,19 @@
 use std::net::IpAddr;
 
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
-use crate::id::RealId;
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::pipeline::action::{Action, Origin};
-use crate::pipeline::balance::admit::{recount, uncount};
+use crate::pipeline::balance::admit::uncount;
 use crate::pipeline::balance::one_packet::{Translation, translation};
 use crate::pipeline::balance::sequence_numbers::note_numbers;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::sessions::{Tabled, change_of, opens, reply_key};
 use crate::rewrite::nat::{self, Socket};
-use crate::session::{
-    Direction, KeyHash, Moved, SctpState, Session, SessionIndex, State, Step, TcpState,
-};
+use crate::session::{Direction, KeyHash, SctpState, Session, SessionIndex, State, Step, TcpState};
 use crate::snapshot::Snapshot;
 use crate::snapshot::model::RealServer;
 use crate::spec::policy::{OnDown, Reuse};
-use crate::stats::RealCounters;
 use crate::time::Time;
 use crate::verdict::DropReason;
 use crate::wire::{sctp, tcp};
@@ -132,7 +128,8 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) -> Continued {
         let session = *A::table(&mut self.sessions).get(index);
-        let Some(real) = snapshot.real(session.real()) else {
+        let real = snapshot.real(session.real());
+        let (Some(real), Some(counting)) = (real, self.counting(snapshot)) else {
             return Continued::Done(Action::Drop(DropReason::RealGone));
         };
         match end_of(&session, real, packet) {
@@ -163,14 +160,12 @@ impl<P: Pool> Engine<P> {
             secure: real.policy.is_secure(self.half_open_pressure),
             timeouts: &real.timeouts,
         };
-        let table = A::table(&mut self.sessions);
-        let moved = table.advance(index, step, now, || false);
-        if real.policy.idle_reset {
-            note_numbers(table, index, session.state(), packet, frame.bytes());
-        }
         let bytes = real.configured.then_some(packet.datagram_bytes());
-        if let Some(counters) = self.counters(snapshot, real.id) {
-            self.count(snapshot, counters, real.id, Direction::Input, bytes, moved);
+        self.sessions
+            .advance::<A>(counting, (index, real.id), step, bytes, now, || false);
+        if real.policy.idle_reset {
+            let table = A::table(&mut self.sessions);
+            note_numbers(table, index, session.state(), packet, frame.bytes());
         }
         let change = change_of(&session);
         Continued::Done(self.forward::<A, F>(snapshot, frame, packet, real, change, origin, now))
@@ -244,7 +239,8 @@ impl<P: Pool> Engine<P> {
         if opens && nat::is_checksum_unfinished(frame.bytes(), packet, protocol) {
             return Action::Drop(DropReason::UnfinishedChecksum);
         }
-        let Some(known) = snapshot.real(session.real()) else {
+        let known = snapshot.real(session.real());
+        let (Some(known), Some(counting)) = (known, self.counting(snapshot)) else {
             return Action::Drop(DropReason::RealGone);
         };
         let step = Step {
@@ -254,42 +250,10 @@ impl<P: Pool> Engine<P> {
             timeouts: &known.timeouts,
         };
         let has_data = || tcp::has_data(packet.upper(frame.bytes()));
-        let moved = A::table(&mut self.sessions).advance(index, step, now, has_data);
         let bytes = known.configured.then_some(packet.datagram_bytes());
-        if let Some(counters) = self.counters(snapshot, known.id) {
-            let direction = Direction::Output;
-            self.count(snapshot, counters, known.id, direction, bytes, moved);
-        }
+        self.sessions
+            .advance::<A>(counting, (index, known.id), step, bytes, now, has_data);
         self.forward_reply::<A, F>(snapshot, frame, packet, &translation, origin, now)
-    }
-}
-
-impl<P: Pool> Engine<P> {
-    /// Counts a packet of a session by its direction, and the session's change of state. `bytes` is `None` if the real
-    /// server is no longer configured: then the packet is not counted.
-    #[inline(always)]
-    pub(crate) fn count(
-        &self,
-        snapshot: &Snapshot,
-        counters: &RealCounters,
-        id: RealId,
-        direction: Direction,
-        bytes: Option<u32>,
-        moved: Option<Moved>,
-    ) {
-        if let Some(bytes) = bytes {
-            let (packets, all_bytes) = match direction {
-                Direction::Output => (&counters.out_packets, &counters.out_bytes),
-                Direction::Input | Direction::InputOnly => {
-                    (&counters.in_packets, &counters.in_bytes)
-                }
-            };
-            packets.add(1);
-            all_bytes.add(u64::from(bytes));
-        }
-        if let Some(moved) = moved {
-            recount(snapshot, self.start.worker, counters, id, moved);
-        }
     }
 }
 

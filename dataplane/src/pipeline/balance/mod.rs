@@ -2,6 +2,7 @@
 //! Nothing is sent here.
 
 pub(crate) mod admit;
+pub(crate) mod advance;
 pub(crate) mod begin;
 pub(crate) mod choosing;
 pub(crate) mod flush;

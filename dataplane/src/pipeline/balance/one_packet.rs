@@ -10,6 +10,7 @@ use crate::pipeline::action::{Action, Origin};
 use crate::pipeline::engine::Engine;
 use crate::pipeline::sessions::Tabled;
 use crate::rewrite::nat::{self, Socket};
+use crate::session::Direction;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
@@ -79,9 +80,9 @@ impl<P: Pool> Engine<P> {
         if nat::is_checksum_unfinished(frame.bytes(), packet, Protocol::Udp) {
             return Action::Drop(DropReason::UnfinishedChecksum);
         }
-        if let Some(counters) = self.counters(snapshot, translation.id) {
-            counters.out_packets.add(1);
-            counters.out_bytes.add(u64::from(packet.datagram_bytes()));
+        if let Some(counting) = self.counting(snapshot) {
+            let bytes = packet.datagram_bytes().into();
+            counting.packet(translation.id, Direction::Output, bytes);
         }
         self.forward_reply::<A, F>(snapshot, frame, packet, &translation, origin, now)
     }

@@ -15,6 +15,7 @@ use crate::id::{DeviceId, RealId};
 use crate::io::{BURST, PacketBuf, Pool};
 use crate::parse::{PLAIN_L3, Plain, plain_v4, plain_v6};
 use crate::pipeline::action::{Action, Origin};
+use crate::pipeline::balance::advance::Counting;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::fast::path_cache::{Path, Sources};
 use crate::pipeline::handover::inbox::Lane;
@@ -327,11 +328,10 @@ impl<P: Pool> Engine<P> {
             secure: path.secure.is_up(self.half_open_pressure),
             timeouts: &path.timeouts,
         };
-        let moved = A::table(&mut self.sessions).advance(index, step, now, || false);
-        if let Some(counters) = reals.get(id.0) {
-            let bytes = Some(u32::from(plain.length));
-            self.count(snapshot, counters, id, direction, bytes, moved);
-        }
+        let counting = Counting { snapshot, reals };
+        let bytes = Some(u32::from(plain.length));
+        self.sessions
+            .advance::<A>(counting, (index, id), step, bytes, now, || false);
         let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(PLAIN_L3)?;
         change.apply(ip, A::HEADER_BYTES, || Some(Ends::of_plain(plain)));
         if let Some(header) = ethernet.first_chunk_mut() {
@@ -404,11 +404,10 @@ impl<P: Pool> Engine<P> {
             timeouts: &known.timeouts,
         };
         let has_data = || plain.has_data(frame.bytes());
-        let moved = A::table(&mut self.sessions).advance(index, step, now, has_data);
-        if let Some(counters) = reals.get(id.0) {
-            let bytes = Some(u32::from(plain.length));
-            self.count(snapshot, counters, id, Direction::Output, bytes, moved);
-        }
+        let counting = Counting { snapshot, reals };
+        let bytes = Some(u32::from(plain.length));
+        self.sessions
+            .advance::<A>(counting, (index, id), step, bytes, now, has_data);
         let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(PLAIN_L3)?;
         if let Some(header) = ethernet.first_chunk_mut() {
             ethernet::write_addresses(header, &adjacency.macs);

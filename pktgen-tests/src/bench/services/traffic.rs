@@ -96,6 +96,7 @@ impl Traffic {
             sessions: SESSIONS,
             keys: [5, 6, 7, 8],
             memory: Memory::HEAP,
+            side_lines: false,
             steering: None,
         };
         let resources = Resources {
