@@ -40,6 +40,18 @@ macro_rules! mapping {
             $($(#[doc = $about])* pub $field: $type,)+
         }
 
+        impl $name {
+            /// The keys whose values are not what they are if omitted.
+            #[must_use]
+            pub fn own_keys(&self) -> Vec<&'static str> {
+                use $crate::config::mapping::default;
+                $crate::config::mapping::own_keys([$((
+                    stringify!($field),
+                    default!($type, $($default)?).is_none_or(|default| default() != self.$field),
+                ),)+])
+            }
+        }
+
         $crate::config::mapping::mapping! {
             @value $(#[doc = $doc])* $name { $($(#[doc = $about])* $field: $type $(= $default)?,)+ }
         }
@@ -141,6 +153,12 @@ impl Key {
         let name = field.strip_prefix("r#").unwrap_or(field);
         Self { name, required }
     }
+}
+
+/// The names of those fields that have a value of their own.
+pub(super) fn own_keys<const N: usize>(fields: [(&'static str, bool); N]) -> Vec<&'static str> {
+    let own = fields.into_iter().filter(|(_, own)| *own);
+    own.map(|(field, _)| Key::new(field, false).name).collect()
 }
 
 /// A mapping in JSON, of its fields; what is `null` has no place there.

@@ -461,9 +461,63 @@ services:
     for what in [
         "`smooth` has the scheduler `swrr`, which LVS has not",
         "`drawn` has the scheduler `p2c`, which is `twos` in LVS, from Linux 5.12 on",
-        "`ramp` has slow start, which ipvsadm has not",
-        "`table` has a Maglev table of its own, which ipvsadm has not",
+        "`ramp` has the key `slow_start`, which ipvsadm has not",
+        "`table` has the key `maglev`, which ipvsadm has not",
     ] {
         assert!(report.contains(what), "{report}");
     }
+}
+
+#[test]
+fn every_key_that_ipvsadm_has_not_is_told() {
+    let text = "
+services:
+  - name: far
+    vip: 10.0.0.1:80
+    slow_start: 60s
+    forward: tunnel
+    mss_clamp: auto
+    idle_reset: true
+    compat: plimsoll
+    on_down: keep
+    limits: { sessions: 100 }
+    timeouts: { tcp: 60s }
+    tunnel: { type: gue, ttl: 9, source: 10.0.0.9 }
+    reals: [{ address: 10.0.1.1 }, { address: 10.0.1.2, tunnel: { ttl: 5 } }]
+  - name: as-lvs
+    vip: 10.0.0.2:80
+    scheduler: sh
+    scheduler_flags: [sh-port]
+    persistence: { timeout: 60s, mask: 24 }
+    forward: tunnel
+    idle_reset: false
+    compat: lvs
+    on_down: drop
+    tunnel: { type: gue, port: 6081, checksum: csum, ttl: inherit }
+    reals: [{ address: 10.0.1.1, weight: 2, upper: 9, lower: 3, forward: tunnel }]
+";
+    let mut problems = Problems::default();
+    yaml::table_of(text, &mut problems);
+    let told: Vec<&str> = problems
+        .kept()
+        .iter()
+        .map(|problem| problem.message.as_str())
+        .collect();
+    let of_service = [
+        "slow_start",
+        "mss_clamp",
+        "idle_reset",
+        "compat",
+        "on_down",
+        "limits.sessions",
+        "timeouts.tcp",
+        "tunnel.source",
+        "tunnel.ttl",
+    ];
+    let of_service = of_service
+        .map(|key| format!("services[0]: `far` has the key `{key}`, which ipvsadm has not"));
+    let of_real =
+        "services[0]: `far` has the key `reals[1].tunnel.ttl`, which ipvsadm has not".to_owned();
+    assert_eq!(told, [&of_service[..], &[of_real]].concat());
+    assert_eq!(problems.errors(), 0);
 }

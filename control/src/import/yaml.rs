@@ -12,12 +12,13 @@ use serde_yaml::{Mapping, Value};
 use super::scheduler::{NOT_IN_LVS, lvs_scheduler, own_scheduler};
 use super::table::{Carried, Encapsulation, Method, Real, Service, Table};
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
-use crate::config::file::{self, TunnelChecksum};
+use crate::config::file::{self, Compat, TunnelChecksum};
 use crate::config::leaf::{Leaf as _, print_duration};
 use crate::config::{self, Loaded};
 use plimsoll_dataplane::listed::Listed as _;
 use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
 use plimsoll_dataplane::spec::limits::Limits;
+use plimsoll_dataplane::spec::policy::OnDown;
 use plimsoll_dataplane::spec::target::{self, Identity, Mark, Vip, is_one_address};
 use plimsoll_dataplane::spec::timeouts::OwnTimeouts;
 
@@ -317,17 +318,69 @@ pub(super) fn table_of(text: &str, problems: &mut Problems) -> Table {
     table
 }
 
+/// The keys of a service of which its rules say something, or that are told by those in them.
+const SERVICE_KEYS: &[&str] = &[
+    "name",
+    "vip",
+    "match",
+    "mark",
+    "protocol",
+    "scheduler",
+    "scheduler_flags",
+    "forward",
+    "reals",
+    "persistence",
+    "one_packet",
+    "tunnel",
+    "limits",
+    "timeouts",
+];
+/// Those of a real server.
+const REAL_KEYS: &[&str] = &["address", "weight", "upper", "lower", "forward", "tunnel"];
+/// Those of a tunnel.
+const TUNNEL_KEYS: &[&str] = &["type", "port", "checksum"];
+
+/// The keys with values of their own of which no rule says anything; a new key is one until it is listed above.
+fn lost_keys(written: &file::Service) -> Vec<String> {
+    let mut lost = Vec::new();
+    let mut tell = |section: &str, keys: Option<Vec<&str>>, said: &[&str]| {
+        let keys = keys.into_iter().flatten();
+        let keys = keys.filter(|key| !said.contains(key));
+        lost.extend(keys.map(|key| format!("{section}{key}")));
+    };
+    let mut keys = written.own_keys();
+    // LVS does so anyway.
+    keys.retain(|key| match *key {
+        "compat" => written.compat != Some(Compat::Lvs),
+        "on_down" => written.on_down != Some(OnDown::Drop),
+        _ => true,
+    });
+    tell("", Some(keys), SERVICE_KEYS);
+    let persistence = written.persistence.as_ref();
+    let keys = persistence.map(file::Persistence::own_keys);
+    tell("persistence.", keys, &["timeout", "mask"]);
+    let limits = written.limits.as_ref();
+    tell("limits.", limits.map(file::ServiceLimits::own_keys), &[]);
+    let timeouts = written.timeouts.named();
+    let timeouts = timeouts.filter_map(|(key, time)| time.map(|_| key));
+    tell("timeouts.", Some(timeouts.collect()), &[]);
+    let of_tunnel = |tunnel: &Option<_>| tunnel.as_ref().map(file::Tunnel::own_keys);
+    tell("tunnel.", of_tunnel(&written.tunnel), TUNNEL_KEYS);
+    for (at, real) in written.reals.iter().enumerate() {
+        let place = format!("reals[{at}].");
+        tell(&place, Some(real.own_keys()), REAL_KEYS);
+        let keys = of_tunnel(&real.tunnel);
+        tell(&format!("{place}tunnel."), keys, TUNNEL_KEYS);
+    }
+    lost
+}
+
 /// One service, unless LVS cannot have it.
 fn service_of(written: &file::Service, lost: &mut impl FnMut(Severity, String)) -> Option<Service> {
     let name = written.name.escape_debug();
-    for (is_there, what) in [
-        (written.slow_start.is_some(), "slow start"),
-        (written.maglev.is_some(), "a Maglev table of its own"),
-    ] {
-        if is_there {
-            let what = format!("`{name}` has {what}, which ipvsadm has not");
-            lost(Severity::Warning, what);
-        }
+    for key in lost_keys(written) {
+        let what = format!("`{name}` has the key `{key}`, which ipvsadm has not");
+        lost(Severity::Warning, what);
     }
     let own = written.scheduler.name();
     if NOT_IN_LVS.contains(&own) {
@@ -371,10 +424,6 @@ fn service_of(written: &file::Service, lost: &mut impl FnMut(Severity, String)) 
         let forward = real.forward.unwrap_or(written.forward);
         let tunnel = real.tunnel.as_ref().or(written.tunnel.as_ref());
         let tunnel = tunnel.filter(|_| forward == ForwardMethod::Tunnel);
-        if tunnel.is_some_and(|tunnel| tunnel.source.is_some()) {
-            let what = format!("`{name}`: a tunnel has a `source`, which ipvsadm has not");
-            lost(Severity::Warning, what);
-        }
         let [upper, lower] = [real.upper, real.lower].map(|limit| limit.map_or(0, |limit| limit.0));
         Real {
             address: (
