@@ -173,8 +173,8 @@ impl<P: Pool> Engine<P> {
         }
     }
 
-    /// What becomes of an error about a session with the real server `real` that is not relayed: its kind is none of the
-    /// balancer's, or `flow` has had its share. `None` if it is relayed.
+    /// What becomes of an error about a session with the real server `real` that is not relayed: this kind is not
+    /// relayed for this real server, or the limit for `flow` is reached. `None` if it is relayed.
     fn hold_back<F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,

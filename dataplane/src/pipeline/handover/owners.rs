@@ -256,18 +256,19 @@ impl Owners {
     }
 
     /// The owner of a reply that came directly from the NIC, if that is another worker and the reply's sender alone
-    /// tells it; else `None`. The reply has no session here.
+    /// tells it; else `None`. It is not asked whether the session is here.
     #[inline]
     pub(crate) fn owner_of_misplaced<A: Tabled>(
         &mut self,
         snapshot: &Snapshot,
         reply: &Plain<A>,
     ) -> Option<usize> {
-        let is_martian = A::addresses(reply.source, reply.destination)
-            .martian()
-            .is_some();
+        if self.start.workers == 1 {
+            return None;
+        }
+        let addresses = A::addresses(reply.source, reply.destination);
         let reply = &reply.reply_key();
-        if self.start.workers == 1 || is_martian || snapshot.may_be_a_services(reply.client) {
+        if addresses.martian().is_some() || snapshot.may_be_a_services(reply.client) {
             return None;
         }
         let steering = self.steering.as_deref();

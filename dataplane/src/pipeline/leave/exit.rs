@@ -113,6 +113,18 @@ impl<P: Pool> Exit<P> {
         if self.is_down(snapshot, port) {
             return None;
         }
+        self.adjacency_if_up(snapshot, port, next_hop, now)
+    }
+
+    /// The same for a port whose link is known to be up.
+    #[inline]
+    fn adjacency_if_up(
+        &mut self,
+        snapshot: &Snapshot,
+        port: PortId,
+        next_hop: IpAddr,
+        now: Time,
+    ) -> Option<Adjacency> {
         let fixed = snapshot.fixed_mac(port, next_hop);
         let mac = fixed.or_else(|| self.neighbours.lookup(port, next_hop, now))?;
         Adjacency::new(snapshot, port, mac)
@@ -206,7 +218,7 @@ impl<P: Pool> Exit<P> {
             self.drop_frame(waiting.fate, DropReason::LinkDown);
             return;
         }
-        let adjacency = self.adjacency(snapshot, port, next_hop, now);
+        let adjacency = self.adjacency_if_up(snapshot, port, next_hop, now);
         if adjacency.is_some() {
             self.emit_to(waiting.frame, adjacency, waiting.fate);
             return;
