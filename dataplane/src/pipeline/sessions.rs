@@ -2,6 +2,7 @@
 //! What becomes of a session is not decided here.
 
 use crate::flow::{FlowKey, Protocol, ReplyKey, V4, V6};
+use crate::id::RealId;
 use crate::parse::Packet;
 use crate::rewrite::change::Change;
 use crate::rewrite::nat::Socket;
@@ -55,6 +56,34 @@ pub(crate) fn change_of<A: Family>(session: &Session<A>) -> Change<A> {
         let (address, port) = session.real_address()?;
         Some(Socket { address, port })
     })
+}
+
+/// What becomes of a real server's packet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Translation<A> {
+    /// The real server.
+    pub(crate) id: RealId,
+    /// Whom the packet goes to.
+    pub(crate) client: A,
+    /// What changes in it.
+    pub(crate) change: Change<A>,
+}
+
+impl<A: Family> Translation<A> {
+    /// That of a session's replies; `None` if they do not come through here.
+    #[inline(always)]
+    pub(crate) fn of(session: &Session<A>) -> Option<Self> {
+        let key = session.key();
+        let virtual_ = Socket {
+            address: key.virtual_address,
+            port: key.virtual_port,
+        };
+        Some(Self {
+            id: session.real(),
+            client: key.client,
+            change: Change::of_reply(session.flags().method(), virtual_)?,
+        })
+    }
 }
 
 /// The packet as one of a client to a virtual address.

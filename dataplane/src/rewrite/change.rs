@@ -79,18 +79,42 @@ impl<A: Family> Change<A> {
         }
     }
 
+    /// That of a real server's packets by `method`, which bear the virtual socket afterwards; `None` if they do not
+    /// come through here.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_reply(method: ForwardMethod, virtual_: Socket<A>) -> Option<Self> {
+        match method {
+            ForwardMethod::Direct | ForwardMethod::Tunnel => None,
+            ForwardMethod::Nat => Some(Self::Source(virtual_)),
+        }
+    }
+
+    /// The side that is replaced, and by what.
+    #[inline(always)]
+    const fn replaced(self) -> Option<(Side, Socket<A>)> {
+        match self {
+            Self::None | Self::Encapsulate => None,
+            Self::Source(new) => Some((Side::Source, new)),
+            Self::Destination(new) => Some((Side::Destination, new)),
+        }
+    }
+
     /// Whether addresses and ports change.
     #[inline(always)]
     #[must_use]
     pub const fn translates(self) -> bool {
-        matches!(self, Self::Source(_) | Self::Destination(_))
+        self.replaced().is_some()
     }
 
     /// Whether the packet travels inside another one.
     #[inline(always)]
     #[must_use]
     pub const fn encapsulates(self) -> bool {
-        matches!(self, Self::Encapsulate)
+        match self {
+            Self::Encapsulate => true,
+            Self::None | Self::Source(_) | Self::Destination(_) => false,
+        }
     }
 
     /// Changes the packet that is `ip` from its IP header to its last byte, with TCP's, UDP's or SCTP's header at
@@ -98,10 +122,8 @@ impl<A: Family> Change<A> {
     #[inline(always)]
     pub fn apply(self, ip: &mut [u8], l4: usize, ends: impl FnOnce() -> Option<Ends<A>>) -> bool {
         A::decrement_ttl(ip);
-        let (side, new) = match self {
-            Self::None | Self::Encapsulate => return false,
-            Self::Source(new) => (Side::Source, new),
-            Self::Destination(new) => (Side::Destination, new),
+        let Some((side, new)) = self.replaced() else {
+            return false;
         };
         let Some(ends) = ends() else { return false };
         let old = match side {
@@ -109,5 +131,13 @@ impl<A: Family> Change<A> {
             Side::Destination => ends.destination,
         };
         nat::readdress(ip, l4, ends.protocol, side, old, new)
+    }
+
+    /// Changes an ICMP error that goes the same way. The packet that it quotes went the other way, so that the other
+    /// side is replaced in it. Hops stay as they are.
+    pub fn apply_to_error(self, frame: &mut [u8], packet: &Packet) {
+        if let Some((side, new)) = self.replaced() {
+            nat::readdress_error(frame, packet, side, new);
+        }
     }
 }

@@ -2,11 +2,11 @@
 //! its linearity).
 //! A wrong transport checksum stays wrong, as in IPVS: the receiver is the one to judge.
 
-use crate::flow::Protocol;
+use crate::flow::{Addresses, Protocol};
 use crate::parse::Packet;
 use crate::wire::checksum::Delta;
 use crate::wire::family::Family;
-use crate::wire::{icmpv4, icmpv6, ipv4, sctp, tcp, udp};
+use crate::wire::{icmpv4, icmpv6, ipv4, ipv6, sctp, tcp, udp};
 
 /// Which side of a packet is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,81 +104,56 @@ fn set_port_udp(bytes: &mut [u8], l4: usize, side: Side, port: u16, delta: Delta
     Some(header.checksum() != 0)
 }
 
-#[inline]
-fn set_address<A: Family>(frame: &mut [u8], l3: u16, side: Side, old: A, new: A) {
-    let Some(ip) = frame.get_mut(usize::from(l3)..) else {
-        return;
-    };
-    match side {
-        Side::Source => A::set_source(ip, old, new),
-        Side::Destination => A::set_destination(ip, old, new),
-    }
-}
-
-/// Replaces, in an ICMP error, the address on `side` of the outer header and the other side's
-/// socket in the packet that it quotes. The quoted packet travelled the other way.
+/// Replaces, in an ICMP error, the address on `side` and the other side's socket in the packet that it quotes, which
+/// travelled the other way.
 ///
 /// The quoted IPv4 header's checksum and the ICMP checksum follow; the quoted transport checksum,
 /// which may not even be there, does not (IPVS leaves it too).
-pub fn readdress_error<A: Family>(
-    frame: &mut [u8],
-    packet: &Packet,
-    side: Side,
-    outer: (A, A),
-    old: Socket<A>,
-    new: Socket<A>,
-) {
-    let (outer_old, outer_new) = outer;
-    set_address(frame, packet.l3, side, outer_old, outer_new);
-    let quote = usize::from(packet.l4) + icmpv4::HEADER_BYTES;
-    let Some(quoted) = frame
-        .get(quote..packet.end as usize)
-        .and_then(crate::parse::parse_quoted)
+pub fn readdress_error<A: Family>(frame: &mut [u8], packet: &Packet, side: Side, new: Socket<A>) {
+    let (l3, end) = (usize::from(packet.l3), packet.end as usize);
+    let before_quote = usize::from(packet.l4 - packet.l3) + icmpv4::HEADER_BYTES;
+    let Some((ip, quote)) = frame
+        .get_mut(l3..end)
+        .and_then(|datagram| datagram.split_at_mut_checked(before_quote))
     else {
         return;
     };
-    let (quoted_side, port_at) = match side {
-        Side::Destination => (Side::Source, 0),
-        Side::Source => (Side::Destination, 2),
-    };
-    let port_at = quote + usize::from(quoted.l4) + port_at;
-    let Some(inner) = frame.get_mut(quote..) else {
+    let Some(quoted) = crate::parse::parse_quoted(quote) else {
         return;
     };
-    match quoted_side {
-        Side::Source => A::set_source(inner, old.address, new.address),
-        Side::Destination => A::set_destination(inner, old.address, new.address),
-    }
-    if let Some(port) = frame.get_mut(port_at..port_at + 2) {
+    let (Some((source, destination)), Some((quoted_source, quoted_destination))) =
+        (A::pair(packet.addresses), A::pair(quoted.addresses))
+    else {
+        return;
+    };
+    let port_at = usize::from(quoted.l4);
+    let port_at = match side {
+        Side::Source => {
+            A::set_source(ip, source, new.address);
+            A::set_destination(quote, quoted_destination, new.address);
+            port_at + 2
+        }
+        Side::Destination => {
+            A::set_destination(ip, destination, new.address);
+            A::set_source(quote, quoted_source, new.address);
+            port_at
+        }
+    };
+    if let Some(port) = quote.get_mut(port_at..port_at + 2) {
         port.copy_from_slice(&new.port.to_be_bytes());
     }
-    let (source, destination) = match side {
-        Side::Source => (Some(outer_new), None),
-        Side::Destination => (None, Some(outer_new)),
-    };
-    fill_icmp_checksum(frame, packet, source, destination);
+    fill_icmp_checksum(frame, packet);
 }
 
-fn fill_icmp_checksum<A: Family>(
-    frame: &mut [u8],
-    packet: &Packet,
-    source: Option<A>,
-    destination: Option<A>,
-) {
-    use crate::flow::{Addresses, V6};
-    let as_v6 =
-        |address: Option<A>, old: V6| address.map(Into::into).and_then(V6::of).unwrap_or(old);
+fn fill_icmp_checksum(frame: &mut [u8], packet: &Packet) {
     match packet.addresses {
-        Addresses::V4 { .. } => {
-            debug_assert_eq!(packet.protocol, ipv4::ICMP);
-            icmpv4::fill_checksum(packet.upper_mut(frame));
-        }
-        Addresses::V6 {
-            source: old_source,
-            destination: old_destination,
-        } => {
-            let source = as_v6(source, old_source);
-            let destination = as_v6(destination, old_destination);
+        Addresses::V4 { .. } => icmpv4::fill_checksum(packet.upper_mut(frame)),
+        Addresses::V6 { .. } => {
+            // The packet's addresses are those from before.
+            let Some(ip) = ipv6::Header::new(packet.datagram(frame)) else {
+                return;
+            };
+            let (source, destination) = (ip.source(), ip.destination());
             icmpv6::fill_checksum(source, destination, packet.upper_mut(frame));
         }
     }

@@ -8,16 +8,17 @@ use std::net::IpAddr;
 use crate::flow::{Addresses, FlowKey, Protocol, ReplyKey, V4, V6};
 use crate::id::RealId;
 use crate::io::{PacketBuf, Pool};
-use crate::parse::{Packet, Quoted, parse_quoted};
+use crate::parse::{Packet, parse_quoted};
 use crate::pipeline::action::{Action, Context, Origin};
 use crate::pipeline::answer::icmp_error::{Error, is_icmp_checksum_valid};
 use crate::pipeline::answer::quoted_hops;
 use crate::pipeline::answer::tunnel_errors::tunnel_of;
-use crate::pipeline::balance::one_packet::{Translation, translation};
+use crate::pipeline::balance::one_packet::translation;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::leave::forward::{fit, route};
-use crate::pipeline::sessions::{Tabled, change_of, flow_key};
-use crate::rewrite::nat::{self, Side, Socket};
+use crate::pipeline::sessions::{Tabled, Translation, change_of, flow_key};
+use crate::rewrite::change::Change;
+use crate::rewrite::nat::Socket;
 use crate::session::{Direction, SessionIndex};
 use crate::snapshot::Snapshot;
 use crate::snapshot::route::Egress;
@@ -118,8 +119,7 @@ impl<P: Pool> Engine<P> {
             {
                 return action;
             }
-            return self
-                .relay_to_real::<A, F>(snapshot, frame, packet, &quoted, index, origin, now);
+            return self.relay_to_real::<A, F>(snapshot, frame, packet, index, origin, now);
         }
         let reply = ReplyKey {
             client: from,
@@ -133,11 +133,14 @@ impl<P: Pool> Engine<P> {
             let Some(translation) = Translation::of(table.get(index)) else {
                 return Action::Drop(DropReason::IcmpNoSession);
             };
-            let about = (translation.id, reply);
-            return match self.hold_back(snapshot, frame, packet, about, origin, now) {
-                Some(action) => action,
-                None => self.relay_to_client(snapshot, frame, packet, &translation, origin),
-            };
+            return self.relay_to_client(
+                snapshot,
+                frame,
+                packet,
+                (&translation, &reply),
+                origin,
+                now,
+            );
         }
         // The session may be on another worker, which the quoted packet identifies.
         if let Some(action) = self
@@ -151,16 +154,18 @@ impl<P: Pool> Engine<P> {
             port: quoted.destination_port,
         };
         if let Some(translation) = translation(snapshot, protocol, real, from) {
-            let about = (translation.id, reply);
-            return match self.hold_back(snapshot, frame, packet, about, origin, now) {
-                Some(action) => action,
-                None => self.relay_to_client(snapshot, frame, packet, &translation, origin),
-            };
+            return self.relay_to_client(
+                snapshot,
+                frame,
+                packet,
+                (&translation, &reply),
+                origin,
+                now,
+            );
         }
         match self.begin_by_error(snapshot, frame.bytes(), packet, &key, origin, now) {
             Some(Ok(index)) => {
-                return self
-                    .relay_to_real::<A, F>(snapshot, frame, packet, &quoted, index, origin, now);
+                return self.relay_to_real::<A, F>(snapshot, frame, packet, index, origin, now);
             }
             Some(Err(action)) => return action,
             None => {}
@@ -193,13 +198,11 @@ impl<P: Pool> Engine<P> {
 
     /// Relays an error about a reply, which comes from the client's side, to the real server. With DR and tunnels it is
     /// forwarded as the client's packets are.
-    #[expect(clippy::too_many_arguments, reason = "the packet's facts")]
     fn relay_to_real<A: Tabled, F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
         frame: &mut F,
         packet: &Packet,
-        quoted: &Quoted,
         index: SessionIndex,
         origin: Origin,
         now: Time,
@@ -213,26 +216,11 @@ impl<P: Pool> Engine<P> {
         {
             return Action::Drop(reason);
         }
-        let Some((address, port)) = session.real_address() else {
-            let change = change_of(&session);
+        let change = change_of(&session);
+        if !change.translates() {
             return self.forward::<A, F>(snapshot, frame, packet, real, change, origin, now);
-        };
-        let vip = session.key().virtual_address;
-        let old = Socket {
-            address: vip,
-            port: quoted.source_port,
-        };
-        let new = Socket { address, port };
-        self.readdress_and_route::<A, F>(
-            snapshot,
-            frame,
-            packet,
-            origin,
-            real.egress,
-            |frame, packet| {
-                nat::readdress_error(frame, packet, Side::Destination, (vip, address), old, new);
-            },
-        )
+        }
+        self.readdress_and_route(snapshot, frame, packet, origin, real.egress, change)
     }
 
     /// Relays an error about a request, which the real server or a router before it has sent, to the client, in the name
@@ -242,30 +230,21 @@ impl<P: Pool> Engine<P> {
         snapshot: &Snapshot,
         frame: &mut F,
         packet: &Packet,
-        translation: &Translation<A>,
+        (translation, reply): (&Translation<A>, &ReplyKey<A>),
         origin: Origin,
+        now: Time,
     ) -> Action {
-        let Some((source, _)) = A::pair(packet.addresses) else {
-            return Action::Drop(DropReason::IcmpNoSession);
-        };
-        let id = translation.id;
+        let Translation { id, client, change } = *translation;
+        if let Some(action) = self.hold_back(snapshot, frame, packet, (id, reply), origin, now) {
+            return action;
+        }
         if let Err(reason) =
             self.count_relayed(snapshot, frame.bytes(), packet, id, Direction::Output)
         {
             return Action::Drop(reason);
         }
-        let egress = snapshot.routes.egress(translation.client.into());
-        let (old, new) = (translation.real, translation.virtual_);
-        self.readdress_and_route::<A, F>(
-            snapshot,
-            frame,
-            packet,
-            origin,
-            egress,
-            |frame, packet| {
-                nat::readdress_error(frame, packet, Side::Source, (source, new.address), old, new);
-            },
-        )
+        let egress = snapshot.routes.egress(client.into());
+        self.readdress_and_route(snapshot, frame, packet, origin, egress, change)
     }
 
     /// Checks an error that is to be relayed, and counts it as a packet of the real server.
@@ -289,7 +268,7 @@ impl<P: Pool> Engine<P> {
         Ok(())
     }
 
-    /// Translates an error's addresses, and those of the packet that it quotes, by `readdress`, and sends it by `egress`.
+    /// Translates an error's addresses, and those of the packet that it quotes, and sends it by `egress`.
     fn readdress_and_route<A: Tabled, F: PacketBuf>(
         &mut self,
         snapshot: &Snapshot,
@@ -297,7 +276,7 @@ impl<P: Pool> Engine<P> {
         packet: &Packet,
         origin: Origin,
         egress: Option<Egress>,
-        readdress: impl FnOnce(&mut [u8], &Packet),
+        change: Change<A>,
     ) -> Action {
         let Some(egress) = egress else {
             return Action::Drop(DropReason::NoRoute);
@@ -305,7 +284,7 @@ impl<P: Pool> Engine<P> {
         let Some(packet) = &self.prepare::<A, F>(snapshot, frame, packet, egress.port) else {
             return Action::Drop(DropReason::Truncated);
         };
-        readdress(frame.bytes_mut(), packet);
+        change.apply_to_error(frame.bytes_mut(), packet);
         match fit(packet, egress.mtu, origin.cut) {
             Ok(cut) => route(egress, cut, Verdict::Forwarded),
             Err(_) => Action::Drop(DropReason::MtuExceeded),

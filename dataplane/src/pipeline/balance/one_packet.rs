@@ -3,50 +3,17 @@
 //! How the datagrams get there is `begin.rs`'s.
 
 use crate::flow::Protocol;
-use crate::id::RealId;
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::pipeline::action::{Action, Origin};
 use crate::pipeline::engine::Engine;
-use crate::pipeline::sessions::Tabled;
+use crate::pipeline::sessions::{Tabled, Translation};
+use crate::rewrite::change::Change;
 use crate::rewrite::nat::{self, Socket};
 use crate::session::Direction;
-use crate::session::Session;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
 use crate::verdict::DropReason;
-use crate::wire::family::Family;
-
-/// Both sides of an address translation.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Translation<A> {
-    /// Whose it is.
-    pub(crate) id: RealId,
-    /// What the real server uses.
-    pub(crate) real: Socket<A>,
-    /// What the client knows.
-    pub(crate) virtual_: Socket<A>,
-    /// Who asked.
-    pub(crate) client: A,
-}
-
-impl<A: Family> Translation<A> {
-    /// That of a NAT session.
-    #[inline]
-    pub(crate) fn of(session: &Session<A>) -> Option<Self> {
-        let (address, port) = session.real_address()?;
-        let key = session.key();
-        Some(Self {
-            id: session.real(),
-            real: Socket { address, port },
-            virtual_: Socket {
-                address: key.virtual_address,
-                port: key.virtual_port,
-            },
-            client: key.client,
-        })
-    }
-}
 
 /// What a one-packet service does to what `real` sends to `client`.
 pub(crate) fn translation<A: Tabled>(
@@ -57,11 +24,11 @@ pub(crate) fn translation<A: Tabled>(
 ) -> Option<Translation<A>> {
     let (id, address, port) = snapshot.one_packet_real(protocol, real.address.into(), real.port)?;
     let address = A::of(address)?;
+    let method = snapshot.real(id)?.spec.forward;
     Some(Translation {
         id,
-        real,
-        virtual_: Socket { address, port },
         client,
+        change: Change::of_reply(method, Socket { address, port })?,
     })
 }
 

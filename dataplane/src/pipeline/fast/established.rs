@@ -21,9 +21,8 @@ use crate::pipeline::fast::path_cache::{Path, Sources};
 use crate::pipeline::handover::inbox::Lane;
 use crate::pipeline::leave::adjacency::Adjacency;
 use crate::pipeline::leave::forward::{is_told_what_fits, outer};
-use crate::pipeline::sessions::{Tabled, change_of};
-use crate::rewrite::change::{Change, Ends};
-use crate::rewrite::nat::Socket;
+use crate::pipeline::sessions::{Tabled, Translation, change_of};
+use crate::rewrite::change::Ends;
 use crate::rewrite::tunnel::{self, Ipip};
 use crate::session::{Direction, Hint, KeyHash, ReplyHash, Session, Step};
 use crate::snapshot::Snapshot;
@@ -304,9 +303,10 @@ impl<P: Pool> Engine<P> {
             self.fill_path(snapshot, id, now)?;
         }
         let path = self.path_cache.get(id)?;
-        let fits = match change {
-            Change::Encapsulate => path.inner_mtu,
-            _ => path.mtu,
+        let fits = if change.encapsulates() {
+            path.inner_mtu
+        } else {
+            path.mtu
         };
         // The general path handles NAT of a datagram without a checksum (it gets one), and of one whose length differs
         // from its packet's (it is refused).
@@ -383,10 +383,9 @@ impl<P: Pool> Engine<P> {
     ) -> Option<Passed> {
         let table = A::table(&mut self.sessions);
         let index = table.reply_at(hint, &plain.reply_key(), now)?;
-        let session = table.get(index);
-        let (id, key) = (session.real(), session.key());
+        let Translation { id, client, change } = Translation::of(table.get(index))?;
         let known = snapshot.real(id).filter(|real| real.configured)?;
-        let egress = snapshot.routes.egress(plain.destination.into())?;
+        let egress = snapshot.routes.egress(client.into())?;
         let checksum = plain.checksum(frame.bytes());
         // The general path drops a datagram whose checksum was left to the sender's hardware, and examines one with
         // bytes behind its own length.
@@ -412,10 +411,6 @@ impl<P: Pool> Engine<P> {
         if let Some(header) = ethernet.first_chunk_mut() {
             ethernet::write_addresses(header, &adjacency.macs);
         }
-        let change = Change::Source(Socket {
-            address: key.virtual_address,
-            port: key.virtual_port,
-        });
         change.apply(ip, A::HEADER_BYTES, || Some(Ends::of_plain(plain)));
         Some(Passed::To(adjacency.device))
     }

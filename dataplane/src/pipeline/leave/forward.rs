@@ -6,11 +6,10 @@ use crate::id::PortId;
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::pipeline::action::{Action, Origin, Received};
-use crate::pipeline::balance::one_packet::Translation;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::handover::message::Cut;
 use crate::pipeline::leave::adjacency::Adjacency;
-use crate::pipeline::sessions::Tabled;
+use crate::pipeline::sessions::{Tabled, Translation};
 use crate::rewrite::change::{Change, Ends};
 use crate::rewrite::nat;
 use crate::rewrite::tunnel;
@@ -166,7 +165,7 @@ impl<P: Pool> Engine<P> {
                 path_mtu.into(),
             );
         }
-        apply(frame, packet, Change::Source(translation.virtual_));
+        apply(frame, packet, translation.change);
         let adjacency = self.adjacency_towards(snapshot, &egress, now);
         leave(frame, egress, cut, adjacency)
     }
