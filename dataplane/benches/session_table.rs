@@ -25,7 +25,7 @@ use plimsoll_dataplane::id::RealId;
 use plimsoll_dataplane::io::BURST;
 use plimsoll_dataplane::memory::Memory;
 use plimsoll_dataplane::prefetch::prefetch;
-use plimsoll_dataplane::session::{Flags, Hint, KeyHash, NewSession, SessionTable, State};
+use plimsoll_dataplane::session::{Hint, KeyHash, NewSession, SessionTable, State};
 use plimsoll_dataplane::testing::Rng;
 use plimsoll_dataplane::time::Time;
 
@@ -95,14 +95,8 @@ impl Table for SessionTable<V4> {
         for key in burst {
             let hash = self.hash(key);
             let new = NewSession {
-                key: *key,
-                real: RealId(1),
-                real_address: None,
-                flags: Flags::EMPTY,
-                state: State::Udp,
-                deadline,
-                template: None,
                 old: self.find_any(hash, key),
+                ..NewSession::direct(*key, RealId(1), State::Udp, deadline)
             };
             let _ = self.insert(hash, &new, now, |_: &_, _| {});
         }

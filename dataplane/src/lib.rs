@@ -22,7 +22,6 @@
 //! use plimsoll_dataplane::id::{DeviceId, PortId};
 //! use plimsoll_dataplane::io::heap::MemoryPool;
 //! use plimsoll_dataplane::io::memory::memory_port;
-//! use plimsoll_dataplane::memory::Memory;
 //! use plimsoll_dataplane::pipeline::{Config, inboxes};
 //! use plimsoll_dataplane::schedule::Start;
 //! use plimsoll_dataplane::snapshot::build::Builder;
@@ -67,7 +66,7 @@
 //! let mut publisher = Publisher::new(builder.build(&spec, true));
 //!
 //! let (queues, wire) = memory_port();
-//! let config = Config { start: Start { worker: 0, workers: 1 }, sessions: 1024, keys: [1, 2, 3, 4], memory: Memory::HEAP, side_lines: false, steering: None };
+//! let config = Config::new(Start { worker: 0, workers: 1 }, 1024, [1, 2, 3, 4]);
 //! let mut worker = Worker::new(&config, Resources {
 //!     queues: vec![queues],
 //!     pool: MemoryPool::new(64),

@@ -10,7 +10,6 @@ use ahash::RandomState;
 use plimsoll_dataplane::flow::{Addresses, Protocol};
 use plimsoll_dataplane::id::{DeviceId, PortId};
 use plimsoll_dataplane::io::{PacketBuf as _, QueuePair, RxQueue as _};
-use plimsoll_dataplane::memory::Memory;
 use plimsoll_dataplane::parse::{Parse, parse};
 use plimsoll_dataplane::pipeline::{Config, inboxes};
 use plimsoll_dataplane::schedule::Start;
@@ -89,15 +88,15 @@ fn workers_on_rings_get_their_flows_and_hand_over_at_most_their_answers() {
         .enumerate()
         .map(|(worker, (rx, tx))| {
             let config = Config {
-                start: Start {
-                    worker,
-                    workers: WORKERS.into(),
-                },
-                sessions: 4096,
-                keys: [5, 6, 7, 8],
-                memory: Memory::HEAP,
-                side_lines: false,
                 steering: Some(Arc::clone(&steering)),
+                ..Config::new(
+                    Start {
+                        worker,
+                        workers: WORKERS.into(),
+                    },
+                    4096,
+                    [5, 6, 7, 8],
+                )
             };
             let resources = Resources {
                 queues: vec![QueuePair { rx, tx }],

@@ -9,7 +9,6 @@ use ahash::RandomState;
 use plimsoll_dataplane::id::DeviceId;
 use plimsoll_dataplane::io::heap::MemoryPool;
 use plimsoll_dataplane::io::memory::{MemoryRx, MemoryTx, MemoryWire, memory_port};
-use plimsoll_dataplane::memory::Memory;
 use plimsoll_dataplane::parse::parse;
 use plimsoll_dataplane::pipeline::{self, Config};
 use plimsoll_dataplane::schedule::Start;
@@ -126,12 +125,8 @@ impl Machine {
                 let lags = Outages::of(&faults.lags, &worker);
                 let worker = Worker::new(
                     &Config {
-                        start,
-                        sessions,
-                        keys: KEYS,
-                        memory: Memory::HEAP,
-                        side_lines: false,
                         steering: Some(Arc::clone(&steering)),
+                        ..Config::new(start, sessions, KEYS)
                     },
                     resources,
                 );

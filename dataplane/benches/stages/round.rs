@@ -7,7 +7,6 @@ use std::rc::Rc;
 use gungraun::prelude::*;
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::io::{BURST, PacketBuf, QueuePair};
-use plimsoll_dataplane::memory::Memory;
 use plimsoll_dataplane::parse::{Parse, parse};
 use plimsoll_dataplane::pipeline::{Config, Inboxes, inboxes};
 use plimsoll_dataplane::schedule::Start;
@@ -131,12 +130,8 @@ fn worker(
     inboxes: Inboxes<SlotBuf>,
 ) -> Worker<SlotRx, SlotTx, SlotPool> {
     let config = Config {
-        start,
-        sessions: 4096,
-        keys: [5, 6, 7, 8],
-        memory: Memory::HEAP,
-        side_lines: false,
         steering: (start.workers > 1).then(|| Steering::usual(start.workers).into()),
+        ..Config::new(start, 4096, [5, 6, 7, 8])
     };
     let resources = Resources {
         queues,

@@ -44,14 +44,9 @@ const fn begin(key: FlowKey<V4>, deadline: Time, is_nat: bool) -> NewSession<V4>
         (ForwardMethod::Direct, None)
     };
     NewSession {
-        key,
-        real: RealId(1),
         real_address,
         flags: Flags::of(method),
-        state: State::UdpNew,
-        deadline,
-        template: None,
-        old: None,
+        ..NewSession::direct(key, RealId(1), State::UdpNew, deadline)
     }
 }
 

@@ -45,6 +45,21 @@ pub struct Config {
     pub steering: Option<Arc<Steering>>,
 }
 
+impl Config {
+    /// Tables on the heap, side lines' memory as sessions need it, no steering.
+    #[must_use]
+    pub const fn new(start: Start, sessions: u32, keys: [u64; 4]) -> Self {
+        Self {
+            start,
+            sessions,
+            keys,
+            memory: Memory::HEAP,
+            side_lines: false,
+            steering: None,
+        }
+    }
+}
+
 /// One worker's half of the packet path: all that moves. The other half is the [`Snapshot`].
 #[derive(Debug)]
 pub(crate) struct Engine<P: Pool> {

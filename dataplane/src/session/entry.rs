@@ -187,6 +187,26 @@ pub struct NewSession<A> {
     pub old: Option<SessionIndex>,
 }
 
+impl<A> NewSession<A> {
+    /// A session that is forwarded directly, that no template controls, and that replaces none.
+    #[must_use]
+    pub const fn direct(key: FlowKey<A>, real: RealId, state: State, deadline: Time) -> Self
+    where
+        A: Copy,
+    {
+        Self {
+            key,
+            real,
+            real_address: None,
+            flags: Flags::EMPTY,
+            state,
+            deadline,
+            template: None,
+            old: None,
+        }
+    }
+}
+
 /// A session.
 #[derive(Debug, Clone, Copy, FromBytes, Immutable, KnownLayout)]
 #[repr(C, align(64))]

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
     use crate::flow::{FlowKey, Protocol, V4};
     use crate::id::RealId;
-    use crate::session::{Flags, NewSession, SessionIndex, SessionTable, State, TcpState};
+    use crate::session::{NewSession, SessionIndex, SessionTable, State, TcpState};
     use crate::time::Time;
 
     /// The lines that no session has.
@@ -153,14 +153,13 @@ mod tests {
             protocol: Protocol::Tcp,
         };
         let new = NewSession {
-            key,
-            real: RealId(0),
-            real_address: None,
-            flags: Flags::EMPTY,
-            state: State::Tcp(TcpState::Established),
-            deadline: Time::from_ms(now + 1000),
-            template: None,
             old: table.find_any(table.hash(&key), &key),
+            ..NewSession::direct(
+                key,
+                RealId(0),
+                State::Tcp(TcpState::Established),
+                Time::from_ms(now + 1000),
+            )
         };
         let hash = table.hash(&key);
         table

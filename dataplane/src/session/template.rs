@@ -103,15 +103,15 @@ impl<A: Address> SessionTable<A> {
             Flags::TEMPLATE
         };
         let session = NewSession {
-            key: new.key,
-            real: new.real,
-            real_address: None,
             flags,
-            // Neither active nor half-open; a template has no other state than its flags.
-            state: State::Udp,
-            deadline: now.plus_ms(u64::from(new.timeout_ms)),
-            template: None,
             old: self.template_slot(hash.0, &new.key).map(SessionIndex),
+            // Neither active nor half-open; a template has no other state than its flags.
+            ..NewSession::direct(
+                new.key,
+                new.real,
+                State::Udp,
+                now.plus_ms(u64::from(new.timeout_ms)),
+            )
         };
         let index = self.enter(hash, &session, now, &mut policy)?;
         self.entries[index.0 as usize].side = new.timeout_ms;

@@ -9,7 +9,6 @@ use ahash::RandomState;
 use crate::io::heap::{HeapBuf, MemoryPool};
 use crate::io::memory::{MemoryRx, MemoryTx, MemoryWire, memory_port};
 use crate::io::{PacketBuf, Pool};
-use crate::memory::Memory;
 use crate::parse::parse;
 use crate::pipeline::{Config, inboxes};
 use crate::schedule::Start;
@@ -98,12 +97,8 @@ impl Rig {
                 let (queues, wires) = spec.devices.iter().map(|_| memory_port()).unzip();
                 let queue = commands();
                 let config = Config {
-                    start: Start { worker, workers },
-                    sessions,
-                    keys: [5, 6, 7, 8],
-                    memory: Memory::HEAP,
-                    side_lines: false,
                     steering: steering.clone(),
+                    ..Config::new(Start { worker, workers }, sessions, [5, 6, 7, 8])
                 };
                 let resources = Resources {
                     queues,

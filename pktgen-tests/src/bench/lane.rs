@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use plimsoll_dataplane::io::{BURST, PacketBuf as _};
-use plimsoll_dataplane::memory::Memory;
 use plimsoll_dataplane::parse::parse;
 use plimsoll_dataplane::pipeline::{Config, Inboxes};
 use plimsoll_dataplane::schedule::Start;
@@ -158,15 +157,15 @@ impl<'s> Lane<'s> {
         let (queues, wire) = slot_port();
         let steering = Arc::new(Steering::usual(usize::from(scenario.workers)));
         let config = Config {
-            start: Start {
-                worker: number.into(),
-                workers: usize::from(scenario.workers),
-            },
-            sessions: scenario.sessions,
-            keys: KEYS,
-            memory: Memory::HEAP,
-            side_lines: false,
             steering: Some(Arc::clone(&steering)),
+            ..Config::new(
+                Start {
+                    worker: number.into(),
+                    workers: usize::from(scenario.workers),
+                },
+                scenario.sessions,
+                KEYS,
+            )
         };
         let resources = Resources {
             queues: vec![queues],

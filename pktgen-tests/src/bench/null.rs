@@ -8,7 +8,6 @@ use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
 use plimsoll_dataplane::io::{self, BURST, PacketBuf as _, QueuePair};
-use plimsoll_dataplane::memory;
 use plimsoll_dataplane::pipeline::{Config, inboxes};
 use plimsoll_dataplane::schedule::Start;
 use plimsoll_dataplane::snapshot::Snapshot;
@@ -223,17 +222,14 @@ impl Bench {
             }
         } else {
             let (_, mut publisher) = publish(case)?;
-            let config = Config {
-                start: Start {
+            let config = Config::new(
+                Start {
                     worker: 0,
                     workers: 1,
                 },
-                sessions: case.scenario().sessions,
-                keys: [5, 6, 7, 8],
-                memory: memory::Memory::HEAP,
-                side_lines: false,
-                steering: None,
-            };
+                case.scenario().sessions,
+                [5, 6, 7, 8],
+            );
             let resources = Resources {
                 queues: vec![queues],
                 pool: pool.handle(),

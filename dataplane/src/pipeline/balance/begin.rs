@@ -267,14 +267,11 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) -> Result<SessionIndex, DropReason> {
         let new = NewSession {
-            key: *key,
-            real: real.id,
             real_address: socket.map(|socket| (socket.address, socket.port)),
             flags: Flags::of(real.spec.forward),
-            state,
-            deadline,
             template: template.map(|template| template.index),
             old,
+            ..NewSession::direct(*key, real.id, state, deadline)
         };
         let worker = self.start.worker;
         let table = A::table(&mut self.sessions);

@@ -22,16 +22,12 @@ fn key(number: u32) -> FlowKey<V4> {
 /// Of `owner`, in this state, with its last packet so long ago.
 fn session(number: u32, owner: u32, state: TcpState, silent: u64) -> NewSession<V4> {
     let state = State::Tcp(state);
-    NewSession {
-        key: key(number),
-        real: RealId(owner),
-        real_address: None,
-        flags: Flags::EMPTY,
+    NewSession::direct(
+        key(number),
+        RealId(owner),
         state,
-        deadline: Time::from_ms(NOW - silent + Timeouts::DEFAULT.ms(state)),
-        template: None,
-        old: None,
-    }
+        Time::from_ms(NOW - silent + Timeouts::DEFAULT.ms(state)),
+    )
 }
 
 fn proven(new: NewSession<V4>) -> NewSession<V4> {

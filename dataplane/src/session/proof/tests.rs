@@ -27,18 +27,18 @@ impl Watched {
         let now = Time::from_ms(STEP_MS * 1000);
         let state = State::first(protocol, direction, signal, false);
         let new = NewSession {
-            key,
-            real: RealId(1),
             real_address: (direction == Input).then_some((V4(7), 8080)),
             flags: Flags::of(if direction == Input {
                 ForwardMethod::Nat
             } else {
                 ForwardMethod::Direct
             }),
-            state,
-            deadline: Timeouts::DEFAULT.deadline(state, now),
-            template: None,
-            old: None,
+            ..NewSession::direct(
+                key,
+                RealId(1),
+                state,
+                Timeouts::DEFAULT.deadline(state, now),
+            )
         };
         let mut table = SessionTable::new(4, [1, 2, 3, 4], Memory::HEAP);
         let index = table

@@ -30,16 +30,7 @@ fn key(number: u32) -> FlowKey<V4> {
 }
 
 fn session(number: u32, state: State, deadline: u64) -> NewSession<V4> {
-    NewSession {
-        key: key(number),
-        real: RealId(number),
-        real_address: None,
-        flags: Flags::EMPTY,
-        state,
-        deadline: at(deadline),
-        template: None,
-        old: None,
-    }
+    NewSession::direct(key(number), RealId(number), state, at(deadline))
 }
 
 /// The same, forwarded by NAT to real server `real`.
@@ -273,14 +264,9 @@ fn ipv6_sessions_are_found_both_ways() {
             protocol: Protocol::Udp,
         };
         let new = NewSession {
-            key,
-            real: RealId(1),
             real_address: Some((address(6000), 5353)),
             flags: Flags::of(ForwardMethod::Nat),
-            state: State::UdpNew,
-            deadline: at(300),
-            template: None,
-            old: None,
+            ..NewSession::direct(key, RealId(1), State::UdpNew, at(300))
         };
         let index = table.insert(table.hash(&key), &new, at(0), |_: &_, _| {});
         assert_eq!(table.find(table.hash(&key), &key, at(0)), index.ok());

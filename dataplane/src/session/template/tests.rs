@@ -67,14 +67,9 @@ fn enter(
 ) -> (Result<SessionIndex, TableFull>, Left) {
     let key = key(client, port);
     let new = NewSession {
-        key,
-        real: REAL,
-        real_address: None,
-        flags: Flags::EMPTY,
-        state,
-        deadline: at(deadline),
         template,
         old: table.find_any(table.hash(&key), &key),
+        ..NewSession::direct(key, REAL, state, at(deadline))
     };
     let mut left = Left::new();
     let entered = table.insert(

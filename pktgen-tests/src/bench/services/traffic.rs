@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use plimsoll_dataplane::io::PacketBuf as _;
 use plimsoll_dataplane::io::heap::{HeapBuf, MemoryPool};
 use plimsoll_dataplane::io::memory::{MemoryWire, memory_port};
-use plimsoll_dataplane::memory::Memory;
 use plimsoll_dataplane::pipeline::{Config, inboxes};
 use plimsoll_dataplane::schedule::Start;
 use plimsoll_dataplane::snapshot::Snapshot;
@@ -91,14 +90,7 @@ impl Traffic {
             worker: 0,
             workers: 1,
         };
-        let config = Config {
-            start,
-            sessions: SESSIONS,
-            keys: [5, 6, 7, 8],
-            memory: Memory::HEAP,
-            side_lines: false,
-            steering: None,
-        };
+        let config = Config::new(start, SESSIONS, [5, 6, 7, 8]);
         let resources = Resources {
             queues,
             pool: MemoryPool::new(8192),
