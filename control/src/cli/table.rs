@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::spec::forward::ForwardMethod;
 
 use crate::rate::Rate;
 use crate::report::{
@@ -17,11 +16,8 @@ pub(super) fn services(list: &Services) -> String {
     let columns = "Prot LocalAddress:Port Scheduler Flags\n  \
                    -> RemoteAddress:Port           Forward Weight ActiveConn InActConn";
     rows(list, columns, headline, |real| {
-        let forward = match real.forward {
-            ForwardMethod::Direct => "Route",
-            ForwardMethod::Nat => "Masq",
-            ForwardMethod::Tunnel => "Tunnel",
-        };
+        let forward = real.forward;
+        let forward = forward.lvs().map_or(forward.name(), |(_, word)| word);
         format!(
             " {forward:<7} {:<6} {:<10} {:<10}",
             real.weight, real.active, real.inactive

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::scheduler::{RENAMED, is_lvs_scheduler, lvs_scheduler};
+use super::scheduler::of_lvs;
 use super::sysctl::Sysctls;
 use super::table::Table;
 use super::yaml::{self, Output};
@@ -118,21 +118,21 @@ fn unmarked(table: &mut Table, problems: &mut Problems) {
 fn schedulers(table: &mut Table, problems: &mut Problems) {
     for service in table.services_mut() {
         let name = config::diagnostics::quoted(&service.scheduler);
-        if let Some((lvs, here)) = RENAMED.iter().find(|(lvs, _)| *lvs == service.scheduler) {
-            let problem = Problem::new(
-                service.place,
-                format!("the scheduler `{lvs}` becomes `{here}`"),
-            );
-            let help = "both draw two real servers by weight and take the one with fewer sessions for its weight";
-            problems.add(problem.help(help).warning());
-        } else if !is_lvs_scheduler(&service.scheduler) {
-            let message = format!("`{name}` is no scheduler of LVS: the service is left out");
-            let known = SchedulerKind::LIST
-                .iter()
-                .map(|one| lvs_scheduler(one.name()));
-            let known: Vec<&str> = known.filter(|name| is_lvs_scheduler(name)).collect();
-            let help = format!("write one of {}", known.join(", "));
-            problems.add(Problem::new(service.place, message).help(help));
+        match of_lvs(&service.scheduler) {
+            Some(kind) if kind.name() == service.scheduler => {}
+            Some(kind) => {
+                let message = format!("the scheduler `{name}` becomes `{}`", kind.name());
+                let help = "both draw two real servers by weight and take the one with fewer sessions for its weight";
+                let problem = Problem::new(service.place, message).help(help);
+                problems.add(problem.warning());
+            }
+            None => {
+                let message = format!("`{name}` is no scheduler of LVS: the service is left out");
+                let known = SchedulerKind::LIST.iter();
+                let known: Vec<&str> = known.filter_map(|kind| kind.lvs_name()).collect();
+                let help = format!("write one of {}", known.join(", "));
+                problems.add(Problem::new(service.place, message).help(help));
+            }
         }
         let before = service.flags.len();
         // IPVS's schedulers look at no flag by its number but at those that have names (`scheduler::flags`).
@@ -143,7 +143,7 @@ fn schedulers(table: &mut Table, problems: &mut Problems) {
             problems.add(Problem::new(service.place, message).warning());
         }
     }
-    table.retain(|service| is_lvs_scheduler(&service.scheduler));
+    table.retain(|service| of_lvs(&service.scheduler).is_some());
 }
 
 /// What is at `services[3].reals[1].upper` and the like.

@@ -11,7 +11,6 @@ use crate::config::diagnostics::Problems;
 use crate::config::file::TunnelChecksum;
 use crate::config::{Diagnostics, Loaded};
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::listed::Listed as _;
 use plimsoll_dataplane::spec::forward::ForwardMethod;
 use plimsoll_dataplane::spec::target::Identity;
 
@@ -117,23 +116,21 @@ fn write_options(text: &mut String, service: &Service) {
 }
 
 fn write_real(text: &mut String, real: &Real) {
-    text.push_str(match real.method.forward {
-        ForwardMethod::Direct => " -g",
-        ForwardMethod::Nat => " -m",
-        ForwardMethod::Tunnel => " -i",
-    });
-    let _ = write!(text, " -w {}", real.weight);
+    let Method { forward, tunnel } = real.method;
+    // What LVS has not is in no table.
+    let option = forward.lvs().map_or("", |(option, _)| option);
+    let _ = write!(text, " {option} -w {}", real.weight);
     // Unlike `ipvsadm -S`, which forgets them.
     for (option, value) in [("-x", real.limits.upper), ("-y", real.limits.lower)] {
         if value != 0 {
             let _ = write!(text, " {option} {value}");
         }
     }
-    let Method { forward, tunnel } = real.method;
     if forward != ForwardMethod::Tunnel || tunnel == Default::default() {
         return;
     }
-    let _ = write!(text, " --tun-type {}", tunnel.kind.name());
+    let kind = tunnel.kind.lvs_name().unwrap_or_default();
+    let _ = write!(text, " --tun-type {kind}");
     if tunnel.port != 0 {
         let _ = write!(text, " --tun-port {}", tunnel.port);
     }

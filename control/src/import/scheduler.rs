@@ -8,29 +8,11 @@ use plimsoll_dataplane::spec::scheduler::SchedulerKind;
 
 /// What ipvsadm and keepalived take where none is said.
 pub(super) const DEFAULT: &str = "wlc";
-/// Schedulers that `ipvsadm -R` would refuse.
-pub(super) const NOT_IN_LVS: [&str; 1] = ["swrr"];
-/// Schedulers that are the same under two names: LVS's (Linux 5.12 and later), and the configuration's.
-pub(super) const RENAMED: [(&str, &str); 1] = [("twos", "p2c")];
 
-/// LVS's name of a scheduler of the configuration.
-pub(super) fn lvs_scheduler(name: &str) -> &str {
-    let renamed = RENAMED.iter().find(|(_, here)| *here == name);
-    renamed.map_or(name, |(lvs, _)| lvs)
-}
-
-/// The configuration's name of a scheduler of LVS.
-pub(super) fn own_scheduler(name: &str) -> &str {
-    let renamed = RENAMED.iter().find(|(lvs, _)| *lvs == name);
-    renamed.map_or(name, |(_, here)| here)
-}
-
-/// Whether LVS has a scheduler of this name that can be carried.
-pub(super) fn is_lvs_scheduler(name: &str) -> bool {
-    let own = own_scheduler(name);
-    SchedulerKind::by_name(own).is_some()
-        && lvs_scheduler(own) == name
-        && !NOT_IN_LVS.contains(&own)
+/// The scheduler that LVS calls so.
+pub(super) fn of_lvs(name: &str) -> Option<SchedulerKind> {
+    let mut kinds = SchedulerKind::LIST.iter().copied();
+    kinds.find(|kind| kind.lvs_name() == Some(name))
 }
 
 /// A list of flags by their names for the scheduler; IPVS knows the numbers flag-1 to flag-3 for all.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_yaml::{Mapping, Value};
 
-use super::scheduler::{NOT_IN_LVS, lvs_scheduler, own_scheduler};
+use super::scheduler::of_lvs;
 use super::table::{Carried, Encapsulation, Method, Real, Service, Table};
 use crate::config::diagnostics::{Place, Problem, Problems, Severity};
 use crate::config::file::{self, Compat, TunnelChecksum};
@@ -199,11 +199,9 @@ fn write_notes(text: &mut String, notes: Option<&Vec<String>>) {
 }
 
 fn write_service(text: &mut String, service: &Service) {
-    let _ = writeln!(
-        text,
-        "    scheduler: {}",
-        scalar(own_scheduler(&service.scheduler))
-    );
+    let scheduler = of_lvs(&service.scheduler);
+    let scheduler = scheduler.map_or(service.scheduler.as_str(), |kind| kind.name());
+    let _ = writeln!(text, "    scheduler: {}", scalar(scheduler));
     if !service.flags.is_empty() {
         let flags: Vec<String> = service.flags.iter().map(|flag| scalar(flag)).collect();
         let _ = writeln!(text, "    scheduler_flags: [{}]", flags.join(", "));
@@ -383,12 +381,20 @@ fn service_of(written: &file::Service, lost: &mut impl FnMut(Severity, String)) 
         lost(Severity::Warning, what);
     }
     let own = written.scheduler.name();
-    if NOT_IN_LVS.contains(&own) {
-        let what = format!("`{name}` has the scheduler `{own}`, which LVS has not");
-        lost(Severity::Error, what);
-        return None;
+    let mut in_lvs = |what: &str, own: &str, lvs: Option<&'static str>| {
+        if lvs.is_none() {
+            let what = format!("`{name}` has the {what} `{own}`, which LVS has not");
+            lost(Severity::Error, what);
+        }
+        lvs
+    };
+    let scheduler = in_lvs("scheduler", own, written.scheduler.lvs_name())?;
+    for method in written.reals.iter().map(|real| method_of(written, real)) {
+        let Method { forward, tunnel } = method;
+        let option = forward.lvs().map(|(option, _)| option);
+        in_lvs("forwarding method", forward.name(), option)?;
+        in_lvs("tunnel", tunnel.kind.name(), tunnel.kind.lvs_name())?;
     }
-    let scheduler = lvs_scheduler(own);
     if scheduler != own {
         let what = format!(
             "`{name}` has the scheduler `{own}`, which is `{scheduler}` in LVS, from Linux 5.12 on"
@@ -421,9 +427,6 @@ fn service_of(written: &file::Service, lost: &mut impl FnMut(Severity, String)) 
         }
     }
     let reals = written.reals.iter().map(|real| {
-        let forward = real.forward.unwrap_or(written.forward);
-        let tunnel = real.tunnel.as_ref().or(written.tunnel.as_ref());
-        let tunnel = tunnel.filter(|_| forward == ForwardMethod::Tunnel);
         let [upper, lower] = [real.upper, real.lower].map(|limit| limit.map_or(0, |limit| limit.0));
         Real {
             address: (
@@ -431,10 +434,7 @@ fn service_of(written: &file::Service, lost: &mut impl FnMut(Severity, String)) 
                 real.address.port.unwrap_or(key.port()),
             )
                 .into(),
-            method: Method {
-                forward,
-                tunnel: tunnel.map_or_else(Encapsulation::default, encapsulation),
-            },
+            method: method_of(written, real),
             weight: real.weight.0,
             limits: Limits { upper, lower },
             place: NOWHERE,
@@ -475,6 +475,17 @@ const NOWHERE: Place = Place {
     column: 0,
     length: 0,
 };
+
+/// How packets get to a real server, as it says itself or its service says.
+fn method_of(service: &file::Service, real: &file::Real) -> Method {
+    let forward = real.forward.unwrap_or(service.forward);
+    let tunnel = real.tunnel.as_ref().or(service.tunnel.as_ref());
+    let tunnel = tunnel.filter(|_| forward.encapsulates());
+    Method {
+        forward,
+        tunnel: tunnel.map_or_else(Encapsulation::default, encapsulation),
+    }
+}
 
 fn encapsulation(written: &file::Tunnel) -> Encapsulation {
     let port = match written.r#type {

@@ -9,16 +9,26 @@ crate::listed! {
     /// How a packet gets to its real server.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
     pub enum ForwardMethod {
-        /// Only the MAC changes; the real server answers the client itself (IPVS: Route).
+        /// Only the MAC changes; the real server answers the client itself.
         Direct => "dr" default,
-        /// Address and port are rewritten, in both directions (IPVS: Masq).
+        /// Address and port are rewritten, in both directions.
         Nat => "nat",
-        /// The packet travels inside another IP packet, as [`TunnelKind`] says (IPVS: Tunnel).
+        /// The packet travels inside another IP packet, as [`TunnelKind`] says.
         Tunnel => "tunnel",
     }
 }
 
 impl ForwardMethod {
+    /// `ipvsadm`'s option for it, and its word in listings; `None` if LVS has it not.
+    #[must_use]
+    pub const fn lvs(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Direct => Some(("-g", "Route")),
+            Self::Nat => Some(("-m", "Masq")),
+            Self::Tunnel => Some(("-i", "Tunnel")),
+        }
+    }
+
     /// Whether addresses and ports are rewritten, so that a session's answers come back through here and bear the
     /// virtual socket.
     #[inline(always)]
@@ -100,6 +110,16 @@ impl fmt::Display for TunnelKind {
 }
 
 impl TunnelKind {
+    /// What `ipvsadm --tun-type` calls it; `None` if LVS has it not.
+    #[must_use]
+    pub const fn lvs_name(self) -> Option<&'static str> {
+        match self {
+            Self::Ipip => Some("ipip"),
+            Self::Gre { .. } => Some("gre"),
+            Self::Gue { .. } => Some("gue"),
+        }
+    }
+
     /// The same without checksums: by this, errors about a tunnel's packets tell whose they are.
     #[must_use]
     pub const fn end(self) -> Self {

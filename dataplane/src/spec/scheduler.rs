@@ -55,10 +55,10 @@ impl Default for Maglev {
     }
 }
 
-/// Declares [`SchedulerKind`] once: variant, settings and name.
+/// Declares [`SchedulerKind`] once: variant, settings, name, and what LVS calls it if it has it.
 macro_rules! kinds {
-    ($($(#[doc = $about:literal])* $kind:ident $(($($settings:ty),+))? => $name:literal,)+) => {
-        /// The schedulers by the names that `ipvsadm -s` takes, and two that LVS has not.
+    ($($(#[doc = $about:literal])* $kind:ident $(($($settings:ty),+))? => $name:literal, lvs $lvs:expr;)+) => {
+        /// The schedulers.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum SchedulerKind {
             $($(#[doc = $about])* $kind $(($($settings),+))?,)+
@@ -69,6 +69,12 @@ macro_rules! kinds {
             #[must_use]
             pub const fn name(&self) -> &'static str {
                 match self { $(Self::$kind { .. } => $name,)+ }
+            }
+
+            /// What `ipvsadm -s` calls it; `None` if LVS has it not.
+            #[must_use]
+            pub const fn lvs_name(self) -> Option<&'static str> {
+                match self { $(Self::$kind { .. } => $lvs,)+ }
             }
         }
 
@@ -88,35 +94,35 @@ macro_rules! kinds {
 
 kinds! {
     /// Round robin.
-    Rr => "rr",
+    Rr => "rr", lvs Some("rr");
     /// Weighted round robin.
-    Wrr => "wrr",
+    Wrr => "wrr", lvs Some("wrr");
     /// Smooth weighted round robin; not in LVS.
-    Swrr => "swrr",
+    Swrr => "swrr", lvs None;
     /// Least connection.
-    Lc => "lc",
+    Lc => "lc", lvs Some("lc");
     /// Weighted least connection.
-    Wlc => "wlc",
+    Wlc => "wlc", lvs Some("wlc");
     /// Power of two choices; not in LVS by this name.
-    P2c => "p2c",
+    P2c => "p2c", lvs Some("twos");
     /// Shortest expected delay.
-    Sed => "sed",
+    Sed => "sed", lvs Some("sed");
     /// Never queue.
-    Nq => "nq",
+    Nq => "nq", lvs Some("nq");
     /// Source hashing.
-    Sh(HashFlags) => "sh",
+    Sh(HashFlags) => "sh", lvs Some("sh");
     /// Destination hashing.
-    Dh => "dh",
+    Dh => "dh", lvs Some("dh");
     /// Maglev hashing.
-    Mh(HashFlags, Maglev) => "mh",
+    Mh(HashFlags, Maglev) => "mh", lvs Some("mh");
     /// Locality-based least connection.
-    Lblc => "lblc",
+    Lblc => "lblc", lvs Some("lblc");
     /// Locality-based least connection with replication.
-    Lblcr => "lblcr",
+    Lblcr => "lblcr", lvs Some("lblcr");
     /// Weighted failover.
-    Fo => "fo",
+    Fo => "fo", lvs Some("fo");
     /// Weighted overflow.
-    Ovf => "ovf",
+    Ovf => "ovf", lvs Some("ovf");
 }
 
 impl SchedulerKind {

@@ -1,6 +1,7 @@
 //! Texts that `ipvsadm` 1.31 printed, taken apart and put together again.
 
 use super::*;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
 use plimsoll_dataplane::spec::target::VipSocket;
 
 use crate::config::leaf::Leaf as _;

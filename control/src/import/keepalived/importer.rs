@@ -202,7 +202,7 @@ impl Importer {
         let Some(word) = &server.scheduler else {
             return scheduler::DEFAULT;
         };
-        if scheduler::is_lvs_scheduler(&word.text) {
+        if scheduler::of_lvs(&word.text).is_some() {
             return &word.text;
         }
         let message = format!(
