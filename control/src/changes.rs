@@ -241,7 +241,12 @@ fn service_changes(old: &ServiceSpec, new: &ServiceSpec) -> Vec<String> {
         reals.iter().map(|real| (socket(real), real)).collect();
     for real in &new.reals {
         match left.remove(&socket(real)) {
-            Some(former) => what.extend(real_changes(former, real)),
+            Some(former) => {
+                for ((key, before), (_, after)) in former.named().zip(real.named()) {
+                    let name = format!("{key} of {}", socket(real));
+                    differ(&mut what, &name, &before, &after);
+                }
+            }
             None => what.push(format!(
                 "real {} added, weight {}",
                 socket(real),
@@ -255,35 +260,6 @@ fn service_changes(old: &ServiceSpec, new: &ServiceSpec) -> Vec<String> {
     if what.is_empty() && *reals != new.reals {
         what.push("order of the real servers".to_owned());
     }
-    what
-}
-
-/// What differs in a real server, which is the same one by its address and port.
-fn real_changes(old: &RealSpec, new: &RealSpec) -> Vec<String> {
-    // Without `..`, so that a new field is not forgotten here.
-    let RealSpec {
-        address,
-        port,
-        weight,
-        limits,
-        forward,
-        tunnel,
-        tunnel_source,
-        tunnel_ttl,
-    } = *old;
-    let mut what = Vec::new();
-    let socket = SocketAddr::new(address, port);
-    let label = |key: &str| format!("{key} of {socket}");
-    differ(&mut what, &label("weight"), &weight, &new.weight);
-    differ(&mut what, &label("upper"), &limits.upper, &new.limits.upper);
-    differ(&mut what, &label("lower"), &limits.lower, &new.limits.lower);
-    let [before, after] = [forward, new.forward].map(|method| method.name());
-    differ(&mut what, &label("forward"), &before, &after);
-    differ(&mut what, &label("tunnel"), &tunnel, &new.tunnel);
-    let [before, after] = [tunnel_source, new.tunnel_source].map(|it| or(it, "the port's"));
-    differ(&mut what, &label("tunnel source"), &before, &after);
-    let [before, after] = [tunnel_ttl, new.tunnel_ttl].map(|ttl| or(ttl, "inherit"));
-    differ(&mut what, &label("tunnel ttl"), &before, &after);
     what
 }
 

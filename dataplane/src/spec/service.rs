@@ -115,4 +115,37 @@ impl RealSpec {
             tunnel_ttl: None,
         }
     }
+
+    /// Its keys with their values, for people; without its address and port, by which it is the same one.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, String)> {
+        // Without `..`, so that a new field is not forgotten here.
+        let Self {
+            address: _,
+            port: _,
+            weight,
+            limits: Limits { upper, lower },
+            forward,
+            tunnel,
+            tunnel_source,
+            tunnel_ttl,
+        } = *self;
+        let tunnel_source = tunnel_source.map(|source| source.to_string());
+        let tunnel_ttl = tunnel_ttl.map(|ttl| ttl.to_string());
+        [
+            ("weight", weight.to_string()),
+            ("upper", upper.to_string()),
+            ("lower", lower.to_string()),
+            ("forward", forward.name().to_owned()),
+            ("tunnel", tunnel.to_string()),
+            (
+                "tunnel source",
+                tunnel_source.unwrap_or_else(|| "the port's".to_owned()),
+            ),
+            (
+                "tunnel ttl",
+                tunnel_ttl.unwrap_or_else(|| "inherit".to_owned()),
+            ),
+        ]
+        .into_iter()
+    }
 }
