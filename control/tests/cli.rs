@@ -42,7 +42,7 @@ fn a_valid_file_exits_0_and_says_what_it_holds() {
         text(&output.stdout),
         format!(
             "{file}: valid (2 ports, 3 services, 6 real servers)\nmemory: {}\n",
-            Need::new(2, 1 << 20, false, 512 << 20).text()
+            Need::new(2, 1 << 20, true, 512 << 20).text()
         )
     );
     let output = plimsoll(&["check", "-o", "json", file]);
