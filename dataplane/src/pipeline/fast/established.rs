@@ -11,7 +11,7 @@ use std::vec::Drain;
 use arrayvec::ArrayVec;
 
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
-use crate::id::{DeviceId, RealId};
+use crate::id::{DeviceId, PortId, RealId};
 use crate::io::{BURST, PacketBuf, Pool};
 use crate::parse::{PLAIN_L3, Plain, plain_v4, plain_v6};
 use crate::pipeline::action::{Action, Origin};
@@ -366,7 +366,7 @@ impl<P: Pool> Engine<P> {
         let flow = || tunnel::flow_hash(&plain.packet());
         let is_told = is_told_what_fits(size_of::<A>() > size_of::<V4>(), real);
         tunnel::encapsulate(frame, PLAIN_L3, &outer(real, flow, number, !is_told))?;
-        path.adjacency.write_header(frame);
+        path.adjacency.write_header(frame, PLAIN_L3);
         Ok(())
     }
 
@@ -392,6 +392,9 @@ impl<P: Pool> Engine<P> {
         let may_be_unfinished = plain.protocol == Protocol::Udp
             && (checksum == plain.unfinished_checksum() || plain.has_rest(frame.bytes()));
         if plain.length > egress.mtu || checksum == 0 || may_be_unfinished {
+            return None;
+        }
+        if !has_plain_header(snapshot, egress.port) {
             return None;
         }
         let adjacency = self.adjacency_towards(snapshot, &egress, now)?;
@@ -447,6 +450,9 @@ impl<P: Pool> Engine<P> {
             .real(id)
             .filter(|real| real.configured && !real.policy.idle_reset)?;
         let egress = real.egress?;
+        if !has_plain_header(snapshot, egress.port) {
+            return None;
+        }
         let exit = &mut self.exit;
         let path = Path {
             timeouts: real.timeouts,
@@ -495,6 +501,12 @@ impl<P: Pool> Engine<P> {
         };
         self.path_cache.renew(sources, now);
     }
+}
+
+/// Whether what leaves by a port has an Ethernet header as long as a plain packet's, which is then written over.
+#[inline(always)]
+fn has_plain_header(snapshot: &Snapshot, port: PortId) -> bool {
+    snapshot.header_bytes(port) == Some(PLAIN_L3)
 }
 
 /// Removes Ethernet padding, if there is any.

@@ -18,6 +18,7 @@ use crate::pipeline::leave::outgoing::Outgoing;
 use crate::rewrite::fragment::{PieceHeader, split_v4, split_v6};
 use crate::schedule::Start;
 use crate::snapshot::Snapshot;
+use crate::spec::network::PortSpec;
 use crate::stats::WorkerStats;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
@@ -110,10 +111,11 @@ impl<P: Pool> Exit<P> {
         next_hop: IpAddr,
         now: Time,
     ) -> Option<Adjacency> {
-        if self.is_down(snapshot, port) {
+        let known = snapshot.port(port)?;
+        if self.is_link_down(known.device) {
             return None;
         }
-        self.adjacency_if_up(snapshot, port, next_hop, now)
+        self.adjacency_if_up(snapshot, (port, known), next_hop, now)
     }
 
     /// The same for a port whose link is known to be up.
@@ -121,13 +123,13 @@ impl<P: Pool> Exit<P> {
     fn adjacency_if_up(
         &mut self,
         snapshot: &Snapshot,
-        port: PortId,
+        (port, known): (PortId, &PortSpec),
         next_hop: IpAddr,
         now: Time,
     ) -> Option<Adjacency> {
         let fixed = snapshot.fixed_mac(port, next_hop);
         let mac = fixed.or_else(|| self.neighbours.lookup(port, next_hop, now))?;
-        Adjacency::new(snapshot, port, mac)
+        Adjacency::new(snapshot, known, mac)
     }
 
     /// Puts the frame into the queue of the port's device as it is. Frames originated here have no `fate`, so no verdict
@@ -144,11 +146,16 @@ impl<P: Pool> Exit<P> {
     }
 
     /// Writes the frame's Ethernet header and puts it into the queue of the neighbour's device.
-    fn emit_to(&mut self, mut frame: P::Buf, to: Option<Adjacency>, fate: Option<Fate>) {
-        if let Some(adjacency) = &to {
-            adjacency.write_header(&mut frame);
+    fn emit_to(
+        &mut self,
+        mut frame: P::Buf,
+        to: Option<(&PortSpec, Adjacency)>,
+        fate: Option<Fate>,
+    ) {
+        if let Some((port, adjacency)) = to {
+            adjacency.write_header(&mut frame, port.header_bytes());
         }
-        self.enqueue(frame, to.map(|adjacency| adjacency.device), fate);
+        self.enqueue(frame, to.map(|(_, adjacency)| adjacency.device), fate);
     }
 
     #[inline]
@@ -190,8 +197,12 @@ impl<P: Pool> Exit<P> {
     #[inline]
     pub(crate) fn is_down(&self, snapshot: &Snapshot, port: PortId) -> bool {
         let device = snapshot.device_of(port);
-        let queue = device.and_then(|device| self.out.get(device.place()));
-        queue.is_some_and(Outgoing::is_down)
+        device.is_some_and(|device| self.is_link_down(device))
+    }
+
+    #[inline]
+    fn is_link_down(&self, device: DeviceId) -> bool {
+        self.out.get(device.place()).is_some_and(Outgoing::is_down)
     }
 
     fn drop_frame(&self, fate: Option<Fate>, reason: DropReason) {
@@ -214,13 +225,17 @@ impl<P: Pool> Exit<P> {
         next_hop: IpAddr,
         now: Time,
     ) {
-        if self.is_down(snapshot, port) {
+        let Some(known) = snapshot.port(port) else {
+            self.drop_frame(waiting.fate, DropReason::NoRoute);
+            return;
+        };
+        if self.is_link_down(known.device) {
             self.drop_frame(waiting.fate, DropReason::LinkDown);
             return;
         }
-        let adjacency = self.adjacency_if_up(snapshot, port, next_hop, now);
-        if adjacency.is_some() {
-            self.emit_to(waiting.frame, adjacency, waiting.fate);
+        let adjacency = self.adjacency_if_up(snapshot, (port, known), next_hop, now);
+        if let Some(adjacency) = adjacency {
+            self.emit_to(waiting.frame, Some((known, adjacency)), waiting.fate);
             return;
         }
         let fate = waiting.fate;
@@ -443,10 +458,12 @@ impl<P: Pool> Exit<P> {
         if let Some((mac, released)) = learned.released {
             let incident = Incident::NeighbourReachable { port, address };
             self.stats.tell(incident);
-            let adjacency = Adjacency::new(snapshot, port, mac);
+            let to = snapshot
+                .port(port)
+                .and_then(|port| Some((port, Adjacency::new(snapshot, port, mac)?)));
             for Waiting { frame, fate, .. } in released {
                 self.no_longer_waits(fate);
-                self.emit_to(frame, adjacency, fate);
+                self.emit_to(frame, to, fate);
             }
         }
         learned.tell

@@ -93,7 +93,7 @@ impl<P: Pool> Engine<P> {
         if change.encapsulates() {
             return self.forward_by_tunnel(frame, packet, real, egress, (path_mtu, cut), adjacency);
         }
-        leave(frame, egress, cut, adjacency)
+        leave(frame, packet, egress, cut, adjacency)
     }
 
     /// Keeps a copy of a client's packet that will wait for a neighbour, for an ICMP error if the neighbour does not
@@ -167,7 +167,7 @@ impl<P: Pool> Engine<P> {
         }
         apply(frame, packet, translation.change);
         let adjacency = self.adjacency_towards(snapshot, &egress, now);
-        leave(frame, egress, cut, adjacency)
+        leave(frame, packet, egress, cut, adjacency)
     }
 
     /// Puts a packet that fits, or may be cut, into the tunnel to its real server.
@@ -198,7 +198,7 @@ impl<P: Pool> Engine<P> {
             size: usize::MAX,
             ..cut
         });
-        leave(frame, egress, cut.or(as_it_came), adjacency)
+        leave(frame, packet, egress, cut.or(as_it_came), adjacency)
     }
 
     /// Clamps the MSS of a SYN or SYN|ACK to what the service allows. `path_mtu` is the path MTU to the real server, in
@@ -378,6 +378,7 @@ pub(crate) fn route(egress: Egress, cut: Option<Cut>, verdict: Verdict) -> Actio
 #[inline]
 fn leave<F: PacketBuf>(
     frame: &mut F,
+    packet: &Packet,
     egress: Egress,
     cut: Option<Cut>,
     adjacency: Option<Adjacency>,
@@ -385,7 +386,7 @@ fn leave<F: PacketBuf>(
     let verdict = Verdict::Forwarded;
     match adjacency {
         Some(adjacency) if cut.is_none() => {
-            adjacency.write_header(frame);
+            adjacency.write_header(frame, packet.l3.into());
             let port = egress.port;
             Action::Emit { port, verdict }
         }
