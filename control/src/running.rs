@@ -145,7 +145,7 @@ pub fn lock(shared: &Shared) -> MutexGuard<'_, Running> {
 }
 
 /// Reads the file again on a thread of its own and puts it in force, all of it or nothing: a file of a
-/// million services takes seconds, in which questions are answered and the watchdog is fed. Reloads
+/// million services takes seconds, in which requests are answered and the watchdog is fed. Reloads
 /// take turns, so that none puts in force what an earlier one found.
 pub async fn reload(shared: &Shared, colour: bool) -> Reload {
     let (file, turns) = {

@@ -23,8 +23,8 @@ pub trait Listed: Copy + 'static {
 }
 
 /// Declares an enumeration without fields together with `COUNT`, `ALL` (every variant, in the order of their
-/// declaration), `name`, and what each means. `default` behind a name stands for `#[default]`. A list that is written beside the enumeration misses the next variant without a
-/// word; this one cannot.
+/// declaration), `name`, and what each means. `default` behind a name stands for `#[default]`. A list that is written
+/// beside the enumeration misses the next variant without a word; this one cannot.
 ///
 /// ```
 /// plimsoll_dataplane::listed! {

@@ -1,5 +1,5 @@
 //! Connections to the API: how many there may be, and how slow their clients may be.
-//! It knows no route; what is answered is the router's.
+//! It knows no URL path; what is answered is the router's.
 
 use std::cmp::Reverse;
 use std::convert::Infallible;

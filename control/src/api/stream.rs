@@ -1,5 +1,5 @@
 //! Responses that are made while they are sent: a few kilobytes at a time, no faster than the client reads.
-//! It knows no route.
+//! It knows no URL path.
 
 use std::future::Future;
 use std::io;

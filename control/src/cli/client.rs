@@ -1,5 +1,5 @@
 //! What the subcommands that need a running daemon share: one request to its socket, one response.
-//! It knows no route, and tries nothing twice.
+//! It knows no URL path, and tries nothing twice.
 
 use std::io;
 use std::path::{Path, PathBuf};
