@@ -1,5 +1,5 @@
-//! What a session does to the packets of one direction, as one value: the fast path and the general path
-//! apply the same, so that a new forwarding method is a new way to make one.
+//! What a session does to the packets of one direction, and to ICMP errors that go the same way, as one value: the fast
+//! path and the general path apply the same, so that a new forwarding method is a new way to make one.
 //! Whether a packet fits, and where it leaves, is not asked here.
 
 use super::nat::{self, Side, Socket};

@@ -391,10 +391,8 @@ impl<P: Pool> Engine<P> {
         // bytes behind its own length.
         let may_be_unfinished = plain.protocol == Protocol::Udp
             && (checksum == plain.unfinished_checksum() || plain.has_rest(frame.bytes()));
-        if plain.length > egress.mtu || checksum == 0 || may_be_unfinished {
-            return None;
-        }
-        if !has_plain_header(snapshot, egress.port) {
+        let fits = plain.length <= egress.mtu && has_plain_header(snapshot, egress.port);
+        if !fits || checksum == 0 || may_be_unfinished {
             return None;
         }
         let adjacency = self.adjacency_towards(snapshot, &egress, now)?;
@@ -449,10 +447,9 @@ impl<P: Pool> Engine<P> {
         let real = snapshot
             .real(id)
             .filter(|real| real.configured && !real.policy.idle_reset)?;
-        let egress = real.egress?;
-        if !has_plain_header(snapshot, egress.port) {
-            return None;
-        }
+        let egress = real
+            .egress
+            .filter(|egress| has_plain_header(snapshot, egress.port))?;
         let exit = &mut self.exit;
         let path = Path {
             timeouts: real.timeouts,

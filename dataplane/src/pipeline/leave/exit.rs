@@ -111,25 +111,27 @@ impl<P: Pool> Exit<P> {
         next_hop: IpAddr,
         now: Time,
     ) -> Option<Adjacency> {
-        let known = snapshot.port(port)?;
-        if self.is_link_down(known.device) {
-            return None;
-        }
-        self.adjacency_if_up(snapshot, (port, known), next_hop, now)
+        let reached = self.reach(snapshot, port, next_hop, now).ok();
+        reached.map(|(_, adjacency)| adjacency)
     }
 
-    /// The same for a port whose link is known to be up.
+    /// The same with the port. The error is why frames to the neighbour are dropped; none if its MAC is not known yet.
     #[inline]
-    fn adjacency_if_up(
+    fn reach<'s>(
         &mut self,
-        snapshot: &Snapshot,
-        (port, known): (PortId, &PortSpec),
+        snapshot: &'s Snapshot,
+        port: PortId,
         next_hop: IpAddr,
         now: Time,
-    ) -> Option<Adjacency> {
+    ) -> Result<(&'s PortSpec, Adjacency), Option<DropReason>> {
+        let known = snapshot.port(port).ok_or(DropReason::NoRoute)?;
+        if self.is_link_down(known.device) {
+            return Err(Some(DropReason::LinkDown));
+        }
         let fixed = snapshot.fixed_mac(port, next_hop);
-        let mac = fixed.or_else(|| self.neighbours.lookup(port, next_hop, now))?;
-        Adjacency::new(snapshot, known, mac)
+        let mac = fixed.or_else(|| self.neighbours.lookup(port, next_hop, now));
+        let adjacency = Adjacency::new(snapshot, known, mac.ok_or(None)?);
+        Ok((known, adjacency.ok_or(DropReason::NoRoute)?))
     }
 
     /// Puts the frame into the queue of the port's device as it is. Frames originated here have no `fate`, so no verdict
@@ -225,18 +227,10 @@ impl<P: Pool> Exit<P> {
         next_hop: IpAddr,
         now: Time,
     ) {
-        let Some(known) = snapshot.port(port) else {
-            self.drop_frame(waiting.fate, DropReason::NoRoute);
-            return;
-        };
-        if self.is_link_down(known.device) {
-            self.drop_frame(waiting.fate, DropReason::LinkDown);
-            return;
-        }
-        let adjacency = self.adjacency_if_up(snapshot, (port, known), next_hop, now);
-        if let Some(adjacency) = adjacency {
-            self.emit_to(waiting.frame, Some((known, adjacency)), waiting.fate);
-            return;
+        match self.reach(snapshot, port, next_hop, now) {
+            Ok(to) => return self.emit_to(waiting.frame, Some(to), waiting.fate),
+            Err(Some(reason)) => return self.drop_frame(waiting.fate, reason),
+            Err(None) => {}
         }
         let fate = waiting.fate;
         let waits = fate.map_or(0, |fate| fate.frames);
