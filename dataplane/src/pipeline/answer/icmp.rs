@@ -133,14 +133,8 @@ impl<P: Pool> Engine<P> {
             let Some(translation) = Translation::of(table.get(index)) else {
                 return Action::Drop(DropReason::IcmpNoSession);
             };
-            return self.relay_to_client(
-                snapshot,
-                frame,
-                packet,
-                (&translation, &reply),
-                origin,
-                now,
-            );
+            let by = (&translation, &reply);
+            return self.relay_to_client(snapshot, frame, packet, by, origin, now);
         }
         // The session may be on another worker, which the quoted packet identifies.
         if let Some(action) = self
@@ -154,14 +148,8 @@ impl<P: Pool> Engine<P> {
             port: quoted.destination_port,
         };
         if let Some(translation) = translation(snapshot, protocol, real, from) {
-            return self.relay_to_client(
-                snapshot,
-                frame,
-                packet,
-                (&translation, &reply),
-                origin,
-                now,
-            );
+            let by = (&translation, &reply);
+            return self.relay_to_client(snapshot, frame, packet, by, origin, now);
         }
         match self.begin_by_error(snapshot, frame.bytes(), packet, &key, origin, now) {
             Some(Ok(index)) => {

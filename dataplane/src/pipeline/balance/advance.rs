@@ -29,13 +29,14 @@ impl<'a> Counting<'a> {
     #[inline(always)]
     pub(crate) fn packet(self, real: RealId, direction: Direction, bytes: u64) {
         if let Some(counters) = self.reals.get(real.0) {
-            add(counters, direction, bytes);
+            count_packet(counters, direction, bytes);
         }
     }
 }
 
+/// Counts a packet in a real server's counters, of `bytes` from its IP header on.
 #[inline(always)]
-fn add(counters: &RealCounters, direction: Direction, bytes: u64) {
+pub(crate) fn count_packet(counters: &RealCounters, direction: Direction, bytes: u64) {
     let (packets, all_bytes) = match direction {
         Direction::Output => (&counters.out_packets, &counters.out_bytes),
         Direction::Input | Direction::InputOnly => (&counters.in_packets, &counters.in_bytes),
@@ -64,7 +65,7 @@ impl Sessions {
             return;
         };
         if let Some(bytes) = bytes {
-            add(counters, direction, u64::from(bytes));
+            count_packet(counters, direction, u64::from(bytes));
         }
         if let Some(moved) = moved {
             recount(counting.snapshot, self.worker, counters, real, moved);

@@ -11,6 +11,7 @@ use crate::parse::Packet;
 use crate::pipeline::action::{Action, Origin};
 use crate::pipeline::answer::icmp_error::is_icmp_checksum_valid;
 use crate::pipeline::balance::admit::{Admission, Counters, uncount};
+use crate::pipeline::balance::advance::count_packet;
 use crate::pipeline::balance::persist::Template;
 use crate::pipeline::balance::sequence_numbers::note_numbers;
 use crate::pipeline::engine::Engine;
@@ -132,11 +133,8 @@ impl<P: Pool> Engine<P> {
             }
         }
         counters.real.sessions.add(1);
-        counters.real.in_packets.add(1);
-        counters
-            .real
-            .in_bytes
-            .add(u64::from(packet.datagram_bytes()));
+        let bytes = packet.datagram_bytes().into();
+        count_packet(counters.real, Direction::Input, bytes);
         let change = Change::of_request(real.spec.forward, || socket);
         self.forward::<A, F>(snapshot, frame, packet, real, change, origin, now)
     }
