@@ -58,7 +58,8 @@ const LATER: &[(&str, &str, &str)] = &[
 /// What a key or name stands for that this version has not, where `names` can stand: what it is, and the name whose
 /// meaning is nearest to it.
 pub(super) fn later<'n>(text: &str, names: &[&'n str]) -> Option<(&'static str, &'n str)> {
-    LATER.iter().find_map(|(later, beside, what)| {
+    let missing = LATER.iter().filter(|(later, ..)| !names.contains(later));
+    missing.into_iter().find_map(|(later, beside, what)| {
         let beside = names.iter().find(|name| *name == beside)?;
         nearest(text, &[later]).map(|_| (*what, *beside))
     })
@@ -95,5 +96,12 @@ mod tests {
         assert_eq!(nearest("timeout", &keys), None);
         assert_eq!(nearest("", &keys), None);
         assert_eq!(nearest("rrr", &["rr", "wrr"]), Some("rr"));
+    }
+
+    #[test]
+    fn a_name_that_is_there_is_not_called_missing() {
+        let fullnat = Some(("the forwarding method `fullnat`", "nat"));
+        assert_eq!(later("fulnat", &["nat"]), fullnat);
+        assert_eq!(later("fulnat", &["nat", "fullnat"]), None);
     }
 }

@@ -1,6 +1,8 @@
 //! A rule line as words and options, by ipvsadm 1.31's own table of options.
 //! What the values of options mean is `rule`'s.
 
+use plimsoll_dataplane::spec::forward::ForwardMethod;
+
 use crate::config::diagnostics::{Place, Problem, Problems, begins_like, quoted};
 
 /// A word of a line.
@@ -69,9 +71,7 @@ pub(super) enum Flag {
     Engine,
     OnePacket,
     Server,
-    Gatewaying,
-    Ipip,
-    Masquerading,
+    Forward(ForwardMethod),
     Weight,
     Upper,
     Lower,
@@ -172,12 +172,22 @@ const KNOWN: &[Known] = &[
     flag(None, "pe", Flag::Engine, Takes::Value),
     flag(Some('o'), "ops", Flag::OnePacket, Takes::Nothing),
     flag(Some('r'), "real-server", Flag::Server, Takes::Value),
-    flag(Some('g'), "gatewaying", Flag::Gatewaying, Takes::Nothing),
-    flag(Some('i'), "ipip", Flag::Ipip, Takes::Nothing),
+    flag(
+        Some('g'),
+        "gatewaying",
+        Flag::Forward(ForwardMethod::Direct),
+        Takes::Nothing,
+    ),
+    flag(
+        Some('i'),
+        "ipip",
+        Flag::Forward(ForwardMethod::Tunnel),
+        Takes::Nothing,
+    ),
     flag(
         Some('m'),
         "masquerading",
-        Flag::Masquerading,
+        Flag::Forward(ForwardMethod::Nat),
         Takes::Nothing,
     ),
     flag(Some('w'), "weight", Flag::Weight, Takes::Value),

@@ -11,7 +11,6 @@ use crate::config::diagnostics::Problems;
 use crate::config::file::TunnelChecksum;
 use crate::config::{Diagnostics, Loaded};
 use plimsoll_dataplane::flow::Protocol;
-use plimsoll_dataplane::spec::forward::ForwardMethod;
 use plimsoll_dataplane::spec::target::Identity;
 
 /// What came of an export.
@@ -126,7 +125,7 @@ fn write_real(text: &mut String, real: &Real) {
             let _ = write!(text, " {option} {value}");
         }
     }
-    if forward != ForwardMethod::Tunnel || tunnel == Default::default() {
+    if !forward.encapsulates() || tunnel == Default::default() {
         return;
     }
     let kind = tunnel.kind.lvs_name().unwrap_or_default();

@@ -30,9 +30,6 @@ const SERVICE_OPTIONS: &[Flag] = &[
     Flag::OnePacket,
 ];
 const SERVER_OPTIONS: &[Flag] = &[
-    Flag::Gatewaying,
-    Flag::Ipip,
-    Flag::Masquerading,
     Flag::Weight,
     Flag::Upper,
     Flag::Lower,
@@ -88,8 +85,11 @@ impl<'t> Reader<'t, '_> {
         };
         let stray = |given: &&Given<'_>| {
             let daemons = command == Command::Daemon && matches!(given.flag, Flag::Daemon(_));
+            let servers = matches!(command, Command::AddServer | Command::EditServer);
+            let methods = servers && matches!(given.flag, Flag::Forward(_));
             given.flag != Flag::Numeric
                 && !daemons
+                && !methods
                 && !groups.iter().any(|group| group.contains(&given.flag))
         };
         for given in self.line.given.iter().filter(stray) {
@@ -281,7 +281,7 @@ impl<'t> Reader<'t, '_> {
             return Ok((What::DeleteServer(key, address), word.place));
         }
         let forward = self.forward()?;
-        let unchanged = matches!(forward, ForwardMethod::Direct | ForwardMethod::Tunnel);
+        let unchanged = !forward.rewrites_destination();
         let address = table::server(key, host, port, unchanged);
         if let Some(port) = port.filter(|port| *port != address.port()) {
             let message = format!("the port {port} becomes the service's, {}", address.port());
@@ -290,7 +290,7 @@ impl<'t> Reader<'t, '_> {
                     .help("only -m changes the port, and ipvsadm replaces it too"),
             );
         }
-        if host.is_ipv6() != key.is_v6() && forward != ForwardMethod::Tunnel {
+        if host.is_ipv6() != key.is_v6() && !forward.crosses_families() {
             let problem =
                 word.problem("Different address family is allowed only for tunneling servers");
             return Err(Box::new(
@@ -333,12 +333,8 @@ impl<'t> Reader<'t, '_> {
 
     fn forward(&self) -> Read<ForwardMethod> {
         let mut chosen: Option<(ForwardMethod, Word<'_>)> = None;
-        for (flag, forward) in [
-            (Flag::Gatewaying, ForwardMethod::Direct),
-            (Flag::Ipip, ForwardMethod::Tunnel),
-            (Flag::Masquerading, ForwardMethod::Nat),
-        ] {
-            let Some(given) = self.given(flag) else {
+        for forward in ForwardMethod::ALL {
+            let Some(given) = self.given(Flag::Forward(forward)) else {
                 continue;
             };
             if let Some((_, first)) = chosen {
@@ -360,7 +356,7 @@ impl<'t> Reader<'t, '_> {
             Flag::TunCsum,
             Flag::TunRemcsum,
         ];
-        if forward != ForwardMethod::Tunnel {
+        if !forward.encapsulates() {
             for flag in flags {
                 if let Some(Given { word, .. }) = self.given(flag) {
                     let message = format!("`{}` has no effect without `-i`", word.shown());

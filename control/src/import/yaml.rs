@@ -16,7 +16,7 @@ use crate::config::file::{self, Compat, TunnelChecksum};
 use crate::config::leaf::{Leaf as _, print_duration};
 use crate::config::{self, Loaded};
 use plimsoll_dataplane::listed::Listed as _;
-use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
+use plimsoll_dataplane::spec::forward::TunnelKind;
 use plimsoll_dataplane::spec::limits::Limits;
 use plimsoll_dataplane::spec::policy::OnDown;
 use plimsoll_dataplane::spec::target::{self, Identity, Mark, Vip, is_one_address};
@@ -222,7 +222,7 @@ fn write_service(text: &mut String, service: &Service) {
     if let Some(forward) = forward {
         let _ = writeln!(text, "    forward: {}", forward.name());
     }
-    let mut tunnels = methods.filter(|method| method.forward == ForwardMethod::Tunnel);
+    let mut tunnels = methods.filter(|method| method.forward.encapsulates());
     let tunnel = tunnels.next().map(|method| method.tunnel);
     let tunnel = tunnel.unwrap_or_default();
     if tunnel != Encapsulation::default() {
@@ -248,7 +248,7 @@ fn write_service(text: &mut String, service: &Service) {
         if Some(real.method.forward) != forward {
             let _ = write!(text, ", forward: {}", real.method.forward.name());
         }
-        if real.method.forward == ForwardMethod::Tunnel && real.method.tunnel != tunnel {
+        if real.method.forward.encapsulates() && real.method.tunnel != tunnel {
             let _ = write!(text, ", tunnel: {}", tunnel_keys(real.method.tunnel));
         }
         text.push_str(" }\n");

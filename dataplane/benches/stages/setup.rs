@@ -103,9 +103,10 @@ pub(crate) fn service(
     forward: ForwardMethod,
     reals: u16,
 ) -> ServiceSpec {
-    let port = match forward {
-        ForwardMethod::Nat => REAL_PORT,
-        ForwardMethod::Direct | ForwardMethod::Tunnel => VIRTUAL_PORT,
+    let port = if forward.rewrites_destination() {
+        REAL_PORT
+    } else {
+        VIRTUAL_PORT
     };
     let real = |real: u16| RealSpec {
         weight: 1 + u32::from(real % 3),

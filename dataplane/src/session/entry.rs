@@ -30,18 +30,11 @@ pub struct SessionIndex(pub u32);
 #[repr(transparent)]
 pub struct Flags(u32);
 
-/// The method's bits in [`Flags`]. The lower one is set if replies pass the balancer.
-const DIRECT: u32 = 0;
-const NAT: u32 = 1;
-const TUNNEL: u32 = 2;
-
 impl Flags {
     /// None of them, and forwarded directly.
     pub const EMPTY: Self = Self(0);
-    /// The bits that say the method.
+    /// The bits that say the method, by its discriminant.
     const METHOD: Self = Self(3);
-    /// Forwarded by a method with which replies pass the balancer. They are found by their `ReplyKey`.
-    const REPLIES: Self = Self(NAT);
     /// A persistence template: it names a real server for a client and is not a connection.
     pub const TEMPLATE: Self = Self(1 << 2);
     /// It has a side line.
@@ -78,30 +71,21 @@ impl Flags {
     #[must_use]
     #[inline]
     pub const fn of(method: ForwardMethod) -> Self {
-        Self(match method {
-            ForwardMethod::Direct => DIRECT,
-            ForwardMethod::Nat => NAT,
-            ForwardMethod::Tunnel => TUNNEL,
-        })
+        Self(method as u32)
     }
 
     /// The method that a session with these flags began with: an edit of its real server does not change it.
     #[must_use]
     #[inline(always)]
     pub const fn method(self) -> ForwardMethod {
-        match self.0 & Self::METHOD.0 {
-            NAT => ForwardMethod::Nat,
-            TUNNEL => ForwardMethod::Tunnel,
-            // Of the other number, which no session has, as well.
-            _ => ForwardMethod::Direct,
-        }
+        ForwardMethod::of_discriminant((self.0 & Self::METHOD.0) as u8)
     }
 
     /// Whether replies do not pass through the balancer (IPVS's NOOUTPUT).
     #[must_use]
     #[inline(always)]
     pub const fn is_one_way(self) -> bool {
-        !self.contains(Self::REPLIES)
+        !self.method().replies_return()
     }
 
     /// These flags for a session that begins in `state`: a TCP session by NAT waits for the client's first
@@ -155,15 +139,15 @@ impl Flags {
     }
 }
 
+/// Every method has a number.
+const _: () = assert!(ForwardMethod::COUNT <= Flags::METHOD.0 as usize + 1);
+
 impl BitOr for Flags {
     type Output = Self;
     fn bitor(self, other: Self) -> Self {
         self.with(other)
     }
 }
-
-/// Value and mask: a session receives replies if, of the flags in the mask, it has those of the value and no other.
-const REPLY_MATCH: (Flags, Flags) = (Flags::REPLIES, Flags::REPLIES.with(Flags::SHADOWED));
 
 /// The fields of a session that is to be inserted.
 #[derive(Debug, Clone, Copy)]
@@ -283,7 +267,7 @@ impl<A: Address> Session<A> {
         } = new.key;
         debug_assert_eq!(
             new.real_address.is_some(),
-            new.flags.method().translates(),
+            new.flags.method().rewrites_destination(),
             "the method of {:?}",
             new.flags
         );
@@ -343,44 +327,52 @@ impl<A: Address> Session<A> {
         self.real
     }
 
-    /// The real server's address and port. `None` unless forwarded by NAT.
+    /// The real server's address and port. `None` unless its packets bear them.
     #[must_use]
     #[inline]
     pub fn real_address(&self) -> Option<(A, u16)> {
         self.flags
             .method()
-            .translates()
+            .rewrites_destination()
             .then_some((self.real_address, self.real_port))
     }
 
-    /// The key of its replies. `None` unless forwarded by NAT.
+    /// The socket to which its replies are addressed, by which they are found: the client's. This alone decides where
+    /// the table looks for the session of a reply.
+    #[inline(always)]
+    const fn reply_receiver(&self) -> (A, u16) {
+        (self.client, self.client_port)
+    }
+
+    /// The key of its replies. `None` if they do not come back through here.
     #[must_use]
     #[inline]
     pub fn reply_key(&self) -> Option<ReplyKey<A>> {
-        self.real_address().map(|(real, real_port)| ReplyKey {
-            client: self.client,
-            real,
-            client_port: self.client_port,
-            real_port,
+        let (client, client_port) = self.reply_receiver();
+        (!self.flags.is_one_way()).then(|| ReplyKey {
+            client,
+            real: self.real_address,
+            client_port,
+            real_port: self.real_port,
             protocol: self.key().protocol,
         })
     }
 
-    /// Whether `key` has the client and the real server of this session. Does not check that it is forwarded by NAT.
+    /// Whether its replies have this key. Does not check that they come back through here.
     #[inline(always)]
     pub(super) fn has_reply_key(&self, key: &ReplyKey<A>) -> bool {
+        let (client, client_port) = self.reply_receiver();
         self.real_address == key.real
-            && self.client == key.client
+            && client == key.client
             && self.real_port == key.real_port
-            && self.client_port == key.client_port
+            && client_port == key.client_port
             && self.protocol == key.protocol.number()
     }
 
-    /// Whether it receives replies with this key: it is forwarded by NAT, and no newer session has the same key.
+    /// Whether it receives replies with this key: they come back through here, and no newer session has the same key.
     #[inline(always)]
     pub(super) fn gets_replies(&self, key: &ReplyKey<A>) -> bool {
-        let (wanted, of) = REPLY_MATCH;
-        self.flags.0 & of.0 == wanted.0 && self.has_reply_key(key)
+        !self.flags.is_one_way() && !self.flags.contains(Flags::SHADOWED) && self.has_reply_key(key)
     }
 
     /// Whether it would receive replies with this key if a newer session did not.
@@ -469,7 +461,32 @@ mod tests {
     #[test]
     fn a_session_keeps_the_method_that_it_began_with() {
         for method in ForwardMethod::ALL {
-            assert_eq!(Flags::of(method).method(), method);
+            for others in [Flags::EMPTY, Flags(!Flags::METHOD.0)] {
+                let flags = Flags::of(method).with(others);
+                assert_eq!(flags.method(), method);
+                assert_eq!(flags.is_one_way(), !method.replies_return());
+            }
+        }
+    }
+
+    #[test]
+    fn replies_of_every_method_are_found_by_the_key_that_they_have() {
+        let key = FlowKey {
+            client: V4(1),
+            virtual_address: V4(2),
+            client_port: 3,
+            virtual_port: 4,
+            protocol: Protocol::Sctp,
+        };
+        for method in ForwardMethod::ALL {
+            let session = Session::new(&NewSession {
+                real_address: method.rewrites_destination().then_some((V4(5), 6)),
+                flags: Flags::of(method),
+                ..NewSession::direct(key, RealId(7), State::Udp, Time::default())
+            });
+            let reply = session.reply_key();
+            assert_eq!(reply.is_some(), method.replies_return());
+            assert!(reply.is_none_or(|reply| session.gets_replies(&reply)));
         }
     }
 

@@ -223,7 +223,7 @@ impl Snapshot {
     fn takes_ftp_data(&self, service: &VirtualService) -> bool {
         let is_one_way = |id| {
             let real = self.real(id);
-            real.is_some_and(|real| !real.spec.forward.translates())
+            real.is_some_and(|real| !real.spec.forward.replies_return())
         };
         let mut reals = service
             .scheduling

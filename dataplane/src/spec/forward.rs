@@ -29,24 +29,81 @@ impl ForwardMethod {
         }
     }
 
-    /// Whether addresses and ports are rewritten, so that a session's answers come back through here and bear the
-    /// virtual socket.
+    /// Its word in keepalived.conf; `None` if keepalived has it not.
+    #[must_use]
+    pub const fn keepalived(self) -> Option<&'static str> {
+        match self {
+            Self::Direct => Some("DR"),
+            Self::Nat => Some("NAT"),
+            Self::Tunnel => Some("TUN"),
+        }
+    }
+
+    /// Whether the real server's socket replaces the virtual one, so that its port may differ.
     #[inline(always)]
     #[must_use]
-    pub const fn translates(self) -> bool {
+    pub const fn rewrites_destination(self) -> bool {
         match self {
             Self::Nat => true,
             Self::Direct | Self::Tunnel => false,
         }
     }
 
-    /// Whether packets travel inside others, so that real servers may be of the other address family.
+    /// Whether packets travel inside others.
     #[inline(always)]
     #[must_use]
     pub const fn encapsulates(self) -> bool {
         match self {
             Self::Tunnel => true,
             Self::Direct | Self::Nat => false,
+        }
+    }
+
+    /// Whether packets leave with the real server's address as destination, by which routers find it.
+    #[must_use]
+    pub const fn is_routable(self) -> bool {
+        self.rewrites_destination() || self.encapsulates()
+    }
+
+    /// Whether real servers may be of the other address family.
+    #[must_use]
+    pub const fn crosses_families(self) -> bool {
+        match self {
+            Self::Tunnel => true,
+            Self::Direct | Self::Nat => false,
+        }
+    }
+
+    /// Whether replies come back through here, and leave with the virtual socket as their source.
+    #[inline(always)]
+    #[must_use]
+    pub const fn replies_return(self) -> bool {
+        match self {
+            Self::Nat => true,
+            Self::Direct | Self::Tunnel => false,
+        }
+    }
+
+    /// Whether replies come back through here with their client's socket as destination, so that the session's owner
+    /// can be computed from a reply as from a request, and a reply needs no session to find its client.
+    #[must_use]
+    pub const fn replies_name_client(self) -> bool {
+        match self {
+            Self::Nat => true,
+            Self::Direct | Self::Tunnel => false,
+        }
+    }
+
+    /// The names of the methods of which this is true, for people: "`dr` or `tunnel`".
+    #[must_use]
+    pub fn any_of(is_one: impl Fn(Self) -> bool) -> String {
+        let methods = Self::ALL.into_iter().filter(|method| is_one(*method));
+        let names: Vec<String> = methods
+            .map(|method| format!("`{}`", method.name()))
+            .collect();
+        match names.split_last() {
+            Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+            _ => names.concat(),
         }
     }
 }
@@ -149,6 +206,33 @@ impl fmt::Display for MssClamp {
         match self {
             Self::Auto => f.write_str("auto"),
             Self::Bytes(bytes) => bytes.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_listed_for_people() {
+        assert_eq!(ForwardMethod::any_of(|_| true), "`dr`, `nat` or `tunnel`");
+        let two = ForwardMethod::any_of(|method| !method.replies_return());
+        assert_eq!(two, "`dr` or `tunnel`");
+        assert_eq!(
+            ForwardMethod::any_of(ForwardMethod::encapsulates),
+            "`tunnel`"
+        );
+        assert_eq!(ForwardMethod::any_of(|_| false), "");
+    }
+
+    #[test]
+    fn what_other_programs_call_a_method_is_one_method() {
+        for a in ForwardMethod::ALL {
+            for b in ForwardMethod::ALL.into_iter().filter(|b| *b != a) {
+                assert!(a.lvs().is_none() || a.lvs() != b.lvs());
+                assert!(a.keepalived().is_none() || a.keepalived() != b.keepalived());
+            }
         }
     }
 }

@@ -31,18 +31,18 @@ pub fn icmp(data: &[u8]) {
         let (client, vip) = (CLIENTS[family], VIPS[family]);
         let real = REALS[family][script.below(2)];
         let from_lan = script.flag();
-        let shift = if forward == ForwardMethod::Nat {
+        let shift = if forward.rewrites_destination() {
             SHIFT
         } else {
             0
         };
         // As the one who complains has seen it.
-        let quoted = if from_lan && forward == ForwardMethod::Tunnel {
+        let quoted = if from_lan && forward.encapsulates() {
             packet(OWN[family], real)
         } else if from_lan {
             packet(
                 client,
-                if forward == ForwardMethod::Nat {
+                if forward.rewrites_destination() {
                     real
                 } else {
                     vip

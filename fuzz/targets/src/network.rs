@@ -66,9 +66,9 @@ fn services(forward: ForwardMethod) -> Vec<ServiceSpec> {
     for (family, vip) in VIPS.iter().enumerate() {
         for (protocol, port) in PLAIN {
             // Tunnels lead to real servers of either family.
-            let across = usize::from(forward == ForwardMethod::Tunnel && port == 81);
+            let across = usize::from(forward.crosses_families() && port == 81);
             let reals = REALS[(family + across) % 2].iter().zip(kinds);
-            let real_port = if forward == ForwardMethod::Nat {
+            let real_port = if forward.rewrites_destination() {
                 port + SHIFT
             } else {
                 port

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use plimsoll_dataplane::flow::Protocol;
+use plimsoll_dataplane::spec::forward::ForwardMethod;
 use plimsoll_dataplane::spec::service::{Persistence, RealSpec, ServiceSpec};
 use plimsoll_dataplane::spec::target::{Target, is_one_address};
 
@@ -60,14 +61,19 @@ pub(super) fn one_packet(
             "one-packet scheduling is for UDP only",
         ));
     }
-    let mut nat = reals.iter().filter(|real| real.forward.translates());
-    if nat.any(|real| !tells_vip(target, real.port)) {
+    let is_untold =
+        |real: &RealSpec| !real.forward.replies_name_client() || !tells_vip(target, real.port);
+    let mut returning = reals.iter().filter(|real| real.forward.replies_return());
+    if returning.any(is_untold) {
         findings.add(
             Finding::error(
                 here(),
                 "without a session nobody knows which virtual address and port an answer is from",
             )
-            .help("use `dr` or `tunnel`, or write one service for each address and port"),
+            .help(format!(
+                "use {}, or write one service for each address and port",
+                ForwardMethod::any_of(|method| !method.replies_return())
+            )),
         );
     }
 }
@@ -85,7 +91,7 @@ pub(super) fn shared_sockets(services: &[(usize, ServiceSpec)], findings: &mut F
     let mut first_users: HashMap<(IpAddr, u16), (usize, usize)> = HashMap::new();
     for (at, service) in services.iter().filter(|(_, service)| service.one_packet) {
         let reals = service.reals.iter().enumerate();
-        for (nth, real) in reals.filter(|(_, real)| real.forward.translates()) {
+        for (nth, real) in reals.filter(|(_, real)| real.forward.replies_return()) {
             let (first, first_nth) = *first_users
                 .entry((real.address, real.port))
                 .or_insert((*at, nth));

@@ -314,7 +314,7 @@ impl Importer {
         let mut notes: Vec<(String, Vec<String>)> = Vec::new();
         for real in &server.reals {
             let method = real.method.unwrap_or(server.method());
-            let unchanged = method.forward != ForwardMethod::Nat;
+            let unchanged = !method.forward.rewrites_destination();
             let address = table::server(key, real.address, real.port, unchanged);
             let Some(address) = self.placed(key, real, method.forward, address) else {
                 continue;
@@ -353,7 +353,7 @@ impl Importer {
         forward: ForwardMethod,
         address: SocketAddr,
     ) -> Option<SocketAddr> {
-        if real.address.is_ipv6() != key.is_v6() && forward != ForwardMethod::Tunnel {
+        if real.address.is_ipv6() != key.is_v6() && !forward.crosses_families() {
             let message = "Different address family is allowed only for tunneling servers";
             let problem = Problem::new(real.place, message);
             let help = "expected an address of the virtual server's family, or `lvs_method TUN`";
@@ -437,10 +437,10 @@ fn key(member: Member, server: &VirtualServer) -> Identity {
             port,
         }),
         Member::Mark(number, v6) => {
-            // Real servers that are not reached by tunnel tell the family.
+            // Real servers that must be of the service's family tell it.
             let told = |real: &&RealServer| {
                 let method = real.method.unwrap_or(server.method());
-                method.forward != ForwardMethod::Tunnel
+                !method.forward.crosses_families()
             };
             let by_reals = server.reals.iter().find(told);
             let by_reals = by_reals.map(|real| real.address.is_ipv6());

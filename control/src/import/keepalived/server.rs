@@ -311,36 +311,11 @@ fn method(keyword: &Word, words: &[Word]) -> Read<Method> {
     let mut words = words.iter();
     let name = words.next().ok_or_else(|| lacks_value(keyword))?;
     let mut tunnel = Encapsulation::default();
-    let forward = match name.text.as_str() {
-        "NAT" => ForwardMethod::Nat,
-        "DR" => ForwardMethod::Direct,
-        "TUN" => ForwardMethod::Tunnel,
-        "FNAT" | "SNAT" => {
-            let what = if name.text == "FNAT" {
-                "full NAT"
-            } else {
-                "SNAT"
-            };
-            let message = format!(
-                "`{}`, DPVS's {what}, is not there in this version",
-                name.text
-            );
-            let help = if name.text == "FNAT" {
-                "use NAT with the real servers' replies routed through Plimsoll, or DR or TUN"
-            } else {
-                "the servers' own way out is routed (`network.forwarding`), or another router's to translate"
-            };
-            return Err(Box::new(name.problem(message).help(help)));
-        }
-        _ => {
-            let message = format!("`{}` is not a forwarding method", name.shown());
-            return Err(Box::new(
-                name.problem(message).help("expected NAT, DR or TUN"),
-            ));
-        }
-    };
+    let known = |method: &ForwardMethod| method.keepalived() == Some(name.text.as_str());
+    let forward = ForwardMethod::ALL.into_iter().find(known);
+    let forward = forward.ok_or_else(|| no_method(name))?;
     let mut kind = name;
-    while let Some(word) = words.next().filter(|_| forward == ForwardMethod::Tunnel) {
+    while let Some(word) = words.next().filter(|_| forward.encapsulates()) {
         let mut value = || words.next().ok_or_else(|| lacks_value(word));
         match word.text.as_str() {
             "type" => {
@@ -369,6 +344,32 @@ fn method(keyword: &Word, words: &[Word]) -> Read<Method> {
         return Err(Box::new(problem.help("expected `type gue port N`")));
     }
     Ok(Method { forward, tunnel })
+}
+
+/// Of a word that is not the name of a forwarding method, or not in this version.
+fn no_method(name: &Word) -> Problem {
+    let (what, help) = match name.text.as_str() {
+        "FNAT" => (
+            "full NAT",
+            "use NAT with the real servers' replies routed through Plimsoll, or DR or TUN",
+        ),
+        "SNAT" => (
+            "SNAT",
+            "the servers' own way out is routed (`network.forwarding`), or another router's to translate",
+        ),
+        _ => {
+            let message = format!("`{}` is not a forwarding method", name.shown());
+            let names = ForwardMethod::ALL.into_iter();
+            let names: Vec<&str> = names.filter_map(ForwardMethod::keepalived).collect();
+            let help = format!("expected one of {}", names.join(", "));
+            return name.problem(message).help(help);
+        }
+    };
+    let message = format!(
+        "`{}`, DPVS's {what}, is not there in this version",
+        name.text
+    );
+    name.problem(message).help(help)
 }
 
 /// The flags' names, as the scheduler knows them.

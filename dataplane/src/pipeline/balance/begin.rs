@@ -324,7 +324,7 @@ impl<P: Pool> Engine<P> {
 
 /// The real server's socket to which NAT translates a session's packets; `None` without NAT.
 fn socket_of<A: Tabled>(real: &RealServer, key: &FlowKey<A>) -> Option<Socket<A>> {
-    let address = A::of(real.spec.address).filter(|_| real.spec.forward.translates());
+    let address = A::of(real.spec.address).filter(|_| real.spec.forward.rewrites_destination());
     address.map(|address| Socket {
         address,
         port: real.port_for(key.virtual_port),
@@ -332,7 +332,7 @@ fn socket_of<A: Tabled>(real: &RealServer, key: &FlowKey<A>) -> Option<Socket<A>
 }
 
 const fn direction_of(method: ForwardMethod) -> Direction {
-    if method.translates() {
+    if method.replies_return() {
         Direction::Input
     } else {
         Direction::InputOnly

@@ -11,9 +11,10 @@ use crate::spec::target::{Target, Vip, is_one_address};
 /// The rule for the owners of a service's sessions from now on, and whether existing sessions may be misplaced. Depends
 /// on the rule before, since sessions that began with NAT or persistence may still exist.
 pub(super) fn own(next: &mut Snapshot, id: ServiceId, spec: &ServiceSpec) -> (Owner, bool) {
+    let mut reals = spec.reals.iter();
     let wanted = match spec.persistence {
         Some(persistence) => Owner::Network(persistence.mask),
-        None if has_sessions(spec) && spec.reals.iter().any(is_nat) => {
+        None if has_sessions(spec) && reals.any(|real| real.forward.replies_name_client()) => {
             if replies_identify_flows(next, id, spec) {
                 Owner::Flow
             } else {
@@ -68,7 +69,10 @@ fn replies_identify_flows(next: &Snapshot, id: ServiceId, spec: &ServiceSpec) ->
     let Target::Vip(vip) = &spec.target else {
         return false;
     };
-    let mut reals = spec.reals.iter().filter(|real| is_nat(real));
+    let mut reals = spec
+        .reals
+        .iter()
+        .filter(|real| real.forward.replies_name_client());
     // The rule stays once it is used: the owner is computed, so it is right even if devices no longer steer packets
     // there.
     let is_already = next
@@ -92,8 +96,4 @@ fn replies_identify_flows(next: &Snapshot, id: ServiceId, spec: &ServiceSpec) ->
 /// Whether any packet of the service begins a session, which needs an owner with NAT.
 fn has_sessions(spec: &ServiceSpec) -> bool {
     !spec.one_packet || spec.target.protocols() != [Protocol::Udp]
-}
-
-pub(super) fn is_nat(real: &RealSpec) -> bool {
-    real.forward.translates()
 }

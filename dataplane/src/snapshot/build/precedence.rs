@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ahash::RandomState;
 use hashbrown::{HashMap, HashSet};
 
-use super::owners::{identifies_vip, is_nat};
+use super::owners::identifies_vip;
 use crate::id::{RealId, ServiceId};
 use crate::schedule::Candidate;
 use crate::snapshot::Snapshot;
@@ -105,8 +105,9 @@ impl Precedence {
                 self.rules_changed |= self.by_rules.insert(id) || !known;
             }
             Target::Vip(vip) if spec.policy.answers_one_packet => {
-                let tells =
-                    |(real, _): &(&RealSpec, &Candidate)| is_nat(real) && identifies_vip(vip, real);
+                let tells = |(real, _): &(&RealSpec, &Candidate)| {
+                    real.forward.replies_name_client() && identifies_vip(vip, real)
+                };
                 let reals = spec.reals.iter().zip(candidates).filter(tells);
                 let socket = |real: &RealSpec| (vip.protocol, real.address, real.port);
                 let sockets = reals.map(|(real, candidate)| (socket(real), candidate.real));

@@ -95,7 +95,7 @@ impl Builder {
         self.removed_reals.remove(id);
         let Some(old) = next.real(id) else { return id };
         let comes = !old.configured || old.spec.weight == 0 && spec.weight > 0;
-        let reaches_by_nat = spec.forward.translates() && !old.replies_come_back;
+        let reaches_by_nat = spec.forward.replies_return() && !old.replies_come_back;
         let changed = !old.configured
             || old.spec != *spec
             || old.policy != parent.service.policy

@@ -58,7 +58,7 @@ impl Context<'_> {
                 .help("Plimsoll answers for it and forwards nothing to itself"),
             );
         }
-        if !forward.encapsulates() && ip.is_ipv6() != target.is_v6() {
+        if !forward.crosses_families() && ip.is_ipv6() != target.is_v6() {
             findings.add(
                 Finding::error(
                     here,
@@ -69,13 +69,14 @@ impl Context<'_> {
                     ),
                 )
                 .help(format!(
-                    "`forward: {}` keeps the address family; only a tunnel crosses it",
-                    forward.name()
+                    "`forward: {}` keeps the address family; only {} crosses it",
+                    forward.name(),
+                    ForwardMethod::any_of(ForwardMethod::crosses_families)
                 )),
             );
             return;
         }
-        if !forward.translates() && real.port != target.port() {
+        if !forward.rewrites_destination() && real.port != target.port() {
             findings.add(unchanged_port(here.clone(), real.port, target, forward));
         }
         match *self.reached.entry(ip).or_insert_with(|| self.net.reach(ip)) {
@@ -87,8 +88,8 @@ impl Context<'_> {
                     ),
                 ),
             ),
-            Reach::Routed(via, _) if !forward.translates() && !forward.encapsulates() => {
-                findings.add(behind_router(here, ip, via))
+            Reach::Routed(via, _) if !forward.is_routable() => {
+                findings.add(behind_router(here, ip, via, forward))
             }
             Reach::OnLink(port) | Reach::Routed(_, port) if forward.encapsulates() => {
                 if let Some(source) = real.tunnel_source
@@ -121,7 +122,7 @@ impl Context<'_> {
             "{ip} is Plimsoll's own address on port `{}`",
             port.name.escape_debug()
         );
-        if forward.translates() {
+        if forward.rewrites_destination() {
             findings.add(Finding::error(here, what).help(
                 "packets for this machine itself are not translated; use `forward: dr`, and give its Linux the virtual address",
             ));
@@ -159,27 +160,29 @@ impl Context<'_> {
     }
 }
 
-fn behind_router(here: Vec<Step>, ip: IpAddr, via: IpAddr) -> Finding {
-    Finding::warning(here, format!("the real server {ip} is behind the gateway {via}")).help(
-        "`forward: dr` keeps the virtual address as destination, so the gateway does not know the real server; \
-         use `tunnel` or `nat`",
-    )
+fn behind_router(here: Vec<Step>, ip: IpAddr, via: IpAddr, forward: ForwardMethod) -> Finding {
+    Finding::warning(here, format!("the real server {ip} is behind the gateway {via}")).help(format!(
+        "`forward: {}` keeps the virtual address as destination, so the gateway does not know the real server; use {}",
+        forward.name(),
+        ForwardMethod::any_of(ForwardMethod::is_routable)
+    ))
 }
 
 /// A port that packets do not reach. IPVS lets a service by mark have one all the same.
 fn unchanged_port(here: Vec<Step>, port: u16, target: &Target, forward: ForwardMethod) -> Finding {
     let method = forward.name();
+    let others = ForwardMethod::any_of(ForwardMethod::rewrites_destination);
     match target {
         Target::Match { .. } => Finding::warning(here, format!("the port {port} is only shown"))
             .help(format!("`forward: {method}` delivers the packet unchanged, to any port")),
         Target::Vip(vip) if vip.port == 0 => {
             Finding::error(here, format!("the port {port} of a service of every port")).help(format!(
-                "`forward: {method}` delivers the packet unchanged, to its own port; leave the port out, or use `nat`"
+                "`forward: {method}` delivers the packet unchanged, to its own port; leave the port out, or use {others}"
             ))
         }
         Target::Vip(vip) => {
             Finding::error(here, format!("the port {port} is not the service's port {}", vip.port)).help(format!(
-                "`forward: {method}` delivers the packet unchanged, to the service's port; leave the port out, or use `nat`"
+                "`forward: {method}` delivers the packet unchanged, to the service's port; leave the port out, or use {others}"
             ))
         }
     }
