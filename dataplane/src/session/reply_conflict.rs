@@ -8,9 +8,10 @@
 
 use super::entry::Flags;
 use super::table::SessionTable;
-use super::tags::Home;
+use super::tags::{Home, Place};
 use super::terms::TableFull;
 use crate::flow::{Address, ReplyKey};
+use crate::spec::forward::ForwardMethod;
 use crate::time::Time;
 
 impl<A: Address> SessionTable<A> {
@@ -26,8 +27,9 @@ impl<A: Address> SessionTable<A> {
             .find(&self.entries, self.hasher.reply_place(key), key)
     }
 
-    /// Assigns replies with this key to the session that `slot` will hold. Says whether they find
-    /// it by the index of replies.
+    /// Assigns replies with this key to the session that `slot` will hold, whose own key has the `place`. Says
+    /// whether they find it by the index of replies: unless their home is its own, as it is if they name the client, and
+    /// it is there.
     ///
     /// Two sessions have the same reply key if one client uses one port for two virtual servers, and both choose the
     /// same real server: for that server they are one connection. The newer session receives the replies, as in
@@ -36,10 +38,18 @@ impl<A: Address> SessionTable<A> {
     pub(super) fn claim_replies(
         &mut self,
         slot: u32,
-        home: Home,
+        place: Place,
+        method: ForwardMethod,
         key: &ReplyKey<A>,
     ) -> Result<bool, TableFull> {
-        let is_at_home = self.tags.is_at_home(slot, home);
+        let own = place.home();
+        let home = if method.replies_name_client() {
+            own
+        } else {
+            self.hasher.reply(key).0
+        };
+        debug_assert_eq!(home, self.hasher.reply(key).0, "of {method:?}");
+        let is_at_home = home == own && self.tags.is_at_home(slot, home);
         let older = self.slot_of_reply(home, key);
         if !is_at_home {
             self.index_replies(slot, key)?;
@@ -57,6 +67,7 @@ impl<A: Address> SessionTable<A> {
     fn index_replies(&mut self, slot: u32, key: &ReplyKey<A>) -> Result<(), TableFull> {
         let place = self.hasher.reply_place(key);
         if self.replies.insert(place, slot) {
+            self.tags.count_away(self.hasher.reply(key).0);
             return Ok(());
         }
         let mut older = None;
@@ -70,10 +81,20 @@ impl<A: Address> SessionTable<A> {
         Ok(())
     }
 
+    /// Removes the session in `slot` from the index of replies.
+    #[inline(never)]
+    pub(super) fn unindex_replies(&mut self, slot: u32) {
+        if let Some(key) = self.entries[slot as usize].reply_key() {
+            self.replies.remove(self.hasher.reply_place(&key), slot);
+            self.tags.uncount_away(self.hasher.reply(&key).0);
+        }
+    }
+
     /// The session in `leaving`, which received replies with this key, is removed. Of the shadowed sessions with the
     /// same key, the one with the latest deadline receives them: it is probably the one used last.
     #[cold]
-    fn promote_shadowed(&mut self, leaving: u32, home: Home, key: &ReplyKey<A>) {
+    fn promote_shadowed(&mut self, leaving: u32, key: &ReplyKey<A>) {
+        let home = self.hasher.reply(key).0;
         let mut successor: Option<(Time, u32)> = None;
         let mut consider = |slot: u32| {
             let entry = &self.entries[slot as usize];
@@ -95,12 +116,12 @@ impl<A: Address> SessionTable<A> {
 
     /// The session in `slot` is removed, and the table has shadowed sessions.
     #[cold]
-    pub(super) fn release_replies(&mut self, slot: u32, home: Home) {
+    pub(super) fn release_replies(&mut self, slot: u32) {
         let entry = &self.entries[slot as usize];
         if entry.flags.contains(Flags::SHADOWED) {
             self.shadowed -= 1;
         } else if let Some(key) = entry.reply_key() {
-            self.promote_shadowed(slot, home, &key);
+            self.promote_shadowed(slot, &key);
         }
     }
 }

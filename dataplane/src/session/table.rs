@@ -376,7 +376,7 @@ impl<A: Address> SessionTable<A> {
         };
         let mut entry = Session::new(new);
         if let Some(key) = entry.reply_key()
-            && self.claim_replies(slot, place.home(), &key)?
+            && self.claim_replies(slot, place, new.flags.method(), &key)?
         {
             entry.flags = entry.flags.with(Flags::INDEXED);
         }
@@ -397,11 +397,10 @@ impl<A: Address> SessionTable<A> {
     pub(super) fn free(&mut self, slot: u32) {
         self.wheel.remove(&mut self.entries, slot);
         let entry = &self.entries[slot as usize];
-        if entry.flags.contains(Flags::INDEXED)
-            && let Some(key) = entry.reply_key()
-        {
-            self.replies.remove(self.hasher.reply_place(&key), slot);
+        if entry.flags.contains(Flags::INDEXED) {
+            self.unindex_replies(slot);
         }
+        let entry = &self.entries[slot as usize];
         if entry.flags.contains(Flags::SIDE) {
             self.sides.give_back(entry.side);
         }
@@ -414,7 +413,7 @@ impl<A: Address> SessionTable<A> {
         self.len -= 1;
         self.half_open -= u32::from(entry.state().is_half_open());
         if self.shadowed > 0 {
-            self.release_replies(slot, home);
+            self.release_replies(slot);
         }
         self.tags.vacate(slot, home);
     }

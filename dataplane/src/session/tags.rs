@@ -48,7 +48,7 @@ impl Line {
 }
 
 /// Where all keys with one first part have their home: its hash.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Home(u32);
 
 /// Where a key may be: its home and, from the hash of both its parts, two other buckets.
@@ -347,9 +347,7 @@ impl Tags {
             place.tag_away()
         };
         if !is_at_home {
-            let bucket = self.first(place.home) as usize;
-            let Overflow(count) = &mut self.overflow[bucket];
-            *count = count.saturating_add(1);
+            self.count_away(place.home);
         }
     }
 
@@ -358,11 +356,25 @@ impl Tags {
     pub(super) fn vacate(&mut self, slot: u32, home: Home) {
         *self.lines[slot as usize / LANES].lane_mut(slot) = 0;
         if !self.is_at_home(slot, home) {
-            let bucket = self.first(home) as usize;
-            let Overflow(count) = &mut self.overflow[bucket];
-            if *count < u16::MAX {
-                *count -= 1;
-            }
+            self.uncount_away(home);
+        }
+    }
+
+    /// Notes that a key with this home is elsewhere: in another of its buckets, or where the table's owner finds it.
+    #[inline]
+    pub(super) fn count_away(&mut self, home: Home) {
+        let bucket = self.first(home) as usize;
+        let Overflow(count) = &mut self.overflow[bucket];
+        *count = count.saturating_add(1);
+    }
+
+    /// Notes that such a key is gone.
+    #[inline]
+    pub(super) fn uncount_away(&mut self, home: Home) {
+        let bucket = self.first(home) as usize;
+        let Overflow(count) = &mut self.overflow[bucket];
+        if *count < u16::MAX {
+            *count -= 1;
         }
     }
 
