@@ -242,10 +242,10 @@ fn service_changes(old: &ServiceSpec, new: &ServiceSpec) -> Vec<String> {
     for real in &new.reals {
         match left.remove(&socket(real)) {
             Some(former) => {
-                for ((key, before), (_, after)) in former.named().zip(real.named()) {
-                    let name = format!("{key} of {}", socket(real));
-                    differ(&mut what, &name, &before, &after);
-                }
+                let differences = former.differences(real);
+                what.extend(differences.map(|(key, before, after)| {
+                    format!("{key} of {} {before} -> {after}", socket(real))
+                }));
             }
             None => what.push(format!(
                 "real {} added, weight {}",
@@ -519,8 +519,9 @@ services:
             [
                 format!("{web} mss_clamp none -> auto"),
                 format!("{web} forward of 192.0.2.21:80 dr -> tunnel"),
-                format!("{web} tunnel of 192.0.2.21:80 ipip -> gue to port 6080 with checksum"),
-                format!("{web} tunnel source of 192.0.2.21:80 the port's -> 192.0.2.2"),
+                format!("{web} tunnel.type of 192.0.2.21:80 ipip -> gue"),
+                format!("{web} tunnel.checksum of 192.0.2.21:80 none -> csum"),
+                format!("{web} tunnel.source of 192.0.2.21:80 the port's -> 192.0.2.2"),
                 format!("{web} real 192.0.2.22:80 removed"),
             ]
         );

@@ -14,6 +14,7 @@ use plimsoll_dataplane::snapshot::Snapshot;
 use plimsoll_dataplane::snapshot::model::{RealServer, Totals, VirtualService};
 use plimsoll_dataplane::spec;
 use plimsoll_dataplane::spec::forward::ForwardMethod;
+use plimsoll_dataplane::spec::service::RealSpec;
 use plimsoll_dataplane::spec::target::{self, VipSocket};
 use plimsoll_dataplane::spec::timeouts::Millis;
 use plimsoll_dataplane::stats::WorkerStats;
@@ -134,6 +135,10 @@ pub struct Real {
     /// Below this many it gets new ones again; left out if it is not set.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lower: u32,
+    /// What else its file's keys say, by their names (`tunnel.source`) and as the file writes them: those that are
+    /// not as if omitted; left out if there are none. A new key is here without further ado.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<Cow<'static, str>, String>,
     /// Sessions in an active state.
     pub active: u64,
     /// All other sessions.
@@ -449,6 +454,7 @@ pub(crate) fn reals(
             removed: !real.configured,
             upper: real.spec.limits.upper,
             lower: real.spec.limits.lower,
+            settings: settings(&real.spec),
             active: load.active,
             inactive: load.inactive,
             persistent: totals.persistent,
@@ -463,6 +469,17 @@ pub(crate) fn reals(
     let reals = reals.filter_map(|id| snapshot.real(id));
     let is_shown = |real: &&RealServer| real.configured || snapshot.live_sessions(real.id) > 0;
     reals.filter(is_shown).map(shown).collect()
+}
+
+/// What has no field of its own in [`Real`].
+fn settings(spec: &RealSpec) -> BTreeMap<Cow<'static, str>, String> {
+    let by_fields = RealSpec {
+        weight: spec.weight,
+        limits: spec.limits,
+        ..RealSpec::new(spec.address, spec.port, spec.forward)
+    };
+    let others = by_fields.differences(spec);
+    others.map(|(key, _, value)| (key.into(), value)).collect()
 }
 
 /// One service, without its real servers.

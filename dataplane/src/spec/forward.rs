@@ -150,22 +150,6 @@ impl Listed for TunnelKind {
     }
 }
 
-/// The name with its settings: `gue to port 6080 with checksum`.
-impl fmt::Display for TunnelKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())?;
-        if let Self::Gue { port, .. } = self {
-            write!(f, " to port {port}")?;
-        }
-        match self {
-            Self::Gre { checksum: true } | Self::Gue { checksum: true, .. } => {
-                f.write_str(" with checksum")
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
 impl TunnelKind {
     /// What `ipvsadm --tun-type` calls it; `None` if LVS has it not.
     #[must_use]

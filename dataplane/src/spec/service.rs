@@ -4,12 +4,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::forward::{ForwardMethod, MssClamp, TunnelKind};
+use super::forward::{ForwardMethod, GUE_PORT, MssClamp, TunnelKind};
 use super::limits::{Limits, ServiceLimits};
 use super::policy::Policy;
 use super::scheduler::SchedulerKind;
 use super::target::Target;
 use super::timeouts::OwnTimeouts;
+use crate::listed::Listed as _;
 
 /// How clients stay at their real servers (IPVS: `-p`, `-M`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,8 +117,22 @@ impl RealSpec {
         }
     }
 
-    /// Its keys with their values, for people; without its address and port, by which it is the same one.
-    pub fn named(&self) -> impl Iterator<Item = (&'static str, String)> {
+    /// The keys of which `other` has another value, each with both values, by the names of the file.
+    /// The address and port, by which a real server is the same one, are not among them.
+    pub fn differences(
+        &self,
+        other: &Self,
+    ) -> impl Iterator<Item = (&'static str, String, String)> {
+        // Of a long list hardly any differ, and texts cost much more than this question.
+        let both = (self != other).then(|| self.named().zip(other.named()));
+        both.into_iter()
+            .flatten()
+            .map(|((key, one), (_, another))| (key, one, another))
+            .filter(|(_, one, another)| one != another)
+    }
+
+    /// Its keys with their values, both as the file has them; without its address and port.
+    fn named(&self) -> impl Iterator<Item = (&'static str, String)> {
         // Without `..`, so that a new field is not forgotten here.
         let Self {
             address: _,
@@ -129,6 +144,13 @@ impl RealSpec {
             tunnel_source,
             tunnel_ttl,
         } = *self;
+        // What means nothing to a tunnel is as if it was omitted.
+        let (tunnel_port, checksum) = match tunnel {
+            TunnelKind::Ipip => (GUE_PORT, false),
+            TunnelKind::Gre { checksum } => (GUE_PORT, checksum),
+            TunnelKind::Gue { port, checksum } => (port, checksum),
+        };
+        let checksum = if checksum { "csum" } else { "none" };
         let tunnel_source = tunnel_source.map(|source| source.to_string());
         let tunnel_ttl = tunnel_ttl.map(|ttl| ttl.to_string());
         [
@@ -136,13 +158,16 @@ impl RealSpec {
             ("upper", upper.to_string()),
             ("lower", lower.to_string()),
             ("forward", forward.name().to_owned()),
-            ("tunnel", tunnel.to_string()),
+            ("tunnel.type", tunnel.name().to_owned()),
+            ("tunnel.port", tunnel_port.to_string()),
+            ("tunnel.checksum", checksum.to_owned()),
             (
-                "tunnel source",
+                "tunnel.source",
+                // The file has no word for it but to omit the key.
                 tunnel_source.unwrap_or_else(|| "the port's".to_owned()),
             ),
             (
-                "tunnel ttl",
+                "tunnel.ttl",
                 tunnel_ttl.unwrap_or_else(|| "inherit".to_owned()),
             ),
         ]

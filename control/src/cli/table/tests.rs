@@ -87,6 +87,7 @@ fn read(
                     removed: false,
                     upper: 0,
                     lower: 0,
+                    settings: std::collections::BTreeMap::default(),
                     active: 0,
                     inactive: 0,
                     persistent: 0,
