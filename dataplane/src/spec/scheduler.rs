@@ -55,9 +55,19 @@ impl Default for Maglev {
     }
 }
 
-/// Declares [`SchedulerKind`] once: variant, settings, name, and what LVS calls it if it has it.
+/// Why a scheduler by hash ignores slow start.
+const BY_HASH: Option<&str> = Some("places its clients by a hash");
+
+/// Why failover and overflow do.
+const ONE_GETS_ALL: Option<&str> = Some("gives all sessions to one real server");
+
+/// Declares [`SchedulerKind`] once: variant, settings, name, what LVS calls it if it has it, and why it ignores slow
+/// start if it does.
 macro_rules! kinds {
-    ($($(#[doc = $about:literal])* $kind:ident $(($($settings:ty),+))? => $name:literal, lvs $lvs:expr;)+) => {
+    ($(
+        $(#[doc = $about:literal])*
+        $kind:ident $(($($settings:ty),+))? => $name:literal, lvs $lvs:expr, ignores_slow_start $why:expr;
+    )+) => {
         /// The schedulers.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum SchedulerKind {
@@ -75,6 +85,13 @@ macro_rules! kinds {
             #[must_use]
             pub const fn lvs_name(self) -> Option<&'static str> {
                 match self { $(Self::$kind { .. } => $lvs,)+ }
+            }
+
+            /// Why a new real server's share cannot grow slowly, if so: what the scheduler does instead of giving
+            /// shares.
+            #[must_use]
+            pub const fn ignores_slow_start(self) -> Option<&'static str> {
+                match self { $(Self::$kind { .. } => $why,)+ }
             }
         }
 
@@ -94,57 +111,38 @@ macro_rules! kinds {
 
 kinds! {
     /// Round robin.
-    Rr => "rr", lvs Some("rr");
+    Rr => "rr", lvs Some("rr"), ignores_slow_start None;
     /// Weighted round robin.
-    Wrr => "wrr", lvs Some("wrr");
+    Wrr => "wrr", lvs Some("wrr"), ignores_slow_start None;
     /// Smooth weighted round robin; not in LVS.
-    Swrr => "swrr", lvs None;
+    Swrr => "swrr", lvs None, ignores_slow_start None;
     /// Least connection.
-    Lc => "lc", lvs Some("lc");
+    Lc => "lc", lvs Some("lc"), ignores_slow_start None;
     /// Weighted least connection.
-    Wlc => "wlc", lvs Some("wlc");
+    Wlc => "wlc", lvs Some("wlc"), ignores_slow_start None;
     /// Power of two choices; not in LVS by this name.
-    P2c => "p2c", lvs Some("twos");
+    P2c => "p2c", lvs Some("twos"), ignores_slow_start None;
     /// Shortest expected delay.
-    Sed => "sed", lvs Some("sed");
+    Sed => "sed", lvs Some("sed"), ignores_slow_start None;
     /// Never queue.
-    Nq => "nq", lvs Some("nq");
+    Nq => "nq", lvs Some("nq"), ignores_slow_start None;
     /// Source hashing.
-    Sh(HashFlags) => "sh", lvs Some("sh");
+    Sh(HashFlags) => "sh", lvs Some("sh"), ignores_slow_start BY_HASH;
     /// Destination hashing.
-    Dh => "dh", lvs Some("dh");
+    Dh => "dh", lvs Some("dh"), ignores_slow_start BY_HASH;
     /// Maglev hashing.
-    Mh(HashFlags, Maglev) => "mh", lvs Some("mh");
+    Mh(HashFlags, Maglev) => "mh", lvs Some("mh"), ignores_slow_start BY_HASH;
     /// Locality-based least connection.
-    Lblc => "lblc", lvs Some("lblc");
+    Lblc => "lblc", lvs Some("lblc"), ignores_slow_start None;
     /// Locality-based least connection with replication.
-    Lblcr => "lblcr", lvs Some("lblcr");
+    Lblcr => "lblcr", lvs Some("lblcr"), ignores_slow_start None;
     /// Weighted failover.
-    Fo => "fo", lvs Some("fo");
+    Fo => "fo", lvs Some("fo"), ignores_slow_start ONE_GETS_ALL;
     /// Weighted overflow.
-    Ovf => "ovf", lvs Some("ovf");
+    Ovf => "ovf", lvs Some("ovf"), ignores_slow_start ONE_GETS_ALL;
 }
 
 impl SchedulerKind {
-    /// Why a new real server's share cannot grow slowly, if so: what the scheduler does instead of giving shares.
-    #[must_use]
-    pub const fn ignores_slow_start(self) -> Option<&'static str> {
-        match self {
-            Self::Sh(_) | Self::Mh(..) | Self::Dh => Some("places its clients by a hash"),
-            Self::Fo | Self::Ovf => Some("gives all sessions to one real server"),
-            Self::Rr
-            | Self::Wrr
-            | Self::Swrr
-            | Self::Lc
-            | Self::Wlc
-            | Self::P2c
-            | Self::Sed
-            | Self::Nq
-            | Self::Lblc
-            | Self::Lblcr => None,
-        }
-    }
-
     /// The settings by the names that `ipvsadm -b` takes, in its order.
     #[must_use]
     pub fn flags(self) -> Vec<&'static str> {
