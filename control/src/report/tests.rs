@@ -87,7 +87,12 @@ fn every_key_of_a_real_server_is_shown() {
     assert!(known.len() > 9, "{known:?}");
     for key in known {
         let shown = [&reals[0], &reals[0]["settings"]].map(|shown| shown.get(&key));
-        assert_eq!(shown.iter().flatten().count(), 1, "{key} in {}", reals[0]);
+        assert_eq!(
+            shown.iter().flatten().count(),
+            1,
+            "{key}, which must be written above, in {}",
+            reals[0]
+        );
     }
 }
 
