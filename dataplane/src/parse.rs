@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::flow::{Addresses, Protocol};
 use crate::verdict::DropReason;
 use crate::wire::checksum::Sum;
-use crate::wire::{ethernet, icmpv4, ipv4, ipv6, sctp, tcp, udp, vlan};
+use crate::wire::{ethernet, icmpv4, icmpv6, ipv4, ipv6, sctp, tcp, udp, vlan};
 
 mod martian;
 mod plain;
@@ -104,6 +104,19 @@ impl Packet {
         match self.addresses {
             Addresses::V4 { .. } => self.protocol == ipv4::ICMP,
             Addresses::V6 { .. } => self.protocol == ipv6::ICMP,
+        }
+    }
+
+    /// Whether the checksum of an ICMP message is right.
+    #[must_use]
+    pub fn is_icmp_checksum_valid(&self, frame: &[u8]) -> bool {
+        let upper = self.upper(frame);
+        match self.addresses {
+            Addresses::V4 { .. } => icmpv4::checksum_is_valid(upper),
+            Addresses::V6 {
+                source,
+                destination,
+            } => icmpv6::checksum_is_valid(source, destination, upper),
         }
     }
 

@@ -195,7 +195,7 @@ where
     /// time, or with frames that found no room in a transmit queue.
     #[must_use]
     pub fn is_behind(&self, now: Time) -> bool {
-        self.engine.is_behind(now) || self.engine.exit.is_sending() || self.has_messages()
+        self.engine.is_behind(now) || self.engine.forwarder.exit.is_sending() || self.has_messages()
     }
 
     /// Whether another poll is due at once, although the last one found nothing: a command, housekeeping or
@@ -235,7 +235,7 @@ where
     }
 
     fn has_messages(&self) -> bool {
-        let inbox = self.engine.exit.inbox();
+        let inbox = self.engine.forwarder.exit.inbox();
         inbox.is_some_and(|inbox| !inbox.is_empty())
     }
 
@@ -265,7 +265,7 @@ where
         // As many as this worker can be handed while it takes a burst from each device.
         let budget = BURST * (self.queues.len() + 1);
         while total < budget {
-            let Some(message) = self.engine.exit.inbox().and_then(Inbox::pop) else {
+            let Some(message) = self.engine.forwarder.exit.inbox().and_then(Inbox::pop) else {
                 break;
             };
             total += message.frames().max(1);
@@ -274,7 +274,13 @@ where
         // Searches come last and are few, so that whatever owns its sessions here goes first.
         let budget = total + BURST;
         while total < budget {
-            let Some(message) = self.engine.exit.inbox().and_then(Inbox::pop_search) else {
+            let Some(message) = self
+                .engine
+                .forwarder
+                .exit
+                .inbox()
+                .and_then(Inbox::pop_search)
+            else {
                 break;
             };
             total += message.frames().max(1);
@@ -306,15 +312,21 @@ where
             } => {
                 let snapshot = self.reader.current();
                 self.engine
+                    .forwarder
                     .exit
                     .note_neighbour(snapshot, port, address, claim, now);
             }
-            Message::Begun { flow, real, until } => {
-                self.engine.owners.note_begun_elsewhere(flow, real, until)
-            }
-            Message::PathMtu { real, mtu } => self.engine.note_path_mtu(real, mtu, now),
+            Message::Begun { flow, real, until } => self
+                .engine
+                .balance
+                .owners
+                .note_begun_elsewhere(flow, real, until),
+            Message::PathMtu { real, mtu } => self.engine.forwarder.note_path_mtu(real, mtu, now),
             Message::Asked { port, address } => {
-                self.engine.exit.expect_neighbour(port, address, now);
+                self.engine
+                    .forwarder
+                    .exit
+                    .expect_neighbour(port, address, now);
             }
         }
     }
@@ -331,7 +343,7 @@ where
     fn transmit(&mut self) {
         self.sending = false;
         for (device, queues) in DeviceId::each(&mut self.queues) {
-            let out = self.engine.exit.queue(device);
+            let out = self.engine.forwarder.exit.queue(device);
             let Some(out) = out.filter(|out| !out.frames.is_empty()) else {
                 continue;
             };
@@ -353,7 +365,7 @@ where
                 Command::List(listing) => self.listings.push((listing, Place::V4(0))),
                 Command::Link { device, up } => {
                     let snapshot = self.reader.current();
-                    self.engine.exit.set_link(snapshot, device, up);
+                    self.engine.forwarder.exit.set_link(snapshot, device, up);
                 }
             }
         }
@@ -362,6 +374,7 @@ where
                 break;
             };
             self.engine
+                .forwarder
                 .exit
                 .announce(self.reader.current(), port, address);
         }
@@ -380,7 +393,7 @@ where
             return;
         }
         listing.step();
-        let sessions = &self.engine.sessions;
+        let sessions = &self.engine.balance.sessions;
         let next = match place {
             Place::V4(cursor) => {
                 let next = sessions.v4.scan(*cursor, slots, |_, session| {

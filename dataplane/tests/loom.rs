@@ -1,4 +1,4 @@
-//! All orders in which threads can take the steps of `snapshot/rcu.rs`, `pipeline/handover/inbox.rs` and `listing.rs`, by loom: the
+//! All orders in which threads can take the steps of `snapshot/rcu.rs`, `pipeline/inbox.rs` and `listing.rs`, by loom: the
 //! very files, with loom's atomics. What they do one step after the other is tested beside them. The queue of crossbeam that
 //! they are built around is no part of this: loom cannot look into it, so a model with the order that it promises takes
 //! its place.
@@ -16,7 +16,7 @@
 )]
 mod rcu;
 
-#[path = "../src/pipeline/handover/inbox.rs"]
+#[path = "../src/pipeline/inbox.rs"]
 #[expect(unreachable_pub, reason = "it is public in the library")]
 mod inbox;
 

@@ -1,5 +1,6 @@
 //! The floors of a crate: a room, which is a module or folder directly under `src/`, imports only from rooms on floors below
-//! its own. ARCHITECTURE.md's section "Floors" has a table for each crate; which imports there are is not found out here.
+//! its own. ARCHITECTURE.md's section "Floors" has a table for each crate, and for a large folder; which imports there are is
+//! not found out here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,7 +13,7 @@ use crate::modules::Import;
 /// The floor of what puts the rooms together and is in no table.
 const ABOVE_ALL: usize = usize::MAX;
 
-/// One crate's table.
+/// One crate's or folder's table.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Floors {
     /// The folder that has the rooms.
@@ -147,9 +148,9 @@ impl Floors {
     }
 }
 
-/// Whether it is `lib.rs`, `main.rs` or `bin/`, which are above all floors.
+/// Whether it is `lib.rs`, `main.rs`, `bin/` or a folder's `mod.rs`, which are above all floors.
 fn is_above_all(room: &str) -> bool {
-    ["lib", "main", "bin"].contains(&room)
+    ["lib", "main", "bin", "mod"].contains(&room)
 }
 
 #[cfg(test)]

@@ -1,166 +1,176 @@
 //! What a packet is for: a session or service, one of our own addresses, the kernel, or nobody.
 //! Order matters, and follows IPVS where IPVS has an order.
 
-use crate::flow::{Addresses, V4, V6};
-use crate::id::PortId;
+use crate::flow::{Addresses, Protocol, V4, V6};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::{Packet, Parse};
-use crate::pipeline::action::{Action, Context, Origin, punt};
+use crate::pipeline::action::{Action, Answer, Context, Decision, Refusal, punt};
 use crate::pipeline::engine::Engine;
-use crate::pipeline::sessions::flow_key;
-use crate::snapshot::Snapshot;
-use crate::time::Time;
+use crate::pipeline::fragments::classify_fragment;
+use crate::pipeline::leave::transit::{is_group, pass_on, pass_on_icmp};
+use crate::pipeline::sessions::{Tabled, flow_key};
 use crate::verdict::DropReason;
-use crate::wire::{ethernet, icmpv6, ipv4, ipv6};
+use crate::wire::{ethernet, icmpv4, icmpv6, ipv4, ipv6};
 
 impl<P: Pool> Engine<P> {
-    /// Decides what happens to the frame, and rewrites it accordingly.
+    /// Decides what happens to the frame, and rewrites it accordingly. The sender of a refused packet is told so.
     #[inline]
     pub(crate) fn classify<F: PacketBuf>(
         &mut self,
-        snapshot: &Snapshot,
+        context: &Context<'_>,
         frame: &mut F,
         parse: &Parse,
-        origin: Origin,
-        now: Time,
-    ) -> Action {
+    ) -> Decision {
+        let Context {
+            snapshot, origin, ..
+        } = *context;
         let (Some(port), Some(mac)) = (snapshot.port(origin.port), snapshot.mac_of(origin.port))
         else {
-            return Action::Drop(DropReason::NotLocal);
+            return Err(DropReason::NotLocal.into());
         };
-        let Some(header) = ethernet::Header::new(frame.bytes()) else {
-            return Action::Drop(DropReason::Truncated);
-        };
-        let to = header.destination();
+        let header = ethernet::Header::new(frame.bytes());
+        let to = header.ok_or(DropReason::Truncated)?.destination();
         if to != mac && !to.is_group() {
-            return Action::Drop(DropReason::OtherMac);
+            return Err(DropReason::OtherMac.into());
         }
         match parse {
             Parse::Ip(packet) => {
                 if packet.datagram_bytes() > u32::from(port.mtu) && origin.cut.is_none() {
-                    return Action::Drop(DropReason::OversizeFrame);
+                    return Err(DropReason::OversizeFrame.into());
                 }
                 if to.is_group() && !is_group(packet) {
                     // RFC 1122 section 3.3.6; IPVS too takes only what was sent to the host alone.
-                    return Action::Drop(DropReason::OtherMac);
+                    return Err(DropReason::OtherMac.into());
                 }
-                self.classify_ip(snapshot, frame, packet, origin, now)
+                let decision = self.classify_ip(context, frame, packet);
+                self.tell(context, frame, packet, &decision);
+                decision
             }
             Parse::Arp { offset } => {
-                let (context, offset) = (Context { snapshot, now }, usize::from(*offset));
-                self.host
-                    .arp(&mut self.exit, context, frame, offset, origin.port)
+                let exit = &mut self.forwarder.exit;
+                Ok(self.host.arp(exit, context, frame, (*offset).into())?)
             }
             // Bridges and switches talk to each other all the time (STP, LLDP).
             Parse::Other { .. } if to.is_group() => {
-                punt(snapshot, origin.port).unwrap_or(Action::Consume)
+                Ok(punt(snapshot, origin.port).unwrap_or(Action::Consume))
             }
             Parse::Other { .. } => {
-                punt(snapshot, origin.port).unwrap_or(Action::Drop(DropReason::EtherTypeUnknown))
+                Ok(punt(snapshot, origin.port).ok_or(DropReason::EtherTypeUnknown)?)
             }
             Parse::Drop(DropReason::Truncated) if is_cut_off(frame.bytes(), port.mtu) => {
-                Action::Drop(DropReason::OversizeFrame)
+                Err(DropReason::OversizeFrame.into())
             }
-            Parse::Drop(reason) => Action::Drop(*reason),
+            Parse::Drop(reason) => Err((*reason).into()),
+        }
+    }
+
+    /// Tells the sender of a packet that is refused, if there is an answer.
+    #[inline]
+    pub(crate) fn tell<F: PacketBuf>(
+        &mut self,
+        context: &Context<'_>,
+        frame: &F,
+        packet: &Packet,
+        decision: &Decision,
+    ) {
+        if let Err(Refusal { answer, .. }) = *decision
+            && answer != Answer::Nothing
+        {
+            let (exit, sessions) = (&mut self.forwarder.exit, &mut self.balance.sessions);
+            let packet = (frame.bytes(), packet);
+            self.answers.give(exit, sessions, context, packet, answer);
         }
     }
 
     #[inline]
     fn classify_ip<F: PacketBuf>(
         &mut self,
-        snapshot: &Snapshot,
+        context: &Context<'_>,
         frame: &mut F,
         packet: &Packet,
-        origin: Origin,
-        now: Time,
-    ) -> Action {
+    ) -> Decision {
         if is_neighbour_discovery(frame.bytes(), packet) {
             // RFC 6980: none of it comes in fragments, nor behind a fragment header. Nobody puts
             // other headers before it either.
-            if origin.cut.is_some() || usize::from(packet.l4 - packet.l3) != ipv6::HEADER_BYTES {
-                return Action::Drop(DropReason::NdpInvalid);
+            if context.origin.cut.is_some()
+                || usize::from(packet.l4 - packet.l3) != ipv6::HEADER_BYTES
+            {
+                return Err(DropReason::NdpInvalid.into());
             }
-            let context = Context { snapshot, now };
-            return self
-                .host
-                .ndp(&mut self.exit, context, frame, packet, origin.port);
+            let exit = &mut self.forwarder.exit;
+            return Ok(self.host.ndp(exit, context, frame, packet)?);
         }
         if let Some(reason) = packet.addresses.martian() {
-            return Action::Drop(reason);
+            return Err(reason.into());
         }
         if packet.fragment.is_some() {
-            return self.classify_fragment(snapshot, frame, packet, origin, now);
+            return classify_fragment(&self.balance.owners, context, frame, packet);
         }
         match (packet.addresses, packet.balanced_protocol()) {
-            (
-                Addresses::V4 {
-                    source,
-                    destination,
-                },
-                Some(protocol),
-            ) => {
-                let key = flow_key(packet, protocol, source, destination);
-                let hash = self.sessions.v4.hash(&key);
-                self.balance::<V4, F>(snapshot, frame, packet, (&key, hash), origin, now)
+            (Addresses::V4 { .. }, Some(protocol)) => {
+                self.classify_flow::<V4, F>(context, frame, packet, protocol)
             }
-            (
-                Addresses::V6 {
-                    source,
-                    destination,
-                },
-                Some(protocol),
-            ) => {
-                let key = flow_key(packet, protocol, source, destination);
-                let hash = self.sessions.v6.hash(&key);
-                self.balance::<V6, F>(snapshot, frame, packet, (&key, hash), origin, now)
+            (Addresses::V6 { .. }, Some(protocol)) => {
+                self.classify_flow::<V6, F>(context, frame, packet, protocol)
             }
             (Addresses::V4 { .. }, None) if packet.is_icmp() => {
-                self.classify_icmp::<V4, F>(snapshot, frame, packet, origin, now)
+                self.classify_icmp::<V4, F>(context, frame, packet)
             }
             (Addresses::V6 { .. }, None) if packet.is_icmp() => {
-                self.classify_icmp::<V6, F>(snapshot, frame, packet, origin, now)
+                self.classify_icmp::<V6, F>(context, frame, packet)
             }
-            (_, None) => {
-                let action = self.classify_rest(snapshot, frame, packet, origin, now);
-                if matches!(
-                    action,
-                    Action::Drop(DropReason::LocalUnhandled | DropReason::NoService)
-                ) {
-                    self.refuse_as_host(snapshot, frame.bytes(), packet, now);
+            (_, None) => pass_on(context, frame, packet).map_err(|refusal| match refusal.reason {
+                reason @ (DropReason::LocalUnhandled | DropReason::NoService) => {
+                    Refusal::new(reason, Answer::AsHost)
                 }
-                action
-            }
+                _ => refusal,
+            }),
         }
     }
 
-    /// A packet that is no session's, no service's and no error: the kernel's, if it is for us.
-    pub(crate) fn classify_local(
-        &self,
-        snapshot: &Snapshot,
+    #[inline(always)]
+    fn classify_flow<A: Tabled, F: PacketBuf>(
+        &mut self,
+        context: &Context<'_>,
+        frame: &mut F,
         packet: &Packet,
-        port: PortId,
-    ) -> Action {
-        let destination = packet.addresses.destination();
-        if is_group(packet) {
-            return punt(snapshot, port).unwrap_or(Action::Consume);
-        }
-        if snapshot.locals.contains_key(&destination) {
-            punt(snapshot, port).unwrap_or(Action::Drop(DropReason::LocalUnhandled))
-        } else if snapshot.is_vip(destination) {
-            Action::Drop(DropReason::NoService)
-        } else {
-            Action::Drop(DropReason::NotLocal)
-        }
+        protocol: Protocol,
+    ) -> Decision {
+        let (source, destination) = A::pair(packet.addresses).ok_or(DropReason::NotLocal)?;
+        let key = &flow_key(packet, protocol, source, destination);
+        let hash = A::table_of(&self.balance.sessions).hash(key);
+        let forwarder = &mut self.forwarder;
+        self.balance
+            .take::<A, P, F>(forwarder, context, frame, packet, (key, hash))
     }
-}
 
-/// Whether the destination is a group that this port's kernel may have joined.
-fn is_group(packet: &Packet) -> bool {
-    match packet.addresses {
-        Addresses::V4 { destination, .. } => {
-            destination.0 >> 28 == 0xe || destination.0 == u32::MAX
+    /// An ICMP message: an echo request to this machine, an error, or another one, which is treated as other packets are.
+    fn classify_icmp<A: Tabled, F: PacketBuf>(
+        &mut self,
+        context: &Context<'_>,
+        frame: &mut F,
+        packet: &Packet,
+    ) -> Decision {
+        let snapshot = context.snapshot;
+        let kind = packet.upper(frame.bytes()).first().copied();
+        let kind = kind.ok_or(DropReason::IcmpInvalid)?;
+        let (is_error, is_echo) = match packet.addresses {
+            Addresses::V4 { .. } => (is_relayed_v4(kind), kind == icmpv4::ECHO_REQUEST),
+            Addresses::V6 { .. } => (icmpv6::is_error(kind), kind == icmpv6::ECHO_REQUEST),
+        };
+        if snapshot.is_martian_source(packet.addresses.source()) {
+            return Err(DropReason::MartianSource.into());
         }
-        Addresses::V6 { destination, .. } => crate::wire::ipv6::is_multicast(destination),
+        let forwarder = &mut self.forwarder;
+        if is_echo && snapshot.is_ours(packet.addresses.destination()) {
+            let exit = &mut forwarder.exit;
+            return Ok(self.host.echo(exit, context, frame, packet)?);
+        }
+        if is_error {
+            let (relay, balance) = (&mut self.relay, &mut self.balance);
+            return relay.relay::<A, P, F>(balance, forwarder, context, frame, packet);
+        }
+        pass_on_icmp(context, frame, packet, DropReason::IcmpIgnored)
     }
 }
 
@@ -183,4 +193,15 @@ fn is_cut_off(frame: &[u8], mtu: u16) -> bool {
     ethernet::Header::new(frame).is_some_and(|header| header.ether_type() == ethernet::IPV4)
         && ipv4::Header::at(frame, ethernet::HEADER_BYTES)
             .is_some_and(|header| header.total_length() > mtu)
+}
+
+/// The errors that are relayed. A redirect concerns only the link on which it was received.
+const fn is_relayed_v4(kind: u8) -> bool {
+    matches!(
+        kind,
+        icmpv4::DESTINATION_UNREACHABLE
+            | icmpv4::SOURCE_QUENCH
+            | icmpv4::TIME_EXCEEDED
+            | icmpv4::PARAMETER_PROBLEM
+    )
 }

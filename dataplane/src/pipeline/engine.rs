@@ -5,25 +5,22 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 
-use super::action::Received;
-use super::answer::limit::Limits;
 use super::answer::local::Host;
-use super::answer::path_mtu::PathMtus;
-use super::balance::advance::Counting;
+use super::answer::refuse::Answers;
+use super::answer::relay::Relay;
+use super::balance::Balance;
 use super::balance::choosing::Choosing;
 use super::balance::flush::Flush;
-use super::balance::service_cache::ServiceCache;
-use super::fast::path_cache::PathCache;
+use super::fragments::Fragments;
 use super::handover::message::Inboxes;
 use super::handover::owners::Owners;
 use super::leave::exit::Exit;
+use super::leave::forward::Forwarder;
 use super::sessions::Sessions;
 use crate::io::Pool;
 use crate::memory::Memory;
-use crate::reassembly::Reassembly;
 use crate::schedule::Start;
 use crate::session::SessionTable;
-use crate::snapshot::Snapshot;
 use crate::stats::WorkerStats;
 use crate::steering::Steering;
 
@@ -60,26 +57,24 @@ impl Config {
     }
 }
 
-/// One worker's half of the packet path: all that moves. The other half is the [`Snapshot`].
+/// One worker's half of the packet path: its stages, each with what it alone remembers. The other half is the
+/// [`Snapshot`](crate::snapshot::Snapshot).
 #[derive(Debug)]
 pub(crate) struct Engine<P: Pool> {
-    pub(super) start: Start,
+    pub(super) worker: usize,
     pub(crate) stats: Arc<WorkerStats>,
-    pub(crate) sessions: Sessions,
-    /// Whether half-open sessions hold too much of a session table.
-    pub(super) half_open_pressure: bool,
-    /// What the packet at hand was, if it will have to wait for a neighbour.
-    pub(super) received: Option<Received>,
-    pub(super) path_cache: PathCache,
-    pub(super) service_cache: ServiceCache,
-    pub(super) choosing: Choosing,
+    /// Which session a packet belongs to.
+    pub(crate) balance: Balance,
     pub(super) flush: Flush,
-    pub(crate) owners: Owners,
-    pub(super) reassembly: Reassembly,
-    pub(super) limits: Limits,
+    pub(super) fragments: Fragments,
+    /// ICMP errors about sessions.
+    pub(super) relay: Relay,
+    /// ARP, NDP and echo.
     pub(super) host: Host,
-    pub(super) path_mtus: PathMtus,
-    pub(crate) exit: Exit<P>,
+    /// Resets and ICMP errors.
+    pub(super) answers: Answers,
+    /// How packets leave.
+    pub(crate) forwarder: Forwarder<P>,
 }
 
 impl<P: Pool> Engine<P> {
@@ -94,7 +89,7 @@ impl<P: Pool> Engine<P> {
         let start = config.start;
         let steering = config.steering.clone();
         let mut sessions = Sessions {
-            worker: start.worker,
+            half_open_pressure: false,
             v4: SessionTable::new(config.sessions, config.keys, config.memory),
             v6: SessionTable::new(config.sessions, config.keys, config.memory),
         };
@@ -102,28 +97,19 @@ impl<P: Pool> Engine<P> {
             sessions.v4.write_side_lines();
             sessions.v6.write_side_lines();
         }
+        let choosing = Choosing::new(hasher.clone(), a ^ start.worker as u64);
+        let owners = Owners::new(start, hasher.clone(), steering, Arc::clone(&stats));
+        let exit = Exit::new(start, hasher.clone(), pool, Arc::clone(&stats), inboxes);
         Self {
-            start,
-            sessions,
-            half_open_pressure: false,
-            received: None,
-            path_cache: PathCache::new(),
-            service_cache: ServiceCache::new(),
-            choosing: Choosing::new(hasher.clone(), a ^ start.worker as u64),
+            worker: start.worker,
+            balance: Balance::new(start, Arc::clone(&stats), sessions, choosing, owners),
             flush: Flush::default(),
-            owners: Owners::new(start, hasher.clone(), steering, Arc::clone(&stats)),
-            reassembly: Reassembly::new(hasher.clone()),
-            limits: Limits::new(hasher.clone()),
+            fragments: Fragments::new(hasher.clone(), Arc::clone(&stats)),
+            relay: Relay::new(hasher.clone()),
             host: Host::new(hasher.clone(), Arc::clone(&stats)),
-            path_mtus: PathMtus::new(hasher.clone()),
-            exit: Exit::new(start, hasher, pool, Arc::clone(&stats), inboxes),
+            answers: Answers::default(),
+            forwarder: Forwarder::new(hasher, exit),
             stats,
         }
-    }
-
-    /// What this worker counts packets by.
-    #[inline]
-    pub(super) fn counting<'a>(&self, snapshot: &'a Snapshot) -> Option<Counting<'a>> {
-        Counting::new(snapshot, self.start.worker)
     }
 }

@@ -7,8 +7,11 @@ mod balance;
 mod classify;
 mod engine;
 mod fast;
+mod fragments;
 mod handover;
+mod inbox;
 mod leave;
+mod limit;
 mod sessions;
 
 use crate::flow::{Address, V4, V6};
@@ -20,22 +23,20 @@ use crate::parse::{Parse, parse};
 use crate::prefetch::prefetch;
 use crate::session::SessionTable;
 use crate::snapshot::Snapshot;
-use crate::snapshot::model::WorkerTable;
 use crate::spec::network::PortRole;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
-use action::{Action, Fate, Origin, Waiting};
+use action::{Action, Context, Cut, Decision, Fate, Origin, Refusal, Waiting};
 use sessions::Sessions;
 
 pub use engine::Config;
 pub(crate) use engine::Engine;
-pub use handover::inbox::{Frames, Inbox};
 pub use handover::message::{Batch, Inboxes, MOST_OWNED, MOST_SEARCHES, Message, Whole, inboxes};
+pub use inbox::{Frames, Inbox};
 
 pub use leave::outgoing::BACKLOG;
 
 use fast::established::{Inspected, Kind, lookahead};
-use handover::message::Cut;
 
 impl<P: Pool> Engine<P> {
     /// Takes frames that were received from `device`, at most [`BURST`], through all stages. Returns how many bytes they
@@ -75,7 +76,7 @@ impl<P: Pool> Engine<P> {
         now: Time,
     ) -> u64 {
         let bytes = self.stages(snapshot, port, hops, frames, now);
-        self.exit.hand_over_all();
+        self.forwarder.exit.hand_over_all();
         bytes
     }
 
@@ -101,7 +102,7 @@ impl<P: Pool> Engine<P> {
             for frame in frames.drain(..) {
                 let verdict = Verdict::Forwarded;
                 let fate = Some(Fate { verdict, frames: 1 });
-                self.exit.emit(snapshot, frame, network, fate);
+                self.forwarder.exit.emit(snapshot, frame, network, fate);
             }
             return bytes;
         }
@@ -110,15 +111,10 @@ impl<P: Pool> Engine<P> {
             hops,
             cut: None,
         };
-        self.renew_paths(snapshot, now);
-        let own = snapshot.workers.get(self.start.worker);
-        let Some(WorkerTable { reals, .. }) = own else {
-            for frame in frames.drain(..) {
-                let parse = parse(frame.bytes());
-                self.one(snapshot, frame, &parse, origin, now);
-            }
-            return bytes;
+        let Some(context) = &Context::new(snapshot, self.worker, now, origin) else {
+            return self.drop_all(frames);
         };
+        self.forwarder.renew_paths(context);
         let nat = snapshot.has_nat();
         let mut inspected = Inspected::default();
         for frame in frames.iter().take(BURST) {
@@ -134,23 +130,22 @@ impl<P: Pool> Engine<P> {
         let (mut v4, mut v6) = (&mut inspected.v4[..], &mut inspected.v6[..]);
         self.prefetch_sessions(v4, 0, lookahead::<V4>());
         self.prefetch_sessions(v6, 0, lookahead::<V6>());
-        for run in inspected.kinds.chunk_by(PartialEq::eq) {
-            let count = run.len();
-            match run.first() {
-                Some(Kind::V4) => {
-                    self.pass_run(snapshot, reals, &mut arriving, count, v4, origin, now);
+        for (kind, count) in inspected.runs {
+            match kind {
+                Kind::V4 => {
+                    self.pass_run(context, &mut arriving, count, v4);
                     v4 = v4.get_mut(count..).unwrap_or_default();
                 }
-                Some(Kind::V6) => {
-                    self.pass_run(snapshot, reals, &mut arriving, count, v6, origin, now);
+                Kind::V6 => {
+                    self.pass_run(context, &mut arriving, count, v6);
                     v6 = v6.get_mut(count..).unwrap_or_default();
                 }
-                Some(Kind::Other) | None => {
+                Kind::Other => {
                     for frame in arriving.by_ref().take(count) {
                         let parse = parse(frame.bytes());
-                        self.one(snapshot, frame, &parse, origin, now);
+                        self.one(context, frame, &parse);
                     }
-                    self.renew_paths(snapshot, now);
+                    self.forwarder.renew_paths(context);
                 }
             }
         }
@@ -159,31 +154,27 @@ impl<P: Pool> Engine<P> {
 
     /// The general path: decision, rewriting and delivery of one frame, whatever it is.
     #[inline(never)]
-    fn one(
-        &mut self,
-        snapshot: &Snapshot,
-        mut frame: P::Buf,
-        parse: &Parse,
-        origin: Origin,
-        now: Time,
-    ) {
-        let action = self.classify(snapshot, &mut frame, parse, origin, now);
-        self.act(snapshot, frame, action, origin, now);
+    fn one(&mut self, context: &Context<'_>, mut frame: P::Buf, parse: &Parse) {
+        let decision = self.classify(context, &mut frame, parse);
+        self.act(context, frame, decision);
     }
 
     /// Delivers a frame as was decided.
     #[inline]
-    fn act(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: P::Buf,
-        action: Action,
-        origin: Origin,
-        now: Time,
-    ) {
-        let received = self.received.take();
+    fn act(&mut self, context: &Context<'_>, frame: P::Buf, decision: Decision) {
+        let Context {
+            snapshot,
+            now,
+            origin,
+            ..
+        } = *context;
+        let received = self.forwarder.received.take();
+        let action = match decision {
+            Ok(action) => action,
+            Err(Refusal { reason, .. }) => return self.stats.count(Verdict::Dropped(reason), 1),
+        };
+        let exit = &mut self.forwarder.exit;
         match action {
-            Action::Drop(reason) => self.stats.count(Verdict::Dropped(reason), 1),
             Action::Route {
                 port,
                 next_hop,
@@ -191,8 +182,7 @@ impl<P: Pool> Engine<P> {
                 verdict,
             } => {
                 let fate = Fate { verdict, frames: 1 };
-                self.exit
-                    .send_cut(snapshot, frame.bytes(), port, next_hop, cut, fate, now);
+                exit.send_cut(context, frame.bytes(), (port, next_hop), cut, fate);
             }
             Action::Emit {
                 verdict: Verdict::Punted,
@@ -212,11 +202,14 @@ impl<P: Pool> Engine<P> {
                     fate,
                     received,
                 };
-                self.exit.leave(snapshot, &action, waiting, now);
+                exit.leave(context, &action, waiting);
             }
-            Action::HandOver { to, lane } => self.exit.hand_over_frame((to, lane), frame, origin),
-            Action::Reassemble(packet) => {
-                self.reassemble(snapshot, frame.bytes(), &packet, origin.port, now);
+            Action::HandOver { to, lane } => exit.hand_over_frame((to, lane), frame, origin),
+            Action::Reassemble => {
+                let whole = self.fragments.add(frame.bytes(), now);
+                if let Some(whole) = whole {
+                    self.datagram(snapshot, whole, origin.port, 0, now);
+                }
             }
             Action::Consume => self.stats.count(Verdict::Consumed, 1),
         }
@@ -237,13 +230,24 @@ impl<P: Pool> Engine<P> {
             hops,
             cut: Some(whole.cut),
         };
-        let parse = parse(whole.frame.bytes());
-        let action = self.classify(snapshot, &mut whole.frame, &parse, origin, now);
-        // Its frames are gone, and whoever waits for one of many pieces is told nothing.
-        self.received = None;
         let count = whole.frames();
+        let Some(context) = &Context::new(snapshot, self.worker, now, origin) else {
+            return self
+                .stats
+                .count(Verdict::Dropped(DropReason::NotLocal), count);
+        };
+        let parse = parse(whole.frame.bytes());
+        let decision = self.classify(context, &mut whole.frame, &parse);
+        // Its frames are gone, and whoever waits for one of many pieces is told nothing.
+        self.forwarder.received = None;
+        let action = match decision {
+            Ok(action) => action,
+            Err(Refusal { reason, .. }) => {
+                return self.stats.count(Verdict::Dropped(reason), count);
+            }
+        };
+        let exit = &mut self.forwarder.exit;
         match action {
-            Action::Drop(reason) => self.stats.count(Verdict::Dropped(reason), count),
             Action::Route {
                 port,
                 next_hop,
@@ -259,24 +263,15 @@ impl<P: Pool> Engine<P> {
                     size: usize::MAX,
                     ..whole.cut
                 });
-                self.exit.send_cut(
-                    snapshot,
-                    whole.frame.bytes(),
-                    port,
-                    next_hop,
-                    cut,
-                    fate,
-                    now,
-                );
+                exit.send_cut(context, whole.frame.bytes(), (port, next_hop), cut, fate);
             }
             Action::HandOver { to, lane } => {
                 let hops = hops.saturating_add(1);
-                self.exit
-                    .hand_over((to, lane), Message::Datagram { whole, port, hops });
+                exit.hand_over((to, lane), Message::Datagram { whole, port, hops });
             }
             Action::Consume => self.stats.count(Verdict::Consumed, count),
             // The kernel's port takes frames as they came, and these are gone.
-            Action::Emit { .. } | Action::Reassemble(_) => {
+            Action::Emit { .. } | Action::Reassemble => {
                 self.stats
                     .count(Verdict::Dropped(DropReason::LocalUnhandled), count);
             }
@@ -285,35 +280,35 @@ impl<P: Pool> Engine<P> {
 
     /// Housekeeping between bursts, bounded in work: expiry, neighbours, reassembly.
     pub(crate) fn tick(&mut self, snapshot: &Snapshot, now: Time) {
-        self.expire_sessions::<V4>(snapshot, now);
-        self.expire_sessions::<V6>(snapshot, now);
-        self.flush
-            .step(snapshot, self.start.worker, &mut self.sessions);
-        let Sessions { v4, v6, .. } = &self.sessions;
-        self.half_open_pressure = is_pressed(v4) || is_pressed(v6);
-        let live = self.sessions.v4.len() + self.sessions.v6.len();
+        let Some(context) = &Context::new(snapshot, self.worker, now, Origin::HERE) else {
+            return;
+        };
+        let (balance, forwarder) = (&mut self.balance, &mut self.forwarder);
+        balance.expire::<V4, P>(forwarder, context);
+        balance.expire::<V6, P>(forwarder, context);
+        let sessions = &mut balance.sessions;
+        self.flush.step(context, sessions);
+        sessions.half_open_pressure = is_pressed(&sessions.v4) || is_pressed(&sessions.v6);
+        let live = sessions.v4.len() + sessions.v6.len();
         self.stats
             .sessions
             .set(u32::try_from(live).unwrap_or(u32::MAX));
-        for request in self.exit.due(now) {
-            self.see_to_neighbour(snapshot, request, now);
+        for request in self.forwarder.exit.due(now) {
+            self.see_to_neighbour(context, request);
         }
-        self.expire_fragments(snapshot, now);
+        let exit = &mut self.forwarder.exit;
+        self.fragments.expire(&mut self.answers, exit, context);
     }
 
     /// Asks for a neighbour, or gives it up and tells the sender of a packet that waited for it.
-    fn see_to_neighbour(
-        &mut self,
-        snapshot: &Snapshot,
-        request: Request<Waiting<P::Buf>>,
-        now: Time,
-    ) {
+    fn see_to_neighbour(&mut self, context: &Context<'_>, request: Request<Waiting<P::Buf>>) {
+        let (exit, sessions) = (&mut self.forwarder.exit, &mut self.balance.sessions);
         match request {
             Request::Solicit {
                 port,
                 address,
                 known,
-            } => self.exit.ask(snapshot, port, address, known),
+            } => exit.ask(context.snapshot, port, address, known),
             Request::GiveUp {
                 port,
                 address,
@@ -323,23 +318,27 @@ impl<P: Pool> Engine<P> {
                 self.stats.tell(incident);
                 let received = packets.iter().find_map(|one| one.received.as_ref());
                 if let Some(received) = received {
-                    self.neighbour_unreachable(snapshot, received, now);
+                    let answers = &mut self.answers;
+                    answers.neighbour_unreachable(exit, sessions, context, received);
                 }
-                self.exit.give_up(packets);
+                exit.give_up(packets);
             }
         }
     }
 
     /// Whether `tick` has sessions left to end at `now`.
     pub(crate) fn is_behind(&self, now: Time) -> bool {
-        let Sessions { v4, v6, .. } = &self.sessions;
+        let Sessions { v4, v6, .. } = &self.balance.sessions;
         v4.is_behind(now) || v6.is_behind(now) || self.flush.is_under_way()
     }
 
     /// When `tick` next has something to do, if that is by `until`.
     pub(crate) fn next_due(&self, until: Time) -> Option<Time> {
-        let Sessions { v4, v6, .. } = &self.sessions;
-        let others = [Some(self.exit.next_due()), self.reassembly.next_due()];
+        let Sessions { v4, v6, .. } = &self.balance.sessions;
+        let others = [
+            Some(self.forwarder.exit.next_due()),
+            self.fragments.next_due(),
+        ];
         [v4.next_due(until), v6.next_due(until)]
             .into_iter()
             .chain(others)

@@ -13,8 +13,8 @@ use crate::wire::{sctp, tcp};
 /// The session tables of both families.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    /// Whose they are.
-    pub(crate) worker: usize,
+    /// Whether half-open sessions hold too much of a table.
+    pub(crate) half_open_pressure: bool,
     pub(crate) v4: SessionTable<V4>,
     pub(crate) v6: SessionTable<V6>,
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ahash::RandomState;
 
 use crate::id::PortId;
-use crate::pipeline::answer::limit::ErrorLimit;
+use crate::pipeline::limit::ErrorLimit;
 use crate::time::Time;
 
 /// The least time between two defences of an address (RFC 5227 section 1.1: `DEFEND_INTERVAL`).

@@ -1,11 +1,10 @@
 //! Echo replies of IPv4 and IPv6, made from the requests.
-//! Whether a request is for this machine is decided in `icmp.rs`.
+//! Whether a request is for this machine is decided in `classify.rs`.
 
 use crate::flow::Addresses;
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
-use crate::pipeline::action::{Action, Context, Origin};
-use crate::pipeline::answer::icmp_error::is_icmp_checksum_valid;
+use crate::pipeline::action::{Action, Context};
 use crate::pipeline::answer::local::Host;
 use crate::pipeline::leave::exit::Exit;
 use crate::pipeline::leave::forward::{fit, route, strip};
@@ -17,16 +16,21 @@ impl Host {
     pub(crate) fn echo<P: Pool, F: PacketBuf>(
         &mut self,
         exit: &mut Exit<P>,
-        Context { snapshot, now }: Context<'_>,
+        context: &Context<'_>,
         frame: &mut F,
         packet: &Packet,
-        origin: Origin,
-    ) -> Action {
-        if !is_icmp_checksum_valid(frame.bytes(), packet) {
-            return Action::Drop(DropReason::IcmpInvalid);
+    ) -> Result<Action, DropReason> {
+        let Context {
+            snapshot,
+            now,
+            origin,
+            ..
+        } = *context;
+        if !packet.is_icmp_checksum_valid(frame.bytes()) {
+            return Err(DropReason::IcmpInvalid);
         }
         if !self.policer.may_answer(snapshot, origin.port, packet, now) {
-            return Action::Drop(DropReason::EchoLimited);
+            return Err(DropReason::EchoLimited);
         }
         let upper = packet.upper_mut(frame.bytes_mut());
         let made = match packet.addresses {
@@ -34,12 +38,11 @@ impl Host {
             Addresses::V6 { .. } => icmpv6::make_echo_reply(upper),
         };
         if !made {
-            return Action::Drop(DropReason::IcmpInvalid);
+            return Err(DropReason::IcmpInvalid);
         }
         let id = origin.cut.is_none().then(|| exit.take_id());
-        let Some(ip) = frame.bytes_mut().get_mut(packet.l3.into()..) else {
-            return Action::Drop(DropReason::Truncated);
-        };
+        let ip = frame.bytes_mut().get_mut(packet.l3.into()..);
+        let ip = ip.ok_or(DropReason::Truncated)?;
         match packet.addresses {
             Addresses::V4 {
                 source,
@@ -72,15 +75,11 @@ impl Host {
                 }
             }
         }
-        let Some(egress) = snapshot.routes.egress(packet.addresses.source()) else {
-            return Action::Drop(DropReason::NoRoute);
-        };
-        let Some(packet) = &strip(snapshot, frame, packet, egress.port) else {
-            return Action::Drop(DropReason::Truncated);
-        };
-        match fit(packet, egress.mtu, origin.cut) {
-            Ok(cut) => route(egress, cut, Verdict::Replied),
-            Err(_) => Action::Drop(DropReason::MtuExceeded),
-        }
+        let egress = snapshot.routes.egress(packet.addresses.source());
+        let egress = egress.ok_or(DropReason::NoRoute)?;
+        let packet = &mut { *packet };
+        strip(snapshot, frame, packet, egress.port)?;
+        let cut = fit(packet, egress.mtu, origin.cut).map_err(|_| DropReason::MtuExceeded)?;
+        Ok(route(egress, cut, Verdict::Replied))
     }
 }

@@ -44,24 +44,21 @@ impl Host {
     pub(crate) fn arp<P: Pool, F: PacketBuf>(
         &mut self,
         exit: &mut Exit<P>,
-        context: Context<'_>,
+        context: &Context<'_>,
         frame: &mut F,
         offset: usize,
-        port: PortId,
-    ) -> Action {
-        let Context { snapshot, now } = context;
-        let Some(heard) = frame.bytes().get(offset..).and_then(arp::parse) else {
-            return Action::Drop(DropReason::ArpInvalid);
-        };
-        let Some(own_mac) = snapshot.mac_of(port) else {
-            return Action::Drop(DropReason::ArpInvalid);
-        };
+    ) -> Result<Action, DropReason> {
+        let Context { snapshot, now, .. } = *context;
+        let port = context.origin.port;
+        let heard = frame.bytes().get(offset..).and_then(arp::parse);
+        let heard = heard.ok_or(DropReason::ArpInvalid)?;
+        let own_mac = snapshot.mac_of(port).ok_or(DropReason::ArpInvalid)?;
         let (sender, target): (IpAddr, IpAddr) = (heard.sender.into(), heard.target.into());
         let asked = heard.operation == arp::Operation::Request && snapshot.is_ours(target);
         if snapshot.is_ours(sender) && heard.sender_mac != own_mac {
             // Another host claims one of our addresses. Its MAC must not be learnt for it.
-            self.defend(exit, context, port, sender, heard.sender_mac);
-            return Action::Drop(DropReason::MartianSource);
+            self.defend(exit, context, sender, heard.sender_mac);
+            return Err(DropReason::MartianSource);
         }
         if snapshot.is_on_link(port, sender) {
             // Only a reply to our MAC and address is an answer. A reply to other hosts, or a broadcast one, is worth no
@@ -77,19 +74,16 @@ impl Host {
             exit.learn(snapshot, port, sender, claim, asked, now);
         }
         if !asked {
-            return punt(snapshot, port).unwrap_or(Action::Consume);
+            return Ok(punt(snapshot, port).unwrap_or(Action::Consume));
         }
         let reply = arp::Packet::reply_to(&heard, own_mac);
-        if frame.set_len(arp::FRAME_BYTES).is_err() {
-            return Action::Drop(DropReason::ArpInvalid);
-        }
-        match arp::write(frame.bytes_mut(), heard.sender_mac, &reply) {
-            Some(_) => Action::Emit {
-                port,
-                verdict: Verdict::Replied,
-            },
-            None => Action::Drop(DropReason::ArpInvalid),
-        }
+        let room = frame.set_len(arp::FRAME_BYTES);
+        room.map_err(|_| DropReason::ArpInvalid)?;
+        arp::write(frame.bytes_mut(), heard.sender_mac, &reply).ok_or(DropReason::ArpInvalid)?;
+        Ok(Action::Emit {
+            port,
+            verdict: Verdict::Replied,
+        })
     }
 
     /// Handles a neighbour discovery message: replies to a solicitation for an address of ours, and learns MACs (RFC 4861
@@ -97,36 +91,35 @@ impl Host {
     pub(crate) fn ndp<P: Pool, F: PacketBuf>(
         &mut self,
         exit: &mut Exit<P>,
-        context: Context<'_>,
+        context: &Context<'_>,
         frame: &mut F,
         packet: &Packet,
-        port: PortId,
-    ) -> Action {
-        let Context { snapshot, now } = context;
+    ) -> Result<Action, DropReason> {
+        let Context { snapshot, now, .. } = *context;
+        let port = context.origin.port;
         let (Some((source, destination)), Some(own_mac), Some(header)) = (
             V6::pair(packet.addresses),
             snapshot.mac_of(port),
             ethernet::Header::new(frame.bytes()),
         ) else {
-            return Action::Drop(DropReason::NdpInvalid);
+            return Err(DropReason::NdpInvalid);
         };
         let asker_mac = header.source();
         let upper = packet.upper(frame.bytes());
         let is_neighbour = upper.first().is_some_and(|kind| (135..=136).contains(kind));
         if !is_neighbour {
-            return punt(snapshot, port).unwrap_or(Action::Consume);
+            return Ok(punt(snapshot, port).unwrap_or(Action::Consume));
         }
-        let Some(message) = ndp::parse(source, destination, packet.ttl, upper) else {
-            return Action::Drop(DropReason::NdpInvalid);
-        };
+        let message = ndp::parse(source, destination, packet.ttl, upper);
+        let message = message.ok_or(DropReason::NdpInvalid)?;
         match message {
             ndp::Message::Solicitation { target, source_mac } => {
                 if !snapshot.is_ours(target.into()) {
-                    return punt(snapshot, port).unwrap_or(Action::Consume);
+                    return Ok(punt(snapshot, port).unwrap_or(Action::Consume));
                 }
                 if snapshot.is_ours(source.into()) && asker_mac != own_mac {
-                    self.defend(exit, context, port, source.into(), asker_mac);
-                    return Action::Drop(DropReason::MartianSource);
+                    self.defend(exit, context, source.into(), asker_mac);
+                    return Err(DropReason::MartianSource);
                 }
                 if let Some(mac) = source_mac
                     && snapshot.is_on_link(port, source.into())
@@ -135,17 +128,16 @@ impl Host {
                     exit.learn(snapshot, port, source.into(), claim, true, now);
                 }
                 let answer = ndp::reply(own_mac, target, source, source_mac.unwrap_or(asker_mac));
-                if frame.set_len(ndp::MAX_FRAME_BYTES).is_err() {
-                    return Action::Drop(DropReason::NdpInvalid);
-                }
+                let room = frame.set_len(ndp::MAX_FRAME_BYTES);
+                room.map_err(|_| DropReason::NdpInvalid)?;
                 let length = ndp::write(frame.bytes_mut(), &answer);
-                if length.is_none_or(|length| frame.set_len(length).is_err()) {
-                    return Action::Drop(DropReason::NdpInvalid);
-                }
-                Action::Emit {
+                let length = length.ok_or(DropReason::NdpInvalid)?;
+                let cut = frame.set_len(length);
+                cut.map_err(|_| DropReason::NdpInvalid)?;
+                Ok(Action::Emit {
                     port,
                     verdict: Verdict::Replied,
-                }
+                })
             }
             ndp::Message::Advertisement {
                 target,
@@ -157,8 +149,8 @@ impl Host {
                 if let Some(mac) = target_mac.filter(|mac| *mac != own_mac)
                     && snapshot.is_ours(target.into())
                 {
-                    self.defend(exit, context, port, target.into(), mac);
-                    return Action::Drop(DropReason::MartianSource);
+                    self.defend(exit, context, target.into(), mac);
+                    return Err(DropReason::MartianSource);
                 }
                 if snapshot.is_on_link(port, target.into()) {
                     let claim = Claim {
@@ -168,7 +160,7 @@ impl Host {
                     };
                     exit.learn(snapshot, port, target.into(), claim, false, now);
                 }
-                punt(snapshot, port).unwrap_or(Action::Consume)
+                Ok(punt(snapshot, port).unwrap_or(Action::Consume))
             }
         }
     }
@@ -177,11 +169,12 @@ impl Host {
     fn defend<P: Pool>(
         &mut self,
         exit: &mut Exit<P>,
-        Context { snapshot, now }: Context<'_>,
-        port: PortId,
+        context: &Context<'_>,
         address: IpAddr,
         mac: Mac,
     ) {
+        let Context { snapshot, now, .. } = *context;
+        let port = context.origin.port;
         // Two of our devices on one link receive each other's messages.
         if snapshot.devices.iter().any(|own| own.mac == mac) {
             return;

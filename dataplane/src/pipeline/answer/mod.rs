@@ -3,12 +3,10 @@
 
 pub(crate) mod defence;
 pub(crate) mod echo;
-pub(crate) mod icmp;
 pub(crate) mod icmp_error;
-pub(crate) mod limit;
 pub(crate) mod local;
-pub(crate) mod path_mtu;
 pub(crate) mod policer;
 pub(crate) mod quoted_hops;
 pub(crate) mod refuse;
+pub(crate) mod relay;
 pub(crate) mod tunnel_errors;

@@ -9,7 +9,7 @@ use ahash::RandomState;
 use crate::flow::{Address as _, Addresses};
 use crate::id::PortId;
 use crate::parse::{Packet, Parse, parse};
-use crate::pipeline::answer::limit::{ErrorLimit, FlowLimit};
+use crate::pipeline::limit::{ErrorLimit, FlowLimit};
 use crate::snapshot::Snapshot;
 use crate::time::Time;
 use crate::wire::ipv4;

@@ -1,301 +1,274 @@
-//! Refuses packets: a TCP reset, or an ICMP error for other protocols. Resets and errors have separate rate limits.
-//! Which packets are refused is decided by the callers.
+//! Tells the sender of a packet that is dropped why: a TCP reset, or an ICMP error. Resets and errors have separate
+//! rate limits.
+//! Which packets are refused, and with which answer, is decided by the callers.
 
-use crate::flow::{Addresses, Protocol};
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use crate::flow::{Addresses, Protocol, V4, V6};
+use crate::id::RealId;
 use crate::io::Pool;
 use crate::parse::Packet;
-use crate::pipeline::action::{Action, Origin, Received, punt};
-use crate::pipeline::answer::icmp_error::Error;
+use crate::pipeline::action::{Answer, Context, Received, Speaker};
+use crate::pipeline::answer::icmp_error::{Error, send_error};
 use crate::pipeline::answer::quoted_hops;
-use crate::pipeline::balance::sequence_numbers::next_sequence;
-use crate::pipeline::engine::Engine;
-use crate::pipeline::sessions::{Tabled, flow_key};
-use crate::session::{Direction, Step};
-use crate::snapshot::Snapshot;
+use crate::pipeline::leave::exit::Exit;
+use crate::pipeline::limit::Limits;
+use crate::pipeline::sessions::{Sessions, Tabled, flow_key};
+use crate::rewrite::reset::{MAX_RESET_BYTES, reset_of, write_reset};
+use crate::session::{Direction, SessionIndex, Step};
 use crate::time::Time;
-use crate::verdict::DropReason;
 use crate::wire::{ipv4, ipv6, sctp, tcp, udp};
 
-const TTL: u8 = 64;
+/// One worker's answers to packets that it drops.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    limits: Limits,
+}
 
-impl<P: Pool> Engine<P> {
+impl Answers {
+    /// Sends an answer to a packet, which is as it was received.
+    #[cold]
+    pub(crate) fn give<P: Pool>(
+        &mut self,
+        exit: &mut Exit<P>,
+        sessions: &mut Sessions,
+        context: &Context<'_>,
+        (frame, packet): (&[u8], &Packet),
+        answer: Answer,
+    ) {
+        let datagram = Cow::Borrowed(packet.datagram(frame));
+        // LVS decrements the TTL of a client's packet before it checks the size; of replies and routed packets after.
+        let as_quoted = || quoted_hops::as_quoted(context.snapshot, packet.datagram(frame));
+        let (datagram, error, speaker) = match answer {
+            Answer::Nothing => return,
+            Answer::AsHost => return self.as_host(exit, sessions, context, frame, packet),
+            Answer::AsReal => return self.as_real(exit, sessions, context, frame, packet),
+            Answer::PortUnreachable => (datagram, Error::PortUnreachable, Speaker::Vip),
+            Answer::ReplyUnreachable => (as_quoted(), Error::PortUnreachable, Speaker::Router),
+            Answer::HostUnreachable => (datagram, Error::HostUnreachable, Speaker::Router),
+            Answer::TimeExceeded(speaker) => (datagram, Error::TimeExceeded, speaker),
+            Answer::TooBig(mtu, Speaker::Vip) => (as_quoted(), Error::TooBig { mtu }, Speaker::Vip),
+            Answer::TooBig(mtu, speaker) => (datagram, Error::TooBig { mtu }, speaker),
+        };
+        self.report(exit, sessions, context, (&datagram, packet), error, speaker);
+    }
+
+    /// Sends "host unreachable" for a client's packet because the next hop's MAC could not be resolved.
+    #[cold]
+    pub(crate) fn neighbour_unreachable<P: Pool>(
+        &mut self,
+        exit: &mut Exit<P>,
+        sessions: &mut Sessions,
+        context: &Context<'_>,
+        Received { packet, datagram }: &Received,
+    ) {
+        let datagram = quoted_hops::as_quoted(context.snapshot, datagram);
+        let (error, speaker) = (Error::HostUnreachable, Speaker::Router);
+        self.report(exit, sessions, context, (&datagram, packet), error, speaker);
+    }
+
+    /// Sends "reassembly time exceeded" for a datagram of which `first` is the first fragment.
+    pub(crate) fn reassembly_time_exceeded<P: Pool>(
+        &mut self,
+        exit: &mut Exit<P>,
+        context: &Context<'_>,
+        first: &[u8],
+        addresses: (IpAddr, IpAddr),
+    ) {
+        let error = Error::ReassemblyTimeExceeded;
+        if self.limits.allow(error, context.now) {
+            send_error(exit, context, first, addresses, error);
+        }
+    }
+
     /// Refuses a packet to an address of ours that no service and no session takes, as a host refuses a packet to a
     /// closed port. In LVS, the director's kernel does that.
-    #[cold]
-    pub(crate) fn refuse_as_host(
+    fn as_host<P: Pool>(
         &mut self,
-        snapshot: &Snapshot,
+        exit: &mut Exit<P>,
+        sessions: &mut Sessions,
+        context: &Context<'_>,
         frame: &[u8],
         packet: &Packet,
-        now: Time,
     ) {
+        let snapshot = context.snapshot;
         // The answer would go to this machine if the source is an address of ours, and to all hosts on the link if it
         // is a broadcast address.
         if snapshot.is_martian_source(packet.addresses.source()) {
             return;
         }
-        match packet.balanced_protocol() {
+        let datagram = packet.datagram(frame);
+        let error = match packet.balanced_protocol() {
             Some(Protocol::Tcp) => {
-                self.reset(snapshot, frame, packet, now);
+                self.reset(exit, context, frame, packet);
+                return;
             }
             Some(Protocol::Udp) if is_udp_sound(packet, packet.upper(frame)) => {
-                self.refuse(snapshot, frame, packet, now);
+                Error::PortUnreachable
             }
             // Only an INIT is answered. The receiver treats this error as an ABORT (RFC 9260 section 10), which would
-            // end an association that uses another path or another balancer.
+            // end an association that uses another path or another balancer. A host without SCTP, such as an LVS
+            // director, does not examine the SCTP header.
             Some(Protocol::Sctp) if packet.sctp_chunk == sctp::INIT || snapshot.answers_as_lvs => {
-                self.protocol_unreachable(snapshot, frame, packet, now);
+                protocol_unreachable(datagram)
             }
             None if !packet.is_icmp() && packet.protocol != ipv6::NO_NEXT_HEADER => {
-                self.protocol_unreachable(snapshot, frame, packet, now);
+                protocol_unreachable(datagram)
             }
-            Some(Protocol::Udp | Protocol::Sctp) | None => {}
-        }
-    }
-
-    /// Sends "protocol unreachable", as a host without SCTP does, such as an LVS director. Such a host does not examine
-    /// the SCTP header.
-    fn protocol_unreachable(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &[u8],
-        packet: &Packet,
-        now: Time,
-    ) {
-        let vip = packet.addresses.destination();
-        let datagram = packet.datagram(frame);
-        let error = Error::ProtocolUnreachable {
-            link: ipv6::walk(datagram).map_or(0, |chain| chain.link),
+            Some(Protocol::Udp | Protocol::Sctp) | None => return,
         };
-        self.report(snapshot, datagram, packet, Some(vip), error, now);
-    }
-
-    /// Handles a packet whose real server is this machine. The kernel gets it unchanged if the port has a kernel port.
-    /// Otherwise it is refused, and the session is advanced by the reset, as in IPVS.
-    #[cold]
-    pub(crate) fn deliver_here<A: Tabled>(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &[u8],
-        packet: &Packet,
-        origin: Origin,
-        now: Time,
-    ) -> Action {
-        if let Some(action) = punt(snapshot, origin.port) {
-            return action;
-        }
-        if packet.balanced_protocol() == Some(Protocol::Tcp) {
-            let length = self.reset(snapshot, frame, packet, now);
-            if length > 0 {
-                self.session_was_reset::<A>(snapshot, packet, length, now);
-            }
-        } else {
-            self.refuse_as_host(snapshot, frame, packet, now);
-        }
-        Action::Drop(DropReason::LocalUnhandled)
-    }
-
-    /// Advances the packet's session by a reset of `length` bytes from its real server.
-    fn session_was_reset<A: Tabled>(
-        &mut self,
-        snapshot: &Snapshot,
-        packet: &Packet,
-        length: usize,
-        now: Time,
-    ) {
-        let Some((source, destination)) = A::pair(packet.addresses) else {
-            return;
-        };
-        let key = flow_key(packet, Protocol::Tcp, source, destination);
-        let table = A::table_of(&self.sessions);
-        let Some(index) = table.find(table.hash(&key), &key, now) else {
-            return;
-        };
-        let real = table.get(index).real();
-        let (Some(known), Some(counting)) = (snapshot.real(real), self.counting(snapshot)) else {
-            return;
-        };
-        let step = Step {
-            direction: Direction::Output,
-            signal: tcp::RST,
-            secure: known.policy.is_secure(self.half_open_pressure),
-            timeouts: &known.timeouts,
-        };
-        let bytes = u32::try_from(length).ok();
-        self.sessions
-            .advance::<A>(counting, (index, real), step, bytes, now, || false);
-    }
-
-    /// Sends the reset of RFC 9293 section 3.5.2, group 1, and section 3.10.7.1. Returns its length, or 0 if none is
-    /// sent.
-    fn reset(&mut self, snapshot: &Snapshot, frame: &[u8], packet: &Packet, now: Time) -> usize {
-        let upper = packet.upper(frame);
-        let Some(reset) = reset_of(packet, upper).filter(|_| self.limits.made.resets.allow(now))
-        else {
-            return 0;
-        };
-        let to = packet.addresses.source();
-        let write = |out: &mut [u8]| write_reset(out, packet.addresses, &reset);
-        self.exit.originate(
-            snapshot,
-            to,
-            ipv6::HEADER_BYTES + tcp::HEADER_BYTES,
-            write,
-            now,
-        )
-    }
-
-    /// Refuses a NAT real server's packet that has no session.
-    #[cold]
-    pub(crate) fn refuse_reply(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &[u8],
-        packet: &Packet,
-        now: Time,
-    ) -> Action {
-        let datagram = quoted_hops::as_quoted(snapshot, packet.datagram(frame));
-        let error = Error::PortUnreachable;
-        self.report(snapshot, &datagram, packet, None, error, now);
-        Action::Drop(DropReason::NoSession)
-    }
-
-    /// Sends "host unreachable" because there is no route.
-    #[cold]
-    pub(crate) fn host_unreachable(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &[u8],
-        packet: &Packet,
-        now: Time,
-    ) {
-        let datagram = packet.datagram(frame);
         self.report(
-            snapshot,
-            datagram,
-            packet,
-            None,
-            Error::HostUnreachable,
-            now,
+            exit,
+            sessions,
+            context,
+            (datagram, packet),
+            error,
+            Speaker::Vip,
         );
     }
 
-    /// Sends "host unreachable" for a client's packet because the next hop's MAC could not be resolved.
-    #[cold]
-    pub(crate) fn neighbour_unreachable(
+    /// Refuses a packet whose real server is this machine. The session is advanced by the reset, as in IPVS.
+    fn as_real<P: Pool>(
         &mut self,
-        snapshot: &Snapshot,
-        received: &Received,
-        now: Time,
+        exit: &mut Exit<P>,
+        sessions: &mut Sessions,
+        context: &Context<'_>,
+        frame: &[u8],
+        packet: &Packet,
     ) {
-        let Received { packet, datagram } = received;
-        let datagram = quoted_hops::as_quoted(snapshot, datagram);
-        let error = Error::HostUnreachable;
-        self.report(snapshot, &datagram, packet, None, error, now);
+        if packet.balanced_protocol() != Some(Protocol::Tcp) {
+            return self.as_host(exit, sessions, context, frame, packet);
+        }
+        let length = self.reset(exit, context, frame, packet);
+        if length == 0 {
+            return;
+        }
+        match packet.addresses {
+            Addresses::V4 { .. } => was_reset::<V4>(sessions, context, packet, length),
+            Addresses::V6 { .. } => was_reset::<V6>(sessions, context, packet, length),
+        }
+    }
+
+    /// Sends a reset in reply to a segment. Returns its length, or 0 if none is sent.
+    fn reset<P: Pool>(
+        &mut self,
+        exit: &mut Exit<P>,
+        context: &Context<'_>,
+        frame: &[u8],
+        packet: &Packet,
+    ) -> usize {
+        let reset = reset_of(packet, packet.upper(frame));
+        let Some(reset) = reset.filter(|_| self.limits.resets.allow(context.now)) else {
+            return 0;
+        };
+        let write = |out: &mut [u8]| write_reset(out, packet.addresses, &reset);
+        exit.originate(context, packet.addresses.source(), MAX_RESET_BYTES, write)
+    }
+
+    /// Sends an error about a packet, and counts it.
+    fn report<P: Pool>(
+        &mut self,
+        exit: &mut Exit<P>,
+        sessions: &Sessions,
+        context: &Context<'_>,
+        (datagram, packet): (&[u8], &Packet),
+        error: Error,
+        speaker: Speaker,
+    ) {
+        // Never an error about an error (RFC 1122 section 3.2.2, RFC 4443 section 2.4).
+        if packet.is_icmp() || !self.limits.allow(error, context.now) {
+            return;
+        }
+        let to = packet.addresses.source();
+        let from = match speaker {
+            Speaker::Vip => Some(packet.addresses.destination()),
+            Speaker::Router => {
+                let egress = context.snapshot.routes.egress(to);
+                egress.and_then(|egress| egress.source)
+            }
+        };
+        let Some(from) = from else { return };
+        let length = send_error(exit, context, datagram, (from, to), error);
+        // As in IPVS, an error about a packet of a one-way session counts as a reply of its real server.
+        if length > 0
+            && let Some(real) = one_way_real_of(sessions, context, packet)
+        {
+            context.count(real, Direction::Output, length as u64);
+        }
     }
 }
 
-/// The fields of a reset that depend on the segment that it answers, or on the session that it ends.
-pub(crate) struct Reset {
-    pub(crate) source_port: u16,
-    pub(crate) destination_port: u16,
-    pub(crate) sequence: u32,
-    pub(crate) acknowledgement: u32,
-    pub(crate) flags: u8,
-}
-
-/// The reset in reply to a segment; `None` for a segment that is itself a reset, or invalid.
-fn reset_of(packet: &Packet, upper: &[u8]) -> Option<Reset> {
-    let header = tcp::Header::new(upper)?;
-    let flags = header.flags();
-    let data = upper
-        .len()
-        .checked_sub(usize::from(header.header_bytes()))?;
-    let is_sound = usize::from(header.header_bytes()) >= tcp::HEADER_BYTES
-        && packet
-            .addresses
-            .pseudo_header(ipv4::TCP, upper.len())
-            .bytes(upper)
-            .is_valid();
-    if flags & tcp::RST != 0 || !is_sound {
-        return None;
+impl Limits {
+    /// Whether one more error of this kind is within its limit.
+    fn allow(&mut self, error: Error, now: Time) -> bool {
+        match error {
+            Error::PortUnreachable | Error::ProtocolUnreachable { .. } | Error::HostUnreachable => {
+                self.unreachable.allow(now)
+            }
+            Error::TimeExceeded | Error::ReassemblyTimeExceeded => self.exceeded.allow(now),
+            Error::TooBig { .. } | Error::Relayed { .. } => true,
+        }
     }
-    let (sequence, acknowledgement, answer) = if flags & tcp::ACK != 0 {
-        (header.acknowledgement(), 0, tcp::RST)
-    } else {
-        (0, next_sequence(&header, data), tcp::RST | tcp::ACK)
-    };
-    Some(Reset {
-        source_port: header.destination_port(),
-        destination_port: header.source_port(),
-        sequence,
-        acknowledgement,
-        flags: answer,
-    })
 }
 
-/// Writes a reset in reply to a packet with these addresses. Returns the datagram's length.
-pub(crate) fn write_reset(out: &mut [u8], addresses: Addresses, reset: &Reset) -> Option<usize> {
-    let (back, header_bytes) = match addresses {
-        Addresses::V4 {
-            source,
-            destination,
-        } => {
-            let fields = ipv4::Fields {
-                source: destination,
-                destination: source,
-                protocol: ipv4::TCP,
-                ttl: TTL,
-                tos: 0,
-                // As in Linux: a datagram that must not be fragmented needs no identification (RFC 6864).
-                id: 0,
-                dont_fragment: true,
-                total_length: u16::try_from(ipv4::HEADER_BYTES + tcp::HEADER_BYTES).ok()?,
-            };
-            ipv4::write_header(out.first_chunk_mut()?, &fields);
-            let back = Addresses::V4 {
-                source: destination,
-                destination: source,
-            };
-            (back, ipv4::HEADER_BYTES)
-        }
-        Addresses::V6 {
-            source,
-            destination,
-        } => {
-            let fields = ipv6::Fields {
-                source: destination,
-                destination: source,
-                next_header: ipv4::TCP,
-                hop_limit: TTL,
-                traffic_class: 0,
-                flow_label: 0,
-                payload_length: u16::try_from(tcp::HEADER_BYTES).ok()?,
-            };
-            ipv6::write_header(out.first_chunk_mut()?, &fields);
-            let back = Addresses::V6 {
-                source: destination,
-                destination: source,
-            };
-            (back, ipv6::HEADER_BYTES)
-        }
+fn protocol_unreachable(datagram: &[u8]) -> Error {
+    Error::ProtocolUnreachable {
+        link: ipv6::walk(datagram).map_or(0, |chain| chain.link),
+    }
+}
+
+/// Advances the packet's session by a reset of `length` bytes from its real server.
+fn was_reset<A: Tabled>(
+    sessions: &mut Sessions,
+    context: &Context<'_>,
+    packet: &Packet,
+    length: usize,
+) {
+    let Some(index) = session_of::<A>(sessions, context, packet) else {
+        return;
     };
-    let length = header_bytes + tcp::HEADER_BYTES;
-    let segment = out.get_mut(header_bytes..length)?;
-    segment.fill(0);
-    let mut header = tcp::Header::new_mut(segment)?;
-    header.set_source_port(reset.source_port);
-    header.set_destination_port(reset.destination_port);
-    header.set_sequence(reset.sequence);
-    header.set_acknowledgement(reset.acknowledgement);
-    header.set_header_bytes(u8::try_from(tcp::HEADER_BYTES).ok()?);
-    header.set_flags(reset.flags);
-    let checksum = back
-        .pseudo_header(ipv4::TCP, tcp::HEADER_BYTES)
-        .bytes(segment)
-        .finish();
-    tcp::Header::new_mut(segment)?.set_checksum(checksum);
-    Some(length)
+    let real = A::table_of(sessions).get(index).real();
+    let Some(known) = context.snapshot.real(real) else {
+        return;
+    };
+    let step = Step {
+        direction: Direction::Output,
+        signal: tcp::RST,
+        secure: known.policy.is_secure(sessions.half_open_pressure),
+        timeouts: &known.timeouts,
+    };
+    let bytes = u32::try_from(length).ok();
+    sessions.advance::<A>(context, (index, real), step, bytes, || false);
+}
+
+/// The real server of the one-way session that a client's packet belongs to.
+fn one_way_real_of(sessions: &Sessions, context: &Context<'_>, packet: &Packet) -> Option<RealId> {
+    fn of<A: Tabled>(
+        sessions: &Sessions,
+        context: &Context<'_>,
+        packet: &Packet,
+    ) -> Option<RealId> {
+        let session = A::table_of(sessions).get(session_of::<A>(sessions, context, packet)?);
+        let one_way = session.flags().is_one_way();
+        one_way.then(|| session.real())
+    }
+    match packet.addresses {
+        Addresses::V4 { .. } => of::<V4>(sessions, context, packet),
+        Addresses::V6 { .. } => of::<V6>(sessions, context, packet),
+    }
+}
+
+/// The session that a client's packet belongs to.
+fn session_of<A: Tabled>(
+    sessions: &Sessions,
+    context: &Context<'_>,
+    packet: &Packet,
+) -> Option<SessionIndex> {
+    let (source, destination) = A::pair(packet.addresses)?;
+    let key = flow_key(packet, packet.balanced_protocol()?, source, destination);
+    let table = A::table_of(sessions);
+    table.find(table.hash(&key), &key, context.now)
 }
 
 /// Whether a host would accept the datagram: its length and checksum are right.
@@ -319,3 +292,6 @@ fn is_udp_sound(packet: &Packet, upper: &[u8]) -> bool {
             .is_valid(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,25 +1,22 @@
 //! ICMP errors about the outer packets of tunnels: the path MTU is learnt, and the client gets an error about its own
 //! packet.
-//! Errors about other packets are handled in `icmp.rs`.
-
-use std::net::IpAddr;
+//! Errors about other packets are handled in `relay.rs`.
 
 use crate::flow::{Addresses, FlowKey, Protocol, V4, V6};
 use crate::id::RealId;
 use crate::io::Pool;
 use crate::parse::{Packet, Quoted, parse_quoted};
-use crate::pipeline::action::{Action, Origin};
-use crate::pipeline::answer::icmp_error::{Error, is_icmp_checksum_valid};
-use crate::pipeline::answer::path_mtu::plateau_below;
+use crate::pipeline::action::{Action, Context, Decision};
+use crate::pipeline::answer::icmp_error::{Error, send_error};
 use crate::pipeline::answer::quoted_hops;
-use crate::pipeline::engine::Engine;
-use crate::pipeline::handover::inbox::Lane;
-use crate::pipeline::handover::message::Message;
-use crate::pipeline::sessions::Tabled;
-use crate::rewrite::tunnel;
+use crate::pipeline::balance::Balance;
+use crate::pipeline::handover::owners::Owners;
+use crate::pipeline::leave::forward::Forwarder;
+use crate::pipeline::leave::path_mtu::plateau_below;
+use crate::pipeline::limit::FlowLimit;
+use crate::pipeline::sessions::{Sessions, Tabled};
 use crate::session::Direction;
 use crate::snapshot::Snapshot;
-use crate::snapshot::model::RealServer;
 use crate::spec::forward::TunnelKind;
 use crate::time::Time;
 use crate::verdict::DropReason;
@@ -55,152 +52,119 @@ pub(crate) fn tunnel_of(snapshot: &Snapshot, quoted: &Quoted) -> Option<TunnelKi
 /// error can be forged without knowledge of a session, so it must not do more harm than this.
 const MIN_UNPROVEN: u32 = 1280;
 
-impl<P: Pool> Engine<P> {
-    /// Handles an error about a tunnel's outer packet. As in IPVS, the client gets a new error about its own packet,
-    /// and one about the size states the path MTU that was known before this error.
-    pub(crate) fn tunnel_error(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &[u8],
-        packet: &Packet,
-        kind: TunnelKind,
-        origin: Origin,
-        now: Time,
-    ) -> Action {
-        let upper = packet.upper(frame);
-        let Some((outer, quote)) = upper
-            .get(icmpv4::HEADER_BYTES..)
-            .and_then(|quote| Some((parse_quoted(quote)?, quote)))
-        else {
-            return Action::Drop(DropReason::IcmpInvalid);
-        };
-        let addressed = packet.addresses.destination() == outer.addresses.source();
-        if !addressed || !is_icmp_checksum_valid(frame, packet) {
-            return Action::Drop(DropReason::IcmpInvalid);
-        }
-        let real_address = outer.addresses.destination();
-        let complaint = complaint(upper, quote, packet.addresses);
-        let inner = quote
-            .get(usize::from(outer.l4)..)
-            .and_then(|behind| unwrap(kind, behind));
-        let flow = inner.map_or_else(
-            || (real_address, outer.addresses.source(), 0, 0),
-            |(_, inner)| {
-                let (client, vip) = (inner.addresses.source(), inner.addresses.destination());
-                (client, vip, inner.source_port, inner.destination_port)
-            },
-        );
-        let session = inner.and_then(|(_, inner)| match inner.addresses {
-            Addresses::V4 { .. } => self.tunnelled::<V4>(&inner, now),
-            Addresses::V6 { .. } => self.tunnelled::<V6>(&inner, now),
-        });
-        let real = session
-            .and_then(|real| snapshot.real(real))
-            .filter(|real| real.spec.address == real_address);
-        let (Some((datagram, inner)), Some(real)) = (inner, real) else {
-            // The session may be on another worker, or the error quotes too little to find it.
-            let elsewhere = inner.and_then(|(_, inner)| match inner.addresses {
-                Addresses::V4 { .. } => self.search_tunnelled::<V4>(snapshot, &inner, origin, now),
-                Addresses::V6 { .. } => self.search_tunnelled::<V6>(snapshot, &inner, origin, now),
-            });
-            if let Some(action) = elsewhere {
-                return action;
-            }
-            return match complaint {
-                Complaint::TooBig(told)
-                    if self.learn_mtu(snapshot, real_address, told.max(MIN_UNPROVEN), now) =>
-                {
-                    Action::Consume
-                }
-                _ => Action::Drop(DropReason::IcmpNoSession),
-            };
-        };
-        if !self.limits.relayed.allow(flow, now) {
-            return Action::Drop(DropReason::IcmpLimited);
-        }
-        let error = match complaint {
-            Complaint::TooBig(told) => {
-                let mtu = self.inner_mtu(real, now);
-                self.learn_mtu(snapshot, real_address, told, now);
-                // RFC 8200 section 5: no sender is told less than this; the outer packets are fragmented instead.
-                let least = if inner.addresses.is_v6() {
-                    ipv6::MIN_MTU_BYTES
-                } else {
-                    0
-                };
-                let mtu = mtu.max(least);
-                (mtu > 0 && is_never_cut(datagram)).then_some(Error::TooBig { mtu })
-            }
-            Complaint::Lost { kind, code }
-                if packet.addresses.is_v6() == inner.addresses.is_v6() =>
-            {
-                Some(Error::Relayed { kind, code })
-            }
-            // RFC 2473 section 8.3: for the other address family, the tunnel is a link that has failed.
-            Complaint::Lost { .. } => Some(Error::HostUnreachable),
-            Complaint::Other => None,
-        };
-        if let Some(error) = error {
+/// Handles an error about a tunnel's outer packet, which came within `limit`. As in IPVS, the client gets a new error about its own packet,
+/// and one about the size states the path MTU that was known before this error.
+pub(super) fn tunnel_error<P: Pool>(
+    limit: &mut FlowLimit,
+    balance: &mut Balance,
+    forwarder: &mut Forwarder<P>,
+    context: &Context<'_>,
+    frame: &[u8],
+    packet: &Packet,
+    kind: TunnelKind,
+) -> Decision {
+    let Context { snapshot, now, .. } = *context;
+    let upper = packet.upper(frame);
+    let (outer, quote) = upper
+        .get(icmpv4::HEADER_BYTES..)
+        .and_then(|quote| Some((parse_quoted(quote)?, quote)))
+        .ok_or(DropReason::IcmpInvalid)?;
+    let addressed = packet.addresses.destination() == outer.addresses.source();
+    if !addressed || !packet.is_icmp_checksum_valid(frame) {
+        return Err(DropReason::IcmpInvalid.into());
+    }
+    let real_address = outer.addresses.destination();
+    let complaint = complaint(upper, quote, packet.addresses);
+    let inner = quote
+        .get(usize::from(outer.l4)..)
+        .and_then(|behind| unwrap(kind, behind));
+    let flow = inner.map_or_else(
+        || (real_address, outer.addresses.source(), 0, 0),
+        |(_, inner)| {
             let (client, vip) = (inner.addresses.source(), inner.addresses.destination());
-            let datagram = quoted_hops::as_received(snapshot, datagram);
-            let length = self.send_error(snapshot, &datagram, (vip, client), error, now);
-            if length > 0
-                && let Some(counting) = self.counting(snapshot)
+            (client, vip, inner.source_port, inner.destination_port)
+        },
+    );
+    let session = inner.and_then(|(_, inner)| match inner.addresses {
+        Addresses::V4 { .. } => tunnelled::<V4>(&balance.sessions, &inner, now),
+        Addresses::V6 { .. } => tunnelled::<V6>(&balance.sessions, &inner, now),
+    });
+    let real = session
+        .and_then(|real| snapshot.real(real))
+        .filter(|real| real.spec.address == real_address);
+    let (Some((datagram, inner)), Some(real)) = (inner, real) else {
+        // The session may be on another worker, or the error quotes too little to find it.
+        let owners = &mut balance.owners;
+        let elsewhere = inner.and_then(|(_, inner)| match inner.addresses {
+            Addresses::V4 { .. } => search::<V4>(owners, context, &inner),
+            Addresses::V6 { .. } => search::<V6>(owners, context, &inner),
+        });
+        if let Some(decision) = elsewhere {
+            return decision;
+        }
+        return match complaint {
+            Complaint::TooBig(told)
+                if forwarder.learn_mtu(context, real_address, told.max(MIN_UNPROVEN)) =>
             {
-                counting.packet(real.id, Direction::Output, length as u64);
+                Ok(Action::Consume)
             }
-        }
-        Action::Consume
-    }
-
-    /// Where the error is handed over to, if another worker may have the session of the client's packet.
-    fn search_tunnelled<A: Tabled>(
-        &mut self,
-        snapshot: &Snapshot,
-        inner: &Quoted,
-        origin: Origin,
-        now: Time,
-    ) -> Option<Action> {
-        let key = key_of::<A>(inner)?;
-        self.owners.search_quoted(snapshot, &key, None, origin, now)
-    }
-
-    /// The real server of the client's packet, if its session uses a tunnel.
-    fn tunnelled<A: Tabled>(&mut self, inner: &Quoted, now: Time) -> Option<RealId> {
-        let key = key_of::<A>(inner)?;
-        let table = A::table(&mut self.sessions);
-        let session = table.get(table.find(table.hash(&key), &key, now)?);
-        session
-            .flags()
-            .method()
-            .encapsulates()
-            .then(|| session.real())
-    }
-
-    /// Stores a path MTU and broadcasts it to the other workers. Returns whether it is smaller than before.
-    fn learn_mtu(&mut self, snapshot: &Snapshot, real: IpAddr, told: u32, now: Time) -> bool {
-        let Some(egress) = snapshot.routes.egress(real) else {
-            return false;
+            _ => Err(DropReason::IcmpNoSession.into()),
         };
-        let learnt = self.path_mtus.learn(real, told, egress.mtu, now);
-        if let Some(mtu) = learnt {
-            self.exit
-                .broadcast(Lane::Owner, || Message::PathMtu { real, mtu });
+    };
+    if !limit.allow(flow, now) {
+        return Err(DropReason::IcmpLimited.into());
+    }
+    let error = match complaint {
+        Complaint::TooBig(told) => {
+            let mtu = forwarder.inner_mtu(real, now);
+            forwarder.learn_mtu(context, real_address, told);
+            // RFC 8200 section 5: no sender is told less than this; the outer packets are fragmented instead.
+            let least = if inner.addresses.is_v6() {
+                ipv6::MIN_MTU_BYTES
+            } else {
+                0
+            };
+            let mtu = mtu.max(least);
+            (mtu > 0 && is_never_cut(datagram)).then_some(Error::TooBig { mtu })
         }
-        learnt.is_some()
+        Complaint::Lost { kind, code } if packet.addresses.is_v6() == inner.addresses.is_v6() => {
+            Some(Error::Relayed { kind, code })
+        }
+        // RFC 2473 section 8.3: for the other address family, the tunnel is a link that has failed.
+        Complaint::Lost { .. } => Some(Error::HostUnreachable),
+        Complaint::Other => None,
+    };
+    if let Some(error) = error {
+        let (client, vip) = (inner.addresses.source(), inner.addresses.destination());
+        let datagram = quoted_hops::as_received(snapshot, datagram);
+        let exit = &mut forwarder.exit;
+        let length = send_error(exit, context, &datagram, (vip, client), error);
+        if length > 0 {
+            context.count(real.id, Direction::Output, length as u64);
+        }
     }
+    Ok(Action::Consume)
+}
 
-    /// Handles the message that another worker has learnt the path MTU to a real server.
-    pub(crate) fn note_path_mtu(&mut self, real: IpAddr, mtu: u16, now: Time) {
-        self.path_mtus.note(real, mtu, now);
-    }
+/// Where the error is handed over to, if another worker may have the session of the client's packet.
+fn search<A: Tabled>(
+    owners: &mut Owners,
+    context: &Context<'_>,
+    inner: &Quoted,
+) -> Option<Decision> {
+    owners.search_quoted(context, &key_of::<A>(inner)?, None)
+}
 
-    /// The largest packet that fits into the tunnel to `real`; 0 if there is no route.
-    pub(crate) fn inner_mtu(&mut self, real: &RealServer, now: Time) -> usize {
-        let link = real.egress.map_or(0, |egress| egress.mtu);
-        let outer = self.path_mtus.limit(real.spec.address, link, now);
-        usize::from(outer).saturating_sub(tunnel::overhead(real.spec.tunnel, real.spec.address))
-    }
+/// The real server of the client's packet, if its session uses a tunnel.
+fn tunnelled<A: Tabled>(sessions: &Sessions, inner: &Quoted, now: Time) -> Option<RealId> {
+    let key = key_of::<A>(inner)?;
+    let table = A::table_of(sessions);
+    let session = table.get(table.find(table.hash(&key), &key, now)?);
+    session
+        .flags()
+        .method()
+        .encapsulates()
+        .then(|| session.real())
 }
 
 /// The flow of a client's packet.

@@ -3,8 +3,8 @@
 
 use crate::flow::Address;
 use crate::id::{RealId, ServiceId};
+use crate::pipeline::action::Context;
 use crate::session::{EvictionPolicy, EvictionTerms, Flags, Gone, MayEvict, Moved, Session};
-use crate::snapshot::Snapshot;
 use crate::snapshot::model::RealServer;
 use crate::stats::{Gauge, RealCounters, ServiceCounters, WorkerStats};
 use crate::verdict::EvictionCause;
@@ -19,9 +19,8 @@ const RESERVE: usize = 16;
 /// A new session of a service on one worker, before a session table.
 #[derive(Debug)]
 pub(crate) struct Admission<'a> {
-    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) context: &'a Context<'a>,
     pub(crate) stats: &'a WorkerStats,
-    pub(crate) worker: usize,
     pub(crate) service: ServiceId,
     /// What the worker counts of that service.
     pub(crate) counters: &'a ServiceCounters,
@@ -37,9 +36,8 @@ impl Admission<'_> {
     }
 
     fn has_too_many(&self, service: ServiceId) -> bool {
-        let own = self.snapshot.workers.get(self.worker);
-        own.and_then(|own| own.services.get(service.0))
-            .is_some_and(|counters| self.exceeds(counters, SHARE))
+        let counters = self.context.own.services.get(service.0);
+        counters.is_some_and(|counters| self.exceeds(counters, SHARE))
     }
 
     /// Whether a session of `owner` may be evicted, which counts against its limit or does not.
@@ -66,7 +64,9 @@ impl Admission<'_> {
 
 impl<A: Address> EvictionPolicy<A> for Admission<'_> {
     fn is_full(&self, len: usize, capacity: usize) -> bool {
-        let kept = if self.snapshot.has_several_services() && self.exceeds(self.counters, RESERVE) {
+        let kept = if self.context.snapshot.has_several_services()
+            && self.exceeds(self.counters, RESERVE)
+        {
             capacity / RESERVE
         } else {
             0
@@ -75,7 +75,7 @@ impl<A: Address> EvictionPolicy<A> for Admission<'_> {
     }
 
     fn terms(&self, session: &Session<A>) -> EvictionTerms {
-        match self.snapshot.real(session.real()) {
+        match self.context.snapshot.real(session.real()) {
             Some(real) => EvictionTerms {
                 timeout_ms: real.timeouts.ms(session.state()),
                 may_evict: self.may_evict(real.service, is_limited(session)),
@@ -100,8 +100,8 @@ impl<A: Address> EvictionPolicy<A> for Admission<'_> {
                 cause
             });
         }
-        uncount(self.snapshot, self.worker, session);
-        self.at_limit = self.at_limit && self.snapshot.is_at_limit(self.service);
+        uncount(self.context, session);
+        self.at_limit = self.at_limit && self.context.snapshot.is_at_limit(self.service);
     }
 }
 
@@ -136,8 +136,8 @@ pub(crate) struct Counters<'a> {
 impl<'a> Counters<'a> {
     /// Those of a session with this real server.
     #[inline]
-    pub(crate) fn of(snapshot: &'a Snapshot, worker: usize, real: &RealServer) -> Option<Self> {
-        let own = snapshot.workers.get(worker)?;
+    pub(crate) fn of(context: &Context<'a>, real: &RealServer) -> Option<Self> {
+        let own = context.own;
         Some(Self {
             service: own.services.get(real.service.0)?,
             real: own.reals.get(real.id.0)?,
@@ -148,13 +148,12 @@ impl<'a> Counters<'a> {
     #[inline]
     pub(crate) fn enter<A: Address>(
         self,
-        snapshot: &Snapshot,
-        worker: usize,
+        context: &Context<'_>,
         real: &RealServer,
         session: &Session<A>,
     ) {
         self.count(session, Turn::Entered);
-        refresh_load(snapshot, worker, real, session);
+        refresh_load(context, real, session);
     }
 
     #[inline]
@@ -172,50 +171,45 @@ impl<'a> Counters<'a> {
         }
     }
 }
+
 /// Counts a session that has left the table.
-pub(crate) fn uncount<A: Address>(snapshot: &Snapshot, worker: usize, session: &Session<A>) {
-    if let Some(real) = snapshot.real(session.real())
-        && let Some(counters) = Counters::of(snapshot, worker, real)
+pub(crate) fn uncount<A: Address>(context: &Context<'_>, session: &Session<A>) {
+    if let Some(real) = context.snapshot.real(session.real())
+        && let Some(counters) = Counters::of(context, real)
     {
         counters.count(session, Turn::Left);
-        refresh_load(snapshot, worker, real, session);
+        refresh_load(context, real, session);
     }
 }
 
 /// Updates what depends on the real server's load, after a session was added or removed. Templates are no load.
 #[inline]
-fn refresh_load<A: Address>(
-    snapshot: &Snapshot,
-    worker: usize,
-    real: &RealServer,
-    session: &Session<A>,
-) {
+fn refresh_load<A: Address>(context: &Context<'_>, real: &RealServer, session: &Session<A>) {
     if !session.flags().contains(Flags::TEMPLATE) {
-        snapshot.refresh_load_of(worker, real);
+        context.snapshot.refresh_load_of(context.worker, real);
     }
 }
 
 /// Counts a session of the real server `id` that has been moved on.
 #[inline]
 pub(crate) fn recount(
-    snapshot: &Snapshot,
-    worker: usize,
+    context: &Context<'_>,
     counters: &RealCounters,
     id: RealId,
     Moved { before, after }: Moved,
 ) {
     if before.is_limited() != after.is_limited() {
-        recount_limited(snapshot, worker, id, after.is_limited());
+        recount_limited(context, id, after.is_limited());
     }
     if counters.shift(before.state.is_active(), after.state.is_active()) {
-        snapshot.refresh_load(worker, id);
+        context.snapshot.refresh_load(context.worker, id);
     }
 }
 
 #[cold]
-fn recount_limited(snapshot: &Snapshot, worker: usize, id: RealId, is_limited: bool) {
-    let real = snapshot.real(id);
-    if let Some(counters) = real.and_then(|real| Counters::of(snapshot, worker, real)) {
+fn recount_limited(context: &Context<'_>, id: RealId, is_limited: bool) {
+    let real = context.snapshot.real(id);
+    if let Some(counters) = real.and_then(|real| Counters::of(context, real)) {
         let turn = if is_limited {
             Turn::Entered
         } else {

@@ -2,33 +2,17 @@
 //! Which session that is, and where the packet goes, is not asked.
 
 use crate::id::RealId;
+use crate::pipeline::action::Context;
 use crate::pipeline::balance::admit::recount;
 use crate::pipeline::sessions::{Sessions, Tabled};
 use crate::session::{Direction, SessionIndex, Step};
-use crate::snapshot::Snapshot;
-use crate::snapshot::chunked::Chunked;
 use crate::stats::RealCounters;
-use crate::time::Time;
 
-/// A snapshot with one worker's counters of its real servers.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Counting<'a> {
-    pub(crate) snapshot: &'a Snapshot,
-    pub(crate) reals: &'a Chunked<RealCounters>,
-}
-
-impl<'a> Counting<'a> {
-    /// `None` if the snapshot has no such worker.
-    #[inline]
-    pub(crate) fn new(snapshot: &'a Snapshot, worker: usize) -> Option<Self> {
-        let reals = &snapshot.workers.get(worker)?.reals;
-        Some(Self { snapshot, reals })
-    }
-
+impl Context<'_> {
     /// Counts a packet from or to a real server, of `bytes` from its IP header on.
     #[inline(always)]
-    pub(crate) fn packet(self, real: RealId, direction: Direction, bytes: u64) {
-        if let Some(counters) = self.reals.get(real.0) {
+    pub(crate) fn count(&self, real: RealId, direction: Direction, bytes: u64) {
+        if let Some(counters) = self.own.reals.get(real.0) {
             count_packet(counters, direction, bytes);
         }
     }
@@ -52,23 +36,22 @@ impl Sessions {
     #[inline(always)]
     pub(crate) fn advance<A: Tabled>(
         &mut self,
-        counting: Counting<'_>,
+        context: &Context<'_>,
         (index, real): (SessionIndex, RealId),
         step: Step<'_>,
         bytes: Option<u32>,
-        now: Time,
         has_data: impl FnOnce() -> bool,
     ) {
         let direction = step.direction;
-        let moved = A::table(self).advance(index, step, now, has_data);
-        let Some(counters) = counting.reals.get(real.0) else {
+        let moved = A::table(self).advance(index, step, context.now, has_data);
+        let Some(counters) = context.own.reals.get(real.0) else {
             return;
         };
         if let Some(bytes) = bytes {
             count_packet(counters, direction, u64::from(bytes));
         }
         if let Some(moved) = moved {
-            recount(counting.snapshot, self.worker, counters, real, moved);
+            recount(context, counters, real, moved);
         }
     }
 }

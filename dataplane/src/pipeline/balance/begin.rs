@@ -1,28 +1,27 @@
 //! The first packet of a session: schedules it and inserts the session into the table. A datagram of a one-packet
 //! service is scheduled here too, without a session. Persistence is in `persist.rs`.
-//! Sends nothing itself; `forward.rs` does.
-
-use std::net::IpAddr;
+//! Sends nothing itself; `leave/forward.rs` does.
 
 use crate::flow::{FlowKey, Protocol};
 use crate::id::RealId;
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
-use crate::pipeline::action::{Action, Origin};
-use crate::pipeline::answer::icmp_error::is_icmp_checksum_valid;
+use crate::pipeline::action::{Action, Answer, Context, Decision, Refusal};
+use crate::pipeline::balance::Balance;
 use crate::pipeline::balance::admit::{Admission, Counters, uncount};
 use crate::pipeline::balance::advance::count_packet;
 use crate::pipeline::balance::persist::Template;
 use crate::pipeline::balance::sequence_numbers::note_numbers;
-use crate::pipeline::engine::Engine;
-use crate::pipeline::handover::inbox::Lane;
 use crate::pipeline::handover::message::Message;
-use crate::pipeline::sessions::{Tabled, opens};
+use crate::pipeline::inbox::Lane;
+use crate::pipeline::leave::exit::Exit;
+use crate::pipeline::leave::forward::Forwarder;
+use crate::pipeline::leave::transit::is_never_forwarded;
+use crate::pipeline::sessions::Tabled;
 use crate::rewrite::change::Change;
 use crate::rewrite::nat::{self, Socket};
 use crate::schedule;
 use crate::session::{Direction, Flags, KeyHash, NewSession, SessionIndex, State, TableFull};
-use crate::snapshot::Snapshot;
 use crate::snapshot::model::{RealServer, VirtualService};
 use crate::snapshot::owner::Owner;
 use crate::spec::forward::ForwardMethod;
@@ -35,46 +34,52 @@ const FTP_DATA: u16 = 20;
 /// The timeout of a session of which no packet was seen yet (IPVS: 3 s for a new entry).
 const UNSEEN_MS: u64 = 3000;
 
-impl<P: Pool> Engine<P> {
-    /// Begins a session with this packet. `hash` is the hash of `key`, and `old` an expired session with the same key.
-    /// With `moves`, any packet may begin it, not just one that opens a connection.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the packet's facts, in registers"
-    )]
-    pub(crate) fn begin_session<A: Tabled, F: PacketBuf>(
+/// A key that no session has: its hash, and an expired session with the same key.
+pub(crate) type Vacant<'k, A> = (&'k FlowKey<A>, KeyHash, Option<SessionIndex>);
+
+/// Where the session of an ICMP error is.
+pub(crate) enum Begun {
+    Here(SessionIndex),
+    /// It begins on another worker, to which the error is handed over.
+    Elsewhere(Action),
+}
+
+impl Balance {
+    /// Begins a session with this packet if it `opens` one.
+    pub(crate) fn begin<A: Tabled, P: Pool, F: PacketBuf>(
         &mut self,
-        snapshot: &Snapshot,
-        frame: &mut F,
-        packet: &Packet,
+        forwarder: &mut Forwarder<P>,
+        context: &Context<'_>,
+        (frame, packet): (&mut F, &Packet),
         service: &VirtualService,
-        key: &FlowKey<A>,
-        (hash, old): (KeyHash, Option<SessionIndex>),
-        moves: bool,
-        origin: Origin,
-        now: Time,
-    ) -> Action {
-        let any = moves || service.policy.is_sloppy(key.protocol);
-        let opens = opens(key.protocol, packet, any);
+        vacant: Vacant<'_, A>,
+        opens: bool,
+    ) -> Decision {
+        let Context {
+            snapshot,
+            now,
+            origin,
+            ..
+        } = *context;
+        let key = vacant.0;
         // A service with match rules may receive other protocols too, which always have sessions.
         let one_packet = service.one_packet && key.protocol == Protocol::Udp;
         let may_have_begun = service.owner == Owner::Receiver && !one_packet;
         if origin.cut.is_some()
             && may_have_begun
-            && let Some(action) = self.owners.go_to_receiver(snapshot, key, origin, now)
+            && let Some(action) = self.owners.go_to_receiver(context, key)
         {
-            return action;
+            return Ok(action);
         }
         // As in IPVS, no session begins from the port from which FTP servers open data connections.
         if !opens || key.client_port == FTP_DATA {
-            self.refuse_as_host(snapshot, frame.bytes(), packet, now);
-            return Action::Drop(DropReason::NoSession);
+            return Err(Refusal::new(DropReason::NoSession, Answer::AsHost));
         }
-        if snapshot.is_martian_source(key.client.into()) || is_link_local(key.client.into()) {
-            return Action::Drop(DropReason::MartianSource);
+        if is_never_forwarded(snapshot, key.client.into()) {
+            return Err(DropReason::MartianSource.into());
         }
         if nat::is_checksum_unfinished(frame.bytes(), packet, key.protocol) {
-            return Action::Drop(DropReason::UnfinishedChecksum);
+            return Err(DropReason::UnfinishedChecksum.into());
         }
         let may_be_elsewhere =
             may_have_begun && self.owners.may_be_elsewhere(snapshot, key.protocol);
@@ -83,44 +88,17 @@ impl<P: Pool> Engine<P> {
             .flatten();
         let placed = match elsewhere {
             Some(real) => Ok((real, None)),
-            None => self.place(snapshot, service, key, now),
+            None => self.place(context, service, key),
         };
-        let (real, template) = match placed {
-            Ok(placed) => placed,
-            Err(reason) => {
-                let is_ftp_data = matches!(&service.target, Target::Vip(vip) if vip.is_ftp())
-                    && key.virtual_port != FTP;
-                if reason == DropReason::NoReal && is_ftp_data {
-                    // IPVS passes what may be an FTP data connection to the host.
-                    self.refuse_as_host(snapshot, frame.bytes(), packet, now);
-                } else if reason == DropReason::NoReal {
-                    self.refuse(snapshot, frame.bytes(), packet, now);
-                }
-                return Action::Drop(reason);
-            }
-        };
-        let socket = socket_of(real, key);
-        let Some(counters) = Counters::of(snapshot, self.start.worker, real) else {
-            return Action::Drop(DropReason::NoReal);
-        };
+        let (real, template) = placed.map_err(|reason| refusal(reason, service, key))?;
+        let counters = Counters::of(context, real).ok_or(DropReason::NoReal)?;
         if !one_packet {
-            let secure = real.policy.is_secure(self.half_open_pressure);
+            let secure = real.policy.is_secure(self.sessions.half_open_pressure);
             let direction = direction_of(real.spec.forward);
             let state = State::first(key.protocol, direction, packet.signal(), secure);
             let deadline = real.timeouts.deadline(state, now);
-            let index = match self.enter_session(
-                snapshot,
-                (key, hash, old),
-                (real, counters),
-                socket,
-                template,
-                state,
-                deadline,
-                now,
-            ) {
-                Ok(index) => index,
-                Err(reason) => return Action::Drop(reason),
-            };
+            let first = (state, deadline);
+            let index = self.enter(context, vacant, (real, counters), template, first)?;
             let table = A::table(&mut self.sessions);
             if real.policy.idle_reset {
                 note_numbers(table, index, state, packet, frame.bytes());
@@ -129,14 +107,14 @@ impl<P: Pool> Engine<P> {
                 table.assure(index);
             }
             if may_be_elsewhere && origin.cut.is_some() {
-                self.broadcast_begun(key, real.id, deadline, now);
+                self.broadcast_begun(&forwarder.exit, key, real.id, deadline, now);
             }
         }
         counters.real.sessions.add(1);
         let bytes = packet.datagram_bytes().into();
         count_packet(counters.real, Direction::Input, bytes);
-        let change = Change::of_request(real.spec.forward, || socket);
-        self.forward::<A, F>(snapshot, frame, packet, real, change, origin, now)
+        let change = Change::of_request(real.spec.forward, || socket_of(real, key));
+        forwarder.forward::<A, F>(context, frame, packet, real, change)
     }
 
     /// An ICMP error about an unknown session begins that session (IPVS: `schedule_icmp`). With a scheduler that
@@ -144,13 +122,12 @@ impl<P: Pool> Engine<P> {
     /// error begins no session.
     pub(crate) fn begin_by_error<A: Tabled>(
         &mut self,
-        snapshot: &Snapshot,
+        context: &Context<'_>,
         frame: &[u8],
         packet: &Packet,
         key: &FlowKey<A>,
-        origin: Origin,
-        now: Time,
-    ) -> Option<Result<SessionIndex, Action>> {
+    ) -> Option<Result<Begun, DropReason>> {
+        let Context { snapshot, now, .. } = *context;
         let service = snapshot.service_for(key).filter(|service| {
             let one_packet = service.one_packet && key.protocol == Protocol::Udp;
             service.configured && service.policy.schedule_icmp && !one_packet
@@ -160,53 +137,42 @@ impl<P: Pool> Engine<P> {
         }
         if let Some(owner) = self.owners.owner_of(service, key) {
             // It may have visited the owner before, but then other workers had still to be searched.
-            return Some(Err(if usize::from(origin.hops) <= self.start.workers {
+            return Some(if usize::from(context.origin.hops) <= self.start.workers {
                 let lane = Lane::Search;
-                Action::HandOver { to: owner, lane }
+                Ok(Begun::Elsewhere(Action::HandOver { to: owner, lane }))
             } else {
-                Action::Drop(DropReason::HandoverLoop)
-            }));
+                Err(DropReason::HandoverLoop)
+            });
         }
         if packet.ttl <= 1 {
-            return Some(Err(Action::Drop(DropReason::TtlExceeded)));
+            return Some(Err(DropReason::TtlExceeded));
         }
-        if !is_icmp_checksum_valid(frame, packet) {
-            return Some(Err(Action::Drop(DropReason::IcmpInvalid)));
+        if !packet.is_icmp_checksum_valid(frame) {
+            return Some(Err(DropReason::IcmpInvalid));
         }
-        if !self.limits.made.begun.allow(now) {
-            return Some(Err(Action::Drop(DropReason::IcmpLimited)));
+        if !self.begun_by_errors.allow(now) {
+            return Some(Err(DropReason::IcmpLimited));
         }
-        let begun = self
-            .place(snapshot, service, key, now)
-            .and_then(|(real, template)| {
-                let counters = Counters::of(snapshot, self.start.worker, real);
-                let counters = counters.ok_or(DropReason::NoReal)?;
-                let table = A::table_of(&self.sessions);
-                let hash = table.hash(key);
-                let old = table.find_any(hash, key);
-                let index = self.enter_session(
-                    snapshot,
-                    (key, hash, old),
-                    (real, counters),
-                    socket_of(real, key),
-                    template,
-                    State::unseen(key.protocol),
-                    now.plus_ms(UNSEEN_MS),
-                    now,
-                )?;
-                counters.real.sessions.add(1);
-                Ok(index)
-            });
-        Some(begun.map_err(Action::Drop))
+        let placed = self.place(context, service, key);
+        let begun = placed.and_then(|(real, template)| {
+            let counters = Counters::of(context, real).ok_or(DropReason::NoReal)?;
+            let table = A::table_of(&self.sessions);
+            let hash = table.hash(key);
+            let vacant = (key, hash, table.find_any(hash, key));
+            let first = (State::unseen(key.protocol), now.plus_ms(UNSEEN_MS));
+            let index = self.enter(context, vacant, (real, counters), template, first)?;
+            counters.real.sessions.add(1);
+            Ok(Begun::Here(index))
+        });
+        Some(begun)
     }
 
     /// The real server for a new session, and the persistence template that determines it, if any.
     fn place<'s, A: Tabled>(
         &mut self,
-        snapshot: &'s Snapshot,
+        context: &Context<'s>,
         service: &VirtualService,
         key: &FlowKey<A>,
-        now: Time,
     ) -> Result<(&'s RealServer, Option<Template>), DropReason> {
         let table = A::table(&mut self.sessions);
         let (free, capacity) = (table.capacity() - table.len(), table.capacity());
@@ -214,32 +180,29 @@ impl<P: Pool> Engine<P> {
             return Err(DropReason::Shed);
         }
         let (chosen, template) = match service.persistence {
-            None => (self.choose(snapshot, service, key, now), None),
-            Some(persistence) => {
-                match self.real_by_template(snapshot, service, persistence, key, now) {
-                    Ok(Some((real, template))) => (Some(real), Some(template)),
-                    Ok(None) => (None, None),
-                    Err(TableFull) => {
-                        self.stats.refused_service.set(service.id.0);
-                        return Err(DropReason::SessionTableFull);
-                    }
+            None => (self.choose(context, service, key), None),
+            Some(persistence) => match self.real_by_template(context, service, persistence, key) {
+                Ok(Some((real, template))) => (Some(real), Some(template)),
+                Ok(None) => (None, None),
+                Err(TableFull) => {
+                    self.stats.refused_service.set(service.id.0);
+                    return Err(DropReason::SessionTableFull);
                 }
-            }
+            },
         };
-        let real = chosen.and_then(|real| snapshot.real(real));
+        let real = chosen.and_then(|real| context.snapshot.real(real));
         Ok((real.ok_or(DropReason::NoReal)?, template))
     }
 
     /// The real server that the scheduler chooses.
     pub(crate) fn choose<A: Tabled>(
         &mut self,
-        snapshot: &Snapshot,
+        context: &Context<'_>,
         service: &VirtualService,
         key: &FlowKey<A>,
-        now: Time,
     ) -> Option<RealId> {
-        let own = snapshot.workers.get(self.start.worker)?;
-        let moving = self.choosing.moving(own.cursors.get(service.id.0)?);
+        let Context { snapshot, now, .. } = *context;
+        let moving = self.choosing.moving(context.own.cursors.get(service.id.0)?);
         let flow = schedule::Flow {
             client: key.client.into(),
             client_port: key.client_port,
@@ -249,21 +212,16 @@ impl<P: Pool> Engine<P> {
     }
 
     /// Inserts a session with this state and deadline into the table, and counts it.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the session's facts, in registers"
-    )]
-    fn enter_session<A: Tabled>(
+    fn enter<A: Tabled>(
         &mut self,
-        snapshot: &Snapshot,
-        (key, hash, old): (&FlowKey<A>, KeyHash, Option<SessionIndex>),
+        context: &Context<'_>,
+        (key, hash, old): Vacant<'_, A>,
         (real, counters): (&RealServer, Counters<'_>),
-        socket: Option<Socket<A>>,
         template: Option<Template>,
-        state: State,
-        deadline: Time,
-        now: Time,
+        (state, deadline): (State, Time),
     ) -> Result<SessionIndex, DropReason> {
+        let Context { snapshot, now, .. } = *context;
+        let socket = socket_of(real, key);
         let new = NewSession {
             real_address: socket.map(|socket| (socket.address, socket.port)),
             flags: Flags::of(real.spec.forward),
@@ -271,12 +229,10 @@ impl<P: Pool> Engine<P> {
             old,
             ..NewSession::direct(*key, real.id, state, deadline)
         };
-        let worker = self.start.worker;
         let table = A::table(&mut self.sessions);
         let admission = Admission {
-            snapshot,
+            context,
             stats: &self.stats,
-            worker,
             service: real.service,
             counters: counters.service,
             capacity: table.capacity(),
@@ -289,7 +245,7 @@ impl<P: Pool> Engine<P> {
             && let Some(template) = table.remove(template.index)
         {
             // The new template controls no session.
-            uncount(snapshot, worker, &template);
+            uncount(context, &template);
         }
         let index = entered.map_err(|TableFull| {
             if at_limit {
@@ -300,16 +256,15 @@ impl<P: Pool> Engine<P> {
                 DropReason::SessionTableFull
             }
         })?;
-        counters.enter(snapshot, worker, real, table.get(index));
+        counters.enter(context, real, table.get(index));
         Ok(index)
     }
-}
 
-impl<P: Pool> Engine<P> {
     /// Sends the other workers a message that a flow has begun here with a reassembled datagram.
     #[cold]
-    fn broadcast_begun<A: Tabled>(
+    fn broadcast_begun<A: Tabled, P: Pool>(
         &mut self,
+        exit: &Exit<P>,
         key: &FlowKey<A>,
         real: RealId,
         until: Time,
@@ -317,7 +272,7 @@ impl<P: Pool> Engine<P> {
     ) {
         if let Some(flow) = self.owners.hash_to_broadcast(key, now) {
             let message = || Message::Begun { flow, real, until };
-            self.exit.broadcast(Lane::Search, message);
+            exit.broadcast(Lane::Search, message);
         }
     }
 }
@@ -339,11 +294,14 @@ const fn direction_of(method: ForwardMethod) -> Direction {
     }
 }
 
-/// Whether an address is valid on its own link only, so that packets from it must not be forwarded (RFC 4291 section
-/// 2.5.6). 169.254.0.0/16 is forwarded, as by LVS: links and health checkers in clouds have such addresses.
-pub(crate) const fn is_link_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(_) => false,
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    }
+/// What becomes of a packet that begins no session because of `reason`.
+fn refusal<A>(reason: DropReason, service: &VirtualService, key: &FlowKey<A>) -> Refusal {
+    let is_ftp = matches!(&service.target, Target::Vip(vip) if vip.is_ftp());
+    let answer = match reason {
+        // IPVS passes what may be an FTP data connection to the host.
+        DropReason::NoReal if is_ftp && key.virtual_port != FTP => Answer::AsHost,
+        DropReason::NoReal => Answer::PortUnreachable,
+        _ => Answer::Nothing,
+    };
+    Refusal::new(reason, answer)
 }

@@ -4,21 +4,18 @@
 use arrayvec::ArrayVec;
 
 use crate::flow::{Address, Addresses, Protocol};
-use crate::id::PortId;
 use crate::io::{PacketBuf, Pool};
 use crate::parse::{Packet, parse_ip};
-use crate::pipeline::action::{Action, Origin, Waiting};
-use crate::pipeline::answer::refuse::{Reset, write_reset};
+use crate::pipeline::action::{Action, Context, Waiting};
+use crate::pipeline::balance::Balance;
 use crate::pipeline::balance::admit::uncount;
-use crate::pipeline::engine::Engine;
+use crate::pipeline::leave::exit::Exit;
+use crate::pipeline::leave::forward::Forwarder;
 use crate::pipeline::sessions::{Tabled, change_of};
+use crate::rewrite::reset::{MAX_RESET_BYTES, Reset, write_reset};
 use crate::session::{Numbers, Session, State, TcpState};
 use crate::snapshot::Snapshot;
-use crate::time::Time;
-use crate::wire::{ipv6, tcp};
-
-/// The length of the longest reset: an IPv6 header and a TCP header.
-const ROOM: usize = ipv6::HEADER_BYTES + tcp::HEADER_BYTES;
+use crate::wire::tcp;
 
 /// Whether both ends of an expired session get a reset.
 fn is_told<A: Address>(snapshot: &Snapshot, session: &Session<A>) -> bool {
@@ -28,36 +25,39 @@ fn is_told<A: Address>(snapshot: &Snapshot, session: &Session<A>) -> bool {
             .is_some_and(|real| real.policy.idle_reset)
 }
 
-impl<P: Pool> Engine<P> {
+impl Balance {
     /// Removes expired sessions from the table.
-    pub(crate) fn expire_sessions<A: Tabled>(&mut self, snapshot: &Snapshot, now: Time) {
+    pub(crate) fn expire<A: Tabled, P: Pool>(
+        &mut self,
+        forwarder: &mut Forwarder<P>,
+        context: &Context<'_>,
+    ) {
         /// The most sessions that one tick examines, and so the most pairs of resets that it sends.
         const BUDGET: usize = 64;
-        let worker = self.start.worker;
         let mut told = ArrayVec::<(Session<A>, Numbers), BUDGET>::new();
-        A::table(&mut self.sessions).expire(now, BUDGET, |session, numbers| {
-            uncount(snapshot, worker, session);
+        A::table(&mut self.sessions).expire(context.now, BUDGET, |session, numbers| {
+            uncount(context, session);
             if let Some(numbers) = numbers
-                && is_told(snapshot, session)
+                && is_told(context.snapshot, session)
             {
                 // There is room: no more than `BUDGET` expire.
                 let _ = told.try_push((*session, numbers));
             }
         });
         for (session, numbers) in &told {
-            self.reset_both(snapshot, session, *numbers, now);
+            self.reset_both(forwarder, context, session, *numbers);
         }
     }
 
     /// Sends the resets of an expired session: one to the client from the virtual address, one to the real server from the
     /// client's address.
     #[cold]
-    fn reset_both<A: Tabled>(
-        &mut self,
-        snapshot: &Snapshot,
+    fn reset_both<A: Tabled, P: Pool>(
+        &self,
+        forwarder: &mut Forwarder<P>,
+        context: &Context<'_>,
         session: &Session<A>,
         numbers: Numbers,
-        now: Time,
     ) {
         let key = session.key();
         debug_assert_eq!(key.protocol, Protocol::Tcp);
@@ -70,25 +70,26 @@ impl<P: Pool> Engine<P> {
         };
         let request = A::addresses(key.client, key.virtual_address);
         let write = |out: &mut [u8]| write_reset(out, request, &to_client);
-        self.exit
-            .originate(snapshot, key.client.into(), ROOM, write, now);
+        let exit = &mut forwarder.exit;
+        exit.originate(context, key.client.into(), MAX_RESET_BYTES, write);
         let to_real = Reset {
             source_port: key.client_port,
             destination_port: key.virtual_port,
             sequence: numbers.client_next,
             ..to_client
         };
-        self.reset_real(snapshot, session, &to_real, now);
+        self.reset_real(forwarder, context, session, &to_real);
     }
 
     /// Sends `reset` to the real server as a packet of the session: by DR, NAT or tunnel.
-    fn reset_real<A: Tabled>(
-        &mut self,
-        snapshot: &Snapshot,
+    fn reset_real<A: Tabled, P: Pool>(
+        &self,
+        forwarder: &mut Forwarder<P>,
+        context: &Context<'_>,
         session: &Session<A>,
         reset: &Reset,
-        now: Time,
     ) {
+        let snapshot = context.snapshot;
         let key = session.key();
         let Some(real) = snapshot.real(session.real()) else {
             return;
@@ -100,39 +101,34 @@ impl<P: Pool> Engine<P> {
             return;
         };
         let answer = A::addresses(key.virtual_address, key.client);
-        let Some((mut frame, packet)) = self.frame_of(header_bytes, answer, reset) else {
+        let Some((mut frame, packet)) = frame_of(&mut forwarder.exit, header_bytes, answer, reset)
+        else {
             return;
         };
-        let origin = Origin {
-            port: PortId::new(0),
-            hops: 0,
-            cut: None,
-        };
         let change = change_of(session);
-        let action =
-            self.forward::<A, P::Buf>(snapshot, &mut frame, &packet, real, change, origin, now);
-        if let Action::Emit { .. } | Action::Route { cut: None, .. } = action {
+        let decision = forwarder.forward::<A, P::Buf>(context, &mut frame, &packet, real, change);
+        if let Ok(action @ (Action::Emit { .. } | Action::Route { cut: None, .. })) = decision {
             self.stats.originated.add(1);
             let waiting = Waiting::made_here(frame);
-            self.exit.leave(snapshot, &action, waiting, now);
+            forwarder.exit.leave(context, &action, waiting);
         }
         // It was originated here, so no ICMP error is sent about it.
-        self.received = None;
+        forwarder.received = None;
     }
+}
 
-    /// A frame with a reset in reply to a packet with these addresses, behind an Ethernet header of `header_bytes`.
-    fn frame_of(
-        &mut self,
-        header_bytes: usize,
-        addresses: Addresses,
-        reset: &Reset,
-    ) -> Option<(P::Buf, Packet)> {
-        let mut frame = self.exit.allocate()?;
-        frame.set_len(header_bytes + ROOM).ok()?;
-        let out = frame.bytes_mut().get_mut(header_bytes..)?;
-        let length = write_reset(out, addresses, reset)?;
-        frame.set_len(header_bytes + length).ok()?;
-        let packet = parse_ip(frame.bytes(), u16::try_from(header_bytes).ok()?).ok()?;
-        Some((frame, packet))
-    }
+/// A frame with a reset in reply to a packet with these addresses, behind an Ethernet header of `header_bytes`.
+fn frame_of<P: Pool>(
+    exit: &mut Exit<P>,
+    header_bytes: usize,
+    addresses: Addresses,
+    reset: &Reset,
+) -> Option<(P::Buf, Packet)> {
+    let mut frame = exit.allocate()?;
+    frame.set_len(header_bytes + MAX_RESET_BYTES).ok()?;
+    let out = frame.bytes_mut().get_mut(header_bytes..)?;
+    let length = write_reset(out, addresses, reset)?;
+    frame.set_len(header_bytes + length).ok()?;
+    let packet = parse_ip(frame.bytes(), u16::try_from(header_bytes).ok()?).ok()?;
+    Some((frame, packet))
 }

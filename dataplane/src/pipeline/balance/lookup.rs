@@ -6,34 +6,34 @@ use std::net::IpAddr;
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
-use crate::pipeline::action::{Action, Origin};
+use crate::pipeline::action::{Action, Answer, Context, Decision, Refusal};
+use crate::pipeline::balance::Balance;
 use crate::pipeline::balance::admit::uncount;
-use crate::pipeline::balance::one_packet::translation;
+use crate::pipeline::balance::one_packet::{answer_one_packet, translation};
 use crate::pipeline::balance::sequence_numbers::note_numbers;
-use crate::pipeline::engine::Engine;
+use crate::pipeline::leave::forward::Forwarder;
+use crate::pipeline::leave::transit;
 use crate::pipeline::sessions::{Tabled, Translation, change_of, opens, reply_key};
 use crate::rewrite::nat::{self, Socket};
 use crate::session::{Direction, KeyHash, SctpState, Session, SessionIndex, State, Step, TcpState};
-use crate::snapshot::Snapshot;
 use crate::snapshot::model::RealServer;
 use crate::spec::policy::{OnDown, Reuse};
-use crate::time::Time;
 use crate::verdict::DropReason;
 use crate::wire::{sctp, tcp};
 
-impl<P: Pool> Engine<P> {
+impl Balance {
     /// A TCP, UDP or SCTP packet: of a session, a reply, the first of a session, or none of these. `key` is its key if
     /// it is a client's packet.
     #[inline(never)]
-    pub(crate) fn balance<A: Tabled, F: PacketBuf>(
+    pub(crate) fn take<A: Tabled, P: Pool, F: PacketBuf>(
         &mut self,
-        snapshot: &Snapshot,
+        forwarder: &mut Forwarder<P>,
+        context: &Context<'_>,
         frame: &mut F,
         packet: &Packet,
         (key, hash): (&FlowKey<A>, KeyHash),
-        origin: Origin,
-        now: Time,
-    ) -> Action {
+    ) -> Decision {
+        let Context { snapshot, now, .. } = *context;
         let (source, destination, protocol) = (key.client, key.virtual_address, key.protocol);
         let table = A::table(&mut self.sessions);
         let old = table.find_any(hash, key);
@@ -41,45 +41,36 @@ impl<P: Pool> Engine<P> {
         // Set if the packet has ended its session and begins another, even if it does not open a connection.
         let mut moves = false;
         if let Some(index) = found {
-            match self.continue_session::<A, F>(snapshot, frame, packet, index, origin, now) {
-                Continued::Done(action) => return action,
+            match self.continue_session::<A, P, F>(forwarder, context, frame, packet, index) {
+                Continued::Done(decision) => return decision,
                 Continued::Ended { moves: it_does } => moves = it_does,
             }
         } else if snapshot.has_nat() && snapshot.may_be_nat_real(source) {
             let key = reply_key(packet, protocol, source, destination);
             let found = table.find_reply(table.reply_hash(&key), &key, now);
             if let Some(index) = found {
-                return self.reply::<A, F>(snapshot, frame, packet, index, origin, now);
+                return self.reply::<A, P, F>(forwarder, context, frame, packet, index);
             }
         }
         let address: IpAddr = destination.into();
         let service = self.service_cache.service_for(snapshot, key);
         if let Some(service) = service {
             // For a removed service as well: its sessions still exist on their owners.
-            if let Some(action) = self
-                .owners
-                .go_to_owner(snapshot, service, key, packet, moves, origin, now)
-            {
-                return action;
+            let any = moves || service.policy.is_sloppy(protocol);
+            let opens = opens(protocol, packet, any);
+            let owners = &mut self.owners;
+            if let Some(decision) = owners.go_to_owner(context, service, key, packet, opens) {
+                return decision;
             }
             if service.configured {
-                return self.begin_session(
-                    snapshot,
-                    frame,
-                    packet,
-                    service,
-                    key,
-                    (hash, old),
-                    moves,
-                    origin,
-                    now,
-                );
+                let place = (key, hash, old);
+                return self.begin(forwarder, context, (frame, packet), service, place, opens);
             }
         }
         if service.is_none()
-            && let Some(action) = self.owners.search_misplaced(snapshot, key, origin, now)
+            && let Some(action) = self.owners.search_misplaced(context, key)
         {
-            return action;
+            return Ok(action);
         }
         let local = snapshot.locals.contains_key(&address);
         if !local
@@ -87,65 +78,65 @@ impl<P: Pool> Engine<P> {
         {
             // It may be a reply whose session is on another worker.
             let reply = reply_key(packet, protocol, source, destination);
-            if let Some(action) = self
-                .owners
-                .go_to_replys_owner(snapshot, socket, &reply, origin)
-            {
-                return action;
+            if let Some(action) = self.owners.go_to_replys_owner(context, socket, &reply) {
+                return Ok(action);
             }
             let real = Socket {
                 address: source,
                 port: packet.source_port,
             };
             if let Some(answer) = translation(snapshot, protocol, real, destination) {
-                return self.answer_one_packet(snapshot, frame, packet, answer, origin, now);
+                return answer_one_packet(forwarder, context, frame, packet, &answer);
             }
             let resets = packet.tcp_flags & tcp::RST != 0 || packet.sctp_chunk == sctp::ABORT;
             if snapshot.refuses_replies && !resets && packet.ttl > 1 {
-                return self.refuse_reply(snapshot, frame.bytes(), packet, now);
+                let answer = Answer::ReplyUnreachable;
+                return Err(Refusal::new(DropReason::NoSession, answer));
             }
         }
-        if !local && let Some(action) = self.end_closing_session(snapshot, key, packet, origin, now)
-        {
-            return action;
+        if !local && let Some(action) = self.end_closing_session(context, key, packet) {
+            return Ok(action);
         }
-        let action = self.classify_rest(snapshot, frame, packet, origin, now);
-        if matches!(action, Action::Drop(_)) && snapshot.is_ours(address) {
-            self.refuse_as_host(snapshot, frame.bytes(), packet, now);
-        }
-        action
+        transit::pass_on(context, frame, packet).map_err(|refusal| Refusal {
+            answer: if snapshot.is_ours(address) {
+                Answer::AsHost
+            } else {
+                refusal.answer
+            },
+            ..refusal
+        })
     }
 
     /// A client's packet of a session. It may end the session.
     #[inline]
-    fn continue_session<A: Tabled, F: PacketBuf>(
+    fn continue_session<A: Tabled, P: Pool, F: PacketBuf>(
         &mut self,
-        snapshot: &Snapshot,
+        forwarder: &mut Forwarder<P>,
+        context: &Context<'_>,
         frame: &mut F,
         packet: &Packet,
         index: SessionIndex,
-        origin: Origin,
-        now: Time,
     ) -> Continued {
         let session = *A::table(&mut self.sessions).get(index);
-        let real = snapshot.real(session.real());
-        let (Some(real), Some(counting)) = (real, self.counting(snapshot)) else {
-            return Continued::Done(Action::Drop(DropReason::RealGone));
+        let Some(real) = context.snapshot.real(session.real()) else {
+            return Continued::Done(Err(DropReason::RealGone.into()));
         };
         match end_of(&session, real, packet) {
             End::No => {}
             End::Yes { moves } => {
                 if let Some(session) = A::table(&mut self.sessions).remove(index) {
-                    uncount(snapshot, self.start.worker, &session);
+                    uncount(context, &session);
                 }
                 return Continued::Ended { moves };
             }
             End::Stuck => {
-                if !snapshot.has_services() {
-                    // Without services, IPVS does not handle packets, and the host replies.
-                    self.refuse_as_host(snapshot, frame.bytes(), packet, now);
-                }
-                return Continued::Done(Action::Drop(DropReason::RealGone));
+                // Without services, IPVS does not handle packets, and the host replies.
+                let answer = if context.snapshot.has_services() {
+                    Answer::Nothing
+                } else {
+                    Answer::AsHost
+                };
+                return Continued::Done(Err(Refusal::new(DropReason::RealGone, answer)));
             }
         }
         let one_way = session.flags().is_one_way();
@@ -157,18 +148,18 @@ impl<P: Pool> Engine<P> {
         let step = Step {
             direction,
             signal: packet.signal(),
-            secure: real.policy.is_secure(self.half_open_pressure),
+            secure: real.policy.is_secure(self.sessions.half_open_pressure),
             timeouts: &real.timeouts,
         };
         let bytes = real.configured.then_some(packet.datagram_bytes());
         self.sessions
-            .advance::<A>(counting, (index, real.id), step, bytes, now, || false);
+            .advance::<A>(context, (index, real.id), step, bytes, || false);
         if real.policy.idle_reset {
             let table = A::table(&mut self.sessions);
             note_numbers(table, index, session.state(), packet, frame.bytes());
         }
         let change = change_of(&session);
-        Continued::Done(self.forward::<A, F>(snapshot, frame, packet, real, change, origin, now))
+        Continued::Done(forwarder.forward::<A, F>(context, frame, packet, real, change))
     }
 
     /// A client opens a connection to a real server's own address, from a port from which it had a session by a VIP
@@ -178,12 +169,11 @@ impl<P: Pool> Engine<P> {
     #[inline]
     fn end_closing_session<A: Tabled>(
         &mut self,
-        snapshot: &Snapshot,
+        context: &Context<'_>,
         key: &FlowKey<A>,
         packet: &Packet,
-        origin: Origin,
-        now: Time,
     ) -> Option<Action> {
+        let Context { snapshot, now, .. } = *context;
         if key.protocol == Protocol::Udp || !opens(key.protocol, packet, false) {
             return None;
         }
@@ -201,35 +191,30 @@ impl<P: Pool> Engine<P> {
         };
         let table = A::table(&mut self.sessions);
         let Some(index) = table.find_reply(table.reply_hash(&answers), &answers, now) else {
-            let first = (origin.hops == 0).then_some(socket)?;
-            return self
-                .owners
-                .go_to_replys_owner(snapshot, first, &answers, origin);
+            let first = (context.origin.hops == 0).then_some(socket)?;
+            return self.owners.go_to_replys_owner(context, first, &answers);
         };
         let session = *table.get(index);
         let is_over = snapshot
             .real(session.real())
             .is_some_and(|real| is_reused(&session, real));
         if is_over && table.remove(index).is_some() {
-            uncount(snapshot, self.start.worker, &session);
+            uncount(context, &session);
         }
         None
     }
 
     /// A reply: a NAT real server's packet of a session.
-    fn reply<A: Tabled, F: PacketBuf>(
+    fn reply<A: Tabled, P: Pool, F: PacketBuf>(
         &mut self,
-        snapshot: &Snapshot,
+        forwarder: &mut Forwarder<P>,
+        context: &Context<'_>,
         frame: &mut F,
         packet: &Packet,
         index: SessionIndex,
-        origin: Origin,
-        now: Time,
-    ) -> Action {
+    ) -> Decision {
         let session = *A::table(&mut self.sessions).get(index);
-        let Some(translation) = Translation::of(&session) else {
-            return Action::Drop(DropReason::NoSession);
-        };
+        let translation = &Translation::of(&session).ok_or(DropReason::NoSession)?;
         let protocol = session.key().protocol;
         let opens = match protocol {
             Protocol::Tcp => packet.tcp_flags & tcp::SYN != 0,
@@ -237,29 +222,27 @@ impl<P: Pool> Engine<P> {
             Protocol::Sctp => matches!(packet.sctp_chunk, sctp::INIT | sctp::INIT_ACK),
         };
         if opens && nat::is_checksum_unfinished(frame.bytes(), packet, protocol) {
-            return Action::Drop(DropReason::UnfinishedChecksum);
+            return Err(DropReason::UnfinishedChecksum.into());
         }
-        let known = snapshot.real(session.real());
-        let (Some(known), Some(counting)) = (known, self.counting(snapshot)) else {
-            return Action::Drop(DropReason::RealGone);
-        };
+        let known = context.snapshot.real(session.real());
+        let known = known.ok_or(DropReason::RealGone)?;
         let step = Step {
             direction: Direction::Output,
             signal: packet.signal(),
-            secure: known.policy.is_secure(self.half_open_pressure),
+            secure: known.policy.is_secure(self.sessions.half_open_pressure),
             timeouts: &known.timeouts,
         };
         let has_data = || tcp::has_data(packet.upper(frame.bytes()));
         let bytes = known.configured.then_some(packet.datagram_bytes());
         self.sessions
-            .advance::<A>(counting, (index, known.id), step, bytes, now, has_data);
-        self.forward_reply::<A, F>(snapshot, frame, packet, &translation, origin, now)
+            .advance::<A>(context, (index, known.id), step, bytes, has_data);
+        forwarder.forward_reply::<A, F>(context, frame, packet, translation)
     }
 }
 
 /// The result of a client's packet for its session.
 enum Continued {
-    Done(Action),
+    Done(Decision),
     /// The session was removed; the packet has none now.
     Ended {
         /// The packet begins a new session, even if it does not open a connection.

@@ -5,14 +5,13 @@
 use crate::flow::Protocol;
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
-use crate::pipeline::action::{Action, Origin};
-use crate::pipeline::engine::Engine;
+use crate::pipeline::action::{Context, Decision};
+use crate::pipeline::leave::forward::Forwarder;
 use crate::pipeline::sessions::{Tabled, Translation};
 use crate::rewrite::change::Change;
 use crate::rewrite::nat::{self, Socket};
 use crate::session::Direction;
 use crate::snapshot::Snapshot;
-use crate::time::Time;
 use crate::verdict::DropReason;
 
 /// What a one-packet service does to what `real` sends to `client`.
@@ -32,25 +31,19 @@ pub(crate) fn translation<A: Tabled>(
     })
 }
 
-impl<P: Pool> Engine<P> {
-    /// A datagram of a one-packet service's real server. LVS sends it on with the real server's
-    /// address, which no client expects.
-    pub(crate) fn answer_one_packet<A: Tabled, F: PacketBuf>(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &mut F,
-        packet: &Packet,
-        translation: Translation<A>,
-        origin: Origin,
-        now: Time,
-    ) -> Action {
-        if nat::is_checksum_unfinished(frame.bytes(), packet, Protocol::Udp) {
-            return Action::Drop(DropReason::UnfinishedChecksum);
-        }
-        if let Some(counting) = self.counting(snapshot) {
-            let bytes = packet.datagram_bytes().into();
-            counting.packet(translation.id, Direction::Output, bytes);
-        }
-        self.forward_reply::<A, F>(snapshot, frame, packet, &translation, origin, now)
+/// A datagram of a one-packet service's real server. LVS sends it on with the real server's
+/// address, which no client expects.
+pub(crate) fn answer_one_packet<A: Tabled, P: Pool, F: PacketBuf>(
+    forwarder: &mut Forwarder<P>,
+    context: &Context<'_>,
+    frame: &mut F,
+    packet: &Packet,
+    translation: &Translation<A>,
+) -> Decision {
+    if nat::is_checksum_unfinished(frame.bytes(), packet, Protocol::Udp) {
+        return Err(DropReason::UnfinishedChecksum.into());
     }
+    let bytes = packet.datagram_bytes().into();
+    context.count(translation.id, Direction::Output, bytes);
+    forwarder.forward_reply::<A, F>(context, frame, packet, translation)
 }

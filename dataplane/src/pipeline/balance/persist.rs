@@ -3,16 +3,14 @@
 
 use crate::flow::{FlowKey, Protocol};
 use crate::id::RealId;
-use crate::io::Pool;
+use crate::pipeline::action::Context;
+use crate::pipeline::balance::Balance;
 use crate::pipeline::balance::admit::{Admission, Counters};
-use crate::pipeline::engine::Engine;
 use crate::pipeline::sessions::Tabled;
 use crate::session::{NewTemplate, SessionIndex, TableFull};
-use crate::snapshot::Snapshot;
 use crate::snapshot::model::VirtualService;
 use crate::spec::service::Persistence;
 use crate::spec::target::Target;
-use crate::time::Time;
 
 /// The template that a session is entered with.
 #[derive(Debug, Clone, Copy)]
@@ -22,18 +20,18 @@ pub(crate) struct Template {
     pub(crate) is_new: bool,
 }
 
-impl<P: Pool> Engine<P> {
+impl Balance {
     /// The real server of a client's new session, with the template that says so: one that was there
     /// already, whatever the weight and the load of its real server, or a new one for the scheduler's
     /// choice. `None` if the scheduler has none.
     pub(crate) fn real_by_template<A: Tabled>(
         &mut self,
-        snapshot: &Snapshot,
+        context: &Context<'_>,
         service: &VirtualService,
         persistence: Persistence,
         key: &FlowKey<A>,
-        now: Time,
     ) -> Result<Option<(RealId, Template)>, TableFull> {
+        let Context { snapshot, now, .. } = *context;
         let template = template_key(service, persistence, key);
         let table = A::table(&mut self.sessions);
         let hash = table.hash(&template);
@@ -51,12 +49,11 @@ impl<P: Pool> Engine<P> {
             }
             table.invalidate_template(index);
         }
-        let chosen = self.choose(snapshot, service, key, now);
+        let chosen = self.choose(context, service, key);
         let Some(real) = chosen.and_then(|real| snapshot.real(real)) else {
             return Ok(None);
         };
-        let worker = self.start.worker;
-        let Some(counters) = Counters::of(snapshot, worker, real) else {
+        let Some(counters) = Counters::of(context, real) else {
             return Ok(None);
         };
         let new = NewTemplate {
@@ -67,9 +64,8 @@ impl<P: Pool> Engine<P> {
         };
         let table = A::table(&mut self.sessions);
         let admission = Admission {
-            snapshot,
+            context,
             stats: &self.stats,
-            worker,
             service: service.id,
             counters: counters.service,
             capacity: table.capacity(),
@@ -77,7 +73,7 @@ impl<P: Pool> Engine<P> {
             at_limit: false,
         };
         let index = table.insert_template(hash, &new, now, admission)?;
-        counters.enter(snapshot, worker, real, table.get(index));
+        counters.enter(context, real, table.get(index));
         let is_new = true;
         Ok(Some((real.id, Template { index, is_new })))
     }

@@ -3,6 +3,7 @@
 
 use crate::flow::Address;
 use crate::parse::Packet;
+use crate::rewrite::reset::next_sequence;
 use crate::session::{Numbers, SessionIndex, SessionTable, State, TcpState};
 use crate::wire::tcp;
 
@@ -33,17 +34,4 @@ pub(crate) fn note_numbers<A: Address>(
         server_next: header.acknowledgement(),
     };
     table.note_numbers(index, seen, before != TcpState::Established);
-}
-
-/// The number that follows a segment with `data` bytes: SYN and FIN have one each (RFC 9293 section
-/// 3.4).
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "no packet has 2^32 bytes of data"
-)]
-pub(crate) fn next_sequence(header: &tcp::Header<&[u8; tcp::HEADER_BYTES]>, data: usize) -> u32 {
-    let opens = u32::from(header.flags() & tcp::SYN != 0);
-    let closes = u32::from(header.flags() & tcp::FIN != 0);
-    let length = data as u32 + opens + closes;
-    header.sequence().wrapping_add(length)
 }

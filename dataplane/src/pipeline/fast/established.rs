@@ -5,32 +5,22 @@
 //! It refuses nothing and replies to nothing. Any other packet is left unchanged to the general path, which begins in
 //! `classify.rs` and would treat the packets that are taken here in the same way.
 
-use std::net::IpAddr;
 use std::vec::Drain;
 
 use arrayvec::ArrayVec;
 
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey, V4, V6};
-use crate::id::{DeviceId, PortId, RealId};
+use crate::id::DeviceId;
 use crate::io::{BURST, PacketBuf, Pool};
 use crate::parse::{PLAIN_L3, Plain, plain_v4, plain_v6};
-use crate::pipeline::action::{Action, Origin};
-use crate::pipeline::balance::advance::Counting;
+use crate::pipeline::action::Context;
 use crate::pipeline::engine::Engine;
-use crate::pipeline::fast::path_cache::{Path, Sources};
-use crate::pipeline::handover::inbox::Lane;
-use crate::pipeline::leave::adjacency::Adjacency;
-use crate::pipeline::leave::forward::{is_told_what_fits, outer};
+use crate::pipeline::inbox::Lane;
+use crate::pipeline::leave::paths::has_plain_header;
 use crate::pipeline::sessions::{Tabled, Translation, change_of};
 use crate::rewrite::change::Ends;
-use crate::rewrite::tunnel::{self, Ipip};
 use crate::session::{Direction, Hint, KeyHash, ReplyHash, Session, Step};
 use crate::snapshot::Snapshot;
-use crate::snapshot::chunked::Chunked;
-use crate::snapshot::route::Egress;
-use crate::spec::forward::TunnelKind;
-use crate::stats::RealCounters;
-use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet;
 use crate::wire::family::Family;
@@ -63,7 +53,8 @@ pub(crate) enum Kind {
 /// What the first stage found in a burst, in the order of the frames.
 #[derive(Debug, Default)]
 pub(crate) struct Inspected {
-    pub(crate) kinds: ArrayVec<Kind, BURST>,
+    /// How many frames in a row are of one kind.
+    pub(crate) runs: ArrayVec<(Kind, usize), BURST>,
     pub(crate) v4: ArrayVec<Known<V4>, BURST>,
     pub(crate) v6: ArrayVec<Known<V6>, BURST>,
 }
@@ -89,11 +80,11 @@ enum Sender {
 
 /// The result for a frame that took the fast path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Passed {
-    /// It is to be sent by this device.
-    To(DeviceId),
-    /// It is to be dropped.
-    Drop(DropReason),
+pub(crate) struct Passed {
+    /// By which device it is to be sent.
+    device: DeviceId,
+    /// Why it is to be dropped instead.
+    dropped: Option<DropReason>,
 }
 
 impl<A: Address> Plain<A> {
@@ -150,7 +141,11 @@ impl<P: Pool> Engine<P> {
                     _ => None,
                 }
             });
-        inspected.kinds.push(kind.unwrap_or(Kind::Other));
+        let kind = kind.unwrap_or(Kind::Other);
+        match inspected.runs.last_mut() {
+            Some((last, count)) if *last == kind => *count += 1,
+            _ => inspected.runs.push((kind, 1)),
+        }
     }
 
     #[inline(always)]
@@ -160,7 +155,7 @@ impl<P: Pool> Engine<P> {
         nat: bool,
         plain: Plain<A>,
     ) -> Known<A> {
-        let table = A::table_of(&self.sessions);
+        let table = A::table_of(&self.balance.sessions);
         let sender = if nat && snapshot.may_be_nat_real(plain.source) {
             Sender::NatReal(table.hash_and_prefetch_reply(&plain.reply_key()))
         } else {
@@ -184,7 +179,7 @@ impl<P: Pool> Engine<P> {
         first: usize,
         count: usize,
     ) {
-        let table = A::table_of(&self.sessions);
+        let table = A::table_of(&self.balance.sessions);
         for known in all.iter_mut().skip(first).take(count) {
             known.hint = match known.sender {
                 Sender::Client(hash) => table.prefetch_entry(hash),
@@ -197,16 +192,12 @@ impl<P: Pool> Engine<P> {
     /// results of the first two stages. Frames that cannot take the fast path take the general path. Not inlined, so
     /// that the compiler allocates registers for each family by itself.
     #[inline(never)]
-    #[expect(clippy::too_many_arguments, reason = "the burst's facts, in registers")]
     pub(crate) fn pass_run<A: Tabled>(
         &mut self,
-        snapshot: &Snapshot,
-        reals: &Chunked<RealCounters>,
+        context: &Context<'_>,
         frames: &mut Drain<'_, P::Buf>,
         count: usize,
         all: &mut [Known<A>],
-        origin: Origin,
-        now: Time,
     ) {
         let mut forwarded = 0;
         for index in 0..count {
@@ -214,17 +205,23 @@ impl<P: Pool> Engine<P> {
             let (Some(mut frame), Some(known)) = (frames.next(), all.get(index)) else {
                 break;
             };
-            match self.pass(snapshot, reals, &mut frame, known, now) {
-                Some(Passed::To(to)) => {
-                    let queue = self.exit.queue(to);
+            match self.pass(context, &mut frame, known) {
+                Some(Passed {
+                    device,
+                    dropped: None,
+                }) => {
+                    let queue = self.forwarder.exit.queue(device);
                     match queue.map(|queue| queue.push(frame)) {
                         Some(Ok(())) => forwarded += 1,
                         Some(Err(reason)) => self.stats.count(Verdict::Dropped(reason), 1),
                         None => self.stats.count(Verdict::Dropped(DropReason::NoRoute), 1),
                     }
                 }
-                Some(Passed::Drop(reason)) => self.stats.count(Verdict::Dropped(reason), 1),
-                None => self.one_known(snapshot, frame, known, origin, now),
+                Some(Passed {
+                    dropped: Some(reason),
+                    ..
+                }) => self.stats.count(Verdict::Dropped(reason), 1),
+                None => self.one_known(context, frame, known),
             }
         }
         self.stats.count(Verdict::Forwarded, forwarded);
@@ -232,35 +229,31 @@ impl<P: Pool> Engine<P> {
 
     /// The general path of a plain packet, which was parsed already.
     #[inline(never)]
-    fn one_known<A: Tabled>(
-        &mut self,
-        snapshot: &Snapshot,
-        mut frame: P::Buf,
-        known: &Known<A>,
-        origin: Origin,
-        now: Time,
-    ) {
+    fn one_known<A: Tabled>(&mut self, context: &Context<'_>, mut frame: P::Buf, known: &Known<A>) {
         let plain = &known.plain;
-        if origin.hops == 0
+        let (balance, forwarder) = (&mut self.balance, &mut self.forwarder);
+        if context.origin.hops == 0
             && let Sender::NatReal(_) = known.sender
-            && let Some(to) = self.owners.owner_of_misplaced(snapshot, plain)
+            && let Some(to) = balance.owners.owner_of_misplaced(context.snapshot, plain)
         {
-            self.exit.hand_over_frame((to, Lane::Owner), frame, origin);
+            let to = (to, Lane::Owner);
+            forwarder.exit.hand_over_frame(to, frame, context.origin);
             return;
         }
         let (packet, key) = (plain.packet(), plain.key());
-        let action = match packet.addresses.martian() {
-            Some(reason) => Action::Drop(reason),
+        let decision = match packet.addresses.martian() {
+            Some(reason) => Err(reason.into()),
             None => {
                 let hash = match known.sender {
                     Sender::Client(hash) => hash,
-                    Sender::NatReal(_) => A::table_of(&self.sessions).hash(&key),
+                    Sender::NatReal(_) => A::table_of(&balance.sessions).hash(&key),
                 };
-                self.balance(snapshot, &mut frame, &packet, (&key, hash), origin, now)
+                balance.take(forwarder, context, &mut frame, &packet, (&key, hash))
             }
         };
-        self.act(snapshot, frame, action, origin, now);
-        self.renew_paths(snapshot, now);
+        self.tell(context, &frame, &packet, &decision);
+        self.act(context, frame, decision);
+        self.forwarder.renew_paths(context);
     }
 
     /// Updates the session of one packet and rewrites the packet. `None` if it cannot take the fast path; it is
@@ -268,19 +261,17 @@ impl<P: Pool> Engine<P> {
     #[inline(always)]
     fn pass<A: Tabled>(
         &mut self,
-        snapshot: &Snapshot,
-        reals: &Chunked<RealCounters>,
+        context: &Context<'_>,
         frame: &mut P::Buf,
         known: &Known<A>,
-        now: Time,
     ) -> Option<Passed> {
         if !known.is_regular {
             return None;
         }
         let (plain, hint) = (&known.plain, known.hint);
         match known.sender {
-            Sender::Client(_) => self.pass_client(snapshot, reals, frame, plain, hint, now),
-            Sender::NatReal(_) => self.pass_reply(snapshot, reals, frame, plain, hint, now),
+            Sender::Client(_) => self.pass_client(context, frame, plain, hint),
+            Sender::NatReal(_) => self.pass_reply(context, frame, plain, hint),
         }
     }
 
@@ -288,21 +279,17 @@ impl<P: Pool> Engine<P> {
     #[inline(always)]
     fn pass_client<A: Tabled>(
         &mut self,
-        snapshot: &Snapshot,
-        reals: &Chunked<RealCounters>,
+        context: &Context<'_>,
         frame: &mut P::Buf,
         plain: &Plain<A>,
         hint: Hint,
-        now: Time,
     ) -> Option<Passed> {
-        let table = A::table(&mut self.sessions);
-        let index = table.at(hint, &plain.key(), now)?;
+        let sessions = &mut self.balance.sessions;
+        let table = A::table(sessions);
+        let index = table.at(hint, &plain.key(), context.now)?;
         let session = table.get(index);
         let (id, change) = (session.real(), change_of(session));
-        if self.path_cache.get(id).is_none() {
-            self.fill_path(snapshot, id, now)?;
-        }
-        let path = self.path_cache.get(id)?;
+        let path = self.forwarder.path(context, id)?;
         let fits = if change.encapsulates() {
             path.inner_mtu
         } else {
@@ -325,64 +312,38 @@ impl<P: Pool> Engine<P> {
         let step = Step {
             direction,
             signal: plain.tcp_flags,
-            secure: path.secure.is_up(self.half_open_pressure),
+            secure: path.secure.is_up(sessions.half_open_pressure),
             timeouts: &path.timeouts,
         };
-        let counting = Counting { snapshot, reals };
         let bytes = Some(u32::from(plain.length));
-        self.sessions
-            .advance::<A>(counting, (index, id), step, bytes, now, || false);
+        sessions.advance::<A>(context, (index, id), step, bytes, || false);
         let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(PLAIN_L3)?;
         change.apply(ip, A::HEADER_BYTES, || Some(Ends::of_plain(plain)));
         if let Some(header) = ethernet.first_chunk_mut() {
             ethernet::write_addresses(header, &path.adjacency.macs);
         }
         let device = path.adjacency.device;
+        let mut dropped = None;
         if change.encapsulates() {
-            return Some(match self.enter_tunnel(snapshot, frame, plain, id) {
-                Ok(()) => Passed::To(device),
-                Err(reason) => Passed::Drop(reason),
-            });
+            let entered = self.forwarder.enter_tunnel(context, frame, plain, id);
+            dropped = entered.err();
         }
-        Some(Passed::To(device))
-    }
-
-    /// Encapsulates the packet, which fits the tunnel's MTU, for the real server `id`.
-    #[inline(never)]
-    fn enter_tunnel<A: Tabled>(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &mut P::Buf,
-        plain: &Plain<A>,
-        id: RealId,
-    ) -> Result<(), DropReason> {
-        let number = self.exit.take_id();
-        // Borrowed, not copied: the copy would have to wait for the whole entry to arrive from memory.
-        let path = self.path_cache.get(id).ok_or(DropReason::RealGone)?;
-        if let (Some(ipip), Some(plain)) = (&path.ipip, plain.as_v4()) {
-            return ipip.encapsulate(frame, &plain, number, &path.adjacency.macs);
-        }
-        let real = snapshot.real(id).ok_or(DropReason::RealGone)?;
-        let flow = || tunnel::flow_hash(&plain.packet());
-        let is_told = is_told_what_fits(size_of::<A>() > size_of::<V4>(), real);
-        tunnel::encapsulate(frame, PLAIN_L3, &outer(real, flow, number, !is_told))?;
-        path.adjacency.write_header(frame, PLAIN_L3);
-        Ok(())
+        Some(Passed { device, dropped })
     }
 
     /// A NAT real server's packet.
     #[inline(always)]
     fn pass_reply<A: Tabled>(
         &mut self,
-        snapshot: &Snapshot,
-        reals: &Chunked<RealCounters>,
+        context: &Context<'_>,
         frame: &mut P::Buf,
         plain: &Plain<A>,
         hint: Hint,
-        now: Time,
     ) -> Option<Passed> {
-        let table = A::table(&mut self.sessions);
-        let index = table.reply_at(hint, &plain.reply_key(), now)?;
+        let sessions = &mut self.balance.sessions;
+        let snapshot = context.snapshot;
+        let table = A::table(sessions);
+        let index = table.reply_at(hint, &plain.reply_key(), context.now)?;
         let Translation { id, client, change } = Translation::of(table.get(index))?;
         let known = snapshot.real(id).filter(|real| real.configured)?;
         let egress = snapshot.routes.egress(client.into())?;
@@ -395,115 +356,27 @@ impl<P: Pool> Engine<P> {
         if !fits || checksum == 0 || may_be_unfinished {
             return None;
         }
-        let adjacency = self.adjacency_towards(snapshot, &egress, now)?;
+        let adjacency = self.forwarder.adjacency_towards(context, &egress)?;
         cut_padding(frame, plain)?;
         let step = Step {
             direction: Direction::Output,
             signal: plain.tcp_flags,
-            secure: known.policy.is_secure(self.half_open_pressure),
+            secure: known.policy.is_secure(sessions.half_open_pressure),
             timeouts: &known.timeouts,
         };
         let has_data = || plain.has_data(frame.bytes());
-        let counting = Counting { snapshot, reals };
         let bytes = Some(u32::from(plain.length));
-        self.sessions
-            .advance::<A>(counting, (index, id), step, bytes, now, has_data);
+        sessions.advance::<A>(context, (index, id), step, bytes, has_data);
         let (ethernet, ip) = frame.bytes_mut().split_at_mut_checked(PLAIN_L3)?;
         if let Some(header) = ethernet.first_chunk_mut() {
             ethernet::write_addresses(header, &adjacency.macs);
         }
         change.apply(ip, A::HEADER_BYTES, || Some(Ends::of_plain(plain)));
-        Some(Passed::To(adjacency.device))
+        Some(Passed {
+            device: adjacency.device,
+            dropped: None,
+        })
     }
-
-    /// The path to a real server, from the cache or computed now. `None` if its packets cannot take the fast path.
-    #[inline(always)]
-    pub(crate) fn path(&mut self, snapshot: &Snapshot, id: RealId, now: Time) -> Option<&Path> {
-        if self.path_cache.get(id).is_none() {
-            return self.fill_path(snapshot, id, now);
-        }
-        self.path_cache.get(id)
-    }
-
-    /// How frames reach a real server by `egress`; `None` if the next hop's MAC is not known.
-    #[inline(always)]
-    pub(crate) fn adjacency_to(
-        &mut self,
-        snapshot: &Snapshot,
-        real: RealId,
-        egress: &Egress,
-        now: Time,
-    ) -> Option<Adjacency> {
-        if let Some(path) = self.path(snapshot, real, now) {
-            return Some(path.adjacency);
-        }
-        self.exit
-            .adjacency(snapshot, egress.port, egress.next_hop, now)
-    }
-
-    /// Computes the path to a real server and caches it. `None` if its packets cannot take the fast path.
-    #[cold]
-    fn fill_path(&mut self, snapshot: &Snapshot, id: RealId, now: Time) -> Option<&Path> {
-        let real = snapshot
-            .real(id)
-            .filter(|real| real.configured && !real.policy.idle_reset)?;
-        let egress = real
-            .egress
-            .filter(|egress| has_plain_header(snapshot, egress.port))?;
-        let exit = &mut self.exit;
-        let path = Path {
-            timeouts: real.timeouts,
-            adjacency: exit.adjacency(snapshot, egress.port, egress.next_hop, now)?,
-            mtu: egress.mtu,
-            inner_mtu: u16::try_from(self.inner_mtu(real, now)).unwrap_or(u16::MAX),
-            secure: real.policy.secure_tcp,
-            ipip: match (real.spec.tunnel, egress.source, real.spec.address) {
-                (TunnelKind::Ipip, Some(IpAddr::V4(source)), IpAddr::V4(address)) => Some(Ipip {
-                    source: source.into(),
-                    real: address.into(),
-                    may_be_cut: !real.policy.path_mtu,
-                    ttl: real.spec.tunnel_ttl,
-                }),
-                _ => None,
-            },
-        };
-        Some(self.path_cache.set(id, path))
-    }
-
-    /// How frames reach the next hop, if its MAC is known and the link is up. The last one is cached: most clients are
-    /// behind the same router.
-    #[inline(always)]
-    pub(crate) fn adjacency_towards(
-        &mut self,
-        snapshot: &Snapshot,
-        egress: &Egress,
-        now: Time,
-    ) -> Option<Adjacency> {
-        let (port, next_hop) = (egress.port, egress.next_hop);
-        if let Some(adjacency) = self.path_cache.last_hop(port, next_hop) {
-            return Some(adjacency);
-        }
-        let adjacency = self.exit.adjacency(snapshot, port, next_hop, now)?;
-        self.path_cache.set_last_hop(port, next_hop, adjacency);
-        Some(adjacency)
-    }
-
-    /// Invalidates cached paths if something that they were computed from has changed.
-    #[inline]
-    pub(crate) fn renew_paths(&mut self, snapshot: &Snapshot, now: Time) {
-        let sources = Sources {
-            generation: snapshot.generation,
-            neighbours: self.exit.changes(),
-            path_mtus: self.path_mtus.changes(),
-        };
-        self.path_cache.renew(sources, now);
-    }
-}
-
-/// Whether what leaves by a port has an Ethernet header as long as a plain packet's, which is then written over.
-#[inline(always)]
-fn has_plain_header(snapshot: &Snapshot, port: PortId) -> bool {
-    snapshot.header_bytes(port) == Some(PLAIN_L3)
 }
 
 /// Removes Ethernet padding, if there is any.

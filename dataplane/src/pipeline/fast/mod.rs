@@ -2,4 +2,3 @@
 //! It refuses nothing and answers nothing: whatever is unusual is left to the other rooms.
 
 pub(crate) mod established;
-pub(crate) mod path_cache;

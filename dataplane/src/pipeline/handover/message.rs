@@ -9,7 +9,8 @@ use arrayvec::ArrayVec;
 use crate::id::{PortId, RealId};
 use crate::io::heap::HeapBuf;
 use crate::neighbour::Claim;
-use crate::pipeline::handover::inbox::{Frames, Inbox, Lane};
+use crate::pipeline::action::Cut;
+use crate::pipeline::inbox::{Frames, Inbox, Lane};
 use crate::time::Time;
 
 /// The most frames in one message, so that a ring is accessed once for all of them.
@@ -194,15 +195,4 @@ impl Whole {
     pub(crate) fn frames(&self) -> u64 {
         u64::from(self.frames)
     }
-}
-
-/// How a datagram was fragmented, and will be again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cut {
-    /// The largest fragment's IP length.
-    pub(crate) size: usize,
-    /// The part that every IPv6 fragment repeats, in bytes.
-    pub(crate) header_bytes: usize,
-    /// IPv6's identification.
-    pub(crate) id: u32,
 }

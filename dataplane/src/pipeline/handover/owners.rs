@@ -10,12 +10,12 @@ use arrayvec::ArrayVec;
 use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
 use crate::id::RealId;
 use crate::parse::{Packet, Plain};
-use crate::pipeline::action::{Action, Origin};
-use crate::pipeline::answer::limit::{ErrorLimit, FlowLimit, SEARCHES_PER_SECOND};
+use crate::pipeline::action::{Action, Context, Decision, Origin};
 use crate::pipeline::handover::begun_elsewhere::BegunElsewhere;
-use crate::pipeline::handover::inbox::Lane;
 use crate::pipeline::handover::reply_cache::{ReplyCache, Rule};
-use crate::pipeline::sessions::{Tabled, opens};
+use crate::pipeline::inbox::Lane;
+use crate::pipeline::limit::{ErrorLimit, FlowLimit, SEARCHES_PER_SECOND};
+use crate::pipeline::sessions::Tabled;
 use crate::schedule::Start;
 use crate::snapshot::Snapshot;
 use crate::snapshot::model::{RealServer, VirtualService};
@@ -98,25 +98,22 @@ impl Owners {
     }
 
     /// For a client's packet to a service, without a session here: where it is handed over to; `None` if this worker
-    /// begins its session or refuses it. With `moves`, any packet may begin a session, not just one that opens a
-    /// connection.
-    #[expect(clippy::too_many_arguments, reason = "the packet's facts")]
+    /// begins its session, if the packet `begins` one, or refuses it.
     #[inline]
     pub(crate) fn go_to_owner<A: Address>(
         &mut self,
-        snapshot: &Snapshot,
+        context: &Context<'_>,
         service: &VirtualService,
         key: &FlowKey<A>,
         packet: &Packet,
-        moves: bool,
-        origin: Origin,
-        now: Time,
-    ) -> Option<Action> {
+        begins: bool,
+    ) -> Option<Decision> {
+        let Context {
+            snapshot, origin, ..
+        } = *context;
         if self.start.workers == 1 {
             return None;
         }
-        let any = moves || service.policy.is_sloppy(key.protocol);
-        let begins = opens(key.protocol, packet, any);
         let owner = self.owner(service.owner, key);
         if begins {
             self.sample_place(snapshot, key, packet, origin);
@@ -129,24 +126,30 @@ impl Owners {
         // A datagram in fragments always may: a NIC does not hash the ports of fragments.
         let is_cut = !begins && misplaced && origin.cut.is_some();
         if (received || is_cut) && !self.is_steered(snapshot) {
-            return self.search_all(origin, now);
+            return self.search_all(context);
         }
         // Its session may be on an owner by another rule: those workers are visited first.
         if received || misplaced {
-            return self.visit_owners(snapshot, key, owner, begins, origin, now);
+            return self.visit_owners(context, key, owner, begins);
         }
         let to = owner.filter(|owner| *owner != self.start.worker);
-        to.map(|to| self.hand_to(to, origin))
+        to.map(|to| {
+            if origin.hops > 0 {
+                return Err(DropReason::HandoverLoop.into());
+            }
+            let lane = Lane::Owner;
+            Ok(Action::HandOver { to, lane })
+        })
     }
 
     /// A segment whose session may be on any worker is handed over to the next one, within the rate limit.
     #[cold]
-    fn search_all(&mut self, origin: Origin, now: Time) -> Option<Action> {
-        self.has_next(origin).then(|| {
-            if self.search.allow(now) {
-                self.pass_on()
+    fn search_all(&mut self, context: &Context<'_>) -> Option<Decision> {
+        self.has_next(context.origin).then(|| {
+            if self.search.allow(context.now) {
+                Ok(self.pass_on())
             } else {
-                Action::Drop(DropReason::SearchLimited)
+                Err(DropReason::SearchLimited.into())
             }
         })
     }
@@ -155,47 +158,35 @@ impl Owners {
     #[cold]
     fn visit_owners<A: Address>(
         &mut self,
-        snapshot: &Snapshot,
+        context: &Context<'_>,
         key: &FlowKey<A>,
         owner: Option<usize>,
         begins: bool,
-        origin: Origin,
-        now: Time,
-    ) -> Option<Action> {
+    ) -> Option<Decision> {
         let here = self.start.worker;
         let mut visits = Visits::default();
         if !begins {
             visits.add(owner);
         }
-        for worker in self.owners_by_any_rule(snapshot, key).0 {
+        for worker in self.owners_by_any_rule(context.snapshot, key).0 {
             // The owner comes last, since the session begins there if no other worker has it.
             if !begins || Some(worker) != owner {
                 visits.add(Some(worker));
             }
         }
         visits.add(owner);
-        let to = visits.next(here, origin.hops)?;
-        if Some(to) == owner {
-            return Some(Action::HandOver {
-                to,
-                lane: Lane::Owner,
-            });
-        }
-        if self.search.allow(now) {
-            return Some(Action::HandOver {
-                to,
-                lane: Lane::Search,
-            });
-        }
-        if !begins {
-            return Some(Action::Drop(DropReason::SearchLimited));
-        }
-        // Over the limit: the session begins as if no other worker had it.
-        let to = owner.filter(|owner| *owner != here)?;
-        Some(Action::HandOver {
-            to,
-            lane: Lane::Owner,
-        })
+        let to = visits.next(here, context.origin.hops)?;
+        let (to, lane) = if Some(to) == owner {
+            (to, Lane::Owner)
+        } else if self.search.allow(context.now) {
+            (to, Lane::Search)
+        } else if begins {
+            // Over the limit: the session begins as if no other worker had it.
+            (owner.filter(|owner| *owner != here)?, Lane::Owner)
+        } else {
+            return Some(Err(DropReason::SearchLimited.into()));
+        };
+        Some(Ok(Action::HandOver { to, lane }))
     }
 
     /// For a packet without a session here and without a service: where services can take the same packets, its session
@@ -206,11 +197,10 @@ impl Owners {
     #[inline]
     pub(crate) fn search_misplaced<A: Address>(
         &mut self,
-        snapshot: &Snapshot,
+        context: &Context<'_>,
         key: &FlowKey<A>,
-        origin: Origin,
-        now: Time,
     ) -> Option<Action> {
+        let snapshot = context.snapshot;
         if !snapshot.may_have_misplaced_sessions() {
             return None;
         }
@@ -220,10 +210,8 @@ impl Owners {
             || snapshot.is_broadcast(to)
             || snapshot.is_nat_real(from)
             || snapshot.is_nat_real(to);
-        let action =
-            (!is_left_alone).then(|| self.visit_owners(snapshot, key, None, false, origin, now));
-        let limited = Action::Drop(DropReason::SearchLimited);
-        action.flatten().filter(|action| *action != limited)
+        let decision = (!is_left_alone).then(|| self.visit_owners(context, key, None, false));
+        decision.flatten().and_then(Result::ok)
     }
 
     /// The owners of a flow by each rule that a service which could take its packets has or had. The worker that the
@@ -241,14 +229,13 @@ impl Owners {
     /// all were visited.
     pub(crate) fn go_to_replys_owner<A: Tabled>(
         &self,
-        snapshot: &Snapshot,
+        context: &Context<'_>,
         socket: NatSocket<'_>,
         reply: &ReplyKey<A>,
-        origin: Origin,
     ) -> Option<Action> {
         let to = self
-            .owners_of_reply(snapshot, socket, reply)
-            .next(self.start.worker, origin.hops)?;
+            .owners_of_reply(context.snapshot, socket, reply)
+            .next(self.start.worker, context.origin.hops)?;
         Some(Action::HandOver {
             to,
             lane: Lane::Owner,
@@ -321,12 +308,13 @@ impl Owners {
     /// `reply` is the key of the quoted packet's replies, if it is a packet to a NAT real server.
     pub(crate) fn search_quoted<A: Tabled>(
         &mut self,
-        snapshot: &Snapshot,
+        context: &Context<'_>,
         key: &FlowKey<A>,
         reply: Option<&ReplyKey<A>>,
-        origin: Origin,
-        now: Time,
-    ) -> Option<Action> {
+    ) -> Option<Decision> {
+        let Context {
+            snapshot, origin, ..
+        } = *context;
         let here = self.start.worker;
         let mut visits = Visits::default();
         let mut anywhere = false;
@@ -356,12 +344,9 @@ impl Owners {
             let lane = Lane::Search;
             Action::HandOver { to, lane }
         };
-        let allowed = origin.hops > 0 || self.searched.allow(*key, now);
-        Some(if allowed {
-            action
-        } else {
-            Action::Drop(DropReason::IcmpLimited)
-        })
+        let allowed = origin.hops > 0 || self.searched.allow(*key, context.now);
+        let limited = DropReason::IcmpLimited.into();
+        Some(allowed.then_some(action).ok_or(limited))
     }
 
     /// For a reassembled datagram without a session here, to a service with the rule [`Owner::Receiver`]: the worker to
@@ -369,11 +354,12 @@ impl Owners {
     #[cold]
     pub(crate) fn go_to_receiver<A: Address>(
         &mut self,
-        snapshot: &Snapshot,
+        context: &Context<'_>,
         key: &FlowKey<A>,
-        origin: Origin,
-        now: Time,
     ) -> Option<Action> {
+        let Context {
+            snapshot, origin, ..
+        } = *context;
         if self.is_steered(snapshot) {
             let to = self.owner(Owner::Flow, key);
             let to = to.filter(|to| *to != self.start.worker && origin.hops == 0)?;
@@ -387,7 +373,7 @@ impl Owners {
         // it.
         let home = self.collector(key.client, key.virtual_address);
         let is_back = home == self.start.worker && origin.hops > 0;
-        if !is_back && self.has_next(origin) && self.search.allow(now) {
+        if !is_back && self.has_next(origin) && self.search.allow(context.now) {
             return Some(self.pass_on());
         }
         (home != self.start.worker).then_some(Action::HandOver {
@@ -470,17 +456,6 @@ impl Owners {
                 &counters.misplaced
             };
             counter.add(1);
-        }
-    }
-
-    fn hand_to(&self, to: usize, origin: Origin) -> Action {
-        if origin.hops == 0 {
-            Action::HandOver {
-                to,
-                lane: Lane::Owner,
-            }
-        } else {
-            Action::Drop(DropReason::HandoverLoop)
         }
     }
 

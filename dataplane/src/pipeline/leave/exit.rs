@@ -10,9 +10,9 @@ use crate::id::{DeviceId, PortId};
 use crate::incident::Incident;
 use crate::io::{PacketBuf, Pool};
 use crate::neighbour::{Claim, Neighbours, Request};
-use crate::pipeline::action::{Action, Fate, Origin, Waiting};
-use crate::pipeline::handover::inbox::{Frames as _, Inbox, Lane};
-use crate::pipeline::handover::message::{Cut, Inboxes, Leaving, Message};
+use crate::pipeline::action::{Action, Context, Cut, Fate, Origin, Waiting};
+use crate::pipeline::handover::message::{Inboxes, Leaving, Message};
+use crate::pipeline::inbox::{Frames as _, Inbox, Lane};
 use crate::pipeline::leave::adjacency::Adjacency;
 use crate::pipeline::leave::outgoing::Outgoing;
 use crate::rewrite::fragment::{PieceHeader, split_v4, split_v6};
@@ -106,12 +106,11 @@ impl<P: Pool> Exit<P> {
     #[inline]
     pub(crate) fn adjacency(
         &mut self,
-        snapshot: &Snapshot,
+        context: &Context<'_>,
         port: PortId,
         next_hop: IpAddr,
-        now: Time,
     ) -> Option<Adjacency> {
-        let reached = self.reach(snapshot, port, next_hop, now).ok();
+        let reached = self.reach(context, port, next_hop).ok();
         reached.map(|(_, adjacency)| adjacency)
     }
 
@@ -119,11 +118,11 @@ impl<P: Pool> Exit<P> {
     #[inline]
     fn reach<'s>(
         &mut self,
-        snapshot: &'s Snapshot,
+        context: &Context<'s>,
         port: PortId,
         next_hop: IpAddr,
-        now: Time,
     ) -> Result<(&'s PortSpec, Adjacency), Option<DropReason>> {
+        let Context { snapshot, now, .. } = *context;
         let known = snapshot.port(port).ok_or(DropReason::NoRoute)?;
         if self.is_link_down(known.device) {
             return Err(Some(DropReason::LinkDown));
@@ -221,20 +220,19 @@ impl<P: Pool> Exit<P> {
     #[inline]
     pub(crate) fn send(
         &mut self,
-        snapshot: &Snapshot,
+        context: &Context<'_>,
         waiting: Waiting<P::Buf>,
         port: PortId,
         next_hop: IpAddr,
-        now: Time,
     ) {
-        match self.reach(snapshot, port, next_hop, now) {
+        match self.reach(context, port, next_hop) {
             Ok(to) => return self.emit_to(waiting.frame, Some(to), waiting.fate),
             Err(Some(reason)) => return self.drop_frame(waiting.fate, reason),
             Err(None) => {}
         }
         let fate = waiting.fate;
         let waits = fate.map_or(0, |fate| fate.frames);
-        match self.neighbours.wait(port, next_hop, waiting, now) {
+        match self.neighbours.wait(port, next_hop, waiting, context.now) {
             Ok(()) => self.stats.waiting.set(self.stats.waiting.value() + waits),
             Err((_, reason)) => self.drop_frame(fate, reason),
         }
@@ -244,37 +242,32 @@ impl<P: Pool> Exit<P> {
     #[inline(always)]
     pub(crate) fn leave(
         &mut self,
-        snapshot: &Snapshot,
+        context: &Context<'_>,
         action: &Action,
         waiting: Waiting<P::Buf>,
-        now: Time,
     ) {
         match *action {
             Action::Route { port, next_hop, .. } => {
-                self.send(snapshot, waiting, port, next_hop, now);
+                self.send(context, waiting, port, next_hop);
             }
-            Action::Emit { port, .. } => self.emit(snapshot, waiting.frame, port, waiting.fate),
+            Action::Emit { port, .. } => {
+                self.emit(context.snapshot, waiting.frame, port, waiting.fate)
+            }
             _ => self.drop_frame(waiting.fate, DropReason::NoRoute),
         }
     }
 
     /// Fragments the datagram in `frame` and sends the fragments.
     #[cold]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the frame, its route and its fate"
-    )]
     pub(crate) fn send_cut(
         &mut self,
-        snapshot: &Snapshot,
+        context: &Context<'_>,
         frame: &[u8],
-        port: PortId,
-        next_hop: IpAddr,
+        (port, next_hop): (PortId, IpAddr),
         cut: Cut,
         fate: Fate,
-        now: Time,
     ) {
-        let Some(header_bytes) = snapshot.header_bytes(port) else {
+        let Some(header_bytes) = context.snapshot.header_bytes(port) else {
             return self.drop_frame(Some(fate), DropReason::NoRoute);
         };
         let datagram = frame.get(header_bytes..).unwrap_or_default();
@@ -307,13 +300,13 @@ impl<P: Pool> Exit<P> {
         let Some(last) = pieces.pop() else { return };
         for piece in pieces {
             self.stats.originated.add(1);
-            self.send(snapshot, Waiting::made_here(piece), port, next_hop, now);
+            self.send(context, Waiting::made_here(piece), port, next_hop);
         }
         let last = Waiting {
             fate: Some(fate),
             ..Waiting::made_here(last)
         };
-        self.send(snapshot, last, port, next_hop, now);
+        self.send(context, last, port, next_hop);
     }
 
     /// Adds a frame to the batch for another worker. The batch is handed over when it is full, or at the end of the
@@ -366,12 +359,12 @@ impl<P: Pool> Exit<P> {
     /// is added. Returns the length, or 0 if nothing is sent because there is no buffer or no route.
     pub(crate) fn originate(
         &mut self,
-        snapshot: &Snapshot,
+        context: &Context<'_>,
         to: IpAddr,
         room: usize,
         write: impl FnOnce(&mut [u8]) -> Option<usize>,
-        now: Time,
     ) -> usize {
+        let snapshot = context.snapshot;
         let Some(egress) = snapshot.routes.egress(to) else {
             return 0;
         };
@@ -391,7 +384,7 @@ impl<P: Pool> Exit<P> {
         }
         self.stats.originated.add(1);
         let made = Waiting::made_here(frame);
-        self.send(snapshot, made, egress.port, egress.next_hop, now);
+        self.send(context, made, egress.port, egress.next_hop);
         length
     }
 

@@ -1,14 +1,19 @@
 //! Sends a session's packet: to its real server by DR, NAT or tunnel, and a reply to its client.
-//! The session was found and updated by `balance/lookup.rs`.
+//! Which session that is, is not asked. By which path it goes is in `paths.rs`.
 
-use crate::flow::Addresses;
-use crate::id::PortId;
+use ahash::RandomState;
+
+use crate::flow::{Addresses, V4};
+use crate::id::{PortId, RealId};
 use crate::io::{PacketBuf, Pool};
-use crate::parse::Packet;
-use crate::pipeline::action::{Action, Origin, Received};
-use crate::pipeline::engine::Engine;
-use crate::pipeline::handover::message::Cut;
+use crate::parse::{PLAIN_L3, Packet, Plain};
+use crate::pipeline::action::{
+    Action, Answer, Context, Cut, Decision, Received, Refusal, Speaker, punt,
+};
 use crate::pipeline::leave::adjacency::Adjacency;
+use crate::pipeline::leave::exit::Exit;
+use crate::pipeline::leave::path_cache::PathCache;
+use crate::pipeline::leave::path_mtu::PathMtus;
 use crate::pipeline::sessions::{Tabled, Translation};
 use crate::rewrite::change::{Change, Ends};
 use crate::rewrite::nat;
@@ -17,44 +22,53 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::model::RealServer;
 use crate::snapshot::route::Egress;
 use crate::spec::forward::{MssClamp, TunnelKind};
-use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::family::Family;
 use crate::wire::{icmpv6, ipv4, ipv6, tcp};
 
-impl<P: Pool> Engine<P> {
-    /// Sends a client's packet to its real server. Order as in IPVS: TTL, MTU, rewriting.
+/// What one worker sends packets by: how each neighbour and real server is reached, and the exit.
+#[derive(Debug)]
+pub(crate) struct Forwarder<P: Pool> {
+    pub(super) path_cache: PathCache,
+    pub(super) path_mtus: PathMtus,
+    /// What the packet at hand was, if it will have to wait for a neighbour.
+    pub(crate) received: Option<Received>,
+    pub(crate) exit: Exit<P>,
+}
+
+impl<P: Pool> Forwarder<P> {
+    pub(crate) fn new(hasher: RandomState, exit: Exit<P>) -> Self {
+        Self {
+            path_cache: PathCache::new(),
+            path_mtus: PathMtus::new(hasher),
+            received: None,
+            exit,
+        }
+    }
+
+    /// Sends a client's packet to its real server. Order as in IPVS: TTL, MTU, rewriting. It is refused before it is
+    /// changed, since an ICMP error quotes the packet as its sender sent it (RFC 1812 section 4.3.2.3).
     #[inline]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the packet's facts, in registers"
-    )]
     pub(crate) fn forward<A: Tabled, F: PacketBuf>(
         &mut self,
-        snapshot: &Snapshot,
+        context: &Context<'_>,
         frame: &mut F,
         packet: &Packet,
         real: &RealServer,
         change: Change<A>,
-        origin: Origin,
-        now: Time,
-    ) -> Action {
-        let vip = packet.addresses.destination();
+    ) -> Decision {
+        let Context {
+            snapshot, origin, ..
+        } = *context;
         if packet.ttl <= 1 && !snapshot.is_this_machine(real) {
-            self.time_exceeded(snapshot, frame.bytes(), packet, Some(vip), now);
-            return Action::Drop(DropReason::TtlExceeded);
+            let answer = Answer::TimeExceeded(Speaker::Vip);
+            return Err(Refusal::new(DropReason::TtlExceeded, answer));
         }
         let Some(egress) = real.egress else {
-            if snapshot.is_this_machine(real) {
-                return self.deliver_here::<A>(snapshot, frame.bytes(), packet, origin, now);
-            }
-            self.host_unreachable(snapshot, frame.bytes(), packet, now);
-            return Action::Drop(DropReason::NoRoute);
+            return without_route(context, real);
         };
-        // Errors are detected before the packet is changed, since an ICMP error quotes the packet as its sender sent it
-        // (RFC 1812 section 4.3.2.3).
         let (path_mtu, fits) = if change.encapsulates() {
-            let path_mtu = self.inner_mtu(real, now);
+            let path_mtu = self.inner_mtu(real, context.now);
             (path_mtu, fit_tunnel(packet, real, path_mtu, origin.cut))
         } else {
             let path_mtu = usize::from(egress.mtu);
@@ -62,25 +76,21 @@ impl<P: Pool> Engine<P> {
         };
         let cut = match fits {
             Ok(cut) => cut,
-            Err(mtu) => {
-                self.too_big(snapshot, frame.bytes(), packet, Some(vip), mtu, now);
-                return Action::Drop(DropReason::MtuExceeded);
-            }
+            Err(mtu) => return Err(too_big(mtu, Speaker::Vip)),
         };
         if change.translates() && !nat::is_translatable(frame.bytes(), packet) {
-            return Action::Drop(DropReason::UdpHeader);
+            return Err(DropReason::UdpHeader.into());
         }
-        let adjacency = self.adjacency_to(snapshot, real.id, &egress, now);
+        let adjacency = self.adjacency_to(context, real.id, &egress);
         if adjacency.is_none() && !self.exit.is_down(snapshot, egress.port) {
             let is_changed = change.translates() || change.encapsulates();
             self.keep_received(snapshot, frame.bytes(), packet, is_changed);
         }
-        let Some(packet) = &strip(snapshot, frame, packet, egress.port) else {
-            return Action::Drop(DropReason::Truncated);
-        };
+        let packet = &mut { *packet };
+        strip(snapshot, frame, packet, egress.port)?;
         if packet.tcp_flags & tcp::SYN != 0 {
             let translates = change.translates();
-            self.clamp_mss(
+            clamp_mss(
                 snapshot,
                 frame.bytes_mut(),
                 packet,
@@ -93,7 +103,7 @@ impl<P: Pool> Engine<P> {
         if change.encapsulates() {
             return self.forward_by_tunnel(frame, packet, real, egress, (path_mtu, cut), adjacency);
         }
-        leave(frame, packet, egress, cut, adjacency)
+        Ok(leave(frame, packet, egress, cut, adjacency))
     }
 
     /// Keeps a copy of a client's packet that will wait for a neighbour, for an ICMP error if the neighbour does not
@@ -122,41 +132,35 @@ impl<P: Pool> Engine<P> {
     #[inline]
     pub(crate) fn forward_reply<A: Tabled, F: PacketBuf>(
         &mut self,
-        snapshot: &Snapshot,
+        context: &Context<'_>,
         frame: &mut F,
         packet: &Packet,
         translation: &Translation<A>,
-        origin: Origin,
-        now: Time,
-    ) -> Action {
+    ) -> Decision {
+        let snapshot = context.snapshot;
         if packet.ttl <= 1 {
-            self.time_exceeded(snapshot, frame.bytes(), packet, None, now);
-            return Action::Drop(DropReason::TtlExceeded);
+            let answer = Answer::TimeExceeded(Speaker::Router);
+            return Err(Refusal::new(DropReason::TtlExceeded, answer));
         }
         if packet.balanced_protocol().is_none() {
-            return Action::Drop(DropReason::NoSession);
+            return Err(DropReason::NoSession.into());
         }
-        let Some(egress) = snapshot.routes.egress(translation.client.into()) else {
-            return Action::Drop(DropReason::NoRoute);
-        };
-        let cut = match fit(packet, egress.mtu, origin.cut) {
+        let egress = snapshot.routes.egress(translation.client.into());
+        let egress = egress.ok_or(DropReason::NoRoute)?;
+        let cut = match fit(packet, egress.mtu, context.origin.cut) {
             Ok(cut) => cut,
-            Err(mtu) => {
-                self.too_big(snapshot, frame.bytes(), packet, None, mtu, now);
-                return Action::Drop(DropReason::MtuExceeded);
-            }
+            Err(mtu) => return Err(too_big(mtu, Speaker::Router)),
         };
         if !nat::is_translatable(frame.bytes(), packet) {
-            return Action::Drop(DropReason::UdpHeader);
+            return Err(DropReason::UdpHeader.into());
         }
-        let Some(packet) = &strip(snapshot, frame, packet, egress.port) else {
-            return Action::Drop(DropReason::Truncated);
-        };
+        let packet = &mut { *packet };
+        strip(snapshot, frame, packet, egress.port)?;
         if packet.tcp_flags & tcp::SYN != 0
             && let Some(real) = snapshot.real(translation.id)
         {
             let path_mtu = real.egress.map_or(egress.mtu, |egress| egress.mtu);
-            self.clamp_mss(
+            clamp_mss(
                 snapshot,
                 frame.bytes_mut(),
                 packet,
@@ -166,8 +170,31 @@ impl<P: Pool> Engine<P> {
             );
         }
         apply(frame, packet, translation.change);
-        let adjacency = self.adjacency_towards(snapshot, &egress, now);
-        leave(frame, packet, egress, cut, adjacency)
+        let adjacency = self.adjacency_towards(context, &egress);
+        Ok(leave(frame, packet, egress, cut, adjacency))
+    }
+
+    /// Encapsulates a plain packet, which fits the tunnel's MTU, for the real server `id`, whose path is cached.
+    #[inline(never)]
+    pub(crate) fn enter_tunnel<A: Tabled>(
+        &mut self,
+        context: &Context<'_>,
+        frame: &mut P::Buf,
+        plain: &Plain<A>,
+        id: RealId,
+    ) -> Result<(), DropReason> {
+        let number = self.exit.take_id();
+        // Borrowed, not copied: the copy would have to wait for the whole entry to arrive from memory.
+        let path = self.path_cache.get(id).ok_or(DropReason::RealGone)?;
+        if let (Some(ipip), Some(plain)) = (&path.ipip, plain.as_v4()) {
+            return ipip.encapsulate(frame, &plain, number, &path.adjacency.macs);
+        }
+        let real = context.snapshot.real(id).ok_or(DropReason::RealGone)?;
+        let flow = || tunnel::flow_hash(&plain.packet());
+        let is_told = is_told_what_fits(size_of::<A>() > size_of::<V4>(), real);
+        tunnel::encapsulate(frame, PLAIN_L3, &outer(real, flow, number, !is_told))?;
+        path.adjacency.write_header(frame, PLAIN_L3);
+        Ok(())
     }
 
     /// Puts a packet that fits, or may be cut, into the tunnel to its real server.
@@ -179,15 +206,13 @@ impl<P: Pool> Engine<P> {
         egress: Egress,
         (inner_mtu, came_cut): (usize, Option<Cut>),
         adjacency: Option<Adjacency>,
-    ) -> Action {
+    ) -> Decision {
         let is_told = is_told_what_fits(packet.addresses.is_v6(), real);
         let id = self.exit.take_id();
         let will_be_cut = packet.datagram_bytes() as usize > inner_mtu;
         let flow = || tunnel::flow_hash(packet);
         let outer = outer(real, flow, id, will_be_cut || !is_told);
-        if let Err(reason) = tunnel::encapsulate(frame, packet.l3.into(), &outer) {
-            return Action::Drop(reason);
-        }
+        tunnel::encapsulate(frame, packet.l3.into(), &outer)?;
         // What may be fragmented is fragmented outside: the tunnel is invisible to both ends.
         let cut = will_be_cut.then_some(Cut {
             size: inner_mtu + tunnel::overhead(real.spec.tunnel, real.spec.address),
@@ -198,82 +223,101 @@ impl<P: Pool> Engine<P> {
             size: usize::MAX,
             ..cut
         });
-        leave(frame, packet, egress, cut.or(as_it_came), adjacency)
-    }
-
-    /// Clamps the MSS of a SYN or SYN|ACK to what the service allows. `path_mtu` is the path MTU to the real server, in
-    /// bytes. With NAT, both ends send through this machine, so the MTU towards the client limits it too.
-    #[cold]
-    fn clamp_mss(
-        &self,
-        snapshot: &Snapshot,
-        frame: &mut [u8],
-        packet: &Packet,
-        real: &RealServer,
-        translates: bool,
-        path_mtu: usize,
-    ) {
-        let service = snapshot.service(real.service);
-        let most = match service.and_then(|service| service.mss_clamp) {
-            None => return,
-            Some(MssClamp::Bytes(bytes)) => bytes,
-            Some(MssClamp::Auto) => {
-                let ends = [packet.addresses.source(), packet.addresses.destination()];
-                let through_here = ends
-                    .into_iter()
-                    .filter(|_| translates)
-                    .filter(|end| !snapshot.is_ours(*end))
-                    .filter_map(|end| snapshot.routes.egress(end))
-                    .map(|egress| usize::from(egress.mtu));
-                let headers = tcp::HEADER_BYTES
-                    + match packet.addresses {
-                        Addresses::V4 { .. } => ipv4::HEADER_BYTES,
-                        Addresses::V6 { .. } => ipv6::HEADER_BYTES,
-                    };
-                let fits = through_here
-                    .fold(path_mtu, usize::min)
-                    .saturating_sub(headers);
-                u16::try_from(fits).unwrap_or(u16::MAX)
-            }
-        };
-        tcp::clamp_mss(packet.upper_mut(frame), most);
-    }
-
-    /// Prepares the frame for rewriting: see [`strip`]; decrements the TTL as well. Returns the packet's new offsets.
-    #[inline]
-    pub(crate) fn prepare<A: Tabled, F: PacketBuf>(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &mut F,
-        packet: &Packet,
-        port: PortId,
-    ) -> Option<Packet> {
-        let packet = strip(snapshot, frame, packet, port)?;
-        A::decrement_ttl(frame.bytes_mut().get_mut(packet.l3.into()..)?);
-        Some(packet)
+        let cut = cut.or(as_it_came);
+        Ok(leave(frame, packet, egress, cut, adjacency))
     }
 }
 
+/// Clamps the MSS of a SYN or SYN|ACK to what the service allows. `path_mtu` is the path MTU to the real server, in
+/// bytes. With NAT, both ends send through this machine, so the MTU towards the client limits it too.
+#[cold]
+fn clamp_mss(
+    snapshot: &Snapshot,
+    frame: &mut [u8],
+    packet: &Packet,
+    real: &RealServer,
+    translates: bool,
+    path_mtu: usize,
+) {
+    let service = snapshot.service(real.service);
+    let most = match service.and_then(|service| service.mss_clamp) {
+        None => return,
+        Some(MssClamp::Bytes(bytes)) => bytes,
+        Some(MssClamp::Auto) => {
+            let ends = [packet.addresses.source(), packet.addresses.destination()];
+            let through_here = ends
+                .into_iter()
+                .filter(|_| translates)
+                .filter(|end| !snapshot.is_ours(*end))
+                .filter_map(|end| snapshot.routes.egress(end))
+                .map(|egress| usize::from(egress.mtu));
+            let headers = tcp::HEADER_BYTES
+                + match packet.addresses {
+                    Addresses::V4 { .. } => ipv4::HEADER_BYTES,
+                    Addresses::V6 { .. } => ipv6::HEADER_BYTES,
+                };
+            let fits = through_here
+                .fold(path_mtu, usize::min)
+                .saturating_sub(headers);
+            u16::try_from(fits).unwrap_or(u16::MAX)
+        }
+    };
+    tcp::clamp_mss(packet.upper_mut(frame), most);
+}
+
+/// What becomes of a packet whose real server has no route: if that is this machine, the kernel gets it unchanged,
+/// where the port has a kernel's port.
+#[cold]
+fn without_route(context: &Context<'_>, real: &RealServer) -> Decision {
+    let Context {
+        snapshot, origin, ..
+    } = *context;
+    if !snapshot.is_this_machine(real) {
+        return Err(Refusal::new(DropReason::NoRoute, Answer::HostUnreachable));
+    }
+    let refusal = Refusal::new(DropReason::LocalUnhandled, Answer::AsReal);
+    punt(snapshot, origin.port).ok_or(refusal)
+}
+
+pub(crate) const fn too_big(mtu: usize, speaker: Speaker) -> Refusal {
+    Refusal::new(DropReason::MtuExceeded, Answer::TooBig(mtu, speaker))
+}
+
+/// Prepares the frame for rewriting: see [`strip`]; decrements the TTL as well. `packet` gets its new offsets.
+#[inline]
+pub(crate) fn prepare<A: Family, F: PacketBuf>(
+    snapshot: &Snapshot,
+    frame: &mut F,
+    packet: &mut Packet,
+    port: PortId,
+) -> Result<(), DropReason> {
+    strip(snapshot, frame, packet, port)?;
+    let datagram = frame.bytes_mut().get_mut(packet.l3.into()..);
+    A::decrement_ttl(datagram.ok_or(DropReason::Truncated)?);
+    Ok(())
+}
+
 /// Leaves as much room before the datagram as `port` has header bytes, which removes a priority tag, and removes padding.
-/// Returns the packet's new offsets.
+/// `packet` gets its new offsets.
 #[inline(always)]
 pub(crate) fn strip<F: PacketBuf>(
     snapshot: &Snapshot,
     frame: &mut F,
-    packet: &Packet,
+    packet: &mut Packet,
     port: PortId,
-) -> Option<Packet> {
-    let mut packet = *packet;
-    let tag = usize::from(packet.l3).checked_sub(snapshot.header_bytes(port)?)?;
-    frame.set_len(packet.end as usize).ok()?;
+) -> Result<(), DropReason> {
+    let header_bytes = snapshot.header_bytes(port).map(u16::try_from);
+    let tag = header_bytes.and_then(|bytes| packet.l3.checked_sub(bytes.ok()?));
+    let tag = tag.ok_or(DropReason::Truncated)?;
+    let cut = frame.set_len(packet.end as usize);
+    cut.map_err(|_| DropReason::Truncated)?;
     if tag > 0 {
-        frame.trim_front(tag);
-        let tag = u16::try_from(tag).ok()?;
+        frame.trim_front(tag.into());
         packet.l3 -= tag;
         packet.l4 -= tag;
         packet.end -= u32::from(tag);
     }
-    Some(packet)
+    Ok(())
 }
 
 /// Whether a packet fits the path MTU: `Ok(None)` if it does, `Ok(Some(_))` if it is to be fragmented, `Err(mtu)` if it

@@ -17,10 +17,10 @@ const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const PEER: Mac = Mac([2, 0, 0, 0, 0, 9]);
 const PORT: PortId = PortId::new(0);
 const NOW: Time = Time::from_ms(1000);
-const REPLIED: Action = Action::Emit {
+const REPLIED: Result<Action, DropReason> = Ok(Action::Emit {
     port: PORT,
     verdict: Verdict::Replied,
-};
+});
 
 struct Alone {
     snapshot: Arc<Snapshot>,
@@ -58,13 +58,10 @@ impl Alone {
         }
     }
 
-    fn arp(&mut self, packet: &arp::Packet) -> (Action, Option<arp::Packet>) {
+    fn arp(&mut self, packet: &arp::Packet) -> (Result<Action, DropReason>, Option<arp::Packet>) {
         let mut frame = HeapBuf::from_frame(&arp_frame(OWN, packet));
-        let context = Context {
-            snapshot: &self.snapshot,
-            now: NOW,
-        };
-        let action = self.host.arp(&mut self.exit, context, &mut frame, 14, PORT);
+        let context = &Context::new(&self.snapshot, 0, NOW, Origin::HERE).unwrap();
+        let action = self.host.arp(&mut self.exit, context, &mut frame, 14);
         (action, frame.bytes().get(14..).and_then(arp::parse))
     }
 
@@ -86,7 +83,7 @@ fn a_request_for_an_address_of_ours_becomes_its_reply() {
     assert_eq!(action, REPLIED);
     assert_eq!(reply, Some(arp::Packet::reply_to(&request, OWN)));
     let others = arp::Packet::request(PEER, v4("10.0.0.9"), v4("10.0.0.8"));
-    assert_eq!(alone.arp(&others).0, Action::Consume);
+    assert_eq!(alone.arp(&others).0, Ok(Action::Consume));
     assert_eq!(alone.sent(), 0);
 }
 
@@ -95,7 +92,7 @@ fn an_address_of_ours_is_defended_once_in_ten_seconds() {
     let mut alone = Alone::new();
     let claim = arp::Packet::request(PEER, v4("10.0.0.1"), v4("10.0.0.9"));
     for sent in [1, 0] {
-        assert_eq!(alone.arp(&claim).0, Action::Drop(DropReason::MartianSource));
+        assert_eq!(alone.arp(&claim).0, Err(DropReason::MartianSource));
         assert_eq!(alone.sent(), sent);
     }
 }
@@ -115,8 +112,8 @@ fn a_solicitation_and_an_echo_request_are_replied_to() {
         host,
         exit,
     } = &mut alone;
-    let context = Context { snapshot, now: NOW };
-    let action = host.ndp(exit, context, &mut frame, &packet, PORT);
+    let context = &Context::new(snapshot, 0, NOW, Origin::HERE).unwrap();
+    let action = host.ndp(exit, context, &mut frame, &packet);
     assert_eq!(action, REPLIED);
 
     let request = PacketBuilder::v6(peer, own)
@@ -126,18 +123,13 @@ fn a_solicitation_and_an_echo_request_are_replied_to() {
     let Parse::Ip(packet) = parse(frame.bytes()) else {
         panic!("not parsed");
     };
-    let origin = Origin {
-        port: PORT,
-        hops: 0,
-        cut: None,
-    };
-    let action = host.echo(exit, context, &mut frame, &packet, origin);
+    let action = host.echo(exit, context, &mut frame, &packet);
     let is_reply = matches!(
         action,
-        Action::Route {
+        Ok(Action::Route {
             verdict: Verdict::Replied,
             ..
-        }
+        })
     );
     assert!(is_reply, "{action:?}");
 }

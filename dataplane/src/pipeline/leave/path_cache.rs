@@ -58,7 +58,7 @@ pub(crate) struct Sources {
     pub(crate) generation: u64,
     /// See [`crate::neighbour::Neighbours::changes`].
     pub(crate) neighbours: u64,
-    /// See [`crate::pipeline::answer::path_mtu::PathMtus::changes`].
+    /// See [`crate::pipeline::leave::path_mtu::PathMtus::changes`].
     pub(crate) path_mtus: u64,
 }
 
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_way_is_known_until_its_time_is_over_or_anything_changes() {
+    fn a_path_is_known_until_its_time_is_over_or_anything_changes() {
         let mut paths = PathCache::new();
         let (one, other) = (RealId(5), RealId(5 + MASK + 1));
         let same = Sources::default();

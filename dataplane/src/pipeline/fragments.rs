@@ -1,139 +1,110 @@
 //! Fragments: which worker reassembles them, and what happens to the datagram.
 //! Reassembly itself is in `reassembly.rs`.
 
+use std::sync::Arc;
+
+use ahash::RandomState;
+
 use crate::flow::Addresses;
-use crate::id::PortId;
 use crate::io::heap::HeapBuf;
 use crate::io::{HEADROOM_BYTES, PacketBuf, Pool};
-use crate::parse::Packet;
-use crate::pipeline::action::{Action, Origin, punt};
-use crate::pipeline::answer::icmp_error::Error;
-use crate::pipeline::engine::Engine;
-use crate::pipeline::handover::inbox::Lane;
-use crate::pipeline::handover::message::{Cut, Whole};
-use crate::reassembly::{Datagram, DatagramKey, Outcome, Piece};
-use crate::snapshot::Snapshot;
+use crate::parse::{Packet, Parse, parse};
+use crate::pipeline::action::{Action, Context, Cut, Decision, punt};
+use crate::pipeline::answer::refuse::Answers;
+use crate::pipeline::handover::message::Whole;
+use crate::pipeline::handover::owners::Owners;
+use crate::pipeline::inbox::Lane;
+use crate::pipeline::leave::exit::Exit;
+use crate::pipeline::leave::transit;
+use crate::reassembly::{Datagram, DatagramKey, Outcome, Piece, Reassembly};
+use crate::stats::WorkerStats;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ethernet::HEADER_BYTES as ETHERNET;
 use crate::wire::{ipv4, ipv6};
 
-impl<P: Pool> Engine<P> {
-    /// A fragment is reassembled on the worker that is computed from its two addresses. Only the first fragment has
-    /// ports, so NICs also choose the queue of all fragments by the addresses.
-    pub(crate) fn classify_fragment<F: PacketBuf>(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &mut F,
-        packet: &Packet,
-        origin: Origin,
-        now: Time,
-    ) -> Action {
-        let destination = packet.addresses.destination();
-        // Fragments that are only routed must not use up the room for those to be reassembled.
-        if !snapshot.is_ours(destination)
-            && !snapshot.is_virtual(destination)
-            && !snapshot.is_nat_real(packet.addresses.source())
-        {
-            return self.classify_rest(snapshot, frame, packet, origin, now);
+/// One worker's datagrams that are being put together.
+#[derive(Debug)]
+pub(crate) struct Fragments {
+    reassembly: Reassembly,
+    stats: Arc<WorkerStats>,
+}
+
+impl Fragments {
+    pub(crate) fn new(hasher: RandomState, stats: Arc<WorkerStats>) -> Self {
+        Self {
+            reassembly: Reassembly::new(hasher),
+            stats,
         }
-        if snapshot.locals.contains_key(&destination)
-            && !snapshot.is_virtual(destination)
-            && let Some(action) = punt(snapshot, origin.port)
-        {
-            return action;
-        }
-        let owner = match packet.addresses {
-            Addresses::V4 {
-                source,
-                destination,
-            } => self.owners.collector(source, destination),
-            Addresses::V6 {
-                source,
-                destination,
-            } => self.owners.collector(source, destination),
-        };
-        if owner != self.start.worker && origin.hops == 0 {
-            let lane = Lane::Owner;
-            return Action::HandOver { to: owner, lane };
-        }
-        Action::Reassemble(*packet)
     }
 
-    /// Adds the fragment in `frame`. If it completes the datagram, the datagram passes all stages.
+    /// When [`Self::expire`] next has something to do.
+    pub(crate) fn next_due(&self) -> Option<Time> {
+        self.reassembly.next_due()
+    }
+
+    /// Adds the fragment in `frame`. Returns the datagram if that completes it.
     #[cold]
-    pub(crate) fn reassemble(
-        &mut self,
-        snapshot: &Snapshot,
-        frame: &[u8],
-        packet: &Packet,
-        port: PortId,
-        now: Time,
-    ) {
-        let Some((key, piece, link)) = piece_of(frame, packet) else {
-            self.stats
-                .count(Verdict::Dropped(DropReason::FragmentInvalid), 1);
-            return;
+    pub(crate) fn add(&mut self, frame: &[u8], now: Time) -> Option<Whole> {
+        let Some((key, piece, link)) = piece_of(frame) else {
+            self.drop(DropReason::FragmentInvalid, 1);
+            return None;
         };
         let outcome = self.reassembly.add(key, piece, now);
         let evicted = self.reassembly.take_evicted();
         if evicted > 0 {
             self.stop_waiting(evicted);
-            self.stats.count(
-                Verdict::Dropped(DropReason::FragmentTableFull),
-                u64::from(evicted),
-            );
+            self.drop(DropReason::FragmentTableFull, evicted);
         }
         match outcome {
-            Outcome::Waits => self.stats.waiting.increase(),
+            Outcome::Waits => {
+                self.stats.waiting.increase();
+                None
+            }
             Outcome::Dropped { reason, frames } => {
                 self.stop_waiting(frames - 1);
-                self.stats
-                    .count(Verdict::Dropped(reason), u64::from(frames));
+                self.drop(reason, frames);
+                None
             }
             Outcome::Complete(datagram) => {
                 self.stop_waiting(datagram.frames - 1);
-                let frames = u64::from(datagram.frames);
-                match whole(frame, &datagram, key, link) {
-                    Some(whole) => self.datagram(snapshot, whole, port, 0, now),
-                    None => {
-                        self.stats
-                            .count(Verdict::Dropped(DropReason::FragmentInvalid), frames);
-                    }
+                let whole = whole(frame, &datagram, key, link);
+                if whole.is_none() {
+                    self.drop(DropReason::FragmentInvalid, datagram.frames);
                 }
+                whole
             }
         }
     }
 
-    pub(crate) fn expire_fragments(&mut self, snapshot: &Snapshot, now: Time) {
+    /// Gives up datagrams whose fragments came too late, and tells their senders.
+    pub(crate) fn expire<P: Pool>(
+        &mut self,
+        answers: &mut Answers,
+        exit: &mut Exit<P>,
+        context: &Context<'_>,
+    ) {
         let mut told = Vec::new();
-        let frames = self.reassembly.expire(now, |key, header, payload| {
+        let frames = self.reassembly.expire(context.now, |key, header, payload| {
             if let DatagramKey::V4(from, to, _, protocol) = key
                 && protocol != ipv4::ICMP
-                && snapshot.is_ours(to.into())
+                && context.snapshot.is_ours(to.into())
             {
                 told.push((from, to, [header, payload].concat()));
             }
         });
         for (from, to, first) in told {
-            if self.limits.made.exceeded.allow(now) {
-                let addresses = (to.into(), from.into());
-                self.send_error(
-                    snapshot,
-                    &first,
-                    addresses,
-                    Error::ReassemblyTimeExceeded,
-                    now,
-                );
-            }
+            answers.reassembly_time_exceeded(exit, context, &first, (to.into(), from.into()));
         }
         if frames > 0 {
             self.stop_waiting(frames);
-            self.stats.count(
-                Verdict::Dropped(DropReason::FragmentTimeout),
-                u64::from(frames),
-            );
+            self.drop(DropReason::FragmentTimeout, frames);
         }
+    }
+
+    fn drop(&self, reason: DropReason, frames: u32) {
+        let verdict = Verdict::Dropped(reason);
+        self.stats.count(verdict, u64::from(frames));
     }
 
     fn stop_waiting(&self, frames: u32) {
@@ -143,11 +114,56 @@ impl<P: Pool> Engine<P> {
     }
 }
 
+/// A fragment is reassembled on the worker that is computed from its two addresses. Only the first fragment has
+/// ports, so NICs also choose the queue of all fragments by the addresses.
+pub(crate) fn classify_fragment<F: PacketBuf>(
+    owners: &Owners,
+    context: &Context<'_>,
+    frame: &mut F,
+    packet: &Packet,
+) -> Decision {
+    let Context {
+        snapshot, origin, ..
+    } = *context;
+    let destination = packet.addresses.destination();
+    // Fragments that are only routed must not use up the room for those to be reassembled.
+    if !snapshot.is_ours(destination)
+        && !snapshot.is_virtual(destination)
+        && !snapshot.is_nat_real(packet.addresses.source())
+    {
+        return transit::pass_on(context, frame, packet);
+    }
+    if snapshot.locals.contains_key(&destination)
+        && !snapshot.is_virtual(destination)
+        && let Some(action) = punt(snapshot, origin.port)
+    {
+        return Ok(action);
+    }
+    let owner = match packet.addresses {
+        Addresses::V4 {
+            source,
+            destination,
+        } => owners.collector(source, destination),
+        Addresses::V6 {
+            source,
+            destination,
+        } => owners.collector(source, destination),
+    };
+    if owner != context.worker && origin.hops == 0 {
+        let lane = Lane::Owner;
+        return Ok(Action::HandOver { to: owner, lane });
+    }
+    Ok(Action::Reassemble)
+}
+
 /// The next header field before an IPv6 fragment header: its offset, and the value that it has without the fragment
 /// header.
 type Link = Option<(usize, u8)>;
 
-fn piece_of<'a>(frame: &'a [u8], packet: &Packet) -> Option<(DatagramKey, Piece<'a>, Link)> {
+fn piece_of(frame: &[u8]) -> Option<(DatagramKey, Piece<'_>, Link)> {
+    let Parse::Ip(packet) = parse(frame) else {
+        return None;
+    };
     let fragment = packet.fragment?;
     let datagram = packet.datagram(frame);
     let payload = packet.upper(frame);

@@ -50,39 +50,19 @@ impl ErrorLimit {
     }
 }
 
-/// All limits of one worker on ICMP errors and resets.
-#[derive(Debug)]
-pub(crate) struct Limits {
-    /// On errors and resets that are sent from here.
-    pub(crate) made: MadeHere,
-    /// On errors about sessions that are relayed, by session.
-    pub(crate) relayed: FlowLimit,
-}
-
-impl Limits {
-    pub(crate) fn new(hasher: RandomState) -> Self {
-        Self {
-            made: MadeHere::default(),
-            relayed: FlowLimit::new(hasher),
-        }
-    }
-}
-
 /// The limits on errors and resets that one worker sends. Each kind has its own bucket, so that a flood that causes one
 /// kind does not starve another.
 /// "Fragmentation needed" and "packet too big" have no limit, since path MTU discovery fails without them. Linux
 /// exempts both (`icmpv4_mask_allow`; the default of `net.ipv6.icmp.ratemask`). They do not amplify: each answers one
 /// packet that was larger.
 #[derive(Debug, Default)]
-pub(crate) struct MadeHere {
+pub(crate) struct Limits {
     /// TCP resets.
     pub(crate) resets: ErrorLimit,
     /// Port, protocol and host unreachable.
     pub(crate) unreachable: ErrorLimit,
     /// Time exceeded: of the TTL, or of reassembly.
     pub(crate) exceeded: ErrorLimit,
-    /// Sessions begun by an error about one (IPVS: `schedule_icmp`).
-    pub(crate) begun: ErrorLimit,
 }
 
 /// Half of the messages per second, and in a burst, about one flow.
