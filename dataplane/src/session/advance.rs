@@ -51,6 +51,17 @@ pub struct Step<'a> {
     pub timeouts: &'a Timeouts,
 }
 
+/// What of a packet is noted, if it changes more than the deadline: small enough for a register, so that the many
+/// others do not pay for it.
+#[derive(Debug, Clone, Copy)]
+struct Noted {
+    direction: Direction,
+    signal: u8,
+    has_data: bool,
+    /// The state that it leaves the session in.
+    after: State,
+}
+
 impl<A> Session<A> {
     /// What the gauges depend on. Of a template it means nothing.
     #[must_use]
@@ -85,7 +96,13 @@ impl<A: Address> SessionTable<A> {
             session.deadline = deadline;
             return None;
         }
-        Some(self.advance_noting(index, step, state, has_data(), now))
+        let noted = Noted {
+            direction: step.direction,
+            signal: step.signal,
+            has_data: has_data(),
+            after: state,
+        };
+        Some(self.advance_noting(index, noted, step.timeouts, now))
     }
 
     /// The rest of `advance`, for a packet by which more than the deadline may change.
@@ -94,24 +111,29 @@ impl<A: Address> SessionTable<A> {
     fn advance_noting(
         &mut self,
         index: SessionIndex,
-        step: Step<'_>,
-        state: State,
-        has_data: bool,
+        noted: Noted,
+        timeouts: &Timeouts,
         now: Time,
     ) -> Moved {
+        let Noted {
+            direction,
+            signal,
+            has_data,
+            after,
+        } = noted;
         let before = self.get(index).counted();
         if !before.is_proven {
             let seen = Seen {
-                direction: step.direction,
-                signal: step.signal,
+                direction,
+                signal,
                 has_data,
-                after: state,
-                timeout_ms: step.timeouts.ms(before.state),
+                after,
+                timeout_ms: timeouts.ms(before.state),
             };
             self.observe(index, seen, now);
         }
-        self.touch(index, state, step.timeouts.deadline(state, now));
-        if state.assures(step.direction) {
+        self.touch(index, after, timeouts.deadline(after, now));
+        if after.assures(direction) {
             self.assure(index);
         }
         Moved {

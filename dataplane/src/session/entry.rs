@@ -78,7 +78,11 @@ impl Flags {
     #[must_use]
     #[inline(always)]
     pub const fn method(self) -> ForwardMethod {
-        ForwardMethod::of_discriminant((self.0 & Self::METHOD.0) as u8)
+        match self.0 & Self::METHOD.0 {
+            1 => ForwardMethod::Nat,
+            2 => ForwardMethod::Tunnel,
+            _ => ForwardMethod::Direct,
+        }
     }
 
     /// Whether replies do not pass through the balancer (IPVS's NOOUTPUT).
@@ -140,7 +144,21 @@ impl Flags {
 }
 
 /// Every method has a number.
-const _: () = assert!(ForwardMethod::COUNT <= Flags::METHOD.0 as usize + 1);
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the place is less than the number of methods"
+)]
+const _: () = {
+    let mut place = 0;
+    while place < ForwardMethod::COUNT {
+        let method = ForwardMethod::ALL[place];
+        assert!(
+            Flags::of(method).method() as u8 == method as u8,
+            "a method is missing in `Flags::method`, or there is no room for it"
+        );
+        place += 1;
+    }
+};
 
 impl BitOr for Flags {
     type Output = Self;

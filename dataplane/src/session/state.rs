@@ -21,11 +21,20 @@ pub enum State {
 }
 
 /// A state as two numbers, which may be any: the kind, and the protocol's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[derive(Debug, Clone, Copy, FromBytes, Immutable, KnownLayout)]
+#[repr(C, align(2))]
 pub(super) struct StateCode {
     kind: u8,
     of_protocol: u8,
+}
+
+/// Compared as one number: each packet asks whether the state is still the same.
+impl PartialEq for StateCode {
+    #[inline(always)]
+    fn eq(&self, other: &Self) -> bool {
+        let number = |code: &Self| u16::from_le_bytes([code.kind, code.of_protocol]);
+        number(self) == number(other)
+    }
 }
 
 impl StateCode {
@@ -73,7 +82,7 @@ impl State {
     /// The state of a session that its first packet, from the client, has just begun. `signal` is
     /// [`Packet::signal`](crate::parse::Packet::signal); `secure` chooses TCP's table for defence.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub const fn first(protocol: Protocol, direction: Direction, signal: u8, secure: bool) -> Self {
         match protocol {
             Protocol::Tcp => Self::Tcp(TcpState::None.next(direction, signal, secure)),

@@ -72,7 +72,6 @@ const TOTAL_LENGTH: Field<2, 2> = Field;
 const ID: Field<4, 2> = Field;
 const FLAGS: Field<6, 2> = Field;
 const TTL: Field<8, 1> = Field;
-const TTL_PROTOCOL: Field<8, 2> = Field;
 const PROTOCOL: Field<9, 1> = Field;
 const CHECKSUM: Field<10, 2> = Field;
 const SOURCE: Field<12, 4> = Field;
@@ -270,15 +269,18 @@ impl<B: BorrowMut<[u8; HEADER_BYTES]>> Header<B> {
     /// Takes one hop off, if any is left, and brings the checksum up to date.
     #[inline]
     pub fn decrement_ttl(&mut self) {
-        const HOP: u16 = 0x0100;
-        let Some(new) = TTL_PROTOCOL.get(self.bytes()).checked_sub(HOP) else {
+        /// The TTL is the first byte of its word. In which order bytes are added does not matter (RFC 1071 section 2).
+        const HOP: u16 = u16::from_ne_bytes([1, 0]);
+        let Some(new) = TTL.get(self.bytes()).checked_sub(1) else {
             return;
         };
-        TTL_PROTOCOL.set(self.bytes_mut(), new);
+        TTL.set(self.bytes_mut(), new);
         // What RFC 1624 equation 3 comes to: the checksum grows by as much, and is never 0xffff.
-        let (sum, carry) = CHECKSUM.get(self.bytes()).overflowing_add(HOP);
+        let old = u16::from_ne_bytes(CHECKSUM.array(self.bytes()));
+        let (sum, carry) = old.overflowing_add(HOP);
         let wraps = carry || sum == u16::MAX;
-        CHECKSUM.set(self.bytes_mut(), sum.wrapping_add(u16::from(wraps)));
+        let new = sum.wrapping_add(u16::from(wraps));
+        CHECKSUM.set_array(self.bytes_mut(), new.to_ne_bytes());
     }
 }
 
