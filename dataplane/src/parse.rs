@@ -40,6 +40,17 @@ pub enum Parse {
     Drop(DropReason),
 }
 
+impl Parse {
+    /// The packet, if it is one.
+    #[must_use]
+    pub const fn packet(&self) -> Option<&Packet> {
+        match self {
+            Self::Ip(packet) => Some(packet),
+            Self::Arp { .. } | Self::Other { .. } | Self::Drop(_) => None,
+        }
+    }
+}
+
 /// The headers of an IP packet. Offsets count from the frame's first byte and lie within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packet {

@@ -13,7 +13,7 @@ use crate::verdict::DropReason;
 use crate::wire::{ethernet, icmpv4, icmpv6, ipv4, ipv6};
 
 impl<P: Pool> Engine<P> {
-    /// Decides what happens to the frame, and rewrites it accordingly. The sender of a refused packet is told so.
+    /// Decides what happens to the frame, and rewrites it accordingly.
     #[inline]
     pub(crate) fn classify<F: PacketBuf>(
         &mut self,
@@ -42,9 +42,7 @@ impl<P: Pool> Engine<P> {
                     // RFC 1122 section 3.3.6; IPVS too takes only what was sent to the host alone.
                     return Err(DropReason::OtherMac.into());
                 }
-                let decision = self.classify_ip(context, frame, packet);
-                self.tell(context, frame, packet, &decision);
-                decision
+                self.classify_ip(context, frame, packet)
             }
             Parse::Arp { offset } => {
                 let exit = &mut self.forwarder.exit;
@@ -61,24 +59,6 @@ impl<P: Pool> Engine<P> {
                 Err(DropReason::OversizeFrame.into())
             }
             Parse::Drop(reason) => Err((*reason).into()),
-        }
-    }
-
-    /// Tells the sender of a packet that is refused, if there is an answer.
-    #[inline]
-    pub(crate) fn tell<F: PacketBuf>(
-        &mut self,
-        context: &Context<'_>,
-        frame: &F,
-        packet: &Packet,
-        decision: &Decision,
-    ) {
-        if let Err(Refusal { answer, .. }) = *decision
-            && answer != Answer::Nothing
-        {
-            let (exit, sessions) = (&mut self.forwarder.exit, &mut self.balance.sessions);
-            let packet = (frame.bytes(), packet);
-            self.answers.give(exit, sessions, context, packet, answer);
         }
     }
 

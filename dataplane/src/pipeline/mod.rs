@@ -19,14 +19,14 @@ use crate::id::{DeviceId, PortId};
 use crate::incident::Incident;
 use crate::io::{BURST, PacketBuf, Pool};
 use crate::neighbour::Request;
-use crate::parse::{Parse, parse};
+use crate::parse::{Packet, Parse, parse};
 use crate::prefetch::prefetch;
 use crate::session::SessionTable;
 use crate::snapshot::Snapshot;
 use crate::spec::network::PortRole;
 use crate::time::Time;
 use crate::verdict::{DropReason, Verdict};
-use action::{Action, Context, Cut, Decision, Fate, Origin, Refusal, Waiting};
+use action::{Action, Answer, Context, Cut, Fate, Origin, Refusal, Waiting};
 use sessions::Sessions;
 
 pub use engine::Config;
@@ -155,60 +155,80 @@ impl<P: Pool> Engine<P> {
     /// The general path: decision, rewriting and delivery of one frame, whatever it is.
     #[inline(never)]
     fn one(&mut self, context: &Context<'_>, mut frame: P::Buf, parse: &Parse) {
-        let decision = self.classify(context, &mut frame, parse);
-        self.act(context, frame, decision);
+        match self.classify(context, &mut frame, parse) {
+            Ok(action) => self.act(context, frame, action),
+            Err(refusal) => self.refuse(context, frame.bytes(), parse.packet(), refusal, 1),
+        }
+    }
+
+    /// Drops a packet, for which `count` frames were received, and tells its sender if there is an answer.
+    #[inline(never)]
+    fn refuse(
+        &mut self,
+        context: &Context<'_>,
+        frame: &[u8],
+        packet: Option<&Packet>,
+        Refusal { reason, answer }: Refusal,
+        count: u64,
+    ) {
+        self.forwarder.received = None;
+        if answer != Answer::Nothing
+            && let Some(packet) = packet
+        {
+            let (exit, sessions) = (&mut self.forwarder.exit, &mut self.balance.sessions);
+            self.answers
+                .give(exit, sessions, context, (frame, packet), answer);
+        }
+        self.stats.count(Verdict::Dropped(reason), count);
     }
 
     /// Delivers a frame as was decided.
     #[inline]
-    fn act(&mut self, context: &Context<'_>, frame: P::Buf, decision: Decision) {
-        let Context {
-            snapshot,
-            now,
-            origin,
-            ..
-        } = *context;
+    fn act(&mut self, context: &Context<'_>, frame: P::Buf, action: Action) {
+        let Context { snapshot, now, .. } = *context;
         let received = self.forwarder.received.take();
-        let action = match decision {
-            Ok(action) => action,
-            Err(Refusal { reason, .. }) => return self.stats.count(Verdict::Dropped(reason), 1),
-        };
         let exit = &mut self.forwarder.exit;
+        let fate = |verdict| Fate { verdict, frames: 1 };
         match action {
+            Action::Emit {
+                verdict: Verdict::Punted,
+                ..
+            } if !self.host.policer.may_punt(context, frame.bytes()) => {
+                let verdict = Verdict::Dropped(DropReason::PuntLimited);
+                self.stats.count(verdict, 1);
+            }
+            Action::Emit { port, verdict } => {
+                exit.emit(snapshot, frame, port, Some(fate(verdict)));
+            }
+            Action::Route {
+                port,
+                next_hop,
+                cut: None,
+                verdict,
+            } => {
+                let waiting = Waiting {
+                    frame,
+                    fate: Some(fate(verdict)),
+                    received,
+                };
+                exit.send(context, waiting, port, next_hop);
+            }
             Action::Route {
                 port,
                 next_hop,
                 cut: Some(cut),
                 verdict,
             } => {
-                let fate = Fate { verdict, frames: 1 };
-                exit.send_cut(context, frame.bytes(), (port, next_hop), cut, fate);
+                let to = (port, next_hop);
+                exit.send_cut(context, frame.bytes(), to, cut, fate(verdict));
             }
-            Action::Emit {
-                verdict: Verdict::Punted,
-                ..
-            } if !self
-                .host
-                .policer
-                .may_punt(snapshot, origin.port, frame.bytes(), now) =>
-            {
-                let verdict = Verdict::Dropped(DropReason::PuntLimited);
-                self.stats.count(verdict, 1);
+            Action::HandOver { to, lane } => {
+                exit.hand_over_frame((to, lane), frame, context.origin);
             }
-            Action::Route { verdict, .. } | Action::Emit { verdict, .. } => {
-                let fate = Some(Fate { verdict, frames: 1 });
-                let waiting = Waiting {
-                    frame,
-                    fate,
-                    received,
-                };
-                exit.leave(context, &action, waiting);
-            }
-            Action::HandOver { to, lane } => exit.hand_over_frame((to, lane), frame, origin),
             Action::Reassemble => {
                 let whole = self.fragments.add(frame.bytes(), now);
                 if let Some(whole) = whole {
-                    self.datagram(snapshot, whole, origin.port, 0, now);
+                    self.datagram(snapshot, whole, context.origin.port, 0, now);
                 }
             }
             Action::Consume => self.stats.count(Verdict::Consumed, 1),
@@ -237,15 +257,15 @@ impl<P: Pool> Engine<P> {
                 .count(Verdict::Dropped(DropReason::NotLocal), count);
         };
         let parse = parse(whole.frame.bytes());
-        let decision = self.classify(context, &mut whole.frame, &parse);
-        // Its frames are gone, and whoever waits for one of many pieces is told nothing.
-        self.forwarder.received = None;
-        let action = match decision {
+        let action = match self.classify(context, &mut whole.frame, &parse) {
             Ok(action) => action,
-            Err(Refusal { reason, .. }) => {
-                return self.stats.count(Verdict::Dropped(reason), count);
+            Err(refusal) => {
+                let (frame, packet) = (whole.frame.bytes(), parse.packet());
+                return self.refuse(context, frame, packet, refusal, count);
             }
         };
+        // Its frames are gone, and whoever waits for one of many pieces is told nothing.
+        self.forwarder.received = None;
         let exit = &mut self.forwarder.exit;
         match action {
             Action::Route {

@@ -9,6 +9,7 @@ use ahash::RandomState;
 use crate::flow::{Address as _, Addresses};
 use crate::id::PortId;
 use crate::parse::{Packet, Parse, parse};
+use crate::pipeline::action::Context;
 use crate::pipeline::limit::{ErrorLimit, FlowLimit};
 use crate::snapshot::Snapshot;
 use crate::time::Time;
@@ -97,15 +98,11 @@ impl Policer {
         self.pings.allow(source_of(snapshot, port, ping), now)
     }
 
-    /// Whether a frame received on `port` is punted to the kernel.
+    /// Whether a frame is punted to the kernel.
     #[cold]
-    pub(crate) fn may_punt(
-        &mut self,
-        snapshot: &Snapshot,
-        port: PortId,
-        frame: &[u8],
-        now: Time,
-    ) -> bool {
+    pub(crate) fn may_punt(&mut self, context: &Context<'_>, frame: &[u8]) -> bool {
+        let Context { snapshot, now, .. } = *context;
+        let port = context.origin.port;
         match parse(frame) {
             Parse::Ip(packet) if is_of_routing(&packet) => {
                 let source = source_of(snapshot, port, &packet);

@@ -107,10 +107,22 @@ impl Balance {
         };
         let change = change_of(session);
         let decision = forwarder.forward::<A, P::Buf>(context, &mut frame, &packet, real, change);
-        if let Ok(action @ (Action::Emit { .. } | Action::Route { cut: None, .. })) = decision {
-            self.stats.originated.add(1);
-            let waiting = Waiting::made_here(frame);
-            forwarder.exit.leave(context, &action, waiting);
+        let exit = &mut forwarder.exit;
+        match decision {
+            Ok(Action::Emit { port, .. }) => {
+                self.stats.originated.add(1);
+                exit.emit(snapshot, frame, port, None);
+            }
+            Ok(Action::Route {
+                port,
+                next_hop,
+                cut: None,
+                ..
+            }) => {
+                self.stats.originated.add(1);
+                exit.send(context, Waiting::made_here(frame), port, next_hop);
+            }
+            _ => {}
         }
         // It was originated here, so no ICMP error is sent about it.
         forwarder.received = None;

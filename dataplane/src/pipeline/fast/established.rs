@@ -251,8 +251,10 @@ impl<P: Pool> Engine<P> {
                 balance.take(forwarder, context, &mut frame, &packet, (&key, hash))
             }
         };
-        self.tell(context, &frame, &packet, &decision);
-        self.act(context, frame, decision);
+        match decision {
+            Ok(action) => self.act(context, frame, action),
+            Err(refusal) => self.refuse(context, frame.bytes(), Some(&packet), refusal, 1),
+        }
         self.forwarder.renew_paths(context);
     }
 

@@ -10,7 +10,7 @@ use crate::id::{DeviceId, PortId};
 use crate::incident::Incident;
 use crate::io::{PacketBuf, Pool};
 use crate::neighbour::{Claim, Neighbours, Request};
-use crate::pipeline::action::{Action, Context, Cut, Fate, Origin, Waiting};
+use crate::pipeline::action::{Context, Cut, Fate, Origin, Waiting};
 use crate::pipeline::handover::message::{Inboxes, Leaving, Message};
 use crate::pipeline::inbox::{Frames as _, Inbox, Lane};
 use crate::pipeline::leave::adjacency::Adjacency;
@@ -235,25 +235,6 @@ impl<P: Pool> Exit<P> {
         match self.neighbours.wait(port, next_hop, waiting, context.now) {
             Ok(()) => self.stats.waiting.set(self.stats.waiting.value() + waits),
             Err((_, reason)) => self.drop_frame(fate, reason),
-        }
-    }
-
-    /// Sends a whole frame as [`Action::Emit`] or [`Action::Route`] says. No other action is given.
-    #[inline(always)]
-    pub(crate) fn leave(
-        &mut self,
-        context: &Context<'_>,
-        action: &Action,
-        waiting: Waiting<P::Buf>,
-    ) {
-        match *action {
-            Action::Route { port, next_hop, .. } => {
-                self.send(context, waiting, port, next_hop);
-            }
-            Action::Emit { port, .. } => {
-                self.emit(context.snapshot, waiting.frame, port, waiting.fate)
-            }
-            _ => self.drop_frame(waiting.fate, DropReason::NoRoute),
         }
     }
 

@@ -88,16 +88,11 @@ impl<P: Pool> Forwarder<P> {
         }
         let packet = &mut { *packet };
         strip(snapshot, frame, packet, egress.port)?;
-        if packet.tcp_flags & tcp::SYN != 0 {
-            let translates = change.translates();
-            clamp_mss(
-                snapshot,
-                frame.bytes_mut(),
-                packet,
-                real,
-                translates,
-                path_mtu,
-            );
+        if packet.tcp_flags & tcp::SYN != 0
+            && let Some(clamp) = mss_clamp_of(snapshot, real)
+        {
+            let (translates, frame) = (change.translates(), frame.bytes_mut());
+            clamp_mss(snapshot, frame, packet, clamp, translates, path_mtu);
         }
         apply(frame, packet, change);
         if change.encapsulates() {
@@ -158,16 +153,11 @@ impl<P: Pool> Forwarder<P> {
         strip(snapshot, frame, packet, egress.port)?;
         if packet.tcp_flags & tcp::SYN != 0
             && let Some(real) = snapshot.real(translation.id)
+            && let Some(clamp) = mss_clamp_of(snapshot, real)
         {
             let path_mtu = real.egress.map_or(egress.mtu, |egress| egress.mtu);
-            clamp_mss(
-                snapshot,
-                frame.bytes_mut(),
-                packet,
-                real,
-                true,
-                path_mtu.into(),
-            );
+            let frame = frame.bytes_mut();
+            clamp_mss(snapshot, frame, packet, clamp, true, path_mtu.into());
         }
         apply(frame, packet, translation.change);
         let adjacency = self.adjacency_towards(context, &egress);
@@ -228,6 +218,12 @@ impl<P: Pool> Forwarder<P> {
     }
 }
 
+/// What the service of a real server says of the MSS.
+#[inline]
+fn mss_clamp_of(snapshot: &Snapshot, real: &RealServer) -> Option<MssClamp> {
+    snapshot.service(real.service)?.mss_clamp
+}
+
 /// Clamps the MSS of a SYN or SYN|ACK to what the service allows. `path_mtu` is the path MTU to the real server, in
 /// bytes. With NAT, both ends send through this machine, so the MTU towards the client limits it too.
 #[cold]
@@ -235,15 +231,13 @@ fn clamp_mss(
     snapshot: &Snapshot,
     frame: &mut [u8],
     packet: &Packet,
-    real: &RealServer,
+    clamp: MssClamp,
     translates: bool,
     path_mtu: usize,
 ) {
-    let service = snapshot.service(real.service);
-    let most = match service.and_then(|service| service.mss_clamp) {
-        None => return,
-        Some(MssClamp::Bytes(bytes)) => bytes,
-        Some(MssClamp::Auto) => {
+    let most = match clamp {
+        MssClamp::Bytes(bytes) => bytes,
+        MssClamp::Auto => {
             let ends = [packet.addresses.source(), packet.addresses.destination()];
             let through_here = ends
                 .into_iter()
