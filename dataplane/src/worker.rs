@@ -318,7 +318,7 @@ where
             }
             Message::Begun { flow, real, until } => self
                 .engine
-                .balance
+                .balancer
                 .owners
                 .note_begun_elsewhere(flow, real, until),
             Message::PathMtu { real, mtu } => self.engine.forwarder.note_path_mtu(real, mtu, now),
@@ -393,7 +393,7 @@ where
             return;
         }
         listing.step();
-        let sessions = &self.engine.balance.sessions;
+        let sessions = &self.engine.balancer.sessions;
         let next = match place {
             Place::V4(cursor) => {
                 let next = sessions.v4.scan(*cursor, slots, |_, session| {

@@ -333,11 +333,13 @@ impl<'t> Reader<'t, '_> {
 
     fn forward(&self) -> Read<ForwardMethod> {
         let mut chosen: Option<(ForwardMethod, Word<'_>)> = None;
-        for forward in ForwardMethod::ALL {
-            let Some(given) = self.given(Flag::Forward(forward)) else {
+        for given in &self.line.given {
+            let Flag::Forward(forward) = given.flag else {
                 continue;
             };
-            if let Some((_, first)) = chosen {
+            if let Some((former, first)) = chosen
+                && former != forward
+            {
                 let problem = given
                     .word
                     .problem("a real server has one forwarding method");

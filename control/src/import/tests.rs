@@ -235,6 +235,11 @@ fn every_mistake_has_a_line_a_column_and_what_was_expected() {
             "a real server has one forwarding method",
         ),
         (
+            "-e -t 10.0.0.1:80 -r 10.1.0.11 -i -m",
+            35,
+            "a real server has one forwarding method",
+        ),
+        (
             "-e -t 10.0.0.1:80 -r 10.1.0.11 -i --tun-type vxlan",
             46,
             "`vxlan` is not a tunnel type",

@@ -24,7 +24,7 @@ pub(crate) struct Context<'s> {
 }
 
 impl<'s> Context<'s> {
-    /// `None` if the snapshot was not made for this worker.
+    /// `None` if the snapshot was made for fewer workers, which no data plane does.
     #[inline]
     pub(crate) fn new(
         snapshot: &'s Snapshot,
@@ -96,7 +96,7 @@ pub(crate) enum Action {
     Consume,
 }
 
-/// Why a packet is dropped, and what its sender is told. The packet is as it was received.
+/// Why a packet is dropped, and what its sender is told. With an answer, the packet is as it was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) reason: DropReason,
@@ -109,7 +109,7 @@ pub(crate) enum Answer {
     Nothing,
     /// What a host says to a packet for a closed port.
     AsHost,
-    /// The same by this machine as the real server of the packet's session, which a reset moves on.
+    /// The same by this machine as the real server of the packet's session. A reset moves the session on.
     AsReal,
     /// That no real server takes it.
     PortUnreachable,

@@ -84,7 +84,7 @@ impl<P: Pool> Engine<P> {
             return Err(reason.into());
         }
         if packet.fragment.is_some() {
-            return classify_fragment(&self.balance.owners, context, frame, packet);
+            return classify_fragment(&self.balancer.owners, context, frame, packet);
         }
         match (packet.addresses, packet.balanced_protocol()) {
             (Addresses::V4 { .. }, Some(protocol)) => {
@@ -118,10 +118,10 @@ impl<P: Pool> Engine<P> {
     ) -> Decision {
         let (source, destination) = A::pair(packet.addresses).ok_or(DropReason::NotLocal)?;
         let key = &flow_key(packet, protocol, source, destination);
-        let hash = A::table_of(&self.balance.sessions).hash(key);
+        let hash = A::table_of(&self.balancer.sessions).hash(key);
         let forwarder = &mut self.forwarder;
-        self.balance
-            .take::<A, P, F>(forwarder, context, frame, packet, (key, hash))
+        self.balancer
+            .balance::<A, P, F>(forwarder, context, frame, packet, (key, hash))
     }
 
     /// An ICMP message: an echo request to this machine, an error, or another one, which is treated as other packets are.
@@ -147,8 +147,8 @@ impl<P: Pool> Engine<P> {
             return Ok(self.host.echo(exit, context, frame, packet)?);
         }
         if is_error {
-            let (relay, balance) = (&mut self.relay, &mut self.balance);
-            return relay.relay::<A, P, F>(balance, forwarder, context, frame, packet);
+            let (relay, balancer) = (&mut self.relay, &mut self.balancer);
+            return relay.relay::<A, P, F>(balancer, forwarder, context, frame, packet);
         }
         pass_on_icmp(context, frame, packet, DropReason::IcmpIgnored)
     }

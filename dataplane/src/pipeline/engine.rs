@@ -8,7 +8,7 @@ use ahash::RandomState;
 use super::answer::local::Host;
 use super::answer::refuse::Answers;
 use super::answer::relay::Relay;
-use super::balance::Balance;
+use super::balance::Balancer;
 use super::balance::choosing::Choosing;
 use super::balance::flush::Flush;
 use super::fragments::Fragments;
@@ -64,7 +64,7 @@ pub(crate) struct Engine<P: Pool> {
     pub(super) worker: usize,
     pub(crate) stats: Arc<WorkerStats>,
     /// Which session a packet belongs to.
-    pub(crate) balance: Balance,
+    pub(crate) balancer: Balancer,
     pub(super) flush: Flush,
     pub(super) fragments: Fragments,
     /// ICMP errors about sessions.
@@ -102,7 +102,7 @@ impl<P: Pool> Engine<P> {
         let exit = Exit::new(start, hasher.clone(), pool, Arc::clone(&stats), inboxes);
         Self {
             worker: start.worker,
-            balance: Balance::new(start, Arc::clone(&stats), sessions, choosing, owners),
+            balancer: Balancer::new(start, Arc::clone(&stats), sessions, choosing, owners),
             flush: Flush::default(),
             fragments: Fragments::new(hasher.clone(), Arc::clone(&stats)),
             relay: Relay::new(hasher.clone()),

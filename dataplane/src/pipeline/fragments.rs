@@ -1,4 +1,4 @@
-//! Fragments: which worker reassembles them, and what happens to the datagram.
+//! Fragments: which worker reassembles them, and the datagrams that they become.
 //! Reassembly itself is in `reassembly.rs`.
 
 use std::sync::Arc;
@@ -47,14 +47,14 @@ impl Fragments {
     #[cold]
     pub(crate) fn add(&mut self, frame: &[u8], now: Time) -> Option<Whole> {
         let Some((key, piece, link)) = piece_of(frame) else {
-            self.drop(DropReason::FragmentInvalid, 1);
+            self.count_dropped(DropReason::FragmentInvalid, 1);
             return None;
         };
         let outcome = self.reassembly.add(key, piece, now);
         let evicted = self.reassembly.take_evicted();
         if evicted > 0 {
             self.stop_waiting(evicted);
-            self.drop(DropReason::FragmentTableFull, evicted);
+            self.count_dropped(DropReason::FragmentTableFull, evicted);
         }
         match outcome {
             Outcome::Waits => {
@@ -63,14 +63,14 @@ impl Fragments {
             }
             Outcome::Dropped { reason, frames } => {
                 self.stop_waiting(frames - 1);
-                self.drop(reason, frames);
+                self.count_dropped(reason, frames);
                 None
             }
             Outcome::Complete(datagram) => {
                 self.stop_waiting(datagram.frames - 1);
                 let whole = whole(frame, &datagram, key, link);
                 if whole.is_none() {
-                    self.drop(DropReason::FragmentInvalid, datagram.frames);
+                    self.count_dropped(DropReason::FragmentInvalid, datagram.frames);
                 }
                 whole
             }
@@ -98,11 +98,11 @@ impl Fragments {
         }
         if frames > 0 {
             self.stop_waiting(frames);
-            self.drop(DropReason::FragmentTimeout, frames);
+            self.count_dropped(DropReason::FragmentTimeout, frames);
         }
     }
 
-    fn drop(&self, reason: DropReason, frames: u32) {
+    fn count_dropped(&self, reason: DropReason, frames: u32) {
         let verdict = Verdict::Dropped(reason);
         self.stats.count(verdict, u64::from(frames));
     }

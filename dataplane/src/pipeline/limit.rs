@@ -1,5 +1,5 @@
 //! Rate limits of one worker, as token buckets: on ICMP errors and resets that are sent, on ICMP errors that are
-//! relayed, and on searches.
+//! relayed or begin sessions, on echo replies, on what the kernel gets, and on searches.
 //! What happens to a packet over the limit is decided by the caller.
 
 use std::hash::Hash;

@@ -175,7 +175,7 @@ impl<P: Pool> Engine<P> {
         if answer != Answer::Nothing
             && let Some(packet) = packet
         {
-            let (exit, sessions) = (&mut self.forwarder.exit, &mut self.balance.sessions);
+            let (exit, sessions) = (&mut self.forwarder.exit, &mut self.balancer.sessions);
             self.answers
                 .give(exit, sessions, context, (frame, packet), answer);
         }
@@ -303,10 +303,10 @@ impl<P: Pool> Engine<P> {
         let Some(context) = &Context::new(snapshot, self.worker, now, Origin::HERE) else {
             return;
         };
-        let (balance, forwarder) = (&mut self.balance, &mut self.forwarder);
-        balance.expire::<V4, P>(forwarder, context);
-        balance.expire::<V6, P>(forwarder, context);
-        let sessions = &mut balance.sessions;
+        let (balancer, forwarder) = (&mut self.balancer, &mut self.forwarder);
+        balancer.expire::<V4, P>(forwarder, context);
+        balancer.expire::<V6, P>(forwarder, context);
+        let sessions = &mut balancer.sessions;
         self.flush.step(context, sessions);
         sessions.half_open_pressure = is_pressed(&sessions.v4) || is_pressed(&sessions.v6);
         let live = sessions.v4.len() + sessions.v6.len();
@@ -322,7 +322,7 @@ impl<P: Pool> Engine<P> {
 
     /// Asks for a neighbour, or gives it up and tells the sender of a packet that waited for it.
     fn see_to_neighbour(&mut self, context: &Context<'_>, request: Request<Waiting<P::Buf>>) {
-        let (exit, sessions) = (&mut self.forwarder.exit, &mut self.balance.sessions);
+        let (exit, sessions) = (&mut self.forwarder.exit, &mut self.balancer.sessions);
         match request {
             Request::Solicit {
                 port,
@@ -348,13 +348,13 @@ impl<P: Pool> Engine<P> {
 
     /// Whether `tick` has sessions left to end at `now`.
     pub(crate) fn is_behind(&self, now: Time) -> bool {
-        let Sessions { v4, v6, .. } = &self.balance.sessions;
+        let Sessions { v4, v6, .. } = &self.balancer.sessions;
         v4.is_behind(now) || v6.is_behind(now) || self.flush.is_under_way()
     }
 
     /// When `tick` next has something to do, if that is by `until`.
     pub(crate) fn next_due(&self, until: Time) -> Option<Time> {
-        let Sessions { v4, v6, .. } = &self.balance.sessions;
+        let Sessions { v4, v6, .. } = &self.balancer.sessions;
         let others = [
             Some(self.forwarder.exit.next_due()),
             self.fragments.next_due(),

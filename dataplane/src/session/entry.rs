@@ -355,8 +355,7 @@ impl<A: Address> Session<A> {
             .then_some((self.real_address, self.real_port))
     }
 
-    /// The socket to which its replies are addressed, by which they are found: the client's. This alone decides where
-    /// the table looks for the session of a reply.
+    /// The socket to which its replies are addressed, by which they are found: the client's.
     #[inline(always)]
     const fn reply_receiver(&self) -> (A, u16) {
         (self.client, self.client_port)

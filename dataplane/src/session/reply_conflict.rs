@@ -28,8 +28,7 @@ impl<A: Address> SessionTable<A> {
     }
 
     /// Assigns replies with this key to the session that `slot` will hold, whose own key has the `place`. Says
-    /// whether they find it by the index of replies: unless their home is its own, as it is if they name the client, and
-    /// it is there.
+    /// whether they find it by the index of replies. They need no index if the session is at the home of their key.
     ///
     /// Two sessions have the same reply key if one client uses one port for two virtual servers, and both choose the
     /// same real server: for that server they are one connection. The newer session receives the replies, as in

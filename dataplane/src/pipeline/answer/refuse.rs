@@ -194,7 +194,7 @@ impl Answers {
         if length > 0
             && let Some(real) = one_way_real_of(sessions, context, packet)
         {
-            context.count(real, Direction::Output, length as u64);
+            context.count_packet(real, Direction::Output, length as u64);
         }
     }
 }

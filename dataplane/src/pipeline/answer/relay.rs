@@ -11,7 +11,7 @@ use crate::io::{PacketBuf, Pool};
 use crate::parse::{Packet, parse_quoted};
 use crate::pipeline::action::{Context, Decision};
 use crate::pipeline::answer::tunnel_errors::{tunnel_error, tunnel_of};
-use crate::pipeline::balance::Balance;
+use crate::pipeline::balance::Balancer;
 use crate::pipeline::balance::begin::Begun;
 use crate::pipeline::balance::one_packet::translation;
 use crate::pipeline::leave::forward::{Forwarder, fit, prepare, route};
@@ -43,7 +43,7 @@ impl Relay {
     /// An error about a packet of a session: it is relayed to that packet's sender.
     pub(crate) fn relay<A: Tabled, P: Pool, F: PacketBuf>(
         &mut self,
-        balance: &mut Balance,
+        balancer: &mut Balancer,
         forwarder: &mut Forwarder<P>,
         context: &Context<'_>,
         frame: &mut F,
@@ -56,7 +56,7 @@ impl Relay {
         let quoted = quoted.ok_or(DropReason::IcmpInvalid)?;
         if let Some(tunnel) = tunnel_of(snapshot, &quoted) {
             let (limit, frame) = (&mut self.limit, frame.bytes());
-            return tunnel_error(limit, balance, forwarder, context, frame, packet, tunnel);
+            return tunnel_error(limit, balancer, forwarder, context, frame, packet, tunnel);
         }
         let (Some((from, to)), Some(protocol)) = (
             A::pair(quoted.addresses),
@@ -68,7 +68,7 @@ impl Relay {
             // An error is sent to the sender of the quoted packet; this one is forged.
             return Err(DropReason::IcmpInvalid.into());
         }
-        let table = A::table_of(&balance.sessions);
+        let table = A::table_of(&balancer.sessions);
         let key = FlowKey {
             client: to,
             virtual_address: from,
@@ -81,7 +81,7 @@ impl Relay {
             if let Some(decision) = self.hold_back(context, frame, packet, (real, key)) {
                 return decision;
             }
-            return relay_to_real::<A, P, F>(balance, forwarder, context, frame, packet, index);
+            return relay_to_real::<A, P, F>(balancer, forwarder, context, frame, packet, index);
         }
         let reply = ReplyKey {
             client: from,
@@ -96,7 +96,7 @@ impl Relay {
             return self.relay_to_client(context, frame, packet, translation, &reply);
         }
         // The session may be on another worker, which the quoted packet identifies.
-        let owners = &mut balance.owners;
+        let owners = &mut balancer.owners;
         if let Some(decision) = owners.search_quoted(context, &key, Some(&reply)) {
             return decision;
         }
@@ -107,10 +107,10 @@ impl Relay {
         if let Some(translation) = &translation(snapshot, protocol, real, from) {
             return self.relay_to_client(context, frame, packet, translation, &reply);
         }
-        if let Some(begun) = balance.begin_by_error(context, frame.bytes(), packet, &key) {
+        if let Some(begun) = balancer.begin_by_error(context, frame.bytes(), packet, &key) {
             return match begun? {
                 Begun::Here(index) => {
-                    relay_to_real::<A, P, F>(balance, forwarder, context, frame, packet, index)
+                    relay_to_real::<A, P, F>(balancer, forwarder, context, frame, packet, index)
                 }
                 Begun::Elsewhere(action) => Ok(action),
             };
@@ -158,14 +158,14 @@ impl Relay {
 /// Relays an error about a reply, which comes from the client's side, to the real server. With DR and tunnels it is
 /// forwarded as the client's packets are.
 fn relay_to_real<A: Tabled, P: Pool, F: PacketBuf>(
-    balance: &Balance,
+    balancer: &Balancer,
     forwarder: &mut Forwarder<P>,
     context: &Context<'_>,
     frame: &mut F,
     packet: &Packet,
     index: SessionIndex,
 ) -> Decision {
-    let session = A::table_of(&balance.sessions).get(index);
+    let session = A::table_of(&balancer.sessions).get(index);
     let real = context.snapshot.real(session.real());
     let real = real.ok_or(DropReason::RealGone)?;
     count_relayed(context, frame.bytes(), packet, real.id, Direction::Input)?;
@@ -190,7 +190,7 @@ fn count_relayed(
     if packet.ttl <= 1 {
         return Err(DropReason::TtlExceeded);
     }
-    context.count(real, direction, packet.datagram_bytes().into());
+    context.count_packet(real, direction, packet.datagram_bytes().into());
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use crate::parse::{Packet, Quoted, parse_quoted};
 use crate::pipeline::action::{Action, Context, Decision};
 use crate::pipeline::answer::icmp_error::{Error, send_error};
 use crate::pipeline::answer::quoted_hops;
-use crate::pipeline::balance::Balance;
+use crate::pipeline::balance::Balancer;
 use crate::pipeline::handover::owners::Owners;
 use crate::pipeline::leave::forward::Forwarder;
 use crate::pipeline::leave::path_mtu::plateau_below;
@@ -52,11 +52,12 @@ pub(crate) fn tunnel_of(snapshot: &Snapshot, quoted: &Quoted) -> Option<TunnelKi
 /// error can be forged without knowledge of a session, so it must not do more harm than this.
 const MIN_UNPROVEN: u32 = 1280;
 
-/// Handles an error about a tunnel's outer packet, which came within `limit`. As in IPVS, the client gets a new error about its own packet,
-/// and one about the size states the path MTU that was known before this error.
+/// Handles an error about a tunnel's outer packet. As in IPVS, the client gets a new error about its own packet,
+/// and one about the size states the path MTU that was known before this error. `limit` is asked for those about
+/// sessions.
 pub(super) fn tunnel_error<P: Pool>(
     limit: &mut FlowLimit,
-    balance: &mut Balance,
+    balancer: &mut Balancer,
     forwarder: &mut Forwarder<P>,
     context: &Context<'_>,
     frame: &[u8],
@@ -86,15 +87,15 @@ pub(super) fn tunnel_error<P: Pool>(
         },
     );
     let session = inner.and_then(|(_, inner)| match inner.addresses {
-        Addresses::V4 { .. } => tunnelled::<V4>(&balance.sessions, &inner, now),
-        Addresses::V6 { .. } => tunnelled::<V6>(&balance.sessions, &inner, now),
+        Addresses::V4 { .. } => tunnelled::<V4>(&balancer.sessions, &inner, now),
+        Addresses::V6 { .. } => tunnelled::<V6>(&balancer.sessions, &inner, now),
     });
     let real = session
         .and_then(|real| snapshot.real(real))
         .filter(|real| real.spec.address == real_address);
     let (Some((datagram, inner)), Some(real)) = (inner, real) else {
         // The session may be on another worker, or the error quotes too little to find it.
-        let owners = &mut balance.owners;
+        let owners = &mut balancer.owners;
         let elsewhere = inner.and_then(|(_, inner)| match inner.addresses {
             Addresses::V4 { .. } => search::<V4>(owners, context, &inner),
             Addresses::V6 { .. } => search::<V6>(owners, context, &inner),
@@ -140,7 +141,7 @@ pub(super) fn tunnel_error<P: Pool>(
         let exit = &mut forwarder.exit;
         let length = send_error(exit, context, &datagram, (vip, client), error);
         if length > 0 {
-            context.count(real.id, Direction::Output, length as u64);
+            context.count_packet(real.id, Direction::Output, length as u64);
         }
     }
     Ok(Action::Consume)

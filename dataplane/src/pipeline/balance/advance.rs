@@ -11,7 +11,7 @@ use crate::stats::RealCounters;
 impl Context<'_> {
     /// Counts a packet from or to a real server, of `bytes` from its IP header on.
     #[inline(always)]
-    pub(crate) fn count(&self, real: RealId, direction: Direction, bytes: u64) {
+    pub(crate) fn count_packet(&self, real: RealId, direction: Direction, bytes: u64) {
         if let Some(counters) = self.own.reals.get(real.0) {
             count_packet(counters, direction, bytes);
         }

@@ -1,13 +1,13 @@
 //! The first packet of a session: schedules it and inserts the session into the table. A datagram of a one-packet
 //! service is scheduled here too, without a session. Persistence is in `persist.rs`.
-//! Sends nothing itself; `leave/forward.rs` does.
+//! Packets are sent by `leave/forward.rs`.
 
 use crate::flow::{FlowKey, Protocol};
 use crate::id::RealId;
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::pipeline::action::{Action, Answer, Context, Decision, Refusal};
-use crate::pipeline::balance::Balance;
+use crate::pipeline::balance::Balancer;
 use crate::pipeline::balance::admit::{Admission, Counters, uncount};
 use crate::pipeline::balance::advance::count_packet;
 use crate::pipeline::balance::persist::Template;
@@ -44,7 +44,7 @@ pub(crate) enum Begun {
     Elsewhere(Action),
 }
 
-impl Balance {
+impl Balancer {
     /// Begins a session with this packet if it `opens` one.
     pub(crate) fn begin<A: Tabled, P: Pool, F: PacketBuf>(
         &mut self,

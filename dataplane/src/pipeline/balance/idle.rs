@@ -7,7 +7,7 @@ use crate::flow::{Address, Addresses, Protocol};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::{Packet, parse_ip};
 use crate::pipeline::action::{Action, Context, Waiting};
-use crate::pipeline::balance::Balance;
+use crate::pipeline::balance::Balancer;
 use crate::pipeline::balance::admit::uncount;
 use crate::pipeline::leave::exit::Exit;
 use crate::pipeline::leave::forward::Forwarder;
@@ -25,7 +25,7 @@ fn is_told<A: Address>(snapshot: &Snapshot, session: &Session<A>) -> bool {
             .is_some_and(|real| real.policy.idle_reset)
 }
 
-impl Balance {
+impl Balancer {
     /// Removes expired sessions from the table.
     pub(crate) fn expire<A: Tabled, P: Pool>(
         &mut self,

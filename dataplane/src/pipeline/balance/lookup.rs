@@ -7,7 +7,7 @@ use crate::flow::{Address, FlowKey, Protocol, ReplyKey};
 use crate::io::{PacketBuf, Pool};
 use crate::parse::Packet;
 use crate::pipeline::action::{Action, Answer, Context, Decision, Refusal};
-use crate::pipeline::balance::Balance;
+use crate::pipeline::balance::Balancer;
 use crate::pipeline::balance::admit::uncount;
 use crate::pipeline::balance::one_packet::{answer_one_packet, translation};
 use crate::pipeline::balance::sequence_numbers::note_numbers;
@@ -21,11 +21,11 @@ use crate::spec::policy::{OnDown, Reuse};
 use crate::verdict::DropReason;
 use crate::wire::{sctp, tcp};
 
-impl Balance {
+impl Balancer {
     /// A TCP, UDP or SCTP packet: of a session, a reply, the first of a session, or none of these. `key` is its key if
     /// it is a client's packet.
     #[inline(never)]
-    pub(crate) fn take<A: Tabled, P: Pool, F: PacketBuf>(
+    pub(crate) fn balance<A: Tabled, P: Pool, F: PacketBuf>(
         &mut self,
         forwarder: &mut Forwarder<P>,
         context: &Context<'_>,

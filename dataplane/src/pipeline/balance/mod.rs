@@ -26,7 +26,7 @@ pub(crate) mod shed;
 
 /// One worker's balancer: its sessions, and what it remembers to find and begin them.
 #[derive(Debug)]
-pub(crate) struct Balance {
+pub(crate) struct Balancer {
     start: Start,
     stats: Arc<WorkerStats>,
     pub(crate) sessions: Sessions,
@@ -37,7 +37,7 @@ pub(crate) struct Balance {
     begun_by_errors: ErrorLimit,
 }
 
-impl Balance {
+impl Balancer {
     pub(crate) fn new(
         start: Start,
         stats: Arc<WorkerStats>,

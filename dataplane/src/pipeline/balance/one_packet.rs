@@ -44,6 +44,6 @@ pub(crate) fn answer_one_packet<A: Tabled, P: Pool, F: PacketBuf>(
         return Err(DropReason::UnfinishedChecksum.into());
     }
     let bytes = packet.datagram_bytes().into();
-    context.count(translation.id, Direction::Output, bytes);
+    context.count_packet(translation.id, Direction::Output, bytes);
     forwarder.forward_reply::<A, F>(context, frame, packet, translation)
 }

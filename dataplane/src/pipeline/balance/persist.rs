@@ -4,7 +4,7 @@
 use crate::flow::{FlowKey, Protocol};
 use crate::id::RealId;
 use crate::pipeline::action::Context;
-use crate::pipeline::balance::Balance;
+use crate::pipeline::balance::Balancer;
 use crate::pipeline::balance::admit::{Admission, Counters};
 use crate::pipeline::sessions::Tabled;
 use crate::session::{NewTemplate, SessionIndex, TableFull};
@@ -20,7 +20,7 @@ pub(crate) struct Template {
     pub(crate) is_new: bool,
 }
 
-impl Balance {
+impl Balancer {
     /// The real server of a client's new session, with the template that says so: one that was there
     /// already, whatever the weight and the load of its real server, or a new one for the scheduler's
     /// choice. `None` if the scheduler has none.

@@ -155,7 +155,7 @@ impl<P: Pool> Engine<P> {
         nat: bool,
         plain: Plain<A>,
     ) -> Known<A> {
-        let table = A::table_of(&self.balance.sessions);
+        let table = A::table_of(&self.balancer.sessions);
         let sender = if nat && snapshot.may_be_nat_real(plain.source) {
             Sender::NatReal(table.hash_and_prefetch_reply(&plain.reply_key()))
         } else {
@@ -179,7 +179,7 @@ impl<P: Pool> Engine<P> {
         first: usize,
         count: usize,
     ) {
-        let table = A::table_of(&self.balance.sessions);
+        let table = A::table_of(&self.balancer.sessions);
         for known in all.iter_mut().skip(first).take(count) {
             known.hint = match known.sender {
                 Sender::Client(hash) => table.prefetch_entry(hash),
@@ -231,10 +231,10 @@ impl<P: Pool> Engine<P> {
     #[inline(never)]
     fn one_known<A: Tabled>(&mut self, context: &Context<'_>, mut frame: P::Buf, known: &Known<A>) {
         let plain = &known.plain;
-        let (balance, forwarder) = (&mut self.balance, &mut self.forwarder);
+        let (balancer, forwarder) = (&mut self.balancer, &mut self.forwarder);
         if context.origin.hops == 0
             && let Sender::NatReal(_) = known.sender
-            && let Some(to) = balance.owners.owner_of_misplaced(context.snapshot, plain)
+            && let Some(to) = balancer.owners.owner_of_misplaced(context.snapshot, plain)
         {
             let to = (to, Lane::Owner);
             forwarder.exit.hand_over_frame(to, frame, context.origin);
@@ -246,9 +246,9 @@ impl<P: Pool> Engine<P> {
             None => {
                 let hash = match known.sender {
                     Sender::Client(hash) => hash,
-                    Sender::NatReal(_) => A::table_of(&balance.sessions).hash(&key),
+                    Sender::NatReal(_) => A::table_of(&balancer.sessions).hash(&key),
                 };
-                balance.take(forwarder, context, &mut frame, &packet, (&key, hash))
+                balancer.balance(forwarder, context, &mut frame, &packet, (&key, hash))
             }
         };
         match decision {
@@ -286,7 +286,7 @@ impl<P: Pool> Engine<P> {
         plain: &Plain<A>,
         hint: Hint,
     ) -> Option<Passed> {
-        let sessions = &mut self.balance.sessions;
+        let sessions = &mut self.balancer.sessions;
         let table = A::table(sessions);
         let index = table.at(hint, &plain.key(), context.now)?;
         let session = table.get(index);
@@ -342,7 +342,7 @@ impl<P: Pool> Engine<P> {
         plain: &Plain<A>,
         hint: Hint,
     ) -> Option<Passed> {
-        let sessions = &mut self.balance.sessions;
+        let sessions = &mut self.balancer.sessions;
         let snapshot = context.snapshot;
         let table = A::table(sessions);
         let index = table.reply_at(hint, &plain.reply_key(), context.now)?;

@@ -11,6 +11,7 @@ use crate::parse::Packet;
 use crate::pipeline::action::{Action, Answer, Context, Decision, Refusal, Speaker, punt};
 use crate::pipeline::leave::forward::{fit, prepare, route, too_big};
 use crate::snapshot::Snapshot;
+use crate::spec::network::is_link_local;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ipv6;
 
@@ -48,7 +49,8 @@ pub(crate) fn pass_on_icmp<F: PacketBuf>(
     })
 }
 
-/// A packet for this machine goes to the kernel, if the port has a kernel's port.
+/// A packet for this machine goes to the kernel, if the port has a kernel's port. The error is why it does not; `NotLocal`
+/// if it is not for this machine.
 fn take_in(snapshot: &Snapshot, packet: &Packet, port: PortId) -> Result<Action, DropReason> {
     let destination = packet.addresses.destination();
     if is_group(packet) {
@@ -104,9 +106,5 @@ fn route_on<F: PacketBuf>(context: &Context<'_>, frame: &mut F, packet: &Packet)
 /// addresses.
 #[inline]
 pub(crate) fn is_never_forwarded(snapshot: &Snapshot, source: IpAddr) -> bool {
-    let is_link_local = match source {
-        IpAddr::V4(_) => false,
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    is_link_local || snapshot.is_martian_source(source)
+    is_link_local(source) || snapshot.is_martian_source(source)
 }

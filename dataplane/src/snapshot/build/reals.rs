@@ -95,7 +95,7 @@ impl Builder {
         self.removed_reals.remove(id);
         let Some(old) = next.real(id) else { return id };
         let comes = !old.configured || old.spec.weight == 0 && spec.weight > 0;
-        let reaches_by_nat = spec.forward.replies_return() && !old.replies_come_back;
+        let begins_to_reply = spec.forward.replies_return() && !old.replies_come_back;
         let changed = !old.configured
             || old.spec != *spec
             || old.policy != parent.service.policy
@@ -118,10 +118,10 @@ impl Builder {
             real.timeouts = parent.timeouts;
             real.configured = true;
             real.egress = egress;
-            real.replies_come_back |= reaches_by_nat;
+            real.replies_come_back |= begins_to_reply;
             real.errors_come_back = end.or(former_end);
         }
-        if reaches_by_nat {
+        if begins_to_reply {
             for protocol in parent.service.target.protocols() {
                 next.nat_sockets.retain(
                     (*protocol, spec.address, spec.port),
