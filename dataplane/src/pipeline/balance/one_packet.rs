@@ -23,12 +23,9 @@ pub(crate) fn translation<A: Tabled>(
 ) -> Option<Translation<A>> {
     let (id, address, port) = snapshot.one_packet_real(protocol, real.address.into(), real.port)?;
     let address = A::of(address)?;
-    let method = snapshot.real(id)?.spec.forward;
-    Some(Translation {
-        id,
-        client,
-        change: Change::of_reply(method, Socket { address, port })?,
-    })
+    // Whose replies are known by their sender's socket alone name their client: only the source changes.
+    let change = Change::Source(Socket { address, port });
+    Some(Translation { id, client, change })
 }
 
 /// A datagram of a one-packet service's real server. LVS sends it on with the real server's
