@@ -130,7 +130,8 @@ fn slots(bucket: u32, mut lanes: u32) -> impl Iterator<Item = u32> {
 /// in 77.
 const CROWDED: u32 = 29;
 
-/// How many keys whose home is a bucket are in other buckets, and how many of replies are in the index. A count that has reached the largest number stays there.
+/// How many keys whose home is a bucket are in other buckets, and how many of replies are in the index. A count that has
+/// reached the largest number stays there.
 ///
 /// Not a bare number: a new vector of zeros would be memory that the kernel has not yet mapped.
 #[derive(Debug, Clone, Copy)]
