@@ -4,12 +4,13 @@
 #![cfg(test)]
 
 use std::fs;
-use std::io::{PipeReader, PipeWriter, Read as _, Write as _, pipe};
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _, pipe};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::io::ioctl_fionbio;
@@ -153,6 +154,20 @@ services:
         kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), signal).unwrap();
     }
 
+    /// Stops the daemon, until all of its threads have: one that runs on another CPU does so a little later.
+    fn stop(&self) {
+        self.signal(Signal::STOP);
+        let id = self.daemon.as_ref().unwrap().id();
+        let stops = |task: io::Result<fs::DirEntry>| {
+            let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+            stat.rsplit_once(") ").unwrap().1.starts_with('T')
+        };
+        let tasks = || fs::read_dir(format!("/proc/{id}/task")).unwrap();
+        while !tasks().all(stops) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     fn end(&mut self) -> ExitStatus {
         wait(&mut self.daemon.take().unwrap())
     }
@@ -212,7 +227,7 @@ fn it_answers_while_it_runs_and_leaves_nothing_behind() {
         "changes are for the control socket"
     );
 
-    place.signal(Signal::STOP);
+    place.stop();
     let output = place.ask(&["--timeout", "100ms", "list"]);
     assert_eq!(output.status.code(), Some(5), "{output:?}");
     place.signal(Signal::CONT);
