@@ -8,7 +8,7 @@ use ahash::RandomState;
 use crate::flow::Addresses;
 use crate::io::heap::HeapBuf;
 use crate::io::{HEADROOM_BYTES, PacketBuf, Pool};
-use crate::parse::{Packet, Parse, parse};
+use crate::parse::Packet;
 use crate::pipeline::action::{Action, Context, Cut, Decision, punt};
 use crate::pipeline::answer::refuse::Answers;
 use crate::pipeline::handover::message::Whole;
@@ -43,10 +43,16 @@ impl Fragments {
         self.reassembly.next_due()
     }
 
-    /// Adds the fragment in `frame`. Returns the datagram if that completes it.
+    /// Adds the fragment in `frame`, which is `packet`. Returns the datagram if that completes it.
     #[cold]
-    pub(crate) fn add(&mut self, frame: &[u8], now: Time) -> Option<Whole> {
-        let Some((key, piece, link)) = piece_of(frame) else {
+    pub(crate) fn add(
+        &mut self,
+        frame: &[u8],
+        packet: Option<&Packet>,
+        now: Time,
+    ) -> Option<Whole> {
+        let piece = packet.and_then(|packet| piece_of(frame, packet));
+        let Some((key, piece, link)) = piece else {
             self.count_dropped(DropReason::FragmentInvalid, 1);
             return None;
         };
@@ -160,10 +166,7 @@ pub(crate) fn classify_fragment<F: PacketBuf>(
 /// header.
 type Link = Option<(usize, u8)>;
 
-fn piece_of(frame: &[u8]) -> Option<(DatagramKey, Piece<'_>, Link)> {
-    let Parse::Ip(packet) = parse(frame) else {
-        return None;
-    };
+fn piece_of<'a>(frame: &'a [u8], packet: &Packet) -> Option<(DatagramKey, Piece<'a>, Link)> {
     let fragment = packet.fragment?;
     let datagram = packet.datagram(frame);
     let payload = packet.upper(frame);

@@ -156,7 +156,7 @@ impl<P: Pool> Engine<P> {
     #[inline(never)]
     fn one(&mut self, context: &Context<'_>, mut frame: P::Buf, parse: &Parse) {
         match self.classify(context, &mut frame, parse) {
-            Ok(action) => self.act(context, frame, action),
+            Ok(action) => self.act(context, frame, parse.packet(), action),
             Err(refusal) => self.refuse(context, frame.bytes(), parse.packet(), refusal, 1),
         }
     }
@@ -182,9 +182,15 @@ impl<P: Pool> Engine<P> {
         self.stats.count(Verdict::Dropped(reason), count);
     }
 
-    /// Delivers a frame as was decided.
+    /// Delivers a frame as was decided. `packet` is what it was parsed to, if it is IP.
     #[inline]
-    fn act(&mut self, context: &Context<'_>, frame: P::Buf, action: Action) {
+    fn act(
+        &mut self,
+        context: &Context<'_>,
+        frame: P::Buf,
+        packet: Option<&Packet>,
+        action: Action,
+    ) {
         let Context { snapshot, now, .. } = *context;
         let received = self.forwarder.received.take();
         let exit = &mut self.forwarder.exit;
@@ -193,7 +199,7 @@ impl<P: Pool> Engine<P> {
             Action::Emit {
                 verdict: Verdict::Punted,
                 ..
-            } if !self.host.policer.may_punt(context, frame.bytes()) => {
+            } if !self.host.policer.may_punt(context, packet) => {
                 let verdict = Verdict::Dropped(DropReason::PuntLimited);
                 self.stats.count(verdict, 1);
             }
@@ -226,7 +232,7 @@ impl<P: Pool> Engine<P> {
                 exit.hand_over_frame((to, lane), frame, context.origin);
             }
             Action::Reassemble => {
-                let whole = self.fragments.add(frame.bytes(), now);
+                let whole = self.fragments.add(frame.bytes(), packet, now);
                 if let Some(whole) = whole {
                     self.datagram(snapshot, whole, context.origin.port, 0, now);
                 }

@@ -5,6 +5,8 @@ pub(crate) mod defence;
 pub(crate) mod echo;
 pub(crate) mod icmp_error;
 pub(crate) mod local;
+#[cfg(test)]
+mod one_link;
 pub(crate) mod policer;
 pub(crate) mod quoted_hops;
 pub(crate) mod refuse;

@@ -8,7 +8,7 @@ use ahash::RandomState;
 
 use crate::flow::{Address as _, Addresses};
 use crate::id::PortId;
-use crate::parse::{Packet, Parse, parse};
+use crate::parse::Packet;
 use crate::pipeline::action::Context;
 use crate::pipeline::limit::{ErrorLimit, FlowLimit};
 use crate::snapshot::Snapshot;
@@ -98,28 +98,27 @@ impl Policer {
         self.pings.allow(source_of(snapshot, port, ping), now)
     }
 
-    /// Whether a frame is punted to the kernel.
+    /// Whether a frame is punted to the kernel; `packet` is what it was parsed to, if it is IP.
     #[cold]
-    pub(crate) fn may_punt(&mut self, context: &Context<'_>, frame: &[u8]) -> bool {
+    pub(crate) fn may_punt(&mut self, context: &Context<'_>, packet: Option<&Packet>) -> bool {
         let Context { snapshot, now, .. } = *context;
         let port = context.origin.port;
-        match parse(frame) {
-            Parse::Ip(packet) if is_of_routing(&packet) => {
-                let source = source_of(snapshot, port, &packet);
-                if packet.ttl == 255 || is_of_link(&packet) {
-                    self.routing_of_link.allow(now)
-                } else if snapshot.is_on_link(port, packet.addresses.source()) {
-                    self.routing_of_neighbours.allow(source, now)
-                } else {
-                    self.routing_from_afar.allow(source, now)
-                }
+        let Some(packet) = packet else {
+            return self.neighbours.allow(now);
+        };
+        let source = || source_of(snapshot, port, packet);
+        if is_of_routing(packet) {
+            if packet.ttl == 255 || is_of_link(packet) {
+                self.routing_of_link.allow(now)
+            } else if snapshot.is_on_link(port, packet.addresses.source()) {
+                self.routing_of_neighbours.allow(source(), now)
+            } else {
+                self.routing_from_afar.allow(source(), now)
             }
-            Parse::Ip(packet) if is_of_link(&packet) => self.neighbours.allow(now),
-            Parse::Ip(packet) => {
-                let source = source_of(snapshot, port, &packet);
-                self.others.allow(source, now)
-            }
-            Parse::Arp { .. } | Parse::Other { .. } | Parse::Drop(_) => self.neighbours.allow(now),
+        } else if is_of_link(packet) {
+            self.neighbours.allow(now)
+        } else {
+            self.others.allow(source(), now)
         }
     }
 }

@@ -252,7 +252,7 @@ impl<P: Pool> Engine<P> {
             }
         };
         match decision {
-            Ok(action) => self.act(context, frame, action),
+            Ok(action) => self.act(context, frame, Some(&packet), action),
             Err(refusal) => self.refuse(context, frame.bytes(), Some(&packet), refusal, 1),
         }
         self.forwarder.renew_paths(context);

@@ -5,18 +5,9 @@ use crate::id::DeviceId;
 use crate::io::heap::{HeapBuf, MemoryPool};
 use crate::parse::{Parse, parse};
 use crate::pipeline::action::Origin;
-use crate::pipeline::handover::message::inboxes;
-use crate::schedule::Start;
-use crate::snapshot::build::Builder;
-use crate::spec::Spec;
-use crate::spec::network::{DeviceSpec, PortRole, PortSpec};
+use crate::pipeline::answer::one_link::{NOW, OWN, OneLink, PEER, PORT};
 use crate::testing::{PacketBuilder, arp_frame, neighbour_frame};
-use crate::time::Time;
 
-const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
-const PEER: Mac = Mac([2, 0, 0, 0, 0, 9]);
-const PORT: PortId = PortId::new(0);
-const NOW: Time = Time::from_ms(1000);
 const REPLIED: Result<Action, DropReason> = Ok(Action::Emit {
     port: PORT,
     verdict: Verdict::Replied,
@@ -30,31 +21,17 @@ struct Alone {
 
 impl Alone {
     fn new() -> Self {
-        let hasher = RandomState::with_seeds(1, 2, 3, 4);
-        let port = PortSpec {
-            name: "wan".into(),
-            device: DeviceId::new(0),
-            mtu: 1500,
-            addresses: ["10.0.0.1/24", "2001:db8::1/64"]
-                .map(|network| network.parse().unwrap())
-                .into(),
-            role: PortRole::Network { kernel: None },
-        };
-        let spec = Spec {
-            devices: vec![DeviceSpec::new(OWN, PORT)],
-            ports: vec![port],
-            ..Spec::default()
-        };
-        let stats = Arc::new(WorkerStats::new(1));
-        let start = Start {
-            worker: 0,
-            workers: 1,
-        };
-        let (pool, inboxes) = (MemoryPool::new(8), inboxes(1));
+        let OneLink {
+            hasher,
+            stats,
+            snapshot,
+            exit,
+        } = OneLink::new(8);
+        let host = Host::new(hasher, stats);
         Self {
-            snapshot: Builder::new(1, &hasher).build(&spec, true),
-            host: Host::new(hasher.clone(), Arc::clone(&stats)),
-            exit: Exit::new(start, hasher, pool, stats, inboxes),
+            snapshot,
+            host,
+            exit,
         }
     }
 

@@ -2,31 +2,20 @@
 
 use std::sync::Arc;
 
-use ahash::RandomState;
-
 use super::*;
-use crate::id::{DeviceId, PortId};
+use crate::id::DeviceId;
 use crate::io::PacketBuf as _;
 use crate::io::heap::{HeapBuf, MemoryPool};
 use crate::memory::Memory;
 use crate::neighbour::Claim;
 use crate::parse::{Parse, parse};
 use crate::pipeline::action::Origin;
-use crate::pipeline::handover::message::inboxes;
-use crate::schedule::Start;
+use crate::pipeline::answer::one_link::{NOW, OWN, OneLink, PEER, PORT};
 use crate::session::SessionTable;
 use crate::snapshot::Snapshot;
-use crate::snapshot::build::Builder;
-use crate::spec::Spec;
-use crate::spec::network::{DeviceSpec, PortRole, PortSpec};
-use crate::stats::WorkerStats;
 use crate::testing::PacketBuilder;
-use crate::wire::{Mac, icmpv4};
+use crate::wire::icmpv4;
 
-const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
-const PEER: Mac = Mac([2, 0, 0, 0, 0, 9]);
-const PORT: PortId = PortId::new(0);
-const NOW: Time = Time::from_ms(1000);
 const CLIENT: V4 = V4(0x0a00_0009);
 const ADDRESS: V4 = V4(0x0a00_0001);
 
@@ -39,27 +28,9 @@ struct Alone {
 
 impl Alone {
     fn new() -> Self {
-        let hasher = RandomState::with_seeds(1, 2, 3, 4);
-        let port = PortSpec {
-            name: "wan".into(),
-            device: DeviceId::new(0),
-            mtu: 1500,
-            addresses: ["10.0.0.1/24".parse().unwrap()].into(),
-            role: PortRole::Network { kernel: None },
-        };
-        let spec = Spec {
-            devices: vec![DeviceSpec::new(OWN, PORT)],
-            ports: vec![port],
-            ..Spec::default()
-        };
-        let stats = Arc::new(WorkerStats::new(1));
-        let start = Start {
-            worker: 0,
-            workers: 1,
-        };
-        let snapshot = Builder::new(1, &hasher).build(&spec, true);
-        let pool = MemoryPool::new(2048);
-        let mut exit = Exit::new(start, hasher, pool, stats, inboxes(1));
+        let OneLink {
+            snapshot, mut exit, ..
+        } = OneLink::new(2048);
         let claim = Claim::answer(PEER);
         exit.learn(&snapshot, PORT, CLIENT.into(), claim, true, NOW);
         let keys = [1, 2, 3, 4];
