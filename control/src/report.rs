@@ -135,8 +135,8 @@ pub struct Real {
     /// Below this many it gets new ones again; left out if it is not set.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lower: u32,
-    /// What else its file's keys say, by their names (`tunnel.source`) and as the file writes them: those that are
-    /// not as if omitted; left out if there are none. A new key is here without further ado.
+    /// Its other keys, by their names in the file (`tunnel.source`), with the values that are in effect, its service's
+    /// included: those that differ from the defaults; left out if there are none. A new key is shown here by itself.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<Cow<'static, str>, String>,
     /// Sessions in an active state.

@@ -337,9 +337,7 @@ impl<'t> Reader<'t, '_> {
             let Flag::Forward(forward) = given.flag else {
                 continue;
             };
-            if let Some((former, first)) = chosen
-                && former != forward
-            {
+            if let Some((_, first)) = chosen {
                 let problem = given
                     .word
                     .problem("a real server has one forwarding method");

@@ -71,6 +71,14 @@ fn keys(schema: &Json, above: &str, found: &mut Vec<String>) {
 }
 
 #[test]
+fn a_real_server_without_a_tunnel_shows_none() {
+    let reals = listed_reals(&snapshot(
+        "[{ address: 192.0.2.21, forward: dr, tunnel: { type: gre, ttl: 64 } }]",
+    ));
+    assert_eq!(reals[0].get("settings"), None, "{}", reals[0]);
+}
+
+#[test]
 fn every_key_of_a_real_server_is_shown() {
     // Each key with another value than it has if omitted.
     let reals = listed_reals(&snapshot(

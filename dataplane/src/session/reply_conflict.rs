@@ -51,7 +51,7 @@ impl<A: Address> SessionTable<A> {
         let is_at_home = home == own && self.tags.is_at_home(slot, home);
         let older = self.slot_of_reply(home, key);
         if !is_at_home {
-            self.index_replies(slot, key)?;
+            self.index_replies(slot, own, key)?;
         }
         if let Some(older) = older {
             let entry = &mut self.entries[older as usize];
@@ -61,12 +61,16 @@ impl<A: Address> SessionTable<A> {
         Ok(!is_at_home)
     }
 
-    /// Adds the session that `slot` will hold to the index of replies. If the index has no room, an older session
-    /// with the same key is removed from it and receives no replies any more.
-    fn index_replies(&mut self, slot: u32, key: &ReplyKey<A>) -> Result<(), TableFull> {
+    /// Adds the session that `slot` will hold, whose own key has this home, to the index of replies. If the index has
+    /// no room, an older session with the same key is removed from it and receives no replies any more.
+    fn index_replies(&mut self, slot: u32, own: Home, key: &ReplyKey<A>) -> Result<(), TableFull> {
         let place = self.hasher.reply_place(key);
         if self.replies.insert(place, slot) {
-            self.tags.count_away(self.hasher.reply(key).0);
+            // With the same home the session's own key is counted there already.
+            let home = self.hasher.reply(key).0;
+            if home != own {
+                self.tags.count_away(home);
+            }
             return Ok(());
         }
         let mut older = None;
@@ -83,9 +87,13 @@ impl<A: Address> SessionTable<A> {
     /// Removes the session in `slot` from the index of replies.
     #[inline(never)]
     pub(super) fn unindex_replies(&mut self, slot: u32) {
-        if let Some(key) = self.entries[slot as usize].reply_key() {
+        let entry = &self.entries[slot as usize];
+        if let Some(key) = entry.reply_key() {
             self.replies.remove(self.hasher.reply_place(&key), slot);
-            self.tags.uncount_away(self.hasher.reply(&key).0);
+            let home = self.hasher.reply(&key).0;
+            if home != self.hasher.home(&entry.key()) {
+                self.tags.uncount_away(home);
+            }
         }
     }
 

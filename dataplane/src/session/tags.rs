@@ -361,6 +361,12 @@ impl Tags {
         }
     }
 
+    /// How many keys with this home are elsewhere.
+    #[cfg(test)]
+    pub(super) fn away(&self, home: Home) -> u16 {
+        self.overflow[self.first(home) as usize].0
+    }
+
     /// Notes that a key with this home is elsewhere: in another of its buckets, or where the table's owner finds it.
     #[inline]
     pub(super) fn count_away(&mut self, home: Home) {

@@ -144,7 +144,12 @@ impl RealSpec {
             tunnel_source,
             tunnel_ttl,
         } = *self;
-        // What means nothing to a tunnel is as if it was omitted.
+        // What means nothing to this tunnel, or without one, is as if it was omitted.
+        let (tunnel, tunnel_source, tunnel_ttl) = if forward.encapsulates() {
+            (tunnel, tunnel_source, tunnel_ttl)
+        } else {
+            (TunnelKind::Ipip, None, None)
+        };
         let (tunnel_port, checksum) = match tunnel {
             TunnelKind::Ipip => (GUE_PORT, false),
             TunnelKind::Gre { checksum } => (GUE_PORT, checksum),

@@ -23,7 +23,7 @@ pub(crate) fn translation<A: Tabled>(
 ) -> Option<Translation<A>> {
     let (id, address, port) = snapshot.one_packet_real(protocol, real.address.into(), real.port)?;
     let address = A::of(address)?;
-    // Whose replies are known by their sender's socket alone name their client: only the source changes.
+    // Only methods whose replies name their client are found like this, so only the source changes.
     let change = Change::Source(Socket { address, port });
     Some(Translation { id, client, change })
 }

@@ -400,3 +400,32 @@ fn listing_passes_over_an_empty_bucket_as_over_one_slot() {
     assert!(table.entries.len() >= 10_000);
     assert_eq!(steps(&table), (table.entries.len() / LANES, 0));
 }
+
+#[test]
+fn a_nat_session_away_from_its_home_is_counted_once() {
+    let mut table = SessionTable::new(1024, KEYS, Memory::HEAP);
+    let of_one_socket = |number: u16| {
+        let new = nat_session(7, number.into(), ESTABLISHED, 1000);
+        let key = FlowKey {
+            virtual_port: number,
+            ..new.key
+        };
+        NewSession { key, ..new }
+    };
+    let mut entered = Vec::new();
+    for number in 1..=64 {
+        let (index, _) = insert(&mut table, &of_one_socket(number), 0);
+        entered.push(index.unwrap());
+    }
+    let home = table.hasher.home(&of_one_socket(1).key);
+    let at_home = entered
+        .iter()
+        .filter(|index| table.tags.is_at_home(index.0, home));
+    let away = entered.len() - at_home.count();
+    assert!(away >= 32, "{away}");
+    assert_eq!(usize::from(table.tags.away(home)), away);
+    for index in entered {
+        table.remove(index).unwrap();
+    }
+    assert_eq!(table.tags.away(home), 0);
+}
