@@ -127,10 +127,11 @@ impl<P: Pool> Engine<P> {
             );
         }
         let mut arriving = frames.drain(..);
-        let (mut v4, mut v6) = (&mut inspected.v4[..], &mut inspected.v6[..]);
+        let Inspected { runs, v4, v6 } = &mut inspected;
+        let (mut v4, mut v6) = (&mut v4[..], &mut v6[..]);
         self.prefetch_sessions(v4, 0, lookahead::<V4>());
         self.prefetch_sessions(v6, 0, lookahead::<V6>());
-        for (kind, count) in inspected.runs {
+        for &(kind, count) in &*runs {
             match kind {
                 Kind::V4 => {
                     self.pass_run(context, &mut arriving, count, v4);

@@ -113,6 +113,19 @@ const TABLES: [[Table; Direction::COUNT]; 2] = [
     [SECURE_INPUT, SECURE_OUTPUT, SECURE_INPUT_ONLY],
 ];
 
+/// The row of a segment that neither begins nor ends anything.
+const ACK_ROW: usize = 2;
+
+/// What `next` takes for granted: by such a segment an established connection stays what it is.
+const _: () = {
+    let mut table = 0;
+    while table < 2 * Direction::COUNT {
+        let rows = &TABLES[table / Direction::COUNT][table % Direction::COUNT];
+        assert!(matches!(rows[ACK_ROW][ES as usize], ES));
+        table += 1;
+    }
+};
+
 impl TcpState {
     /// The state after a packet with this flags byte (the 14th of the TCP header).
     ///
@@ -121,6 +134,10 @@ impl TcpState {
     #[must_use]
     #[inline(always)]
     pub const fn next(self, direction: Direction, flags: u8, secure: bool) -> Self {
+        // Nearly every segment, and no table need be read for it.
+        if matches!(self, ES) && flags & (FIN | SYN | RST | ACK) == ACK {
+            return ES;
+        }
         let event = if flags & RST != 0 {
             3
         } else if flags & SYN != 0 {
@@ -128,7 +145,7 @@ impl TcpState {
         } else if flags & FIN != 0 {
             1
         } else if flags & ACK != 0 {
-            2
+            ACK_ROW
         } else {
             return CL;
         };
