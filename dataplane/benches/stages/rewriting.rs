@@ -119,7 +119,9 @@ fn nat(mut all: Box<Readdressed>) -> Box<Readdressed> {
 
 /// Packets and the tunnel that they are to go through.
 pub(crate) struct Tunnelled {
-    outer: Outer,
+    source: IpAddr,
+    real: IpAddr,
+    kind: TunnelKind,
     frames: Vec<SlotBuf>,
 }
 
@@ -134,17 +136,10 @@ fn tunnelled(ip: Ip, kind: TunnelKind) -> Box<Tunnelled> {
         Ip::V4 => [10, 0, 255, 254].into(),
         Ip::V6 => Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1).into(),
     };
-    let outer = Outer {
-        source: Some(source),
+    Box::new(Tunnelled {
+        source,
         real: ip.real(0),
         kind,
-        flow: 0x1234_5678_9abc_def0,
-        id: 1,
-        may_be_cut: false,
-        ttl: None,
-    };
-    Box::new(Tunnelled {
-        outer,
         frames: frames(ip, Protocol::Udp).collect(),
     })
 }
@@ -154,7 +149,7 @@ fn is_tunnelled(all: Box<Tunnelled>) {
         // The Ethernet header is not written yet.
         let packet = parse_ip(frame.bytes(), ETHERNET_BYTES);
         let real = packet.map(|packet| packet.addresses.destination());
-        assert_eq!(real, Ok(all.outer.real));
+        assert_eq!(real, Ok(all.real));
     }
 }
 
@@ -166,9 +161,17 @@ fn is_tunnelled(all: Box<Tunnelled>) {
 #[bench::gre_6in6(Ip::V6, GRE)]
 #[bench::gue_6in6(Ip::V6, GUE)]
 fn tunnel(mut all: Box<Tunnelled>) -> Box<Tunnelled> {
-    let Tunnelled { outer, frames } = &mut *all;
-    for frame in frames {
-        let _ = black_box(encapsulate(frame, HEADER_BYTES, outer));
+    let outer = Outer {
+        source: Some(&all.source),
+        real: &all.real,
+        kind: all.kind,
+        flow: 0x1234_5678_9abc_def0,
+        id: 1,
+        may_be_cut: false,
+        ttl: None,
+    };
+    for frame in &mut all.frames {
+        let _ = black_box(encapsulate(frame, HEADER_BYTES, &outer));
     }
     all
 }

@@ -32,13 +32,14 @@ const fn between(kind: TunnelKind) -> usize {
     }
 }
 
-/// A tunnel for one packet.
+/// A tunnel for one packet. The addresses are borrowed: a copy is written by pieces that are read back by others, and
+/// such a read waits until all writes before it have reached the cache.
 #[derive(Debug, Clone, Copy)]
-pub struct Outer {
+pub struct Outer<'a> {
     /// Our end, if we have an address of the real server's family.
-    pub source: Option<IpAddr>,
+    pub source: Option<&'a IpAddr>,
     /// The other end.
-    pub real: IpAddr,
+    pub real: &'a IpAddr,
     /// What stands between the outer IP header and the packet.
     pub kind: TunnelKind,
     /// A hash of the packet's flow, for GUE's source port.
@@ -186,13 +187,13 @@ const fn outer_tos(tos: u8) -> u8 {
 pub fn encapsulate<F: PacketBuf>(
     frame: &mut F,
     l3: usize,
-    tunnel: &Outer,
+    tunnel: &Outer<'_>,
 ) -> Result<(), DropReason> {
     let datagram = frame.bytes().get(l3..).unwrap_or_default();
     let mut inner = inner(datagram).ok_or(DropReason::Truncated)?;
     inner.dont_fragment &= !tunnel.may_be_cut;
     inner.ttl = tunnel.ttl.unwrap_or(inner.ttl);
-    let overhead = overhead(tunnel.kind, tunnel.real);
+    let overhead = overhead(tunnel.kind, *tunnel.real);
     frame
         .prepend(overhead)
         .map_err(|_| DropReason::NoHeadroom)?;
@@ -208,8 +209,8 @@ pub fn encapsulate<F: PacketBuf>(
             ipv4::write_header(
                 header,
                 &ipv4::Fields {
-                    source: source.into(),
-                    destination: real.into(),
+                    source: (*source).into(),
+                    destination: (*real).into(),
                     protocol: protocol(tunnel.kind, &inner),
                     ttl: inner.ttl,
                     tos: outer_tos(inner.tos),
@@ -228,8 +229,8 @@ pub fn encapsulate<F: PacketBuf>(
             ipv6::write_header(
                 header,
                 &ipv6::Fields {
-                    source: source.into(),
-                    destination: real.into(),
+                    source: (*source).into(),
+                    destination: (*real).into(),
                     next_header: protocol(tunnel.kind, &inner),
                     hop_limit: inner.ttl,
                     traffic_class: outer_tos(inner.tos),
@@ -264,13 +265,13 @@ pub fn encapsulate<F: PacketBuf>(
 }
 
 /// The pseudo header under the outer UDP header.
-fn pseudo_header(tunnel: &Outer, length: usize) -> Sum {
+fn pseudo_header(tunnel: &Outer<'_>, length: usize) -> Sum {
     match (tunnel.source, tunnel.real) {
         (Some(IpAddr::V4(source)), IpAddr::V4(real)) => {
-            Sum::pseudo_v4(source.into(), real.into(), ipv4::UDP, length)
+            Sum::pseudo_v4((*source).into(), (*real).into(), ipv4::UDP, length)
         }
         (Some(IpAddr::V6(source)), IpAddr::V6(real)) => {
-            Sum::pseudo_v6(source.into(), real.into(), ipv4::UDP, length)
+            Sum::pseudo_v6((*source).into(), (*real).into(), ipv4::UDP, length)
         }
         _ => Sum::ZERO,
     }

@@ -374,10 +374,11 @@ pub(crate) fn outer(
     flow: impl FnOnce() -> u64,
     id: u16,
     may_be_cut: bool,
-) -> tunnel::Outer {
+) -> tunnel::Outer<'_> {
+    let egress = real.egress.as_ref();
     tunnel::Outer {
-        source: real.egress.and_then(|egress| egress.source),
-        real: real.spec.address,
+        source: egress.and_then(|egress| egress.source.as_ref()),
+        real: &real.spec.address,
         kind: real.spec.tunnel,
         flow: match real.spec.tunnel {
             TunnelKind::Gue { .. } => flow(),

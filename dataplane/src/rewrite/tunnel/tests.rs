@@ -12,9 +12,9 @@ const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const REAL: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 11));
 const REAL6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 11));
 
-const OUTER: Outer = Outer {
-    source: Some(SOURCE),
-    real: REAL,
+const OUTER: Outer<'_> = Outer {
+    source: Some(&SOURCE),
+    real: &REAL,
     kind: TunnelKind::Ipip,
     flow: 0,
     id: 77,
@@ -74,7 +74,7 @@ fn a_tunnel_without_room_source_or_length_is_refused() {
         &mut frame,
         PLAIN_L3,
         &Outer {
-            real: REAL6,
+            real: &REAL6,
             ..OUTER
         },
     );
