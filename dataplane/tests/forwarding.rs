@@ -9,6 +9,8 @@
     reason = "all of this crate is tests, where a panic is a verdict"
 )]
 
+#[path = "forwarding/availability.rs"]
+mod availability;
 #[path = "forwarding/balancing.rs"]
 mod balancing;
 #[path = "forwarding/decided.rs"]

@@ -19,6 +19,25 @@ pub struct Candidate {
     /// When it came, or came back from weight 0, while the service was there; what slow start counts
     /// from.
     pub since: Option<Time>,
+    /// Whether it takes new sessions, apart from its weight: no scheduler's flag lets a client fail for one that does
+    /// not, and no table is filled afresh.
+    pub is_available: bool,
+}
+
+impl Candidate {
+    /// Whether it is the same real server, and schedulers give it the same share, apart from its availability.
+    #[must_use]
+    pub fn has_same_share(&self, other: &Self) -> bool {
+        // Without `..`, so that a new field is not forgotten here.
+        let Self {
+            real,
+            weight,
+            limits,
+            since: _,
+            is_available: _,
+        } = *self;
+        (real, weight, limits) == (other.real, other.weight, other.limits)
+    }
 }
 
 /// A real server as the tables of the schedulers by hash are filled.
@@ -54,7 +73,7 @@ pub trait Loads {
 /// Whether a real server takes new sessions at all.
 #[inline]
 pub(super) fn takes_sessions(candidate: &Candidate, loads: &impl Loads) -> bool {
-    candidate.weight > 0 && !loads.is_overloaded(candidate)
+    candidate.weight > 0 && candidate.is_available && !loads.is_overloaded(candidate)
 }
 
 /// What the schedulers by hash and by locality know of a packet.

@@ -19,7 +19,7 @@ pub(super) fn has_too_many(
     active(candidate) > u64::from(candidate.weight)
         && candidates
             .iter()
-            .any(|one| active(one) * 2 < u64::from(one.weight))
+            .any(|one| one.is_available && active(one) * 2 < u64::from(one.weight))
 }
 
 /// The real server that the destination was given to, or else the one that `wlc` chooses.
@@ -37,7 +37,8 @@ pub(super) fn choose(
     let given = known.as_ref().and_then(|known| known.members.first());
     let kept = given
         .and_then(|real| candidates.iter().find(|one| one.real == *real))
-        .filter(|one| one.weight > 0 && !has_too_many(one, candidates, loads));
+        .filter(|one| one.weight > 0 && one.is_available)
+        .filter(|one| !has_too_many(one, candidates, loads));
     if let Some(kept) = kept {
         return Some(kept.real);
     }

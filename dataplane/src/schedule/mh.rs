@@ -165,7 +165,8 @@ fn walks(servers: &[Server], maglev: Maglev) -> Vec<Walk> {
 }
 
 /// The real server at the place of the client's hash. If it takes no sessions: nobody, or with
-/// `fallback` the one at another hash, until there is one that does.
+/// `fallback` the one at another hash, until there is one that does. So it is without `fallback` too if it is not
+/// available.
 pub(super) fn choose(
     table: &LookupTable,
     candidates: &[Candidate],
@@ -183,7 +184,8 @@ pub(super) fn choose(
     if takes_sessions(chosen, loads) {
         return Some(chosen.real);
     }
-    if !table.flags.fallback || !candidates.iter().any(|one| takes_sessions(one, loads)) {
+    let looks_on = table.flags.fallback || !chosen.is_available;
+    if !looks_on || !candidates.iter().any(|one| takes_sessions(one, loads)) {
         return None;
     }
     let places = table.maglev.places;

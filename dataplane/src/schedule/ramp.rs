@@ -32,6 +32,12 @@ impl Ramp {
         }
     }
 
+    /// Whether the shares grow for as long as those of `other`.
+    #[must_use]
+    pub fn has_same_duration(self, other: Self) -> bool {
+        self.duration_ms == other.duration_ms
+    }
+
     /// The shares at `now`. They grow in steps of one part.
     pub(super) fn at(self, now: Time) -> Shares {
         let moment = if self.until == Time::default() {

@@ -42,7 +42,8 @@ impl LookupTable {
 }
 
 /// The real server at the place of the client's hash. If it takes no sessions: nobody, or with
-/// `fallback` the next one that does, as far from the hash as IPVS looks for it.
+/// `fallback` the next one that does, as far from the hash as IPVS looks for it. So it is without `fallback` too if it is
+/// not available.
 pub(super) fn choose(
     table: &LookupTable,
     candidates: &[Candidate],
@@ -59,7 +60,7 @@ pub(super) fn choose(
     if takes_sessions(chosen, loads) {
         return Some(chosen.real);
     }
-    if !table.flags.fallback {
+    if !table.flags.fallback && chosen.is_available {
         return None;
     }
     // IPVS adds the hash to the offset twice; so its walk begins at twice the hash.

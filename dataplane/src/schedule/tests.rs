@@ -76,6 +76,7 @@ fn unlimited(reals: &[(u32, u32)]) -> Vec<Candidate> {
         weight,
         limits: Limits::default(),
         since: None,
+        is_available: true,
     };
     reals.iter().map(candidate).collect()
 }

@@ -11,7 +11,7 @@ use crate::schedule::{Cursor, Scheduling};
 use crate::spec::forward::{MssClamp, TunnelKind};
 use crate::spec::limits::ServiceLimits;
 use crate::spec::policy::Policy;
-use crate::spec::service::{Persistence, RealSpec};
+use crate::spec::service::{Availability, Persistence, RealSpec, Remaining};
 use crate::spec::target::Target;
 use crate::spec::timeouts::Timeouts;
 use crate::stats::{RealCounters, ServiceCounters};
@@ -95,6 +95,26 @@ impl RealServer {
             virtual_port
         } else {
             self.spec.port
+        }
+    }
+
+    /// Whether it may take new sessions, as far as its weight and load let it.
+    #[inline]
+    #[must_use]
+    pub const fn is_available(&self) -> bool {
+        self.configured && self.spec.availability.is_available()
+    }
+
+    /// What becomes of the sessions that it has.
+    #[inline]
+    #[must_use]
+    pub const fn remaining(&self) -> Remaining {
+        if !self.configured {
+            return Remaining::Gone(self.policy.on_down);
+        }
+        match self.spec.availability {
+            Availability::Available => Remaining::Kept,
+            Availability::Unavailable(remaining) => remaining,
         }
     }
 }

@@ -13,7 +13,7 @@ pub struct Policy {
     /// A SYN of a session whose real server has weight 0 begins a new session (IPVS:
     /// `expire_nodest_conn`).
     pub leaves_drained: bool,
-    /// What becomes of the sessions of a real server that is no longer configured.
+    /// What becomes of the sessions of a real server that is gone: no longer configured, or found down.
     pub on_down: OnDown,
     /// `reuse` is for sessions too whose client is persistent. IPVS's is not.
     pub reuses_persistent: bool,
@@ -59,7 +59,7 @@ pub enum Reuse {
 }
 
 crate::listed! {
-    /// What becomes of the sessions of a real server that is no longer configured.
+    /// What becomes of the sessions of a real server that is gone: no longer configured, or found down.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub enum OnDown {
         /// TCP sessions go on until they end; UDP is scheduled afresh, and so is a SYN.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::forward::{ForwardMethod, GUE_PORT, MssClamp, TunnelKind};
 use super::limits::{Limits, ServiceLimits};
-use super::policy::Policy;
+use super::policy::{OnDown, Policy};
 use super::scheduler::SchedulerKind;
 use super::target::Target;
 use super::timeouts::OwnTimeouts;
@@ -80,6 +80,37 @@ impl ServiceSpec {
     }
 }
 
+/// Whether a real server takes new sessions, whatever its weight. The file does not say it: an operator takes a real
+/// server out, and health checks find it down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Availability {
+    /// It takes new sessions.
+    #[default]
+    Available,
+    /// Schedulers, templates and flows that began elsewhere pass over it. Says what becomes of the sessions that it has.
+    Unavailable(Remaining),
+}
+
+impl Availability {
+    /// Whether it takes new sessions.
+    #[inline]
+    #[must_use]
+    pub const fn is_available(self) -> bool {
+        matches!(self, Self::Available)
+    }
+}
+
+/// What becomes of the sessions of a real server that takes no new ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Remaining {
+    /// They go on until they end.
+    Kept,
+    /// As `Kept`, but a UDP flow goes to another real server with its next datagram.
+    KeptButUdp,
+    /// It counts as gone.
+    Gone(OnDown),
+}
+
 /// One real server of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RealSpec {
@@ -99,6 +130,8 @@ pub struct RealSpec {
     pub tunnel_source: Option<IpAddr>,
     /// The outer TTL or hop limit of a tunnel to it, not 0; `None` is the inner one's.
     pub tunnel_ttl: Option<u8>,
+    /// Whether it takes new sessions, apart from its weight.
+    pub availability: Availability,
 }
 
 impl RealSpec {
@@ -114,6 +147,7 @@ impl RealSpec {
             tunnel: TunnelKind::Ipip,
             tunnel_source: None,
             tunnel_ttl: None,
+            availability: Availability::Available,
         }
     }
 
@@ -143,6 +177,8 @@ impl RealSpec {
             tunnel,
             tunnel_source,
             tunnel_ttl,
+            // No key of the file.
+            availability: _,
         } = *self;
         // What means nothing to this tunnel, or without one, is as if it was omitted.
         let (tunnel, tunnel_source, tunnel_ttl) = if forward.encapsulates() {

@@ -1,4 +1,4 @@
-//! Sessions that end because their real server was removed and their service will have them reset.
+//! Sessions that end because their real server is gone and its sessions are to be reset.
 //! A few slots of the table at a time, between bursts; a client gets its reset with its next segment.
 
 use arrayvec::ArrayVec;
@@ -9,6 +9,7 @@ use crate::pipeline::balance::admit::uncount;
 use crate::pipeline::sessions::{Sessions, Tabled};
 use crate::session::{Session, SessionIndex, SessionTable};
 use crate::spec::policy::OnDown;
+use crate::spec::service::Remaining;
 
 /// Slots of each table that are looked at between two bursts.
 const STEP: usize = 64;
@@ -65,5 +66,5 @@ fn has_ended<A: Address>(context: &Context<'_>, session: &Session<A>) -> bool {
     context
         .snapshot
         .real(session.real())
-        .is_some_and(|real| !real.configured && real.policy.on_down == OnDown::Reset)
+        .is_some_and(|real| real.remaining() == Remaining::Gone(OnDown::Reset))
 }

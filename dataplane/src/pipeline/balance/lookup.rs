@@ -18,6 +18,7 @@ use crate::rewrite::nat::{self, Socket};
 use crate::session::{Direction, KeyHash, SctpState, Session, SessionIndex, State, Step, TcpState};
 use crate::snapshot::model::RealServer;
 use crate::spec::policy::{OnDown, Reuse};
+use crate::spec::service::Remaining;
 use crate::verdict::DropReason;
 use crate::wire::{sctp, tcp};
 
@@ -257,12 +258,12 @@ enum End {
     Yes {
         moves: bool,
     },
-    /// It does not end, but its real server is no longer configured and the packet is dropped.
+    /// It does not end, but its real server is gone and the packet is dropped.
     Stuck,
 }
 
 /// Whether a packet ends its session, by the policy of the session's service. As in IPVS, port reuse by a SYN or INIT
-/// is checked before whether the real server is still configured.
+/// is checked before whether the real server is still there.
 #[inline]
 fn end_of<A: Address>(session: &Session<A>, real: &RealServer, packet: &Packet) -> End {
     let protocol = session.key().protocol;
@@ -271,10 +272,12 @@ fn end_of<A: Address>(session: &Session<A>, real: &RealServer, packet: &Packet) 
     if opens && is_reused(session, real) {
         return End::Yes { moves: false };
     }
-    if real.configured {
-        return End::No;
-    }
-    match real.policy.on_down {
+    let on_down = match real.remaining() {
+        Remaining::KeptButUdp if protocol == Protocol::Udp => OnDown::Reschedule,
+        Remaining::Kept | Remaining::KeptButUdp => return End::No,
+        Remaining::Gone(on_down) => on_down,
+    };
+    match on_down {
         OnDown::Drop => End::Stuck,
         OnDown::Keep if protocol != Protocol::Udp && !opens => End::No,
         OnDown::Reschedule => End::Yes { moves: true },

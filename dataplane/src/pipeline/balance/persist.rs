@@ -22,8 +22,8 @@ pub(crate) struct Template {
 
 impl Balancer {
     /// The real server of a client's new session, with the template that says so: one that was there
-    /// already, whatever the weight and the load of its real server, or a new one for the scheduler's
-    /// choice. `None` if the scheduler has none.
+    /// already, whatever the weight and the load of its real server if that is available, or a new one for the
+    /// scheduler's choice. `None` if the scheduler has none.
     pub(crate) fn real_by_template<A: Tabled>(
         &mut self,
         context: &Context<'_>,
@@ -40,9 +40,9 @@ impl Balancer {
             // Another service may have taken over a part of the addresses.
             let real = snapshot.real(id).filter(|real| real.service == service.id);
             let leaves_drained = service.policy.templates_leave_drained;
-            if real
-                .is_some_and(|real| real.configured && !(leaves_drained && real.spec.weight == 0))
-            {
+            if real.is_some_and(|real| {
+                real.is_available() && !(leaves_drained && real.spec.weight == 0)
+            }) {
                 table.restart_template(index, now);
                 let is_new = false;
                 return Ok(Some((id, Template { index, is_new })));

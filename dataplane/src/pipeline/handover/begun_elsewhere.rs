@@ -64,7 +64,7 @@ impl BegunElsewhere {
         let flow = self.flows.get(place(hash))?;
         let real = snapshot.real(flow.real)?;
         let is_its = flow.hash == hash && flow.until > now && real.service == service.id;
-        (is_its && real.configured && real.spec.weight > 0).then_some(real)
+        (is_its && real.is_available() && real.spec.weight > 0).then_some(real)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::model::RealServer;
 use crate::snapshot::route::Egress;
 use crate::spec::forward::TunnelKind;
+use crate::spec::service::Remaining;
 use crate::time::Time;
 
 impl<P: Pool> Forwarder<P> {
@@ -49,7 +50,7 @@ impl<P: Pool> Forwarder<P> {
         let Context { snapshot, now, .. } = *context;
         let real = snapshot
             .real(id)
-            .filter(|real| real.configured && !real.policy.idle_reset)?;
+            .filter(|real| real.remaining() == Remaining::Kept && !real.policy.idle_reset)?;
         let egress = real
             .egress
             .filter(|egress| has_plain_header(snapshot, egress.port))?;

@@ -14,12 +14,15 @@ use crate::snapshot::model::{RealServer, Totals};
 use crate::snapshot::owner::Owner;
 use crate::spec::forward::ForwardMethod;
 use crate::spec::policy::{OnDown, Policy};
-use crate::spec::service::{RealSpec, ServiceSpec};
+use crate::spec::service::{RealSpec, Remaining, ServiceSpec};
 use crate::spec::timeouts::Timeouts;
 use crate::time::Time;
 
 /// Lists up to this length are searched; longer ones get a map.
 const SHORT: usize = 16;
+
+/// Workers look through their tables for the sessions of such a real server.
+const RESET: Remaining = Remaining::Gone(OnDown::Reset);
 
 /// What a real server has from its service.
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +97,8 @@ impl Builder {
         let id = id.unwrap_or_else(|| self.add_real(next, parent, spec));
         self.removed_reals.remove(id);
         let Some(old) = next.real(id) else { return id };
-        let comes = !old.configured || old.spec.weight == 0 && spec.weight > 0;
+        let takes = |spec: &RealSpec| spec.weight > 0 && spec.availability.is_available();
+        let comes = !old.configured || !takes(&old.spec) && takes(spec);
         let begins_to_reply = spec.forward.replies_return() && !old.replies_come_back;
         let changed = !old.configured
             || old.spec != *spec
@@ -103,6 +107,7 @@ impl Builder {
         if !changed {
             return id;
         }
+        let was_reset = old.configured && old.remaining() == RESET;
         let former_end = old.errors_come_back;
         let end = (spec.forward.encapsulates()).then(|| spec.tunnel.end());
         let egress = egress_to(next, spec.address, spec.tunnel_source);
@@ -120,6 +125,9 @@ impl Builder {
             real.egress = egress;
             real.replies_come_back |= begins_to_reply;
             real.errors_come_back = end.or(former_end);
+            if real.remaining() == RESET && !was_reset {
+                next.flush = next.generation;
+            }
         }
         if begins_to_reply {
             for protocol in parent.service.target.protocols() {
@@ -180,7 +188,7 @@ impl Builder {
         if let Some(real) = next.reals.get_mut(id.0) {
             real.configured = false;
             real.ranking_place = None;
-            if real.policy.on_down == OnDown::Reset {
+            if real.remaining() == RESET {
                 next.flush = next.generation;
             }
             self.removed_reals.insert(id);

@@ -63,6 +63,7 @@ impl Builder {
                     weight: real.weight,
                     limits: real.limits,
                     since: next.real(id).and_then(|real| real.since),
+                    is_available: real.availability.is_available(),
                 }
             })
             .collect();
@@ -82,11 +83,19 @@ impl Builder {
         let Some(old) = next.service(id) else {
             return id;
         };
-        // A new name, owner, rule or policy does not reset the workers' scheduler state.
+        // A new name, owner, rule or policy does not reset the workers' scheduler state, and neither does a real server
+        // that comes and goes by its availability: the others keep their turns.
+        let same_shares = || {
+            let pairs = old.scheduling.candidates.iter().zip(&candidates);
+            old.scheduling.candidates.len() == candidates.len()
+                && pairs.into_iter().all(|(old, new)| old.has_same_share(new))
+        };
         let reschedules = !old.configured
             || old.scheduling.scheduler.kind() != spec.scheduler
-            || old.scheduling.ramp != ramp
-            || *old.scheduling.candidates != *candidates;
+            || !old.scheduling.ramp.has_same_duration(ramp)
+            || !same_shares();
+        let refreshes =
+            reschedules || old.scheduling.ramp != ramp || *old.scheduling.candidates != *candidates;
         // Without `..`, so that a new field is not forgotten here.
         let ServiceSpec {
             name,
@@ -101,7 +110,7 @@ impl Builder {
             timeouts: _,
             reals: _,
         } = spec;
-        if !reschedules
+        if !refreshes
             && old.name == *name
             && old.target == *target
             && old.owner == owner
@@ -113,8 +122,9 @@ impl Builder {
         {
             return id;
         }
-        // Computing a scheduler's tables takes long, so it is done only after a change.
-        let scheduler = reschedules.then(|| scheduler(next, spec, &candidates));
+        // Computing a scheduler's tables takes long, so it is done only after a change that they depend on.
+        let recomputes = reschedules || refreshes && old.scheduling.scheduler.keeps_ranking();
+        let scheduler = recomputes.then(|| scheduler(next, spec, &candidates));
         let revision = self.next_revision;
         let dropped = dropped_candidates(&old.scheduling.candidates, &candidates, revision);
         let begins = old.scheduling.scheduler.kind() != spec.scheduler;
@@ -148,10 +158,14 @@ impl Builder {
             service.limits = spec.limits;
             service.policy = spec.policy;
             service.former = shared(former);
-            if let (Some(revision), Some(scheduler)) = (revision, scheduler) {
+            if let Some(scheduler) = scheduler {
                 service.scheduling.scheduler = scheduler;
+            }
+            if refreshes {
                 service.scheduling.candidates = shared(candidates);
                 service.scheduling.ramp = ramp;
+            }
+            if let Some(revision) = revision {
                 service.scheduling.revision = revision;
                 if begins {
                     service.scheduling.scheduled = revision;
