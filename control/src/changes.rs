@@ -14,6 +14,7 @@ use plimsoll_dataplane::spec::target::Identity;
 use plimsoll_dataplane::spec::timeouts::Millis;
 use serde::{Deserialize, Serialize};
 
+use crate::config::file::NO_STATE;
 use crate::config::leaf::print_duration;
 use crate::config::valid::{ReloadConfig, StartConfig};
 
@@ -65,7 +66,7 @@ impl<'c> Difference<'c> {
         // Most changes are of a few lines in one place, so only what lies between two alike parts is
         // put into a map.
         let alike = |(old, new): &(&ServiceSpec, &ServiceSpec)| old == new;
-        let ahead = old.services.iter().zip(&new.services);
+        let ahead = old.services.iter().zip(new.services.iter());
         let ahead = ahead.take_while(alike).count();
         let (before, after) = (rest(&old.services, ahead), rest(&new.services, ahead));
         let behind = before.iter().rev().zip(after.iter().rev());
@@ -203,6 +204,7 @@ fn service_changes(old: &ServiceSpec, new: &ServiceSpec) -> Vec<String> {
         one_packet,
         limits,
         policy,
+        on_drain,
         timeouts,
         reals,
     } = old;
@@ -232,6 +234,12 @@ fn service_changes(old: &ServiceSpec, new: &ServiceSpec) -> Vec<String> {
     if *policy != new.policy {
         what.push("compat, ipvs, on_down or idle_reset".to_owned());
     }
+    differ(
+        &mut what,
+        "on_drain",
+        &on_drain.name(),
+        &new.on_drain.name(),
+    );
     for ((name, before), (_, after)) in timeouts.named().zip(new.timeouts.named()) {
         let [before, after] = [before, after].map(|time| or(time, "the common one"));
         differ(&mut what, &format!("timeouts.{name}"), &before, &after);
@@ -356,6 +364,7 @@ pub fn restarts(old: &StartConfig, new: &StartConfig) -> Vec<String> {
         ports,
         socket,
         http: _,
+        state: _,
     } = old;
     let mut what = Vec::new();
     let cpus = |config: &StartConfig| match &config.cpus {
@@ -413,6 +422,14 @@ pub fn restarts(old: &StartConfig, new: &StartConfig) -> Vec<String> {
             .map_or_else(|| "off".to_owned(), |address| address.to_string())
     };
     differ(&mut what, "control.http", &http(old), &http(new));
+    let state = |start: &StartConfig| {
+        let folder = start.state.as_ref();
+        folder.map_or_else(
+            || NO_STATE.to_owned(),
+            |folder| folder.display().to_string(),
+        )
+    };
+    differ(&mut what, "control.state", &state(old), &state(new));
     what
 }
 

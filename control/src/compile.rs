@@ -56,7 +56,7 @@ pub fn spec(devices: &[DeviceSpec], ports: &[PortSpec], reload: &ReloadConfig) -
         devices: devices.to_vec(),
         ports: ports.to_vec(),
         network: reload.network.clone(),
-        services: reload.services.clone(),
+        services: reload.services.to_vec(),
         ..Spec::default()
     }
 }
@@ -72,7 +72,7 @@ pub fn delta(difference: &Difference<'_>, now: Time) -> Delta {
         devices: None,
         network: difference.network.then(|| reload.network.clone()),
         services: if difference.reaches_all_services() {
-            reload.services.clone()
+            reload.services.to_vec()
         } else {
             let added = difference.added.iter().copied();
             changed.chain(added).cloned().collect()

@@ -65,4 +65,5 @@ pub mod pressure;
 pub mod rate;
 pub mod report;
 pub mod running;
+pub mod runtime;
 pub mod simulate;

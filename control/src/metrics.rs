@@ -17,6 +17,7 @@ use prometheus::{Registry, TextEncoder};
 
 use crate::report;
 use crate::running::{DeviceCounts, Running, Shared, lock};
+use crate::runtime::RuntimeChanges;
 use family::{Family, counter, gauge};
 use services::OfServices;
 
@@ -63,6 +64,7 @@ impl Metrics {
 #[derive(Debug)]
 pub struct Page {
     snapshot: Arc<Snapshot>,
+    runtime: RuntimeChanges,
     before: std::vec::IntoIter<Family>,
     services: std::vec::IntoIter<OfServices>,
     /// The family of services that is being written, and where its next piece begins.
@@ -76,6 +78,7 @@ impl Page {
         after.extend(ports(running));
         Self {
             snapshot: Arc::clone(running.snapshot()),
+            runtime: running.live().runtime.clone(),
             before: process(running).into_iter(),
             services: services::families().collect::<Vec<_>>().into_iter(),
             under_way: None,
@@ -90,7 +93,11 @@ impl Page {
             None => (self.services.next()?, services::Place::default()),
         };
         let is_first = !place.has_begun;
-        let family = of.piece(&self.snapshot, &mut place);
+        let shown = services::Shown {
+            snapshot: &self.snapshot,
+            runtime: &self.runtime,
+        };
+        let family = of.piece(shown, &mut place);
         if !place.is_end(&self.snapshot) {
             self.under_way = Some((of, place));
         }

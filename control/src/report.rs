@@ -25,6 +25,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::changes::Changes;
 use crate::rate::{Rate, Rates};
+use crate::runtime::{Administration, RuntimeChanges};
+pub use orders::{OrderRequest, RealState, RealStates, left};
+
+mod orders;
 
 /// Values that JSON has by their names.
 mod by_name {
@@ -126,6 +130,12 @@ pub struct Real {
     pub forward: ForwardMethod,
     /// Its share of new sessions; 0 takes none.
     pub weight: u32,
+    /// The file's weight, if an operator has set another one; left out if not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_of_file: Option<u32>,
+    /// What operators have it do; left out where nobody operates it, and once it was removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub administration: Option<Administration>,
     /// Whether it is no longer configured, and shown only until its last session ends; left out if it is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub removed: bool,
@@ -382,24 +392,35 @@ pub struct Reload {
     /// What needs a restart, if that is why it was refused.
     #[serde(default)]
     pub restart: Vec<String>,
+    /// What operators had changed and no longer counts, since the file says something else.
+    #[serde(default)]
+    pub dropped: Vec<String>,
     /// What `plimsoll check` would say about the file.
     pub diagnostics: serde_json::Value,
     /// The same for people; empty if there is nothing to say.
     pub report: String,
 }
 
+/// What only a running daemon knows of services and real servers.
+#[derive(Debug, Clone, Copy)]
+pub struct Live<'r> {
+    /// The averages of late.
+    pub rates: &'r Rates,
+    /// What operators have changed.
+    pub runtime: &'r RuntimeChanges,
+}
+
 fn is_zero<N: Copy + Default + PartialEq>(number: &N) -> bool {
     *number == N::default()
 }
 
-/// The services and what was counted for them, in the order of their slots; with rates if somebody estimates
-/// them. Those that were removed are among them while they have sessions.
+/// The services and what was counted for them, in the order of their slots; with what a daemon knows if one runs. Those that were removed are among them while they have sessions.
 #[must_use]
-pub fn services(snapshot: &Snapshot, rates: Option<&Rates>) -> Vec<Service> {
+pub fn services(snapshot: &Snapshot, live: Option<Live<'_>>) -> Vec<Service> {
     let services = snapshot.services.iter();
     services
         .filter(|one| is_shown(snapshot, one))
-        .map(|one| service(snapshot, rates, one))
+        .map(|one| service(snapshot, live, one))
         .collect()
 }
 
@@ -422,12 +443,12 @@ pub(crate) fn removed_reals<'s>(
 #[must_use]
 pub(crate) fn service(
     snapshot: &Snapshot,
-    rates: Option<&Rates>,
+    live: Option<Live<'_>>,
     service: &VirtualService,
 ) -> Service {
     Service {
-        reals: reals(snapshot, rates, service, 0..places(service)),
-        ..service_alone(snapshot, rates, service)
+        reals: reals(snapshot, live, service, 0..places(service)),
+        ..service_alone(snapshot, live, service)
     }
 }
 
@@ -440,17 +461,22 @@ pub(crate) fn places(service: &VirtualService) -> usize {
 /// those with sessions or templates left are shown.
 pub(crate) fn reals(
     snapshot: &Snapshot,
-    rates: Option<&Rates>,
+    live: Option<Live<'_>>,
     service: &VirtualService,
     places: Range<usize>,
 ) -> Vec<Real> {
+    let identity = service.target.identity();
     let shown = |real: &RealServer| {
         let load = snapshot.load(real.id);
         let totals = snapshot.real_totals(real.id);
+        let change = live.filter(|_| real.configured);
+        let change = change.map(|live| live.runtime.of(&identity, &real.spec));
         Real {
             address: SocketAddr::new(real.spec.address, real.spec.port),
             forward: real.spec.forward,
             weight: if real.configured { real.spec.weight } else { 0 },
+            weight_of_file: change.and_then(|change| Some(change.weight?.of_file)),
+            administration: change.map(|change| change.administration),
             removed: !real.configured,
             upper: real.spec.limits.upper,
             lower: real.spec.limits.lower,
@@ -459,7 +485,7 @@ pub(crate) fn reals(
             inactive: load.inactive,
             persistent: totals.persistent,
             counters: totals.into(),
-            rate: rates.map(|rates| rates.of_real(service, real)),
+            rate: live.map(|live| live.rates.of_real(service, real)),
         }
     };
     let candidates = service.scheduling.candidates.iter();
@@ -485,7 +511,7 @@ fn settings(spec: &RealSpec) -> BTreeMap<Cow<'static, str>, String> {
 /// One service, without its real servers.
 pub(crate) fn service_alone(
     snapshot: &Snapshot,
-    rates: Option<&Rates>,
+    live: Option<Live<'_>>,
     service: &VirtualService,
 ) -> Service {
     let scheduler = service.scheduling.scheduler.kind();
@@ -501,7 +527,7 @@ pub(crate) fn service_alone(
         }),
         one_packet: service.one_packet,
         counters: snapshot.service_totals(service).into(),
-        rate: rates.map(|rates| rates.of_service(service)),
+        rate: live.map(|live| live.rates.of_service(service)),
         reals: Vec::new(),
     }
 }

@@ -27,7 +27,10 @@ use crate::config::{self, Diagnostics, Loaded};
 use crate::incidents::{News, Unreachable, Watch};
 use crate::links::Links;
 use crate::rate::Rates;
-use crate::report::{Reload, ReloadResult};
+use crate::report::{Live, Reload, ReloadResult};
+use crate::runtime::{self, Keeper, RuntimeChanges};
+
+mod orders;
 
 /// What the control thread keeps of one worker.
 #[derive(Debug)]
@@ -105,6 +108,10 @@ pub struct Parts {
     pub start: Instant,
     /// Lines of the log that were not written.
     pub lost_log_lines: Arc<AtomicU64>,
+    /// What operators have changed, laid over what was read.
+    pub runtime: RuntimeChanges,
+    /// Where that is kept.
+    pub keeper: Keeper,
 }
 
 /// Announcements that a worker is given at once, so that taking them does not delay packets.
@@ -131,6 +138,8 @@ pub struct Running {
     reloads: [u64; ReloadResult::ALL.len()],
     /// By device: packets seen on the right queue and on others when it was last judged.
     placements: Vec<(u64, u64)>,
+    /// Up to when drains' deadlines have been looked at, in milliseconds since 1970.
+    drains_ended_ms: u64,
     reload_turns: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -189,6 +198,7 @@ impl Running {
             started: SystemTime::now(),
             reloads: [0; ReloadResult::ALL.len()],
             placements: Vec::new(),
+            drains_ended_ms: runtime::now_ms(),
             reload_turns: Arc::default(),
         }
     }
@@ -306,6 +316,15 @@ impl Running {
         &self.rates
     }
 
+    /// What a listing shows besides the snapshot.
+    #[must_use]
+    pub fn live(&self) -> Live<'_> {
+        Live {
+            rates: &self.rates,
+            runtime: &self.parts.runtime,
+        }
+    }
+
     /// Brings the rates up to date; to be called once a second or so.
     pub fn estimate(&mut self) {
         let now = self.now();
@@ -387,16 +406,20 @@ impl Running {
         }
         let difference = Difference::between(old.reload(), new.reload());
         let changes = difference.changes();
+        let mut dropped = Vec::new();
         let result = if difference.is_none() {
             ReloadResult::Unchanged
         } else {
-            let delta = compile::delta(&difference, self.now());
+            let mut delta = compile::delta(&difference, self.now());
+            dropped = self.drop_outdated(new.reload());
+            self.lay_over(&mut delta.services);
             self.change(&delta);
             ReloadResult::Applied
         };
         let outcome = Reload {
             changes,
             report,
+            dropped,
             ..self.outcome(result, &loaded.warnings)
         };
         self.parts.loaded = loaded;
@@ -474,6 +497,7 @@ impl Running {
             generation: self.snapshot().generation,
             changes: Changes::default(),
             restart: Vec::new(),
+            dropped: Vec::new(),
             diagnostics: diagnostics.to_json(),
             report: String::new(),
         }

@@ -17,6 +17,9 @@ use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+#[path = "daemon/orders.rs"]
+mod orders;
+
 /// A daemon's files, and the daemon if one runs.
 struct Place {
     directory: tempfile::TempDir,
@@ -52,7 +55,8 @@ impl Place {
 
     fn config(&self) -> String {
         let socket = self.path("run/control.sock");
-        let (socket, http) = (socket.display(), self.http);
+        let (socket, state, http) = (socket.display(), self.path("state"), self.http);
+        let state = state.display();
         format!(
             r#"version: 1
 dataplane:
@@ -62,7 +66,7 @@ dataplane:
   ports:
     - {{ name: wan, device: "net_null0,no-rx=1", addresses: [192.0.2.2/24] }}
     - {{ name: lan, device: "net_null1,no-rx=1", addresses: [10.0.0.2/24, "2001:db8::2/64"], mtu: 9000 }}
-control: {{ socket: {socket}, http: "127.0.0.1:{http}" }}
+control: {{ socket: {socket}, http: "127.0.0.1:{http}", state: {state} }}
 services:
   - name: web
     vip: 192.0.2.10:80

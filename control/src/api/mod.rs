@@ -1,6 +1,7 @@
 //! The daemon's HTTP: metrics and read-only requests for everybody, changes on the control socket only.
 //! Routes and JSON; what is told is in `report.rs`, what is done in `running.rs`.
 
+mod orders;
 pub mod server;
 mod services;
 mod sessions;
@@ -22,6 +23,7 @@ use serde::Deserialize;
 use crate::report::{Drops, Neighbours, ReloadResult, Timeouts, UnreachableNeighbour};
 use crate::running::{self, lock};
 pub use state::Api;
+use state::YIELD;
 
 impl Api {
     /// What anybody who reaches the HTTP address may ask.
@@ -30,6 +32,7 @@ impl Api {
             .route(SESSIONS, get(sessions::refuse))
             .route(NEIGHBOURS, get(sessions::refuse))
             .route(RELOAD, post(refuse_change))
+            .route(REALS, get(orders::show).post(refuse_change))
             .with_state(self)
     }
 
@@ -39,12 +42,14 @@ impl Api {
             .route(SESSIONS, get(sessions::list))
             .route(NEIGHBOURS, get(neighbours))
             .route(RELOAD, post(reload))
+            .route(REALS, get(orders::show).post(orders::carry_out))
             .with_state(self)
     }
 }
 
 const RELOAD: &str = "/api/v1/reload";
 const SESSIONS: &str = "/api/v1/sessions";
+const REALS: &str = "/api/v1/reals";
 const NEIGHBOURS: &str = "/api/v1/neighbors";
 
 fn common() -> Router<Api> {
@@ -62,6 +67,7 @@ async fn index() -> &'static str {
      /metrics          for Prometheus\n\
      /api/v1/status    what runs\n\
      /api/v1/services  virtual services and real servers with their counters and rates\n\
+     /api/v1/reals     real servers that are named, ?real=SERVICE/ADDRESS:PORT, with the sessions that are left\n\
      /api/v1/sessions  sessions, ?limit=N; on the control socket only\n\
      /api/v1/neighbors neighbours that do not answer; on the control socket only\n\
      /api/v1/timeouts  how long idle sessions live\n\
@@ -171,9 +177,6 @@ async fn neighbours(State(api): State<Api>) -> Json<Neighbours> {
     })
 }
 
-/// Real servers that are looked at until others have their turn.
-const YIELD: usize = 10_000;
-
 async fn timeouts(State(api): State<Api>) -> Json<Timeouts> {
     let running = lock(&api.running);
     Json(running.loaded().valid.reload().network.timeouts.into())
@@ -213,7 +216,7 @@ async fn reload(State(api): State<Api>, Query(query): Query<ReloadQuery>) -> Res
 async fn refuse_change() -> (StatusCode, &'static str) {
     (
         StatusCode::FORBIDDEN,
-        "changes are made on the control socket only: use `plimsoll reload`\n",
+        "changes are made on the control socket only: use `plimsoll`\n",
     )
 }
 

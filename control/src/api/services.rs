@@ -77,7 +77,7 @@ const END: &str = "]}";
 fn begin(api: &Api, snapshot: &Snapshot, service: &VirtualService) -> Option<String> {
     let service = {
         let running = lock(&api.running);
-        report::service_alone(snapshot, Some(running.rates()), service)
+        report::service_alone(snapshot, Some(running.live()), service)
     };
     let mut text = serde_json::to_string(&service).ok()?;
     text.truncate(text.strip_suffix(END)?.len());
@@ -93,7 +93,7 @@ fn reals(
 ) -> Vec<String> {
     let reals = {
         let running = lock(&api.running);
-        report::reals(snapshot, Some(running.rates()), service, places)
+        report::reals(snapshot, Some(running.live()), service, places)
     };
     let texts = reals.iter().map(serde_json::to_string);
     texts.filter_map(Result::ok).collect()

@@ -9,6 +9,9 @@ use crate::metrics::Metrics;
 use crate::report::Reload;
 use crate::running::Shared;
 
+/// Real servers that are looked at until others have their turn.
+pub(super) const YIELD: usize = 10_000;
+
 /// What every request may use.
 #[derive(Debug, Clone)]
 pub struct Api {

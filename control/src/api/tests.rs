@@ -148,7 +148,7 @@ async fn the_real_servers_of_one_service_are_listed_in_order_in_pieces_that_are_
     std::fs::write(file.path(), text).unwrap();
     let reloaded = running.reload(false);
     assert_eq!(reloaded.result, ReloadResult::Applied, "{reloaded:?}");
-    let expected = crate::report::services(running.snapshot(), Some(running.rates()));
+    let expected = crate::report::services(running.snapshot(), Some(running.live()));
     let control = api(&Arc::new(Mutex::new(running))).control();
     let request = Request::get("/api/v1/services").body(Body::empty());
     let mut body = control.oneshot(request.unwrap()).await.unwrap().into_body();

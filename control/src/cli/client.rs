@@ -5,10 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
@@ -94,7 +95,7 @@ impl Client {
 
     /// What the daemon tells.
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, NoAnswer> {
-        let (status, body) = self.send(Method::GET, path, PATIENCE)?;
+        let (status, body) = self.send(Method::GET, path, Bytes::new(), PATIENCE)?;
         if status != StatusCode::OK {
             return Err(refused(status, &body));
         }
@@ -103,7 +104,20 @@ impl Client {
 
     /// What came of an order. The daemon says in words, not by its status, what it thinks of it.
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, NoAnswer> {
-        let (status, body) = self.send(Method::POST, path, PATIENCE_WITH_ORDERS)?;
+        self.post_body(path, Bytes::new())
+    }
+
+    /// What came of an order that is a JSON body.
+    pub(super) fn order<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        order: &impl Serialize,
+    ) -> Result<T, NoAnswer> {
+        self.post_body(path, serde_json::to_vec(order)?.into())
+    }
+
+    fn post_body<T: DeserializeOwned>(&self, path: &str, body: Bytes) -> Result<T, NoAnswer> {
+        let (status, body) = self.send(Method::POST, path, body, PATIENCE_WITH_ORDERS)?;
         match status {
             StatusCode::OK | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT => {
                 Ok(serde_json::from_slice(&body)?)
@@ -116,19 +130,21 @@ impl Client {
         &self,
         method: Method,
         path: &str,
+        body: Bytes,
         patience: Duration,
     ) -> Result<(StatusCode, Bytes), NoAnswer> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let patience = self.timeout.unwrap_or(patience);
-        runtime.block_on(self.exchange(method, path, patience))
+        runtime.block_on(self.exchange(method, path, body, patience))
     }
 
     async fn exchange(
         &self,
         method: Method,
         path: &str,
+        body: Bytes,
         patience: Duration,
     ) -> Result<(StatusCode, Bytes), NoAnswer> {
         let stream = self.in_time(patience, self.connect()).await??;
@@ -139,7 +155,8 @@ impl Client {
             .method(method)
             .uri(path)
             .header(hyper::header::HOST, "plimsolld")
-            .body(Empty::<Bytes>::new())
+            .header(hyper::header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
             .map_err(io::Error::other)?;
         let response = self
             .in_time(patience, sender.send_request(request))
@@ -189,5 +206,12 @@ impl Client {
 
 fn refused(status: StatusCode, body: &[u8]) -> NoAnswer {
     let words = String::from_utf8_lossy(body);
-    NoAnswer::Refused(format!("{status} {}", words.trim()).trim().to_owned())
+    let words = words.trim();
+    // What the daemon itself refuses, it says in words.
+    let tells = status.is_client_error() && !words.is_empty();
+    NoAnswer::Refused(if tells {
+        words.to_owned()
+    } else {
+        format!("{status} {words}").trim().to_owned()
+    })
 }

@@ -26,6 +26,10 @@ pub(super) struct Args {
     /// Persistent clients of real servers, as `ipvsadm -Ln --persistent-conn` shows them.
     #[arg(long, group = "view")]
     persistent_conn: bool,
+    /// What operators have real servers do, the file's weights beside those in force, and removed real servers that
+    /// have sessions left.
+    #[arg(long, group = "view")]
+    state: bool,
     /// How long idle sessions live, in seconds, as `ipvsadm -L --timeout` shows it.
     #[arg(long, group = "view")]
     timeout: bool,
@@ -64,7 +68,7 @@ impl Args {
 
     fn services(&self, client: &Client) -> Result<String, NoAnswer> {
         let mut list: Services = client.get("/api/v1/services")?;
-        if self.output.unwrap_or_default() == Format::Text {
+        if self.output.unwrap_or_default() == Format::Text && !self.state {
             // The texts are ipvsadm's, which shows nothing that was removed.
             list.services.retain(|service| !service.removed);
             for service in &mut list.services {
@@ -77,6 +81,7 @@ impl Args {
             Format::Text if self.rate => table::rate(&list, self.exact),
             Format::Text if self.thresholds => table::thresholds(&list),
             Format::Text if self.persistent_conn => table::persistent(&list),
+            Format::Text if self.state => table::state(&list),
             Format::Text => table::services(&list),
         })
     }

@@ -1,6 +1,7 @@
 //! The `plimsoll` command: its definition, one file per subcommand, and what they share.
 //! Subcommands write to what they are given and return an [`Exit`]; only `main` ends the process.
 
+mod arguments;
 mod check;
 mod client;
 mod completion;
@@ -8,6 +9,7 @@ mod drops;
 mod export;
 mod import;
 mod list;
+mod orders;
 mod output;
 mod reload;
 mod schema;
@@ -22,7 +24,7 @@ use std::time::Duration;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config;
-use crate::config::leaf::Leaf as _;
+use arguments::duration;
 use client::Client;
 pub use output::{Exit, Format, Pipe, Terminal};
 
@@ -60,19 +62,17 @@ enum Command {
     Check(check::Args),
     Reload(reload::Args),
     List(list::Args),
+    Drain(orders::Drain),
+    Undrain(orders::Undrain),
+    Disable(orders::Disable),
+    Enable(orders::Enable),
+    Weight(orders::Weight),
     Drops(drops::Args),
     Schema(schema::Args),
     Completion(completion::Args),
     Simulate(simulate::Args),
     Import(import::Args),
     Export(export::Args),
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    Duration::parse(text).map_err(|error| match error.help {
-        Some(help) => format!("{}; {help}", error.message),
-        None => error.message,
-    })
 }
 
 impl Command {
@@ -82,6 +82,11 @@ impl Command {
             Self::Check(args) => Some(&mut args.output),
             Self::Reload(args) => Some(&mut args.output),
             Self::List(args) => Some(&mut args.output),
+            Self::Drain(args) => Some(&mut args.common.output),
+            Self::Undrain(args) => Some(&mut args.common.output),
+            Self::Disable(args) => Some(&mut args.common.output),
+            Self::Enable(args) => Some(&mut args.common.output),
+            Self::Weight(args) => Some(&mut args.common.output),
             Self::Drops(args) => Some(&mut args.output),
             Self::Schema(_)
             | Self::Completion(_)
@@ -96,6 +101,11 @@ impl Command {
             Self::Check(args) => args.run(terminal),
             Self::Reload(args) => args.run(client, terminal),
             Self::List(args) => args.run(client, terminal),
+            Self::Drain(args) => args.run(client, terminal),
+            Self::Undrain(args) => args.run(client, terminal),
+            Self::Disable(args) => args.run(client, terminal),
+            Self::Enable(args) => args.run(client, terminal),
+            Self::Weight(args) => args.run(client, terminal),
             Self::Drops(args) => args.run(client, terminal),
             Self::Schema(args) => args.run(terminal),
             Self::Completion(args) => args.run(&mut Cli::command(), terminal),

@@ -44,6 +44,9 @@ fn show(reload: &Reload, terminal: &mut Terminal<'_>) -> io::Result<()> {
             for line in reload.changes.lines() {
                 writeln!(terminal.out, "{line}")?;
             }
+            for dropped in &reload.dropped {
+                writeln!(terminal.out, "! {dropped}")?;
+            }
             writeln!(terminal.out, "{file} is in force, generation {generation}")
         }
         ReloadResult::Unchanged => writeln!(

@@ -10,6 +10,7 @@ use crate::rate::Rate;
 use crate::report::{
     Counters, Persistence, Real, Service, Services, SessionProtocol, Sessions, Target, Timeouts,
 };
+use crate::runtime::Administration;
 
 /// As `ipvsadm -Ln`.
 pub(super) fn services(list: &Services) -> String {
@@ -89,6 +90,21 @@ pub(super) fn persistent(list: &Services) -> String {
         format!(
             " {:<9} {:<11} {:<10} {:<10}",
             real.weight, real.persistent, real.active, real.inactive
+        )
+    })
+}
+
+/// What `ipvsadm` does not know, laid out as it would.
+pub(super) fn state(list: &Services) -> String {
+    let columns = "Prot LocalAddress:Port Scheduler Flags\n  \
+                   -> RemoteAddress:Port           State     Weight File   Sessions";
+    rows(list, columns, headline, |real| {
+        let state = real.administration.map_or("removed", Administration::name);
+        let of_file = real.weight_of_file.unwrap_or(real.weight);
+        format!(
+            " {state:<9} {:<6} {of_file:<6} {}",
+            real.weight,
+            real.active + real.inactive
         )
     })
 }

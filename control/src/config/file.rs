@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::spec::forward::{ForwardMethod, MssClamp, TunnelKind};
-use plimsoll_dataplane::spec::policy::{DEFAULT_SHED_RATE, Defence, OnDown};
+use plimsoll_dataplane::spec::policy::{DEFAULT_SHED_RATE, Defence, OnDown, OnDrain};
 use plimsoll_dataplane::spec::scheduler::{FEWEST_PLACES, MOST_PLACES, PLACES, SchedulerKind};
 use plimsoll_dataplane::spec::target::{Rule, VipSocket};
 use plimsoll_dataplane::spec::timeouts::Timeouts as Times;
@@ -93,6 +93,12 @@ mapping! {
 /// Where the daemon and the command meet if nobody says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/plimsoll/plimsoll.sock";
 
+/// Where what outlives the daemon is kept if nobody says otherwise.
+const DEFAULT_STATE: &str = "/var/lib/plimsoll";
+
+/// The word for keeping nothing.
+pub const NO_STATE: &str = "none";
+
 /// Where /metrics and /api are served if nobody says otherwise.
 const DEFAULT_HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9142);
 
@@ -103,6 +109,8 @@ mapping! {
         socket: String = DEFAULT_SOCKET.to_owned(),
         /// Address of /metrics and /api; `off` serves neither.
         http: HttpAddr = HttpAddr::At(DEFAULT_HTTP),
+        /// The folder of what outlives the daemon, such as drained real servers; `none` keeps nothing.
+        state: String = DEFAULT_STATE.to_owned(),
     }
 }
 
@@ -267,6 +275,8 @@ mapping! {
         /// What becomes of the sessions of a real server that is gone; `keep` if omitted, `reset` with
         /// `expire_nodest_conn`, `drop` with `compat: lvs`.
         on_down: Option<OnDown> = None,
+        /// What becomes of the UDP flows of a drained real server.
+        on_drain: OnDrain = OnDrain::default(),
     }
 }
 

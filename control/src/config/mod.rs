@@ -6,6 +6,7 @@ pub mod file;
 pub mod leaf;
 mod mapping;
 mod read;
+mod service_list;
 mod suggest;
 mod tree;
 pub mod valid;

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use plimsoll_dataplane::spec::network::Network;
-use plimsoll_dataplane::spec::service::ServiceSpec;
 
 pub use super::file::{Hugepages, Idle};
+pub use super::service_list::ServiceList;
 
 /// A configuration that was found valid: what is fixed until a restart, and what reloads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub struct StartConfig {
     pub socket: PathBuf,
     /// Where /metrics and /api are served, if they are.
     pub http: Option<SocketAddr>,
+    /// The folder of what outlives the daemon; absolute. `None` keeps nothing.
+    pub state: Option<PathBuf>,
 }
 
 /// A NIC.
@@ -88,5 +90,5 @@ pub struct ReloadConfig {
     /// What keyed hashes are keyed with; `None` is a random key at each start.
     pub hash_key: Option<[u8; 16]>,
     /// No two with one name or one identity; in the order of the file, in which rules are consulted.
-    pub services: Vec<ServiceSpec>,
+    pub services: ServiceList,
 }

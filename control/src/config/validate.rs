@@ -16,7 +16,7 @@ use plimsoll_dataplane::spec::network::Network;
 use super::diagnostics::Problems;
 use super::file::{Compat, Config};
 use super::tree::Node;
-use super::valid::{ReloadConfig, ValidConfig};
+use super::valid::{ReloadConfig, ServiceList, ValidConfig};
 use finding::Findings;
 
 pub(super) use finding::Gaps;
@@ -47,7 +47,7 @@ pub(super) fn validate(
         let reload = ReloadConfig {
             network,
             hash_key: config.hash.key.map(|key| key.0),
-            services,
+            services: ServiceList::new(services),
         };
         ValidConfig::new(start, reload)
     })

@@ -14,6 +14,9 @@ pub(super) enum DaemonError {
     /// The control socket or the HTTP address cannot be had.
     #[error(transparent)]
     Socket(#[from] socket::SocketError),
+    /// The folder of what outlives the daemon cannot be used.
+    #[error(transparent)]
+    State(#[from] crate::runtime::StateError),
     /// Another daemon uses a configured device.
     #[error(transparent)]
     Claim(#[from] claims::ClaimError),

@@ -19,6 +19,7 @@ mod watchdog;
 mod worker;
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -40,6 +41,7 @@ use crate::config::{self, Loaded};
 use crate::memory::Need;
 use crate::metrics::Metrics;
 use crate::running::{Parts, Running};
+use crate::runtime::{self, Keeper, RuntimeChanges};
 use error::DaemonError;
 use hardware::Hardware;
 use log::Log;
@@ -128,6 +130,8 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
     let placement = cpus::place(start.cpus.as_deref(), &cpus::usable())?;
     Need::of(&loaded.valid, placement.workers.len()).fits(start.hugepages, "dataplane.sessions")?;
     let sockets = socket::Sockets::bind(&start.socket, start.http)?;
+    let (keeper, mut changes) = Keeper::open(start.state.as_deref())?;
+    tell_changes(&mut changes, &loaded, &keeper);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -147,7 +151,7 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
     fill_random(&mut hash_key)?;
     let hardware = Hardware::open(&start, placement.workers.len(), hash_key)?;
     privileges::reduce(&start.ports, &file);
-    let (builder, mut publisher) = compiled(&loaded, &hardware, placement.workers.len())?;
+    let (builder, mut publisher) = compiled(&loaded, &changes, &hardware, placement.workers.len())?;
     let time_zero = Instant::now();
     let Hardware {
         eal,
@@ -184,6 +188,8 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
         workers: workers.handles(),
         start: time_zero,
         lost_log_lines: Arc::clone(log.lost()),
+        runtime: changes,
+        keeper,
     })));
     let metrics = Metrics::new(Arc::clone(&running))?;
     info!(
@@ -229,19 +235,42 @@ fn raise_descriptors() -> u64 {
     limit.unwrap_or(u64::MAX)
 }
 
+/// Says what operators have changed before, and drops what no longer counts.
+fn tell_changes(changes: &mut RuntimeChanges, loaded: &Loaded, keeper: &Keeper) {
+    let services = &loaded.valid.reload().services;
+    let dropped = changes.rebase(services);
+    for one in &dropped {
+        let service = services.find(&one.service);
+        warn!("{}", one.words(service.map(|service| &*service.name)));
+    }
+    if !dropped.is_empty() {
+        // Said in the log if it fails.
+        drop(keeper.save(changes));
+    }
+    for ((service, (address, port)), change) in changes.iter() {
+        let service = services.find(&service).map(|service| &*service.name);
+        let real = SocketAddr::new(address, port);
+        info!(service, %real, "an operator has changed this real server: {}", change.words());
+    }
+}
+
 /// The first snapshot.
 fn compiled(
     loaded: &Loaded,
+    changes: &RuntimeChanges,
     hardware: &Hardware,
     workers: usize,
 ) -> Result<(Builder, Publisher<plimsoll_dataplane::snapshot::Snapshot>), DaemonError> {
     let [a, b, c, d] = random_words()?;
     let mut builder = Builder::new(workers, &RandomState::with_seeds(a, b, c, d));
-    let spec = compile::spec(
+    let mut spec = compile::spec(
         &hardware.device_specs,
         &hardware.specs,
         loaded.valid.reload(),
     );
+    for service in &mut spec.services {
+        changes.lay_over(service, runtime::now_ms());
+    }
     let first = builder.build(&spec, true);
     Ok((builder, Publisher::new(first)))
 }

@@ -171,6 +171,9 @@ fn log_news(running: &Running, news: &News) {
 
 fn log_reload(reload: &Reload) {
     let (file, generation) = (reload.file.as_str(), reload.generation);
+    for dropped in &reload.dropped {
+        warn!(generation, "{dropped}");
+    }
     match reload.result {
         ReloadResult::Applied => {
             let lines = reload.changes.lines();
@@ -229,6 +232,12 @@ impl Care {
         running.collect();
         running.estimate();
         running.announce_more();
+        for service in running.end_drains() {
+            info!(
+                service = &*service,
+                "a drain's deadline has passed: the sessions that are left are ended"
+            );
+        }
         let now = running.now();
         for one in self.pressure.look(running.stats(), running.snapshot(), now) {
             warn!(

@@ -9,6 +9,7 @@ use plimsoll_dataplane::snapshot::model::{RealServer, VirtualService};
 
 use super::family::{Family, counter, gauge};
 use crate::report;
+use crate::runtime::{Administration, RuntimeChanges};
 
 /// Services and real servers that one piece looks at, about a millisecond's work.
 const PIECE: usize = 1000;
@@ -34,6 +35,8 @@ enum Samples {
     Persistent,
     /// Weights by real server.
     Weight,
+    /// What operators have each real server do: 1 for that, 0 for all else.
+    Administration,
 }
 
 /// One metric of services and of real servers: their names, what to say, and where the number is.
@@ -86,7 +89,7 @@ const COUNTED: [Counted; 5] = [
     ),
 ];
 
-const OTHERS: [OfServices; 3] = [
+const OTHERS: [OfServices; 4] = [
     OfServices {
         name: "real_sessions",
         help: "Sessions at present, by real server and whether they count as active. Those of a real server that was \
@@ -102,6 +105,11 @@ const OTHERS: [OfServices; 3] = [
         name: "real_weight",
         help: "The real server's share of new sessions; 0 takes none.",
         samples: Samples::Weight,
+    },
+    OfServices {
+        name: "real_admin_state",
+        help: "1 for what operators have the real server do: enabled, drained or disabled; 0 for the others.",
+        samples: Samples::Administration,
     },
 ];
 
@@ -122,6 +130,13 @@ pub(super) fn families() -> impl Iterator<Item = OfServices> {
             samples: Samples::Real(*value),
         });
     services.chain(reals).chain(OTHERS)
+}
+
+/// What all pieces of one page are about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown<'p> {
+    pub(super) snapshot: &'p Snapshot,
+    pub(super) runtime: &'p RuntimeChanges,
 }
 
 /// How far a family has been written.
@@ -146,20 +161,21 @@ impl OfServices {
     pub(super) fn family(&self) -> Family {
         match self.samples {
             Samples::Service(_) | Samples::Real(_) => counter(self.name, self.help),
-            Samples::Sessions | Samples::Persistent | Samples::Weight => {
+            Samples::Sessions | Samples::Persistent | Samples::Weight | Samples::Administration => {
                 gauge(self.name, self.help)
             }
         }
     }
 
     /// The samples of the next services and real servers.
-    pub(super) fn piece(&self, snapshot: &Snapshot, place: &mut Place) -> Family {
+    pub(super) fn piece(&self, shown: Shown<'_>, place: &mut Place) -> Family {
+        let snapshot = shown.snapshot;
         let mut family = self.family();
         let mut left = PIECE;
         while left > 0 && !place.is_end(snapshot) {
             left -= 1;
             match snapshot.service(ServiceId(place.slot)) {
-                Some(service) => self.add(snapshot, service, place, &mut left, &mut family),
+                Some(service) => self.add(shown, service, place, &mut left, &mut family),
                 None => place.slot += 1,
             }
         }
@@ -169,12 +185,13 @@ impl OfServices {
 
     fn add(
         &self,
-        snapshot: &Snapshot,
+        shown: Shown<'_>,
         service: &VirtualService,
         place: &mut Place,
         left: &mut usize,
         family: &mut Family,
     ) {
+        let snapshot = shown.snapshot;
         if let Samples::Service(value) = self.samples {
             if service.configured {
                 let target = report::Target::of(&service.target);
@@ -199,7 +216,7 @@ impl OfServices {
             place.real += 1;
             *left -= 1;
             if let Some(real) = snapshot.real(candidate.real) {
-                self.add_real(snapshot, service, real, family);
+                self.add_real(shown, service, real, family);
             }
         }
         if place.real < service.scheduling.candidates.len() {
@@ -216,7 +233,7 @@ impl OfServices {
 
     fn add_real(
         &self,
-        snapshot: &Snapshot,
+        Shown { snapshot, runtime }: Shown<'_>,
         service: &VirtualService,
         real: &RealServer,
         family: &mut Family,
@@ -232,6 +249,14 @@ impl OfServices {
             }
             Samples::Weight => family.add(&labels, u64::from(real.spec.weight)),
             Samples::Sessions => add_sessions(snapshot, service, real, false, family),
+            Samples::Administration => {
+                let identity = service.target.identity();
+                let present = runtime.of(&identity, &real.spec).administration;
+                for state in Administration::ALL {
+                    let labels = [labels[0], labels[1], ("state", state.name())];
+                    family.add(&labels, u64::from(state == present));
+                }
+            }
             Samples::Service(_) => {}
         }
     }

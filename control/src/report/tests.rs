@@ -129,6 +129,8 @@ fn the_forms_are_what_the_documentation_promises() {
             address: "[2001:db8::1]:80".parse().unwrap(),
             forward: ForwardMethod::Tunnel,
             weight: 2,
+            weight_of_file: None,
+            administration: Some(Administration::Enabled),
             removed: false,
             upper: 0,
             lower: 0,
@@ -148,7 +150,7 @@ fn the_forms_are_what_the_documentation_promises() {
             "conns": 1, "in_packets": 0, "out_packets": 0, "in_bytes": 0, "out_bytes": 0,
             "reals": [{
                 "address": "[2001:db8::1]:80", "forward": "tunnel", "weight": 2,
-                "active": 3, "inactive": 4, "persistent": 5,
+                "administration": "enabled", "active": 3, "inactive": 4, "persistent": 5,
                 "conns": 0, "in_packets": 0, "out_packets": 0, "in_bytes": 0, "out_bytes": 0,
             }],
         })

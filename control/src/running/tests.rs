@@ -77,6 +77,8 @@ pub(crate) fn running() -> (Running, tempfile::NamedTempFile) {
         device_specs,
         start: Instant::now(),
         lost_log_lines: Arc::default(),
+        runtime: RuntimeChanges::default(),
+        keeper: Keeper::default(),
     });
     (running, file)
 }

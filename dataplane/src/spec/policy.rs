@@ -75,6 +75,17 @@ crate::listed! {
 }
 
 crate::listed! {
+    /// What becomes of the UDP flows of a real server that is drained. Its TCP and SCTP sessions go on.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+    pub enum OnDrain {
+        /// They go on as long as datagrams come.
+        Keep => "keep" default,
+        /// Their next datagram goes to another real server, if there is one.
+        Reschedule => "reschedule",
+    }
+}
+
+crate::listed! {
     /// When a defence against floods is up.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
     pub enum Defence {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::forward::{ForwardMethod, GUE_PORT, MssClamp, TunnelKind};
 use super::limits::{Limits, ServiceLimits};
-use super::policy::{OnDown, Policy};
+use super::policy::{OnDown, OnDrain, Policy};
 use super::scheduler::SchedulerKind;
 use super::target::Target;
 use super::timeouts::OwnTimeouts;
@@ -42,6 +42,9 @@ pub struct ServiceSpec {
     pub limits: ServiceLimits,
     /// Where it does as IPVS does, and where not.
     pub policy: Policy,
+    /// What becomes of the UDP flows of a real server that is drained. The packet path knows it from
+    /// [`RealSpec::availability`].
+    pub on_drain: OnDrain,
     /// How long its idle sessions live, where it says so itself.
     pub timeouts: OwnTimeouts,
     /// In scheduling order.
@@ -67,6 +70,7 @@ impl ServiceSpec {
             one_packet: false,
             limits: ServiceLimits::default(),
             policy: Policy::default(),
+            on_drain: OnDrain::default(),
             timeouts: OwnTimeouts::NONE,
             reals,
         }

@@ -181,6 +181,15 @@ const MARKS: [(&str, &str); 3] = [
     ),
 ];
 
+const STATE: &str = r#"{ "version": 1, "changes": [
+  { "service": { "vip": "192.0.2.1:80", "protocol": "tcp" }, "real": "10.0.0.1:80", "administration": "drained",
+    "since_ms": 1700000000000, "deadline": { "at_ms": 5, "then": "reset" } },
+  { "service": { "vip": "[2001:db8::/64]:0", "protocol": "udp" }, "real": "[2001:db8::1]:0",
+    "administration": "enabled", "since_ms": 0, "weight": { "weight": 0, "of_file": 3 } },
+  { "service": { "mark": 7, "ipv6": true }, "real": "10.0.0.2:80", "administration": "disabled", "since_ms": 1 }
+] }
+"#;
+
 const SYSCTL: &str = "net.ipv4.vs.conn_reuse_mode = 1\nnet.ipv4.vs.drop_packet = 0\nnet.ipv4.vs.am_droprate = 10\n\
                       net/ipv4/vs/expire_nodest_conn=1\n-net.ipv4.vs.sync_threshold = 3\t50\nnet.ipv4.vs.secure_tcp=4\n";
 
@@ -211,6 +220,7 @@ fn main() {
     for (name, request) in REQUESTS {
         write("api", name, request);
     }
+    write("state", "orders", STATE.as_bytes());
     write("pcap", "ng", &pcapng());
     for seed in 0..12 {
         let mut rng = Rng::new(seed);

@@ -13,6 +13,7 @@ use http_body_util::BodyExt as _;
 use plimsoll_control::api::Api;
 use plimsoll_control::metrics::Metrics;
 use plimsoll_control::running::{Parts, Running};
+use plimsoll_control::runtime::{Keeper, RuntimeChanges};
 use plimsoll_control::{compile, config};
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
@@ -62,6 +63,8 @@ impl Server {
             workers: Vec::new(),
             start: Instant::now(),
             lost_log_lines: Arc::default(),
+            runtime: RuntimeChanges::default(),
+            keeper: Keeper::default(),
         });
         let shared = Arc::new(Mutex::new(running));
         let metrics = Metrics::new(Arc::clone(&shared)).expect("metrics");
@@ -79,7 +82,7 @@ impl Server {
 }
 
 const METHODS: [&str; 6] = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS"];
-const PATHS: [&str; 8] = [
+const PATHS: [&str; 9] = [
     "/",
     "/metrics",
     "/api/v1/status",
@@ -88,19 +91,23 @@ const PATHS: [&str; 8] = [
     "/api/v1/timeouts",
     "/api/v1/drops",
     "/api/v1/reload",
+    "/api/v1/reals",
 ];
 
 /// Asks what the bytes say: a router, a method, a path, and up to the next line's end what is behind it; the
 /// rest is the body. An answer is given in any case.
 pub fn api(data: &[u8]) {
     let mut script = Script::new(data);
-    let (router, method, path) = (script.below(2), script.below(6), script.below(9));
+    let (router, method, path) = (script.below(2), script.below(6), script.below(10));
     let rest = script.take(data.len());
     let end = rest.iter().position(|byte| *byte == b'\n');
     let (query, body) = rest.split_at(end.unwrap_or(rest.len()));
     let path = PATHS.get(path).copied().unwrap_or("");
     let target = [path.as_bytes(), query].concat();
-    let request = Request::builder().method(METHODS[method]).uri(&target[..]);
+    let request = Request::builder()
+        .method(METHODS[method])
+        .uri(&target[..])
+        .header("content-type", "application/json");
     let Ok(request) = request.body(Body::from(body.to_vec())) else {
         return;
     };

@@ -25,7 +25,7 @@ pub use icmp::icmp;
 pub use parse::parse;
 pub use pcap::pcap;
 pub use pipeline::Trace;
-pub use text::{config, import_ipvsadm, import_keepalived, import_marks, import_sysctl};
+pub use text::{config, import_ipvsadm, import_keepalived, import_marks, import_sysctl, state};
 
 use plimsoll_dataplane::spec::forward::ForwardMethod;
 
@@ -63,5 +63,5 @@ macro_rules! targets {
 
 targets! {
     parse pipeline_dr pipeline_nat pipeline_tunnel icmp config import_ipvsadm import_keepalived import_marks
-    import_sysctl api pcap
+    import_sysctl api pcap state
 }

@@ -9,6 +9,7 @@ use plimsoll_control::compile;
 use plimsoll_control::config::{self, Diagnostics, Loaded};
 use plimsoll_control::import::keepalived::Files;
 use plimsoll_control::import::{self, Base, Marks, Sysctls, Table};
+use plimsoll_control::runtime::RuntimeChanges;
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::wire::Mac;
 
@@ -33,6 +34,18 @@ fn show(diagnostics: &Diagnostics) {
 fn base() -> Base {
     let loaded = config::parse("base.yaml", BASE).expect("it is valid");
     Base::of(&loaded).expect("it is a mapping")
+}
+
+/// What a daemon has kept is read, and kept again.
+pub fn state(data: &[u8]) {
+    let Some(text) = utf8(data) else { return };
+    match RuntimeChanges::read(text) {
+        Ok(changes) => {
+            let kept = changes.write();
+            assert_eq!(RuntimeChanges::read(&kept), Ok(changes));
+        }
+        Err(why) => assert!(!why.is_empty()),
+    }
 }
 
 /// A configuration is read, checked, compiled, built and exported.

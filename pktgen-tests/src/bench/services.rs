@@ -15,6 +15,7 @@ use plimsoll_control::config::{self, Loaded};
 use plimsoll_control::rate::Rates;
 use plimsoll_control::report::{self, ReloadResult};
 use plimsoll_control::running::{Parts, Running, WorkerHandle};
+use plimsoll_control::runtime::{Keeper, RuntimeChanges};
 use plimsoll_dataplane::snapshot::build::Builder;
 use plimsoll_dataplane::snapshot::delta::Delta;
 use plimsoll_dataplane::snapshot::rcu::Publisher;
@@ -171,6 +172,8 @@ pub fn measure(services: u32, reloads: usize, directory: &Path) -> Result<Figure
         device_specs,
         start: Instant::now(),
         lost_log_lines: Arc::default(),
+        runtime: RuntimeChanges::default(),
+        keeper: Keeper::default(),
     });
     let resident = memory("VmRSS")?;
     std::thread::sleep(QUIET);

@@ -172,8 +172,9 @@ impl Config {
         }
         writeln!(
             text,
-            "control:\n  socket: {}\n  http: 127.0.0.1:9142",
-            directory.join("control.sock").display()
+            "control:\n  socket: {}\n  state: {}\n  http: 127.0.0.1:9142",
+            directory.join("control.sock").display(),
+            directory.join("state").display()
         )?;
         let routes: Vec<String> = self
             .plan

@@ -91,9 +91,8 @@ impl Scenario {
         writeln!(out, "      device: {:?}", options.device)?;
         let (balancer, length) = (self.balancer(), self.link_prefix());
         writeln!(out, "      addresses: [\"{balancer}/{length}\"]")?;
-        if options.socket.is_some() || options.http.is_some() {
-            writeln!(out, "control:")?;
-        }
+        // Nothing of it is to outlive the measurement.
+        writeln!(out, "control:\n  state: none")?;
         if let Some(socket) = &options.socket {
             writeln!(out, "  socket: {:?}", socket.display().to_string())?;
         }

@@ -12,7 +12,7 @@ pub(super) const BIG_BYTES: usize = 100_000;
 
 /// Writes the configuration and the files of one server, gives the configuration's path.
 ///
-/// `/` names the server, `/big` is a file of 100 kB, `/slow` is the same in about 40 seconds, `/upload` takes a body and says how long it was, `/healthz`
+/// `/` names the server, `/big` is a file of 100 kB, `/paced` is the same in about 5 seconds and `/slow` in 40, `/upload` takes a body and says how long it was, `/healthz`
 /// answers "ok".
 pub(super) fn write(directory: &Path, name: &str, port: u16) -> Result<PathBuf> {
     let make = |path: &Path| {
@@ -64,6 +64,7 @@ http {{
         location = /healthz {{ return 200 "ok\n"; }}
         location = /big {{ root {directory}/files; }}
         location = /slow {{ alias {directory}/files/big; limit_rate 2400; }}
+        location = /paced {{ alias {directory}/files/big; limit_rate 20000; }}
         # Passed on, so that the body is really read before the answer.
         location = /upload {{ proxy_pass http://unix:{directory}/upload.sock; }}
     }}

@@ -1,6 +1,7 @@
 //! Texts that `ipvsadm` 1.31 printed, taken apart and put together again.
 
 use super::*;
+use crate::runtime::Administration;
 use plimsoll_dataplane::spec::forward::ForwardMethod;
 use plimsoll_dataplane::spec::target::VipSocket;
 
@@ -84,6 +85,8 @@ fn read(
                         _ => ForwardMethod::Direct,
                     },
                     weight: 0,
+                    weight_of_file: None,
+                    administration: Some(Administration::Enabled),
                     removed: false,
                     upper: 0,
                     lower: 0,

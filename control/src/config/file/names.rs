@@ -5,7 +5,7 @@ use plimsoll_dataplane::flow::Protocol;
 use plimsoll_dataplane::listed;
 use plimsoll_dataplane::listed::Listed;
 use plimsoll_dataplane::spec::forward::{ForwardMethod, TunnelKind};
-use plimsoll_dataplane::spec::policy::{Defence, OnDown};
+use plimsoll_dataplane::spec::policy::{Defence, OnDown, OnDrain};
 use plimsoll_dataplane::spec::scheduler::SchedulerKind;
 
 use crate::config::value::names;
@@ -77,6 +77,7 @@ names! {
     Hugepages: decides false,
     Idle: decides false,
     OnDown: decides false,
+    OnDrain: decides false,
     Protocol: decides true,
     SchedulerFlag: decides true,
     SchedulerKind: decides true,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::finding::{Finding, Findings, Gaps, not_a_host, steps};
-use crate::config::file::{Config, Port as WrittenPort};
+use crate::config::file::{Config, NO_STATE, Port as WrittenPort};
 use crate::config::leaf::{HttpAddr, Leaf as _};
 use crate::config::valid::{Port, StartConfig};
 
@@ -42,6 +42,7 @@ pub(super) fn check(config: &Config, gaps: Gaps, findings: &mut Findings<'_, '_>
     check_ports(&dataplane.ports, findings);
     check_socket(&config.control.socket, findings);
     check_http(config.control.http, findings);
+    let state = state(&config.control.state, findings);
     StartConfig {
         cpus: dataplane.cpus.clone(),
         sessions_per_worker: dataplane.sessions.0,
@@ -52,6 +53,7 @@ pub(super) fn check(config: &Config, gaps: Gaps, findings: &mut Findings<'_, '_>
         ports: dataplane.ports.iter().map(port).collect(),
         socket: PathBuf::from(&config.control.socket),
         http: config.control.http.address(),
+        state,
     }
 }
 
@@ -108,6 +110,16 @@ fn check_socket(socket: &str, findings: &mut Findings<'_, '_>) {
         );
         findings.add(Finding::error(steps, message));
     }
+}
+
+/// Where what outlives the daemon is kept, if anything is.
+fn state(written: &str, findings: &mut Findings<'_, '_>) -> Option<PathBuf> {
+    if written != NO_STATE && !written.starts_with('/') {
+        let what = format!("expected an absolute path or `{NO_STATE}`");
+        findings
+            .add(Finding::error(steps!["control", "state"], what).help("a path begins with `/`"));
+    }
+    (written != NO_STATE).then(|| PathBuf::from(written))
 }
 
 /// What HTTP serves asks nobody who he is.

@@ -11,7 +11,7 @@ use std::num::NonZeroU32;
 
 use plimsoll_dataplane::spec::forward::ForwardMethod;
 use plimsoll_dataplane::spec::limits::{Limits, ServiceLimits};
-use plimsoll_dataplane::spec::service::{RealSpec, ServiceSpec};
+use plimsoll_dataplane::spec::service::{Availability, RealSpec, ServiceSpec};
 use plimsoll_dataplane::spec::target::Target;
 
 use super::finding::{Finding, Findings, steps, with};
@@ -58,6 +58,9 @@ fn check_name(at: usize, name: &str, findings: &mut Findings<'_, '_>) {
         "a service's name is empty".to_owned()
     } else if let Some(bad) = name.chars().find(|c| c.is_whitespace() || c.is_control()) {
         format!("`{}` cannot be in a service's name", bad.escape_debug())
+    } else if name.contains('/') {
+        // `SERVICE/ADDRESS:PORT` names a real server.
+        "`/` cannot be in a service's name".to_owned()
     } else if name.chars().count() > MAX_SERVICE_NAME {
         format!("a service's name has more than {MAX_SERVICE_NAME} characters")
     } else {
@@ -169,6 +172,7 @@ fn service_of(
             sessions: max_sessions(written, at, findings),
         },
         policy: policy::of(context.config, written),
+        on_drain: written.on_drain,
         timeouts: times::own(written.timeouts, at, findings),
         reals,
     })
@@ -223,6 +227,7 @@ fn real_of(
         tunnel: tunnel.kind,
         tunnel_source: tunnel.source,
         tunnel_ttl: tunnel.ttl,
+        availability: Availability::Available,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::snapshot::model::VirtualService;
 use crate::spec::Spec;
 use crate::spec::forward::ForwardMethod;
 use crate::spec::limits::ServiceLimits;
-use crate::spec::policy::Policy;
+use crate::spec::policy::{OnDrain, Policy};
 use crate::spec::service::{RealSpec, ServiceSpec};
 use crate::spec::target::Target;
 use crate::spec::timeouts::OwnTimeouts;
@@ -80,6 +80,7 @@ impl World {
             one_packet: false,
             limits: ServiceLimits::default(),
             policy: Policy::default(),
+            on_drain: OnDrain::default(),
             timeouts: OwnTimeouts::NONE,
             reals: (0..reals).map(real).collect(),
         };

@@ -107,6 +107,7 @@ impl Builder {
             one_packet,
             limits,
             policy,
+            on_drain: _,
             timeouts: _,
             reals: _,
         } = spec;
