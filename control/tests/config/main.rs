@@ -21,6 +21,7 @@ use plimsoll_dataplane::spec::target::{Target, Vip};
 use plimsoll_dataplane::spec::timeouts::Timeouts;
 use plimsoll_dataplane::wire::Mac;
 
+mod compose;
 mod hostile;
 mod schema;
 
@@ -40,6 +41,7 @@ fn samples() -> Vec<(PathBuf, String)> {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|end| end == "yaml"))
+        .filter(|path| !path.ends_with("compose.yaml"))
         .collect();
     files.sort();
     files
