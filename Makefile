@@ -35,6 +35,10 @@ BUILD_PACKAGES := libdpdk-dev libclang-dev clang pkg-config gcc libc6-dev
 DRIVER_PACKAGES := librte-mempool-ring23 librte-bus-pci23 librte-bus-vdev23 librte-net-af-packet23 \
 	librte-net-null23 librte-net-pcap23 librte-net-ring23 librte-net-tap23 librte-net-vhost23 librte-net-virtio23
 BENCH_PACKAGES := dpdk-dev
+# It finds out which libraries a program needs.
+DEB_PACKAGES := dpkg-dev
+# What `plimsoll` and its man pages say of themselves, for the package.
+DEB_FILES := $(RELEASE)/package
 # The runner must have the version of the library `gungraun`, which locks it.
 GUNGRAUN = $(shell sed -n '/^name = "gungraun-runner"$$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
 GUNGRAUN_ROOT = $(TARGET)/gungraun-$(GUNGRAUN)
@@ -42,6 +46,7 @@ GUNGRAUN_ROOT = $(TARGET)/gungraun-$(GUNGRAUN)
 TOOLS := $(TARGET)/tools
 CARGO_FUZZ := 0.13.2
 CARGO_DENY := 0.20.2
+CARGO_DEB := 3.8.0
 FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
 # What a fuzzer may use: a target that needs more has a fault. 20 s are a thousand times what an input takes.
 FUZZ_LIMITS := -max_len=4096 -timeout=20 -rss_limit_mb=2048
@@ -74,7 +79,7 @@ demo-clean: ## Remove what demos and tests that were killed have left: namespace
 	@$(SUDO) $(RELEASE)/plimsoll-demo --clean
 
 .PHONY: test
-test: deps lint unit e2e ## Everything that every commit must pass: lint, unit and end-to-end tests
+test: deps lint unit e2e deb-test ## Everything that every commit must pass: lint, unit and end-to-end tests, the package
 
 .PHONY: test-long
 test-long: asan fuzz ## What takes longer or needs nightly: AddressSanitizer, every fuzzer for SECONDS
@@ -161,6 +166,31 @@ bench-instructions: ## Instructions of each stage of the packet path, by Valgrin
 .PHONY: docker
 docker: ## Build the container image with docker, or else as root with buildah and debootstrap
 	@pktgen-tests/docker-build.sh
+
+# cargo-deb builds nothing: the programs are those of `make build`, and the rest is written by them.
+.PHONY: deb
+deb: deps cargo-deb ## Build the Debian package, below the target directory: debian/plimsoll_VERSION_ARCHITECTURE.deb
+	@$(SUDO) pktgen-tests/install-packages.sh $(DEB_PACKAGES)
+	@$(CARGO) build --release -p plimsoll-control --features dpdk --bin plimsolld --bin plimsoll
+	@rm -rf $(DEB_FILES) && mkdir -p $(DEB_FILES)
+	@$(CARGO) run --quiet -p plimsoll-control --all-features --example manuals -- $(DEB_FILES)/man
+	@gzip -9n $(DEB_FILES)/man/*
+	@for shell in bash zsh fish; do \
+		$(RELEASE)/plimsoll completion $$shell >$(DEB_FILES)/plimsoll.$$shell; \
+	done
+	@$(RELEASE)/plimsoll schema >$(DEB_FILES)/schema.json
+	@PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deb --quiet --locked --no-build --dbgsym -p plimsoll-control
+
+.PHONY: cargo-deb
+cargo-deb:
+	@[[ -x $(TOOLS)/bin/cargo-deb ]] || \
+		$(CARGO) install --quiet --locked --debug --root $(TOOLS) cargo-deb --version $(CARGO_DEB)
+
+.PHONY: deb-test
+deb-test: deb ## Install, upgrade and purge the package in a Debian 12 of its own, made by debootstrap; needs root
+	@$(SUDO) pktgen-tests/install-packages.sh debootstrap
+	@mkdir -p $(TARGET)/deb-test
+	@$(if $(SUDO),$(SUDO) -E) pktgen-tests/deb-test.sh $(TARGET)
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -30,14 +30,7 @@ for program in buildah debootstrap; do
     fi
 done
 
-# Where this machine gets Debian 12 from. apt itself is asked, which reads every format of sources (one-line and
-# deb822); on another system there is nothing to ask, and debootstrap has its default.
-mirror=${MIRROR:-}
-if [[ -z $mirror ]] && command -v apt-get >/dev/null; then
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Release: bookworm' \
-        2>/dev/null | head -n 1)
-fi
-
+mirror=$(pktgen-tests/debian-mirror.sh)
 target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$target"
 storage=${STORAGE:-$(realpath "$target")/containers}
