@@ -27,8 +27,10 @@ use crate::changes::Changes;
 use crate::rate::{Rate, Rates};
 use crate::runtime::{Administration, RuntimeChanges};
 pub use orders::{OrderRequest, RealState, RealStates, left};
+pub use plan::{Plan, Touched};
 
 mod orders;
+mod plan;
 
 /// Values that JSON has by their names.
 mod by_name {

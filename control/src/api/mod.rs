@@ -2,6 +2,7 @@
 //! Routes and JSON; what is told is in `report.rs`, what is done in `running.rs`.
 
 mod orders;
+mod plan;
 pub mod server;
 mod services;
 mod sessions;
@@ -33,6 +34,7 @@ impl Api {
             .route(NEIGHBOURS, get(sessions::refuse))
             .route(RELOAD, post(refuse_change))
             .route(REALS, get(orders::show).post(refuse_change))
+            .route(PLAN, post(refuse_change))
             .with_state(self)
     }
 
@@ -43,12 +45,14 @@ impl Api {
             .route(NEIGHBOURS, get(neighbours))
             .route(RELOAD, post(reload))
             .route(REALS, get(orders::show).post(orders::carry_out))
+            .route(PLAN, post(plan::plan).layer(plan::limit()))
             .with_state(self)
     }
 }
 
 const RELOAD: &str = "/api/v1/reload";
 const SESSIONS: &str = "/api/v1/sessions";
+const PLAN: &str = "/api/v1/plan";
 const REALS: &str = "/api/v1/reals";
 const NEIGHBOURS: &str = "/api/v1/neighbors";
 

@@ -116,6 +116,15 @@ impl Client {
         self.post_body(path, serde_json::to_vec(order)?.into())
     }
 
+    /// What becomes of a text that is sent.
+    pub(super) fn send_text<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        text: String,
+    ) -> Result<T, NoAnswer> {
+        self.post_body(path, text.into())
+    }
+
     fn post_body<T: DeserializeOwned>(&self, path: &str, body: Bytes) -> Result<T, NoAnswer> {
         let (status, body) = self.send(Method::POST, path, body, PATIENCE_WITH_ORDERS)?;
         match status {

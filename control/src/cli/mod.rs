@@ -11,6 +11,7 @@ mod import;
 mod list;
 mod orders;
 mod output;
+mod plan;
 mod reload;
 mod schema;
 mod simulate;
@@ -60,6 +61,7 @@ const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid configu
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    Plan(plan::Args),
     Reload(reload::Args),
     List(list::Args),
     Drain(orders::Drain),
@@ -80,6 +82,7 @@ impl Command {
     fn output(&mut self) -> Option<&mut Option<Format>> {
         match self {
             Self::Check(args) => Some(&mut args.output),
+            Self::Plan(args) => Some(&mut args.output),
             Self::Reload(args) => Some(&mut args.output),
             Self::List(args) => Some(&mut args.output),
             Self::Drain(args) => Some(&mut args.common.output),
@@ -99,6 +102,7 @@ impl Command {
     fn run(self, client: &Client, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
         match self {
             Self::Check(args) => args.run(terminal),
+            Self::Plan(args) => args.run(client, terminal),
             Self::Reload(args) => args.run(client, terminal),
             Self::List(args) => args.run(client, terminal),
             Self::Drain(args) => args.run(client, terminal),

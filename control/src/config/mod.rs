@@ -19,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use file::Config;
+pub use read::MAX_BYTES;
 pub use valid::{ReloadConfig, StartConfig, ValidConfig};
 use validate::Gaps;
 
@@ -43,13 +44,19 @@ pub struct Loaded {
 /// # Errors
 /// All that is wrong with it, or why it cannot be read.
 pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
-    let name = path.display().to_string();
-    let text = read::text(path).map_err(|problem| {
+    parse(&path.display().to_string(), text(path)?)
+}
+
+/// Reads a file that may be a configuration, without checking it.
+///
+/// # Errors
+/// Why it cannot be read, or is no text.
+pub fn text(path: &Path) -> Result<String, Diagnostics> {
+    read::text(path).map_err(|problem| {
         let mut problems = Problems::default();
         problems.add(problem);
-        problems.finish(&name, "")
-    })?;
-    parse(&name, text)
+        problems.finish(&path.display().to_string(), "")
+    })
 }
 
 /// What there is to say of a file that nobody could come to read, for a reason of this program's own.

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::diagnostics::{Place, Problem, Problems};
 
-/// Room for some million services.
-const MAX_BYTES: u64 = 512 << 20;
+/// Bytes of the largest file: room for some million services.
+pub const MAX_BYTES: u64 = 512 << 20;
 
 /// The file's text.
 pub(super) fn text(path: &Path) -> Result<String, Problem> {

@@ -186,9 +186,12 @@ impl RealChange {
     pub fn words(&self) -> String {
         let administration = (self.administration != Administration::Enabled)
             .then(|| self.administration.name().to_owned());
-        let weight = self
-            .weight
-            .map(|weight| format!("weight {} for {}", weight.weight, weight.of_file));
+        let weight = self.weight.map(|weight| {
+            format!(
+                "at weight {} (the file's is {})",
+                weight.weight, weight.of_file
+            )
+        });
         let words: Vec<String> = administration.into_iter().chain(weight).collect();
         words.join(", ")
     }
@@ -228,7 +231,7 @@ mod tests {
         }
         assert_eq!(
             after(&[DRAIN, weight(Some(7))]).unwrap().words(),
-            "drained, weight 7 for 3"
+            "drained, at weight 7 (the file's is 3)"
         );
     }
 

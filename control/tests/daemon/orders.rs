@@ -253,3 +253,63 @@ fn a_folder_that_cannot_be_used_is_said() {
         other.log()
     );
 }
+
+#[test]
+fn a_plan_says_what_a_reload_would_change_and_changes_nothing() {
+    let mut place = Place::new();
+    place.start();
+    let good = place.config();
+    assert!(place.answer(&["plan"]).contains("changes nothing"));
+    place.answer(&["drain", FIRST]);
+    place.answer(&["weight", SECOND, "9"]);
+    let said = place.answer(&["plan"]);
+    assert!(
+        said.contains(&format!("= {FIRST} stays drained\n")),
+        "{said}"
+    );
+    assert!(
+        said.contains(&format!("= {SECOND} stays at weight 9 (the file's is 3)\n")),
+        "{said}"
+    );
+
+    let other = place.path("other.yaml");
+    let file = other.to_str().unwrap();
+    let changed = good
+        .replace("weight: 3", "weight: 4")
+        .replace("scheduler: rr", "scheduler: wrr");
+    fs::write(&other, &changed).unwrap();
+    let output = place.ask(&["plan", file]);
+    assert_eq!(output.status.code(), Some(6), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    for line in [
+        "~ service web (tcp 192.0.2.10:80): scheduler rr -> wrr\n",
+        "~ service web (tcp 192.0.2.10:80): weight of 10.0.0.22:80 3 -> 4\n",
+        &format!("! {SECOND} is no longer at weight 9: the file says another weight now\n"),
+        &format!("= {FIRST} stays drained\n"),
+        &format!("a reload of {file} changes this\n"),
+    ] {
+        assert!(said.contains(line), "{line}{said}");
+    }
+    assert_eq!(place.real(1)["weight"], 9, "nothing is changed");
+
+    fs::write(&other, good.replace("sessions: 1024", "sessions: 2048")).unwrap();
+    let output = place.ask(&["plan", file, "-o", "json"]);
+    assert_eq!(output.status.code(), Some(6), "{output:?}");
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(plan["restart"][0], "dataplane.sessions 1024 -> 2048");
+
+    fs::write(&other, good.replace("scheduler: rr", "scheduler: fastest")).unwrap();
+    let output = place.ask(&["plan", file]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(errors(&output).contains("scheduler: fastest"), "{output:?}");
+    let output = place.ask(&["plan", "/nonexistent"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+
+    place.write(&changed);
+    assert_eq!(place.ask(&["plan"]).status.code(), Some(6));
+    place.answer(&["reload"]);
+    assert!(
+        place.answer(&["plan"]).contains("changes nothing"),
+        "a second plan is empty"
+    );
+}

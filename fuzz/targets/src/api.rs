@@ -82,7 +82,7 @@ impl Server {
 }
 
 const METHODS: [&str; 6] = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS"];
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 10] = [
     "/",
     "/metrics",
     "/api/v1/status",
@@ -92,13 +92,14 @@ const PATHS: [&str; 9] = [
     "/api/v1/drops",
     "/api/v1/reload",
     "/api/v1/reals",
+    "/api/v1/plan",
 ];
 
 /// Asks what the bytes say: a router, a method, a path, and up to the next line's end what is behind it; the
 /// rest is the body. An answer is given in any case.
 pub fn api(data: &[u8]) {
     let mut script = Script::new(data);
-    let (router, method, path) = (script.below(2), script.below(6), script.below(10));
+    let (router, method, path) = (script.below(2), script.below(6), script.below(11));
     let rest = script.take(data.len());
     let end = rest.iter().position(|byte| *byte == b'\n');
     let (query, body) = rest.split_at(end.unwrap_or(rest.len()));
