@@ -18,7 +18,7 @@ use plimsoll_dataplane::spec::network::{DeviceSpec, PortRole, PortSpec};
 use plimsoll_dataplane::spec::target::{Target, is_one_address};
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::time::Time;
-use plimsoll_dataplane::worker::{Command, Commands, Listing};
+use plimsoll_dataplane::worker::{Command, Commands, Listing, NeighbourListing};
 
 use crate::capabilities;
 use crate::changes::{self, Changes, Difference};
@@ -27,6 +27,8 @@ use crate::config::{self, Diagnostics, Loaded};
 use crate::incidents::{News, Unreachable, Watch};
 use crate::links::Links;
 use crate::rate::Rates;
+use crate::recent::Recent;
+use crate::report::status::LastReload;
 use crate::report::{Reload, ReloadResult};
 
 /// What the control thread keeps of one worker.
@@ -129,6 +131,8 @@ pub struct Running {
     rates: Rates,
     started: SystemTime,
     reloads: [u64; ReloadResult::ALL.len()],
+    last_reload: Option<LastReload>,
+    recent: Recent,
     /// By device: packets seen on the right queue and on others when it was last judged.
     placements: Vec<(u64, u64)>,
     reload_turns: Arc<tokio::sync::Mutex<()>>,
@@ -188,6 +192,8 @@ impl Running {
             rates: Rates::new(Time::default()),
             started: SystemTime::now(),
             reloads: [0; ReloadResult::ALL.len()],
+            last_reload: None,
+            recent: Recent::default(),
             placements: Vec::new(),
             reload_turns: Arc::default(),
         }
@@ -306,10 +312,12 @@ impl Running {
         &self.rates
     }
 
-    /// Brings the rates up to date; to be called once a second or so.
+    /// Brings the rates and what is kept of late up to date; to be called once a second or so.
     pub fn estimate(&mut self) {
         let now = self.now();
         self.rates.advance(now, self.parts.publisher.current());
+        let workers = self.parts.workers.iter();
+        self.recent.look(workers.map(|worker| &*worker.stats), now);
     }
 
     /// Lines of the log that were not written, as nobody read them or they could not be.
@@ -341,6 +349,17 @@ impl Running {
         ReloadResult::ALL.into_iter().zip(self.reloads)
     }
 
+    /// What came of the last reload, if there was one.
+    #[must_use]
+    pub fn last_reload(&self) -> Option<&LastReload> {
+        self.last_reload.as_ref()
+    }
+
+    /// What the workers did of late, as of the last [`Self::estimate`].
+    pub(crate) fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
     /// Reads the file again and puts it in force, all of it or nothing. `colour` is for the report.
     /// Takes as long as the file is large: [`reload`] is for those who have other things to do.
     pub fn reload(&mut self, colour: bool) -> Reload {
@@ -356,12 +375,14 @@ impl Running {
                 ..self.outcome(ReloadResult::Invalid, &errors)
             },
         };
-        self.count(outcome.result);
+        self.count(&outcome);
         outcome
     }
 
-    fn count(&mut self, result: ReloadResult) {
-        let place = ReloadResult::ALL.iter().position(|one| *one == result);
+    fn count(&mut self, reload: &Reload) {
+        self.last_reload = Some(LastReload::of(reload, SystemTime::now()));
+        let mut results = ReloadResult::ALL.iter();
+        let place = results.position(|one| *one == reload.result);
         if let Some(count) = place.and_then(|place| self.reloads.get_mut(place)) {
             *count += 1;
         }
@@ -370,7 +391,7 @@ impl Running {
     /// Puts in force what was read, all of it or nothing. `colour` is for the report.
     pub fn put(&mut self, loaded: Loaded, colour: bool) -> Reload {
         let outcome = self.apply(loaded, colour);
-        self.count(outcome.result);
+        self.count(&outcome);
         outcome
     }
 
@@ -531,6 +552,17 @@ impl Running {
             let listing = Arc::new(Listing::default());
             let asked = worker.commands.push(Command::List(Arc::clone(&listing)));
             asked.is_ok().then_some(listing)
+        };
+        self.parts.workers.iter().filter_map(ask).collect()
+    }
+
+    /// Asks every worker for the neighbours that it knows; a worker that is too busy to be asked is left out.
+    #[must_use]
+    pub fn list_neighbours(&self) -> Vec<Arc<NeighbourListing>> {
+        let ask = |worker: &WorkerHandle| {
+            let listing = Arc::new(NeighbourListing::default());
+            let command = Command::ListNeighbours(Arc::clone(&listing));
+            worker.commands.push(command).is_ok().then_some(listing)
         };
         self.parts.workers.iter().filter_map(ask).collect()
     }

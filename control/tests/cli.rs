@@ -210,6 +210,7 @@ fn answering_socket(folder: &Path, status: &str, body: &str) -> String {
 const INVALID: &str = r#"{"result":"invalid","file":"f","generation":1,"changes":{"added":[],"removed":[],"changed":[],"other":[]},"restart":[],"diagnostics":[],"report":"wrong"}"#;
 const RESTART: &str = r#"{"result":"restart_needed","file":"f","generation":1,"changes":{"added":[],"removed":[],"changed":[],"other":[]},"restart":["dataplane"],"diagnostics":[],"report":""}"#;
 const INCOMPLETE: &str = r#"{"sessions":[],"truncated":false,"incomplete":true}"#;
+const MISSING: &str = r#"{"unreachable":[],"neighbors":[],"incomplete":true}"#;
 const TRUNCATED: &str = r#"{"sessions":[],"truncated":true,"incomplete":false}"#;
 
 #[test]
@@ -242,6 +243,9 @@ fn what_the_exit_code_says_does_not_depend_on_who_reads_stderr() {
             3,
         ),
         (&["list"], None, 5),
+        (&["status"], None, 5),
+        (&["neighbors"], None, 5),
+        (&["neighbors"], Some(("200 OK", MISSING)), 1),
         (&["reload"], Some(("422 No", INVALID)), 3),
         (&["reload"], Some(("409 No", RESTART)), 1),
         (&["list", "--sessions"], Some(("200 OK", TRUNCATED)), 0),
@@ -298,6 +302,10 @@ fn a_daemon_that_does_not_answer_is_not_waited_for() {
         (&["list"][..], "gives no sign for 200ms"),
         (&["list", "--sessions"], "--timeout"),
         (&["drops"], "stopped"),
+        (&["status"], "stopped"),
+        (&["ports"], "stopped"),
+        (&["neighbors"], "stopped"),
+        (&["routes"], "stopped"),
         (&["reload"], "gives no sign"),
     ] {
         let folder = tempfile::tempdir().unwrap();

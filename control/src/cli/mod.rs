@@ -8,10 +8,15 @@ mod drops;
 mod export;
 mod import;
 mod list;
+mod neighbors;
 mod output;
+mod ports;
+mod query;
 mod reload;
+mod routes;
 mod schema;
 mod simulate;
+mod status;
 mod table;
 
 use std::ffi::OsString;
@@ -61,6 +66,10 @@ enum Command {
     Reload(reload::Args),
     List(list::Args),
     Drops(drops::Args),
+    Status(status::Args),
+    Ports(ports::Args),
+    Neighbors(neighbors::Args),
+    Routes(routes::Args),
     Schema(schema::Args),
     Completion(completion::Args),
     Simulate(simulate::Args),
@@ -83,6 +92,10 @@ impl Command {
             Self::Reload(args) => Some(&mut args.output),
             Self::List(args) => Some(&mut args.output),
             Self::Drops(args) => Some(&mut args.output),
+            Self::Status(args) => Some(&mut args.output),
+            Self::Ports(args) => Some(&mut args.output),
+            Self::Neighbors(args) => Some(&mut args.output),
+            Self::Routes(args) => Some(&mut args.output),
             Self::Schema(_)
             | Self::Completion(_)
             | Self::Simulate(_)
@@ -97,6 +110,10 @@ impl Command {
             Self::Reload(args) => args.run(client, terminal),
             Self::List(args) => args.run(client, terminal),
             Self::Drops(args) => args.run(client, terminal),
+            Self::Status(args) => args.run(client, terminal),
+            Self::Ports(args) => args.run(client, terminal),
+            Self::Neighbors(args) => args.run(client, terminal),
+            Self::Routes(args) => args.run(client, terminal),
             Self::Schema(args) => args.run(terminal),
             Self::Completion(args) => args.run(&mut Cli::command(), terminal),
             Self::Simulate(args) => args.run(terminal),

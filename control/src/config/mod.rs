@@ -6,7 +6,7 @@ pub mod file;
 pub mod leaf;
 mod mapping;
 mod read;
-mod suggest;
+pub(crate) mod suggest;
 mod tree;
 pub mod valid;
 mod validate;
