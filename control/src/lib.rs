@@ -63,6 +63,7 @@ pub mod metrics;
 pub mod output_file;
 pub mod pressure;
 pub mod rate;
+pub mod real_setup;
 mod recent;
 pub mod report;
 pub mod running;

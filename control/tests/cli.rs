@@ -246,6 +246,8 @@ fn what_the_exit_code_says_does_not_depend_on_who_reads_stderr() {
         (&["status"], None, 5),
         (&["neighbors"], None, 5),
         (&["neighbors"], Some(("200 OK", MISSING)), 1),
+        (&["real-setup", "web"], None, 5),
+        (&["real-setup", "web", "--config", broken], None, 3),
         (&["reload"], Some(("422 No", INVALID)), 3),
         (&["reload"], Some(("409 No", RESTART)), 1),
         (&["list", "--sessions"], Some(("200 OK", TRUNCATED)), 0),
@@ -306,6 +308,7 @@ fn a_daemon_that_does_not_answer_is_not_waited_for() {
         (&["ports"], "stopped"),
         (&["neighbors"], "stopped"),
         (&["routes"], "stopped"),
+        (&["real-setup", "web"], "stopped"),
         (&["reload"], "gives no sign"),
     ] {
         let folder = tempfile::tempdir().unwrap();
@@ -430,4 +433,24 @@ fn an_import_writes_over_none_of_its_inputs_and_leaves_no_half_file() {
 
 fn text_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn what_a_real_server_needs_is_written_from_a_file_without_a_daemon() {
+    let file = sample("tunnel.yaml");
+    let file = file.to_str().unwrap();
+    let output = plimsoll(&["real-setup", "web", "--config", file]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(
+        text(&output.stdout).contains("\nmodprobe ipip\n"),
+        "{output:?}"
+    );
+    let output = plimsoll(&["real-setup", "web", "--config", file, "--os", "windows"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let output = plimsoll(&["real-setup", "nobody", "--config", file]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text_of(&output).contains("no service is called `nobody`"));
+    for args in [&["real-setup"][..], &["real-setup", "web", "--os", "plan9"]] {
+        assert_eq!(plimsoll(args).status.code(), Some(2), "{args:?}");
+    }
 }

@@ -311,6 +311,24 @@ fn it_tells_what_runs_as_ip_does_and_what_its_real_servers_need() {
     );
     assert_eq!(place.ask(&["neighbors", "nobody"]).status.code(), Some(2));
 
+    let setup = place.answer(&["real-setup", "web"]);
+    assert!(
+        setup.contains("\nip addr replace 192.0.2.10/32 dev lo\n"),
+        "{setup}"
+    );
+    let of_file = place.path("other.yaml");
+    fs::write(&of_file, place.config()).unwrap();
+    let of_file = of_file.to_str().unwrap();
+    let of_file = place.answer(&["real-setup", "web", "--config", of_file]);
+    assert_eq!(setup, of_file, "one function writes both");
+    let setup = place.json(&["real-setup", "web", "--os", "networkd"]);
+    assert_eq!(setup["sections"][0]["forward"], "dr");
+    let output = place.ask(&["real-setup", "wbe"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        errors(&output).contains("did you mean `web`?"),
+        "{output:?}"
+    );
     place.signal(Signal::TERM);
     assert!(place.end().success(), "{}", place.log());
 }

@@ -3,6 +3,7 @@
 
 mod neighbours;
 mod ports;
+mod real_setup;
 mod routes;
 pub mod server;
 mod services;
@@ -56,6 +57,7 @@ fn common() -> Router<Api> {
         .route("/metrics", get(metrics))
         .route("/api/v1/ports", get(ports::list))
         .route("/api/v1/routes", get(routes::list))
+        .route("/api/v1/real-setup", get(real_setup::write))
         .route("/api/v1/services", get(services::list))
         .route("/api/v1/timeouts", get(timeouts))
         .route("/api/v1/drops", get(drops))
@@ -68,6 +70,7 @@ async fn index() -> &'static str {
      /api/v1/ports       ports with their links, addresses and counters\n\
      /api/v1/routes      routes, the longest prefix first\n\
      /api/v1/services    virtual services and real servers with their counters and rates\n\
+     /api/v1/real-setup  what to run on a service's real servers, ?service=NAME&os=debian\n\
      /api/v1/sessions    sessions, ?limit=N; on the control socket only\n\
      /api/v1/neighbors   neighbours, ?port=NAME&address=A, and who does not answer; on the control socket only\n\
      /api/v1/timeouts    how long idle sessions live\n\

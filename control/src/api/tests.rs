@@ -15,6 +15,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::metrics::Metrics;
+use crate::real_setup::RealSetup;
 use crate::report::neighbours::{Neighbours, State};
 use crate::report::status::Status;
 use crate::running::Shared;
@@ -45,6 +46,7 @@ async fn everybody_may_ask_and_only_the_control_socket_may_change() {
         "/api/v1/status",
         "/api/v1/ports",
         "/api/v1/routes",
+        "/api/v1/real-setup?service=web",
         "/api/v1/services",
         "/api/v1/timeouts",
         "/api/v1/drops?all=true",
@@ -311,11 +313,20 @@ async fn bad_requests_are_answered_in_words() {
         ("/api/v1/neighbors?port=wam", 404, "did you mean `wan`?"),
         ("/api/v1/neighbors?port=%00", 404, "see `plimsoll ports`"),
         ("/api/v1/neighbors?address=10.0.0.300", 400, "address"),
+        ("/api/v1/real-setup", 400, "service"),
+        ("/api/v1/real-setup?service=wbe", 404, "did you mean `web`?"),
+        ("/api/v1/real-setup?service=zzzzzz", 404, "plimsoll list"),
+        ("/api/v1/real-setup?service=web&os=plan9", 400, "plan9"),
     ] {
         let (found, said) = ask(control.clone(), "GET", path).await;
         assert_eq!(found, status, "{path}: {said}");
         assert!(said.contains(words), "{path}: {said}");
     }
+    let path = "/api/v1/real-setup?service=web&os=networkd";
+    let (_, text) = ask(control, "GET", path).await;
+    let setup: RealSetup = serde_json::from_str(&text).unwrap();
+    assert_eq!(setup.service, "web");
+    assert!(setup.text().contains("networkctl reload"), "{text}");
 }
 
 #[tokio::test]

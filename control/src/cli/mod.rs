@@ -12,6 +12,7 @@ mod neighbors;
 mod output;
 mod ports;
 mod query;
+mod real_setup;
 mod reload;
 mod routes;
 mod schema;
@@ -70,6 +71,7 @@ enum Command {
     Ports(ports::Args),
     Neighbors(neighbors::Args),
     Routes(routes::Args),
+    RealSetup(real_setup::Args),
     Schema(schema::Args),
     Completion(completion::Args),
     Simulate(simulate::Args),
@@ -96,6 +98,7 @@ impl Command {
             Self::Ports(args) => Some(&mut args.output),
             Self::Neighbors(args) => Some(&mut args.output),
             Self::Routes(args) => Some(&mut args.output),
+            Self::RealSetup(args) => Some(&mut args.output),
             Self::Schema(_)
             | Self::Completion(_)
             | Self::Simulate(_)
@@ -114,6 +117,7 @@ impl Command {
             Self::Ports(args) => args.run(client, terminal),
             Self::Neighbors(args) => args.run(client, terminal),
             Self::Routes(args) => args.run(client, terminal),
+            Self::RealSetup(args) => args.run(client, terminal),
             Self::Schema(args) => args.run(terminal),
             Self::Completion(args) => args.run(&mut Cli::command(), terminal),
             Self::Simulate(args) => args.run(terminal),
