@@ -79,7 +79,7 @@ impl Server {
 }
 
 const METHODS: [&str; 6] = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS"];
-const PATHS: [&str; 8] = [
+const PATHS: [&str; 13] = [
     "/",
     "/metrics",
     "/api/v1/status",
@@ -88,17 +88,23 @@ const PATHS: [&str; 8] = [
     "/api/v1/timeouts",
     "/api/v1/drops",
     "/api/v1/reload",
+    // Whatever the rest says.
+    "",
+    "/api/v1/ports",
+    "/api/v1/routes",
+    "/api/v1/neighbors",
+    "/api/v1/real-setup",
 ];
 
 /// Asks what the bytes say: a router, a method, a path, and up to the next line's end what is behind it; the
 /// rest is the body. An answer is given in any case.
 pub fn api(data: &[u8]) {
     let mut script = Script::new(data);
-    let (router, method, path) = (script.below(2), script.below(6), script.below(9));
+    let (router, method, path) = (script.below(2), script.below(6), script.below(PATHS.len()));
     let rest = script.take(data.len());
     let end = rest.iter().position(|byte| *byte == b'\n');
     let (query, body) = rest.split_at(end.unwrap_or(rest.len()));
-    let path = PATHS.get(path).copied().unwrap_or("");
+    let path = PATHS[path];
     let target = [path.as_bytes(), query].concat();
     let request = Request::builder().method(METHODS[method]).uri(&target[..]);
     let Ok(request) = request.body(Body::from(body.to_vec())) else {
