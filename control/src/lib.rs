@@ -55,6 +55,7 @@ pub mod compile;
 pub mod config;
 #[cfg(feature = "dpdk")]
 pub mod daemon;
+pub mod doctor;
 pub mod import;
 pub mod incidents;
 mod links;

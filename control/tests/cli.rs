@@ -247,6 +247,7 @@ fn what_the_exit_code_says_does_not_depend_on_who_reads_stderr() {
         (&["neighbors"], None, 5),
         (&["neighbors"], Some(("200 OK", MISSING)), 1),
         (&["real-setup", "web"], None, 5),
+        (&["doctor", "--config", broken], None, 3),
         (&["real-setup", "web", "--config", broken], None, 3),
         (&["reload"], Some(("422 No", INVALID)), 3),
         (&["reload"], Some(("409 No", RESTART)), 1),
@@ -453,4 +454,28 @@ fn what_a_real_server_needs_is_written_from_a_file_without_a_daemon() {
     for args in [&["real-setup"][..], &["real-setup", "web", "--os", "plan9"]] {
         assert_eq!(plimsoll(args).status.code(), Some(2), "{args:?}");
     }
+}
+
+#[test]
+fn the_doctor_finds_what_a_machine_lacks_for_a_file() {
+    let machine = tempfile::tempdir().unwrap();
+    let root = machine.path().to_str().unwrap();
+    let none = machine.path().join("none.sock");
+    let none = none.to_str().unwrap();
+    let file = sample("reference.yaml");
+    let file = file.to_str().unwrap();
+    let ask =
+        |args: &[&str]| plimsoll(&[&["--socket", none, "doctor", "--root", root], args].concat());
+    let output = ask(&["--config", file]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(
+        text(&output.stdout).contains("\nERROR    device "),
+        "{output:?}"
+    );
+    let output = ask(&["--config", file, "-o", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["works"], false);
+    assert_eq!(json["findings"][0]["about"], "transparent huge pages");
+    let output = ask(&[]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
 }

@@ -329,6 +329,18 @@ fn it_tells_what_runs_as_ip_does_and_what_its_real_servers_need() {
         errors(&output).contains("did you mean `web`?"),
         "{output:?}"
     );
+
+    let config = place.path("other.yaml");
+    let diagnosis = place.ask(&["doctor", "--config", config.to_str().unwrap()]);
+    let text = String::from_utf8(diagnosis.stdout).unwrap();
+    for line in [
+        "hugepages: none are needed",
+        "ok       device wan: net_null0 needs no preparation\n",
+        "ok       link lan: is up\n",
+        "ok       neighbors: all answer",
+    ] {
+        assert!(text.contains(line), "{line}{text}");
+    }
     place.signal(Signal::TERM);
     assert!(place.end().success(), "{}", place.log());
 }

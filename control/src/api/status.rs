@@ -93,6 +93,10 @@ fn of_running(running: &Running) -> Status {
         reals: 0,
         drops: drops(running),
         unreachable_neighbors: running.unreachable().count() as u64,
+        address_conflicts: running
+            .stats()
+            .map(|worker| worker.address_conflicts.value())
+            .sum(),
         last_reload: running.last_reload().cloned(),
         workers,
         ports: ports.collect(),

@@ -4,6 +4,7 @@
 mod check;
 mod client;
 mod completion;
+mod doctor;
 mod drops;
 mod export;
 mod import;
@@ -72,6 +73,7 @@ enum Command {
     Neighbors(neighbors::Args),
     Routes(routes::Args),
     RealSetup(real_setup::Args),
+    Doctor(doctor::Args),
     Schema(schema::Args),
     Completion(completion::Args),
     Simulate(simulate::Args),
@@ -99,6 +101,7 @@ impl Command {
             Self::Neighbors(args) => Some(&mut args.output),
             Self::Routes(args) => Some(&mut args.output),
             Self::RealSetup(args) => Some(&mut args.output),
+            Self::Doctor(args) => Some(&mut args.output),
             Self::Schema(_)
             | Self::Completion(_)
             | Self::Simulate(_)
@@ -118,6 +121,7 @@ impl Command {
             Self::Neighbors(args) => args.run(client, terminal),
             Self::Routes(args) => args.run(client, terminal),
             Self::RealSetup(args) => args.run(client, terminal),
+            Self::Doctor(args) => args.run(client, terminal),
             Self::Schema(args) => args.run(terminal),
             Self::Completion(args) => args.run(&mut Cli::command(), terminal),
             Self::Simulate(args) => args.run(terminal),

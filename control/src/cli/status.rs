@@ -61,13 +61,7 @@ fn text(status: &Status, now_s: u64) -> String {
         ),
         ("ports", ports(status)),
         ("drops", drops(status, &recent)),
-        (
-            "neighbors",
-            match status.unreachable_neighbors {
-                0 => "all answer that packets wait for".to_owned(),
-                silent => format!("{silent} do not answer: see `plimsoll neighbors`"),
-            },
-        ),
+        ("neighbors", neighbors(status)),
     ];
     let mut text = String::new();
     for (name, value) in rows {
@@ -158,6 +152,21 @@ fn drops(status: &Status, recent: &str) -> String {
     text
 }
 
+fn neighbors(status: &Status) -> String {
+    let mut text = match status.unreachable_neighbors {
+        0 => "all answer that packets wait for".to_owned(),
+        silent => format!("{silent} do not answer: see `plimsoll neighbors`"),
+    };
+    let claims = status.address_conflicts;
+    if claims > 0 {
+        let _ = write!(
+            text,
+            "; others claimed addresses of ours {claims} times: see `plimsoll doctor`"
+        );
+    }
+    text
+}
+
 /// Seconds for people: the two largest units.
 pub(super) fn span(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
@@ -213,6 +222,7 @@ mod tests {
                 }),
             },
             unreachable_neighbors: 2,
+            address_conflicts: 3,
             last_reload: Some(LastReload {
                 result: ReloadResult::Invalid,
                 time_s: 1000,
@@ -240,7 +250,8 @@ mod tests {
              ports      1 of 3 up, DOWN: lan, wan (TAP)\n\
              drops      12 in the last 1m 0s, 1200 since the start; most: no_service (For a VIP, but no service has \
              this protocol and port)\n\
-             neighbors  2 do not answer: see `plimsoll neighbors`\n"
+             neighbors  2 do not answer: see `plimsoll neighbors`; others claimed addresses of ours 3 times: see \
+             `plimsoll doctor`\n"
         );
     }
 
@@ -254,6 +265,7 @@ mod tests {
             top: None,
         };
         status.unreachable_neighbors = 0;
+        status.address_conflicts = 0;
         status.workers.truncate(1);
         status.workers[0].busy_ratio = None;
         status.ports.truncate(1);

@@ -168,6 +168,7 @@ fn nat(group: &Group<'_>) -> String {
     let ip = if group.way.is_v6 { "ip -6" } else { "ip" };
     let mut text = format!(
         "# What it answers, and what else it sends, goes through Plimsoll, which routes that; nothing more is needed.\n\
+         # Clients on its own network cannot be served this way: it would answer them directly.\n\
          {ip} route replace default via {ours}\n\
          # Instead, if the rest of its traffic has another way:\n\
          # {ip} route replace default via {ours} table 100\n"

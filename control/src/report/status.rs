@@ -32,6 +32,8 @@ pub struct Status {
     pub drops: DropSummary,
     /// Neighbours that packets wait for in vain.
     pub unreachable_neighbors: u64,
+    /// Times that another host claimed an address of ours, a virtual one perhaps, since the start.
+    pub address_conflicts: u64,
     /// What came of the last reload; left out if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reload: Option<LastReload>,
