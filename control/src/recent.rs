@@ -1,4 +1,4 @@
-//! What the workers did in the last minute: how busy they were, and what they dropped.
+//! What the workers saw in the last minute: how busy they were, what they dropped, who claimed our addresses.
 //! It keeps a few samples of their counters, asks no worker and reads no clock.
 
 use std::collections::VecDeque;
@@ -24,6 +24,7 @@ struct Sample {
     times: Vec<Times>,
     /// In the order of [`DropReason::ALL`].
     drops: Vec<u64>,
+    address_conflicts: u64,
 }
 
 /// A worker's time so far.
@@ -68,6 +69,7 @@ impl Recent {
         self.0.push_back(Sample {
             at: now,
             drops: drops.collect(),
+            address_conflicts: address_conflicts(workers.clone()),
             times: workers.clone().map(Times::of).collect(),
         });
         while self.0.len() > KEPT {
@@ -92,6 +94,12 @@ impl Recent {
         Some(seconds(busy) / seconds(all))
     }
 
+    /// How often another host claimed an address of ours, if that was so often in all.
+    pub(crate) fn address_conflicts(&self, all: u64) -> u64 {
+        let before = self.0.front().map(|sample| sample.address_conflicts);
+        all.saturating_sub(before.unwrap_or_default())
+    }
+
     /// How many packets were dropped for a reason, of which so many were dropped in all.
     pub(crate) fn drops(&self, reason: DropReason, all: u64) -> u64 {
         let place = DropReason::ALL.iter().position(|one| *one == reason);
@@ -99,6 +107,11 @@ impl Recent {
         let before = before.and_then(|(sample, place)| sample.drops.get(place));
         all.saturating_sub(before.copied().unwrap_or_default())
     }
+}
+
+/// How often another host claimed an address of ours, as all workers counted it.
+pub(crate) fn address_conflicts<'w>(workers: impl Iterator<Item = &'w WorkerStats>) -> u64 {
+    workers.map(|worker| worker.address_conflicts.value()).sum()
 }
 
 #[cfg(test)]
@@ -119,10 +132,12 @@ mod tests {
             stats.idle_ns.add(900 - busy);
             stats.slept_ns.add(100);
             stats.count(Verdict::Dropped(reason), 1);
+            stats.address_conflicts.add(1);
             let now = Time::from_ms(1000 * (second + 1));
             recent.look(std::iter::once(&stats), now);
             let drops = recent.drops(reason, stats.drops(reason));
             assert_eq!(drops, recent.seconds(now));
+            assert_eq!(recent.address_conflicts(second + 1), drops);
             assert!((second.min(60)..=70).contains(&drops), "{second}: {drops}");
             assert_eq!(recent.drops(DropReason::TxFull, 0), 0);
             let ratio = recent.busy_ratio(0, &stats).unwrap();

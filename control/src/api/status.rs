@@ -10,7 +10,8 @@ use plimsoll_dataplane::verdict::DropReason;
 
 use super::state::Api;
 use crate::metrics::is_kernel;
-use crate::report::status::{DropSummary, PortStatus, Status, TopDrop, Use, WorkerStatus};
+use crate::recent::address_conflicts;
+use crate::report::status::{Count, DropSummary, PortStatus, Status, TopDrop, Use, WorkerStatus};
 use crate::running::{Running, lock};
 
 /// For users of the control socket.
@@ -78,6 +79,7 @@ fn of_running(running: &Running) -> Status {
         mtu: port.spec.mtu,
         link_up: port.is_up,
     });
+    let conflicts = address_conflicts(running.stats());
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         file: running.file().display().to_string(),
@@ -93,10 +95,10 @@ fn of_running(running: &Running) -> Status {
         reals: 0,
         drops: drops(running),
         unreachable_neighbors: running.unreachable().count() as u64,
-        address_conflicts: running
-            .stats()
-            .map(|worker| worker.address_conflicts.value())
-            .sum(),
+        address_conflicts: Count {
+            total: conflicts,
+            recent: recent.address_conflicts(conflicts),
+        },
         last_reload: running.last_reload().cloned(),
         workers,
         ports: ports.collect(),

@@ -87,10 +87,13 @@ fn text(diagnosis: &Diagnosis) -> String {
     }
     let count = |level| {
         let found = diagnosis.findings.iter().filter(|one| one.level == level);
-        found.count()
+        match found.count() {
+            1 => format!("1 {}", level.name()),
+            count => format!("{count} {}s", level.name()),
+        }
     };
     let (errors, warnings) = (count(Level::Error), count(Level::Warning));
-    let _ = writeln!(text, "{errors} errors, {warnings} warnings");
+    let _ = writeln!(text, "{errors}, {warnings}");
     text
 }
 
@@ -119,7 +122,7 @@ mod tests {
             "ok       hugepages: enough\n\
              ERROR    hugepages: none\n             \
              sysctl -w vm.nr_hugepages=256\n\
-             1 errors, 0 warnings\n"
+             1 error, 0 warnings\n"
         );
     }
 }

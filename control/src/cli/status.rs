@@ -141,13 +141,10 @@ fn drops(status: &Status, recent: &str) -> String {
     if let Some(top) = &drops.top {
         let mut reasons = DropReason::ALL.iter();
         let reason = reasons.find(|reason| reason.label() == top.reason);
+        // `plimsoll drops` has all of it.
         let help = reason.map_or("", |reason| reason.help());
-        let _ = write!(
-            text,
-            "; most: {} ({})",
-            top.reason,
-            help.trim_end_matches('.')
-        );
+        let help = help.split([':', '(', '.']).next().unwrap_or_default();
+        let _ = write!(text, "; most: {} ({})", top.reason, help.trim_end());
     }
     text
 }
@@ -155,14 +152,11 @@ fn drops(status: &Status, recent: &str) -> String {
 fn neighbors(status: &Status) -> String {
     let mut text = match status.unreachable_neighbors {
         0 => "all answer that packets wait for".to_owned(),
+        1 => "1 does not answer: see `plimsoll neighbors`".to_owned(),
         silent => format!("{silent} do not answer: see `plimsoll neighbors`"),
     };
-    let claims = status.address_conflicts;
-    if claims > 0 {
-        let _ = write!(
-            text,
-            "; others claimed addresses of ours {claims} times: see `plimsoll doctor`"
-        );
+    if status.address_conflicts.recent > 0 {
+        text.push_str("; another host claims an address of ours: see `plimsoll doctor`");
     }
     text
 }
@@ -181,7 +175,7 @@ pub(super) fn span(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::status::{DropSummary, PortStatus, TopDrop, Use};
+    use crate::report::status::{Count, DropSummary, PortStatus, TopDrop, Use};
 
     fn status() -> Status {
         let worker = |cpu, ratio| WorkerStatus {
@@ -222,7 +216,10 @@ mod tests {
                 }),
             },
             unreachable_neighbors: 2,
-            address_conflicts: 3,
+            address_conflicts: Count {
+                total: 3,
+                recent: 1,
+            },
             last_reload: Some(LastReload {
                 result: ReloadResult::Invalid,
                 time_s: 1000,
@@ -250,7 +247,7 @@ mod tests {
              ports      1 of 3 up, DOWN: lan, wan (TAP)\n\
              drops      12 in the last 1m 0s, 1200 since the start; most: no_service (For a VIP, but no service has \
              this protocol and port)\n\
-             neighbors  2 do not answer: see `plimsoll neighbors`; others claimed addresses of ours 3 times: see \
+             neighbors  2 do not answer: see `plimsoll neighbors`; another host claims an address of ours: see \
              `plimsoll doctor`\n"
         );
     }
@@ -265,7 +262,7 @@ mod tests {
             top: None,
         };
         status.unreachable_neighbors = 0;
-        status.address_conflicts = 0;
+        status.address_conflicts.recent = 0;
         status.workers.truncate(1);
         status.workers[0].busy_ratio = None;
         status.ports.truncate(1);

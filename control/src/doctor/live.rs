@@ -3,7 +3,7 @@
 
 use super::finding::{Finding, Level};
 use crate::report::neighbours::Neighbours;
-use crate::report::status::Status;
+use crate::report::status::{Count, Status};
 
 /// What a running daemon tells.
 #[derive(Debug, Clone)]
@@ -69,17 +69,16 @@ fn neighbours(neighbours: &Neighbours) -> Vec<Finding> {
 
 fn claims(status: &Status) -> Finding {
     const ABOUT: &str = "addresses";
-    match status.address_conflicts {
-        0 => Finding::new(Level::Ok, ABOUT, "nobody else claims one of Plimsoll's"),
-        times => Finding::new(
-            Level::Error,
-            ABOUT,
-            format!(
-                "another host claimed an address of Plimsoll's, a virtual one perhaps, {times} times since the start; the \
-                 log has its MAC"
-            ),
-        )
+    let Count { total, recent } = status.address_conflicts;
+    let (level, when) = match (total, recent) {
+        (0, _) => return Finding::new(Level::Ok, ABOUT, "nobody else claims one of Plimsoll's"),
+        (_, 0) => (Level::Warning, "since the start, but not of late"),
+        _ => (Level::Error, "of late"),
+    };
+    let what = format!(
+        "another host claimed an address of Plimsoll's, a virtual one perhaps, {when}; the log has its MAC"
+    );
+    Finding::new(level, ABOUT, what)
         .mend("# if it is a real server, run there what `plimsoll real-setup SERVICE` writes; first of all:")
-        .mend("sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2"),
-    }
+        .mend("sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2")
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::*;
 use crate::config;
 use crate::report::neighbours::{Neighbours, UnreachableNeighbour};
-use crate::report::status::{DropSummary, PortStatus, Status, Use};
+use crate::report::status::{Count, DropSummary, PortStatus, Status, Use};
 
 const CONFIG: &str = r#"
 version: 1
@@ -227,7 +227,10 @@ fn what_a_daemon_tells_of_its_neighbourhood_is_judged() {
                 top: None,
             },
             unreachable_neighbors: 0,
-            address_conflicts: 0,
+            address_conflicts: Count {
+                total: 0,
+                recent: 0,
+            },
             last_reload: None,
             workers: Vec::new(),
             ports: vec![port("wan", true)],
@@ -240,7 +243,11 @@ fn what_a_daemon_tells_of_its_neighbourhood_is_judged() {
     };
     assert!(diagnose(machine.path(), "on", Some(&live)).works);
     live.status.ports.push(port("lan", false));
-    live.status.address_conflicts = 3;
+    live.status.address_conflicts.total = 3;
+    let earlier = diagnose(machine.path(), "on", Some(&live));
+    let conflict = earlier.findings.last().unwrap();
+    assert_eq!(conflict.level, Level::Warning, "{conflict:?}");
+    live.status.address_conflicts.recent = 3;
     let silent = |last: u8, reals: &[&str]| UnreachableNeighbour {
         port: "lan".to_owned(),
         address: [10, 0, 0, last].into(),

@@ -32,8 +32,8 @@ pub struct Status {
     pub drops: DropSummary,
     /// Neighbours that packets wait for in vain.
     pub unreachable_neighbors: u64,
-    /// Times that another host claimed an address of ours, a virtual one perhaps, since the start.
-    pub address_conflicts: u64,
+    /// Times that another host claimed an address of ours, a virtual one perhaps; once in 10 s for each address.
+    pub address_conflicts: Count,
     /// What came of the last reload; left out if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reload: Option<LastReload>,
@@ -50,6 +50,15 @@ pub struct Use {
     pub used: u64,
     /// So much there is.
     pub capacity: u64,
+}
+
+/// How often something happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// Since the start.
+    pub total: u64,
+    /// Of late: in the last `recent_s` seconds.
+    pub recent: u64,
 }
 
 /// How many packets were dropped, and why most of them.
