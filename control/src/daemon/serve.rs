@@ -163,7 +163,7 @@ fn log_news(running: &Running, news: &News) {
         ),
         News::MoreUnreachable(neighbours) => warn!(
             neighbours,
-            "more neighbours do not answer; see /api/v1/neighbors on the control socket"
+            "more neighbours do not answer; see `plimsoll neighbors`"
         ),
         News::MoreConflicts(claims) => warn!(claims, "other hosts claim more addresses of ours"),
     }
