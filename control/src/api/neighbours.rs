@@ -282,3 +282,77 @@ fn name(snapshot: &Snapshot, port: PortId) -> String {
     let port = snapshot.port(port);
     port.map_or_else(String::new, |port| port.name.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use plimsoll_dataplane::wire::Mac;
+
+    use super::*;
+    use crate::running::tests::running;
+
+    const MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
+    const WAN: PortId = PortId::new(0);
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    fn record(last: u8, state: NeighbourState, mac: Option<Mac>) -> NeighbourRecord {
+        NeighbourRecord {
+            port: WAN,
+            address: address(last),
+            mac,
+            state,
+            is_awaited: false,
+            news_at: Time::from_ms(1000),
+        }
+    }
+
+    #[test]
+    fn a_configured_mac_counts_most_and_who_does_not_answer_has_failed() {
+        let (mut running, file) = running();
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        let fixed = "network:\n  neighbors: [{ address: 192.0.2.1, mac: \"02:00:00:00:00:01\" }]";
+        std::fs::write(file.path(), text.replace("network:", fixed)).unwrap();
+        running.reload(false);
+        let known = [
+            record(1, NeighbourState::Stale, Some(MAC)),
+            record(2, NeighbourState::Incomplete, None),
+            record(3, NeighbourState::Reachable, Some(MAC)),
+        ];
+        let known = known.map(|one| ((WAN, one.address), one));
+        let since = Time::from_ms(500);
+        let silent = Unreachable { since, last: since };
+        let unreachable = [2, 3, 4].map(|last| (WAN, address(last), silent));
+        let found = |wanted: Wanted| -> Vec<_> {
+            let unreachable = unreachable.into_iter();
+            let unreachable =
+                unreachable.filter(|(port, address, _)| wanted.has((*port, *address)));
+            let unreachable: Vec<_> = unreachable.collect();
+            let known = known.into_iter().filter(|(key, _)| wanted.has(*key));
+            let all = merged(running.snapshot(), known.collect(), &unreachable, wanted);
+            let shown = all.iter().map(|one| (one.address, one.state, one.mac));
+            shown.collect()
+        };
+        let mut wanted = Wanted {
+            port: None,
+            address: None,
+        };
+        let expected = [
+            (
+                address(1),
+                NeighbourState::Permanent,
+                Some(Mac([2, 0, 0, 0, 0, 1])),
+            ),
+            (address(2), NeighbourState::Failed, None),
+            // It has answered since.
+            (address(3), NeighbourState::Reachable, Some(MAC)),
+            (address(4), NeighbourState::Failed, None),
+        ];
+        assert_eq!(found(wanted), expected);
+        wanted.address = Some(address(3));
+        assert_eq!(found(wanted), expected[2..3]);
+        wanted.port = Some(PortId::new(1));
+        assert_eq!(found(wanted), []);
+    }
+}
