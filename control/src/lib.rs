@@ -55,6 +55,7 @@ pub mod compile;
 pub mod config;
 #[cfg(feature = "dpdk")]
 pub mod daemon;
+pub mod doctor;
 pub mod import;
 pub mod incidents;
 mod links;
@@ -63,6 +64,8 @@ pub mod metrics;
 pub mod output_file;
 pub mod pressure;
 pub mod rate;
+pub mod real_setup;
+mod recent;
 pub mod report;
 pub mod running;
 pub mod runtime;

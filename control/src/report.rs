@@ -1,6 +1,11 @@
 //! What is told about a running data plane, in the form that `-o json` prints: services, sessions, drops.
 //! Field names are a contract. Nothing is laid out for people here.
 
+pub mod neighbours;
+pub mod ports;
+pub mod routes;
+pub mod status;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -335,26 +340,6 @@ impl From<spec::timeouts::Timeouts> for Timeouts {
             udp_s: seconds(timeouts.udp),
         }
     }
-}
-
-/// A neighbour that packets wait for in vain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnreachableNeighbour {
-    /// The port that it is asked for on.
-    pub port: String,
-    /// Its address: a real server's, a gateway's, or a client's.
-    pub address: IpAddr,
-    /// Whole seconds since it was first found not to answer.
-    pub since_s: u64,
-    /// The real servers with this address, as SERVICE/ADDRESS:PORT; ten at most.
-    pub reals: Vec<String>,
-}
-
-/// `/api/v1/neighbors`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Neighbours {
-    /// Those that packets wait for in vain.
-    pub unreachable: Vec<UnreachableNeighbour>,
 }
 
 /// `plimsoll drops`.

@@ -18,20 +18,22 @@ use plimsoll_dataplane::spec::network::{DeviceSpec, PortRole, PortSpec};
 use plimsoll_dataplane::spec::target::{Target, is_one_address};
 use plimsoll_dataplane::stats::WorkerStats;
 use plimsoll_dataplane::time::Time;
-use plimsoll_dataplane::worker::{Command, Commands, Listing};
+use plimsoll_dataplane::worker::{Command, Commands, Listing, NeighbourListing};
 
-use crate::capabilities;
 use crate::changes::{self, Changes, Difference};
 use crate::compile;
 use crate::config::{self, Diagnostics, Loaded};
 use crate::incidents::{News, Unreachable, Watch};
 use crate::links::Links;
 use crate::rate::Rates;
-use crate::report::{Live, Plan, Reload, ReloadResult};
+use crate::recent::Recent;
+use crate::report::status::LastReload;
+use crate::report::{Live, Reload, ReloadResult};
 use crate::runtime::{self, Keeper, RuntimeChanges};
 
 mod orders;
 mod planning;
+pub mod reload;
 
 /// What the control thread keeps of one worker.
 #[derive(Debug)]
@@ -137,6 +139,8 @@ pub struct Running {
     rates: Rates,
     started: SystemTime,
     reloads: [u64; ReloadResult::ALL.len()],
+    last_reload: Option<LastReload>,
+    recent: Recent,
     /// By device: packets seen on the right queue and on others when it was last judged.
     placements: Vec<(u64, u64)>,
     /// Up to when drains' deadlines have been looked at, in milliseconds since 1970.
@@ -154,68 +158,6 @@ pub fn lock(shared: &Shared) -> MutexGuard<'_, Running> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads the file again on a thread of its own and puts it in force, all of it or nothing: a file of a
-/// million services takes seconds, in which requests are answered and the watchdog is fed. Reloads
-/// take turns, so that none puts in force what an earlier one found.
-pub async fn reload(shared: &Shared, colour: bool) -> Reload {
-    let (file, turns) = file_and_turns(shared);
-    let _turn = turns.lock().await;
-    let path = file.clone();
-    let read = aside(&file, move || config::load(&path)).await;
-    lock(shared).put_or_report(read, colour)
-}
-
-/// What a reload would change, of the daemon's own file or of a text that somebody has; nothing is changed.
-pub async fn plan(shared: &Shared, text: Option<(String, String)>, colour: bool) -> Plan {
-    let (file, turns) = file_and_turns(shared);
-    // As much memory as a reload takes, so no more of them at once.
-    let _turn = turns.lock().await;
-    let (name, path) = (file.display().to_string(), file.clone());
-    let (name, read) = match text {
-        None => (name, aside(&file, move || config::load(&path)).await),
-        Some((name, text)) => {
-            let title = name.clone();
-            (
-                name,
-                aside(&file, move || config::parse(&title, text)).await,
-            )
-        }
-    };
-    match read {
-        Ok(loaded) => lock(shared).plan(name, &loaded, colour),
-        Err(errors) => Plan::invalid(name, &errors, colour),
-    }
-}
-
-fn file_and_turns(shared: &Shared) -> (PathBuf, Arc<tokio::sync::Mutex<()>>) {
-    let running = lock(shared);
-    (
-        running.parts.file.clone(),
-        Arc::clone(&running.reload_turns),
-    )
-}
-
-/// Has a configuration read on a thread of its own.
-async fn aside(
-    file: &Path,
-    read: impl FnOnce() -> Result<Loaded, Diagnostics> + Send + 'static,
-) -> Result<Loaded, Diagnostics> {
-    let (tell, told) = tokio::sync::oneshot::channel();
-    // Not by `spawn_blocking`, which panics where the system has no thread to give.
-    let thread = std::thread::Builder::new().name("reload".to_owned());
-    let thread = thread.spawn(move || {
-        capabilities::keep_reading();
-        // Nobody listens any more if the process is about to end.
-        let _ = tell.send(read());
-    });
-    match thread {
-        Ok(_) => told
-            .await
-            .unwrap_or_else(|gone| Err(config::unread(file, &gone))),
-        Err(error) => Err(config::unread(file, &error)),
-    }
-}
-
 impl Running {
     /// Nothing is changed or announced yet.
     #[must_use]
@@ -230,6 +172,8 @@ impl Running {
             rates: Rates::new(Time::default()),
             started: SystemTime::now(),
             reloads: [0; ReloadResult::ALL.len()],
+            last_reload: None,
+            recent: Recent::default(),
             placements: Vec::new(),
             drains_ended_ms: runtime::now_ms(),
             reload_turns: Arc::default(),
@@ -358,10 +302,12 @@ impl Running {
         }
     }
 
-    /// Brings the rates up to date; to be called once a second or so.
+    /// Brings the rates and what is kept of late up to date; to be called once a second or so.
     pub fn estimate(&mut self) {
         let now = self.now();
         self.rates.advance(now, self.parts.publisher.current());
+        let workers = self.parts.workers.iter();
+        self.recent.look(workers.map(|worker| &*worker.stats), now);
     }
 
     /// Lines of the log that were not written, as nobody read them or they could not be.
@@ -393,8 +339,19 @@ impl Running {
         ReloadResult::ALL.into_iter().zip(self.reloads)
     }
 
+    /// What came of the last reload, if there was one.
+    #[must_use]
+    pub fn last_reload(&self) -> Option<&LastReload> {
+        self.last_reload.as_ref()
+    }
+
+    /// What the workers did of late, as of the last [`Self::estimate`].
+    pub(crate) fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
     /// Reads the file again and puts it in force, all of it or nothing. `colour` is for the report.
-    /// Takes as long as the file is large: [`reload`] is for those who have other things to do.
+    /// Takes as long as the file is large: [`reload::reload`] is for those who have other things to do.
     pub fn reload(&mut self, colour: bool) -> Reload {
         let read = config::load(&self.parts.file);
         self.put_or_report(read, colour)
@@ -408,12 +365,14 @@ impl Running {
                 ..self.outcome(ReloadResult::Invalid, &errors)
             },
         };
-        self.count(outcome.result);
+        self.count(&outcome);
         outcome
     }
 
-    fn count(&mut self, result: ReloadResult) {
-        let place = ReloadResult::ALL.iter().position(|one| *one == result);
+    fn count(&mut self, reload: &Reload) {
+        self.last_reload = Some(LastReload::of(reload, SystemTime::now()));
+        let mut results = ReloadResult::ALL.iter();
+        let place = results.position(|one| *one == reload.result);
         if let Some(count) = place.and_then(|place| self.reloads.get_mut(place)) {
             *count += 1;
         }
@@ -422,7 +381,7 @@ impl Running {
     /// Puts in force what was read, all of it or nothing. `colour` is for the report.
     pub fn put(&mut self, loaded: Loaded, colour: bool) -> Reload {
         let outcome = self.apply(loaded, colour);
-        self.count(outcome.result);
+        self.count(&outcome);
         outcome
     }
 
@@ -588,6 +547,17 @@ impl Running {
             let listing = Arc::new(Listing::default());
             let asked = worker.commands.push(Command::List(Arc::clone(&listing)));
             asked.is_ok().then_some(listing)
+        };
+        self.parts.workers.iter().filter_map(ask).collect()
+    }
+
+    /// Asks every worker for the neighbours that it knows; a worker that is too busy to be asked is left out.
+    #[must_use]
+    pub fn list_neighbours(&self) -> Vec<Arc<NeighbourListing>> {
+        let ask = |worker: &WorkerHandle| {
+            let listing = Arc::new(NeighbourListing::default());
+            let command = Command::ListNeighbours(Arc::clone(&listing));
+            worker.commands.push(command).is_ok().then_some(listing)
         };
         self.parts.workers.iter().filter_map(ask).collect()
     }

@@ -210,6 +210,7 @@ fn answering_socket(folder: &Path, status: &str, body: &str) -> String {
 const INVALID: &str = r#"{"result":"invalid","file":"f","generation":1,"changes":{"added":[],"removed":[],"changed":[],"other":[]},"restart":[],"diagnostics":[],"report":"wrong"}"#;
 const RESTART: &str = r#"{"result":"restart_needed","file":"f","generation":1,"changes":{"added":[],"removed":[],"changed":[],"other":[]},"restart":["dataplane"],"diagnostics":[],"report":""}"#;
 const INCOMPLETE: &str = r#"{"sessions":[],"truncated":false,"incomplete":true}"#;
+const MISSING: &str = r#"{"unreachable":[],"neighbors":[],"incomplete":true}"#;
 const TRUNCATED: &str = r#"{"sessions":[],"truncated":true,"incomplete":false}"#;
 
 #[test]
@@ -242,6 +243,12 @@ fn what_the_exit_code_says_does_not_depend_on_who_reads_stderr() {
             3,
         ),
         (&["list"], None, 5),
+        (&["status"], None, 5),
+        (&["neighbors"], None, 5),
+        (&["neighbors"], Some(("200 OK", MISSING)), 1),
+        (&["real-setup", "web"], None, 5),
+        (&["doctor", "--config", broken], None, 3),
+        (&["real-setup", "web", "--config", broken], None, 3),
         (&["reload"], Some(("422 No", INVALID)), 3),
         (&["reload"], Some(("409 No", RESTART)), 1),
         (&["list", "--sessions"], Some(("200 OK", TRUNCATED)), 0),
@@ -298,6 +305,11 @@ fn a_daemon_that_does_not_answer_is_not_waited_for() {
         (&["list"][..], "gives no sign for 200ms"),
         (&["list", "--sessions"], "--timeout"),
         (&["drops"], "stopped"),
+        (&["status"], "stopped"),
+        (&["ports"], "stopped"),
+        (&["neighbors"], "stopped"),
+        (&["routes"], "stopped"),
+        (&["real-setup", "web"], "stopped"),
         (&["reload"], "gives no sign"),
     ] {
         let folder = tempfile::tempdir().unwrap();
@@ -422,4 +434,48 @@ fn an_import_writes_over_none_of_its_inputs_and_leaves_no_half_file() {
 
 fn text_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn what_a_real_server_needs_is_written_from_a_file_without_a_daemon() {
+    let file = sample("tunnel.yaml");
+    let file = file.to_str().unwrap();
+    let output = plimsoll(&["real-setup", "web", "--config", file]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(
+        text(&output.stdout).contains("\nmodprobe ipip\n"),
+        "{output:?}"
+    );
+    let output = plimsoll(&["real-setup", "web", "--config", file, "--os", "windows"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let output = plimsoll(&["real-setup", "nobody", "--config", file]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text_of(&output).contains("no service is called `nobody`"));
+    for args in [&["real-setup"][..], &["real-setup", "web", "--os", "plan9"]] {
+        assert_eq!(plimsoll(args).status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn the_doctor_finds_what_a_machine_lacks_for_a_file() {
+    let machine = tempfile::tempdir().unwrap();
+    let root = machine.path().to_str().unwrap();
+    let none = machine.path().join("none.sock");
+    let none = none.to_str().unwrap();
+    let file = sample("reference.yaml");
+    let file = file.to_str().unwrap();
+    let ask =
+        |args: &[&str]| plimsoll(&[&["--socket", none, "doctor", "--root", root], args].concat());
+    let output = ask(&["--config", file]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(
+        text(&output.stdout).contains("\nERROR    device "),
+        "{output:?}"
+    );
+    let output = ask(&["--config", file, "-o", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["works"], false);
+    assert_eq!(json["findings"][0]["about"], "transparent huge pages");
+    let output = ask(&[]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
 }

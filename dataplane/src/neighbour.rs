@@ -11,6 +11,8 @@ use crate::time::Time;
 use crate::verdict::DropReason;
 use crate::wire::Mac;
 
+pub mod record;
+
 /// Neighbours that one worker knows at most; an attacker on the link cannot make it more.
 const CAPACITY: usize = 4096;
 /// Packets that wait for one neighbour at most (Linux: `unres_qlen`, about the same).
@@ -119,6 +121,8 @@ struct Entry<B> {
     /// When a packet last needed it; `None` if none did.
     used_at: Option<Time>,
     entered_at: Time,
+    /// When there was last news of it: it was asked for first, somebody told its MAC, or it did not answer.
+    news_at: Time,
     /// Another worker asked, so it has to be told the answer.
     wanted: bool,
     /// When the others were last told unasked.
@@ -409,6 +413,7 @@ impl<B> Neighbours<B> {
             state: State::Incomplete { tries: 0 },
             used_at: None,
             entered_at: now,
+            news_at: now,
             wanted: false,
             told_at: None,
             due_at: now,
@@ -496,6 +501,7 @@ impl<B> Entry<B> {
             return Learned::NOTHING;
         }
         self.mac = mac;
+        self.news_at = now;
         if claim.solicited {
             self.state = State::Reachable;
             self.due_at = now.plus_ms(REACHABLE_MS);
@@ -551,6 +557,7 @@ impl<B> Entry<B> {
             }
             State::Incomplete { .. } => {
                 self.state = State::Failed;
+                self.news_at = now;
                 self.due_at = now.plus_ms(HOLD_DOWN_MS);
                 let packets = std::mem::take(&mut self.waiting);
                 let count = packets.len();
@@ -575,6 +582,7 @@ impl<B> Entry<B> {
             }
             State::Probing { .. } => {
                 self.state = State::Incomplete { tries: 0 };
+                self.news_at = now;
                 self.due_at = now;
                 return self.advance(now, act);
             }

@@ -10,6 +10,7 @@ use crate::flow::{Address, Protocol};
 use crate::id::{DeviceId, PortId, RealId};
 use crate::io::{BURST, PacketBuf as _, Pool, QueuePair, RxQueue, TxQueue};
 use crate::listing;
+use crate::neighbour::record::NeighbourRecord;
 use crate::pipeline::{Config, Engine, Frames as _, Inbox, Inboxes, Message};
 use crate::session::{Flags, Session, State};
 use crate::snapshot::Snapshot;
@@ -24,6 +25,8 @@ pub enum Command {
     Announce(Vec<(PortId, IpAddr)>),
     /// Show all sessions, a few slots each poll.
     List(Arc<Listing>),
+    /// Show all neighbours, a few each poll.
+    ListNeighbours(Arc<NeighbourListing>),
     /// A device's link has come up or gone down. All are taken to be up at the start.
     Link {
         /// Which device.
@@ -89,6 +92,9 @@ impl SessionRecord {
 /// One worker's sessions on their way to the control thread.
 pub type Listing = listing::Listing<SessionRecord>;
 
+/// One worker's neighbours on their way to the control thread.
+pub type NeighbourListing = listing::Listing<NeighbourRecord>;
+
 impl SessionRecord {
     fn of<A: Address>(session: &Session<A>) -> Self {
         let key = session.key();
@@ -121,6 +127,8 @@ pub struct Worker<Rx: RxQueue, Tx, P: Pool<Buf = Rx::Buf>> {
     commands: Commands,
     frames: Vec<Rx::Buf>,
     listings: Vec<(Arc<Listing>, Place)>,
+    /// Each with the place in the neighbour table where it goes on.
+    neighbour_listings: Vec<(Arc<NeighbourListing>, usize)>,
     announcements: Vec<(PortId, IpAddr)>,
     /// Whether the last poll sent something and left frames that found no room.
     sending: bool,
@@ -158,6 +166,7 @@ where
             commands: resources.commands,
             frames: Vec::with_capacity(BURST),
             listings: Vec::new(),
+            neighbour_listings: Vec::new(),
             announcements: Vec::new(),
             sending: false,
         }
@@ -176,11 +185,13 @@ where
         let work = self.take_messages(now) + self.receive(now);
         self.engine.tick(self.reader.current(), now);
         self.obey();
-        self.list(if work > 0 {
+        let slots = if work > 0 {
             LIST_STEP_BESIDE_PACKETS
         } else {
             LIST_STEP
-        });
+        };
+        self.list(slots);
+        self.list_neighbours(slots);
         self.transmit();
         let polls = if work > 0 {
             &self.engine.stats.busy_polls
@@ -206,7 +217,8 @@ where
         self.sending
             || !(self.commands.is_empty()
                 && self.announcements.is_empty()
-                && self.listings.is_empty())
+                && self.listings.is_empty()
+                && self.neighbour_listings.is_empty())
             || self.has_messages()
             || self.engine.is_behind(now)
     }
@@ -363,6 +375,7 @@ where
             match command {
                 Command::Announce(addresses) => self.announcements.extend(addresses),
                 Command::List(listing) => self.listings.push((listing, Place::V4(0))),
+                Command::ListNeighbours(listing) => self.neighbour_listings.push((listing, 0)),
                 Command::Link { device, up } => {
                     let snapshot = self.reader.current();
                     self.engine.forwarder.exit.set_link(snapshot, device, up);
@@ -413,6 +426,29 @@ where
             None => {
                 listing.end();
                 self.listings.remove(0);
+            }
+        }
+    }
+
+    /// Shows some entries of the neighbour table to the oldest listing of these.
+    fn list_neighbours(&mut self, slots: usize) {
+        let Some((listing, place)) = self.neighbour_listings.first_mut() else {
+            return;
+        };
+        let mut next = Some(*place);
+        if listing.has_room(LIST_STEP) {
+            listing.step();
+            let neighbours = self.engine.forwarder.exit.neighbours();
+            next = neighbours.scan(*place, slots, |record| listing.put(record));
+        } else if Arc::strong_count(listing) == 1 {
+            // Nobody takes the records any more: the asker is gone.
+            next = None;
+        }
+        match next {
+            Some(next) => *place = next,
+            None => {
+                listing.end();
+                self.neighbour_listings.remove(0);
             }
         }
     }

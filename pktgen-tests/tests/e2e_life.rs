@@ -375,3 +375,56 @@ fn an_interface_that_is_deleted_and_made_again_comes_back() {
         assert!(daemon.terminate().unwrap().success());
     }
 }
+
+#[test]
+fn real_servers_that_ran_what_real_setup_writes_serve_clients_and_are_neighbours() {
+    for method in [Method::Direct, Method::Nat] {
+        let topology = topology(method);
+        let daemon = daemon(&topology, &Config::lesson(method));
+        let plan = topology.plan;
+        for server in &topology.servers {
+            // As if it had been prepared for nothing.
+            let forget = if method == Method::Nat {
+                "ip route del default; ip -6 route del default".to_owned()
+            } else {
+                format!(
+                    "ip addr del {}/32 dev lo; ip -6 addr del {}/128 dev lo; \
+                     sysctl -qw net.ipv4.conf.all.arp_ignore=0 net.ipv4.conf.eth0.arp_ignore=0",
+                    plan.virtual_address(Family::V4),
+                    plan.virtual_address(Family::V6)
+                )
+            };
+            server.namespace.run(&["sh", "-ec", &forget]).unwrap();
+            for service in ["web", "web6"] {
+                let commands = daemon.ask(&["real-setup", service]).unwrap();
+                server.namespace.run(&["sh", "-ec", &commands]).unwrap();
+            }
+        }
+        for family in Family::ALL {
+            let served = traffic::curl(&topology, plan.virtual_http(family), 30).unwrap();
+            assert_eq!(served.failed, 0, "{method:?} {family:?}");
+        }
+        let neighbours = daemon.ask_json(&["neighbors"]).unwrap();
+        let all = neighbours["neighbors"].as_array().unwrap();
+        for server in &topology.servers {
+            for family in Family::ALL {
+                let address = plan.server(family, server.number).to_string();
+                let one = all.iter().find(|one| one["address"] == address.as_str());
+                assert!(one.is_some(), "no {address}: {neighbours}");
+                let one = one.unwrap();
+                assert_eq!(one["state"], "reachable", "{neighbours}");
+                assert!(one["mac"].is_string(), "{neighbours}");
+            }
+        }
+        assert_eq!(neighbours["incomplete"], false);
+        let status = daemon.ask_json(&["status"]).unwrap();
+        assert!(
+            status["sessions"]["used"].as_u64().unwrap() >= 60,
+            "{status}"
+        );
+        assert_eq!(status["address_conflicts"]["total"], 0, "{status}");
+        let ports = daemon.ask_json(&["ports"]).unwrap();
+        let received = ports["ports"][0]["rx_packets"].as_u64();
+        assert!(received.unwrap() > 60, "{ports}");
+    }
+}

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::state::Api;
 use crate::config::MAX_BYTES;
 use crate::report::Plan;
-use crate::running;
+use crate::running::reload;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Asked {
@@ -29,5 +29,5 @@ pub(super) async fn plan(
     text: String,
 ) -> Json<Plan> {
     let text = asked.file.map(|file| (file, text));
-    Json(running::plan(&api.running, text, asked.colour).await)
+    Json(reload::plan(&api.running, text, asked.colour).await)
 }

@@ -38,7 +38,8 @@ pub(super) struct SessionsQuery {
 pub(super) async fn refuse() -> (StatusCode, &'static str) {
     (
         StatusCode::FORBIDDEN,
-        "this may name clients, so it is shown on the control socket only: sessions by `plimsoll list --sessions`\n",
+        "this may name clients, so it is shown on the control socket only: sessions by `plimsoll list --sessions`, \
+         neighbours by `plimsoll neighbors`\n",
     )
 }
 

@@ -20,6 +20,8 @@ pub struct Api {
     pub(super) reloads: mpsc::UnboundedSender<Reload>,
     /// The right to list sessions.
     pub(super) listings: Arc<Semaphore>,
+    /// The right to list neighbours.
+    pub(super) neighbour_listings: Arc<Semaphore>,
 }
 
 impl Api {
@@ -31,6 +33,7 @@ impl Api {
             metrics,
             reloads,
             listings: Arc::new(Semaphore::new(1)),
+            neighbour_listings: Arc::new(Semaphore::new(1)),
         }
     }
 }

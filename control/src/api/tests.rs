@@ -1,5 +1,6 @@
 //! Who may ask what. What the responses say is tested where it is made.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
@@ -7,12 +8,16 @@ use axum::http::Request;
 use http_body_util::BodyExt as _;
 use plimsoll_dataplane::id::PortId;
 use plimsoll_dataplane::incident::Incident;
+use plimsoll_dataplane::verdict::DropReason;
 use plimsoll_dataplane::worker::Command;
 use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
 use super::*;
 use crate::metrics::Metrics;
+use crate::real_setup::RealSetup;
+use crate::report::neighbours::{Neighbours, State};
+use crate::report::status::Status;
 use crate::running::Shared;
 use crate::running::tests::running;
 
@@ -39,6 +44,9 @@ async fn everybody_may_ask_and_only_the_control_socket_may_change() {
         "/",
         "/metrics",
         "/api/v1/status",
+        "/api/v1/ports",
+        "/api/v1/routes",
+        "/api/v1/real-setup?service=web",
         "/api/v1/services",
         "/api/v1/timeouts",
         "/api/v1/drops?all=true",
@@ -265,7 +273,8 @@ async fn sessions_of_one_real_server_under_several_former_addresses_are_series_o
     assert_eq!(series.len(), all, "{page}");
 }
 
-#[tokio::test]
+// Its worker never answers, which is not waited for: time jumps.
+#[tokio::test(start_paused = true)]
 async fn neighbours_that_do_not_answer_are_listed_with_their_real_servers() {
     let (mut running, _file) = running();
     let (port, address) = (PortId::new(0), IpAddr::from([192, 0, 2, 21]));
@@ -281,9 +290,68 @@ async fn neighbours_that_do_not_answer_are_listed_with_their_real_servers() {
     };
     assert_eq!((one.port.as_str(), one.address), ("wan", address));
     assert_eq!(one.reals, ["web/192.0.2.21:80"]);
+    assert!(list.incomplete);
+    let [one] = &list.neighbors[..] else {
+        panic!("{list:?}")
+    };
+    assert_eq!(
+        (one.address, one.state, &one.mac),
+        (address, State::Failed, &None)
+    );
     let page = ask(api.read_only(), "GET", "/metrics").await.1;
     assert!(
         page.contains("plimsoll_neighbours_unreachable 1\n"),
         "{page}"
     );
+}
+
+#[tokio::test]
+async fn bad_requests_are_answered_in_words() {
+    let (running, _file) = running();
+    let control = api(&Arc::new(Mutex::new(running))).control();
+    for (path, status, words) in [
+        ("/api/v1/neighbors?port=wam", 404, "did you mean `wan`?"),
+        ("/api/v1/neighbors?port=%00", 404, "see `plimsoll ports`"),
+        ("/api/v1/neighbors?address=10.0.0.300", 400, "address"),
+        ("/api/v1/real-setup", 400, "service"),
+        ("/api/v1/real-setup?service=wbe", 404, "did you mean `web`?"),
+        ("/api/v1/real-setup?service=zzzzzz", 404, "plimsoll list"),
+        ("/api/v1/real-setup?service=web&os=plan9", 400, "plan9"),
+    ] {
+        let (found, said) = ask(control.clone(), "GET", path).await;
+        assert_eq!(found, status, "{path}: {said}");
+        assert!(said.contains(words), "{path}: {said}");
+    }
+    let path = "/api/v1/real-setup?service=web&os=networkd";
+    let (_, text) = ask(control, "GET", path).await;
+    let setup: RealSetup = serde_json::from_str(&text).unwrap();
+    assert_eq!(setup.service, "web");
+    assert!(setup.text().contains("networkctl reload"), "{text}");
+}
+
+#[tokio::test]
+async fn the_status_counts_what_is_configured_and_quotes_the_file_on_the_control_socket_only() {
+    let (mut running, file) = running();
+    let stats = Arc::clone(&running.workers()[0].stats);
+    let verdict = plimsoll_dataplane::verdict::Verdict::Dropped;
+    stats.count(verdict(DropReason::NoService), 3);
+    stats.count(verdict(DropReason::NoSession), 2);
+    stats.busy_ns.add(25);
+    stats.idle_ns.add(75);
+    std::fs::write(file.path(), "version: 1\nservises: []\n").unwrap();
+    assert_eq!(running.reload(false).result, ReloadResult::Invalid);
+    let api = api(&Arc::new(Mutex::new(running)));
+    let (_, text) = ask(api.clone().control(), "GET", STATUS).await;
+    let status: Status = serde_json::from_str(&text).unwrap();
+    assert_eq!((status.services, status.reals), (1, 1));
+    assert_eq!((status.drops.total, status.drops.recent), (5, 5));
+    assert_eq!(status.drops.top.unwrap().reason, "no_service");
+    assert_eq!(status.workers[0].busy_ratio, Some(0.25));
+    assert_eq!((status.sessions.used, status.sessions.capacity), (0, 100));
+    let last = status.last_reload.unwrap();
+    assert_eq!(last.result, ReloadResult::Invalid);
+    assert!(last.why.is_some(), "{text}");
+    let (_, text) = ask(api.read_only(), "GET", STATUS).await;
+    let status: Status = serde_json::from_str(&text).unwrap();
+    assert_eq!(status.last_reload.unwrap().why, None);
 }

@@ -213,6 +213,11 @@ impl Client {
     }
 }
 
+/// A value as it stands in a request's query.
+pub(super) fn escape(value: &str) -> String {
+    form_urlencoded::byte_serialize(value.as_bytes()).collect()
+}
+
 fn refused(status: StatusCode, body: &[u8]) -> NoAnswer {
     let words = String::from_utf8_lossy(body);
     let words = words.trim();

@@ -5,16 +5,22 @@ mod arguments;
 mod check;
 mod client;
 mod completion;
+mod doctor;
 mod drops;
 mod export;
 mod import;
 mod list;
+mod neighbors;
 mod orders;
 mod output;
 mod plan;
+mod ports;
+mod real_setup;
 mod reload;
+mod routes;
 mod schema;
 mod simulate;
+mod status;
 mod table;
 
 use std::ffi::OsString;
@@ -70,6 +76,12 @@ enum Command {
     Enable(orders::Enable),
     Weight(orders::Weight),
     Drops(drops::Args),
+    Status(status::Args),
+    Ports(ports::Args),
+    Neighbors(neighbors::Args),
+    Routes(routes::Args),
+    RealSetup(real_setup::Args),
+    Doctor(doctor::Args),
     Schema(schema::Args),
     Completion(completion::Args),
     Simulate(simulate::Args),
@@ -91,6 +103,12 @@ impl Command {
             Self::Enable(args) => Some(&mut args.common.output),
             Self::Weight(args) => Some(&mut args.common.output),
             Self::Drops(args) => Some(&mut args.output),
+            Self::Status(args) => Some(&mut args.output),
+            Self::Ports(args) => Some(&mut args.output),
+            Self::Neighbors(args) => Some(&mut args.output),
+            Self::Routes(args) => Some(&mut args.output),
+            Self::RealSetup(args) => Some(&mut args.output),
+            Self::Doctor(args) => Some(&mut args.output),
             Self::Schema(_)
             | Self::Completion(_)
             | Self::Simulate(_)
@@ -111,6 +129,12 @@ impl Command {
             Self::Enable(args) => args.run(client, terminal),
             Self::Weight(args) => args.run(client, terminal),
             Self::Drops(args) => args.run(client, terminal),
+            Self::Status(args) => args.run(client, terminal),
+            Self::Ports(args) => args.run(client, terminal),
+            Self::Neighbors(args) => args.run(client, terminal),
+            Self::Routes(args) => args.run(client, terminal),
+            Self::RealSetup(args) => args.run(client, terminal),
+            Self::Doctor(args) => args.run(client, terminal),
             Self::Schema(args) => args.run(terminal),
             Self::Completion(args) => args.run(&mut Cli::command(), terminal),
             Self::Simulate(args) => args.run(terminal),

@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::arguments::duration;
-use super::client::{Client, NoAnswer};
+use super::client::{Client, NoAnswer, escape};
 use super::{Exit, Format, Terminal};
 use crate::report::{OrderRequest, RealState, RealStates};
 use crate::runtime::{Administration, Ending, Order, RealPattern};
@@ -246,8 +246,7 @@ impl Common {
 
     fn look(&self, client: &Client) -> Result<RealStates, NoAnswer> {
         let real = self.real.to_string();
-        let real: String = form_urlencoded::byte_serialize(real.as_bytes()).collect();
-        client.get(&format!("/api/v1/reals?real={real}"))
+        client.get(&format!("/api/v1/reals?real={}", escape(&real)))
     }
 
     fn show(&self, states: &RealStates, terminal: &mut Terminal<'_>) -> io::Result<Exit> {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::check::complain;
-use super::client::Client;
+use super::client::{Client, escape};
 use super::{Exit, Format, Terminal};
 use crate::config;
 use crate::report::Plan;
@@ -35,7 +35,7 @@ impl Args {
             };
             let name = file.display().to_string();
             path.push_str("&file=");
-            path.extend(form_urlencoded::byte_serialize(name.as_bytes()));
+            path.push_str(&escape(&name));
         }
         let plan: Plan = match client.send_text(&path, text) {
             Ok(plan) => plan,

@@ -7,7 +7,7 @@ pub mod leaf;
 mod mapping;
 mod read;
 mod service_list;
-mod suggest;
+pub(crate) mod suggest;
 mod tree;
 pub mod valid;
 mod validate;

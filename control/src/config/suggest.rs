@@ -66,7 +66,7 @@ pub(super) fn later<'n>(text: &str, names: &[&'n str]) -> Option<(&'static str, 
 }
 
 /// The one of `names` that `text` most likely means.
-pub(super) fn nearest<'n>(text: &str, names: &[&'n str]) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(text: &str, names: &[&'n str]) -> Option<&'n str> {
     let text: String = text.to_lowercase().chars().take(40).collect();
     let names = names.iter().copied();
     if let Some((_, word)) = WORDS.iter().find(|(other, _)| *other == text)

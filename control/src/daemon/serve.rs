@@ -26,7 +26,7 @@ use crate::incidents::News;
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
 use crate::report::{Reload, ReloadResult};
-use crate::running::{self, Port, Running, Shared, lock};
+use crate::running::{Port, Running, Shared, lock, reload};
 
 /// How often the control thread looks after things.
 const ROUND: Duration = Duration::from_secs(1);
@@ -124,7 +124,7 @@ pub(super) async fn serve(plan: Plan<'_>) -> Result<(), DaemonError> {
                 let (running, tell) = (running.clone(), tell_reload.clone());
                 tokio::spawn(async move {
                     // Told to this loop; without it nobody needs to know.
-                    let _ = tell.send(running::reload(&running, false).await);
+                    let _ = tell.send(reload::reload(&running, false).await);
                 });
             }
             Some(reload) = reloads.recv() => {
@@ -163,7 +163,7 @@ fn log_news(running: &Running, news: &News) {
         ),
         News::MoreUnreachable(neighbours) => warn!(
             neighbours,
-            "more neighbours do not answer; see /api/v1/neighbors on the control socket"
+            "more neighbours do not answer; see `plimsoll neighbors`"
         ),
         News::MoreConflicts(claims) => warn!(claims, "other hosts claim more addresses of ours"),
     }

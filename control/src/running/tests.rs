@@ -185,14 +185,14 @@ fn a_reload_beside_other_work_is_the_same_and_none_is_overtaken() {
         .unwrap();
     replace(&file, "scheduler: rr", "scheduler: lc");
     let outcomes = runtime.block_on(async {
-        let first = reload(&shared, false);
-        let second = reload(&shared, false);
+        let first = reload::reload(&shared, false);
+        let second = reload::reload(&shared, false);
         tokio::join!(first, second)
     });
     let results = (outcomes.0.result, outcomes.1.result);
     assert_eq!(results, (ReloadResult::Applied, ReloadResult::Unchanged));
     replace(&file, "scheduler: lc", "scheduler: lcd");
-    let broken = runtime.block_on(reload(&shared, false));
+    let broken = runtime.block_on(reload::reload(&shared, false));
     assert_eq!(broken.result, ReloadResult::Invalid);
     assert_eq!(lock(&shared).snapshot().generation, 2);
 }

@@ -144,6 +144,17 @@ impl Snapshot {
         of_link.copied()
     }
 
+    /// The neighbours that need no ARP or NDP: the port that each is behind, its address and its MAC. Those that are
+    /// behind no port are left out.
+    pub fn fixed_neighbours(&self) -> impl Iterator<Item = (PortId, IpAddr, Mac)> {
+        let of_all = self.neighbours.iter().filter_map(|(address, mac)| {
+            let egress = self.routes.egress(*address)?;
+            Some((egress.port, *address, *mac))
+        });
+        let of_links = self.link_neighbours.iter();
+        of_all.chain(of_links.map(|((port, address), mac)| (*port, *address, *mac)))
+    }
+
     /// Whether `address` is a neighbour's on this port.
     pub(crate) fn is_on_link(&self, port: PortId, address: IpAddr) -> bool {
         if let IpAddr::V6(address) = address

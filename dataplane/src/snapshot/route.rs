@@ -41,6 +41,23 @@ struct Hop {
 pub struct Routes {
     v4: Ranges<u32>,
     v6: Ranges<u128>,
+    /// The prefixes of which the ranges were made, to be shown.
+    prefixes: Vec<(IpNet, Hop)>,
+}
+
+/// One route, to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// Destinations.
+    pub to: IpNet,
+    /// The port that they are reached by.
+    pub port: PortId,
+    /// The gateway; `None` if the destinations are neighbours: it is the port's own network.
+    pub gateway: Option<IpAddr>,
+    /// Our own address on the port.
+    pub source: Option<IpAddr>,
+    /// Largest IP packet, in bytes.
+    pub mtu: u16,
 }
 
 impl Routes {
@@ -104,7 +121,20 @@ impl Routes {
         Self {
             v4: Ranges::new(v4, |last| last.checked_add(1)),
             v6: Ranges::new(v6, |last| last.checked_add(1)),
+            prefixes: prefixes.to_vec(),
         }
+    }
+
+    /// All routes, each prefix once, in no particular order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Route> {
+        let prefixes = self.prefixes.iter();
+        prefixes.map(|(to, hop)| Route {
+            to: *to,
+            port: hop.port,
+            gateway: hop.gateway,
+            source: hop.source,
+            mtu: hop.mtu,
+        })
     }
 
     /// The route to `address`.
@@ -253,6 +283,29 @@ mod tests {
         assert_eq!(
             egress("172.16.3.4").unwrap().source,
             Some("10.1.0.1".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn routes_are_shown_as_they_count() {
+        let ports = [port(&["10.0.0.1/24"]), port(&["10.1.0.1/24"])];
+        let routes = [
+            route("0.0.0.0/0", "10.1.0.254"),
+            route("10.8.0.0/16", "10.9.0.1"),
+        ];
+        let routes = Routes::new(&ports, &routes);
+        let shown = routes.iter().map(|one| {
+            let gateway = one.gateway.map(|gateway| gateway.to_string());
+            (one.to.to_string(), one.port.place(), gateway)
+        });
+        let gateway = Some("10.1.0.254".to_owned());
+        assert_eq!(
+            shown.collect::<Vec<_>>(),
+            [
+                ("0.0.0.0/0".to_owned(), 1, gateway),
+                ("10.0.0.0/24".to_owned(), 0, None),
+                ("10.1.0.0/24".to_owned(), 1, None),
+            ]
         );
     }
 

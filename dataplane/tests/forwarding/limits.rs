@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use plimsoll_dataplane::neighbour::record::NeighbourState;
 use plimsoll_dataplane::testing::{PacketBuilder, Rig};
 use plimsoll_dataplane::verdict::DropReason;
-use plimsoll_dataplane::worker::{Command, Listing};
+use plimsoll_dataplane::worker::{Command, Listing, NeighbourListing};
 
 use crate::net::*;
 
@@ -429,4 +430,38 @@ fn a_listing_takes_little_time_from_packets_and_all_there_is_from_idle_polls() {
     let busy = polls(true);
     assert!((buckets / 2..=buckets + 32).contains(&busy), "{busy}");
     assert!(polls(false) < 16);
+}
+
+#[test]
+fn neighbours_are_listed_with_their_states_beside_packets_too() {
+    for busy in [false, true] {
+        let mut spec = direct();
+        spec.network.neighbours.clear();
+        let mut rig = Rig::new(1, &spec);
+        let listing = Arc::new(NeighbourListing::default());
+        let syn = from_wan(CLIENT, VIP).tcp(4000, 80).flags(SYN).build();
+        // Its real server has to be asked for.
+        rig.inject(0, WAN, &syn);
+        rig.poll(0);
+        rig.command(0, Command::ListNeighbours(Arc::clone(&listing)));
+        while !listing.is_done() {
+            if busy {
+                rig.inject(0, WAN, &syn);
+            }
+            rig.poll(0);
+        }
+        let records: Vec<_> = std::iter::from_fn(|| listing.take()).collect();
+        assert!(!records.is_empty());
+        for (place, one) in records.iter().enumerate() {
+            let known = [NeighbourState::Incomplete, NeighbourState::Stale];
+            assert!(known.contains(&one.state), "{one:?}");
+            assert_eq!(one.mac.is_none(), one.state == NeighbourState::Incomplete);
+            let others = records.iter().skip(place + 1);
+            assert!(
+                others
+                    .clone()
+                    .all(|other| (other.port, other.address) != (one.port, one.address))
+            );
+        }
+    }
 }

@@ -194,13 +194,15 @@ const SYSCTL: &str = "net.ipv4.vs.conn_reuse_mode = 1\nnet.ipv4.vs.drop_packet =
                       net/ipv4/vs/expire_nodest_conn=1\n-net.ipv4.vs.sync_threshold = 3\t50\nnet.ipv4.vs.secure_tcp=4\n";
 
 /// Router, method and path by number, then what is behind the path.
-const REQUESTS: [(&str, &[u8]); 6] = [
+const REQUESTS: [(&str, &[u8]); 8] = [
     ("drops", b"\x00\x00\x06?all=true"),
     ("sessions", b"\x00\x00\x04?limit=3"),
     ("reload", b"\x01\x01\x07?colour=true\n{}"),
     ("refused", b"\x00\x01\x07"),
     ("elsewhere", b"\x01\x00\x08/api/v2/%2e%2e?x"),
     ("metrics", b"\x01\x02\x01"),
+    ("neighbors", b"\x01\x00\x0b?port=wan&address=10.0.0.11"),
+    ("real-setup", b"\x01\x00\x0c?service=web&os=networkd"),
 ];
 
 fn main() {

@@ -82,7 +82,7 @@ impl Server {
 }
 
 const METHODS: [&str; 6] = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS"];
-const PATHS: [&str; 10] = [
+const PATHS: [&str; 15] = [
     "/",
     "/metrics",
     "/api/v1/status",
@@ -91,6 +91,12 @@ const PATHS: [&str; 10] = [
     "/api/v1/timeouts",
     "/api/v1/drops",
     "/api/v1/reload",
+    // Whatever the rest says.
+    "",
+    "/api/v1/ports",
+    "/api/v1/routes",
+    "/api/v1/neighbors",
+    "/api/v1/real-setup",
     "/api/v1/reals",
     "/api/v1/plan",
 ];
@@ -99,11 +105,11 @@ const PATHS: [&str; 10] = [
 /// rest is the body. An answer is given in any case.
 pub fn api(data: &[u8]) {
     let mut script = Script::new(data);
-    let (router, method, path) = (script.below(2), script.below(6), script.below(11));
+    let (router, method, path) = (script.below(2), script.below(6), script.below(PATHS.len()));
     let rest = script.take(data.len());
     let end = rest.iter().position(|byte| *byte == b'\n');
     let (query, body) = rest.split_at(end.unwrap_or(rest.len()));
-    let path = PATHS.get(path).copied().unwrap_or("");
+    let path = PATHS[path];
     let target = [path.as_bytes(), query].concat();
     let request = Request::builder()
         .method(METHODS[method])

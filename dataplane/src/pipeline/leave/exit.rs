@@ -89,6 +89,11 @@ impl<P: Pool> Exit<P> {
         self.neighbours.changes()
     }
 
+    /// The neighbour table, to be shown.
+    pub(crate) const fn neighbours(&self) -> &Neighbours<Waiting<P::Buf>> {
+        &self.neighbours
+    }
+
     /// A buffer for a frame that is originated here.
     pub(crate) fn allocate(&mut self) -> Option<P::Buf> {
         self.pool.allocate()
