@@ -365,6 +365,7 @@ pub fn restarts(old: &StartConfig, new: &StartConfig) -> Vec<String> {
         socket,
         http: _,
         state: _,
+        drain,
     } = old;
     let mut what = Vec::new();
     let cpus = |config: &StartConfig| match &config.cpus {
@@ -430,6 +431,8 @@ pub fn restarts(old: &StartConfig, new: &StartConfig) -> Vec<String> {
         )
     };
     differ(&mut what, "control.state", &state(old), &state(new));
+    let [before, after] = [*drain, new.drain].map(print_duration);
+    differ(&mut what, "control.drain", &before, &after);
     what
 }
 

@@ -4,7 +4,8 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "a request that cannot be made is a failure"
+    clippy::indexing_slicing,
+    reason = "a request that cannot be made, or an answer that is not there, is a failure"
 )]
 
 mod common;
@@ -12,10 +13,11 @@ mod common;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{counts, daemon, topology};
+use common::{binaries, counts, daemon, topology};
 use plimsoll_pktgen_tests::daemon::{Config, Daemon};
 use plimsoll_pktgen_tests::topology::{Family, Method, Process, Topology};
 use plimsoll_pktgen_tests::traffic;
+use rustix::process::Signal;
 
 const DOWNLOADS: usize = 200;
 
@@ -168,4 +170,37 @@ fn at_the_deadline_downloads_are_ended_or_the_command_says_how_many_are_left() {
         "{printed}"
     );
     assert!(whole.len() > DOWNLOADS / 2, "{printed}");
+}
+
+#[test]
+fn at_sigterm_downloads_go_on_as_long_as_they_may() {
+    let topology = topology(Method::Nat);
+    let config = Config::lesson(Method::Nat);
+    let yaml = config.yaml(topology.directory());
+    let yaml = yaml.replace("control:\n", "control:\n  drain: 30s\n");
+    let mut daemon = Daemon::start(&topology, &binaries(), &yaml).unwrap();
+    let to = topology.plan.virtual_http(Family::V4);
+    let mut curl = downloads(&topology, to);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while active(&daemon) < DOWNLOADS as u64 {
+        assert!(Instant::now() < deadline, "{}", active(&daemon));
+        thread::sleep(Duration::from_millis(20));
+    }
+    daemon.signal(Signal::TERM);
+    curl.wait(Duration::from_secs(60)).unwrap();
+    let printed = curl.output();
+    let whole = printed
+        .lines()
+        .filter(|line| line.starts_with("200 100000 "));
+    assert_eq!(whole.count(), DOWNLOADS, "{printed}");
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while daemon.running() {
+        assert!(Instant::now() < deadline, "{}", daemon.log());
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(
+        daemon.log().contains("sessions have had their time"),
+        "{}",
+        daemon.log()
+    );
 }

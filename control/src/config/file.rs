@@ -111,6 +111,8 @@ mapping! {
         http: HttpAddr = HttpAddr::At(DEFAULT_HTTP),
         /// The folder of what outlives the daemon, such as drained real servers; `none` keeps nothing.
         state: String = DEFAULT_STATE.to_owned(),
+        /// At SIGTERM: how long sessions may go on before the daemon stops.
+        drain: Duration = Duration::ZERO,
     }
 }
 

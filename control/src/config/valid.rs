@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use plimsoll_dataplane::spec::network::Network;
@@ -65,6 +66,8 @@ pub struct StartConfig {
     pub http: Option<SocketAddr>,
     /// The folder of what outlives the daemon; absolute. `None` keeps nothing.
     pub state: Option<PathBuf>,
+    /// How long sessions may go on at SIGTERM.
+    pub drain: Duration,
 }
 
 /// A NIC.

@@ -48,6 +48,13 @@ pub(super) fn stopping() {
     mention(NotifyState::Stopping);
 }
 
+/// The end is put off, for sessions to go on: whatever systemd's limit is, it waits for so long from now.
+pub(super) fn draining(more: Duration) {
+    mention(NotifyState::Stopping);
+    let micros = u32::try_from(more.as_micros()).unwrap_or(u32::MAX);
+    mention(NotifyState::ExtendTimeoutUsec(micros));
+}
+
 /// A sign of life.
 pub(super) fn alive() {
     mention(NotifyState::Watchdog);

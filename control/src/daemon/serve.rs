@@ -22,6 +22,7 @@ use super::socket::Sockets;
 use super::watchdog::{Beat, Watchdog};
 use crate::api::Api;
 use crate::api::server::Limits;
+use crate::config::leaf::print_duration;
 use crate::incidents::News;
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
@@ -104,12 +105,21 @@ pub(super) async fn serve(plan: Plan<'_>) -> Result<(), DaemonError> {
     lock(&running).announce_all();
     let mut systemd = Systemd::of_environment();
     systemd.ready(lock(&running).snapshot().generation);
+    // Set once it was asked to stop.
+    let mut stop_at: Option<Instant> = None;
     loop {
         beat.fetch_add(1, Ordering::Relaxed);
         tokio::select! {
             _ = signals.terminate.recv() => {
-                info!(signal = "SIGTERM", "asked to stop");
-                return Ok(());
+                let left = lock(&running).sessions_left();
+                let drain = lock(&running).loaded().valid.start().drain;
+                if stop_at.is_some() || drain.is_zero() || left == 0 {
+                    info!(signal = "SIGTERM", left, "asked to stop");
+                    return Ok(());
+                }
+                info!(signal = "SIGTERM", left, "asked to stop: sessions go on for {} at most", print_duration(drain));
+                stop_at = Some(Instant::now() + drain);
+                notify::draining(ROUND * 5);
             }
             _ = signals.interrupt.recv() => {
                 info!(signal = "SIGINT", "asked to stop");
@@ -135,6 +145,14 @@ pub(super) async fn serve(plan: Plan<'_>) -> Result<(), DaemonError> {
                 systemd.again();
                 claims.hear();
                 care.round(eal, &mut reopening);
+                if let Some(at) = stop_at {
+                    let left = lock(&running).sessions_left();
+                    if left == 0 || Instant::now() >= at {
+                        info!(left, "sessions have had their time");
+                        return Ok(());
+                    }
+                    notify::draining(ROUND * 5);
+                }
             }
         }
     }

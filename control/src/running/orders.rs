@@ -10,6 +10,7 @@ use plimsoll_dataplane::spec::target::Identity;
 
 use super::Running;
 use crate::config::valid::ReloadConfig;
+use crate::report::left;
 use crate::runtime::{Kept, Order, OrderError, RealChange, now_ms};
 
 /// A real server of a service, by what makes both the same across reloads.
@@ -72,6 +73,17 @@ impl Running {
         let file = &self.parts.loaded.valid.reload().services;
         let names = services.iter().filter_map(|service| file.find(service));
         names.map(|service| Arc::clone(&service.name)).collect()
+    }
+
+    /// The sessions of all real servers for whose end a drain waits; see [`left`].
+    #[must_use]
+    pub fn sessions_left(&self) -> u64 {
+        let snapshot = self.snapshot();
+        let reals = snapshot.reals.iter();
+        let served = reals.filter_map(|real| Some((snapshot.service(real.service)?, real)));
+        served
+            .map(|(service, real)| left(snapshot, service, real))
+            .sum()
     }
 
     /// Puts services in force as the file has them, with what was changed laid over.

@@ -98,6 +98,6 @@ fn the_schema_says_what_each_name_means_and_what_a_section_is_by_default() {
     assert_eq!(schema["properties"]["timeouts"]["default"], expected);
     let tunnel = &service["tunnel"];
     assert!(tunnel.get("default").is_none());
-    let expected = serde_json::json!({ "socket": "/run/plimsoll/plimsoll.sock", "state": "/var/lib/plimsoll", "http": "127.0.0.1:9142" });
+    let expected = serde_json::json!({ "socket": "/run/plimsoll/plimsoll.sock", "state": "/var/lib/plimsoll", "drain": "0s", "http": "127.0.0.1:9142" });
     assert_eq!(schema["properties"]["control"]["default"], expected);
 }

@@ -54,6 +54,7 @@ pub(super) fn check(config: &Config, gaps: Gaps, findings: &mut Findings<'_, '_>
         socket: PathBuf::from(&config.control.socket),
         http: config.control.http.address(),
         state,
+        drain: config.control.drain,
     }
 }
 
