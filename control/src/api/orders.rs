@@ -18,7 +18,7 @@ use tracing::info;
 use super::state::{Api, YIELD};
 use crate::report::{OrderRequest, RealState, RealStates, Target, left};
 use crate::running::{Running, lock};
-use crate::runtime::{Administration, BadPattern, RealPattern, now_ms};
+use crate::runtime::{Administration, BadPattern, RealPattern};
 
 /// Real servers that one order's lines in the log name; nobody reads more.
 const MOST_LINES: usize = 100;
@@ -128,7 +128,7 @@ fn refuse(status: StatusCode, why: &str) -> Response {
 
 /// Those of some real servers that are still configured, as they are.
 fn states(running: &Running, snapshot: &Snapshot, reals: &[RealId]) -> Vec<RealState> {
-    let now_ms = now_ms();
+    let ended_ms = running.drains_ended_ms();
     let runtime = running.live().runtime;
     let reals = reals.iter().filter_map(|id| at(snapshot, *id));
     let reals = reals.filter(|(_, real)| real.configured);
@@ -146,7 +146,7 @@ fn states(running: &Running, snapshot: &Snapshot, reals: &[RealId]) -> Vec<RealS
                 weight_of_file: change.weight.map(|weight| weight.of_file),
                 left: left(snapshot, service, real),
                 deadline: change.deadline,
-                ended: change.deadline.is_some_and(|one| one.at_ms <= now_ms),
+                ended: change.deadline.is_some_and(|one| one.at_ms <= ended_ms),
             }
         })
         .collect()

@@ -90,6 +90,7 @@ fn of_running(running: &Running) -> Status {
         },
         services: 0,
         reals: 0,
+        operator_changes: running.live().runtime.iter().count() as u64,
         drops: drops(running),
         unreachable_neighbors: running.unreachable().count() as u64,
         address_conflicts: Count {

@@ -55,10 +55,7 @@ fn text(status: &Status, now_s: u64) -> String {
         ("reload", reload(status.last_reload.as_ref(), now_s)),
         ("workers", workers(&status.workers, &recent)),
         ("sessions", sessions(status)),
-        (
-            "services",
-            format!("{} with {} real servers", status.services, status.reals),
-        ),
+        ("services", services(status)),
         ("ports", ports(status)),
         ("drops", drops(status, &recent)),
         ("neighbors", neighbors(status)),
@@ -104,6 +101,15 @@ fn workers(workers: &[WorkerStatus], recent: &str) -> String {
         }
     }
     text
+}
+
+fn services(status: &Status) -> String {
+    let (services, reals) = (status.services, status.reals);
+    let changed = match status.operator_changes {
+        0 => String::new(),
+        changed => format!(", {changed} of them changed by operators (plimsoll list --state)"),
+    };
+    format!("{services} with {reals} real servers{changed}")
 }
 
 fn sessions(status: &Status) -> String {
@@ -206,6 +212,7 @@ mod tests {
             },
             services: 3,
             reals: 6,
+            operator_changes: 0,
             drops: DropSummary {
                 total: 1200,
                 recent: 12,

@@ -221,6 +221,7 @@ fn what_a_daemon_tells_of_its_neighbourhood_is_judged() {
             },
             services: 1,
             reals: 1,
+            operator_changes: 0,
             drops: DropSummary {
                 total: 0,
                 recent: 0,

@@ -203,7 +203,7 @@ fn each_method_and_tunnel_of_one_service_has_a_section_with_its_real_servers() {
 
 #[test]
 fn networkd_has_files_and_windows_no_tunnels() {
-    let dr = r#"  - { name: web/1, vip: "192.0.2.10:80", forward: dr, reals: [{ address: "192.0.2.21:80" }] }"#;
+    let dr = r#"  - { name: web$1, vip: "192.0.2.10:80", forward: dr, reals: [{ address: "192.0.2.21:80" }] }"#;
     let files = setup(dr, Os::Networkd).text();
     for line in [
         "cat > /etc/systemd/network/50-plimsoll-lo.network.d/web-1.conf <<'EOF'\n[Address]\nAddress=192.0.2.10/32\nEOF\n",

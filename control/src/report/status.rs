@@ -28,6 +28,9 @@ pub struct Status {
     pub services: u64,
     /// Real servers that are configured, counted once for each service that has them.
     pub reals: u64,
+    /// Those of them that operators have drained, disabled or given another weight.
+    #[serde(default)]
+    pub operator_changes: u64,
     /// Dropped packets.
     pub drops: DropSummary,
     /// Neighbours that packets wait for in vain.

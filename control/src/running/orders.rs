@@ -75,6 +75,12 @@ impl Running {
         names.map(|service| Arc::clone(&service.name)).collect()
     }
 
+    /// Up to when deadlines have been looked at, in milliseconds since 1970.
+    #[must_use]
+    pub const fn drains_ended_ms(&self) -> u64 {
+        self.drains_ended_ms
+    }
+
     /// The sessions of all real servers for whose end a drain waits; see [`left`].
     #[must_use]
     pub fn sessions_left(&self) -> u64 {

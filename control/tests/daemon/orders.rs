@@ -61,6 +61,12 @@ fn orders_are_carried_out_shown_and_taken_back() {
         let line = format!("plimsoll_real_admin_state{{{labels}}} {value}\n");
         assert!(page.contains(&line), "{line}: {page}");
     }
+    assert!(
+        place
+            .answer(&["status"])
+            .contains("2 of them changed by operators")
+    );
+    assert_eq!(place.json(&["status"])["operator_changes"], 2);
     let disabled = place.json(&["disable", "10.0.0.21"]);
     assert_eq!(disabled["reals"][0]["administration"], "disabled");
     assert_eq!(disabled["reals"][0]["vip"], "192.0.2.10:80");
