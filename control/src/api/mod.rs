@@ -79,6 +79,7 @@ async fn index() -> &'static str {
      /api/v1/routes      routes, the longest prefix first\n\
      /api/v1/services    virtual services and real servers with their counters and rates\n\
      /api/v1/reals       real servers that are named, ?real=SERVICE/ADDRESS:PORT, with the sessions that are left\n\
+     /api/v1/plan        what a reload would change, by POST; on the control socket only\n\
      /api/v1/real-setup  what to run on a service's real servers, ?service=NAME&os=debian\n\
      /api/v1/sessions    sessions, ?limit=N; on the control socket only\n\
      /api/v1/neighbors   neighbours, ?port=NAME&address=A, and who does not answer; on the control socket only\n\

@@ -130,8 +130,6 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
     let placement = cpus::place(start.cpus.as_deref(), &cpus::usable())?;
     Need::of(&loaded.valid, placement.workers.len()).fits(start.hugepages, "dataplane.sessions")?;
     let sockets = socket::Sockets::bind(&start.socket, start.http)?;
-    let (keeper, mut changes) = Keeper::open(start.state.as_deref())?;
-    tell_changes(&mut changes, &loaded, &keeper);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -146,6 +144,9 @@ fn run(file: &Path, loaded: Loaded, log: &Log) -> Result<(), DaemonError> {
         cpus::pin(cpu);
         log.pin(cpu);
     }
+    // Its thread stays on this one's CPU too.
+    let (keeper, mut changes) = Keeper::open(start.state.as_deref())?;
+    tell_changes(&mut changes, &loaded, &keeper);
 
     let mut hash_key = [0; KEY_BYTES];
     fill_random(&mut hash_key)?;

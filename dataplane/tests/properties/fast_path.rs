@@ -1,6 +1,9 @@
 //! The fast path of plain packets against the general path, which takes whatever has a priority tag.
 //! What frames there are is told by `properties.rs`.
 
+use plimsoll_dataplane::spec::policy::OnDown;
+use plimsoll_dataplane::spec::service::{Availability, Remaining};
+
 use super::*;
 
 /// The frame behind a priority tag, which says nothing about a packet. A tagged packet takes the general path
@@ -14,6 +17,23 @@ fn tagged(frame: &[u8]) -> Vec<u8> {
     }
 }
 
+/// Every other real server is out, in all manners.
+fn with_some_out() -> Spec {
+    let gone = OnDown::ALL.map(Remaining::Gone);
+    let manners = [Remaining::Kept, Remaining::KeptButUdp]
+        .into_iter()
+        .chain(gone);
+    let mut spec = everything();
+    let reals = spec
+        .services
+        .iter_mut()
+        .flat_map(|service| &mut service.reals);
+    for (real, manner) in reals.step_by(2).zip(manners.cycle()) {
+        real.availability = Availability::Unavailable(manner);
+    }
+    spec
+}
+
 /// What a run comes to, priority tags of what the kernel gets left out.
 fn outcome(arrivals: &[Arrival], each: usize) -> impl PartialEq + std::fmt::Debug {
     let mut rig = Rig::with_sessions(1, 64, &everything());
@@ -25,6 +45,9 @@ fn outcome(arrivals: &[Arrival], each: usize) -> impl PartialEq + std::fmt::Debu
         }
         if index % 16 == 15 {
             sent.extend(rig.wait_ms(700));
+        }
+        if index == arrivals.len() / 2 {
+            rig.reload(&with_some_out());
         }
     }
     sent.extend(rig.run());
