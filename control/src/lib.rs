@@ -62,6 +62,8 @@ mod links;
 pub mod memory;
 pub mod metrics;
 pub mod output_file;
+#[cfg(test)]
+mod pages;
 pub mod pressure;
 pub mod rate;
 pub mod real_setup;

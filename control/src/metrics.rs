@@ -155,6 +155,25 @@ fn process(running: &Running) -> Vec<Family> {
     for (result, count) in running.reloads() {
         reloads.add(&[("result", result.name())], count);
     }
+    let mut successful = gauge(
+        "config_last_reload_successful",
+        "1 if the last reload found the file to be good, or none was asked for since the start; else 0.",
+    );
+    let last = running.last_reload();
+    let is_good = last.is_none_or(|last| last.result.is_success());
+    successful.add(&[], u64::from(is_good));
+    let mut success = gauge(
+        "config_last_reload_success_timestamp_seconds",
+        "When the file was last found to be good, at the start or by a reload, in seconds since 1970.",
+    );
+    let at = running.last_success().duration_since(UNIX_EPOCH);
+    success.add(&[], at.unwrap_or_default().as_secs());
+    let mut digest = gauge(
+        "config_digest_info",
+        "Always 1; the label is the digest of the text that is in force, the same for the same text.",
+    );
+    let text = format!("{:016x}", running.loaded().fingerprint);
+    digest.add(&[("digest", &text)], 1);
     let mut capacity = gauge(
         "sessions_capacity",
         "Sessions that all workers together can hold.",
@@ -179,6 +198,9 @@ fn process(running: &Running) -> Vec<Family> {
         start,
         generation,
         reloads,
+        successful,
+        success,
+        digest,
         capacity,
         drops,
         lost,

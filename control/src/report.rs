@@ -365,6 +365,17 @@ plimsoll_dataplane::listed! {
     }
 }
 
+impl ReloadResult {
+    /// Whether the file is in force.
+    #[must_use]
+    pub const fn is_success(self) -> bool {
+        match self {
+            Self::Applied | Self::Unchanged => true,
+            Self::Invalid | Self::RestartNeeded => false,
+        }
+    }
+}
+
 /// `plimsoll reload`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reload {

@@ -140,6 +140,8 @@ pub struct Running {
     started: SystemTime,
     reloads: [u64; ReloadResult::ALL.len()],
     last_reload: Option<LastReload>,
+    /// When the file was last found to be good: at the start, or by a reload.
+    last_success: SystemTime,
     recent: Recent,
     /// By device: packets seen on the right queue and on others when it was last judged.
     placements: Vec<(u64, u64)>,
@@ -173,6 +175,7 @@ impl Running {
             started: SystemTime::now(),
             reloads: [0; ReloadResult::ALL.len()],
             last_reload: None,
+            last_success: SystemTime::now(),
             recent: Recent::default(),
             placements: Vec::new(),
             drains_ended_ms: runtime::now_ms(),
@@ -345,6 +348,12 @@ impl Running {
         self.last_reload.as_ref()
     }
 
+    /// When the file was last found to be good: at the start, or by a reload.
+    #[must_use]
+    pub fn last_success(&self) -> SystemTime {
+        self.last_success
+    }
+
     /// What the workers did of late, as of the last [`Self::estimate`].
     pub(crate) fn recent(&self) -> &Recent {
         &self.recent
@@ -370,7 +379,11 @@ impl Running {
     }
 
     fn count(&mut self, reload: &Reload) {
-        self.last_reload = Some(LastReload::of(reload, SystemTime::now()));
+        let now = SystemTime::now();
+        self.last_reload = Some(LastReload::of(reload, now));
+        if reload.result.is_success() {
+            self.last_success = now;
+        }
         let mut results = ReloadResult::ALL.iter();
         let place = results.position(|one| *one == reload.result);
         if let Some(count) = place.and_then(|place| self.reloads.get_mut(place)) {

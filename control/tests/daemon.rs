@@ -380,6 +380,8 @@ fn a_reload_is_all_or_nothing_and_says_what_it_did() {
     place.write(&good.replace("sessions: 1024", "sessions: 2048"));
     let output = place.ask(&["reload", "-o", "json"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let page = place.http("GET /metrics");
+    assert!(page.contains("plimsoll_config_last_reload_successful 0\n"));
     let reload: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(reload["result"], "restart_needed");
     assert_eq!(reload["restart"][0], "dataplane.sessions 1024 -> 2048");
@@ -396,6 +398,11 @@ fn a_reload_is_all_or_nothing_and_says_what_it_did() {
         std::thread::sleep(Duration::from_millis(10));
     }
     let page = place.http("GET /metrics");
+    assert!(
+        page.contains("plimsoll_config_last_reload_successful 1\n")
+            && page.contains("plimsoll_config_digest_info{digest=\""),
+        "{page}"
+    );
     for (result, count) in [("applied", 2), ("unchanged", 1), ("invalid", 1)] {
         let line = format!("plimsoll_reloads_total{{result=\"{result}\"}} {count}\n");
         assert!(page.contains(&line), "{line}{page}");

@@ -82,23 +82,73 @@ fn what_workers_count_is_summed_when_it_is_asked_for() {
     );
 }
 
+/// What the page says of each metric: its name, its type, its help, and its labels in the order in which samples have them.
+fn described(text: &str) -> Vec<(&str, &str, &str, Vec<&str>)> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let types = types.map(|line| line.split_once(' ').unwrap());
+    types
+        .map(|(name, kind)| {
+            let head = format!("# HELP {name} ");
+            let help = text.lines().find_map(|line| line.strip_prefix(&head));
+            let mut labels = Vec::new();
+            let samples = text.lines().filter_map(|line| line.strip_prefix(name));
+            for inner in samples.filter_map(|rest| rest.strip_prefix('{')) {
+                // No value of the small configuration has a quote or `="` in it.
+                let names = inner.split("=\"").filter_map(|part| {
+                    let name = part.rsplit(['"', ',', '{']).next()?;
+                    (!name.contains('}')).then_some(name)
+                });
+                for label in names {
+                    if !labels.contains(&label) {
+                        labels.push(label);
+                    }
+                }
+            }
+            (name, kind, help.unwrap(), labels)
+        })
+        .collect()
+}
+
 #[test]
-fn the_readme_lists_every_metric_and_no_other() {
-    let readme = include_str!("../../../README.md");
-    let mut listed: Vec<&str> = readme
-        .split('`')
-        .filter(|word| word.starts_with("plimsoll_") && !word.contains(' '))
-        .collect();
+fn the_page_about_metrics_has_every_metric_as_the_code_says() {
     let (_shared, metrics, _file) = page();
     let text = metrics.text().unwrap();
-    let mut there: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
-        .collect();
-    listed.sort_unstable();
-    listed.dedup();
-    there.sort_unstable();
-    assert_eq!(listed, there);
+    let rows = described(&text)
+        .into_iter()
+        .map(|(name, kind, help, labels)| {
+            let labels = labels.join(", ");
+            format!("| `{name}` | {kind} | {labels} | {help} |\n")
+        });
+    let table = rows.collect::<String>();
+    let head = "| metric | type | labels | meaning |\n|---|---|---|---|\n";
+    crate::pages::check("METRICS.md", &format!("{head}{table}"));
+}
+
+#[test]
+fn the_documents_name_no_metric_that_is_not_there() {
+    let (_shared, metrics, _file) = page();
+    let text = metrics.text().unwrap();
+    let there: Vec<&str> = described(&text).iter().map(|metric| metric.0).collect();
+    for (page, text) in [
+        ("README.md", include_str!("../../../README.md")),
+        ("METRICS.md", include_str!("../../../docs/METRICS.md")),
+        ("HARDWARE.md", include_str!("../../../docs/HARDWARE.md")),
+        (
+            "TROUBLESHOOTING.md",
+            include_str!("../../../docs/TROUBLESHOOTING.md"),
+        ),
+    ] {
+        let words = text.split(|c: char| c != '_' && !c.is_ascii_alphanumeric());
+        // `plimsoll_0.1.0_amd64.deb` is a file.
+        let is_metric = |word: &&str| {
+            let rest = word.strip_prefix("plimsoll_");
+            rest.is_some_and(|rest| rest.starts_with(char::is_alphabetic))
+        };
+        let named = words.filter(is_metric);
+        for name in named {
+            assert!(there.contains(&name), "{page} names {name}");
+        }
+    }
 }
 
 #[test]
