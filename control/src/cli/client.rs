@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::{Exit, Terminal};
+use super::{Exit, Format, Terminal};
 use crate::config::leaf::print_duration;
 
 /// How long the daemon may leave a request without a sign, unless the user says otherwise.
@@ -100,6 +100,25 @@ impl Client {
             return Err(refused(status, &body));
         }
         Ok(serde_json::from_slice(&body)?)
+    }
+
+    /// Writes what the daemon tells: as JSON, or as `text` makes it.
+    pub(super) fn show<T: DeserializeOwned + Serialize>(
+        &self,
+        path: &str,
+        output: Option<Format>,
+        terminal: &mut Terminal<'_>,
+        text: impl Fn(&T) -> String,
+    ) -> io::Result<Exit> {
+        let told: T = match self.get(path) {
+            Ok(told) => told,
+            Err(error) => return error.tell(terminal),
+        };
+        match output.unwrap_or_default() {
+            Format::Json => terminal.json(&told)?,
+            Format::Text => write!(terminal.out, "{}", text(&told))?,
+        }
+        Ok(Exit::Ok)
     }
 
     /// What came of an order. The daemon says in words, not by its status, what it thinks of it.

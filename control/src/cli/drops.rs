@@ -22,15 +22,8 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self, client: &Client, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-        let drops: Drops = match client.get(&format!("/api/v1/drops?all={}", self.all)) {
-            Ok(drops) => drops,
-            Err(error) => return error.tell(terminal),
-        };
-        match self.output.unwrap_or_default() {
-            Format::Json => terminal.json(&drops)?,
-            Format::Text => write!(terminal.out, "{}", text(&drops))?,
-        }
-        Ok(Exit::Ok)
+        let path = format!("/api/v1/drops?all={}", self.all);
+        client.show(&path, self.output, terminal, text)
     }
 }
 

@@ -18,15 +18,7 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self, client: &Client, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-        let ports: Ports = match client.get("/api/v1/ports") {
-            Ok(ports) => ports,
-            Err(error) => return error.tell(terminal),
-        };
-        match self.output.unwrap_or_default() {
-            Format::Json => terminal.json(&ports)?,
-            Format::Text => write!(terminal.out, "{}", text(&ports))?,
-        }
-        Ok(Exit::Ok)
+        client.show("/api/v1/ports", self.output, terminal, text)
     }
 }
 

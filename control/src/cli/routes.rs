@@ -18,15 +18,7 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self, client: &Client, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-        let routes: Routes = match client.get("/api/v1/routes") {
-            Ok(routes) => routes,
-            Err(error) => return error.tell(terminal),
-        };
-        match self.output.unwrap_or_default() {
-            Format::Json => terminal.json(&routes)?,
-            Format::Text => write!(terminal.out, "{}", text(&routes))?,
-        }
-        Ok(Exit::Ok)
+        client.show("/api/v1/routes", self.output, terminal, text)
     }
 }
 

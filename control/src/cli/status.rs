@@ -22,19 +22,10 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self, client: &Client, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-        let status: Status = match client.get("/api/v1/status") {
-            Ok(status) => status,
-            Err(error) => return error.tell(terminal),
-        };
-        match self.output.unwrap_or_default() {
-            Format::Json => terminal.json(&status)?,
-            Format::Text => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH);
-                let now_s = now.unwrap_or_default().as_secs();
-                write!(terminal.out, "{}", text(&status, now_s))?;
-            }
-        }
-        Ok(Exit::Ok)
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now_s = now.unwrap_or_default().as_secs();
+        let text = |status: &Status| text(status, now_s);
+        client.show("/api/v1/status", self.output, terminal, text)
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod build;
 pub mod chunked;
+mod counts;
 pub mod delta;
 mod filter;
 mod lookup;
@@ -32,7 +33,7 @@ use crate::spec::target::Target;
 use crate::wire::Mac;
 use chunked::{Chunked, Sharded};
 use lookup::Lookup;
-use model::{RealServer, Totals, VirtualService, WorkerTable};
+use model::{RealServer, VirtualService, WorkerTable};
 use owner::{NatSocket, NatSockets, Owner, SocketKey};
 use route::Routes;
 
@@ -544,51 +545,6 @@ impl Snapshot {
         {
             schedule::update_ranking(&service.scheduling, worker, place as usize, self);
         }
-    }
-
-    /// Sessions that refer to a real server, over all workers.
-    #[must_use]
-    pub fn live_sessions(&self, id: RealId) -> u64 {
-        self.workers
-            .iter()
-            .filter_map(|worker| worker.reals.get(id.0))
-            .map(|counters| u64::from(counters.entries.value()))
-            .sum()
-    }
-
-    /// What all workers counted for a real server since it was configured.
-    #[must_use]
-    pub fn real_totals(&self, id: RealId) -> Totals {
-        let baseline = self.real(id).map(|real| real.baseline).unwrap_or_default();
-        self.slot_totals(id).since(&baseline)
-    }
-
-    /// What all workers counted for a service's real servers, former ones included.
-    #[must_use]
-    pub fn service_totals(&self, service: &VirtualService) -> Totals {
-        let mut totals = service.past;
-        for id in service
-            .scheduling
-            .candidates
-            .iter()
-            .map(|one| one.real)
-            .chain(service.former.iter().copied())
-        {
-            totals.add(&self.real_totals(id));
-        }
-        totals
-    }
-
-    fn slot_totals(&self, id: RealId) -> Totals {
-        let mut totals = Totals::default();
-        for counters in self
-            .workers
-            .iter()
-            .filter_map(|worker| worker.reals.get(id.0))
-        {
-            totals.add_counters(counters);
-        }
-        totals
     }
 }
 
